@@ -1,0 +1,61 @@
+"""The paper's low-rank layer."""
+
+from typing import Annotated, Literal
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from mbert_cli.batch import Layout
+from mbert_cli.encoder.adapter import Adapter
+from mbert_cli.encoder.initialisation import start_projections
+from mbert_cli.encoder.shape import EncoderShape
+from mbert_cli.errors import OptionError
+
+
+class LowRank(Adapter):
+    """Low-rank adapter: TS(h) = V_D V_E h, added beside the feed-forward sublayer, h the layer's input.
+
+    Source: Multi-BERT paper, "Parameters Adaption Methods"; Stickland & Murray 2019, section 3.
+    Differs from the authors' code, which puts a GELU between V_E and V_D (`activation: gelu`).
+    V_D starts at zero, so that a fresh adapter leaves the encoder exactly unchanged.
+    Parameters of a task: num_layers * 2 * hidden_size * rank, plus biases.
+
+    Args:
+        shape: sizes of the encoder being adapted.
+        rank: width d_s of the bottleneck, in features.
+        activation: between V_E and V_D; `none` is the paper's identity.
+        init_std: standard deviation of V_D's initial values; 0 starts as the identity.
+
+    Raises:
+        OptionError: rank is above hidden_size.
+    """
+
+    formula = "L * 2 d_m d_s"
+
+    def __init__(
+        self,
+        shape: EncoderShape,
+        *,
+        rank: Annotated[int, Field(ge=1)] = 204,
+        activation: Literal["none", "gelu"] = "none",
+        init_std: Annotated[float, Field(ge=0)] = 0.0,
+    ) -> None:
+        super().__init__()
+        if rank > shape.hidden_size:
+            raise OptionError("rank", f"must be at most {shape.hidden_size} (the hidden size), but is {rank}")
+        self.down = nn.ModuleList(nn.Linear(shape.hidden_size, rank) for _ in range(shape.num_layers))
+        self.up = nn.ModuleList(nn.Linear(rank, shape.hidden_size) for _ in range(shape.num_layers))
+        self.activation = nn.functional.gelu if activation == "gelu" else nn.Identity()
+        for down, up in zip(self.down, self.up, strict=True):
+            start_projections(down, up, init_std)
+
+    def num_weights(self) -> int:
+        """L * 2 d_m d_s."""
+        return sum(projection.weight.numel() for projection in (*self.down, *self.up))
+
+    def after_feed_forward(
+        self, x: Float[Tensor, "tokens hidden"], layer_input: Float[Tensor, "tokens hidden"], layer: int, layout: Layout
+    ) -> Float[Tensor, "tokens hidden"]:
+        """Return x + V_D V_E h."""
+        return x + self.up[layer](self.activation(self.down[layer](layer_input)))

@@ -1,0 +1,46 @@
+"""The paper's task-specific layer on top of the shared encoder."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mbert_cli.batch import Layout
+from mbert_cli.encoder.adapter import Adapter
+from mbert_cli.encoder.initialisation import initialise
+from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.shape import EncoderShape
+
+
+class Top(Adapter):
+    """Top layer: one full encoder layer a task on the shared encoder's last hidden states, before pooling.
+
+    Source: Multi-BERT paper, "Parameters Adaption Methods", "Projected Attention on Top".
+    Starts as a copy of the encoder's last layer: a random layer at the paper's learning rate of 1e-5 risks collapse.
+    Parameters of a task: 12 hidden_size^2 where the intermediate size is 4 hidden_size, plus biases and LayerNorms.
+
+    Args:
+        shape: sizes of the encoder being adapted.
+        init: `copy` of the last layer, or `random` as BERT's own initial values.
+    """
+
+    formula = "4 d_m^2 + 2 d_m d_ff"  # 12 d_m^2 with BERT's d_ff = 4 d_m
+
+    def __init__(self, shape: EncoderShape, *, init: Literal["copy", "random"] = "copy") -> None:
+        super().__init__()
+        self.init = init
+        self.layer = EncoderLayer(shape)
+        initialise(self.layer)
+
+    def num_weights(self) -> int:
+        """4 d_m^2 + 2 d_m d_ff, which is 12 d_m^2 where d_ff = 4 d_m."""
+        return sum(part.weight.numel() for part in self.layer.modules() if isinstance(part, nn.Linear))
+
+    def start_from(self, last_layer: nn.Module) -> None:
+        """Copy the encoder's last layer, unless `init` is `random`."""
+        if self.init == "copy":
+            self.layer.load_state_dict(last_layer.state_dict())
+
+    def on_top(self, x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "tokens hidden"]:
+        """Return BL(x)."""
+        return self.layer(x, layout)

@@ -1,0 +1,338 @@
+"""The commands. No torch at module level: `mbert --help` answers at once.
+
+Data goes to stdout, talk to stderr. Exit codes: 0 done; 2 bad usage, recipe, data or checkpoint; 3 the run folder is in
+use; 4 disk full or out of memory; 5 a loss is not finite; 130 and 143 stopped by a signal; 1 a fault of ours.
+"""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Annotated, Any, Literal
+
+import typer
+
+from mbert_cli import __version__
+from mbert_cli.errors import MbertError, ResourceError, UsageError
+from mbert_cli.progress import Talk
+
+app = typer.Typer(
+    name="mbert",
+    help="One BERT encoder, fine-tuned for many sentence tasks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+recipes_app = typer.Typer(help="The recipes that come with mbert.", no_args_is_help=True)
+app.add_typer(recipes_app, name="recipes")
+
+Settings = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as training.epochs=3.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Precision = Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Examples of a batch.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Read at most N rows of each file.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Force = Annotated[bool, typer.Option("--force", "-F", help="Replace what is there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a saved model.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mbert {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE]", help="A recipe file, or a shipped recipe's name. Default: demo.")
+    ] = None,
+    settings: Settings = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder. Default: runs/RECIPE.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
+    force: Force = False,
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Everything random is a function of it.")] = None,
+    limit: Limit = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model as a recipe says."""
+    from mbert_cli.compose import load_recipe
+    from mbert_cli.run_folder import RunFolder
+
+    recipe, chosen = _recipe_and_settings(recipe, settings)
+    if batch_size is not None:
+        chosen.append(f"training.batch_size={batch_size}")
+    if seed is not None:
+        chosen.append(f"training.seed={seed}")
+    if resume and force:
+        raise UsageError("--resume and --force exclude each other.")
+    if recipe is None and resume and output is not None:
+        recipe = str(output / "recipe.yaml")
+    name = recipe or "demo"
+    folder = RunFolder(output or Path("runs") / Path(name).stem)
+    folder.check_free(resume, force)
+    loaded = load_recipe(name, chosen)
+
+    from mbert_cli.hardware import choose
+    from mbert_cli.training import epoch_summary, fit
+
+    hardware = choose(device, precision)
+    with folder.locked():
+        best = fit(loaded, folder, hardware, Talk(quiet), resume, limit)
+    if as_json:
+        typer.echo(json.dumps(best, indent=2))
+    else:
+        typer.echo(epoch_summary(best, folder.path))
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    split: Annotated[
+        Literal["train", "dev", "test"], typer.Option("--split", help="Which of the recipe's files.")
+    ] = "dev",
+    data: Annotated[
+        list[str] | None, typer.Option("--data", metavar="TASK=FILE", help="A task's file, in place of the recipe's.")
+    ] = None,
+    tasks: Annotated[list[str] | None, typer.Option("--task", "-t", help="Only this task; may be repeated.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the metrics to this JSON file.")] = None,
+    force: Force = False,
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    limit: Limit = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a trained model: metrics and confusion matrices."""
+    from mbert_cli.evaluation import evaluate_run
+    from mbert_cli.tables import metrics_tables
+
+    files = dict(_split_pair(pair, "--data TASK=FILE") for pair in data or [])
+    if output is not None:
+        _check_output(output, force)
+    found = evaluate_run(run, split, files, tasks or [], batch_size, device, precision, limit, Talk(quiet))
+    text = json.dumps(found, indent=2)
+    if output is not None:
+        with _replacing(output) as file:
+            file.write(text + "\n")
+    typer.echo(text) if as_json else _print(metrics_tables(found))
+
+
+@app.command()
+def predict(
+    run: Run,
+    input_file: Annotated[str, typer.Argument(metavar="INPUT", help="A TSV, CSV or JSONL file; - is stdin.")],
+    tasks: Annotated[
+        list[str] | None, typer.Option("--task", "-t", help="May be repeated. Default: all whose columns INPUT has.")
+    ] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="The output file; - is stdout.")] = "-",
+    format_: Annotated[
+        Literal["same", "cs224n"], typer.Option("--format", help="The input's own, or the course's submission file.")
+    ] = "same",
+    quoting: Annotated[Literal["csv", "none"], typer.Option("--quoting", help="none: quotes are plain text.")] = "csv",
+    delimiter: Annotated[Literal["auto", "tab", "comma"], typer.Option("--delimiter", help="Of INPUT.")] = "auto",
+    force: Force = False,
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    limit: Limit = None,
+    quiet: Quiet = False,
+) -> None:
+    """Predict a file: every row and column in its order, with the predictions appended."""
+    from mbert_cli.data.table import Table
+
+    talk = Talk(quiet)
+    if output != "-":
+        _check_output(Path(output), force, input_file)
+    with Table(input_file, quoting, delimiter) as table:
+        from mbert_cli.prediction import Predictor, choose_tasks, predict_cs224n, predict_table
+
+        predictor = Predictor(run, device=device, precision=precision, batch_size=batch_size)
+        chosen = choose_tasks(predictor, table, tasks or [])
+        if format_ == "cs224n" and len(chosen) != 1:
+            raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")
+        with _writing(output) as file, talk.bar(f"predict {', '.join(chosen)}", limit) as bar:
+            if format_ == "cs224n":
+                count = predict_cs224n(predictor, table, chosen[0], file, limit, bar)
+            else:
+                count = predict_table(predictor, table, chosen, file, limit, bar)
+        empty = f", {table.num_empty} of them with an empty sentence" if table.num_empty else ""
+    talk.say(f"predicted {', '.join(chosen)} for {count} rows{empty}")
+
+
+@app.command("count-params")
+def count_params(
+    source: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE or RUN]", help="A recipe, a shipped one's name, or a run folder.")
+    ] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count parameters by part and task, before any compute is spent."""
+    from mbert_cli.compose import load_recipe
+    from mbert_cli.parameters import count
+    from mbert_cli.tables import count_tables
+
+    source, chosen = _recipe_and_settings(source, settings)
+    name = source or "demo"
+    if (Path(name) / "recipe.yaml").is_file():
+        name = str(Path(name) / "recipe.yaml")
+    counts = count(load_recipe(name, chosen))
+    typer.echo(json.dumps(counts.as_json(), indent=2)) if as_json else _print(count_tables(counts))
+
+
+@app.command()
+def info(as_json: AsJson = False) -> None:
+    """Print versions, devices and the precision in use."""
+    from mbert_cli.tables import key_values
+    from mbert_cli.versions import facts
+
+    found = facts()
+    typer.echo(json.dumps(found, indent=2)) if as_json else _print([key_values(found)])
+
+
+@recipes_app.command("ls")
+def recipes_ls() -> None:
+    """List the recipes."""
+    from mbert_cli.recipe import shipped_names
+
+    for name in shipped_names():
+        typer.echo(name)
+
+
+@recipes_app.command("cat")
+def recipes_cat(name: Annotated[str, typer.Argument(help="A name that `mbert recipes ls` lists.")]) -> None:
+    """Print a recipe."""
+    from mbert_cli.recipe import find
+
+    typer.echo(find(name).read_text(encoding="utf-8"), nl=False)
+
+
+def main() -> None:
+    """Run the command line; turn errors that a user can mend into one line and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app(standalone_mode=True)
+    except MbertError as error:
+        _fail("\n".join(error.problems), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped; training goes on after its last finished epoch with --resume.", 130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+    except MemoryError:
+        _fail("out of memory; lower --batch-size.", ResourceError.exit_code)
+    except RuntimeError as error:
+        # PyTorch has no class of its own for running out of memory on the CPU.
+        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+            raise
+        _fail("out of memory; lower --batch-size.", ResourceError.exit_code)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)
+
+
+def _fail(message: str, code: int) -> None:
+    print(message, file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _recipe_and_settings(recipe: str | None, settings: list[str] | None) -> tuple[str | None, list[str]]:
+    """Split the words: the first one may be an override already, where the recipe is left out."""
+    words = list(settings or [])
+    if recipe is not None and "=" in recipe and not Path(recipe).exists():
+        return None, [recipe, *words]
+    return recipe, words
+
+
+def _split_pair(text: str, form: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise UsageError(f"'{text}': must read {form}.")
+    return key, value
+
+
+def _check_output(path: Path, force: bool, input_file: str | None = None) -> None:
+    if input_file not in (None, "-") and path.exists() and path.samefile(Path(str(input_file))):
+        raise UsageError(f"{path}: is the input; choose another output.")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name a file in it.")
+    if path.exists() and not force:
+        raise UsageError(f"{path}: exists; replace it with --force, or choose another output.")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}; make it first.")
+
+
+@contextmanager
+def _writing(output: str) -> Iterator[IO[str]]:
+    if output == "-":
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n") if hasattr(sys.stdout, "reconfigure") else None
+        yield sys.stdout
+        sys.stdout.flush()
+    else:
+        with _replacing(Path(output)) as file:
+            yield file
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    """Write a file beside its place and rename it when it is whole: a failure leaves what was there."""
+    from mbert_cli.run_folder import disk_errors
+
+    with disk_errors(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _print(tables: list[Any]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    # Off a terminal nothing is cut to a width that nobody chose.
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    for table in tables:
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()

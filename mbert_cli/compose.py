@@ -1,0 +1,206 @@
+"""The only file that turns recipe sections into objects.
+
+File name = recipe name: `{kind: low_rank, rank: 8}` under `adapters` is the class `LowRank` of
+`mbert_cli/adapters/low_rank.py`. Positional parameters of its constructor come from the program; keyword-only ones are
+exactly what a recipe may say.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from mbert_cli import recipe as recipes
+from mbert_cli.encoder.adapter import Adapter
+from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.checkpoint import is_local, known_shape, load_encoder, locate, read_shape
+from mbert_cli.encoder.shape import EncoderShape
+from mbert_cli.errors import CheckpointError, OptionError, RecipeError
+from mbert_cli.heads import Head
+from mbert_cli.model import MultiTaskBert, TaskPart
+from mbert_cli.pooling import Pooling
+from mbert_cli.randomness import derive
+from mbert_cli.recipe import Component, EncoderSection, ModelSection, Recipe, TaskSection, explain
+from mbert_cli.recipe_file import KeyPath, nearest
+
+# What a component of each family is given by the program, to find out early whether it refuses its options.
+_SMALL = EncoderShape(
+    vocab_size=8, hidden_size=1 << 20, num_layers=1, num_heads=1, intermediate_size=8, max_positions=8
+)
+_GIVEN: dict[str, tuple[Any, ...]] = {"adapters": (_SMALL,), "heads": (8,)}
+
+
+def kinds(family: str) -> list[str]:
+    """Return the kinds of a family: the file names of its package.
+
+    Args:
+        family: `adapters`, `pooling`, `heads`, `loss_balancing` or `curricula`.
+    """
+    package = importlib.import_module(f"mbert_cli.{family}")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def component_class(family: str, kind: str) -> type:
+    """Return the class that a kind names: `LowRank` for `low_rank`."""
+    module = importlib.import_module(f"mbert_cli.{family}.{kind}")
+    found: type = getattr(module, "".join(word.capitalize() for word in kind.split("_")))
+    return found
+
+
+def options_model(component: type) -> type[BaseModel]:
+    """Return a pydantic model of the keyword-only parameters of a component's constructor."""
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(component, eval_str=True).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[name] = (parameter.annotation, Field(default))
+    return create_model(component.__name__, __config__=ConfigDict(extra="forbid", strict=True), **fields)
+
+
+def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
+    """Return what is wrong with a component's kind and options, each with the path below the component."""
+    known = kinds(family)
+    if component.kind not in known:
+        return [(("kind",), f"is '{component.kind}'{nearest(component.kind, known)}")]
+    cls = component_class(family, component.kind)
+    model = options_model(cls)
+    found: list[tuple[KeyPath, str]] = []
+    for option in component.options.keys() - model.model_fields.keys():
+        found.append(((option,), f"is not a known key{nearest(option, ['kind', *model.model_fields])}"))
+    try:
+        model.model_validate(
+            {key: component.options[key] for key in component.options.keys() & model.model_fields.keys()}
+        )
+    except ValidationError as error:
+        found += [((each["loc"][0],), explain(each)) for each in error.errors()]
+    if not found:
+        try:
+            with torch.device("meta"):
+                cls(*_GIVEN.get(family, ()), **component.options)
+        except OptionError as error:
+            found.append(((error.option,), f"{error.problem}."))
+    return sorted(found, key=lambda each: str(each[0]))
+
+
+def build(family: str, component: Component, *given: Any) -> Any:
+    """Build the object that a component of a recipe names.
+
+    Args:
+        family: the package it is looked up in.
+        component: kind and options, which `problems` has found to be right.
+        given: what the program gives: the constructor's positional parameters.
+
+    Raises:
+        RecipeError: the component refuses an option.
+    """
+    try:
+        return component_class(family, component.kind)(*given, **component.options)
+    except OptionError as error:
+        raise RecipeError(f"{component.place or family}.{error.option} {error.problem}.") from None
+
+
+def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe, its components included.
+
+    Args:
+        name: a path, or the name of a shipped recipe.
+        settings: `key=value` overrides.
+
+    Raises:
+        RecipeError: with all problems found, each with its place.
+    """
+    return recipes.load(recipes.find(name), settings, problems)
+
+
+def encoder_shape(section: EncoderSection, download: bool = True) -> EncoderShape:
+    """Return the sizes of a recipe's encoder.
+
+    Args:
+        section: the recipe's encoder.
+        download: whether the hub may be asked. Without it sizes come from the recipe's `shape`, the checkpoint's
+            folder, the table of well-known names or the local hub cache.
+
+    Raises:
+        CheckpointError: they cannot be had, or disagree with `shape`.
+    """
+    stated = _stated_shape(section)
+    if not download and not is_local(section.checkpoint):
+        shape = stated or known_shape(section.checkpoint)
+        if shape is not None:
+            return shape
+    try:
+        shape = read_shape(locate(section.checkpoint, section.revision, download))
+    except CheckpointError:
+        if stated is not None and not download:
+            return stated
+        raise
+    if stated is not None and section.shape is not None:
+        for key in section.shape:
+            if getattr(stated, key) != getattr(shape, key):
+                is_, should = getattr(shape, key), getattr(stated, key)
+                raise CheckpointError(f"encoder.shape.{key} is {should}, but the checkpoint's config.json says {is_}.")
+    return shape
+
+
+def _stated_shape(section: EncoderSection) -> EncoderShape | None:
+    if section.shape is None:
+        return None
+    try:
+        model = create_model("Shape", __config__=ConfigDict(extra="forbid", strict=True), **_shape_fields())
+        return EncoderShape(**model.model_validate(section.shape).model_dump())
+    except ValidationError as error:
+        each = error.errors()[0]
+        raise RecipeError(f"encoder.shape.{each['loc'][0]} {explain(each)}") from None
+
+
+def _shape_fields() -> dict[str, Any]:
+    return {
+        name: (parameter.annotation, parameter.default)
+        for name, parameter in inspect.signature(EncoderShape, eval_str=True).parameters.items()
+    }
+
+
+def build_heads(tasks: dict[str, TaskSection], hidden_size: int) -> dict[str, Head]:
+    """Build the heads of all tasks."""
+    return {name: build("heads", task.head, hidden_size) for name, task in tasks.items()}
+
+
+def build_model(section: ModelSection, shape: EncoderShape, encoder: BertEncoder, seed: int) -> MultiTaskBert:
+    """Build a model around an encoder; what is random in it is a function of `seed`.
+
+    Args:
+        section: adapters, pooling and tasks.
+        shape: the encoder's sizes.
+        encoder: the encoder; adapters may take initial values from its last layer.
+        seed: the run's seed.
+
+    Raises:
+        RecipeError: a component refuses one of its options at these sizes.
+    """
+    parts = {}
+    with torch.random.fork_rng(devices=[]):
+        for name, task in section.tasks.items():
+            torch.manual_seed(derive(seed, "initial values", name))
+            adapters: list[Adapter] = [build("adapters", each, shape) for each in section.adapters]
+            parts[name] = TaskPart(adapters, build("heads", task.head, shape.hidden_size))
+        for part in parts.values():
+            for adapter in part.adapters:
+                adapter.start_from(encoder.layers[-1])
+    pooling: Pooling = build("pooling", section.pooling)
+    return MultiTaskBert(encoder, pooling, parts)
+
+
+def meta_model(section: ModelSection, shape: EncoderShape) -> MultiTaskBert:
+    """Build a model without memory for its values, to count its parameters."""
+    with torch.device("meta"):
+        return build_model(section, shape, BertEncoder(shape), seed=0)
+
+
+def pretrained(section: EncoderSection, folder: Path, shape: EncoderShape) -> tuple[BertEncoder, list[str]]:
+    """Load a recipe's encoder; see `load_encoder`."""
+    return load_encoder(folder, shape, section.sha256)

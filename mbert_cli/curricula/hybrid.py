@@ -1,0 +1,25 @@
+"""The paper's hybrid curriculum."""
+
+from collections.abc import Mapping
+
+from mbert_cli.curricula import Curriculum, Phase, all_at_once, one_after_another
+from mbert_cli.curricula.simultaneous import Match, matched_rows
+
+
+class Hybrid(Curriculum):
+    """Odd epochs are sequential with everything frozen but the current task's own parameters; even are simultaneous.
+
+    Source: Multi-BERT paper, "Multi-task Training Curriculum (original)". Epochs count from 1.
+
+    Args:
+        match: to which training set the simultaneous epochs are matched; see `simultaneous`.
+    """
+
+    def __init__(self, *, match: Match = "second_largest") -> None:
+        self.match = match
+
+    def phases(self, epoch: int, sizes: Mapping[str, int], batch_size: int) -> list[Phase]:
+        """Return a phase for each task in odd epochs, and one phase for all in even epochs."""
+        if epoch % 2:
+            return one_after_another(sizes, batch_size, "own")
+        return all_at_once(sizes, batch_size, matched_rows(sizes, self.match))

@@ -1,0 +1,1 @@
+"""Data: files to rows, rows to token ids, ids to packed batches."""

@@ -1,0 +1,91 @@
+"""Examples: the texts and labels of one task, read from a table and checked row by row."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mbert_cli.data.table import Row, Table
+from mbert_cli.errors import DataError
+from mbert_cli.recipe import TaskSection
+
+_MOST_LISTED = 20
+
+
+@dataclass
+class Examples:
+    """Labelled texts of one task.
+
+    Args:
+        texts: for each side of the task (one, or two for pairs) the texts of all examples.
+        labels: one number an example.
+        lines: where each example begins in its file.
+        skipped: the problems of the rows that were left out.
+    """
+
+    texts: list[list[str]]
+    labels: list[float] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def skipped_note(self, path: str) -> str:
+        """Return a line on the rows left out, the first of them listed."""
+        shown = "; ".join(self.skipped[:_MOST_LISTED])
+        more = f"; and {len(self.skipped) - _MOST_LISTED} more" if len(self.skipped) > _MOST_LISTED else ""
+        return f"{path}: skipped {len(self.skipped)} bad rows: {shown}{more}"
+
+
+def read_examples(
+    path: str, name: str, task: TaskSection, parse_label: Callable[[str], float], limit: int | None = None
+) -> Examples:
+    """Read a task's labelled file.
+
+    Args:
+        path: the file.
+        name: the task's name, for messages.
+        task: columns, quoting, and what to do with bad rows.
+        parse_label: a label's text to its number; raises ValueError with what it must be.
+        limit: how many examples to read at most.
+
+    Raises:
+        DataError: the file cannot be read, a column is missing, no usable row is left, or a row is bad and
+            `task.on_bad_row` is `error`.
+    """
+    found = Examples([[] for _ in task.text])
+    with Table(path, task.quoting, task.delimiter) as table:
+        columns = [table.column(text, f"text of task {name}") for text in task.text]
+        label_column = table.column(task.label, f"label of task {name} (files without labels can be predicted only)")
+        for row in table:
+            if limit is not None and len(found) >= limit:
+                break
+            problem, label = _checked(row, columns, label_column, task, parse_label)
+            if problem:
+                place = f"{row.line}: {problem}"
+                if task.on_bad_row == "error":
+                    raise DataError(f"{path}:{place}; mend the row, or set tasks.{name}.on_bad_row: skip.")
+                found.skipped.append(f"line {place}")
+                continue
+            for side, column in zip(found.texts, columns, strict=True):
+                side.append(row.cells[column])
+            found.labels.append(label)
+            found.lines.append(row.line)
+    if not len(found):
+        raise DataError(f"{path}: holds no usable row for task {name}; expected rows below the header.")
+    return found
+
+
+def _checked(
+    row: Row, columns: list[int], label_column: int, task: TaskSection, parse_label: Callable[[str], float]
+) -> tuple[str, float]:
+    """Return what is wrong with a row, if anything, and its label."""
+    for column, name in zip(columns, task.text, strict=True):
+        if not row.cells[column].strip():
+            return f"{name} is empty", 0.0
+    text = row.cells[label_column]
+    if not text.strip():
+        return f"{task.label} is empty", 0.0
+    try:
+        return "", parse_label(text)
+    except ValueError as error:
+        return f"{task.label} {error}", 0.0

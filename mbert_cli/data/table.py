@@ -1,0 +1,241 @@
+"""Tables: TSV, CSV and JSONL files as a header and a stream of rows that know their line."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, Self, TypeVar
+
+from mbert_cli.errors import DataError, UsageError
+from mbert_cli.recipe_file import nearest
+
+Quoting = Literal["csv", "none"]
+Delimiter = Literal["auto", "tab", "comma"]
+_DELIMITERS = {"tab": "\t", "comma": ","}
+_MAX_CELL = 1 << 24
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Args:
+        line: where it begins in the file, from 1.
+        cells: its values, in the order of the header.
+        record: the whole object, for a row of a JSONL file.
+    """
+
+    line: int
+    cells: list[str]
+    record: dict[str, Any] | None = None
+
+
+class Table:
+    """A table being read: `header`, then its rows, once. A context manager.
+
+    Args:
+        path: the file; `-` is standard input. A name that ends in `.jsonl` holds one JSON object a line.
+        quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other.
+        delimiter: `auto` is a tab where the header holds one, else a comma.
+
+    Raises:
+        DataError: the file cannot be read, is empty, or is not a UTF-8 text table; with its line.
+    """
+
+    def __init__(self, path: str, quoting: Quoting = "csv", delimiter: Delimiter = "auto") -> None:
+        self.name = "standard input" if path == "-" else path
+        self.quoting: Quoting = quoting
+        self._file = _open(path)
+        try:
+            lines = _decoded(self._file, self.name)
+            first = next(lines, None)
+            if first is None or (not first.strip() and next(lines, None) is None):
+                raise DataError(f"{self.name}: is empty; expected a header line and rows.")
+            self.is_jsonl = path.endswith(".jsonl") or (path == "-" and first.lstrip().startswith("{"))
+            if delimiter == "auto":
+                delimiter = "tab" if "\t" in first else "comma"
+            self.delimiter = _DELIMITERS[delimiter]
+            self._rows = self._read(_chain(first, lines))
+            if self.is_jsonl:
+                row = next(self._rows)
+                self.header = list(row.record or ())
+                self._rows = _chain(row, self._rows)
+            else:
+                self.header = next(self._rows).cells
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._file is not sys.stdin.buffer:
+            self._file.close()
+
+    def __iter__(self) -> Iterator[Row]:
+        width = None if self.is_jsonl else len(self.header)
+        for row in self._rows:
+            if width is not None and len(row.cells) != width:
+                raise DataError(
+                    f"{self.name}:{row.line}: has {len(row.cells)} columns, but the header has {width}; "
+                    "check for a missing or stray delimiter or quote."
+                )
+            yield row
+
+    def column(self, name: str, why: str = "") -> int:
+        """Return the index of a column.
+
+        Args:
+            name: as in the header.
+            why: who asks for it, e.g. ``task sst's text``.
+
+        Raises:
+            DataError: there is no such column, or more than one.
+        """
+        if self.header.count(name) == 1:
+            return self.header.index(name)
+        asked = f", asked for as {why}" if why else ""
+        if name in self.header:
+            raise DataError(f"{self.name}:1: has more than one column '{name}'{asked}; rename all but one.")
+        raise DataError(f"{self.name}:1: has no column '{name}'{asked}{nearest(name, [c for c in self.header if c])}")
+
+    def _read(self, lines: Iterator[str]) -> Iterator[Row]:
+        if self.is_jsonl:
+            return self._read_jsonl(lines)
+        if self.quoting == "none":
+            return self._read_plain(lines)
+        return self._read_csv(lines)
+
+    def _read_csv(self, lines: Iterator[str]) -> Iterator[Row]:
+        # The limit of the csv module is global; a larger one harms nobody.
+        csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
+        reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+        while True:
+            line = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise DataError(f"{self.name}:{line}: {_explain_csv(str(error))}") from None
+            if cells:  # a blank line holds no row
+                yield Row(line, cells)
+
+    def _read_plain(self, lines: Iterator[str]) -> Iterator[Row]:
+        for number, line in enumerate(lines, 1):
+            if text := line.rstrip("\r\n"):
+                yield Row(number, text.split(self.delimiter))
+
+    def _read_jsonl(self, lines: Iterator[str]) -> Iterator[Row]:
+        header: list[str] | None = None
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{self.name}:{number}: is not JSON ({error}).") from None
+            if not isinstance(record, dict):
+                raise DataError(f"{self.name}:{number}: must be a JSON object, but is {line.strip()[:40]!r}.")
+            header = header or list(record)
+            missing = next((key for key in header if key not in record), None)
+            if missing is not None:
+                raise DataError(f"{self.name}:{number}: has no '{missing}', which the first line has.")
+            yield Row(number, [_as_text(record[key]) for key in header], record)
+
+
+class TableWriter:
+    """Writes rows back as they were read, with columns appended.
+
+    Args:
+        file: where the text goes.
+        table: the table whose rows are written; gives header, delimiter and quoting.
+        appended: names of the appended columns.
+    """
+
+    def __init__(self, file: IO[str], table: Table, appended: list[str]) -> None:
+        self._file = file
+        self._table = table
+        self._appended = appended
+        self._csv = csv.writer(file, delimiter=table.delimiter, lineterminator="\n")
+        if not table.is_jsonl:
+            self._write_cells([*table.header, *appended])
+
+    def write(self, row: Row, values: list[str | float]) -> None:
+        """Write a row.
+
+        Args:
+            row: as read.
+            values: one for each appended column.
+        """
+        if row.record is not None:
+            record = {**row.record, **dict(zip(self._appended, values, strict=True))}
+            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        else:
+            self._write_cells([*row.cells, *(_as_cell(value) for value in values)])
+
+    def _write_cells(self, cells: list[str]) -> None:
+        if self._table.quoting == "none":
+            self._file.write(self._table.delimiter.join(cells) + "\n")
+        else:
+            self._csv.writerow(cells)
+
+
+def _as_cell(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _open(path: str) -> IO[bytes]:
+    if path == "-":
+        return sys.stdin.buffer
+    if Path(path).is_dir():
+        raise DataError(f"{path}: is a folder; name the file in it.")
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    except ValueError:
+        raise UsageError(f"{path!r}: is not a file name.") from None
+
+
+def _decoded(file: IO[bytes], name: str) -> Iterator[str]:
+    offset = 0
+    for number, raw in enumerate(file, 1):
+        if number == 1:
+            if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise DataError(f"{name}:1: is UTF-16; save it as UTF-8.")
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        if b"\0" in raw:
+            raise DataError(f"{name}:{number}: holds a NUL byte; is it a text file?")
+        try:
+            yield raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            at = offset + error.start
+            raise DataError(f"{name}:{number}: is not UTF-8 (byte {at} of the file); save it as UTF-8.") from None
+        offset += len(raw)
+
+
+def _chain(first: T, rest: Iterable[T]) -> Iterator[T]:
+    yield first
+    yield from rest
+
+
+def _explain_csv(message: str) -> str:
+    if "unexpected end of data" in message or "field larger" in message:
+        return "a quote opens here and is never closed; close it, or read the file with quoting: none."
+    if "expected after" in message:
+        return "text follows a closing quote; double quotes inside a quoted cell, or read with quoting: none."
+    if "new-line character" in message:
+        return "a carriage return stands alone; end lines with \\n or \\r\\n."
+    return f"is not well-formed CSV ({message})."

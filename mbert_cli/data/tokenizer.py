@@ -1,0 +1,90 @@
+"""The tokenizer: texts to vocabulary ids, in parallel, without padding."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer as FastTokenizer
+
+from mbert_cli.errors import CheckpointError
+
+FILE = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of many texts, one after another.
+
+    Args:
+        ids: all ids, int32.
+        types: token types, uint8, parallel to ids.
+        starts: where each text begins in `ids`; one more entry than texts.
+        num_cut: how many texts were longer than the longest sentence allowed, and cut.
+    """
+
+    ids: np.ndarray
+    types: np.ndarray
+    starts: np.ndarray
+    num_cut: int
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text."""
+        return np.diff(self.starts)
+
+
+class Tokenizer:
+    """A checkpoint's WordPiece tokenizer.
+
+    Args:
+        folder: the checkpoint: `tokenizer.json`, or a `vocab.txt` that transformers converts.
+        max_length: longest sentence in tokens, [CLS] and [SEP] included; longer ones are cut.
+
+    Raises:
+        CheckpointError: there is neither file, or it cannot be read.
+    """
+
+    def __init__(self, folder: Path, max_length: int) -> None:
+        self._tokenizer = _load(folder)
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length)
+        self.max_length = max_length
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids run below this number."""
+        return self._tokenizer.get_vocab_size()
+
+    def save(self, folder: Path) -> None:
+        """Write `tokenizer.json`."""
+        self._tokenizer.save(str(folder / FILE))
+
+    def encode(self, texts: Sequence[str]) -> Tokens:
+        """Return the tokens of texts, in order."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        lengths = [len(encoding) for encoding in encodings]
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        ids = np.fromiter((i for each in encodings for i in each.ids), dtype=np.int32, count=int(starts[-1]))
+        types = np.zeros(len(ids), dtype=np.uint8)
+        return Tokens(ids, types, starts, sum(bool(encoding.overflowing) for encoding in encodings))
+
+
+def _load(folder: Path) -> FastTokenizer:
+    path = folder / FILE
+    if not path.is_file():
+        if not (folder / "vocab.txt").is_file():
+            raise CheckpointError(f"{folder}: holds neither {FILE} nor vocab.txt.")
+        from transformers import BertTokenizerFast
+
+        return FastTokenizer.from_str(BertTokenizerFast.from_pretrained(folder).backend_tokenizer.to_str())
+    try:
+        text = path.read_text(encoding="utf-8")
+        json.loads(text)  # the tokenizers library reports malformed JSON as a bare Exception
+        return FastTokenizer.from_str(text)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); copy the checkpoint again.") from None

@@ -1,0 +1,54 @@
+"""The BERT encoder: embeddings and layers, tokens in, hidden states out."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mbert_cli.batch import Layout
+from mbert_cli.encoder.adapter import Adapter
+from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.shape import EncoderShape
+
+
+class BertEncoder(nn.Module):
+    """BERT (Devlin et al. 2018) on packed sentences, equal to `transformers.BertModel` sentence by sentence.
+
+    Args:
+        shape: sizes of the encoder.
+    """
+
+    def __init__(self, shape: EncoderShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.word_embeddings = nn.Embedding(shape.vocab_size, shape.hidden_size)
+        self.position_embeddings = nn.Embedding(shape.max_positions, shape.hidden_size)
+        self.type_embeddings = nn.Embedding(shape.type_vocab_size, shape.hidden_size)
+        self.embedding_norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.layers = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.num_layers))
+        # Part of every BERT checkpoint, and of its parameter count; only `pooling: {kind: cls, pooler: true}` uses it.
+        self.pooler = nn.Linear(shape.hidden_size, shape.hidden_size)
+
+    def forward(
+        self,
+        token_ids: Int[Tensor, " tokens"],
+        token_types: Int[Tensor, " tokens"],
+        positions: Int[Tensor, " tokens"],
+        layout: Layout,
+        adapters: Sequence[Sequence[Adapter]] = (),
+    ) -> Float[Tensor, "tokens hidden"]:
+        """Return the last layer's hidden states, with the adapters inside the layers applied.
+
+        Args:
+            token_ids: vocabulary ids of the packed sentences.
+            token_types: 0 for a first sentence, 1 for a second one read together with it.
+            positions: place of each token in its sentence, from 0.
+            layout: where the sentences lie.
+            adapters: those of each segment of the layout; none at all by default.
+        """
+        h = self.word_embeddings(token_ids) + self.position_embeddings(positions) + self.type_embeddings(token_types)
+        h = self.dropout(self.embedding_norm(h))
+        for index, layer in enumerate(self.layers):
+            h = layer(h, layout, adapters, index)
+        return h

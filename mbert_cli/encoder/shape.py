@@ -1,0 +1,34 @@
+"""The sizes of an encoder: all that is needed to build one, or to count its parameters."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """Sizes and constants of a BERT encoder, BERT-base's by default.
+
+    Args:
+        vocab_size: rows of the word embedding table.
+        hidden_size: d_m, features of a hidden state.
+        num_layers: L, encoder layers.
+        num_heads: attention heads; divides hidden_size.
+        intermediate_size: features inside the feed-forward sublayer.
+        max_positions: rows of the position embedding table, the longest sentence in tokens.
+        type_vocab_size: rows of the token type table.
+        activation: of the feed-forward sublayer, one of `encoder.layer.ACTIVATIONS`.
+        layer_norm_eps: added to the variance in LayerNorm.
+        dropout: probability of dropping a feature of a sublayer's output.
+        attention_dropout: probability of dropping an attention weight.
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    intermediate_size: int = 3072
+    max_positions: int = 512
+    type_vocab_size: int = 2
+    activation: str = "gelu"
+    layer_norm_eps: float = 1e-12
+    dropout: float = 0.1
+    attention_dropout: float = 0.1

@@ -1,0 +1,63 @@
+"""The errors a user can mend, each with its exit code. Anything else that is raised is a fault of ours."""
+
+
+class MbertError(Exception):
+    """One or more problems, each a sentence of its own: place, value, remedy.
+
+    Args:
+        problems: what is wrong, one line each.
+    """
+
+    exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class UsageError(MbertError):
+    """The command line asks for something that cannot be done."""
+
+
+class RecipeError(MbertError):
+    """The recipe says something that cannot be built."""
+
+
+class OptionError(RecipeError):
+    """A component refuses one of its options; `compose` adds the place in the recipe.
+
+    Args:
+        option: name of the keyword that is refused.
+        problem: what it must be, and what it is, e.g. ``must be at most 384 (hidden size), but is 999``.
+    """
+
+    def __init__(self, option: str, problem: str) -> None:
+        super().__init__(f"{option} {problem}.")
+        self.option = option
+        self.problem = problem
+
+
+class DataError(MbertError):
+    """A data file, or a row of it, cannot be used."""
+
+
+class CheckpointError(MbertError):
+    """An encoder checkpoint or a saved model cannot be loaded."""
+
+
+class RunInUseError(MbertError):
+    """Another process holds the run folder."""
+
+    exit_code = 3
+
+
+class ResourceError(MbertError):
+    """The disk is full or memory has run out."""
+
+    exit_code = 4
+
+
+class NotFiniteError(MbertError):
+    """A loss became NaN or infinite; the update was not applied."""
+
+    exit_code = 5

@@ -1,0 +1,63 @@
+"""Which device and which precision a command runs with."""
+
+from dataclasses import dataclass
+
+import torch
+
+from mbert_cli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a command computes on.
+
+    Args:
+        device: where the model is.
+        dtype: of the encoder's and adapters' matrix products; parameters, losses and heads are fp32.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def precision(self) -> str:
+        """`fp32` or `bf16`."""
+        return "bf16" if self.dtype == torch.bfloat16 else "fp32"
+
+
+def choose(device: str = "auto", precision: str = "auto") -> Hardware:
+    """Choose device and precision.
+
+    Args:
+        device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
+        precision: `auto` (bf16 where the device computes with it), `fp32` or `bf16`.
+
+    Raises:
+        UsageError: the device does not exist, or a word is unknown.
+    """
+    if precision not in ("auto", "fp32", "bf16"):
+        raise UsageError(f"--precision is '{precision}'. Known: auto, fp32, bf16.")
+    chosen = _device(device)
+    bf16 = precision == "bf16" or (precision == "auto" and computes_in_bf16(chosen))
+    return Hardware(chosen, torch.bfloat16 if bf16 else torch.float32)
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for bf16 matrix products: AMX or AVX512-BF16 on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, colon, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and index.isdigit())):
+        raise UsageError(f"--device is '{name}'. Known: auto, cpu, cuda, cuda:N.")
+    if kind == "cuda":
+        count = torch.cuda.device_count()
+        if int(index or 0) >= count:
+            have = f"there are only {count}" if count else "there is none that PyTorch can use"
+            raise UsageError(f"--device is '{name}', but of CUDA devices {have}; use --device cpu or auto.")
+    return torch.device(name)

@@ -1,0 +1,98 @@
+"""Similarity of sentence pairs on a scale."""
+
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from mbert_cli.heads import Columns, Head
+from mbert_cli.metrics import Metrics, regression_metrics
+
+
+class CosineSimilarity(Head):
+    """Siamese similarity: scale * relu(cos(f(u), f(v))), f two fully connected layers; mean squared error.
+
+    Source: Multi-BERT paper, Figure 2, which leaves open what stands between the two layers: `hidden_activation`.
+    ReLU ties all negative cosines at 0 and gives them no gradient, hence the other activations. The share of such dead
+    pairs is among the metrics.
+
+    Args:
+        hidden_size: features of a sentence vector.
+        scale: the largest label; labels run from 0 to it.
+        activation: from the cosine c to the prediction over scale: `relu` max(c, 0); `affine` (c + 1) / 2; `clamp` c in
+            training and cut to [0, 1] in prediction; `none` c.
+        hidden_activation: between the two layers.
+        init: `identity` starts both layers as the identity, hence at the encoder's own cosine where nothing stands
+            between them; `random` draws them.
+    """
+
+    num_texts = 2
+    main_metric = "pearson"
+    metric_names = ("pearson", "spearman", "mse", "mae", "r2", "loss")
+
+    def __init__(
+        self,
+        hidden_size: int,
+        *,
+        scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0,
+        activation: Literal["relu", "affine", "clamp", "none"] = "relu",
+        hidden_activation: Literal["relu", "none"] = "relu",
+        init: Literal["random", "identity"] = "random",
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.activation = activation
+        self.first = nn.Linear(hidden_size, hidden_size)
+        self.second = nn.Linear(hidden_size, hidden_size)
+        self.between = nn.ReLU() if hidden_activation == "relu" else nn.Identity()
+        if init == "identity":
+            for layer in (self.first, self.second):
+                nn.init.eye_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, u: Float[Tensor, "examples hidden"], v: Float[Tensor, "examples hidden"]
+    ) -> Float[Tensor, " examples"]:
+        """Return the cosines, from -1 to 1."""
+        project = nn.Sequential(self.first, self.between, self.second)
+        return nn.functional.cosine_similarity(project(u), project(v))
+
+    def parse_label(self, text: str) -> float:
+        """Return the similarity.
+
+        Raises:
+            ValueError: it is not a number from 0 to scale.
+        """
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not 0 <= value <= self.scale:
+            raise ValueError(f"must be a number from 0 to {self.scale:g}, but is {text!r}")
+        return value
+
+    def loss(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
+        """Return the mean squared error on the labels' scale."""
+        return nn.functional.mse_loss(self._values(outputs, training=True), labels)
+
+    def predict(self, outputs: Float[Tensor, " examples"]) -> Columns:
+        """Return `pred`, the similarity, and `score`, the cosine before its activation."""
+        values = self._values(outputs, training=False)
+        return {"pred": values.double().tolist(), "score": outputs.double().tolist()}
+
+    def metrics(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Metrics:
+        """Return Pearson, Spearman, MSE, MAE, R^2, and under ReLU the share of dead pairs."""
+        values = self._values(outputs, training=False)
+        found = regression_metrics(values.double().cpu().numpy(), labels.double().cpu().numpy())
+        if self.activation == "relu":
+            found["dead_pairs"] = float((outputs <= 0).double().mean())
+        return found
+
+    def _values(self, cosines: Tensor, training: bool) -> Tensor:
+        if self.activation == "relu" or (self.activation == "clamp" and not training):
+            cosines = cosines.clamp(min=0, max=None if self.activation == "relu" else 1)
+        elif self.activation == "affine":
+            cosines = (cosines + 1) / 2
+        return self.scale * cosines

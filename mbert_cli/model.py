@@ -1,0 +1,94 @@
+"""MultiTaskBert: one shared encoder, and for each task its adapters and its head."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mbert_cli.batch import Batch
+from mbert_cli.encoder.adapter import Adapter, adapters_at, apply_by_segment
+from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.heads import Head
+from mbert_cli.pooling import Pooling
+
+
+class TaskPart(nn.Module):
+    """What belongs to one task alone.
+
+    Args:
+        adapters: in the order they act.
+        head: the task's head.
+    """
+
+    def __init__(self, adapters: Sequence[Adapter], head: Head) -> None:
+        super().__init__()
+        self.adapters = nn.ModuleList(adapters)
+        self.head = head
+
+
+class MultiTaskBert(nn.Module):
+    """One encoder for many tasks.
+
+    A packed batch holds one contiguous segment a task. The encoder runs once over the whole stream; each task's
+    adapters act on its own segment, then its sentences are pooled and given to its head.
+
+    Args:
+        encoder: the shared encoder.
+        pooling: hidden states to sentence vectors.
+        tasks: each task's own part.
+    """
+
+    def __init__(self, encoder: BertEncoder, pooling: Pooling, tasks: Mapping[str, TaskPart]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+        self.task_names = tuple(tasks)
+        self._parts = nn.ModuleList(tasks.values())
+        self.compute_dtype = torch.float32
+
+    def task(self, name: str) -> TaskPart:
+        """Return a task's own part."""
+        part = self._parts[self.task_names.index(name)]
+        assert isinstance(part, TaskPart)
+        return part
+
+    def head(self, name: str) -> Head:
+        """Return a task's head."""
+        return self.task(name).head
+
+    def train_only(self, tasks: Sequence[str] | None) -> None:
+        """Choose what trains: everything (None), or only the own parts of `tasks`; the rest is frozen.
+
+        Frozen parameters get no gradient at all, not a zero one, which AdamW would decay and move.
+        """
+        self.requires_grad_(tasks is None)
+        for name in tasks or ():
+            self.task(name).requires_grad_(True)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the outputs of each task's head for the batch's examples."""
+        adapters = [list(self.task(name).adapters) for name in batch.tasks]
+        dtype = self.encoder.word_embeddings.weight.dtype
+        with torch.autocast(batch.token_ids.device.type, self.compute_dtype, self.compute_dtype != torch.float32):
+            h = self.encoder(batch.token_ids, batch.token_types, batch.positions, batch.layout, adapters)
+            h = apply_by_segment(
+                lambda adapter, part, segment: adapter.on_top(part, segment.layout),
+                h,
+                batch.layout,
+                adapters_at("on_top", adapters),
+            )
+        # Pooling and heads are a small part of the work, and the losses want full precision.
+        sentences = self._pool(h.to(dtype), batch)
+        outputs, first = {}, 0
+        for name, segment in zip(batch.tasks, batch.layout.segments, strict=True):
+            head = self.head(name)
+            own = sentences[first : first + segment.layout.num_sentences]
+            first += segment.layout.num_sentences
+            # A segment holds all first sentences, then all second ones.
+            outputs[name] = head(*own.reshape(head.num_texts, len(own) // head.num_texts, own.shape[-1]).unbind())
+        return outputs
+
+    def _pool(self, h: Float[Tensor, "tokens hidden"], batch: Batch) -> Float[Tensor, "sentences hidden"]:
+        sentences = self.pooling(h, batch.layout)
+        return torch.tanh(self.encoder.pooler(sentences)) if self.pooling.pooler else sentences

@@ -1,0 +1,207 @@
+"""One procedure: predict. Also `Predictor`, the same from Python."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbert_cli.data.batching import TaskData, by_length, pack
+from mbert_cli.data.table import Row, Table, TableWriter
+from mbert_cli.errors import DataError, UsageError
+from mbert_cli.hardware import choose
+from mbert_cli.heads import Columns
+from mbert_cli.model import MultiTaskBert
+from mbert_cli.progress import Bar
+from mbert_cli.saved_model import read_model
+
+TOKEN_BUDGET = 4096
+_WINDOW = 8192  # rows in memory at once
+
+# The header of the course's submission files, by kind of head; "Similiary" is spelt so there.
+_CS224N_NAMES = {
+    "classification": "Predicted_Sentiment",
+    "pair_classification": "Predicted_Is_Paraphrase",
+    "cosine_similarity": "Predicted_Similiary",
+}
+
+
+def run_model(
+    model: MultiTaskBert, task: str, data: TaskData, batch_size: int | None = None, token_budget: int = TOKEN_BUDGET
+) -> Tensor:
+    """Return the outputs of a task's head for all examples, in their order, on the CPU.
+
+    Args:
+        model: the model; it is put into evaluation mode.
+        task: the task's name.
+        data: its examples.
+        batch_size: examples of a batch at most.
+        token_budget: tokens of a batch at most.
+    """
+    model.eval()
+    device = model.encoder.word_embeddings.weight.device
+    outputs, order = [], []
+    with torch.inference_mode():
+        for rows in by_length(data, token_budget, batch_size):
+            outputs.append(model(pack({task: data}, {task: rows}, device))[task].float().cpu())
+            order.append(rows)
+        return torch.cat(outputs)[torch.from_numpy(np.argsort(np.concatenate(order)))]
+
+
+class Predictor:
+    """A saved model, ready to predict.
+
+    Args:
+        run: a run folder, or the folder of a saved model.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        precision: `auto`, `fp32` or `bf16`.
+        batch_size: examples of a batch at most; by default only the number of tokens is bounded.
+
+    Raises:
+        CheckpointError: there is no model, or it cannot be loaded.
+        UsageError: the device does not exist.
+
+    Example:
+        >>> Predictor("runs/demo")({"text": ["What a wonderful evening!"]}, task="sentiment")["pred"]
+        ['positive']
+    """
+
+    def __init__(
+        self, run: str | Path, *, device: str = "auto", precision: str = "auto", batch_size: int | None = None
+    ) -> None:
+        hardware = choose(device, precision)
+        self.saved = read_model(Path(run))
+        self.saved.model.to(hardware.device).compute_dtype = hardware.dtype
+        self.batch_size = batch_size
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the model's tasks."""
+        return self.saved.model.task_names
+
+    def __call__(self, columns: Mapping[str, Sequence[str]], task: str | None = None) -> Columns:
+        """Predict a task for rows of text.
+
+        Args:
+            columns: the task's text columns, by name, all of one length.
+            task: the task's name; it may be left out where the model has one task only.
+
+        Returns:
+            `pred`, and `score` or `p_<label>`, one value a row.
+
+        Raises:
+            CheckpointError: the model has no such task.
+            DataError: a column is missing.
+        """
+        if task is None:
+            if len(self.tasks) > 1:
+                raise UsageError(f"the model has several tasks; name one: {', '.join(self.tasks)}.")
+            task = self.tasks[0]
+        names = self.saved.task(task).text
+        missing = [name for name in names if name not in columns]
+        if missing:
+            raise DataError(f"task {task} reads the columns {', '.join(names)}; missing: {', '.join(missing)}.")
+        return self.predict([columns[name] for name in names], task)
+
+    def predict(self, sides: Sequence[Sequence[str]], task: str) -> Columns:
+        """Predict a task for its sentences, or for the two sides of its pairs."""
+        head = self.saved.model.head(task)
+        if not len(sides[0]):
+            return {name: [] for name in head.column_names}
+        data = TaskData(tuple(self.saved.tokenizer.encode(side) for side in sides), None)
+        return head.predict(run_model(self.saved.model, task, data, self.batch_size))
+
+
+def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> list[str]:
+    """Return the tasks to predict: those asked for, else all whose text columns the table has.
+
+    Raises:
+        CheckpointError: a task does not exist.
+        DataError: the table lacks a task's column, or fits no task.
+    """
+    for task in asked:
+        for column in predictor.saved.task(task).text:
+            table.column(column, f"text of task {task}")
+    if asked:
+        return list(dict.fromkeys(asked))
+    fitting = [name for name, task in predictor.saved.section.tasks.items() if set(task.text) <= set(table.header)]
+    if not fitting:
+        wanted = "; ".join(f"{name}: {', '.join(task.text)}" for name, task in predictor.saved.section.tasks.items())
+        have = ", ".join(column for column in table.header if column)
+        raise DataError(f"{table.name}:1: has no task's text columns ({wanted}); it has {have}.")
+    return fitting
+
+
+def predict_table(
+    predictor: Predictor, table: Table, tasks: Sequence[str], out: IO[str], limit: int | None, bar: Bar
+) -> int:
+    """Write a table's rows in their order, with all their columns and the predictions appended.
+
+    Memory does not grow with the table.
+
+    Args:
+        predictor: the model.
+        table: the input.
+        tasks: what to predict; the appended columns are prefixed with the task's name where there are several.
+        out: where the rows are written.
+        limit: how many rows at most.
+        bar: counts the rows that are written.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        DataError: a row is malformed, or the table has a column of a prediction's name already.
+    """
+    prefixes = {task: f"{task}_" if len(tasks) > 1 else "" for task in tasks}
+    appended = [prefixes[task] + name for task in tasks for name in predictor.saved.model.head(task).column_names]
+    taken = next((name for name in appended if name in table.header), None)
+    if taken is not None:
+        raise DataError(f"{table.name}:1: has a column '{taken}' already, as the prediction would; rename it.")
+    writer = TableWriter(out, table, appended)
+    count = 0
+    for rows in _windows(table, limit):
+        predicted: list[list[str] | list[float]] = []
+        for task in tasks:
+            predicted += predictor.predict(_sides(predictor, table, task, rows), task).values()
+        for row, values in zip(rows, zip(*predicted, strict=True), strict=True):
+            writer.write(row, list(values))
+        count += len(rows)
+        bar.advance(by=len(rows))
+    return count
+
+
+def predict_cs224n(predictor: Predictor, table: Table, task: str, out: IO[str], limit: int | None, bar: Bar) -> int:
+    """Write the course's submission file of one task: ``id \\t Predicted_Sentiment \\n``, then ``{id} , {pred} \\n``.
+
+    Args and errors are those of `predict_table`.
+    """
+    section = predictor.saved.task(task)
+    name = _CS224N_NAMES.get(section.head.kind)
+    if name is None:
+        known = ", ".join(_CS224N_NAMES)
+        raise UsageError(f"--format cs224n is for heads of the course, not '{section.head.kind}'. Known: {known}.")
+    ids = table.column(section.id, f"id of task {task}")
+    out.write(f"id \t {name} \n")
+    count = 0
+    for rows in _windows(table, limit):
+        predicted = predictor.predict(_sides(predictor, table, task, rows), task)["pred"]
+        for row, value in zip(rows, predicted, strict=True):
+            out.write(f"{row.cells[ids]} , {value} \n")
+        count += len(rows)
+        bar.advance(by=len(rows))
+    return count
+
+
+def _windows(table: Table, limit: int | None) -> Iterator[list[Row]]:
+    rows = islice(iter(table), limit)
+    while window := list(islice(rows, _WINDOW)):
+        yield window
+
+
+def _sides(predictor: Predictor, table: Table, task: str, rows: Sequence[Row]) -> list[list[str]]:
+    columns = [table.column(name, f"text of task {task}") for name in predictor.saved.task(task).text]
+    return [[row.cells[column] for row in rows] for column in columns]

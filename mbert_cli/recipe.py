@@ -1,0 +1,410 @@
+"""The recipe: what a run is made of, read from YAML, checked, and frozen. No torch here."""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from mbert_cli.errors import RecipeError
+from mbert_cli.recipe_file import Document, KeyPath, Place, dotted, nearest, override, read_document
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+class Component(Section):
+    """Names a file of one of the component packages, and its options.
+
+    Args:
+        kind: the file's name.
+        options: keyword arguments of its class, checked by `compose`.
+        place: where it was written, for messages, e.g. `recipes/x.yaml:7: adapters[0]`.
+    """
+
+    kind: str
+    options: dict[str, Any] = {}
+    place: str = ""
+
+    def spec(self) -> dict[str, Any]:
+        """Return the component as a recipe writes it."""
+        return {"kind": self.kind, **self.options}
+
+
+class EncoderSection(Section):
+    """Where the pretrained encoder comes from.
+
+    Args:
+        checkpoint: hub name, folder, or `package:NAME/path`.
+        revision: branch, tag or commit on the hub.
+        sha256: what the SHA-256 of the weights file must be.
+        shape: sizes, for counting parameters where neither files nor a well-known name tell them.
+    """
+
+    checkpoint: str
+    revision: str | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    shape: dict[str, int | float | str] | None = None
+
+
+class TaskSection(Section):
+    """One task: its files, its columns and its head.
+
+    Args:
+        train: training file.
+        dev: file that the best model is chosen on.
+        test: file for `mbert evaluate --split test`.
+        text: column of the sentence, or the two columns of a pair.
+        label: column of the label.
+        head: the task's head.
+        id: column that names a row in `--format cs224n`.
+        quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other (GLUE's files).
+        delimiter: `auto` is a tab where the header holds one, else a comma.
+        on_bad_row: `error` stops at the first; `skip` leaves bad rows out, counted and listed.
+    """
+
+    train: str
+    dev: str
+    test: str | None = None
+    text: Annotated[list[str], Field(min_length=1, max_length=2)]
+    label: str
+    head: Component
+    id: str = "id"
+    quoting: Literal["csv", "none"] = "csv"
+    delimiter: Literal["auto", "tab", "comma"] = "auto"
+    on_bad_row: Literal["error", "skip"] = "error"
+
+
+class TrainingSection(Section):
+    """How the model is trained.
+
+    Args:
+        epochs: passes of the curriculum.
+        batch_size: examples of each task in a step.
+        learning_rate: of the encoder.
+        adapter_learning_rate: of adapters; learning_rate by default.
+        head_learning_rate: of heads; adapter_learning_rate by default.
+        weight_decay: AdamW's, on matrices only: not on biases and LayerNorms.
+        clip_norm: largest gradient norm over all parameters of a step; null does not clip.
+        schedule: `constant`, or `linear`: warm-up, then linear decay to 0.
+        warmup: share of all steps in which the learning rate rises; `linear` only.
+        max_length: longest sentence in tokens, [CLS] and [SEP] included; longer ones are cut.
+        select: which score keeps the best model: `overall`, or a metric of a task, e.g. `sts.pearson`.
+        seed: everything random is a function of it.
+    """
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 20
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
+    learning_rate: PositiveFloat = 1e-5
+    adapter_learning_rate: PositiveFloat | None = None
+    head_learning_rate: PositiveFloat | None = None
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    clip_norm: PositiveFloat | None = 1.0
+    schedule: Literal["constant", "linear"] = "constant"
+    warmup: Share = 0.1
+    max_length: Annotated[int, Field(ge=3, le=100_000)] = 128
+    select: str = "overall"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 11711
+
+
+class ModelSection(Section):
+    """What a model is built of: a recipe without its data's files and its training."""
+
+    encoder: EncoderSection
+    adapters: tuple[Component, ...] = ()
+    pooling: Component = Component(kind="mean")
+    tasks: Mapping[str, TaskSection]
+    document: Annotated[Document | None, Field(exclude=True, repr=False)] = None
+
+    def place(self, *path: str | int) -> str:
+        """Return where a value was written and what it is called, for messages: ``x.yaml:7: tasks.sst.train``."""
+        return f"{self.document.place(path)}: {dotted(path)}" if self.document else dotted(path)
+
+
+class Recipe(ModelSection):
+    """A whole recipe."""
+
+    loss_balancing: Component = Component(kind="total")
+    curriculum: Component = Component(kind="hybrid")
+    training: TrainingSection = TrainingSection()
+
+    def to_yaml(self) -> str:
+        """Return the recipe with every default spelled out; reading it gives an equal recipe."""
+        return yaml.safe_dump(as_spec(self), sort_keys=False, allow_unicode=True, width=100)
+
+
+ComponentCheck = Callable[[str, Component], list[tuple[KeyPath, str]]]
+"""(family, component) to its problems: a path below the component, and what is wrong."""
+
+_SectionType = TypeVar("_SectionType", bound=Section)
+
+
+def as_spec(value: Any) -> Any:
+    """Return a section as the plain dicts and lists that a recipe holds."""
+    if isinstance(value, Component):
+        return value.spec()
+    if isinstance(value, BaseModel):
+        return {key: as_spec(getattr(value, key)) for key, info in type(value).model_fields.items() if not info.exclude}
+    if isinstance(value, Mapping):
+        return {key: as_spec(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_spec(each) for each in value]
+    return value
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the recipes that come with mbert."""
+    inside = Path(__file__).parent / "recipes"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
+
+
+def find(name: str) -> Path:
+    """Return the file of a recipe: a path, or a shipped recipe's name such as ``demo`` or ``paper/table5_pal``.
+
+    Raises:
+        RecipeError: there is no such file and no such shipped recipe.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    bare = name.removeprefix("recipes/").removesuffix(".yaml")
+    shipped = shipped_names()
+    if bare in shipped:
+        return shipped_folder() / f"{bare}.yaml"
+    raise RecipeError(
+        f"{name}: there is no such recipe file, nor a shipped recipe of that name{nearest(bare, shipped)}"
+    )
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the recipes that come with mbert."""
+    root = shipped_folder()
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+
+
+def load(path: Path, settings: Sequence[str] = (), check: ComponentCheck = lambda family, component: []) -> Recipe:
+    """Read, merge and check a recipe.
+
+    Args:
+        path: the recipe file.
+        settings: `key=value` overrides.
+        check: tells what is wrong with a component's kind and options.
+
+    Raises:
+        RecipeError: with all problems found, each with its place.
+    """
+    document = read_document(path)
+    override(document, settings)
+    return validate(document, check)
+
+
+def validate(document: Document, check: ComponentCheck) -> Recipe:
+    """Check a document as a whole recipe; see `load`."""
+    reader = _Reader(document, check)
+    values = document.values
+    reader.known((), values, Recipe)
+    found = {
+        "encoder": reader.section(("encoder",), EncoderSection, paths=("checkpoint",)),
+        "adapters": reader.components("adapters"),
+        "pooling": reader.component(("pooling",), "pooling", "mean"),
+        "tasks": reader.tasks(),
+        "loss_balancing": reader.component(("loss_balancing",), "loss_balancing", "total"),
+        "curriculum": reader.component(("curriculum",), "curricula", "hybrid"),
+        "training": reader.section(("training",), TrainingSection, default={}),
+    }
+    if found["tasks"] and found["training"]:
+        reader.select(found["training"], found["tasks"])
+    if reader.problems:
+        raise RecipeError(*reader.problems)
+    return Recipe.model_construct(document=document, **found)
+
+
+class _Reader:
+    """Reads sections out of a document and collects what is wrong with them."""
+
+    def __init__(self, document: Document, check: ComponentCheck) -> None:
+        self.document = document
+        self.check = check
+        self.problems: list[str] = []
+
+    def problem(self, path: KeyPath, what: str) -> None:
+        self.problems.append(f"{self.document.place(path)}: {dotted(path) or 'the recipe'} {what}")
+
+    def value(self, path: KeyPath) -> Any:
+        """Return what the document holds at a path; None where it holds nothing."""
+        value: Any = self.document.values
+        for part in path:
+            try:
+                value = value[part]
+            except (KeyError, TypeError):
+                return None
+        return value
+
+    def known(self, path: KeyPath, values: dict[str, Any], section: type[BaseModel]) -> None:
+        names = [name for name, info in section.model_fields.items() if not info.exclude]
+        for key in values:
+            if key not in names:
+                self.problem((*path, key), f"is not a known key{nearest(key, names)}")
+
+    def section(
+        self, path: KeyPath, kind: type[_SectionType], default: Any = None, paths: Sequence[str] = (), **given: Any
+    ) -> _SectionType | None:
+        """Read one section; `given` holds fields that were read already."""
+        values = self.value(path)
+        values = default if values is None else values
+        if values is None:
+            self.problem(path, f"is missing; it needs {_required(kind)}.")
+            return None
+        if not isinstance(values, dict):
+            self.problem(path, f"must hold keys and values, but is {values!r}.")
+            return None
+        self.known(path, values, kind)
+        fields = {key: value for key, value in values.items() if key in kind.model_fields and key not in given}
+        for key in paths:
+            if isinstance(fields.get(key), str):
+                fields[key] = self.resolved((*path, key), fields[key], key == "checkpoint")
+        # Fields that were read already, well or not, are not checked again.
+        rest = create_model(kind.__name__, __base__=Section, **_fields_without(kind, given))
+        try:
+            checked = rest.model_validate(fields)
+        except ValidationError as error:
+            for each in error.errors():
+                self.problem((*path, *_location(each["loc"], fields)), explain(each))
+            return None
+        if any(value is None for value in given.values()):
+            return None
+        return kind.model_construct(**{key: getattr(checked, key) for key in rest.model_fields}, **given)
+
+    def component(self, path: KeyPath, family: str, default: str | None = None) -> Component | None:
+        """Read one component."""
+        values = self.value(path)
+        if values is None and default is not None:
+            values = {"kind": default}
+        if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
+            self.problem(path, f"must name a kind, such as {{kind: {default or 'classification'}}}.")
+            return None
+        options = {key: value for key, value in values.items() if key != "kind"}
+        place = f"{self.document.place(path)}: {dotted(path)}"
+        component = Component(kind=values["kind"], options=options, place=place)
+        found = self.check(family, component)
+        for below, what in found:
+            self.problem((*path, *below), what)
+        return None if found else component
+
+    def components(self, key: str) -> tuple[Component, ...]:
+        """Read a list of components."""
+        items = self.document.values.get(key) or []
+        if not isinstance(items, list):
+            self.problem((key,), "must be a list, such as [{kind: low_rank}, {kind: top}].")
+            return ()
+        found = [self.component((key, index), key) for index in range(len(items))]
+        return tuple(component for component in found if component is not None)
+
+    def tasks(self) -> dict[str, TaskSection] | None:
+        """Read all tasks."""
+        tasks = self.document.values.get("tasks")
+        if not isinstance(tasks, dict) or not tasks:
+            self.problem(("tasks",), "must hold at least one task: a name with train, dev, text, label and head.")
+            return None
+        found: dict[str, TaskSection | None] = {}
+        for name, values in tasks.items():
+            path = ("tasks", name)
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+                self.problem(path, "must be named with letters, digits, - and _ only, at most 64.")
+            if isinstance(values, dict) and isinstance(values.get("text"), str):
+                values["text"] = [values["text"]]
+            head = self.component((*path, "head"), "heads") if isinstance(values, dict) else None
+            found[name] = self.section(path, TaskSection, paths=("train", "dev", "test"), head=head)
+        good = {name: task for name, task in found.items() if task is not None}
+        return good if len(good) == len(found) else None
+
+    def select(self, training: TrainingSection, tasks: Mapping[str, TaskSection]) -> None:
+        """Check that `training.select` names a task."""
+        if training.select == "overall":
+            return
+        task, dot, _ = training.select.partition(".")
+        if not dot or task not in tasks:
+            known = ["overall", *(f"{name}.METRIC" for name in tasks)]
+            self.problem(("training", "select"), f"is '{training.select}'{nearest(training.select, known)}")
+
+    def resolved(self, path: KeyPath, text: str, checkpoint: bool) -> str:
+        """Expand ${VARIABLES} in a path and make it absolute."""
+        place = self.document.place(path)
+        try:
+            expanded = expand(text)
+        except KeyError as error:
+            self.problem(path, f"uses ${{{error.args[0]}}}, which is not set; set it, or write ${{NAME:-default}}.")
+            return text
+        if not expanded:
+            self.problem(path, "is empty.")
+            return text
+        # What a variable says is said at the shell, hence relative to the working folder.
+        folder = Path.cwd() if text.startswith("${") else place.folder
+        full = os.path.normpath(folder / Path(expanded).expanduser())
+        if not checkpoint:
+            return full
+        looks_like_path = re.match(r"[./~]|\$\{", text) or Path(full).is_dir()
+        return full if looks_like_path and not expanded.startswith("package:") else expanded
+
+
+def expand(text: str) -> str:
+    """Replace ``${NAME}`` and ``${NAME:-default}`` by environment variables.
+
+    Raises:
+        KeyError: a variable without a default is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match["name"], match["default"]
+        found = os.environ.get(name) or default
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    return re.sub(r"\$\{(?P<name>\w+)(:-(?P<default>[^}]*))?\}", value, text)
+
+
+def explain(error: Any) -> str:
+    """Return a pydantic error as the end of a sentence that begins with the key.
+
+    Args:
+        error: one of `ValidationError.errors()`.
+    """
+    if error["type"] == "missing":
+        return "is missing."
+    what = error["msg"].removeprefix("Input ").replace("should ", "must ", 1)
+    what = what.replace("be a valid integer", "be a whole number").replace("be a valid ", "be a ")
+    return f"{what}, but is {error['input']!r}."
+
+
+def _location(location: tuple[str | int, ...], fields: dict[str, Any]) -> KeyPath:
+    """Cut a pydantic location to the part that is in the recipe; unions add names of their branches."""
+    path: list[str | int] = []
+    value: Any = fields
+    for part in location:
+        if isinstance(value, dict) and (part in value or not path):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            break
+        path.append(part)
+    return tuple(path)
+
+
+def _fields_without(kind: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    # Annotated metadata lives in the FieldInfo, so the annotation and the info together rebuild the field.
+    return {key: (info.annotation, info) for key, info in kind.model_fields.items() if key not in given}
+
+
+def _required(kind: type[BaseModel]) -> str:
+    return ", ".join(key for key, info in kind.model_fields.items() if info.is_required())

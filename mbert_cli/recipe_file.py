@@ -1,0 +1,343 @@
+"""Recipe files: YAML with the line of every value, `extends`, and overrides from the command line."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mbert_cli.errors import RecipeError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 20
+_MAX_VALUES = 100_000
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands in a recipe, e.g. ``("adapters", 0, "rank")``."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value was written.
+
+    Args:
+        text: what messages show, e.g. ``recipes/x.yaml:7``.
+        folder: what relative paths are relative to.
+    """
+
+    text: str
+    folder: Path
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass
+class Document:
+    """A recipe's values with their places, before they are checked.
+
+    Args:
+        values: nested dicts, lists and scalars.
+        places: where each value was written.
+        source: the file, as the user named it.
+    """
+
+    values: dict[str, Any]
+    places: dict[KeyPath, Place]
+    source: str
+    folder: Path = field(default_factory=Path.cwd)
+
+    def place(self, path: KeyPath) -> Place:
+        """Return where a value was written; for one that was not, where its nearest parent was."""
+        while path:
+            if path in self.places:
+                return self.places[path]
+            path = path[:-1]
+        return Place(self.source, self.folder)
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """Return a path as people write it: ``adapters[0].rank``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest known one, and all of them."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"; did you mean '{close[0]}'?" if close else "."
+    return f"{hint} Known: {', '.join(sorted(known))}."
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's core schema: `1e-5` is a number, and `no`, `on` or `12:30` are strings (YAML 1.1 thinks otherwise)."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", "~nN\0"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _first]
+    )
+
+
+def read_document(path: Path, source: str | None = None) -> Document:
+    """Read a recipe file and the files it extends.
+
+    Args:
+        path: the file.
+        source: how messages name it; the path as given by default.
+
+    Raises:
+        RecipeError: a file is missing or too large, is not YAML, or is not a mapping; a key stands twice; or files
+            extend each other in a circle.
+    """
+    return _read(path, source or str(path), ())
+
+
+def _read(path: Path, source: str, above: tuple[Path, ...]) -> Document:
+    resolved = path.resolve()
+    if resolved in above:
+        raise RecipeError(f"{source}: extends itself, by way of {above[-1].name}; break the circle.")
+    document = parse(_text(path, source), source, resolved.parent)
+    document.values = expand_kinds(document.values)
+    parent = document.values.pop("extends", None)
+    if parent is None:
+        return document
+    place = document.place(("extends",))
+    if not isinstance(parent, str):
+        raise RecipeError(f"{place}: extends must be the name of a recipe file, but is {parent!r}.")
+    if not (resolved.parent / parent).is_file():
+        raise RecipeError(f"{place}: extends '{parent}', but there is no such file in {resolved.parent}.")
+    base = _read(resolved.parent / parent, str(Path(source).parent / parent), (*above, resolved))
+    merge(base, document)
+    return Document(base.values, base.places, source, resolved.parent)
+
+
+def _text(path: Path, source: str) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except IsADirectoryError:
+        raise RecipeError(f"{source}: is a folder; name the recipe file in it.") from None
+    except OSError as error:
+        raise RecipeError(f"{source}: cannot be read ({error.strerror}).") from None
+    if len(raw) > MAX_BYTES:
+        raise RecipeError(f"{source}: is larger than 1 MiB; a recipe is a page of YAML.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise RecipeError(f"{source}:{line}: is not UTF-8 (byte {error.start}); save it as UTF-8.") from None
+
+
+def parse(text: str, source: str, folder: Path) -> Document:
+    """Parse YAML text.
+
+    Args:
+        text: the YAML.
+        source: how messages name it.
+        folder: what its relative paths are relative to.
+
+    Raises:
+        RecipeError: as `read_document` says.
+    """
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return Document({}, {}, source, folder)
+        if not isinstance(node, yaml.MappingNode):
+            raise RecipeError(f"{source}:{node.start_mark.line + 1}: must hold keys and values, such as 'tasks:'.")
+        builder = _Builder(loader, source, folder)
+        return Document(builder.build(node, ()), builder.places, source, folder)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        tab = " Indent with spaces, not tabs." if "'\\t'" in str(error.problem) else ""
+        raise RecipeError(f"{source}{at}: is not YAML: {error.problem}.{tab}") from None
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise RecipeError(f"{source}:{line}: holds the unprintable character #x{error.character:04x}.") from None
+    except RecursionError:
+        raise RecipeError(f"{source}: is nested deeper than {MAX_DEPTH} levels.") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+class _Builder:
+    """Turns YAML nodes into values and remembers the line of each."""
+
+    def __init__(self, loader: _Loader, source: str, folder: Path) -> None:
+        self.loader = loader
+        self.source = source
+        self.folder = folder
+        self.places: dict[KeyPath, Place] = {}
+
+    def build(self, node: yaml.Node, path: KeyPath) -> Any:
+        line = node.start_mark.line + 1
+        self.places.setdefault(path, Place(f"{self.source}:{line}", self.folder))
+        if len(path) > MAX_DEPTH or len(self.places) > _MAX_VALUES:
+            what = f"is nested deeper than {MAX_DEPTH} levels" if len(path) > MAX_DEPTH else "holds too many values"
+            raise RecipeError(f"{self.source}:{line}: {what}; a recipe is a page of YAML.")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+            return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+        try:
+            return self.loader.construct_object(node, deep=True)
+        except ValueError:
+            raise RecipeError(
+                f"{self.source}:{line}: {dotted(path)} is {node.value!r}, which does not fit its tag."
+            ) from None
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        if node.tag != "tag:yaml.org,2002:map":
+            raise RecipeError(f"{self.source}:{node.start_mark.line + 1}: the tag {node.tag} is not allowed here.")
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise RecipeError(f"{self.source}:{line}: a key must be a plain word.")
+            if key.value in first and key.tag != "tag:yaml.org,2002:merge":
+                where = dotted((*path, key.value))
+                raise RecipeError(f"{self.source}:{line}: {where} stands already on line {first[key.value]}; keep one.")
+            first[key.value] = line
+        self.loader.flatten_mapping(node)
+        values: dict[str, Any] = {}
+        for key, value in node.value:
+            below = (*path, key.value)
+            self._forget(below)  # a merged value that this one replaces
+            self.places[below] = Place(f"{self.source}:{key.start_mark.line + 1}", self.folder)
+            values[key.value] = self.build(value, below)
+        return values
+
+    def _forget(self, path: KeyPath) -> None:
+        if path in self.places:
+            for each in [each for each in self.places if each[: len(path)] == path]:
+                del self.places[each]
+
+
+def override(document: Document, settings: Sequence[str]) -> None:
+    """Apply `key=value` settings from the command line, e.g. ``training.epochs=3`` or ``adapters[0].rank=8``.
+
+    The value is YAML. Relative paths in it are relative to the working folder.
+
+    Raises:
+        RecipeError: a setting has no `=`, its value is not YAML, or its index lies beyond the list.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+|\[\d+\])*", key):
+            raise RecipeError(f"'{setting}': an override reads key=value, such as training.epochs=3.")
+        path: KeyPath = tuple(
+            int(part) if part.isdigit() else part for part in key.replace("[", ".").replace("]", "").split(".")
+        )
+        value = parse(f"value: {text}", f"'{setting}'", Path.cwd()).values["value"]
+        place = Place(f"'{setting}'", Path.cwd())
+        for index in reversed(range(len(path))):
+            part = path[index]
+            if isinstance(part, int):
+                value = _replaced_item(document, path[:index], part, value, place)
+            else:
+                value = {part: value}
+        change = Document(expand_kinds(value), {}, place.text, place.folder)
+        _mark(change.places, change.values, (), place)
+        merge(document, change)
+
+
+def _replaced_item(document: Document, path: KeyPath, index: int, value: Any, place: Place) -> list[Any]:
+    """Return the list at `path` with one item merged with `value`."""
+    items: Any = document.values
+    for part in path:
+        items = items.get(part) if isinstance(items, dict) else items[part] if isinstance(items, list) else None
+    if not isinstance(items, list) or index >= len(items):
+        have = f"has {len(items)} items" if isinstance(items, list) else "is not a list"
+        raise RecipeError(f"{place}: {dotted(path)} {have}, so there is no {dotted((*path, index))}.")
+    return [_merged(item, value) if position == index else item for position, item in enumerate(items)]
+
+
+def _mark(places: dict[KeyPath, Place], value: Any, path: KeyPath, place: Place) -> None:
+    places[path] = place
+    if isinstance(value, dict):
+        for key, below in value.items():
+            _mark(places, below, (*path, key), place)
+    elif isinstance(value, list):
+        for index, below in enumerate(value):
+            _mark(places, below, (*path, index), place)
+
+
+def expand_kinds(values: dict[str, Any]) -> dict[str, Any]:
+    """Spell out components that are given by their name alone: ``pooling: mean`` is ``pooling: {kind: mean}``."""
+
+    def spelled(value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    result = dict(values)
+    for key in {"pooling", "loss_balancing", "curriculum"} & values.keys():
+        result[key] = spelled(values[key])
+    if isinstance(values.get("adapters"), list):
+        result["adapters"] = [spelled(item) for item in values["adapters"]]
+    if isinstance(values.get("tasks"), dict):
+        result["tasks"] = {
+            name: {key: spelled(value) if key == "head" else value for key, value in task.items()}
+            if isinstance(task, dict)
+            else task
+            for name, task in values["tasks"].items()
+        }
+    return result
+
+
+def merge(base: Document, change: Document) -> None:
+    """Lay one document over another, in place.
+
+    Mappings merge key by key, lists and scalars replace. A mapping that names another `kind` replaces the whole, so
+    that options of the old kind do not linger; null in place of a mapping removes it.
+    """
+    _merge_places(base, change, base.values, change.values, ())
+    base.values = _merged(base.values, change.values)
+
+
+def _replaces(old: Any, new: Any) -> bool:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return True
+    return "kind" in new and new["kind"] != old.get("kind")
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if _replaces(old, new):
+        return new
+    result = dict(old)
+    for key, value in new.items():
+        if value is None and isinstance(old.get(key), dict):
+            del result[key]
+        else:
+            result[key] = _merged(old.get(key), value)
+    return result
+
+
+def _merge_places(base: Document, change: Document, old: Any, new: Any, path: KeyPath) -> None:
+    if _replaces(old, new):
+        for each in [each for each in base.places if each[: len(path)] == path]:
+            del base.places[each]
+        base.places.update({each: place for each, place in change.places.items() if each[: len(path)] == path})
+        return
+    for key in new:
+        _merge_places(base, change, old.get(key), new[key], (*path, key))

@@ -1,0 +1,141 @@
+"""The folder of a saved model: written after an epoch, read by evaluate and predict; needs no recipe.
+
+config.json           what the model is built of, and what it scored
+encoder/              a Hugging Face checkpoint: config.json, tokenizer.json, and model.safetensors where the
+                      encoder was trained; else config.json here names the checkpoint and its SHA-256
+tasks/NAME.safetensors  the adapters and the head of each task
+README.md             a model card
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mbert_cli import __version__
+from mbert_cli.compose import build_model, problems
+from mbert_cli.data.tokenizer import Tokenizer
+from mbert_cli.encoder.checkpoint import WEIGHTS, load_encoder, locate, read_shape, save_config, save_weights, sha256_of
+from mbert_cli.errors import CheckpointError
+from mbert_cli.model import MultiTaskBert
+from mbert_cli.recipe import ModelSection, Recipe, TaskSection, as_spec, validate
+from mbert_cli.recipe_file import Document, nearest
+from mbert_cli.run_folder import RunFolder, read_json, read_tensors, write_tensors
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model with all that its use needs.
+
+    Args:
+        section: what it is built of; its tasks name their columns and files.
+        model: in evaluation mode, on the CPU.
+        tokenizer: the encoder's.
+    """
+
+    section: ModelSection
+    model: MultiTaskBert
+    tokenizer: Tokenizer
+
+    def task(self, name: str) -> TaskSection:
+        """Return a task.
+
+        Raises:
+            CheckpointError: the model has no such task.
+        """
+        if name not in self.section.tasks:
+            raise CheckpointError(f"the model has no task '{name}'{nearest(name, list(self.section.tasks))}")
+        return self.section.tasks[name]
+
+
+def write_model(
+    folder: Path,
+    model: MultiTaskBert,
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    encoder_trained: bool,
+    scores: Mapping[str, Any],
+) -> None:
+    """Write a model's files.
+
+    Args:
+        folder: exists and is empty.
+        model: the model.
+        recipe: what it was built and trained with.
+        tokenizer: the encoder's.
+        encoder_trained: whether the encoder's weights differ from its checkpoint's.
+        scores: the metrics of its epoch.
+    """
+    section = {key: as_spec(getattr(recipe, key)) for key in ("encoder", "adapters", "pooling", "tasks")}
+    config = {"format": _FORMAT, "mbert": __version__, **section, "max_length": tokenizer.max_length}
+    encoder = folder / "encoder"
+    encoder.mkdir()
+    save_config(model.encoder.shape, encoder)
+    tokenizer.save(encoder)
+    if encoder_trained:
+        save_weights(model.encoder, encoder)
+    else:
+        source = locate(recipe.encoder.checkpoint, recipe.encoder.revision, download=False) / WEIGHTS
+        config["encoder_sha256"] = sha256_of(source) if source.is_file() else None
+    for name in model.task_names:
+        write_tensors(folder / "tasks" / f"{name}.safetensors", model.task(name).state_dict())
+    config["scores"] = scores
+    (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_card(recipe, model, scores), encoding="utf-8")
+
+
+def read_model(run: Path) -> SavedModel:
+    """Read the best model of a run.
+
+    Args:
+        run: a run folder, or the folder of a saved model.
+
+    Raises:
+        CheckpointError: there is none, or its files were altered or do not fit each other.
+    """
+    folder = RunFolder(run).model_folder()
+    config = read_json(folder / "config.json")
+    if config.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"{folder / 'config.json'}: has format {config.get('format')!r}, but this mbert ({__version__}) reads "
+            f"format {_FORMAT}; use the mbert that wrote it."
+        )
+    keys = ("encoder", "adapters", "pooling", "tasks")
+    document = Document({key: config.get(key) for key in keys}, {}, str(folder / "config.json"), folder.resolve())
+    section = validate(document, problems)
+    weights, sha256 = folder / "encoder", None
+    shape = read_shape(weights)
+    if not (weights / WEIGHTS).is_file():
+        weights, sha256 = locate(section.encoder.checkpoint, section.encoder.revision), config.get("encoder_sha256")
+    encoder, _ = load_encoder(weights, shape, sha256)
+    model = build_model(section, shape, encoder, seed=0)
+    for name in model.task_names:
+        path = folder / "tasks" / f"{name}.safetensors"
+        try:
+            model.task(name).load_state_dict(read_tensors(path))
+        except RuntimeError as error:
+            raise CheckpointError(f"{path}: does not fit config.json: {str(error).splitlines()[-1].strip()}") from None
+    return SavedModel(section, model.eval(), Tokenizer(folder / "encoder", int(config["max_length"])))
+
+
+def _card(recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, Any]) -> str:
+    adapters = " + ".join(each.kind for each in recipe.adapters) or "none"
+    lines = [
+        "# A multi-task sentence model",
+        "",
+        f"Trained with mbert {__version__} from the encoder `{recipe.encoder.checkpoint}`.",
+        "",
+        f"- adapters: {adapters}; pooling: {recipe.pooling.kind}",
+        f"- loss balancing: {recipe.loss_balancing.kind}; curriculum: {recipe.curriculum.kind}",
+        "",
+        "| task | columns | main metric on dev |",
+        "|---|---|---|",
+    ]
+    for name, task in recipe.tasks.items():
+        metric = model.head(name).main_metric
+        lines.append(f"| {name} | {', '.join(task.text)} | {metric} {scores['tasks'][name][metric]:.3f} |")
+    lines += ["", f"Overall on dev: {scores['overall']:.3f}.", "", "Use: `mbert predict FOLDER INPUT -t TASK`.", ""]
+    return "\n".join(lines)

@@ -1,0 +1,369 @@
+"""One procedure: fit."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mbert_cli.compose import build, build_heads, build_model, encoder_shape
+from mbert_cli.curricula import Curriculum, Phase
+from mbert_cli.data.batching import TaskData, pack, tokenise
+from mbert_cli.data.examples import Examples, read_examples
+from mbert_cli.data.tokenizer import Tokenizer
+from mbert_cli.encoder.checkpoint import load_encoder, locate
+from mbert_cli.errors import CheckpointError, NotFiniteError, RecipeError
+from mbert_cli.evaluation import evaluate
+from mbert_cli.hardware import Hardware
+from mbert_cli.loss_balancing import LossBalancing
+from mbert_cli.metrics import LOWER_IS_BETTER
+from mbert_cli.model import MultiTaskBert
+from mbert_cli.progress import Talk
+from mbert_cli.randomness import derive
+from mbert_cli.recipe import Recipe, TrainingSection
+from mbert_cli.recipe_file import nearest
+from mbert_cli.run_folder import RunFolder, commit_folder
+from mbert_cli.saved_model import write_model
+from mbert_cli.training_state import TrainingState, read_state, write_state
+
+
+@dataclass
+class Data:
+    """All tasks' examples, read, checked and tokenised.
+
+    Args:
+        train: for each task its training set.
+        dev: for each task its dev set.
+        lines: for each task the lines of its training file where the examples begin.
+    """
+
+    train: dict[str, TaskData]
+    dev: dict[str, TaskData]
+    lines: dict[str, list[int]]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Rows of each training set."""
+        return {task: len(data) for task, data in self.train.items()}
+
+
+def fit(
+    recipe: Recipe,
+    folder: RunFolder,
+    hardware: Hardware,
+    talk: Talk,
+    resume: bool = False,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Train a model as a recipe says, and keep the best one in a run folder.
+
+    Everything that can be checked before a weight is loaded is checked before, and before a file is written.
+
+    Args:
+        recipe: what to train.
+        folder: where the run is kept; the caller holds its lock.
+        hardware: what to compute on.
+        talk: where progress is told.
+        resume: go on after the last finished epoch; otherwise a run that is in the folder is replaced.
+        limit: how many examples to read of each file at most.
+
+    Returns:
+        The metrics of the epoch whose model was kept.
+
+    Raises:
+        MbertError: the recipe, the data, the checkpoint or the folder cannot be used; the disk is full; or a loss
+            is not finite.
+    """
+    shape = encoder_shape(recipe.encoder)
+    data, tokenizer = _read_data(recipe, shape.vocab_size, shape.max_positions, limit, talk)
+    source = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
+    encoder, absent = load_encoder(source, shape, recipe.encoder.sha256)
+    model = build_model(recipe, shape, encoder, recipe.training.seed).to(hardware.device)
+    model.compute_dtype = hardware.dtype
+    if absent and model.pooling.pooler:
+        talk.say(f"{source}: holds no pooler; it starts with random values.")
+    optimizer = make_optimizer(model, recipe.training)
+    if resume:
+        state = read_state(folder, recipe, hardware, model, optimizer, talk)
+    else:
+        state = TrainingState()
+        folder.clear()
+        folder.write_recipe(recipe.to_yaml())
+    talk.say(_opening(recipe, model, data, hardware))
+    return _Run(recipe, folder, hardware, talk, model, tokenizer, optimizer, data, state).run()
+
+
+class _Run:
+    """The loop over epochs, phases and steps."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        hardware: Hardware,
+        talk: Talk,
+        model: MultiTaskBert,
+        tokenizer: Tokenizer,
+        optimizer: torch.optim.Optimizer,
+        data: Data,
+        state: TrainingState,
+    ) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.hardware = hardware
+        self.talk = talk
+        self.model = model
+        self.tokenizer = tokenizer
+        self.optimizer = optimizer
+        self.data = data
+        self.state = state
+        self.balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing)
+        self.curriculum: Curriculum = build("curricula", recipe.curriculum)
+        self.total_steps = sum(
+            len(phase.steps) for epoch in range(1, recipe.training.epochs + 1) for phase in self._phases(epoch)
+        )
+
+    def _phases(self, epoch: int) -> list[Phase]:
+        return self.curriculum.phases(epoch, self.data.sizes, self.recipe.training.batch_size)
+
+    def run(self) -> dict[str, Any]:
+        training = self.recipe.training
+        best = next((line for line in self.folder.read_metrics() if line["epoch"] == self.state.best_epoch), None)
+        for epoch in range(self.state.epoch + 1, training.epochs + 1):
+            started = time.monotonic()
+            losses = self._train(epoch)
+            trained = time.monotonic()
+            found = evaluate(self.model, self.data.dev)
+            score = selected(found, training.select)
+            is_best = self.state.best_score is None or score > self.state.best_score
+            line = {
+                "epoch": epoch,
+                "step": self.state.step,
+                "train_loss": losses,
+                **found,
+                "best": is_best,
+                "train_seconds": round(trained - started, 3),
+                "seconds": round(time.monotonic() - started, 3),
+            }
+            self.state.epoch = epoch
+            if is_best:
+                best, self.state.best_score, self.state.best_epoch = line, score, epoch
+                self._save_model(line)
+            self.folder.append_metrics(line, epoch)
+            self.folder.save_state(
+                epoch, lambda at: write_state(at, self.state, self.recipe, self.hardware, self.model, self.optimizer)
+            )
+            self.talk.say(epoch_line(line, training.epochs, self.model))
+        assert best is not None, "a run has at least one epoch"
+        return best
+
+    def _save_model(self, scores: Mapping[str, Any]) -> None:
+        def write(at: Path) -> None:
+            write_model(at, self.model, self.recipe, self.tokenizer, self.state.encoder_trained, scores)
+
+        commit_folder(self.folder.model, write)
+
+    def _train(self, epoch: int) -> dict[str, float]:
+        """Train one epoch; return each task's mean training loss."""
+        training = self.recipe.training
+        sums = dict.fromkeys(self.data.train, 0.0)
+        counts = dict.fromkeys(self.data.train, 0)
+        for phase in self._phases(epoch):
+            everything = phase.trains == "everything"
+            own = None if everything else list(phase.rows)
+            self.model.train_only(own)
+            self.state.encoder_trained |= everything
+            description = (
+                f"epoch {epoch}/{training.epochs} {'all tasks' if len(phase.rows) > 1 else next(iter(phase.rows))}"
+            )
+            with self.talk.bar(description, len(phase.steps)) as bar:
+                for rows in phase.batches(self.data.sizes, training.batch_size, training.seed, epoch):
+                    losses = self._step(rows, epoch)
+                    for task, loss in losses.items():
+                        sums[task] += loss * len(rows[task])
+                        counts[task] += len(rows[task])
+                    bar.advance(" ".join(f"{task} {loss:.3f}" for task, loss in losses.items()))
+        return {task: sums[task] / counts[task] for task in sums if counts[task]}
+
+    def _step(self, rows: Mapping[str, np.ndarray], epoch: int) -> dict[str, float]:
+        """Take one optimizer step; return the losses of its tasks."""
+        training = self.recipe.training
+        self.model.train()
+        torch.manual_seed(derive(training.seed, "step", self.state.step))
+        factor = learning_rate_factor(training, self.state.step, self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        batch = pack(self.data.train, rows, self.hardware.device)
+        outputs = self.model(batch)
+        losses = {task: self.model.head(task).loss(outputs[task], batch.labels[task]) for task in batch.tasks}
+        values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+        self._check_finite(values, rows, epoch)
+        loss = self.balancing(losses) if len(losses) > 1 else next(iter(losses.values()))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if training.clip_norm is not None:
+            nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.grad is not None], training.clip_norm)
+        self.optimizer.step()
+        self.state.step += 1
+        return values
+
+    def _check_finite(self, losses: Mapping[str, float], rows: Mapping[str, np.ndarray], epoch: int) -> None:
+        for task, loss in losses.items():
+            if not math.isfinite(loss):
+                lines = ", ".join(str(self.data.lines[task][row]) for row in rows[task][:8])
+                raise NotFiniteError(
+                    f"epoch {epoch}, step {self.state.step}: the loss of task {task} is {loss} "
+                    f"(rows at lines {lines}, ... of {self.recipe.tasks[task].train}); the update was not applied. "
+                    "Lower the learning rates, set clip_norm, or use --precision fp32."
+                )
+
+
+def _read_data(
+    recipe: Recipe, vocab_size: int, max_positions: int, limit: int | None, talk: Talk
+) -> tuple[Data, Tokenizer]:
+    """Read, check and tokenise all tasks' train and dev files."""
+    heads = build_heads(recipe.tasks, hidden_size=1)
+    _check_recipe(recipe, {name: head.num_texts for name, head in heads.items()}, max_positions)
+    _check_select(recipe, {name: (head.metric_names) for name, head in heads.items()})
+    examples: dict[tuple[str, str], Examples] = {}
+    for name, task in recipe.tasks.items():
+        for split, path in (("train", task.train), ("dev", task.dev)):
+            found = read_examples(path, name, task, heads[name].parse_label, limit)
+            examples[name, split] = found
+            if found.skipped:
+                talk.say(found.skipped_note(path))
+    tokenizer = Tokenizer(locate(recipe.encoder.checkpoint, recipe.encoder.revision), recipe.training.max_length)
+    if tokenizer.vocab_size > vocab_size:
+        raise CheckpointError(
+            f"encoder.checkpoint: the tokenizer has {tokenizer.vocab_size} ids, but the encoder embeds {vocab_size}."
+        )
+    split_data = {key: tokenise(tokenizer, found) for key, found in examples.items()}
+    for (name, split), found in split_data.items():
+        if cut := sum(side.num_cut for side in found.sides):
+            talk.say(
+                f"task {name}, {split}: {cut} sentences are longer than {tokenizer.max_length} tokens and were cut."
+            )
+    return (
+        Data(
+            train={name: split_data[name, "train"] for name in recipe.tasks},
+            dev={name: split_data[name, "dev"] for name in recipe.tasks},
+            lines={name: examples[name, "train"].lines for name in recipe.tasks},
+        ),
+        tokenizer,
+    )
+
+
+def _check_recipe(recipe: Recipe, num_texts: Mapping[str, int], max_positions: int) -> None:
+    """Check what only the encoder's sizes, the heads and the disk can tell."""
+    problems = []
+    if recipe.training.max_length > max_positions:
+        problems.append(
+            f"{recipe.place('training', 'max_length')} must be at most {max_positions}, the encoder's positions, "
+            f"but is {recipe.training.max_length}."
+        )
+    for name, task in recipe.tasks.items():
+        if len(task.text) != num_texts[name]:
+            problems.append(
+                f"{recipe.place('tasks', name, 'text')} must name {num_texts[name]} column(s) for the head "
+                f"'{task.head.kind}', but names {len(task.text)}."
+            )
+        for split in ("train", "dev"):
+            path = Path(getattr(task, split))
+            if not path.exists():
+                siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+                hint = nearest(path.name, siblings) if len(siblings) in range(1, 30) else "."
+                problems.append(f"{recipe.place('tasks', name, split)}: there is no file {path}{hint}")
+    if problems:
+        raise RecipeError(*problems)
+
+
+def _check_select(recipe: Recipe, metrics: Mapping[str, tuple[str, ...]]) -> None:
+    known = ["overall", *(f"{name}.{metric}" for name, names in metrics.items() for metric in names)]
+    if recipe.training.select not in known:
+        raise RecipeError(
+            f"{recipe.place('training', 'select')} is '{recipe.training.select}'{nearest(recipe.training.select, known)}"
+        )
+
+
+def selected(found: Mapping[str, Any], select: str) -> float:
+    """Return the score that chooses the best model; higher is better.
+
+    Args:
+        found: what `evaluate` returned.
+        select: `overall`, or ``task.metric``.
+    """
+    if select == "overall":
+        return float(found["overall"])
+    task, _, metric = select.partition(".")
+    value = float(found["tasks"][task][metric])
+    return -value if metric in LOWER_IS_BETTER else value
+
+
+def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> torch.optim.AdamW:
+    """Make AdamW with groups for the encoder, the adapters and the heads, each with its own learning rate.
+
+    Weight decay acts on matrices only, not on biases and LayerNorms.
+    """
+    adapter_rate = training.adapter_learning_rate or training.learning_rate
+    head_rate = training.head_learning_rate or adapter_rate
+    parts = [model.task(name) for name in model.task_names]
+    modules: list[tuple[float, list[nn.Module]]] = [
+        (training.learning_rate, [model.encoder]),
+        (adapter_rate, [part.adapters for part in parts]),
+        (head_rate, [model.pooling, *(part.head for part in parts)]),
+    ]
+    groups = []
+    for rate, owners in modules:
+        parameters: list[Tensor] = [parameter for owner in owners for parameter in owner.parameters()]
+        matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+        vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+        groups.append({"params": matrices, "base_lr": rate, "weight_decay": training.weight_decay})
+        groups.append({"params": vectors, "base_lr": rate, "weight_decay": 0.0})
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=training.learning_rate, fused=True)
+
+
+def learning_rate_factor(training: TrainingSection, step: int, total_steps: int) -> float:
+    """Return what the learning rates are multiplied by: a pure function of the step.
+
+    Args:
+        training: schedule and warm-up.
+        step: from 0.
+        total_steps: of the whole run.
+    """
+    if training.schedule == "constant":
+        return 1.0
+    warm = math.ceil(training.warmup * total_steps)
+    if step < warm:
+        return (step + 1) / warm
+    return (total_steps - step) / max(1, total_steps - warm)
+
+
+def _opening(recipe: Recipe, model: MultiTaskBert, data: Data, hardware: Hardware) -> str:
+    total = sum(parameter.numel() for parameter in model.parameters())
+    adapters = " + ".join(each.kind for each in recipe.adapters) or "no adapters"
+    sizes = ", ".join(f"{task} {len(train)}/{len(data.dev[task])}" for task, train in data.train.items())
+    return (
+        f"training on {hardware.device} in {hardware.precision}: {adapters}, {recipe.pooling.kind} pooling, "
+        f"{recipe.curriculum.kind} curriculum, {total:,} parameters; rows train/dev: {sizes}"
+    )
+
+
+def epoch_line(line: Mapping[str, Any], epochs: int, model: MultiTaskBert) -> str:
+    """Return the line that tells of a finished epoch."""
+    parts = []
+    for task, metrics in line["tasks"].items():
+        name = model.head(task).main_metric
+        loss = f"loss {line['train_loss'][task]:.3f} " if task in line["train_loss"] else ""
+        parts.append(f"{task} {loss}{name} {metrics[name]:.3f}")
+    best = " (best)" if line["best"] else ""
+    return f"epoch {line['epoch']}/{epochs}: {'; '.join(parts)}; overall {line['overall']:.3f}{best}; {line['seconds']:.0f} s"
+
+
+def epoch_summary(line: Mapping[str, Any], path: Path) -> str:
+    """Return the closing line of a run: which epoch's model was kept, and where."""
+    return f"kept the model of epoch {line['epoch']} (overall {line['overall']:.3f}) in {path / 'model'}"

@@ -1,0 +1,32 @@
+"""What `mbert info` tells."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+_PACKAGES = ("mbert-cli", "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "pydantic", "numpy")
+
+
+def facts() -> dict[str, Any]:
+    """Return versions, devices and the precision in use."""
+    import torch
+
+    from mbert_cli.hardware import choose
+    from mbert_cli.recipe import shipped_folder
+
+    hardware = choose()
+    found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    found["cpu"] = (
+        f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    )
+    found["cuda"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or "none"
+    found["device"] = str(hardware.device)
+    found["precision"] = hardware.precision
+    found["recipes"] = str(shipped_folder())
+    return found
