@@ -29,13 +29,11 @@ class Bucket:
     Args:
         sentences: how many sentences.
         width: the length of the longest.
-        slots: where the block lies among all padded slots of the layout.
         mask: True at real tokens, one row a sentence; None when every sentence is `width` long.
     """
 
     sentences: int
     width: int
-    slots: slice
     mask: Bool[Tensor, "sentences width"] | None
 
 
@@ -84,21 +82,35 @@ class Layout:
         return self._tensor(self._ends - self._lengths)
 
     @cached_property
-    def segments(self) -> tuple["Segment", ...]:
-        """The contiguous parts of the stream, one a task, each with a layout of its own."""
-        parts, sentence, token = [], 0, 0
-        for count in self._segments:
-            lengths = self._lengths[sentence : sentence + count]
-            tokens = int(lengths.sum())
-            layout = self if count == self.num_sentences else Layout(lengths, device=self.device)
-            parts.append(Segment(slice(token, token + tokens), layout))
-            sentence, token = sentence + count, token + tokens
-        return tuple(parts)
+    def segments(self) -> tuple["Layout", ...]:
+        """The layouts of the contiguous parts of the stream, one a task."""
+        if len(self._segments) == 1:
+            return (self,)
+        ends = np.cumsum(self._segments)
+        return tuple(
+            Layout(self._lengths[end - count : end], device=self.device)
+            for count, end in zip(self._segments, ends, strict=True)
+        )
+
+    @property
+    def segment_tokens(self) -> list[int]:
+        """How many tokens each segment has."""
+        return [segment.num_tokens for segment in self.segments]
+
+    @property
+    def segment_sentences(self) -> list[int]:
+        """How many sentences each segment has."""
+        return list(self._segments)
 
     @cached_property
     def buckets(self) -> tuple[Bucket, ...]:
         """The blocks of sentences that attention handles, shortest first."""
         return self._padding[0]
+
+    @property
+    def bucket_slots(self) -> list[int]:
+        """How many padded slots each bucket has."""
+        return [bucket.sentences * bucket.width for bucket in self.buckets]
 
     @cached_property
     def token_of_slot(self) -> Int[Tensor, " slots"]:
@@ -128,13 +140,12 @@ class Layout:
             column = np.arange(width)
             real = column < self._lengths[members, None]
             tokens = starts[members, None] + np.where(real, column, 0)
-            slots = slice(first_slot, first_slot + real.size)
             slot_of_token[tokens[real]] = first_slot + np.flatnonzero(real)
             mask = None if real.all() else self._tensor(real)
-            buckets.append(Bucket(len(members), width, slots, mask))
+            buckets.append(Bucket(len(members), width, mask))
             token_of_slot.append(tokens.ravel())
             slot_is_token.append(real.ravel())
-            first_slot = slots.stop
+            first_slot += real.size
         return (
             tuple(buckets),
             self._tensor(np.concatenate(token_of_slot)),
@@ -144,19 +155,6 @@ class Layout:
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return as_tensor(values, self.device)
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One task's contiguous part of a packed stream.
-
-    Args:
-        tokens: its range in the stream.
-        layout: the layout of that range alone.
-    """
-
-    tokens: slice
-    layout: Layout
 
 
 @dataclass(frozen=True)

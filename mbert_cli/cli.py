@@ -178,8 +178,7 @@ def predict(
                 count = predict_cs224n(predictor, table, chosen[0], file, limit, bar)
             else:
                 count = predict_table(predictor, table, chosen, file, limit, bar)
-        empty = f", {table.num_empty} of them with an empty sentence" if table.num_empty else ""
-    talk.say(f"predicted {', '.join(chosen)} for {count} rows{empty}")
+    talk.say(f"predicted {', '.join(chosen)} for {count} rows")
 
 
 @app.command("count-params")
@@ -252,12 +251,12 @@ def main() -> None:
         _fail("out of memory; lower --batch-size.", ResourceError.exit_code)
 
 
-def _terminate(number: int, frame: Any) -> None:
+def _terminate(number: int, _frame: Any) -> None:
     raise SystemExit(128 + number)
 
 
 def _fail(message: str, code: int) -> None:
-    print(message, file=sys.stderr)
+    typer.echo(message, err=True)
     raise SystemExit(code)
 
 
@@ -310,8 +309,8 @@ def _replacing(path: Path) -> Iterator[IO[str]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
+            Path(name).chmod(0o666 & ~_umask())
+            Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

@@ -8,8 +8,7 @@ exactly what a recipe may say.
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from mbert_cli import recipe as recipes
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
-from mbert_cli.encoder.checkpoint import is_local, known_shape, load_encoder, locate, read_shape
+from mbert_cli.encoder.checkpoint import is_local, known_shape, locate, read_shape
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, OptionError, RecipeError
 from mbert_cli.heads import Head
@@ -165,7 +164,7 @@ def _shape_fields() -> dict[str, Any]:
     }
 
 
-def build_heads(tasks: dict[str, TaskSection], hidden_size: int) -> dict[str, Head]:
+def build_heads(tasks: Mapping[str, TaskSection], hidden_size: int) -> dict[str, Head]:
     """Build the heads of all tasks."""
     return {name: build("heads", task.head, hidden_size) for name, task in tasks.items()}
 
@@ -199,8 +198,3 @@ def meta_model(section: ModelSection, shape: EncoderShape) -> MultiTaskBert:
     """Build a model without memory for its values, to count its parameters."""
     with torch.device("meta"):
         return build_model(section, shape, BertEncoder(shape), seed=0)
-
-
-def pretrained(section: EncoderSection, folder: Path, shape: EncoderShape) -> tuple[BertEncoder, list[str]]:
-    """Load a recipe's encoder; see `load_encoder`."""
-    return load_encoder(folder, shape, section.sha256)

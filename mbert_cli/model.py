@@ -1,6 +1,7 @@
 """MultiTaskBert: one shared encoder, and for each task its adapters and its head."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -23,8 +24,13 @@ class TaskPart(nn.Module):
 
     def __init__(self, adapters: Sequence[Adapter], head: Head) -> None:
         super().__init__()
-        self.adapters = nn.ModuleList(adapters)
+        self._adapters = nn.ModuleList(adapters)
         self.head = head
+
+    @property
+    def adapters(self) -> list[Adapter]:
+        """The task's adapters, in the order they act."""
+        return cast(list[Adapter], list(self._adapters))
 
 
 class MultiTaskBert(nn.Module):
@@ -68,25 +74,23 @@ class MultiTaskBert(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs of each task's head for the batch's examples."""
-        adapters = [list(self.task(name).adapters) for name in batch.tasks]
+        adapters = [self.task(name).adapters for name in batch.tasks]
         dtype = self.encoder.word_embeddings.weight.dtype
         with torch.autocast(batch.token_ids.device.type, self.compute_dtype, self.compute_dtype != torch.float32):
             h = self.encoder(batch.token_ids, batch.token_types, batch.positions, batch.layout, adapters)
             h = apply_by_segment(
-                lambda adapter, part, segment: adapter.on_top(part, segment.layout),
+                lambda adapter, part, i: adapter.on_top(part, batch.layout.segments[i]),
                 h,
                 batch.layout,
                 adapters_at("on_top", adapters),
             )
         # Pooling and heads are a small part of the work, and the losses want full precision.
         sentences = self._pool(h.to(dtype), batch)
-        outputs, first = {}, 0
-        for name, segment in zip(batch.tasks, batch.layout.segments, strict=True):
+        outputs = {}
+        for name, own in zip(batch.tasks, sentences.split(batch.layout.segment_sentences), strict=True):
             head = self.head(name)
-            own = sentences[first : first + segment.layout.num_sentences]
-            first += segment.layout.num_sentences
             # A segment holds all first sentences, then all second ones.
-            outputs[name] = head(*own.reshape(head.num_texts, len(own) // head.num_texts, own.shape[-1]).unbind())
+            outputs[name] = head(*own.view(head.num_texts, len(own) // head.num_texts, own.shape[-1]).unbind())
         return outputs
 
     def _pool(self, h: Float[Tensor, "tokens hidden"], batch: Batch) -> Float[Tensor, "sentences hidden"]:

@@ -175,7 +175,7 @@ def predict_table(
 
 
 def predict_cs224n(predictor: Predictor, table: Table, task: str, out: IO[str], limit: int | None, bar: Bar) -> int:
-    """Write the course's submission file of one task: ``id \\t Predicted_Sentiment \\n``, then ``{id} , {pred} \\n``.
+    r"""Write the course's submission file of one task: ``id \t Predicted_Sentiment \n``, then ``{id} , {pred} \n``.
 
     Args and errors are those of `predict_table`.
     """

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from mbert_cli.errors import RecipeError
-from mbert_cli.recipe_file import Document, KeyPath, Place, dotted, nearest, override, read_document
+from mbert_cli.recipe_file import Document, KeyPath, dotted, nearest, override, read_document
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -191,7 +191,7 @@ def shipped_names() -> list[str]:
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
 
 
-def load(path: Path, settings: Sequence[str] = (), check: ComponentCheck = lambda family, component: []) -> Recipe:
+def load(path: Path, settings: Sequence[str], check: ComponentCheck) -> Recipe:
     """Read, merge and check a recipe.
 
     Args:
@@ -212,7 +212,7 @@ def validate(document: Document, check: ComponentCheck) -> Recipe:
     reader = _Reader(document, check)
     values = document.values
     reader.known((), values, Recipe)
-    found = {
+    found: dict[str, Any] = {
         "encoder": reader.section(("encoder",), EncoderSection, paths=("checkpoint",)),
         "adapters": reader.components("adapters"),
         "pooling": reader.component(("pooling",), "pooling", "mean"),

@@ -267,7 +267,7 @@ def _replaced_item(document: Document, path: KeyPath, index: int, value: Any, pl
     """Return the list at `path` with one item merged with `value`."""
     items: Any = document.values
     for part in path:
-        items = items.get(part) if isinstance(items, dict) else items[part] if isinstance(items, list) else None
+        items = items.get(part) if isinstance(items, dict) else None
     if not isinstance(items, list) or index >= len(items):
         have = f"has {len(items)} items" if isinstance(items, list) else "is not a list"
         raise RecipeError(f"{place}: {dotted(path)} {have}, so there is no {dotted((*path, index))}.")

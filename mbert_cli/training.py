@@ -218,7 +218,7 @@ class _Run:
                 lines = ", ".join(str(self.data.lines[task][row]) for row in rows[task][:8])
                 raise NotFiniteError(
                     f"epoch {epoch}, step {self.state.step}: the loss of task {task} is {loss} "
-                    f"(rows at lines {lines}, ... of {self.recipe.tasks[task].train}); the update was not applied. "
+                    f"(rows at lines {lines}, ... of {self.recipe.tasks[task].train}); nothing was changed. "
                     "Lower the learning rates, set clip_norm, or use --precision fp32."
                 )
 
@@ -229,7 +229,7 @@ def _read_data(
     """Read, check and tokenise all tasks' train and dev files."""
     heads = build_heads(recipe.tasks, hidden_size=1)
     _check_recipe(recipe, {name: head.num_texts for name, head in heads.items()}, max_positions)
-    _check_select(recipe, {name: (head.metric_names) for name, head in heads.items()})
+    _check_select(recipe, {name: head.metric_names for name, head in heads.items()})
     examples: dict[tuple[str, str], Examples] = {}
     for name, task in recipe.tasks.items():
         for split, path in (("train", task.train), ("dev", task.dev)):
@@ -243,8 +243,8 @@ def _read_data(
             f"encoder.checkpoint: the tokenizer has {tokenizer.vocab_size} ids, but the encoder embeds {vocab_size}."
         )
     split_data = {key: tokenise(tokenizer, found) for key, found in examples.items()}
-    for (name, split), found in split_data.items():
-        if cut := sum(side.num_cut for side in found.sides):
+    for (name, split), tokenised in split_data.items():
+        if cut := sum(side.num_cut for side in tokenised.sides):
             talk.say(
                 f"task {name}, {split}: {cut} sentences are longer than {tokenizer.max_length} tokens and were cut."
             )
@@ -284,10 +284,9 @@ def _check_recipe(recipe: Recipe, num_texts: Mapping[str, int], max_positions: i
 
 def _check_select(recipe: Recipe, metrics: Mapping[str, tuple[str, ...]]) -> None:
     known = ["overall", *(f"{name}.{metric}" for name, names in metrics.items() for metric in names)]
-    if recipe.training.select not in known:
-        raise RecipeError(
-            f"{recipe.place('training', 'select')} is '{recipe.training.select}'{nearest(recipe.training.select, known)}"
-        )
+    select = recipe.training.select
+    if select not in known:
+        raise RecipeError(f"{recipe.place('training', 'select')} is '{select}'{nearest(select, known)}")
 
 
 def selected(found: Mapping[str, Any], select: str) -> float:
@@ -314,7 +313,7 @@ def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> torch.opt
     parts = [model.task(name) for name in model.task_names]
     modules: list[tuple[float, list[nn.Module]]] = [
         (training.learning_rate, [model.encoder]),
-        (adapter_rate, [part.adapters for part in parts]),
+        (adapter_rate, [adapter for part in parts for adapter in part.adapters]),
         (head_rate, [model.pooling, *(part.head for part in parts)]),
     ]
     groups = []
@@ -361,7 +360,8 @@ def epoch_line(line: Mapping[str, Any], epochs: int, model: MultiTaskBert) -> st
         loss = f"loss {line['train_loss'][task]:.3f} " if task in line["train_loss"] else ""
         parts.append(f"{task} {loss}{name} {metrics[name]:.3f}")
     best = " (best)" if line["best"] else ""
-    return f"epoch {line['epoch']}/{epochs}: {'; '.join(parts)}; overall {line['overall']:.3f}{best}; {line['seconds']:.0f} s"
+    parts.append(f"overall {line['overall']:.3f}{best}")
+    return f"epoch {line['epoch']}/{epochs}: {'; '.join(parts)}; {line['seconds']:.0f} s"
 
 
 def epoch_summary(line: Mapping[str, Any], path: Path) -> str:

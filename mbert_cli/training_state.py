@@ -44,7 +44,7 @@ def write_state(
     optimizer: torch.optim.Optimizer,
 ) -> None:
     """Write the state's files into an empty folder."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     moments = {
         f"{names[parameter]}|{key}": value
         for parameter, values in optimizer.state.items()

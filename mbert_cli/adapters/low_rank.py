@@ -44,15 +44,17 @@ class LowRank(Adapter):
         super().__init__()
         if rank > shape.hidden_size:
             raise OptionError("rank", f"must be at most {shape.hidden_size} (the hidden size), but is {rank}")
-        self.down = nn.ModuleList(nn.Linear(shape.hidden_size, rank) for _ in range(shape.num_layers))
-        self.up = nn.ModuleList(nn.Linear(rank, shape.hidden_size) for _ in range(shape.num_layers))
-        self.activation = nn.functional.gelu if activation == "gelu" else nn.Identity()
-        for down, up in zip(self.down, self.up, strict=True):
+        self.activation = nn.GELU() if activation == "gelu" else nn.Identity()
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for _ in range(shape.num_layers):
+            down, up = nn.Linear(shape.hidden_size, rank), nn.Linear(rank, shape.hidden_size)
             start_projections(down, up, init_std)
+            self.down.append(down)
+            self.up.append(up)
 
     def num_weights(self) -> int:
         """L * 2 d_m d_s."""
-        return sum(projection.weight.numel() for projection in (*self.down, *self.up))
+        return sum(part.weight.numel() for part in self.modules() if isinstance(part, nn.Linear))
 
     def after_feed_forward(
         self, x: Float[Tensor, "tokens hidden"], layer_input: Float[Tensor, "tokens hidden"], layer: int, layout: Layout

@@ -79,9 +79,10 @@ def _load(folder: Path) -> FastTokenizer:
     if not path.is_file():
         if not (folder / "vocab.txt").is_file():
             raise CheckpointError(f"{folder}: holds neither {FILE} nor vocab.txt.")
-        from transformers import BertTokenizerFast
+        from transformers import AutoTokenizer
 
-        return FastTokenizer.from_str(BertTokenizerFast.from_pretrained(folder).backend_tokenizer.to_str())
+        converted = AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
+        return FastTokenizer.from_str(converted.to_str())
     try:
         text = path.read_text(encoding="utf-8")
         json.loads(text)  # the tokenizers library reports malformed JSON as a bare Exception

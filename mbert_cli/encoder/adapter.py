@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mbert_cli.batch import Layout, Segment
+from mbert_cli.batch import Layout
 
 
 class Adapter(nn.Module):
@@ -53,7 +53,7 @@ def adapters_at(site: str, adapters: Sequence[Sequence[Adapter]]) -> Sequence[Se
 
 
 def apply_by_segment(
-    apply: Callable[[Adapter, Tensor, Segment], Tensor],
+    apply: Callable[[Adapter, Tensor, int], Tensor],
     x: Float[Tensor, "tokens hidden"],
     layout: Layout,
     adapters: Sequence[Sequence[Adapter]],
@@ -61,17 +61,16 @@ def apply_by_segment(
     """Let the adapters of each segment act on that segment's tokens, in the order given.
 
     Args:
-        apply: calls the site: (adapter, the segment's tokens, the segment) to the changed tokens.
+        apply: calls the site: (adapter, the segment's tokens, the segment's index) to the changed tokens.
         x: the whole stream.
         layout: says where the segments lie.
         adapters: those of each segment.
     """
     if not any(adapters):
         return x
-    parts = []
-    for segment, own in zip(layout.segments, adapters, strict=True):
-        part = x[segment.tokens]
+    # split, not slices: its gradient is one concatenation, theirs a zero-filled stream each.
+    parts = list(x.split(layout.segment_tokens))
+    for index, own in enumerate(adapters):
         for adapter in own:
-            part = apply(adapter, part, segment)
-        parts.append(part)
+            parts[index] = apply(adapter, parts[index], index)
     return parts[0] if len(parts) == 1 else torch.cat(parts)

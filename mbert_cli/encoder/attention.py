@@ -5,10 +5,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout, to_slots, to_tokens
+from mbert_cli.encoder.dropout import dropout
 
 
 def attend(
-    qkv: Float[Tensor, "tokens features3"], layout: Layout, num_heads: int, dropout: float
+    qkv: Float[Tensor, "tokens features3"], layout: Layout, num_heads: int, dropout_p: float
 ) -> Float[Tensor, "tokens features"]:
     """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence on its own.
 
@@ -16,20 +17,30 @@ def attend(
         qkv: queries, keys and values beside each other, each of ``features = features3 / 3``.
         layout: where the sentences lie; no token attends beyond its sentence.
         num_heads: divides features.
-        dropout: probability of dropping an attention weight; 0 outside training.
+        dropout_p: probability of dropping an attention weight; 0 outside training.
     """
     features = qkv.shape[-1] // 3
     if layout.num_tokens == 0:
         return qkv[:, :features]
-    padded = to_slots(qkv, layout)
     blocks = []
-    for bucket in layout.buckets:
-        block = padded[bucket.slots].view(bucket.sentences, bucket.width, 3, num_heads, features // num_heads)
-        q, k, v = block.permute(2, 0, 3, 1, 4)
+    for bucket, padded in zip(layout.buckets, to_slots(qkv, layout).split(layout.bucket_slots), strict=True):
+        block = padded.view(bucket.sentences, bucket.width, 3, num_heads, features // num_heads)
+        q, k, v = block.permute(2, 0, 3, 1, 4).unbind()
         mask = None if bucket.mask is None else bucket.mask[:, None, None, :]
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        mixed = _mix(q, k, v, mask, dropout_p)
         blocks.append(mixed.transpose(1, 2).reshape(-1, features))
     return to_tokens(torch.cat(blocks), layout)
+
+
+def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: float) -> Tensor:
+    """Return softmax(Q K^T / sqrt(d)) V; `mask` is False at keys that must not be seen."""
+    if q.device.type != "cpu" or not q.requires_grad:
+        return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_p)
+    # For sentences, as short as they are, the plain formula's backward pass is the faster one on a CPU.
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return dropout(scores.softmax(-1), dropout_p) @ v
 
 
 class SelfAttention(nn.Module):
@@ -38,17 +49,17 @@ class SelfAttention(nn.Module):
     Args:
         hidden_size: d_m, features in and out.
         num_heads: attention heads.
-        dropout: probability of dropping an attention weight in training.
+        dropout_p: probability of dropping an attention weight in training.
     """
 
-    def __init__(self, hidden_size: int, num_heads: int, dropout: float) -> None:
+    def __init__(self, hidden_size: int, num_heads: int, dropout_p: float) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.dropout = dropout
+        self.dropout_p = dropout_p
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, h: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "tokens hidden"]:
         """Return MH(h)."""
-        dropout = self.dropout if self.training else 0.0
-        return self.output(attend(self.qkv(h), layout, self.num_heads, dropout))
+        dropout_p = self.dropout_p if self.training else 0.0
+        return self.output(attend(self.qkv(h), layout, self.num_heads, dropout_p))

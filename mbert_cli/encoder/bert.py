@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.adapter import Adapter
+from mbert_cli.encoder.dropout import Dropout
 from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -25,7 +26,7 @@ class BertEncoder(nn.Module):
         self.position_embeddings = nn.Embedding(shape.max_positions, shape.hidden_size)
         self.type_embeddings = nn.Embedding(shape.type_vocab_size, shape.hidden_size)
         self.embedding_norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
         self.layers = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.num_layers))
         # Part of every BERT checkpoint, and of its parameter count; only `pooling: {kind: cls, pooler: true}` uses it.
         self.pooler = nn.Linear(shape.hidden_size, shape.hidden_size)

@@ -1,6 +1,6 @@
 """One encoder layer, with the sites where adapters act."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from jaxtyping import Float
@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.adapter import Adapter, adapters_at, apply_by_segment
 from mbert_cli.encoder.attention import SelfAttention
+from mbert_cli.encoder.dropout import Dropout
 from mbert_cli.encoder.shape import EncoderShape
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": nn.functional.gelu,
     "gelu_new": partial(nn.functional.gelu, approximate="tanh"),
     "gelu_pytorch_tanh": partial(nn.functional.gelu, approximate="tanh"),
@@ -37,7 +38,7 @@ class EncoderLayer(nn.Module):
         self.intermediate = nn.Linear(shape.hidden_size, shape.intermediate_size)
         self.output = nn.Linear(shape.intermediate_size, shape.hidden_size)
         self.output_norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
         self.activation = ACTIVATIONS[shape.activation]
 
     def forward(
@@ -64,8 +65,9 @@ class EncoderLayer(nn.Module):
         )
         x = self.attention_norm(h + attended)
         fed = self.dropout(self.output(self.activation(self.intermediate(x))))
+        inputs = h.split(layout.segment_tokens)
         fed = apply_by_segment(
-            lambda adapter, part, segment: adapter.after_feed_forward(part, h[segment.tokens], layer, segment.layout),
+            lambda adapter, part, i: adapter.after_feed_forward(part, inputs[i], layer, layout.segments[i]),
             fed,
             layout,
             adapters_at("after_feed_forward", adapters),

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 import numpy as np
@@ -65,10 +66,8 @@ def parse_class(text: str, labels: Sequence[str]) -> float:
     """
     name = text.strip()
     if name not in labels:
-        try:
+        with suppress(ValueError):
             name = str(int(number)) if (number := float(name)).is_integer() else name
-        except (ValueError, OverflowError):
-            pass
     if name not in labels:
         shown = ", ".join(labels) if len(labels) <= 12 else f"{labels[0]} to {labels[-1]}"
         raise ValueError(f"must be one of {shown}, but is {text!r}")
