@@ -188,7 +188,7 @@ def build_model(section: ModelSection, shape: EncoderShape, encoder: BertEncoder
             adapters: list[Adapter] = [build("adapters", each, shape) for each in section.adapters]
             parts[name] = TaskPart(adapters, build("heads", task.head, shape.hidden_size))
         for part in parts.values():
-            for adapter in part.adapters:
+            for adapter in part.adapter_list():
                 adapter.start_from(encoder.layers[-1])
     pooling: Pooling = build("pooling", section.pooling)
     return MultiTaskBert(encoder, pooling, parts)

@@ -24,13 +24,12 @@ class TaskPart(nn.Module):
 
     def __init__(self, adapters: Sequence[Adapter], head: Head) -> None:
         super().__init__()
-        self._adapters = nn.ModuleList(adapters)
+        self.adapters = nn.ModuleList(adapters)
         self.head = head
 
-    @property
-    def adapters(self) -> list[Adapter]:
-        """The task's adapters, in the order they act."""
-        return cast(list[Adapter], list(self._adapters))
+    def adapter_list(self) -> list[Adapter]:
+        """Return the task's adapters, in the order they act."""
+        return cast(list[Adapter], list(self.adapters))
 
 
 class MultiTaskBert(nn.Module):
@@ -74,7 +73,7 @@ class MultiTaskBert(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs of each task's head for the batch's examples."""
-        adapters = [self.task(name).adapters for name in batch.tasks]
+        adapters = [self.task(name).adapter_list() for name in batch.tasks]
         dtype = self.encoder.word_embeddings.weight.dtype
         with torch.autocast(batch.token_ids.device.type, self.compute_dtype, self.compute_dtype != torch.float32):
             h = self.encoder(batch.token_ids, batch.token_types, batch.positions, batch.layout, adapters)

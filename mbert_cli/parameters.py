@@ -79,7 +79,7 @@ def count(section: ModelSection) -> Counts:
         parts.append(Count("pooling", None, "", None, _size(model.pooling)))
     for name in model.task_names:
         task = model.task(name)
-        for component, adapter in zip(section.adapters, task.adapters, strict=True):
+        for component, adapter in zip(section.adapters, task.adapter_list(), strict=True):
             parts.append(Count(component.kind, name, adapter.formula, adapter.num_weights(), _size(adapter)))
         parts.append(Count("head", name, "", None, _size(task.head)))
     return Counts(shape, parts)

@@ -22,7 +22,7 @@ from typing import Any
 import filelock
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from mbert_cli.encoder.checkpoint import sha256_of
 from mbert_cli.errors import CheckpointError, ResourceError, RunInUseError, UsageError
@@ -67,6 +67,9 @@ class RunFolder:
             yield
         finally:
             lock.release()
+            # A run that was refused before it wrote anything leaves no folder behind.
+            if [each.name for each in self.path.iterdir()] in ([], [".lock"]):
+                shutil.rmtree(self.path)
 
     def holds_a_run(self) -> bool:
         """Whether a run was begun here."""
@@ -242,6 +245,26 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: is not a whole safetensors file ({error}).") from None
+
+
+def load_tensors(module: nn.Module, path: Path) -> None:
+    """Load a safetensors file into a module that it must fit exactly.
+
+    Raises:
+        CheckpointError: it is missing or not whole, or holds other names or shapes (the first five).
+    """
+    found, wanted = read_tensors(path), module.state_dict()
+    wrong = [f"{name} is missing" for name in wanted if name not in found]
+    wrong += [f"{name} is not known" for name in found if name not in wanted]
+    wrong += [
+        f"{name} is {list(found[name].shape)}, expected {list(value.shape)}"
+        for name, value in wanted.items()
+        if name in found and found[name].shape != value.shape
+    ]
+    if wrong:
+        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise CheckpointError(f"{path}: does not fit the model: {'; '.join(wrong[:5])}{more}.")
+    module.load_state_dict(found)
 
 
 def replace_file(path: Path, text: str) -> None:

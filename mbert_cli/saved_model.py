@@ -21,7 +21,7 @@ from mbert_cli.errors import CheckpointError
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.recipe import ModelSection, Recipe, TaskSection, as_spec, validate
 from mbert_cli.recipe_file import Document, nearest
-from mbert_cli.run_folder import RunFolder, read_json, read_tensors, write_tensors
+from mbert_cli.run_folder import RunFolder, load_tensors, read_json, write_tensors
 
 _FORMAT = 1
 
@@ -113,11 +113,7 @@ def read_model(run: Path) -> SavedModel:
     encoder, _ = load_encoder(weights, shape, sha256)
     model = build_model(section, shape, encoder, seed=0)
     for name in model.task_names:
-        path = folder / "tasks" / f"{name}.safetensors"
-        try:
-            model.task(name).load_state_dict(read_tensors(path))
-        except RuntimeError as error:
-            raise CheckpointError(f"{path}: does not fit config.json: {str(error).splitlines()[-1].strip()}") from None
+        load_tensors(model.task(name), folder / "tasks" / f"{name}.safetensors")
     return SavedModel(section, model.eval(), Tokenizer(folder / "encoder", int(config["max_length"])))
 
 

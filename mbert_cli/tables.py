@@ -3,20 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from mbert_cli.parameters import Counts
 
 _NOT_NUMBERS = ("confusion", "labels", "examples", "file")
 
 
-def count_tables(counts: Counts) -> list[Table]:
+def count_tables(counts: Counts) -> list[RenderableType]:
     """Return the tables of `mbert count-params`."""
     encoder = counts.exact("encoder")
     total = counts.exact()
-    table = _table(
-        "Parameters", "part", "task", "formula", ("by formula", "right"), ("exact", "right"), ("of encoder", "right")
-    )
+    table = _table("part", "task", "formula", ("by formula", "right"), ("exact", "right"), ("of encoder", "right"))
     for count in counts.parts:
         by_formula = "" if count.by_formula is None else f"{count.by_formula:,}"
         share = f"{count.exact / encoder:.2%}"
@@ -32,26 +32,26 @@ def count_tables(counts: Counts) -> list[Table]:
     for count in counts.parts:
         if count.task:
             own[count.task] += count.exact
-    trains = _table("Trainable", "when", ("parameters", "right"), ("share", "right"))
+    trains = _table("when", ("parameters", "right"), ("share", "right"))
     trains.add_row("everything trains", f"{total:,}", "100.00%")
     for task, size in own.items():
         trains.add_row(f"only {task}'s own", f"{size:,}", f"{size / total:.2%}")
-    return [table, trains]
+    return [Text("Parameters"), table, Text("Trainable"), trains]
 
 
-def metrics_tables(found: Mapping[str, Any]) -> list[Table]:
+def metrics_tables(found: Mapping[str, Any]) -> list[RenderableType]:
     """Return the tables of `mbert evaluate`."""
-    tables = []
-    summary = _table(f"Metrics on {found['split']}", "task", ("rows", "right"), "metrics")
+    summary = _table("task", ("rows", "right"), "metrics")
     for task, metrics in found["tasks"].items():
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items() if name not in _NOT_NUMBERS)
         summary.add_row(task, f"{metrics['examples']:,}", numbers)
     summary.add_section()
     summary.add_row("overall", "", f"{found['overall']:.3f}")
-    tables.append(summary)
+    tables: list[RenderableType] = [Text(f"Metrics on {found['split']}"), summary]
     for task, metrics in found["tasks"].items():
         if "confusion" in metrics:
-            tables.append(_confusion(task, metrics["confusion"], metrics["labels"]))
+            tables.append(Text(f"Confusion of {task}: rows are true labels, columns predicted ones"))
+            tables.append(_confusion(metrics["confusion"], metrics["labels"]))
     return tables
 
 
@@ -63,15 +63,15 @@ def key_values(values: Mapping[str, Any]) -> Table:
     return table
 
 
-def _confusion(task: str, matrix: list[list[int]], labels: list[str]) -> Table:
-    table = _table(f"{task}: rows are true labels, columns predicted", "", *((label, "right") for label in labels))
+def _confusion(matrix: list[list[int]], labels: list[str]) -> Table:
+    table = _table("", *((label, "right") for label in labels))
     for label, row in zip(labels, matrix, strict=True):
         table.add_row(label, *(str(value) for value in row))
     return table
 
 
-def _table(title: str, *columns: str | tuple[str, str]) -> Table:
-    table = Table(title=title, title_justify="left")
+def _table(*columns: str | tuple[str, str]) -> Table:
+    table = Table()
     for column in columns:
         name, justify = column if isinstance(column, tuple) else (column, "left")
         table.add_column(name, justify="right" if justify == "right" else "left")

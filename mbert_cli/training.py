@@ -1,5 +1,6 @@
 """One procedure: fit."""
 
+import difflib
 import math
 import time
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ from mbert_cli.recipe import Recipe, TrainingSection
 from mbert_cli.recipe_file import nearest
 from mbert_cli.run_folder import RunFolder, commit_folder
 from mbert_cli.saved_model import write_model
-from mbert_cli.training_state import TrainingState, read_state, write_state
+from mbert_cli.training_state import TrainingState, origin_of, read_state, write_state
 
 
 @dataclass
@@ -88,14 +89,15 @@ def fit(
     if absent and model.pooling.pooler:
         talk.say(f"{source}: holds no pooler; it starts with random values.")
     optimizer = make_optimizer(model, recipe.training)
+    origin = origin_of(recipe, {"train": data.train, "dev": data.dev}, hardware)
     if resume:
-        state = read_state(folder, recipe, hardware, model, optimizer, talk)
+        state = read_state(folder, origin, model, optimizer, talk)
     else:
         state = TrainingState()
         folder.clear()
         folder.write_recipe(recipe.to_yaml())
     talk.say(_opening(recipe, model, data, hardware))
-    return _Run(recipe, folder, hardware, talk, model, tokenizer, optimizer, data, state).run()
+    return _Run(recipe, folder, hardware, talk, model, tokenizer, optimizer, data, state, origin).run()
 
 
 class _Run:
@@ -112,6 +114,7 @@ class _Run:
         optimizer: torch.optim.Optimizer,
         data: Data,
         state: TrainingState,
+        origin: Mapping[str, Any],
     ) -> None:
         self.recipe = recipe
         self.folder = folder
@@ -122,6 +125,7 @@ class _Run:
         self.optimizer = optimizer
         self.data = data
         self.state = state
+        self.origin = origin
         self.balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing)
         self.curriculum: Curriculum = build("curricula", recipe.curriculum)
         self.total_steps = sum(
@@ -155,12 +159,13 @@ class _Run:
                 best, self.state.best_score, self.state.best_epoch = line, score, epoch
                 self._save_model(line)
             self.folder.append_metrics(line, epoch)
-            self.folder.save_state(
-                epoch, lambda at: write_state(at, self.state, self.recipe, self.hardware, self.model, self.optimizer)
-            )
+            self.folder.save_state(epoch, self._write_state)
             self.talk.say(epoch_line(line, training.epochs, self.model))
         assert best is not None, "a run has at least one epoch"
         return best
+
+    def _write_state(self, at: Path) -> None:
+        write_state(at, self.state, self.origin, self.model, self.optimizer)
 
     def _save_model(self, scores: Mapping[str, Any]) -> None:
         def write(at: Path) -> None:
@@ -276,8 +281,9 @@ def _check_recipe(recipe: Recipe, num_texts: Mapping[str, int], max_positions: i
             path = Path(getattr(task, split))
             if not path.exists():
                 siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-                hint = nearest(path.name, siblings) if len(siblings) in range(1, 30) else "."
-                problems.append(f"{recipe.place('tasks', name, split)}: there is no file {path}{hint}")
+                close = difflib.get_close_matches(path.name, siblings, n=1)
+                hint = f"did you mean '{close[0]}'?" if close else "correct the path, or put the file there."
+                problems.append(f"{recipe.place('tasks', name, split)}: there is no file {path}; {hint}")
     if problems:
         raise RecipeError(*problems)
 
@@ -313,7 +319,7 @@ def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> torch.opt
     parts = [model.task(name) for name in model.task_names]
     modules: list[tuple[float, list[nn.Module]]] = [
         (training.learning_rate, [model.encoder]),
-        (adapter_rate, [adapter for part in parts for adapter in part.adapters]),
+        (adapter_rate, [part.adapters for part in parts]),
         (head_rate, [model.pooling, *(part.head for part in parts)]),
     ]
     groups = []

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from mbert_cli.errors import CheckpointError, UsageError
+from mbert_cli.data.batching import TaskData
+from mbert_cli.errors import UsageError
 from mbert_cli.hardware import Hardware
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.progress import Talk
 from mbert_cli.recipe import Recipe, as_spec
-from mbert_cli.run_folder import RunFolder, read_json, read_tensors, replace_file, write_tensors
+from mbert_cli.run_folder import RunFolder, load_tensors, read_json, read_tensors, replace_file, write_tensors
 
 
 @dataclass
@@ -38,12 +39,19 @@ class TrainingState:
 def write_state(
     folder: Path,
     state: TrainingState,
-    recipe: Recipe,
-    hardware: Hardware,
+    origin: Mapping[str, Any],
     model: MultiTaskBert,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Write the state's files into an empty folder."""
+    """Write the state's files into an empty folder.
+
+    Args:
+        folder: exists.
+        state: where the run stands.
+        origin: what the run is made of; see `origin_of`.
+        model: the model.
+        optimizer: of the model's parameters.
+    """
     names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     moments = {
         f"{names[parameter]}|{key}": value
@@ -53,14 +61,13 @@ def write_state(
     write_tensors(folder / "model.safetensors", model.state_dict())
     write_tensors(folder / "optimizer.safetensors", moments)
     position = {**asdict(state), "best_score": None if state.best_score is None else state.best_score.hex()}
-    content = {"position": position, "recipe": as_spec(recipe), "hardware": _hardware(hardware)}
+    content = {"position": position, "origin": origin}
     replace_file(folder / "state.json", json.dumps(content, indent=2) + "\n")
 
 
 def read_state(
     folder: RunFolder,
-    recipe: Recipe,
-    hardware: Hardware,
+    origin: Mapping[str, Any],
     model: MultiTaskBert,
     optimizer: torch.optim.Optimizer,
     talk: Talk,
@@ -71,7 +78,7 @@ def read_state(
         Where the run stands; the beginning where no epoch was finished.
 
     Raises:
-        UsageError: recipe or hardware differ from the run's.
+        UsageError: recipe, data or hardware differ from the run's.
         CheckpointError: the state does not fit the model.
     """
     newest, problems = folder.newest_state()
@@ -81,11 +88,8 @@ def read_state(
         return TrainingState()
     content = read_json(newest / "state.json")
     position = content["position"]
-    _check_drift(folder.path, content, recipe, hardware)
-    try:
-        model.load_state_dict(read_tensors(newest / "model.safetensors"))
-    except RuntimeError as error:
-        raise CheckpointError(f"{newest}: does not fit the recipe: {str(error).splitlines()[-1].strip()}") from None
+    _check_drift(folder.path, content["origin"], origin)
+    load_tensors(model, newest / "model.safetensors")
     parameters = dict(model.named_parameters())
     for key, value in read_tensors(newest / "optimizer.safetensors").items():
         name, _, field = key.rpartition("|")
@@ -95,22 +99,31 @@ def read_state(
     return TrainingState(**{**position, "best_score": None if score is None else float.fromhex(score)})
 
 
-def _hardware(hardware: Hardware) -> dict[str, str]:
-    return {"device": hardware.device.type, "precision": hardware.precision}
+def origin_of(recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardware: Hardware) -> dict[str, Any]:
+    """Return all that a run's result follows from: recipe, data and hardware.
+
+    Args:
+        recipe: the recipe.
+        data: for each split each task's examples.
+        hardware: what is computed on.
+    """
+    return {
+        **as_spec(recipe),
+        "data": {split: {task: each.sha256() for task, each in tasks.items()} for split, tasks in data.items()},
+        "hardware": {"device": hardware.device.type, "precision": hardware.precision},
+    }
 
 
-def _check_drift(path: Path, content: Mapping[str, Any], recipe: Recipe, hardware: Hardware) -> None:
-    """Refuse to go on with another recipe: the result would be neither run's."""
-    now, then = _flat(as_spec(recipe)), _flat(content["recipe"])
-    if recipe.training.schedule == "constant":
+def _check_drift(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on from another origin: the result would be neither run's."""
+    before, after = _flat(then), _flat(now)
+    if now["training"]["schedule"] == "constant":
         # Without a schedule that knows its end, more epochs continue the very same run.
-        now.pop("training.epochs")
-        then.pop("training.epochs")
-    now |= _flat(_hardware(hardware))
-    then |= _flat(content["hardware"])
-    changed = [key for key in {**then, **now} if now.get(key) != then.get(key)]
+        before.pop("training.epochs")
+        after.pop("training.epochs")
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     if changed:
-        shown = "; ".join(f"{key} was {then.get(key)!r} and is now {now.get(key)!r}" for key in changed[:5])
+        shown = "; ".join(f"{key} was {before.get(key)!r} and is now {after.get(key)!r}" for key in changed[:5])
         raise UsageError(f"{path}: cannot resume a changed run: {shown}. Undo the change, or begin anew with --force.")
 
 

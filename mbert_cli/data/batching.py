@@ -1,5 +1,6 @@
 """Batches: rows of tokenised tasks, packed into one stream."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,14 @@ class TaskData:
 
     def __len__(self) -> int:
         return len(self.sides[0])
+
+    def sha256(self) -> str:
+        """Return a hash of tokens and labels, by which a change of the data is known."""
+        digest = hashlib.sha256()
+        for side in self.sides:
+            digest.update(side.starts.tobytes() + side.ids.tobytes())
+        digest.update(b"" if self.labels is None else self.labels.tobytes())
+        return digest.hexdigest()
 
     @property
     def lengths(self) -> np.ndarray:
