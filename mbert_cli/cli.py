@@ -17,7 +17,7 @@ from typing import IO, Annotated, Any, Literal
 import typer
 
 from mbert_cli import __version__
-from mbert_cli.errors import MbertError, ResourceError, UsageError
+from mbert_cli.errors import MbertError, ResourceError, Stopped, UsageError
 from mbert_cli.progress import Talk
 
 app = typer.Typer(
@@ -231,13 +231,14 @@ def recipes_cat(name: Annotated[str, typer.Argument(help="A name that `mbert rec
 
 def main() -> None:
     """Run the command line; turn errors that a user can mend into one line and an exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         app(standalone_mode=True)
     except MbertError as error:
         _fail("\n".join(error.problems), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped; training goes on after its last finished epoch with --resume.", 130)
+    except Stopped as stop:
+        _fail("stopped; a training goes on after its last finished epoch with --resume.", stop.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -251,8 +252,9 @@ def main() -> None:
         _fail("out of memory; lower --batch-size.", ResourceError.exit_code)
 
 
-def _terminate(number: int, _frame: Any) -> None:
-    raise SystemExit(128 + number)
+def _stop(number: int, _frame: Any) -> None:
+    # Not KeyboardInterrupt, which the command-line library would turn into an exit code of its own.
+    raise Stopped(number)
 
 
 def _fail(message: str, code: int) -> None:

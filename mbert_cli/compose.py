@@ -67,23 +67,25 @@ def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
     if component.kind not in known:
         return [(("kind",), f"is '{component.kind}'{nearest(component.kind, known)}")]
     cls = component_class(family, component.kind)
-    model = options_model(cls)
+    options = ["kind", *options_model(cls).model_fields]
     found: list[tuple[KeyPath, str]] = []
-    for option in component.options.keys() - model.model_fields.keys():
-        found.append(((option,), f"is not a known key{nearest(option, ['kind', *model.model_fields])}"))
     try:
-        model.model_validate(
-            {key: component.options[key] for key in component.options.keys() & model.model_fields.keys()}
-        )
+        with torch.device("meta"):
+            cls(*_GIVEN.get(family, ()), **_checked_options(cls, component))
     except ValidationError as error:
-        found += [((each["loc"][0],), explain(each)) for each in error.errors()]
-    if not found:
-        try:
-            with torch.device("meta"):
-                cls(*_GIVEN.get(family, ()), **component.options)
-        except OptionError as error:
-            found.append(((error.option,), f"{error.problem}."))
-    return sorted(found, key=lambda each: str(each[0]))
+        for each in error.errors():
+            option = str(each["loc"][0])
+            unknown = each["type"] == "extra_forbidden"
+            found.append(((option,), f"is not a known key{nearest(option, options)}" if unknown else explain(each)))
+    except OptionError as error:
+        found.append(((error.option,), f"{error.problem}."))
+    return found
+
+
+def _checked_options(cls: type, component: Component) -> dict[str, Any]:
+    """Return a component's options with their values as annotated: 5 becomes 5.0 where a float is wanted."""
+    checked = options_model(cls).model_validate(component.options)
+    return {option: getattr(checked, option) for option in component.options}
 
 
 def build(family: str, component: Component, *given: Any) -> Any:
@@ -97,8 +99,9 @@ def build(family: str, component: Component, *given: Any) -> Any:
     Raises:
         RecipeError: the component refuses an option.
     """
+    cls = component_class(family, component.kind)
     try:
-        return component_class(family, component.kind)(*given, **component.options)
+        return cls(*given, **_checked_options(cls, component))
     except OptionError as error:
         raise RecipeError(f"{component.place or family}.{error.option} {error.problem}.") from None
 

@@ -57,6 +57,18 @@ class ResourceError(MbertError):
     exit_code = 4
 
 
+class Stopped(BaseException):
+    """A signal asked the process to stop.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
 class NotFiniteError(MbertError):
     """A loss became NaN or infinite; the update was not applied."""
 

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mbert_cli.data.batching import TaskData, by_length, pack
-from mbert_cli.data.table import Row, Table, TableWriter
+from mbert_cli.data.table import Row, Table, TableWriter, TextSink
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.hardware import choose
 from mbert_cli.heads import Columns
@@ -136,7 +135,7 @@ def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> li
 
 
 def predict_table(
-    predictor: Predictor, table: Table, tasks: Sequence[str], out: IO[str], limit: int | None, bar: Bar
+    predictor: Predictor, table: Table, tasks: Sequence[str], out: TextSink, limit: int | None, bar: Bar
 ) -> int:
     """Write a table's rows in their order, with all their columns and the predictions appended.
 
@@ -174,7 +173,7 @@ def predict_table(
     return count
 
 
-def predict_cs224n(predictor: Predictor, table: Table, task: str, out: IO[str], limit: int | None, bar: Bar) -> int:
+def predict_cs224n(predictor: Predictor, table: Table, task: str, out: TextSink, limit: int | None, bar: Bar) -> int:
     r"""Write the course's submission file of one task: ``id \t Predicted_Sentiment \n``, then ``{id} , {pred} \n``.
 
     Args and errors are those of `predict_table`.

@@ -68,7 +68,7 @@ class TaskSection(Section):
         head: the task's head.
         id: column that names a row in `--format cs224n`.
         quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other (GLUE's files).
-        delimiter: `auto` is a tab where the header holds one, else a comma.
+        delimiter: `auto` is a comma where the header holds one and no tab, else a tab.
         on_bad_row: `error` stops at the first; `skip` leaves bad rows out, counted and listed.
     """
 

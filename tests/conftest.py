@@ -10,14 +10,54 @@ import jaxtyping
 import pytest
 
 # Shapes and types of every annotated function are checked while testing.
-jaxtyping.install_import_hook("mbert_cli", "beartype.beartype").install()
+jaxtyping.install_import_hook("mbert_cli", "beartype.beartype")
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 REPOSITORY = Path(__file__).parent.parent
-WORDS = (
-    "the a an cat dog bird man woman child is was runs sleeps eats sings reads good bad fine great awful "
-    "red blue green small large very not and but in on under house garden street book song what how why ?"
-).split()
+WORDS = [
+    "the",
+    "a",
+    "an",
+    "cat",
+    "dog",
+    "bird",
+    "man",
+    "woman",
+    "child",
+    "is",
+    "was",
+    "runs",
+    "sleeps",
+    "eats",
+    "sings",
+    "reads",
+    "good",
+    "bad",
+    "fine",
+    "great",
+    "awful",
+    "red",
+    "blue",
+    "green",
+    "small",
+    "large",
+    "very",
+    "not",
+    "and",
+    "but",
+    "in",
+    "on",
+    "under",
+    "house",
+    "garden",
+    "street",
+    "book",
+    "song",
+    "what",
+    "how",
+    "why",
+    "?",
+]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TINY_SIZES = {
     "vocab_size": len(SPECIAL) + len(WORDS),
@@ -28,6 +68,15 @@ TINY_SIZES = {
     "max_position_embeddings": 48,
     "type_vocab_size": 2,
 }
+
+
+def pytest_collection_modifyitems(items):
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
 @pytest.fixture(scope="session")

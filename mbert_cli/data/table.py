@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self, TypeVar
+from typing import IO, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.recipe_file import nearest
@@ -17,6 +17,14 @@ Delimiter = Literal["auto", "tab", "comma"]
 _DELIMITERS = {"tab": "\t", "comma": ","}
 _MAX_CELL = 1 << 24
 T = TypeVar("T")
+
+
+@runtime_checkable
+class TextSink(Protocol):
+    """Anything text can be written to."""
+
+    def write(self, text: str, /) -> object:
+        """Write text."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Table:
     Args:
         path: the file; `-` is standard input. A name that ends in `.jsonl` holds one JSON object a line.
         quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other.
-        delimiter: `auto` is a tab where the header holds one, else a comma.
+        delimiter: `auto` is a comma where the header holds one and no tab, else a tab.
 
     Raises:
         DataError: the file cannot be read, is empty, or is not a UTF-8 text table; with its line.
@@ -57,7 +65,7 @@ class Table:
                 raise DataError(f"{self.name}: is empty; expected a header line and rows.")
             self.is_jsonl = path.endswith(".jsonl") or (path == "-" and first.lstrip().startswith("{"))
             if delimiter == "auto":
-                delimiter = "tab" if "\t" in first else "comma"
+                delimiter = "comma" if "," in first and "\t" not in first else "tab"
             self.delimiter = _DELIMITERS[delimiter]
             self._rows = self._read(_chain(first, lines))
             if self.is_jsonl:
@@ -70,7 +78,7 @@ class Table:
             self.__exit__(None, None, None)
             raise
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Table":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -158,7 +166,7 @@ class TableWriter:
         appended: names of the appended columns.
     """
 
-    def __init__(self, file: IO[str], table: Table, appended: list[str]) -> None:
+    def __init__(self, file: TextSink, table: Table, appended: list[str]) -> None:
         self._file = file
         self._table = table
         self._appended = appended

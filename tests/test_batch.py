@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+import torch
+
+from mbert_cli.batch import Layout, to_slots, to_tokens
+
+RAGGED = [[1], [5], [3, 1, 4, 1, 5], [8, 9, 16, 17, 2], [70, 1, 33, 2, 70], [7] * 6]
+
+
+def stream(layout: Layout, features: int = 3, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(layout.num_tokens, features, generator=generator, dtype=torch.float64)
+
+
+def padded_by_hand(x: torch.Tensor, lengths: list[int], members: list[int]) -> torch.Tensor:
+    """The padded block of some sentences, filled one by one."""
+    block = torch.zeros(len(members), max(lengths[i] for i in members), x.shape[1], dtype=x.dtype)
+    for row, sentence in enumerate(members):
+        start = sum(lengths[:sentence])
+        block[row, : lengths[sentence]] = x[start : start + lengths[sentence]]
+    return block
+
+
+def test_layout_knows_where_each_sentence_begins():
+    layout = Layout([3, 1, 4])
+    assert layout.num_sentences == 3
+    assert layout.num_tokens == 8
+    assert layout.lengths.tolist() == [3, 1, 4]
+    assert layout.first_tokens.tolist() == [0, 3, 4]
+
+
+def test_segments_are_the_layouts_of_the_tasks():
+    layout = Layout([3, 1, 4, 2, 5], segments=[2, 0, 3])
+    assert layout.segment_sentences == [2, 0, 3]
+    assert layout.segment_tokens == [4, 0, 11]
+    assert [segment.lengths.tolist() for segment in layout.segments] == [[3, 1], [], [4, 2, 5]]
+    assert [segment.first_tokens.tolist() for segment in layout.segments] == [[0, 3], [], [0, 4, 6]]
+
+
+def test_a_layout_without_segments_is_one_segment():
+    layout = Layout([2, 3])
+    assert layout.segment_tokens == [5]
+    assert layout.segments == (layout,)
+
+
+@pytest.mark.parametrize("segments", [[2], [1, 1, 1, 1], []])
+def test_segments_that_do_not_cover_the_sentences_are_our_mistake(segments):
+    with pytest.raises(AssertionError, match="segments"):
+        Layout([1, 2, 3], segments)
+
+
+def test_a_sentence_without_tokens_is_our_mistake():
+    with pytest.raises(AssertionError, match="at least one token"):
+        Layout([2, 0, 1])
+
+
+def test_a_layout_of_no_sentences_has_no_tokens():
+    layout = Layout([])
+    assert (layout.num_sentences, layout.num_tokens) == (0, 0)
+    assert layout.lengths.tolist() == []
+
+
+def test_buckets_hold_sentences_of_similar_length_shortest_first():
+    # Up to 8 tokens, up to 16, up to 128: the widths are those of the longest sentence in each.
+    layout = Layout([5, 70, 8, 12, 90, 9])
+    assert [(bucket.sentences, bucket.width) for bucket in layout.buckets] == [(2, 8), (2, 12), (2, 90)]
+    assert layout.bucket_slots == [16, 24, 180]
+    assert layout.buckets[0].mask.tolist() == [[True] * 5 + [False] * 3, [True] * 8]
+    assert layout.buckets[1].mask.tolist() == [[True] * 12, [True] * 9 + [False] * 3]
+
+
+def test_a_bucket_of_equal_lengths_needs_no_mask():
+    assert [bucket.mask for bucket in Layout([7, 7, 7]).buckets] == [None]
+
+
+@pytest.mark.parametrize("lengths", RAGGED)
+def test_less_than_half_of_the_slots_of_long_sentences_is_padding(lengths):
+    for bucket in Layout(lengths).buckets:
+        if bucket.width > 8 and bucket.mask is not None:
+            assert 2 * bucket.mask.sum(dim=1).min() > bucket.width
+
+
+@pytest.mark.parametrize(
+    ("lengths", "members"),
+    [([3, 1, 4], [[0, 1, 2]]), ([12, 2, 20, 8, 9, 17], [[1, 3], [0, 4], [2, 5]])],
+)
+def test_slots_are_the_padded_blocks_of_the_buckets(lengths, members):
+    layout = Layout(lengths)
+    x = stream(layout)
+    blocks = to_slots(x, layout).split(layout.bucket_slots)
+    for block, own in zip(blocks, members, strict=True):
+        expected = padded_by_hand(x, lengths, own)
+        assert torch.equal(block.view(expected.shape), expected)
+
+
+@pytest.mark.parametrize("lengths", RAGGED)
+def test_padding_reads_zero_even_beside_infinite_values(lengths):
+    layout = Layout(lengths)
+    slots = to_slots(torch.full((layout.num_tokens, 2), float("inf")), layout)
+    assert int(slots.isinf().all(dim=1).sum()) == sum(lengths)
+    assert int((slots == 0).all(dim=1).sum()) == sum(layout.bucket_slots) - sum(lengths)
+
+
+@pytest.mark.parametrize("lengths", RAGGED)
+def test_tokens_come_back_from_their_slots(lengths):
+    layout = Layout(lengths)
+    x = stream(layout)
+    assert torch.equal(to_tokens(to_slots(x, layout), layout), x)
+
+
+@pytest.mark.parametrize("lengths", RAGGED)
+def test_to_slots_and_to_tokens_are_adjoint(lengths):
+    layout = Layout(lengths)
+    x = stream(layout)
+    y = torch.randn(sum(layout.bucket_slots), 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert torch.allclose((to_slots(x, layout) * y).sum(), (x * to_tokens(y, layout)).sum(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("lengths", [[1], [3, 1, 2], [9, 2, 10]])
+@pytest.mark.parametrize("move", [to_slots, to_tokens])
+def test_gradients_are_those_of_finite_differences(move, lengths):
+    layout = Layout(lengths)
+    rows = layout.num_tokens if move is to_slots else sum(layout.bucket_slots)
+    x = torch.randn(rows, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda value: move(value, layout), x)
+    assert torch.autograd.gradgradcheck(lambda value: move(value, layout), x)
+
+
+def test_moving_leaves_its_input_as_it_was():
+    layout = Layout([3, 1])
+    x = stream(layout)
+    before = x.clone()
+    to_slots(x, layout).zero_()
+    assert torch.equal(x, before)
+
+
+def test_lengths_may_be_an_array():
+    assert Layout(np.array([2, 3], dtype=np.int32)).first_tokens.tolist() == [0, 2]

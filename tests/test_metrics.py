@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from mbert_cli.metrics import classification_metrics, overall, regression_metrics, task_score
+
+
+@pytest.mark.parametrize(
+    ("sst", "paraphrase", "sts", "printed"),
+    [
+        pytest.param(0.537, 0.647, 0.636, 0.667, id="table 2, CLS"),
+        pytest.param(0.505, 0.731, 0.805, 0.713, id="table 2, mean"),
+        pytest.param(0.512, 0.720, 0.783, 0.708, id="table 3, squared"),
+        pytest.param(0.523, 0.712, 0.797, 0.711, id="table 3, DWA, printed as .707"),
+        pytest.param(0.506, 0.856, 0.830, 0.759, id="test"),
+    ],
+)
+def test_overall_reproduces_the_papers_numbers(sst, paraphrase, sts, printed):
+    scores = {"sst": ("accuracy", sst), "quora": ("accuracy", paraphrase), "sts": ("pearson", sts)}
+    assert round(overall(scores), 3) == printed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "score"),
+    [("pearson", -1.0, 0.0), ("pearson", 0.0, 0.5), ("spearman", 1.0, 1.0), ("accuracy", 0.3, 0.3), ("f1", 0.4, 0.4)],
+)
+def test_only_correlations_are_mapped(name, value, score):
+    assert task_score(name, value) == score
+
+
+def test_macro_metrics_are_means_over_the_classes():
+    labels, predicted = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 1, 1, 2, 0])
+    found = classification_metrics(predicted, labels, ["a", "b", "c"], positive=None)
+    # Precision 1/2, 2/3, 1; recall 1/2, 1, 1/2; F1 1/2, 4/5, 2/3.
+    assert found["accuracy"] == pytest.approx(4 / 6)
+    assert found["precision"] == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
+    assert found["recall"] == pytest.approx((1 / 2 + 1 + 1 / 2) / 3)
+    assert found["f1"] == pytest.approx((1 / 2 + 4 / 5 + 2 / 3) / 3)
+    assert found["confusion"] == [[1, 1, 0], [0, 2, 0], [1, 0, 1]]
+    assert found["labels"] == ["a", "b", "c"]
+
+
+def test_binary_metrics_are_those_of_the_positive_class():
+    labels, predicted = np.array([1, 1, 1, 0, 0, 0, 0, 0]), np.array([1, 1, 0, 1, 0, 0, 0, 1])
+    found = classification_metrics(predicted, labels, ["0", "1"], positive=1)
+    # Two true positives, two false positives, one false negative, three true negatives.
+    assert found["accuracy"] == 5 / 8
+    assert found["precision"] == 2 / 4
+    assert found["recall"] == pytest.approx(2 / 3)
+    assert found["f1"] == pytest.approx(4 / 7)
+    assert found["confusion"] == [[3, 2], [1, 2]]
+
+
+def test_a_class_that_never_occurs_counts_as_zero_and_keeps_its_row():
+    found = classification_metrics(np.array([0, 1]), np.array([0, 1]), ["a", "b", "c"], positive=None)
+    assert found["accuracy"] == 1
+    assert found["f1"] == pytest.approx(2 / 3)
+    assert found["confusion"] == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+
+
+def test_predicting_one_class_always_is_measured_without_a_warning():
+    found = classification_metrics(np.array([0, 0, 0, 0]), np.array([0, 1, 1, 0]), ["0", "1"], positive=1)
+    assert (found["accuracy"], found["precision"], found["recall"], found["f1"]) == (0.5, 0, 0, 0)
+    assert found["confusion"] == [[2, 0], [2, 0]]
+
+
+def test_regression_metrics_equal_hand_arithmetic():
+    # Deviations from the means 2 and 3: (-1, -1, 0, 2) and (-2, 0, -1, 3), sums of squares 6 and 14.
+    found = regression_metrics(np.array([1.0, 1.0, 2.0, 4.0]), np.array([1.0, 3.0, 2.0, 6.0]))
+    assert found["pearson"] == pytest.approx(8 / (6 * 14) ** 0.5)
+    # Ranks (1.5, 1.5, 3, 4) and (1, 3, 2, 4): deviations (-1, -1, .5, 1.5) and (-1.5, .5, -.5, 1.5).
+    assert found["spearman"] == pytest.approx(3 / (4.5 * 5) ** 0.5)
+    assert found["mse"] == pytest.approx((0 + 4 + 0 + 4) / 4)
+    assert found["mae"] == pytest.approx((0 + 2 + 0 + 2) / 4)
+    assert found["r2"] == pytest.approx(1 - 8 / 14)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "labels"),
+    [([2.0, 2.0, 2.0], [1.0, 2.0, 3.0]), ([1.0, 2.0, 3.0], [2.0, 2.0, 2.0]), ([1.0], [3.0])],
+)
+def test_a_correlation_with_a_constant_is_zero(predicted, labels):
+    found = regression_metrics(np.array(predicted), np.array(labels))
+    assert (found["pearson"], found["spearman"]) == (0, 0)
+
+
+def test_errors_of_constant_predictions_are_still_measured():
+    found = regression_metrics(np.array([2.0, 2.0, 2.0]), np.array([1.0, 2.0, 4.0]))
+    assert found["mse"] == pytest.approx(5 / 3)
+    assert found["mae"] == pytest.approx(1)
+
+
+def test_almost_constant_predictions_are_measured_without_a_warning():
+    # float32 predictions that differ in the last bit only.
+    values = np.array([2.5, 2.5, np.nextafter(np.float32(2.5), np.float32(3))], dtype=np.float32).astype(np.float64)
+    found = regression_metrics(values, np.array([1.0, 2.0, 3.0]))
+    assert -1 <= found["pearson"] <= 1

@@ -1,0 +1,231 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from conftest import sentences
+
+from mbert_cli import Predictor
+from mbert_cli.compose import load_recipe
+from mbert_cli.data.table import Table
+from mbert_cli.errors import CheckpointError, DataError, UsageError
+from mbert_cli.evaluation import evaluate_run
+from mbert_cli.hardware import choose
+from mbert_cli.prediction import choose_tasks, predict_cs224n, predict_table
+from mbert_cli.progress import Talk
+from mbert_cli.run_folder import RunFolder
+from mbert_cli.training import fit
+
+QUIET = Talk(quiet=True)
+
+
+@pytest.fixture
+def run(tiny_recipe, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    fit(load_recipe(str(tiny_recipe)), RunFolder(folder), choose("cpu", "fp32"), QUIET)
+    return folder
+
+
+@pytest.fixture
+def predictor(run):
+    return Predictor(run, device="cpu", precision="fp32")
+
+
+def predicted(predictor, path, tasks=(), limit=None):
+    out = io.StringIO()
+    with Table(str(path)) as table, QUIET.bar("", None) as bar:
+        count = predict_table(predictor, table, choose_tasks(predictor, table, tasks), out, limit, bar)
+    return count, out.getvalue()
+
+
+def parsed(text):
+    return list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+
+
+def test_every_row_and_column_is_kept_in_order(predictor, tmp_path):
+    path = tmp_path / "in.tsv"
+    rows = [[str(i), s, f'note "{i}"\twith a tab\nand a line'] for i, s in enumerate(sentences(50, 7))]
+    with path.open("w", newline="") as file:
+        csv.writer(file, delimiter="\t").writerows([["id", "text", "note"], *rows])
+    count, text = predicted(predictor, path)
+    assert count == 50
+    assert list(parsed(text)[0]) == ["id", "text", "note", "pred", "p_low", "p_mid", "p_high"]
+    assert [[row["id"], row["text"], row["note"]] for row in parsed(text)] == rows
+    for row in parsed(text):
+        shares = {label: float(row[f"p_{label}"]) for label in ("low", "mid", "high")}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+        assert row["pred"] == max(shares, key=shares.get)
+
+
+def test_predictions_do_not_depend_on_batch_size_or_neighbours(run):
+    texts = sentences(300, 8, longest=14)
+    order = np.random.default_rng(0).permutation(len(texts))
+    results = []
+    for batch_size in (1, 7, 64, None):
+        predictor = Predictor(run, device="cpu", precision="fp32", batch_size=batch_size)
+        results.append(np.array(predictor({"text": texts}, task="mood")["p_low"]))
+        shuffled = predictor({"text": [texts[i] for i in order]}, task="mood")["p_low"]
+        results.append(np.array(shuffled)[np.argsort(order)])
+    for other in results[1:]:
+        assert np.abs(results[0] - other).max() <= 1e-5
+
+
+def test_windows_do_not_change_predictions(predictor, tmp_path, monkeypatch):
+    path = tmp_path / "in.tsv"
+    path.write_text("text\n" + "\n".join(sentences(30, 9)) + "\n")
+    _, whole = predicted(predictor, path)
+    monkeypatch.setattr("mbert_cli.prediction._WINDOW", 7)
+    count, windows = predicted(predictor, path)
+    assert count == 30
+    for one, other in zip(parsed(whole), parsed(windows), strict=True):
+        assert one["text"] == other["text"]
+        assert float(one["p_low"]) == pytest.approx(float(other["p_low"]), abs=1e-5)
+
+
+def test_several_tasks_prefix_their_columns(predictor, tiny_files):
+    _, text = predicted(predictor, tiny_files / "near-dev.tsv")
+    columns = list(parsed(text)[0])
+    assert columns == ["id", "one", "two", "near", "same_pred", "same_score", "near_pred", "near_score"]
+    _, alone = predicted(predictor, tiny_files / "near-dev.tsv", ["near"])
+    assert [row["near_pred"] for row in parsed(text)] == [row["pred"] for row in parsed(alone)]
+
+
+def test_pair_scores_are_probabilities_and_cosines(predictor, tiny_files):
+    _, text = predicted(predictor, tiny_files / "near-dev.tsv")
+    for row in parsed(text):
+        assert row["same_pred"] == ("1" if float(row["same_score"]) > 0.5 else "0")
+        assert float(row["near_pred"]) == pytest.approx(5 * max(0, float(row["near_score"])), abs=1e-4)
+
+
+def test_json_lines_keep_their_objects(predictor, tmp_path):
+    path = tmp_path / "in.jsonl"
+    records = [{"text": s, "n": i, "deep": {"a": [i]}} for i, s in enumerate(sentences(5, 3))]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    _, text = predicted(predictor, path)
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [{key: line[key] for key in ("text", "n", "deep")} for line in lines] == records
+    assert all(isinstance(line["p_low"], float) for line in lines)
+
+
+def test_comma_files_stay_comma_files(predictor, tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text('text,x\n"the cat, the dog",1\n')
+    _, text = predicted(predictor, path)
+    assert text.splitlines()[0] == "text,x,pred,p_low,p_mid,p_high"
+    assert text.splitlines()[1].startswith('"the cat, the dog",1,')
+
+
+def test_commas_in_a_table_of_one_column_are_text(predictor, tmp_path):
+    path = tmp_path / "in.tsv"
+    path.write_text("text\nthe cat, the dog\n")
+    assert parsed(predicted(predictor, path)[1])[0]["text"] == "the cat, the dog"
+
+
+def test_a_header_alone_gives_a_header_alone(predictor, tmp_path):
+    path = tmp_path / "in.tsv"
+    path.write_text("id\ttext\n")
+    assert predicted(predictor, path) == (0, "id\ttext\tpred\tp_low\tp_mid\tp_high\n")
+
+
+def test_limit_stops_early(predictor, tmp_path):
+    path = tmp_path / "in.tsv"
+    path.write_text("text\n" + "\n".join(sentences(30, 9)) + "\n")
+    assert predicted(predictor, path, limit=4)[0] == 4
+
+
+def test_the_course_format_is_written_to_the_letter(predictor, tmp_path):
+    path = tmp_path / "in.tsv"
+    path.write_text("0\t\tid\tone\ttwo\n1\t0.0\tabc\tthe cat\tthe dog\n2\t1.0\tdef\tthe cat\tthe cat\n")
+    out = io.StringIO()
+    with Table(str(path)) as table, QUIET.bar("", None) as bar:
+        assert predict_cs224n(predictor, table, "same", out, None, bar) == 2
+    expected = predictor({"one": ["the cat", "the cat"], "two": ["the dog", "the cat"]}, task="same")["pred"]
+    assert out.getvalue() == f"id \t Predicted_Is_Paraphrase \nabc , {expected[0]} \ndef , {expected[1]} \n"
+
+
+@pytest.mark.parametrize(
+    ("text", "tasks", "message"),
+    [
+        ("id\ttxt\n1\ta\n", ["mood"], r"in.tsv:1: has no column 'text', asked for .*; did you mean 'txt'\?"),
+        ("id\tx\n1\ta\n", [], r"in.tsv:1: has no task's text columns \(mood: text; same: one, two; near: one, two\)"),
+        ("text\tpred\na\tb\n", [], r"in.tsv:1: has a column 'pred' already"),
+        ("text\tx\na\n", [], r"in.tsv:2: has 1 columns, but the header has 2"),
+    ],
+)
+def test_inputs_that_cannot_be_predicted_are_refused_with_their_line(predictor, tmp_path, text, tasks, message):
+    path = tmp_path / "in.tsv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        predicted(predictor, path, tasks)
+
+
+def test_an_unknown_task_is_refused_with_the_nearest_name(predictor, tiny_files):
+    with pytest.raises(CheckpointError, match=r"no task 'mod'; did you mean 'mood'\? Known: mood, near, same"):
+        predicted(predictor, tiny_files / "mood-dev.tsv", ["mod"])
+
+
+def test_predictor_asks_for_the_task_and_the_columns(predictor):
+    with pytest.raises(UsageError, match="several tasks; name one: mood, same, near"):
+        predictor({"text": ["a"]})
+    with pytest.raises(DataError, match="reads the columns one, two; missing: two"):
+        predictor({"one": ["a"]}, task="same")
+    assert predictor({"text": []}, task="mood") == {"pred": [], "p_low": [], "p_mid": [], "p_high": []}
+
+
+def test_evaluate_gives_the_metrics_that_training_saw(run):
+    best = json.loads((run / "model" / "config.json").read_text())["scores"]
+    found = evaluate_run(run, "dev", {}, [], None, "cpu", "fp32", None, QUIET)
+    for task, metrics in found["tasks"].items():
+        for name, value in metrics.items():
+            if isinstance(value, float):
+                assert value == pytest.approx(best["tasks"][task][name], abs=1e-6), (task, name)
+    assert found["overall"] == pytest.approx(best["overall"], abs=1e-6)
+
+
+def test_evaluate_takes_other_files_and_tasks(run, tiny_files):
+    other = {"mood": str(tiny_files / "mood-train.tsv")}
+    found = evaluate_run(run, "dev", other, [], None, "cpu", "fp32", None, QUIET)
+    assert {task: metrics["examples"] for task, metrics in found["tasks"].items()} == {"mood": 20}
+    with pytest.raises(UsageError, match="task mood has no test file"):
+        evaluate_run(run, "test", {}, ["mood"], None, "cpu", "fp32", None, QUIET)
+
+
+def test_the_model_folder_alone_predicts(run, tmp_path, predictor):
+    moved = (run / "model").rename(tmp_path / "moved")
+    again = Predictor(moved, device="cpu", precision="fp32")
+    texts = {"text": sentences(5, 1)}
+    assert again(texts, task="mood") == predictor(texts, task="mood")
+
+
+@pytest.mark.parametrize("name", ["tasks/mood.safetensors", "config.json", "encoder/tokenizer.json"])
+def test_an_altered_model_file_is_refused_by_name(run, name):
+    path = run / "model" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=rf"{path.name}: was altered: its sha256 is"):
+        Predictor(run)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="holds no model"):
+        Predictor(tmp_path)
+    with pytest.raises(CheckpointError, match="there is no such run folder"):
+        Predictor(tmp_path / "nope")
+
+
+def test_bf16_predictions_are_close_to_fp32(run):
+    texts = {"text": sentences(40, 5)}
+    fp32 = Predictor(run, device="cpu", precision="fp32")(texts, task="mood")
+    bf16 = Predictor(run, device="cpu", precision="bf16")(texts, task="mood")
+    assert np.abs(np.array(fp32["p_low"]) - np.array(bf16["p_low"])).max() < 0.03
+
+
+@pytest.mark.gpu
+def test_cuda_predictions_equal_the_cpus(run):
+    texts = {"text": sentences(100, 5, longest=14)}
+    cpu = Predictor(run, device="cpu", precision="fp32")(texts, task="mood")
+    gpu = Predictor(run, device="cuda", precision="fp32")(texts, task="mood")
+    assert np.abs(np.array(cpu["p_low"]) - np.array(gpu["p_low"])).max() < 1e-4

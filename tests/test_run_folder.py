@@ -1,0 +1,149 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from mbert_cli import run_folder
+from mbert_cli.errors import CheckpointError, ResourceError, RunInUseError, UsageError
+from mbert_cli.run_folder import RunFolder, check_folder, commit_folder, load_tensors, write_tensors
+
+
+class Crash(BaseException):
+    """Stands for a process that dies here."""
+
+
+def write(text):
+    return lambda folder: (folder / "a.txt").write_text(text)
+
+
+CALLS = [(os, "fsync"), (Path, "rename"), (Path, "mkdir"), (Path, "write_text"), (run_folder.shutil, "rmtree")]
+
+
+@pytest.mark.parametrize("crash_at", range(40))
+def test_a_crash_at_any_call_leaves_the_old_or_the_new_folder(tmp_path, monkeypatch, crash_at):
+    run = RunFolder(tmp_path)
+    commit_folder(run.model, write("old"))
+    calls = 0
+
+    def counting(real):
+        def call(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == crash_at + 1:
+                raise Crash
+            return real(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for owner, name in CALLS:
+            patch.setattr(owner, name, counting(getattr(owner, name)))
+        try:
+            commit_folder(run.model, write("new"))
+        except Crash:
+            pass
+        else:
+            assert calls <= crash_at
+    text = (run.model_folder() / "a.txt").read_text()
+    assert text in ("old", "new")
+    commit_folder(run.model, write("next"))
+    assert (run.model_folder() / "a.txt").read_text() == "next"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_full_or_failing_disk_leaves_the_old_folder_and_says_so(tmp_path, monkeypatch, code):
+    run = RunFolder(tmp_path)
+    commit_folder(run.model, write("old"))
+
+    def full(_):
+        raise OSError(code, os.strerror(code))
+
+    with pytest.raises(ResourceError, match="disk") as error:
+        commit_folder(run.model, full)
+    assert error.value.exit_code == 4
+    assert (run.model_folder() / "a.txt").read_text() == "old"
+
+
+def test_damaged_files_are_named_with_both_hashes(tmp_path):
+    commit_folder(tmp_path / "x", write("text"))
+    (tmp_path / "x" / "a.txt").write_text("test")
+    with pytest.raises(CheckpointError, match=r"a.txt: was altered: its sha256 is \w{64}, but \w{64} is expected"):
+        check_folder(tmp_path / "x")
+    (tmp_path / "x" / "a.txt").unlink()
+    with pytest.raises(CheckpointError, match="a.txt: is missing"):
+        check_folder(tmp_path / "x")
+
+
+def test_the_newest_whole_state_is_found_and_older_ones_go(tmp_path):
+    run = RunFolder(tmp_path)
+    for epoch in (1, 2, 3):
+        run.save_state(epoch, write(str(epoch)))
+    assert sorted(each.name for each in run.states.iterdir()) == ["epoch-0002", "epoch-0003"]
+    newest, problems = run.newest_state()
+    assert (newest.name, problems) == ("epoch-0003", [])
+    (run.states / "epoch-0003" / "a.txt").write_text("spoilt")
+    newest, problems = run.newest_state()
+    assert newest.name == "epoch-0002"
+    assert "epoch-0003" in problems[0]
+
+
+def test_a_second_process_is_refused_at_once(tmp_path):
+    with RunFolder(tmp_path / "run").locked(), pytest.raises(RunInUseError, match="in use") as error:
+        with RunFolder(tmp_path / "run").locked():
+            pytest.fail("locked twice")
+    assert error.value.exit_code == 3
+
+
+def test_a_run_that_never_wrote_leaves_no_folder(tmp_path):
+    with RunFolder(tmp_path / "run").locked():
+        pass
+    assert not (tmp_path / "run").exists()
+
+
+def test_folders_are_only_used_when_it_was_asked_for(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.check_free(resume=False, force=False)
+    with pytest.raises(UsageError, match="no run to resume"):
+        run.check_free(resume=True, force=False)
+    commit_folder(run.model, write("x"))
+    with pytest.raises(
+        UsageError, match=r"exists and holds a run; continue it with --resume, or replace it with --force"
+    ):
+        run.check_free(resume=False, force=False)
+    run.check_free(resume=True, force=False)
+    run.check_free(resume=False, force=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    with pytest.raises(UsageError, match="is not empty and holds no run"):
+        RunFolder(tmp_path / "other").check_free(resume=False, force=True)
+    with pytest.raises(UsageError, match="is a file"):
+        RunFolder(tmp_path / "other" / "thesis.txt").check_free(resume=False, force=False)
+
+
+def test_clearing_removes_the_run_and_nothing_else(tmp_path):
+    run = RunFolder(tmp_path)
+    commit_folder(run.model, write("x"))
+    run.save_state(1, write("x"))
+    run.append_metrics({"epoch": 1}, 1)
+    run.write_recipe("a: 1\n")
+    (tmp_path / "notes.txt").touch()
+    run.clear()
+    assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_metrics_of_epochs_that_are_done_again_are_replaced(tmp_path):
+    run = RunFolder(tmp_path)
+    for epoch in (1, 2, 3):
+        run.append_metrics({"epoch": epoch, "turn": "first"}, epoch)
+    run.append_metrics({"epoch": 2, "turn": "second"}, 2)
+    assert [(line["epoch"], line["turn"]) for line in run.read_metrics()] == [(1, "first"), (2, "second")]
+
+
+def test_tensors_that_do_not_fit_are_listed_the_first_five(tmp_path):
+    write_tensors(tmp_path / "x.safetensors", {f"t{i}": torch.zeros(1) for i in range(7)} | {"bias": torch.zeros(3)})
+    with pytest.raises(CheckpointError) as error:
+        load_tensors(torch.nn.Linear(2, 2), tmp_path / "x.safetensors")
+    assert "weight is missing; t0 is not known" in str(error.value)
+    assert "and 4 more" in str(error.value)

@@ -1,0 +1,333 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from mbert_cli import training
+from mbert_cli.compose import load_recipe
+from mbert_cli.errors import CheckpointError, NotFiniteError, RecipeError, UsageError
+from mbert_cli.hardware import choose
+from mbert_cli.progress import Talk
+from mbert_cli.recipe import TrainingSection, shipped_names
+from mbert_cli.run_folder import RunFolder, check_folder
+from mbert_cli.training import fit, learning_rate_factor, selected
+
+QUIET = Talk(quiet=True)
+
+
+def train(recipe, folder, *settings, resume=False, limit=None, precision="fp32"):
+    return fit(load_recipe(str(recipe), settings), RunFolder(folder), choose("cpu", precision), QUIET, resume, limit)
+
+
+@pytest.fixture(autouse=True)
+def made_folders(tmp_path):
+    """The command makes the run folder when it takes the lock; here nobody takes it."""
+    for name in "abc":
+        (tmp_path / name).mkdir()
+
+
+def contents(folder):
+    """All files of a run but the times in them."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name not in (".lock", "manifest.json"):
+            data = path.read_bytes()
+            if path.name in ("metrics.jsonl", "config.json"):
+                data = b"\n".join(line for line in data.replace(b", ", b",\n").splitlines() if b"seconds" not in line)
+            found[path.relative_to(folder).as_posix()] = data
+    return found
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("curriculum", ["hybrid", "sequential", "simultaneous"])
+def test_a_repeated_run_is_byte_identical(tiny_recipe, tmp_path, curriculum, precision):
+    for name in ("a", "b"):
+        train(tiny_recipe, tmp_path / name, f"curriculum={curriculum}", precision=precision)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_another_seed_gives_another_model(tiny_recipe, tmp_path):
+    train(tiny_recipe, tmp_path / "a")
+    train(tiny_recipe, tmp_path / "b", "training.seed=1")
+    tasks = [contents(tmp_path / name)["model/tasks/same.safetensors"] for name in "ab"]
+    assert tasks[0] != tasks[1]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny_recipe, tmp_path, monkeypatch, schedule):
+    settings = ("training.epochs=4", f"training.schedule={schedule}")
+    train(tiny_recipe, tmp_path / "a", *settings)
+    save = RunFolder.save_state
+
+    def die_after_two(self, epoch, write):
+        save(self, epoch, write)
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "save_state", die_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_recipe, tmp_path / "b", *settings)
+    monkeypatch.undo()
+    train(tiny_recipe, tmp_path / "b", *settings, resume=True)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_a_run_killed_for_real_resumes_to_the_same_result(tiny_recipe, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "mbert_cli.cli",
+        "train",
+        str(tiny_recipe),
+        "--precision",
+        "fp32",
+        "--device",
+        "cpu",
+    ]
+    settings = ["training.epochs=6"]
+    run = {"capture_output": True, "text": True, "cwd": tmp_path}
+    whole = subprocess.run([*command, *settings, "-o", "whole"], **run)
+    assert whole.returncode == 0, whole.stderr
+    killed = subprocess.Popen([*command, *settings, "-o", "killed"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "killed" / "state" / "epoch-0001").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    resumed = subprocess.run([*command, *settings, "-o", "killed", "--resume"], **run)
+    assert resumed.returncode == 0, resumed.stderr
+    assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
+
+
+def test_more_epochs_continue_the_same_run(tiny_recipe, tmp_path):
+    train(tiny_recipe, tmp_path / "a", "training.epochs=3")
+    train(tiny_recipe, tmp_path / "b", "training.epochs=1")
+    train(tiny_recipe, tmp_path / "b", "training.epochs=3", resume=True)
+    states = [contents(tmp_path / name)["state/epoch-0003/model.safetensors"] for name in "ab"]
+    assert states[0] == states[1]
+
+
+def test_resume_goes_back_to_the_state_before_a_damaged_one(tiny_recipe, tmp_path):
+    train(tiny_recipe, tmp_path / "a", "training.epochs=3")
+    train(tiny_recipe, tmp_path / "b", "training.epochs=3")
+    (tmp_path / "b" / "state" / "epoch-0003" / "optimizer.safetensors").write_bytes(b"spoilt")
+    train(tiny_recipe, tmp_path / "b", "training.epochs=3", resume=True)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.learning_rate=0.5", "training.learning_rate was 0.001 and is now 0.5"),
+        ("adapters[0].rank=2", "adapters was .*'rank': 4.* and is now .*'rank': 2"),
+        ("training.seed=5", "training.seed was 11711 and is now 5"),
+    ],
+)
+def test_resume_refuses_a_changed_recipe_with_the_difference(tiny_recipe, tmp_path, setting, message):
+    train(tiny_recipe, tmp_path / "a", "training.epochs=1")
+    before = contents(tmp_path / "a")
+    with pytest.raises(UsageError, match=message):
+        train(tiny_recipe, tmp_path / "a", "training.epochs=2", setting, resume=True)
+    assert contents(tmp_path / "a") == before
+
+
+def test_resume_refuses_changed_data(tiny_recipe, tmp_path):
+    train(tiny_recipe, tmp_path / "a", "training.epochs=1")
+    with pytest.raises(UsageError, match="data.train.mood was"):
+        train(tiny_recipe, tmp_path / "a", "training.epochs=2", resume=True, limit=5)
+
+
+def snapshot(model):
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def test_sequential_phases_of_hybrid_leave_everything_but_the_tasks_own_bit_identical(
+    tiny_recipe, tmp_path, monkeypatch
+):
+    steps = []
+    take_step = training._Run._step
+
+    def watched(self, rows, epoch):
+        before = snapshot(self.model)
+        losses = take_step(self, rows, epoch)
+        after = snapshot(self.model)
+        index = {name: i for i, name in enumerate(self.model.task_names)}
+        own = tuple(f"_parts.{index[task]}." for task in rows)
+        steps.append((epoch, tuple(rows), own, {n for n in after if not torch.equal(before[n], after[n])}))
+        return losses
+
+    monkeypatch.setattr(training._Run, "_step", watched)
+    train(tiny_recipe, tmp_path / "a", "training.head_learning_rate=0.01")
+    sequential = [step for step in steps if step[0] == 1]
+    assert [tasks for _, tasks, _, _ in sequential] == [("mood",)] * 3 + [("same",)] * 4 + [("near",)] * 2
+    for _, tasks, own, changed in sequential:
+        assert changed, tasks
+        assert all(name.startswith(own) for name in changed)
+    simultaneous = [step for step in steps if step[0] == 2]
+    assert [tasks for _, tasks, _, _ in simultaneous] == [("mood", "same", "near")] * 3  # 20 rows in eights
+    moved = set.union(*(changed for *_, changed in simultaneous))
+    assert {name.split(".")[0] for name in moved} == {"encoder", "_parts"}
+
+
+def test_sequential_alone_trains_the_encoder(tiny_recipe, tmp_path):
+    best = train(tiny_recipe, tmp_path / "a", "curriculum=sequential", "training.epochs=1")
+    assert best["epoch"] == 1
+    assert (tmp_path / "a" / "model" / "encoder" / "model.safetensors").exists()
+
+
+def test_an_untrained_encoder_is_saved_as_a_reference_with_its_sha256(tiny_recipe, tiny_checkpoint, tmp_path):
+    from mbert_cli.encoder.checkpoint import sha256_of
+    from mbert_cli.saved_model import read_model
+
+    train(tiny_recipe, tmp_path / "a", "training.epochs=1")
+    assert not (tmp_path / "a" / "model" / "encoder" / "model.safetensors").exists()
+    config = json.loads((tmp_path / "a" / "model" / "config.json").read_text())
+    assert config["encoder_sha256"] == sha256_of(tiny_checkpoint / "model.safetensors")
+    assert read_model(tmp_path / "a").model.task_names == ("mood", "same", "near")
+
+
+def test_the_run_folder_describes_itself(tiny_recipe, tmp_path):
+    best = train(tiny_recipe, tmp_path / "a")
+    lines = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert best in lines
+    assert max(lines, key=lambda line: line["overall"])["epoch"] == best["epoch"]
+    assert set(lines[0]["tasks"]["mood"]) >= {"accuracy", "precision", "recall", "f1", "confusion", "loss"}
+    assert set(lines[0]["tasks"]["near"]) >= {"pearson", "spearman", "mse", "mae", "dead_pairs"}
+    check_folder(tmp_path / "a" / "model")
+    train(tmp_path / "a" / "recipe.yaml", tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+@pytest.mark.parametrize("select", ["near.mse", "same.f1", "mood.loss"])
+def test_the_best_model_is_kept_by_the_metric_asked_for(tiny_recipe, tmp_path, select):
+    best = train(tiny_recipe, tmp_path / "a", f"training.select={select}", "training.epochs=5")
+    task, metric = select.split(".")
+    values = [line["tasks"][task][metric] for line in RunFolder(tmp_path / "a").read_metrics()]
+    assert best["tasks"][task][metric] == (max if metric == "f1" else min)(values)
+
+
+def test_training_learns_what_the_words_say(tiny_recipe, tmp_path):
+    """Moods that a word gives away are learnt; a model that ignored its input would stay at a third."""
+    for split, count in (("train", 120), ("dev", 60)):
+        rng = np.random.default_rng(len(split))
+        rows = [
+            f"the {rng.choice(['cat', 'dog'])} is {word}\t{mood}"
+            for word, mood in rng.permutation(
+                [("good", "high"), ("bad", "low"), ("red", "mid")] * (count // 3)
+            ).tolist()
+        ]
+        (tmp_path / f"{split}.tsv").write_text("text\tmood\n" + "\n".join(rows) + "\n")
+    settings = [f"tasks.mood.{split}={tmp_path / split}.tsv" for split in ("train", "dev")]
+    best = train(
+        tiny_recipe,
+        tmp_path / "a",
+        *settings,
+        "tasks.same=null",
+        "tasks.near=null",
+        "curriculum=simultaneous",
+        "training.epochs=8",
+        "training.learning_rate=3e-3",
+    )
+    assert best["tasks"]["mood"]["accuracy"] > 0.9
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_recipe, tmp_path):
+    with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+: the loss of task mood is (nan|inf).*rows at lines"):
+        train(
+            tiny_recipe, tmp_path / "a", "training.learning_rate=1e30", "training.clip_norm=null", "training.epochs=9"
+        )
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("tasks.mood.train=nope.tsv", "tasks.mood.train: there is no file .*nope.tsv"),
+        ("tasks.mood.text=[text, id]", "tasks.mood.text must name 1 column"),
+        ("tasks.same.text=one", "tasks.same.text must name 2 column"),
+        ("training.max_length=49", "training.max_length must be at most 48"),
+        ("training.select=mood.acuracy", "is 'mood.acuracy'; did you mean 'mood.accuracy'"),
+    ],
+)
+def test_what_can_be_checked_is_checked_before_a_weight_is_loaded(tiny_recipe, tmp_path, monkeypatch, setting, message):
+    monkeypatch.setattr(training, "load_encoder", lambda *_: pytest.fail("loaded weights"))
+    with pytest.raises(RecipeError, match=message):
+        train(tiny_recipe, tmp_path / "a", setting)
+    assert contents(tmp_path / "a") == {}
+
+
+def test_a_tokenizer_larger_than_the_vocabulary_is_refused(tiny_recipe, tiny_checkpoint, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(tiny_checkpoint, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"vocab_size": 30}))
+    with pytest.raises(CheckpointError, match="ids, but the encoder embeds 30"):
+        train(tiny_recipe, tmp_path / "a", f"encoder.checkpoint={copy}")
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", shipped_names())
+def test_every_shipped_recipe_trains_one_epoch_of_a_few_rows(name, tiny_checkpoint, course_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("MBERT_DATA", str(course_data))
+    settings = [f"encoder.checkpoint={tiny_checkpoint}", "training.epochs=1", "training.max_length=32"]
+    settings += ["adapters[0].rank=4"]
+    recipe = load_recipe(name, settings)
+    recipe = recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"sha256": None})})
+    best = fit(recipe, RunFolder(tmp_path / "a"), choose("cpu", "fp32"), QUIET, limit=6)
+    assert best["epoch"] == 1
+
+
+def test_constant_schedule_is_flat_and_linear_one_rises_then_falls_to_zero():
+    constant = TrainingSection()
+    assert {learning_rate_factor(constant, step, 100) for step in range(100)} == {1.0}
+    linear = TrainingSection(schedule="linear", warmup=0.1)
+    factors = [learning_rate_factor(linear, step, 100) for step in range(100)]
+    assert factors[:10] == pytest.approx([i / 10 for i in range(1, 11)])
+    assert factors[10:] == pytest.approx([(100 - step) / 90 for step in range(10, 100)])
+    assert learning_rate_factor(linear, 100, 100) == 0
+    assert learning_rate_factor(TrainingSection(schedule="linear", warmup=0.0), 0, 10) == 1.0
+
+
+def test_selected_turns_lower_is_better_around():
+    found = {"overall": 0.5, "tasks": {"a": {"mse": 2.0, "pearson": 0.3}}}
+    assert selected(found, "overall") == 0.5
+    assert selected(found, "a.pearson") == 0.3
+    assert selected(found, "a.mse") == -2.0
+
+
+def test_the_optimizer_has_a_rate_for_each_part_and_decays_matrices_only(tiny_recipe, tmp_path):
+    from mbert_cli.compose import build_model, encoder_shape
+    from mbert_cli.encoder.bert import BertEncoder
+    from mbert_cli.training import make_optimizer
+
+    recipe = load_recipe(str(tiny_recipe), ["training.adapter_learning_rate=0.1", "training.head_learning_rate=0.2"])
+    shape = encoder_shape(recipe.encoder)
+    model = build_model(recipe, shape, BertEncoder(shape), seed=0)
+    rates, decays = {}, {}
+    for group in make_optimizer(model, recipe.training).param_groups:
+        for parameter in group["params"]:
+            rates[parameter], decays[parameter] = group["base_lr"], group["weight_decay"]
+    for name, parameter in model.named_parameters():
+        rate = 0.001 if name.startswith("encoder") else 0.1 if ".adapters." in name else 0.2
+        assert rates[parameter] == rate, name
+        assert decays[parameter] == (0.01 if parameter.ndim > 1 else 0.0), name
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_with_its_code_and_one_line(tiny_recipe, tmp_path, number, code):
+    command = [sys.executable, "-m", "mbert_cli.cli", "train", str(tiny_recipe), "training.epochs=100000", "-o", "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "state" / "epoch-0001").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "--resume" in said.splitlines()[-1]
+    assert "Traceback" not in said
