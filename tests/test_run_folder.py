@@ -90,9 +90,9 @@ def test_the_newest_whole_state_is_found_and_older_ones_go(tmp_path):
 
 
 def test_a_second_process_is_refused_at_once(tmp_path):
-    with RunFolder(tmp_path / "run").locked(), pytest.raises(RunInUseError, match="in use") as error:
-        with RunFolder(tmp_path / "run").locked():
-            pytest.fail("locked twice")
+    run = RunFolder(tmp_path / "run")
+    with run.locked(), pytest.raises(RunInUseError, match="in use") as error, RunFolder(run.path).locked():
+        pytest.fail("locked twice")
     assert error.value.exit_code == 3
 
 
