@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mbert_cli.errors import RecipeError
 from mbert_cli.recipe_file import Document, KeyPath, dotted, nearest, override, read_document
@@ -258,7 +258,7 @@ class _Reader:
     def section(
         self, path: KeyPath, kind: type[_SectionType], default: Any = None, paths: Sequence[str] = (), **given: Any
     ) -> _SectionType | None:
-        """Read one section; `given` holds fields that were read already."""
+        """Read one section; `given` holds fields that were read and checked already."""
         values = self.value(path)
         values = default if values is None else values
         if values is None:
@@ -268,21 +268,16 @@ class _Reader:
             self.problem(path, f"must hold keys and values, but is {values!r}.")
             return None
         self.known(path, values, kind)
-        fields = {key: value for key, value in values.items() if key in kind.model_fields and key not in given}
+        fields = {key: value for key, value in {**values, **given}.items() if key in kind.model_fields}
         for key in paths:
             if isinstance(fields.get(key), str):
                 fields[key] = self.resolved((*path, key), fields[key], key == "checkpoint")
-        # Fields that were read already, well or not, are not checked again.
-        rest = create_model(kind.__name__, __base__=Section, **_fields_without(kind, given))
         try:
-            checked = rest.model_validate(fields)
+            return kind.model_validate(fields)
         except ValidationError as error:
             for each in error.errors():
                 self.problem((*path, *_location(each["loc"], fields)), explain(each))
             return None
-        if any(value is None for value in given.values()):
-            return None
-        return kind.model_construct(**{key: getattr(checked, key) for key in rest.model_fields}, **given)
 
     def component(self, path: KeyPath, family: str, default: str | None = None) -> Component | None:
         """Read one component."""
@@ -323,7 +318,9 @@ class _Reader:
             if isinstance(values, dict) and isinstance(values.get("text"), str):
                 values["text"] = [values["text"]]
             head = self.component((*path, "head"), "heads") if isinstance(values, dict) else None
-            found[name] = self.section(path, TaskSection, paths=("train", "dev", "test"), head=head)
+            # A head that is wrong was reported; the rest of its task is still checked.
+            given = {"head": head or Component(kind="unknown")}
+            found[name] = self.section(path, TaskSection, paths=("train", "dev", "test"), **given)
         good = {name: task for name, task in found.items() if task is not None}
         return good if len(good) == len(found) else None
 
@@ -399,11 +396,6 @@ def _location(location: tuple[str | int, ...], fields: dict[str, Any]) -> KeyPat
             break
         path.append(part)
     return tuple(path)
-
-
-def _fields_without(kind: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
-    # Annotated metadata lives in the FieldInfo, so the annotation and the info together rebuild the field.
-    return {key: (info.annotation, info) for key, info in kind.model_fields.items() if key not in given}
 
 
 def _required(kind: type[BaseModel]) -> str:

@@ -1,0 +1,198 @@
+import pytest
+
+from mbert_cli.data.examples import Examples, read_examples
+from mbert_cli.errors import DataError
+from mbert_cli.heads.classification import Classification
+from mbert_cli.heads.cosine_similarity import CosineSimilarity
+from mbert_cli.heads.pair_classification import PairClassification
+from mbert_cli.recipe import Component, TaskSection
+
+
+def task(*text: str, label: str = "label", **settings) -> TaskSection:
+    return TaskSection(
+        train="", dev="", text=list(text), label=label, head=Component(kind="classification"), **settings
+    )
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(*rows: str, name: str = "t.tsv") -> str:
+        path = tmp_path / name
+        path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def refusal(path: str, section: TaskSection, parse_label, **settings) -> str:
+    """The message, without the folder of the file."""
+    with pytest.raises(DataError) as error:
+        read_examples(path, "mood", section, parse_label, **settings)
+    return str(error.value).replace(path, "F")
+
+
+def test_texts_and_labels_are_read_by_column_name(write):
+    path = write("x\tlabel\tb\ta", "0\t2\tsecond\tfirst", "1\t0.0\tzwei\teins")
+    found = read_examples(path, "t", task("a", "b"), Classification(4, num_classes=3).parse_label)
+    assert found.texts == [["first", "eins"], ["second", "zwei"]]
+    assert found.labels == [2, 0]
+    assert found.lines == [2, 3]
+    assert found.skipped == []
+    assert len(found) == 2
+
+
+def test_blanks_around_texts_are_kept(write):
+    found = read_examples(write("a\tlabel", "  x \t1"), "t", task("a"), PairClassification(4).parse_label)
+    assert found.texts == [["  x "]]
+
+
+@pytest.mark.parametrize(
+    ("label", "head", "what"),
+    [
+        ("5", Classification(4, num_classes=5), "label must be one of 0, 1, 2, 3, 4, but is '5'"),
+        ("nan", Classification(4, num_classes=5), "label must be one of 0, 1, 2, 3, 4, but is 'nan'"),
+        ("meh", Classification(4, labels=["low", "high"]), "label must be one of low, high, but is 'meh'"),
+        ("0.5", PairClassification(4), "label must be one of 0, 1, but is '0.5'"),
+        ("6.0", CosineSimilarity(4), "label must be a number from 0 to 5, but is '6.0'"),
+        ("", CosineSimilarity(4), "label is empty"),
+        ("  ", PairClassification(4), "label is empty"),
+    ],
+)
+def test_a_bad_label_is_named_with_file_and_line(write, label, head, what):
+    path = write(
+        "a\tlabel",
+        '"two',
+        f'lines"\t{"high" if isinstance(head, Classification) and "high" in head.labels else 1}',
+        f"y\t{label}",
+    )
+    message = refusal(path, task("a"), head.parse_label)
+    assert message == f"F:4: {what}; mend the row, or set tasks.mood.on_bad_row: skip."
+
+
+@pytest.mark.parametrize(("row", "column"), [("\tx\t1", "a"), ("x\t \t1", "b")])
+def test_an_empty_text_is_named(write, row, column):
+    message = refusal(write("a\tb\tlabel", row), task("a", "b"), PairClassification(4).parse_label)
+    assert message.startswith(f"F:2: {column} is empty")
+
+
+def test_bad_rows_are_left_out_and_listed_where_the_task_says_so(write):
+    path = write("a\tlabel", "one\t1", "\t1", "three\tx", "four\t0", "five\t")
+    found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    assert (found.texts, found.labels, found.lines) == ([["one", "four"]], [1, 0], [2, 5])
+    assert found.skipped == [
+        "line 3: a is empty",
+        "line 4: label must be one of 0, 1, but is 'x'",
+        "line 6: label is empty",
+    ]
+    note = found.skipped_note("t.tsv")
+    assert note.startswith("t.tsv: skipped 3 bad rows: line 3: a is empty; line 4: ")
+    assert note.endswith("line 6: label is empty")
+
+
+def test_a_long_list_of_bad_rows_is_cut_and_still_counted():
+    skipped = [f"line {number}: a is empty" for number in range(2, 35)]
+    note = Examples([[]], skipped=skipped).skipped_note("t.tsv")
+    assert note.startswith("t.tsv: skipped 33 bad rows: line 2: a is empty; ")
+    assert note.endswith("line 21: a is empty; and 13 more")
+
+
+def test_a_row_of_another_width_is_never_skipped(write):
+    path = write("a\tlabel", "one\t1", "two")
+    message = refusal(path, task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    assert message.startswith("F:3: has 1 columns")
+
+
+@pytest.mark.parametrize("rows", [[], ["\t1"], ["x\t9"]])
+def test_a_file_without_a_usable_row_is_refused(write, rows):
+    message = refusal(write("a\tlabel", *rows), task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    assert message.startswith("F: holds no usable row for task mood")
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (task("c"), "F:1: has no column 'c', asked for as text of task mood"),
+        (task("a", "bb"), "F:1: has no column 'bb', asked for as text of task mood"),
+        (task("a", label="lable"), "F:1: has no column 'lable', asked for as label of task mood"),
+        (task("double"), "F:1: has more than one column 'double', asked for as text of task mood"),
+    ],
+)
+def test_a_missing_or_doubled_column_is_named_with_who_asks(write, section, message):
+    path = write("a\tb\tlabel\tdouble\tdouble", "x\ty\t1\t\t")
+    assert refusal(path, section, PairClassification(4).parse_label).startswith(message)
+
+
+def test_a_wrong_column_is_found_before_any_row_is_read(write):
+    path = write("a\tlabel", "x\t1\tragged")
+    assert refusal(path, task("b"), PairClassification(4).parse_label).startswith("F:1: has no column 'b'")
+
+
+@pytest.mark.parametrize(("limit", "count"), [(1, 1), (2, 2), (5, 3), (None, 3)])
+def test_a_limit_counts_usable_rows(write, limit, count):
+    path = write("a\tlabel", "\t1", "one\t1", "two\t0", "three\t1")
+    found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).parse_label, limit)
+    assert found.texts == [["one", "two", "three"][:count]]
+
+
+def test_rows_beyond_the_limit_are_not_checked(write):
+    path = write("a\tlabel", "one\t1", "two\tx")
+    assert len(read_examples(path, "t", task("a"), PairClassification(4).parse_label, limit=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"), [({}, 'a "b"'), ({"quoting": "none"}, '"a ""b"""'), ({"delimiter": "comma"}, None)]
+)
+def test_the_tasks_quoting_and_delimiter_are_used(write, settings, text):
+    path = write("a\tlabel", '"a ""b"""\t1')
+    if text is None:
+        assert "has no column 'a'" in refusal(path, task("a", **settings), PairClassification(4).parse_label)
+    else:
+        assert read_examples(path, "t", task("a", **settings), PairClassification(4).parse_label).texts == [[text]]
+
+
+def test_jsonl_examples_are_read(write):
+    path = write('{"a": "x", "label": 1}', '{"a": "y", "label": 0.0}', name="t.jsonl")
+    found = read_examples(path, "t", task("a"), PairClassification(4).parse_label)
+    assert (found.texts, found.labels, found.lines) == ([["x", "y"]], [1, 0], [1, 2])
+
+
+COURSE = {
+    "ids-sst-train.csv": (8544, ("sentence",), "sentiment", Classification(4, num_classes=5)),
+    "ids-sst-dev.csv": (1101, ("sentence",), "sentiment", Classification(4, num_classes=5)),
+    "ids-cfimdb-train.csv": (1707, ("sentence",), "sentiment", Classification(4, num_classes=2)),
+    "ids-cfimdb-dev.csv": (245, ("sentence",), "sentiment", Classification(4, num_classes=2)),
+    "sts-train.csv": (6040, ("sentence1", "sentence2"), "similarity", CosineSimilarity(4)),
+    "sts-dev.csv": (863, ("sentence1", "sentence2"), "similarity", CosineSimilarity(4)),
+    "quora-train.csv": (44459, ("sentence1", "sentence2"), "is_duplicate", PairClassification(4)),
+}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("name", "expected"), COURSE.items())
+def test_every_row_of_the_courses_files_is_usable(course_data, name, expected):
+    count, text, label, head = expected
+    found = read_examples(str(course_data / name), "t", task(*text, label=label), head.parse_label)
+    assert len(found) == count
+    assert found.skipped == []
+    values = set(found.labels)
+    if isinstance(head, CosineSimilarity):
+        assert min(values) == 0
+        assert max(values) == 5
+    else:
+        assert values == {float(index) for index in range(len(head.labels))}
+
+
+@pytest.mark.real_data
+def test_the_first_quora_row_without_a_label_is_named(course_data):
+    path = str(course_data / "quora-dev.csv")
+    section = task("sentence1", "sentence2", label="is_duplicate")
+    message = refusal(path, section, PairClassification(4).parse_label)
+    assert message == "F:1975: is_duplicate is empty; mend the row, or set tasks.mood.on_bad_row: skip."
+
+
+@pytest.mark.real_data
+def test_the_two_quora_rows_without_a_label_are_skipped_and_listed(course_data):
+    section = task("sentence1", "sentence2", label="is_duplicate", on_bad_row="skip")
+    found = read_examples(str(course_data / "quora-dev.csv"), "quora", section, PairClassification(4).parse_label)
+    assert len(found) == 15_214 - 2
+    assert found.skipped == ["line 1975: is_duplicate is empty", "line 10674: sentence2 is empty"]

@@ -1,0 +1,351 @@
+import io
+import json
+import sys
+
+import pytest
+
+from mbert_cli.data.table import Row, Table, TableWriter
+from mbert_cli.errors import DataError, UsageError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content: str | bytes, name: str = "t.tsv") -> str:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+def read(path: str, **settings) -> tuple[list[str], list[list[str]]]:
+    with Table(path, **settings) as table:
+        return table.header, [row.cells for row in table]
+
+
+def refusal(path: str, **settings) -> str:
+    """The message, without the folder of the file."""
+    with pytest.raises(DataError) as error:
+        read(path, **settings)
+    return str(error.value).replace(path, "F")
+
+
+def rfc4180(text: str, delimiter: str) -> list[list[str]]:
+    """RFC 4180, character by character. Blank lines hold no row."""
+    rows, row, cell = [], [], ""
+    quoted = was_quoted = False
+    at = 0
+    while at < len(text):
+        character = text[at]
+        if quoted:
+            if character != '"':
+                cell += character
+            elif text[at + 1 : at + 2] == '"':
+                cell += '"'
+                at += 1
+            else:
+                quoted = False
+        elif character == '"' and not cell and not was_quoted:
+            quoted = was_quoted = True
+        elif character == delimiter:
+            row.append(cell)
+            cell, was_quoted = "", False
+        elif character == "\n":
+            if row or cell or was_quoted:
+                rows.append([*row, cell])
+            row, cell, was_quoted = [], "", False
+        elif character != "\r":
+            cell += character
+        at += 1
+    if row or cell or was_quoted:
+        rows.append([*row, cell])
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        ("x\ty", ["x", "y"]),
+        ('"x"\t"y"', ["x", "y"]),
+        ('"a\tb"\ty', ["a\tb", "y"]),
+        ('"a\nb"\ty', ["a\nb", "y"]),
+        ('"a\r\nb"\ty', ["a\r\nb", "y"]),
+        ('"he said ""no"""\ty', ['he said "no"', "y"]),
+        ('""""\t""', ['"', ""]),
+        ('a "word" here\t6" pipe', ['a "word" here', '6" pipe']),
+        ("\t", ["", ""]),
+        (" x \t y ", [" x ", " y "]),
+        ("a\u2028b\tc\x85d\x0be", ["a\u2028b", "c\x85d\x0be"]),
+        ("é\t日本", ["é", "日本"]),
+        ("'x\t'y", ["'x", "'y"]),
+        ("\\\t\\n", ["\\", "\\n"]),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_cells_are_read_by_rfc_4180(write, text, cells, end):
+    content = f"a\tb{end}{text}{end}"
+    assert read(write(content)) == (["a", "b"], [cells])
+    assert rfc4180(content, "\t") == [["a", "b"], cells]  # the reader below agrees
+
+
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        ('"x"\t"y', ['"x"', '"y']),
+        ('he said ""no""\t"', ['he said ""no""', '"']),
+        ("x\r\ty", ["x\r", "y"]),
+        (" x\t", [" x", ""]),
+        ("a\u2028b\tc", ["a\u2028b", "c"]),
+    ],
+)
+def test_without_quoting_a_quote_is_a_character_like_any_other(write, text, cells):
+    assert read(write(f"a\tb\n{text}\n"), quoting="none") == (["a", "b"], [cells])
+
+
+@pytest.mark.parametrize("quoting", ["csv", "none"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_line_ends_are_no_part_of_cells(write, quoting, end, last):
+    text = f"a\tb{end}1\t2{end}3\t4" + end * last
+    assert read(write(text), quoting=quoting) == (["a", "b"], [["1", "2"], ["3", "4"]])
+
+
+@pytest.mark.parametrize(
+    ("text", "header"),
+    [("a\tb,c\n", ["a", "b,c"]), ("a,b\n", ["a", "b"]), ("a b\n", ["a b"]), ('"a,b",c\n', ["a,b", "c"])],
+)
+def test_a_tab_in_the_header_tells_tsv_from_csv(write, text, header):
+    for name in ("t.csv", "t.tsv", "t.txt"):
+        assert read(write(text, name))[0] == header
+
+
+@pytest.mark.parametrize(("delimiter", "header"), [("tab", ["a,b", "c"]), ("comma", ["a", "b\tc"])])
+def test_a_delimiter_that_is_asked_for_is_not_guessed(write, delimiter, header):
+    assert read(write("a,b\tc\n"), delimiter=delimiter)[0] == header
+
+
+def test_a_byte_order_mark_is_no_part_of_the_header(write):
+    assert read(write(b"\xef\xbb\xbfa\tb\n1\t2\n"))[0] == ["a", "b"]
+
+
+@pytest.mark.parametrize("quoting", ["csv", "none"])
+def test_rows_know_their_line(write, quoting):
+    with Table(write("a\tb\n\n1\t2\n\n\n3\t4\n"), quoting) as table:
+        assert [(row.line, row.cells) for row in table] == [(3, ["1", "2"]), (6, ["3", "4"])]
+
+
+def test_a_row_of_several_lines_begins_at_its_first(write):
+    with Table(write('a\tb\n"1\n\n1"\t2\n3\t4\n')) as table:
+        assert [(row.line, row.cells) for row in table] == [(2, ["1\n\n1", "2"]), (5, ["3", "4"])]
+
+
+def test_a_shifted_header_with_an_unnamed_column_is_read(write):
+    with Table(write("0\t\tid\tsentence\n0\t7\tab12\tfine\n")) as table:
+        assert table.column("sentence") == 3
+        assert [row.cells[3] for row in table] == ["fine"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a\tb\n1\t2\n1\t2\t3\n", "F:3: has 3 columns, but the header has 2"),
+        ("a\tb\n1\n", "F:2: has 1 columns, but the header has 2"),
+        ('a\tb\n"1\n1"\t2\n5\n', "F:4: has 1 columns, but the header has 2"),
+        ('a\tb\n1\t2\n3\t"4\n5\t6\n7\t8\n', "F:3: a quote opens here and is never closed"),
+        ('a\t"b\n1\t2\n', "F:1: a quote opens here and is never closed"),
+        ('a\tb\n"1"x\t2\n', "F:2: text follows a closing quote"),
+        ('a\tb\n1\t2\n"he said "no" to me"\t2\n', "F:3: text follows a closing quote"),
+        ("a\tb\n1\r2\t3\n", "F:2: a carriage return stands alone"),
+        ("a\tb\n1\t2\n1\x00\t2\n", "F:3: holds a NUL byte"),
+        (b"a\tb\n1\t\xff\n", "F:2: is not UTF-8 (byte 6 of the file)"),
+        (b"a\tb\r\n\xc3\xa91\t2\r\n\xe4\t2\n", "F:3: is not UTF-8 (byte 12 of the file)"),
+        (b"\xef\xbb\xbfa\tb\n\xff\t\n", "F:2: is not UTF-8 (byte 7 of the file)"),
+        (b"\xef\xbb\xbfa\xff\tb\n", "F:1: is not UTF-8 (byte 4 of the file)"),
+        (b"\xff\xfea\x00\t\x00b\x00\n\x00", "F:1: is UTF-16"),
+        (b"\xfe\xff\x00a\x00\n", "F:1: is UTF-16"),
+        ("", "F: is empty"),
+        ("\n", "F: is empty"),
+        ("  \n", "F: is empty"),
+        ("\n\n\n", "F: is empty"),
+        (b"\xef\xbb\xbf", "F: is empty"),
+    ],
+)
+def test_what_is_no_table_is_refused_at_its_line(write, content, message):
+    assert refusal(write(content)).startswith(message)
+
+
+@pytest.mark.parametrize("blank", ["\n", "\n\n", "\r\n\n\n"])
+@pytest.mark.parametrize("delimiter", ["\t", ","])
+@pytest.mark.parametrize("quoting", ["csv", "none"])
+def test_blank_lines_above_the_header_are_skipped(write, blank, delimiter, quoting):
+    text = f"{blank}a{delimiter}b\n1{delimiter}2\n"
+    with Table(write(text), quoting) as table:
+        assert table.header == ["a", "b"]
+        assert [(row.line, row.cells) for row in table] == [(blank.count("\n") + 2, ["1", "2"])]
+
+
+@pytest.mark.parametrize("content", ["", "\n", "\n\n", " \n \n"])
+def test_a_jsonl_file_without_a_record_is_refused(write, content):
+    assert refusal(write(content, "t.jsonl")).startswith("F: is empty")
+
+
+@pytest.mark.parametrize("quoting", ["csv", "none"])
+def test_a_header_alone_is_a_table_without_rows(write, quoting):
+    assert read(write("a\tb\n"), quoting=quoting) == (["a", "b"], [])
+
+
+def test_a_folder_is_refused(tmp_path):
+    assert refusal(str(tmp_path)) == "F: is a folder; name the file in it."
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    assert refusal(str(tmp_path / "no.tsv")).startswith("F: cannot be read (No such file")
+
+
+def test_a_name_that_is_no_file_name_is_bad_usage():
+    with pytest.raises((UsageError, DataError)):
+        Table("a\0b")
+
+
+def test_a_missing_column_is_refused_with_the_nearest_name(write):
+    with Table(write("id\tsentence\t\n")) as table, pytest.raises(DataError) as error:
+        table.column("sentense", "text of task sst")
+    assert str(error.value).endswith(
+        "t.tsv:1: has no column 'sentense', asked for as text of task sst; did you mean 'sentence'? "
+        "Known: id, sentence."
+    )
+
+
+def test_a_column_that_stands_twice_is_refused_when_asked_for(write):
+    with Table(write("a\tb\tb\n")) as table:
+        assert table.column("a") == 0
+        with pytest.raises(DataError, match=r"t\.tsv:1: has more than one column 'b'; rename all but one"):
+            table.column("b")
+
+
+def test_cells_may_be_long(write):
+    cell = "x" * 300_000
+    assert read(write(f"a\tb\n{cell}\t1\n")) == (["a", "b"], [[cell, "1"]])
+
+
+# JSONL
+
+
+def test_jsonl_rows_are_read_by_the_names_of_the_first(write):
+    path = write('{"a": "x", "b": 1}\n\n{"b": 2.5, "a": null, "c": 3}\n{"a": "é\\n", "b": true}\n', "t.jsonl")
+    with Table(path) as table:
+        assert table.header == ["a", "b"]
+        assert [(row.line, row.cells) for row in table] == [
+            (1, ["x", "1"]),
+            (3, ["", "2.5"]),
+            (4, ["é\n", "true"]),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"a": 1}\n{"a": }\n', "F:2: is not JSON"),
+        ('{"a": 1}\n[1]\n', "F:2: must be a JSON object, but is '[1]'."),
+        ('{"a": 1, "b": 2}\n{"a": 1}\n', "F:2: has no 'b', which the first line has."),
+        ("{" * 100_000 + "\n", "F:1: is not JSON"),
+        ('{"a": ' + "[" * 100_000 + "\n", "F:1: "),
+        ("nonsense\n", "F:1: is not JSON"),
+        ('{"a": ' + "9" * 10_000 + "}\n", "F:1: "),
+    ],
+)
+def test_what_is_no_jsonl_is_refused_at_its_line(write, content, message):
+    assert refusal(write(content, "t.jsonl")).startswith(message)
+
+
+@pytest.mark.parametrize(("text", "header"), [("a\tb\n1\t2\n", ["a", "b"]), ('{"x": 1}\n', ["x"])])
+def test_standard_input_may_be_a_table_or_jsonl(write, monkeypatch, text, header):
+    with open(write(text)) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert read("-")[0] == header
+        assert not stdin.buffer.closed
+
+
+def test_messages_name_standard_input(write, monkeypatch):
+    with open(write("a\tb\n1\n")) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(DataError, match=r"^standard input:2: has 1 columns"):
+            read("-")
+
+
+# Writing
+
+
+def written(path: str, appended: list[str], values: list, **settings) -> str:
+    out = io.StringIO()
+    with Table(path, **settings) as table:
+        writer = TableWriter(out, table, appended)
+        for row in table:
+            writer.write(row, values)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [["x", "y"]],
+        [["a\tb", 'say "no"']],
+        [["two\nlines", ""]],
+        [["a\u2028b", " "]],
+        [["é", "'"], ["1", "2"]],
+        [["", ""]],
+    ],
+)
+def test_what_is_written_reads_back_the_same(write, rows):
+    quoted = "\n".join("\t".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows)
+    text = written(write(f"a\tb\n{quoted}\n"), ["pred", "score"], ["yes", 0.25])
+    assert rfc4180(text, "\t") == [["a", "b", "pred", "score"], *([*row, "yes", "0.25"] for row in rows)]
+
+
+def test_without_quoting_cells_are_written_as_they_were(write):
+    assert written(write('a\tb\n"x\t""\n'), ["pred"], ["1"], quoting="none") == 'a\tb\tpred\n"x\t""\t1\n'
+
+
+def test_jsonl_rows_keep_their_values(write):
+    text = written(write('{"a": "é", "b": [1, null]}\n', "t.jsonl"), ["pred", "score"], ["yes", 0.5])
+    assert json.loads(text) == {"a": "é", "b": [1, None], "pred": "yes", "score": 0.5}
+
+
+def test_numbers_are_written_with_six_digits(write):
+    out = io.StringIO()
+    with Table(write("a,b\n")) as table:
+        TableWriter(out, table, ["x", "y"]).write(Row(2, ["1", "2"]), [1 / 3, 12345678.0])
+    assert out.getvalue().splitlines()[1] == "1,2,0.333333,1.23457e+07"
+
+
+# The course's files
+
+COURSE = {
+    "ids-sst-train.csv": 8544,
+    "ids-sst-dev.csv": 1101,
+    "ids-sst-test-student.csv": 2210,
+    "sts-train.csv": 6040,
+    "sts-dev.csv": 863,
+    "sts-test-student.csv": 1725,
+    "quora-train.csv": 44459,
+    "quora-dev.csv": 15214,
+    "ids-cfimdb-train.csv": 1707,
+    "ids-cfimdb-dev.csv": 245,
+}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("name", "count"), COURSE.items())
+def test_every_cell_of_the_courses_files_is_read(course_data, name, count):
+    header, rows = read(str(course_data / name))
+    expected = rfc4180((course_data / name).read_bytes().decode("utf-8"), "\t")
+    assert len(rows) == count
+    # Compared by position, so that a failure shows no sentence of the data.
+    assert [i for i, pair in enumerate(zip([header, *rows], expected, strict=True)) if pair[0] != pair[1]] == []
+
+
+@pytest.mark.real_data
+def test_rows_of_the_courses_files_read_differently_without_quoting(course_data):
+    with_quotes = read(str(course_data / "sts-train.csv"))[1]
+    without = read(str(course_data / "sts-train.csv"), quoting="none")[1]
+    assert sum(one != two for one, two in zip(with_quotes, without, strict=True)) == 298

@@ -1,0 +1,129 @@
+import contextlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from mbert_cli.data.tokenizer import Tokenizer, Tokens
+from mbert_cli.errors import CheckpointError
+
+TEXTS = [
+    "the dog",
+    "a",
+    "The CAT, is fine?",
+    "unheard words zzz",
+    "",
+    "   ",
+    " ".join(["red book"] * 30),
+    "dog\tcat\nbird",
+    "é ü 日本 \u2028 x",
+    "the" * 200,
+]
+
+
+def texts_of(tokens: Tokens) -> list[list[int]]:
+    return [ids.tolist() for ids in np.split(tokens.ids, tokens.starts[1:-1])]
+
+
+@pytest.mark.parametrize("max_length", [3, 5, 16, 48])
+def test_ids_equal_those_of_transformers(tiny_checkpoint, max_length):
+    reference = AutoTokenizer.from_pretrained(tiny_checkpoint)
+    expected = reference(TEXTS, truncation=True, max_length=max_length)["input_ids"]
+    tokens = Tokenizer(tiny_checkpoint, max_length).encode(TEXTS)
+    assert texts_of(tokens) == expected
+    assert tokens.lengths.tolist() == [len(ids) for ids in expected]
+    assert len(tokens) == len(TEXTS)
+    assert not tokens.types.any()
+
+
+@pytest.mark.parametrize("max_length", [3, 5, 16, 62, 100])
+def test_sentences_that_are_cut_are_counted(tiny_checkpoint, max_length):
+    reference = AutoTokenizer.from_pretrained(tiny_checkpoint)
+    whole = reference(TEXTS)["input_ids"]
+    tokens = Tokenizer(tiny_checkpoint, max_length).encode(TEXTS)
+    assert tokens.num_cut == sum(len(ids) > max_length for ids in whole)
+
+
+@pytest.mark.real_weights
+@pytest.mark.parametrize("max_length", [8, 64, 512])
+def test_ids_of_a_real_vocabulary_equal_those_of_transformers(minilm, max_length):
+    texts = [
+        *TEXTS,
+        "[CLS] the [SEP] dog [MASK]",
+        "Don't panic: it's 3.14 naïve façades, isn't it?",
+        "antidisestablishmentarianism 🙂 ﬁne",
+        "x" * 5000,
+    ]
+    expected = AutoTokenizer.from_pretrained(minilm)(texts, truncation=True, max_length=max_length)["input_ids"]
+    assert texts_of(Tokenizer(minilm, max_length).encode(texts)) == expected
+
+
+def test_a_tokenizer_file_that_pads_and_cuts_does_neither_here(tiny_checkpoint, tmp_path):
+    from tokenizers import Tokenizer as FastTokenizer
+
+    padded = FastTokenizer.from_file(str(tiny_checkpoint / "tokenizer.json"))
+    padded.enable_padding(length=20)
+    padded.enable_truncation(4)
+    padded.save(str(tmp_path / "tokenizer.json"))
+    one, two = Tokenizer(tmp_path, 48).encode(TEXTS), Tokenizer(tiny_checkpoint, 48).encode(TEXTS)
+    assert texts_of(one) == texts_of(two)
+
+
+def test_no_texts_have_no_tokens(tiny_checkpoint):
+    tokens = Tokenizer(tiny_checkpoint, 8).encode([])
+    assert (len(tokens), tokens.ids.size, tokens.starts.tolist(), tokens.num_cut) == (0, 0, [0], 0)
+
+
+@pytest.fixture
+def vocabulary(tiny_checkpoint, tmp_path):
+    """A checkpoint of before 2020: no tokenizer.json, but vocab.txt."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    shutil.copy(tiny_checkpoint / "config.json", folder)
+    model = json.loads((tiny_checkpoint / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    words = sorted(model["vocab"], key=model["vocab"].get)
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    return folder
+
+
+def test_a_folder_with_vocab_txt_only_works(tiny_checkpoint, vocabulary):
+    found = Tokenizer(vocabulary, 16)
+    assert texts_of(found.encode(TEXTS)) == texts_of(Tokenizer(tiny_checkpoint, 16).encode(TEXTS))
+    assert found.vocab_size == Tokenizer(tiny_checkpoint, 16).vocab_size
+
+
+def test_a_damaged_vocab_txt_is_refused(vocabulary):
+    (vocabulary / "vocab.txt").write_bytes(b"[PAD]\n\xff\xfe\n")
+    with pytest.raises(CheckpointError, match="vocab"):
+        Tokenizer(vocabulary, 16)
+
+
+def test_code_beside_a_vocab_txt_is_never_run(vocabulary):
+    code = "from pathlib import Path\n\nPath(__file__).with_name('ran').touch()\n\nclass Own: ...\n"
+    (vocabulary / "own.py").write_text(code, encoding="utf-8")
+    config = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", "own.Own"]}}
+    (vocabulary / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with contextlib.suppress(CheckpointError):
+        Tokenizer(vocabulary, 16)
+    assert not (vocabulary / "ran").exists()
+
+
+def test_what_is_saved_reads_back_the_same(vocabulary, tmp_path):
+    tokenizer = Tokenizer(vocabulary, 16)
+    (tmp_path / "saved").mkdir()
+    tokenizer.save(tmp_path / "saved")
+    assert texts_of(Tokenizer(tmp_path / "saved", 16).encode(TEXTS)) == texts_of(tokenizer.encode(TEXTS))
+
+
+def test_a_folder_without_a_vocabulary_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"holds neither tokenizer\.json nor vocab\.txt"):
+        Tokenizer(tmp_path, 16)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"model": 3}', b"\xff\xfe", b"[" * 100_000])
+def test_a_damaged_tokenizer_file_is_refused(tmp_path, content):
+    (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: cannot be read"):
+        Tokenizer(tmp_path, 16)
