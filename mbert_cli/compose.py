@@ -103,7 +103,7 @@ def build(family: str, component: Component, *given: Any) -> Any:
     try:
         return cls(*given, **_checked_options(cls, component))
     except OptionError as error:
-        raise RecipeError(f"{component.place or family}.{error.option} {error.problem}.") from None
+        raise RecipeError(f"{component.place_of(error.option)} {error.problem}.") from None
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mbert_cli.errors import RecipeError
-from mbert_cli.recipe_file import Document, KeyPath, dotted, nearest, override, read_document
+from mbert_cli.recipe_file import Document, KeyPath, dotted, dump, nearest, override, read_document
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -29,11 +28,17 @@ class Component(Section):
         kind: the file's name.
         options: keyword arguments of its class, checked by `compose`.
         place: where it was written, for messages, e.g. `recipes/x.yaml:7: adapters[0]`.
+        places: where each option was written.
     """
 
     kind: str
     options: dict[str, Any] = {}
     place: str = ""
+    places: dict[str, str] = {}
+
+    def place_of(self, option: str) -> str:
+        """Return where an option was written and what it is called, for messages."""
+        return self.places.get(option, f"{self.place or self.kind}.{option}")
 
     def spec(self) -> dict[str, Any]:
         """Return the component as a recipe writes it."""
@@ -139,7 +144,7 @@ class Recipe(ModelSection):
 
     def to_yaml(self) -> str:
         """Return the recipe with every default spelled out; reading it gives an equal recipe."""
-        return yaml.safe_dump(as_spec(self), sort_keys=False, allow_unicode=True, width=100)
+        return dump(as_spec(self))
 
 
 ComponentCheck = Callable[[str, Component], list[tuple[KeyPath, str]]]
@@ -174,7 +179,7 @@ def find(name: str) -> Path:
         RecipeError: there is no such file and no such shipped recipe.
     """
     path = Path(name)
-    if path.exists():
+    if os.path.exists(path):
         return path
     bare = name.removeprefix("recipes/").removesuffix(".yaml")
     shipped = shipped_names()
@@ -288,8 +293,9 @@ class _Reader:
             self.problem(path, f"must name a kind, such as {{kind: {default or 'classification'}}}.")
             return None
         options = {key: value for key, value in values.items() if key != "kind"}
+        places = {key: f"{self.document.place((*path, key))}: {dotted((*path, key))}" for key in options}
         place = f"{self.document.place(path)}: {dotted(path)}"
-        component = Component(kind=values["kind"], options=options, place=place)
+        component = Component(kind=values["kind"], options=options, place=place, places=places)
         found = self.check(family, component)
         for below, what in found:
             self.problem((*path, *below), what)
@@ -346,10 +352,10 @@ class _Reader:
             return text
         # What a variable says is said at the shell, hence relative to the working folder.
         folder = Path.cwd() if text.startswith("${") else place.folder
-        full = os.path.normpath(folder / Path(expanded).expanduser())
+        full = os.path.normpath(folder / os.path.expanduser(expanded))
         if not checkpoint:
             return full
-        looks_like_path = re.match(r"[./~]|\$\{", text) or Path(full).is_dir()
+        looks_like_path = re.match(r"[./~]|\$\{", text) or os.path.isdir(full)
         return full if looks_like_path and not expanded.startswith("package:") else expanded
 
 

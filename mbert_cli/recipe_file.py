@@ -1,6 +1,7 @@
 """Recipe files: YAML with the line of every value, `extends`, and overrides from the command line."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -122,7 +123,7 @@ def _read(path: Path, source: str, above: tuple[Path, ...]) -> Document:
     place = document.place(("extends",))
     if not isinstance(parent, str):
         raise RecipeError(f"{place}: extends must be the name of a recipe file, but is {parent!r}.")
-    if not (resolved.parent / parent).is_file():
+    if not os.path.isfile(resolved.parent / parent):
         raise RecipeError(f"{place}: extends '{parent}', but there is no such file in {resolved.parent}.")
     base = _read(resolved.parent / parent, str(Path(source).parent / parent), (*above, resolved))
     merge(base, document)
@@ -190,6 +191,8 @@ class _Builder:
         self.source = source
         self.folder = folder
         self.places: dict[KeyPath, Place] = {}
+        # Mappings whose merges are laid out; an alias shows the same node again.
+        self.flattened: set[int] = set()
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:
         line = node.start_mark.line + 1
@@ -203,14 +206,28 @@ class _Builder:
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
         try:
             return self.loader.construct_object(node, deep=True)
-        except ValueError:
+        except (ValueError, KeyError, IndexError, AttributeError):  # PyYAML's constructors raise any of them
+            shown = str(node.value)[:40]
             raise RecipeError(
-                f"{self.source}:{line}: {dotted(path)} is {node.value!r}, which does not fit its tag."
+                f"{self.source}:{line}: {dotted(path)} is {shown!r}, which does not fit its tag."
             ) from None
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         if node.tag != "tag:yaml.org,2002:map":
             raise RecipeError(f"{self.source}:{node.start_mark.line + 1}: the tag {node.tag} is not allowed here.")
+        if id(node) not in self.flattened:
+            self._check_keys(node, path)
+            self.flattened.add(id(node))
+            self.loader.flatten_mapping(node)
+        values: dict[str, Any] = {}
+        for key, value in node.value:
+            below = (*path, key.value)
+            self._forget(below)  # a merged value that this one replaces
+            self.places[below] = Place(f"{self.source}:{key.start_mark.line + 1}", self.folder)
+            values[key.value] = self.build(value, below)
+        return values
+
+    def _check_keys(self, node: yaml.MappingNode, path: KeyPath) -> None:
         first: dict[str, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
@@ -220,14 +237,6 @@ class _Builder:
                 where = dotted((*path, key.value))
                 raise RecipeError(f"{self.source}:{line}: {where} stands already on line {first[key.value]}; keep one.")
             first[key.value] = line
-        self.loader.flatten_mapping(node)
-        values: dict[str, Any] = {}
-        for key, value in node.value:
-            below = (*path, key.value)
-            self._forget(below)  # a merged value that this one replaces
-            self.places[below] = Place(f"{self.source}:{key.start_mark.line + 1}", self.folder)
-            values[key.value] = self.build(value, below)
-        return values
 
     def _forget(self, path: KeyPath) -> None:
         if path in self.places:
@@ -244,34 +253,32 @@ def override(document: Document, settings: Sequence[str]) -> None:
         RecipeError: a setting has no `=`, its value is not YAML, or its index lies beyond the list.
     """
     for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+|\[\d+\])*", key):
-            raise RecipeError(f"'{setting}': an override reads key=value, such as training.epochs=3.")
-        path: KeyPath = tuple(
-            int(part) if part.isdigit() else part for part in key.replace("[", ".").replace("]", "").split(".")
-        )
-        value = parse(f"value: {text}", f"'{setting}'", Path.cwd()).values["value"]
         place = Place(f"'{setting}'", Path.cwd())
-        for index in reversed(range(len(path))):
-            part = path[index]
-            if isinstance(part, int):
-                value = _replaced_item(document, path[:index], part, value, place)
-            else:
-                value = {part: value}
-        change = Document(expand_kinds(value), {}, place.text, place.folder)
-        _mark(change.places, change.values, (), place)
-        merge(document, change)
+        key, equals, text = setting.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+|\[[0-9]+\])*", key):
+            raise RecipeError(f"{place}: an override reads key=value, such as training.epochs=3.")
+        path = tuple(
+            int(word[1:-1]) if word[0] == "[" else word for word in re.findall(r"[A-Za-z0-9_-]+|\[[0-9]+\]", key)
+        )
+        _check_indices(document.values, path, place)
+        parsed = parse(f"value: {text}", place.text, place.folder).values
+        if parsed.keys() != {"value"}:
+            raise RecipeError(f"{place}: an override holds one value.")
+        change: Any = parsed["value"]
+        for part in reversed(path):
+            change = {part: change}  # under an index, the change of one item of a list
+        change = expand_kinds(change)
+        places: dict[KeyPath, Place] = {}
+        _mark(places, change, (), place)
+        merge(document, Document(change, places, place.text, place.folder))
 
 
-def _replaced_item(document: Document, path: KeyPath, index: int, value: Any, place: Place) -> list[Any]:
-    """Return the list at `path` with one item merged with `value`."""
-    items: Any = document.values
-    for part in path:
-        items = items.get(part) if isinstance(items, dict) else None
-    if not isinstance(items, list) or index >= len(items):
-        have = f"has {len(items)} items" if isinstance(items, list) else "is not a list"
-        raise RecipeError(f"{place}: {dotted(path)} {have}, so there is no {dotted((*path, index))}.")
-    return [_merged(item, value) if position == index else item for position, item in enumerate(items)]
+def _check_indices(values: Any, path: KeyPath, place: Place) -> None:
+    for depth, part in enumerate(path):
+        if isinstance(part, int) and not (isinstance(values, list) and part < len(values)):
+            have = f"has {len(values)} items" if isinstance(values, list) else "is not a list"
+            raise RecipeError(f"{place}: {dotted(path[:depth])} {have}, so there is no {dotted(path[: depth + 1])}.")
+        values = values[part] if isinstance(part, int) else values.get(part) if isinstance(values, dict) else None
 
 
 def _mark(places: dict[KeyPath, Place], value: Any, path: KeyPath, place: Place) -> None:
@@ -293,8 +300,11 @@ def expand_kinds(values: dict[str, Any]) -> dict[str, Any]:
     result = dict(values)
     for key in {"pooling", "loss_balancing", "curriculum"} & values.keys():
         result[key] = spelled(values[key])
-    if isinstance(values.get("adapters"), list):
-        result["adapters"] = [spelled(item) for item in values["adapters"]]
+    adapters = values.get("adapters")
+    if isinstance(adapters, list):
+        result["adapters"] = [spelled(item) for item in adapters]
+    elif isinstance(adapters, dict) and _changes_items(adapters):
+        result["adapters"] = {index: spelled(item) for index, item in adapters.items()}
     if isinstance(values.get("tasks"), dict):
         result["tasks"] = {
             name: {key: spelled(value) if key == "head" else value for key, value in task.items()}
@@ -316,14 +326,23 @@ def merge(base: Document, change: Document) -> None:
 
 
 def _replaces(old: Any, new: Any) -> bool:
+    if _changes_items(new):
+        return False
     if not isinstance(old, dict) or not isinstance(new, dict):
         return True
     return "kind" in new and new["kind"] != old.get("kind")
 
 
+def _changes_items(new: Any) -> bool:
+    """Whether a change is of single items of a list: index to change; `override` has checked that they are there."""
+    return isinstance(new, dict) and any(isinstance(key, int) for key in new)
+
+
 def _merged(old: Any, new: Any) -> Any:
     if _replaces(old, new):
         return new
+    if _changes_items(new):
+        return [_merged(item, new[index]) if index in new else item for index, item in enumerate(old)]
     result = dict(old)
     for key, value in new.items():
         if value is None and isinstance(old.get(key), dict):
@@ -340,4 +359,16 @@ def _merge_places(base: Document, change: Document, old: Any, new: Any, path: Ke
         base.places.update({each: place for each, place in change.places.items() if each[: len(path)] == path})
         return
     for key in new:
-        _merge_places(base, change, old.get(key), new[key], (*path, key))
+        below = old[key] if isinstance(key, int) else old.get(key)
+        _merge_places(base, change, below, new[key], (*path, key))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `_Loader` would take for something else than text."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def dump(values: Any) -> str:
+    """Return values as YAML that `parse` reads back as they are."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

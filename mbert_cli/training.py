@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -279,8 +280,8 @@ def _check_recipe(recipe: Recipe, num_texts: Mapping[str, int], max_positions: i
             )
         for split in ("train", "dev"):
             path = Path(getattr(task, split))
-            if not path.exists():
-                siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+            if not os.path.exists(path):
+                siblings = [each.name for each in path.parent.iterdir()] if os.path.isdir(path.parent) else []
                 close = difflib.get_close_matches(path.name, siblings, n=1)
                 hint = f"did you mean '{close[0]}'?" if close else "correct the path, or put the file there."
                 problems.append(f"{recipe.place('tasks', name, split)}: there is no file {path}; {hint}")

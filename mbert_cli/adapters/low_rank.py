@@ -39,7 +39,7 @@ class LowRank(Adapter):
         *,
         rank: Annotated[int, Field(ge=1)] = 204,
         activation: Literal["none", "gelu"] = "none",
-        init_std: Annotated[float, Field(ge=0)] = 0.0,
+        init_std: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0,
     ) -> None:
         super().__init__()
         if rank > shape.hidden_size:
