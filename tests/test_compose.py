@@ -145,7 +145,7 @@ def test_an_option_that_does_not_fit_the_encoder_is_refused_with_its_place(tiny_
     )
 
 
-def test_an_option_refused_from_a_file_has_its_components_line(tmp_path):
+def test_an_option_refused_from_a_file_has_its_line(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(
         "encoder: {checkpoint: bert-base-uncased}\nadapters:\n- kind: top\n- kind: low_rank\n  rank: 769\n"
@@ -155,7 +155,7 @@ def test_an_option_refused_from_a_file_has_its_components_line(tmp_path):
     recipe = load_recipe(str(path))
     with pytest.raises(RecipeError) as error:
         meta_model(recipe, EncoderShape())
-    assert str(error.value) == f"{path}:4: adapters[1].rank must be at most 768 (the hidden size), but is 769."
+    assert str(error.value) == f"{path}:5: adapters[1].rank must be at most 768 (the hidden size), but is 769."
 
 
 TOY = '''
@@ -271,6 +271,12 @@ def test_building_leaves_the_global_generator_as_it_was(tiny_recipe):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_an_option_refused_while_building_names_the_family_where_there_is_no_place():
-    with pytest.raises(RecipeError, match=r"^adapters.rank must be at most 8"):
+def test_an_option_refused_while_building_names_its_component_where_there_is_no_place():
+    with pytest.raises(RecipeError, match=r"^low_rank.rank must be at most 8"):
         build("adapters", Component(kind="low_rank", options={"rank": 9}), SHAPE)
+
+
+def test_tasks_start_from_different_values(tiny_recipe):
+    settings = ["tasks.same.head={kind: cosine_similarity}", "adapters=[]"]
+    model = compose.build_model(load_recipe(str(tiny_recipe), settings), SHAPE, BertEncoder(SHAPE), 1)
+    assert not torch.equal(model.head("same").first.weight, model.head("near").first.weight)

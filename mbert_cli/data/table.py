@@ -3,11 +3,12 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import IO, Any, Literal, Protocol, runtime_checkable
 
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.recipe_file import nearest
@@ -16,7 +17,6 @@ Quoting = Literal["csv", "none"]
 Delimiter = Literal["auto", "tab", "comma"]
 _DELIMITERS = {"tab": "\t", "comma": ","}
 _MAX_CELL = 1 << 24
-T = TypeVar("T")
 
 
 @runtime_checkable
@@ -60,18 +60,23 @@ class Table:
         self._file = _open(path)
         try:
             lines = _decoded(self._file, self.name)
-            first = next(lines, None)
-            if first is None or (not first.strip() and next(lines, None) is None):
+            head: list[str] = []  # blank lines, and the header or the first record
+            while not head or not head[-1].strip():
+                if (line := next(lines, None)) is None:
+                    break
+                head.append(line)
+            first = head[-1] if head else ""
+            if not first.strip():
                 raise DataError(f"{self.name}: is empty; expected a header line and rows.")
             self.is_jsonl = path.endswith(".jsonl") or (path == "-" and first.lstrip().startswith("{"))
             if delimiter == "auto":
                 delimiter = "comma" if "," in first and "\t" not in first else "tab"
             self.delimiter = _DELIMITERS[delimiter]
-            self._rows = self._read(_chain(first, lines))
+            self._rows = self._read(chain(head, lines))
             if self.is_jsonl:
                 row = next(self._rows)
                 self.header = list(row.record or ())
-                self._rows = _chain(row, self._rows)
+                self._rows = chain([row], self._rows)
             else:
                 self.header = next(self._rows).cells
         except BaseException:
@@ -146,7 +151,7 @@ class Table:
                 continue
             try:
                 record = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{self.name}:{number}: is not JSON ({error}).") from None
             if not isinstance(record, dict):
                 raise DataError(f"{self.name}:{number}: must be a JSON object, but is {line.strip()[:40]!r}.")
@@ -220,23 +225,17 @@ def _open(path: str) -> IO[bytes]:
 def _decoded(file: IO[bytes], name: str) -> Iterator[str]:
     offset = 0
     for number, raw in enumerate(file, 1):
-        if number == 1:
-            if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise DataError(f"{name}:1: is UTF-16; save it as UTF-8.")
-            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise DataError(f"{name}:1: is UTF-16; save it as UTF-8.")
         if b"\0" in raw:
             raise DataError(f"{name}:{number}: holds a NUL byte; is it a text file?")
         try:
-            yield raw.decode("utf-8")
+            text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             at = offset + error.start
             raise DataError(f"{name}:{number}: is not UTF-8 (byte {at} of the file); save it as UTF-8.") from None
+        yield text.removeprefix("\ufeff") if number == 1 else text
         offset += len(raw)
-
-
-def _chain(first: T, rest: Iterable[T]) -> Iterator[T]:
-    yield first
-    yield from rest
 
 
 def _explain_csv(message: str) -> str:

@@ -79,13 +79,27 @@ def _load(folder: Path) -> FastTokenizer:
     if not path.is_file():
         if not (folder / "vocab.txt").is_file():
             raise CheckpointError(f"{folder}: holds neither {FILE} nor vocab.txt.")
-        from transformers import AutoTokenizer
-
-        converted = AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
-        return FastTokenizer.from_str(converted.to_str())
+        return _converted(folder)
     try:
         text = path.read_text(encoding="utf-8")
-        json.loads(text)  # the tokenizers library reports malformed JSON as a bare Exception
-        return FastTokenizer.from_str(text)
-    except (OSError, ValueError) as error:
+        json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); copy the checkpoint again.") from None
+    try:
+        return FastTokenizer.from_str(text)
+    except Exception as error:  # JSON that is no tokenizer, too, is a bare Exception there
+        raise CheckpointError(f"{path}: cannot be read ({error}); copy the checkpoint again.") from None
+
+
+def _converted(folder: Path) -> FastTokenizer:
+    """Make a tokenizer of a `vocab.txt`, without running code that a checkpoint may carry."""
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return FastTokenizer.from_str(found.backend_tokenizer.to_str())
+    except Exception as error:  # transformers and tokenizers raise anything from OSError to a bare Exception
+        reason = str(error).strip().partition("\n")[0]
+        raise CheckpointError(
+            f"{folder / 'vocab.txt'}: cannot be read ({reason}); copy the checkpoint again."
+        ) from None

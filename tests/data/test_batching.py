@@ -132,3 +132,9 @@ def test_tokenised_labels_are_float32(tiny_checkpoint):
     data = tokenise(Tokenizer(tiny_checkpoint, 8), Examples([["the dog", "a"]], [0.1, 3.0]))
     assert data.labels.dtype == np.float32
     assert data.labels.tolist() == pytest.approx([0.1, 3.0])
+
+
+@pytest.mark.parametrize(("budget", "sizes"), [(6, [3, 2]), (5, [2, 2, 1]), (2, [1] * 5), (1, [1] * 5), (10, [5])])
+def test_a_batch_may_fill_its_budget_to_the_last_token(budget, sizes):
+    data = TaskData((tokens(*[[1, 2]] * 5),), None)
+    assert [len(batch) for batch in by_length(data, budget)] == sizes

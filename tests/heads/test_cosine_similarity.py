@@ -125,3 +125,7 @@ def test_a_sentence_vector_of_zeros_gives_a_finite_cosine_and_gradient():
     cosine.sum().backward()
     assert cosine.item() == 0
     assert u.grad.isfinite().all()
+
+
+def test_a_clamped_prediction_stays_on_the_scale():
+    assert CosineSimilarity(4, activation="clamp").predict(torch.tensor([1.5, -1.5]))["pred"] == [5, 0]
