@@ -1,11 +1,8 @@
 """One procedure: fit."""
 
-import difflib
 import math
-import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mbert_cli.compose import build, build_heads, build_model, encoder_shape
+from mbert_cli.compose import build, build_model, encoder_shape
 from mbert_cli.curricula import Curriculum, Phase
-from mbert_cli.data.batching import TaskData, pack, tokenise
-from mbert_cli.data.examples import Examples, read_examples
+from mbert_cli.data.batching import pack
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import load_encoder, locate
-from mbert_cli.errors import CheckpointError, NotFiniteError, RecipeError
+from mbert_cli.errors import NotFiniteError
 from mbert_cli.evaluation import evaluate
 from mbert_cli.hardware import Hardware
 from mbert_cli.loss_balancing import LossBalancing
@@ -28,30 +24,10 @@ from mbert_cli.model import MultiTaskBert
 from mbert_cli.progress import Talk
 from mbert_cli.randomness import derive
 from mbert_cli.recipe import Recipe, TrainingSection
-from mbert_cli.recipe_file import nearest
 from mbert_cli.run_folder import RunFolder, commit_folder
 from mbert_cli.saved_model import write_model
+from mbert_cli.training_data import TrainingData, read_training_data
 from mbert_cli.training_state import TrainingState, origin_of, read_state, write_state
-
-
-@dataclass
-class Data:
-    """All tasks' examples, read, checked and tokenised.
-
-    Args:
-        train: for each task its training set.
-        dev: for each task its dev set.
-        lines: for each task the lines of its training file where the examples begin.
-    """
-
-    train: dict[str, TaskData]
-    dev: dict[str, TaskData]
-    lines: dict[str, list[int]]
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Rows of each training set."""
-        return {task: len(data) for task, data in self.train.items()}
 
 
 def fit(
@@ -82,7 +58,7 @@ def fit(
             is not finite.
     """
     shape = encoder_shape(recipe.encoder)
-    data, tokenizer = _read_data(recipe, shape.vocab_size, shape.max_positions, limit, talk)
+    data, tokenizer = read_training_data(recipe, shape.vocab_size, shape.max_positions, limit, talk)
     source = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
     encoder, absent = load_encoder(source, shape, recipe.encoder.sha256)
     model = build_model(recipe, shape, encoder, recipe.training.seed).to(hardware.device)
@@ -96,7 +72,7 @@ def fit(
     else:
         state = TrainingState()
         folder.clear()
-        folder.write_recipe(recipe.to_yaml())
+    folder.write_recipe(recipe.to_yaml())
     talk.say(_opening(recipe, model, data, hardware))
     return _Run(recipe, folder, hardware, talk, model, tokenizer, optimizer, data, state, origin).run()
 
@@ -113,7 +89,7 @@ class _Run:
         model: MultiTaskBert,
         tokenizer: Tokenizer,
         optimizer: torch.optim.Optimizer,
-        data: Data,
+        data: TrainingData,
         state: TrainingState,
         origin: Mapping[str, Any],
     ) -> None:
@@ -146,19 +122,13 @@ class _Run:
             found = evaluate(self.model, self.data.dev)
             score = selected(found, training.select)
             is_best = self.state.best_score is None or score > self.state.best_score
-            line = {
-                "epoch": epoch,
-                "step": self.state.step,
-                "train_loss": losses,
-                **found,
-                "best": is_best,
-                "train_seconds": round(trained - started, 3),
-                "seconds": round(time.monotonic() - started, 3),
-            }
+            scores = {"epoch": epoch, "step": self.state.step, "train_loss": losses, **found, "best": is_best}
+            seconds = {"train": round(trained - started, 3), "dev": round(time.monotonic() - trained, 3)}
+            line = {**scores, "seconds": seconds}
             self.state.epoch = epoch
             if is_best:
                 best, self.state.best_score, self.state.best_epoch = line, score, epoch
-                self._save_model(line)
+                self._save_model(scores)  # without the times: a repeated run gives the same bytes
             self.folder.append_metrics(line, epoch)
             self.folder.save_state(epoch, self._write_state)
             self.talk.say(epoch_line(line, training.epochs, self.model))
@@ -229,73 +199,6 @@ class _Run:
                 )
 
 
-def _read_data(
-    recipe: Recipe, vocab_size: int, max_positions: int, limit: int | None, talk: Talk
-) -> tuple[Data, Tokenizer]:
-    """Read, check and tokenise all tasks' train and dev files."""
-    heads = build_heads(recipe.tasks, hidden_size=1)
-    _check_recipe(recipe, {name: head.num_texts for name, head in heads.items()}, max_positions)
-    _check_select(recipe, {name: head.metric_names for name, head in heads.items()})
-    examples: dict[tuple[str, str], Examples] = {}
-    for name, task in recipe.tasks.items():
-        for split, path in (("train", task.train), ("dev", task.dev)):
-            found = read_examples(path, name, task, heads[name].parse_label, limit)
-            examples[name, split] = found
-            if found.skipped:
-                talk.say(found.skipped_note(path))
-    tokenizer = Tokenizer(locate(recipe.encoder.checkpoint, recipe.encoder.revision), recipe.training.max_length)
-    if tokenizer.vocab_size > vocab_size:
-        raise CheckpointError(
-            f"encoder.checkpoint: the tokenizer has {tokenizer.vocab_size} ids, but the encoder embeds {vocab_size}."
-        )
-    split_data = {key: tokenise(tokenizer, found) for key, found in examples.items()}
-    for (name, split), tokenised in split_data.items():
-        if cut := sum(side.num_cut for side in tokenised.sides):
-            talk.say(
-                f"task {name}, {split}: {cut} sentences are longer than {tokenizer.max_length} tokens and were cut."
-            )
-    return (
-        Data(
-            train={name: split_data[name, "train"] for name in recipe.tasks},
-            dev={name: split_data[name, "dev"] for name in recipe.tasks},
-            lines={name: examples[name, "train"].lines for name in recipe.tasks},
-        ),
-        tokenizer,
-    )
-
-
-def _check_recipe(recipe: Recipe, num_texts: Mapping[str, int], max_positions: int) -> None:
-    """Check what only the encoder's sizes, the heads and the disk can tell."""
-    problems = []
-    if recipe.training.max_length > max_positions:
-        problems.append(
-            f"{recipe.place('training', 'max_length')} must be at most {max_positions}, the encoder's positions, "
-            f"but is {recipe.training.max_length}."
-        )
-    for name, task in recipe.tasks.items():
-        if len(task.text) != num_texts[name]:
-            problems.append(
-                f"{recipe.place('tasks', name, 'text')} must name {num_texts[name]} column(s) for the head "
-                f"'{task.head.kind}', but names {len(task.text)}."
-            )
-        for split in ("train", "dev"):
-            path = Path(getattr(task, split))
-            if not os.path.exists(path):
-                siblings = [each.name for each in path.parent.iterdir()] if os.path.isdir(path.parent) else []
-                close = difflib.get_close_matches(path.name, siblings, n=1)
-                hint = f"did you mean '{close[0]}'?" if close else "correct the path, or put the file there."
-                problems.append(f"{recipe.place('tasks', name, split)}: there is no file {path}; {hint}")
-    if problems:
-        raise RecipeError(*problems)
-
-
-def _check_select(recipe: Recipe, metrics: Mapping[str, tuple[str, ...]]) -> None:
-    known = ["overall", *(f"{name}.{metric}" for name, names in metrics.items() for metric in names)]
-    select = recipe.training.select
-    if select not in known:
-        raise RecipeError(f"{recipe.place('training', 'select')} is '{select}'{nearest(select, known)}")
-
-
 def selected(found: Mapping[str, Any], select: str) -> float:
     """Return the score that chooses the best model; higher is better.
 
@@ -349,7 +252,7 @@ def learning_rate_factor(training: TrainingSection, step: int, total_steps: int)
     return (total_steps - step) / max(1, total_steps - warm)
 
 
-def _opening(recipe: Recipe, model: MultiTaskBert, data: Data, hardware: Hardware) -> str:
+def _opening(recipe: Recipe, model: MultiTaskBert, data: TrainingData, hardware: Hardware) -> str:
     total = sum(parameter.numel() for parameter in model.parameters())
     adapters = " + ".join(each.kind for each in recipe.adapters) or "no adapters"
     sizes = ", ".join(f"{task} {len(train)}/{len(data.dev[task])}" for task, train in data.train.items())
@@ -368,7 +271,7 @@ def epoch_line(line: Mapping[str, Any], epochs: int, model: MultiTaskBert) -> st
         parts.append(f"{task} {loss}{name} {metrics[name]:.3f}")
     best = " (best)" if line["best"] else ""
     parts.append(f"overall {line['overall']:.3f}{best}")
-    return f"epoch {line['epoch']}/{epochs}: {'; '.join(parts)}; {line['seconds']:.0f} s"
+    return f"epoch {line['epoch']}/{epochs}: {'; '.join(parts)}; {sum(line['seconds'].values()):.0f} s"
 
 
 def epoch_summary(line: Mapping[str, Any], path: Path) -> str:
