@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mbert_cli.data.batching import TaskData, by_length, pack
-from mbert_cli.data.table import Row, Table, TableWriter, TextSink
+from mbert_cli.data.table import Row, Table, TableWriter, TextSink, as_cell
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.hardware import choose
 from mbert_cli.heads import Columns
@@ -187,9 +187,9 @@ def predict_cs224n(predictor: Predictor, table: Table, task: str, out: TextSink,
     out.write(f"id \t {name} \n")
     count = 0
     for rows in _windows(table, limit):
-        predicted = predictor.predict(_sides(predictor, table, task, rows), task)["pred"]
+        predicted: Sequence[str | float] = predictor.predict(_sides(predictor, table, task, rows), task)["pred"]
         for row, value in zip(rows, predicted, strict=True):
-            out.write(f"{row.cells[ids]} , {value} \n")
+            out.write(f"{row.cells[ids]} , {as_cell(value)} \n")
         count += len(rows)
         bar.advance(by=len(rows))
     return count

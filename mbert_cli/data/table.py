@@ -190,7 +190,7 @@ class TableWriter:
             record = {**row.record, **dict(zip(self._appended, values, strict=True))}
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
         else:
-            self._write_cells([*row.cells, *(_as_cell(value) for value in values)])
+            self._write_cells([*row.cells, *(as_cell(value) for value in values)])
 
     def _write_cells(self, cells: list[str]) -> None:
         if self._table.quoting == "none":
@@ -199,7 +199,8 @@ class TableWriter:
             self._csv.writerow(cells)
 
 
-def _as_cell(value: str | float) -> str:
+def as_cell(value: str | float) -> str:
+    """Return a predicted value as text: numbers with six significant digits."""
     return value if isinstance(value, str) else f"{value:.6g}"
 
 
