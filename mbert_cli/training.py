@@ -26,7 +26,7 @@ from mbert_cli.randomness import derive
 from mbert_cli.recipe import Recipe, TrainingSection
 from mbert_cli.run_folder import RunFolder, commit_folder
 from mbert_cli.saved_model import write_model
-from mbert_cli.training_data import TrainingData, read_training_data
+from mbert_cli.training_data import TrainingData, read_training_examples, tokenise_examples
 from mbert_cli.training_state import TrainingState, origin_of, read_state, write_state
 
 
@@ -57,8 +57,10 @@ def fit(
         MbertError: the recipe, the data, the checkpoint or the folder cannot be used; the disk is full; or a loss
             is not finite.
     """
+    # First what the user wrote, then what may have to be downloaded.
+    examples = read_training_examples(recipe, limit, talk)
     shape = encoder_shape(recipe.encoder)
-    data, tokenizer = read_training_data(recipe, shape.vocab_size, shape.max_positions, limit, talk)
+    data, tokenizer = tokenise_examples(recipe, examples, shape, talk)
     source = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
     encoder, absent = load_encoder(source, shape, recipe.encoder.sha256)
     model = build_model(recipe, shape, encoder, recipe.training.seed).to(hardware.device)
