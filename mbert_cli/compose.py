@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from mbert_cli import recipe as recipes
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
-from mbert_cli.encoder.checkpoint import is_local, known_shape, locate, read_shape
+from mbert_cli.encoder.checkpoint import is_local, known_shape, locate, read_shape, shape_problem
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, OptionError, RecipeError
 from mbert_cli.heads import Head
@@ -130,41 +130,37 @@ def encoder_shape(section: EncoderSection, download: bool = True) -> EncoderShap
     Raises:
         CheckpointError: they cannot be had, or disagree with `shape`.
     """
-    stated = _stated_shape(section)
+    stated = _stated(section)
     if not download and not is_local(section.checkpoint):
-        shape = stated or known_shape(section.checkpoint)
+        shape = EncoderShape(**stated) if stated else known_shape(section.checkpoint)
         if shape is not None:
-            return shape
+            return _checked_shape(shape)
     try:
         shape = read_shape(locate(section.checkpoint, section.revision, download))
     except CheckpointError:
-        if stated is not None and not download:
-            return stated
+        if stated and not download:
+            return _checked_shape(EncoderShape(**stated))
         raise
-    if stated is not None and section.shape is not None:
-        for key in section.shape:
-            if getattr(stated, key) != getattr(shape, key):
-                is_, should = getattr(shape, key), getattr(stated, key)
-                raise CheckpointError(f"encoder.shape.{key} is {should}, but the checkpoint's config.json says {is_}.")
+    for key, should in stated.items():
+        if getattr(shape, key) != should:
+            raise CheckpointError(
+                f"encoder.shape.{key} is {should}, but the checkpoint's config.json says {getattr(shape, key)}."
+            )
     return shape
 
 
-def _stated_shape(section: EncoderSection) -> EncoderShape | None:
+def _stated(section: EncoderSection) -> dict[str, Any]:
+    """Return the sizes that a recipe states."""
     if section.shape is None:
-        return None
-    try:
-        model = create_model("Shape", __config__=ConfigDict(extra="forbid", strict=True), **_shape_fields())
-        return EncoderShape(**model.model_validate(section.shape).model_dump())
-    except ValidationError as error:
-        each = error.errors()[0]
-        raise RecipeError(f"encoder.shape.{each['loc'][0]} {explain(each)}") from None
+        return {}
+    return {key: value for key, value in section.shape.model_dump().items() if value is not None}
 
 
-def _shape_fields() -> dict[str, Any]:
-    return {
-        name: (parameter.annotation, parameter.default)
-        for name, parameter in inspect.signature(EncoderShape, eval_str=True).parameters.items()
-    }
+def _checked_shape(shape: EncoderShape) -> EncoderShape:
+    problem = shape_problem(shape)
+    if problem is not None:
+        raise RecipeError(f"encoder.shape.{problem[0]} {problem[1]}.")
+    return shape
 
 
 def build_heads(tasks: Mapping[str, TaskSection], hidden_size: int) -> dict[str, Head]:

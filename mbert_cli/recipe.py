@@ -12,6 +12,7 @@ from mbert_cli.errors import RecipeError
 from mbert_cli.recipe_file import Document, KeyPath, dotted, dump, nearest, override, read_document
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -45,6 +46,22 @@ class Component(Section):
         return {"kind": self.kind, **self.options}
 
 
+class ShapeSection(Section):
+    """Sizes of an encoder; what is not said is BERT-base's. See `encoder.shape.EncoderShape`."""
+
+    vocab_size: Size | None = None
+    hidden_size: Size | None = None
+    num_layers: Size | None = None
+    num_heads: Size | None = None
+    intermediate_size: Size | None = None
+    max_positions: Size | None = None
+    type_vocab_size: Size | None = None
+    activation: str | None = None
+    layer_norm_eps: PositiveFloat | None = None
+    dropout: Share | None = None
+    attention_dropout: Share | None = None
+
+
 class EncoderSection(Section):
     """Where the pretrained encoder comes from.
 
@@ -58,7 +75,7 @@ class EncoderSection(Section):
     checkpoint: str
     revision: str | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    shape: dict[str, int | float | str] | None = None
+    shape: ShapeSection | None = None
 
 
 class TaskSection(Section):
@@ -218,7 +235,7 @@ def validate(document: Document, check: ComponentCheck) -> Recipe:
     values = document.values
     reader.known((), values, Recipe)
     found: dict[str, Any] = {
-        "encoder": reader.section(("encoder",), EncoderSection, paths=("checkpoint",)),
+        "encoder": reader.encoder(),
         "adapters": reader.components("adapters"),
         "pooling": reader.component(("pooling",), "pooling", "mean"),
         "tasks": reader.tasks(),
@@ -226,8 +243,6 @@ def validate(document: Document, check: ComponentCheck) -> Recipe:
         "curriculum": reader.component(("curriculum",), "curricula", "hybrid"),
         "training": reader.section(("training",), TrainingSection, default={}),
     }
-    if found["tasks"] and found["training"]:
-        reader.select(found["training"], found["tasks"])
     if reader.problems:
         raise RecipeError(*reader.problems)
     return Recipe.model_construct(document=document, **found)
@@ -284,6 +299,12 @@ class _Reader:
                 self.problem((*path, *_location(each["loc"], fields)), explain(each))
             return None
 
+    def encoder(self) -> EncoderSection | None:
+        """Read the encoder, its sizes first."""
+        path = ("encoder", "shape")
+        shape = self.section(path, ShapeSection) if self.value(path) is not None else None
+        return self.section(("encoder",), EncoderSection, paths=("checkpoint",), shape=shape)
+
     def component(self, path: KeyPath, family: str, default: str | None = None) -> Component | None:
         """Read one component."""
         values = self.value(path)
@@ -329,15 +350,6 @@ class _Reader:
             found[name] = self.section(path, TaskSection, paths=("train", "dev", "test"), **given)
         good = {name: task for name, task in found.items() if task is not None}
         return good if len(good) == len(found) else None
-
-    def select(self, training: TrainingSection, tasks: Mapping[str, TaskSection]) -> None:
-        """Check that `training.select` names a task."""
-        if training.select == "overall":
-            return
-        task, dot, _ = training.select.partition(".")
-        if not dot or task not in tasks:
-            known = ["overall", *(f"{name}.METRIC" for name in tasks)]
-            self.problem(("training", "select"), f"is '{training.select}'{nearest(training.select, known)}")
 
     def resolved(self, path: KeyPath, text: str, checkpoint: bool) -> str:
         """Expand ${VARIABLES} in a path and make it absolute."""

@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from mbert_cli.compose import load_recipe
-from mbert_cli.errors import CheckpointError
+from mbert_cli.errors import CheckpointError, RecipeError
 from mbert_cli.parameters import count
 
 PAPER = "paper/hybrid_low_rank_top"
@@ -67,3 +67,17 @@ def test_large_encoders_are_known_by_name_or_by_their_stated_sizes():
 def test_an_encoder_of_unknown_size_is_refused():
     with pytest.raises(CheckpointError, match="my/own"):
         count(load_recipe(PAPER, ["encoder.checkpoint=my/own"]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ("{hiden_size: 8}", r"encoder.shape.hiden_size is not a known key; did you mean 'hidden_size'\?"),
+        ("{hidden_size: 0}", "encoder.shape.hidden_size must be greater than or equal to 1, but is 0"),
+        ("{num_heads: 7}", r"encoder.shape.num_heads \(7\) must divide the hidden size \(768\)"),
+        ("{activation: geluu}", "encoder.shape.activation 'geluu' is not supported. Known: gelu"),
+    ],
+)
+def test_sizes_that_cannot_be_built_are_refused(shape, message):
+    with pytest.raises(RecipeError, match=message):
+        count(load_recipe(PAPER, [f"encoder.shape={shape}"]))

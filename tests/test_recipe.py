@@ -82,8 +82,6 @@ def test_one_text_column_may_be_written_without_a_list(write):
         ("training: {seed: -1}", "r.yaml:9: training.seed must be greater than or equal to 0, but is -1."),
         ("training: 3", "r.yaml:9: training must hold keys and values, but is 3."),
         ("training: [3]", "r.yaml:9: training must hold keys and values, but is [3]."),
-        ("training: {select: sts.pearson}", "r.yaml:9: training.select is 'sts.pearson'. Known: "),
-        ("training: {select: overal}", "r.yaml:9: training.select is 'overal'; did you mean 'overall'? Known: mood."),
         ("pooling: {kind: men}", "r.yaml:9: pooling.kind is 'men'; did you mean 'mean'? Known: cls, max, mean."),
         ("pooling: {pooler: true}", "r.yaml:9: pooling must name a kind, such as {kind: mean}."),
         ("pooling: {kind: 3}", "r.yaml:9: pooling must name a kind, such as {kind: mean}."),

@@ -120,7 +120,7 @@ def _in_package(checkpoint: str) -> Path:
 
 def _from_hub(name: str, revision: str | None, download: bool) -> Path:
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise CheckpointError(f"encoder.checkpoint '{name}' is neither a folder, a hub name nor package:NAME/path.")
@@ -130,7 +130,7 @@ def _from_hub(name: str, revision: str | None, download: bool) -> Path:
                 name, revision=revision, allow_patterns=_FROM_HUB, local_files_only=not download
             )
         )
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, HfHubHTTPError) as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, HfHubHTTPError, HFValidationError) as error:
         at = f" at revision '{revision}'" if revision else ""
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
@@ -169,14 +169,20 @@ def _shape_from(config: dict[str, Any], path: Path) -> EncoderShape:
             raise CheckpointError(f"{path}: {_CONFIG_NAMES[field]} must be like {default!r}, but is {value!r}.")
         values[field] = type(default)(value)
     shape = EncoderShape(**values)
-    if shape.activation not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise CheckpointError(f"{path}: hidden_act '{shape.activation}' is not supported. Known: {known}.")
-    if shape.num_heads < 1 or shape.hidden_size % shape.num_heads:
-        raise CheckpointError(
-            f"{path}: num_attention_heads ({shape.num_heads}) must divide hidden_size ({shape.hidden_size})."
-        )
+    problem = shape_problem(shape)
+    if problem is not None:
+        field, what = problem
+        raise CheckpointError(f"{path}: {_CONFIG_NAMES[field]} {what}.")
     return shape
+
+
+def shape_problem(shape: EncoderShape) -> tuple[str, str] | None:
+    """Return which field of a shape cannot be built, and why; None where all can."""
+    if shape.activation not in ACTIVATIONS:
+        return "activation", f"'{shape.activation}' is not supported. Known: {', '.join(ACTIVATIONS)}"
+    if shape.num_heads < 1 or shape.hidden_size % shape.num_heads:
+        return "num_heads", f"({shape.num_heads}) must divide the hidden size ({shape.hidden_size})"
+    return None
 
 
 def sha256_of(path: Path) -> str:
@@ -232,7 +238,10 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
         raise CheckpointError(f"{folder}: does not hold this encoder's weights: {'; '.join(problems[:5])}{more}.")
     if absent:
         encoder.pooler = torch.nn.Linear(shape.hidden_size, shape.hidden_size)
-        initialise(encoder.pooler)
+        # Drawn from a fixed seed: a saved model that names this checkpoint must find the same values again.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            initialise(encoder.pooler)
     encoder.load_state_dict(state, assign=True, strict=not absent)
     return encoder.requires_grad_(True), absent
 

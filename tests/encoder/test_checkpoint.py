@@ -73,6 +73,7 @@ def test_a_missing_pooler_is_named_and_drawn(copy):
     encoder, absent = load_encoder(copy, read_shape(copy))
     assert absent == ["pooler.weight", "pooler.bias"]
     assert encoder.pooler.weight.std().item() == pytest.approx(0.02, rel=0.3)
+    assert_same(state(copy), encoder.state_dict())
 
 
 def test_saving_and_loading_gives_the_same_weights_to_us_and_to_transformers(tiny_checkpoint, tmp_path):
@@ -136,7 +137,7 @@ def test_pickled_weights_are_refused_unopened(copy, monkeypatch):
         ({"hidden_act": "gelulu"}, "hidden_act 'gelulu' is not supported. Known: gelu"),
         ({"hidden_size": "16"}, "hidden_size must be like 768, but is '16'"),
         ({"num_hidden_layers": True}, "num_hidden_layers must be like 12, but is True"),
-        ({"num_attention_heads": 3}, r"num_attention_heads \(3\) must divide hidden_size \(16\)"),
+        ({"num_attention_heads": 3}, r"num_attention_heads \(3\) must divide the hidden size \(16\)"),
     ],
 )
 def test_a_config_that_is_not_berts_is_refused(copy, change, message):
@@ -166,6 +167,7 @@ def test_checkpoints_are_located_in_folders_and_packages(tiny_checkpoint):
         ("package:transformers/../..", "has no folder"),
         ("package:transformers/nope", "has no folder 'nope'"),
         ("/nowhere/at/all", "there is no such checkpoint folder"),
+        ("a..b", "cannot be had"),
         ("a/b/c", "neither a folder, a hub name nor package"),
     ],
 )
