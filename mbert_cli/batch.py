@@ -113,6 +113,13 @@ class Layout:
         return [bucket.sentences * bucket.width for bucket in self.buckets]
 
     @cached_property
+    def bucket_segments(self) -> tuple[Int[Tensor, " sentences"], ...]:
+        """For each bucket the index of each of its sentences' segment."""
+        of_sentence = np.repeat(np.arange(len(self._segments)), self._segments)
+        of_bucket = np.searchsorted(_BUCKET_WIDTHS, self._lengths)
+        return tuple(self._tensor(of_sentence[of_bucket == bucket]) for bucket in np.unique(of_bucket))
+
+    @cached_property
     def token_of_slot(self) -> Int[Tensor, " slots"]:
         """For every padded slot of all buckets the index of its token; a padding slot names its sentence's first."""
         return self._padding[1]

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.batch import Batch
-from mbert_cli.encoder.adapter import Adapter, adapters_at, apply_by_segment
+from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.heads import Head
 from mbert_cli.pooling import Pooling
@@ -77,12 +77,6 @@ class MultiTaskBert(nn.Module):
         dtype = self.encoder.word_embeddings.weight.dtype
         with torch.autocast(batch.token_ids.device.type, self.compute_dtype, self.compute_dtype != torch.float32):
             h = self.encoder(batch.token_ids, batch.token_types, batch.positions, batch.layout, adapters)
-            h = apply_by_segment(
-                lambda adapter, part, i: adapter.on_top(part, batch.layout.segments[i]),
-                h,
-                batch.layout,
-                adapters_at("on_top", adapters),
-            )
         # Pooling and heads are a small part of the work, and the losses want full precision.
         sentences = self._pool(h.to(dtype), batch)
         outputs = {}

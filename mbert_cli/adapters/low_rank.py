@@ -6,11 +6,11 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from mbert_cli.adapters import check_rank
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.initialisation import start_projections
 from mbert_cli.encoder.shape import EncoderShape
-from mbert_cli.errors import OptionError
 
 
 class LowRank(Adapter):
@@ -32,6 +32,7 @@ class LowRank(Adapter):
     """
 
     formula = "L * 2 d_m d_s"
+    size_option = "rank"
 
     def __init__(
         self,
@@ -42,8 +43,7 @@ class LowRank(Adapter):
         init_std: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0,
     ) -> None:
         super().__init__()
-        if rank > shape.hidden_size:
-            raise OptionError("rank", f"must be at most {shape.hidden_size} (the hidden size), but is {rank}")
+        check_rank(rank, shape.hidden_size)
         self.activation = nn.GELU() if activation == "gelu" else nn.Identity()
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for _ in range(shape.num_layers):

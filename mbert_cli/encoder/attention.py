@@ -1,15 +1,23 @@
 """Multi-head self-attention over packed sentences: the only place in a layer that looks at the layout."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout, to_slots, to_tokens
 from mbert_cli.encoder.dropout import dropout
+from mbert_cli.encoder.prefix import Joined, Prefix, add_gated, join
+from mbert_cli.encoder.segment_adapters import SegmentAdapters
 
 
 def attend(
-    qkv: Float[Tensor, "tokens features3"], layout: Layout, num_heads: int, dropout_p: float
+    qkv: Float[Tensor, "tokens features3"],
+    layout: Layout,
+    num_heads: int,
+    dropout_p: float,
+    prefixes: Sequence[Sequence[Prefix]] = (),
 ) -> Float[Tensor, "tokens features"]:
     """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence on its own.
 
@@ -18,18 +26,35 @@ def attend(
         layout: where the sentences lie; no token attends beyond its sentence.
         num_heads: divides features.
         dropout_p: probability of dropping an attention weight; 0 outside training.
+        prefixes: keys and values that each segment's sentences attend to beside their own; none by default.
     """
     features = qkv.shape[-1] // 3
     if layout.num_tokens == 0:
         return qkv[:, :features]
+    joined = join(prefixes, qkv)
     blocks = []
-    for bucket, padded in zip(layout.buckets, to_slots(qkv, layout).split(layout.bucket_slots), strict=True):
+    slots = to_slots(qkv, layout).split(layout.bucket_slots)
+    for index, (bucket, padded) in enumerate(zip(layout.buckets, slots, strict=True)):
         block = padded.view(bucket.sentences, bucket.width, 3, num_heads, features // num_heads)
         q, k, v = block.permute(2, 0, 3, 1, 4).unbind()
         mask = None if bucket.mask is None else bucket.mask[:, None, None, :]
+        if joined is not None:
+            k, v, mask = _with_prefix(k, v, mask, joined, layout.bucket_segments[index])
         mixed = _mix(q, k, v, mask, dropout_p)
         blocks.append(mixed.transpose(1, 2).reshape(-1, features))
-    return to_tokens(torch.cat(blocks), layout)
+    return add_gated(to_tokens(torch.cat(blocks), layout), qkv, prefixes, layout, num_heads, dropout_p)
+
+
+def _with_prefix(
+    k: Tensor, v: Tensor, mask: Tensor | None, joined: Joined, segments: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Put each sentence's prefix before its own keys and values, each ``[sentences, heads, positions, d]``."""
+    if mask is None:
+        mask = torch.ones(len(k), 1, 1, k.shape[2], dtype=torch.bool, device=k.device)
+    mask = torch.cat([joined.mask[segments][:, None, None], mask], -1)
+    before = (x[segments].unflatten(-1, (k.shape[1], -1)).transpose(1, 2) for x in (joined.keys, joined.values))
+    k, v = (torch.cat([prefix, own], 2) for prefix, own in zip(before, (k, v), strict=True))
+    return k, v, mask
 
 
 def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: float) -> Tensor:
@@ -59,7 +84,11 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)
 
-    def forward(self, h: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "tokens hidden"]:
+    def forward(
+        self, h: Float[Tensor, "tokens hidden"], layout: Layout, adapters: SegmentAdapters, layer: int
+    ) -> Float[Tensor, "tokens hidden"]:
         """Return MH(h)."""
         dropout_p = self.dropout_p if self.training else 0.0
-        return self.output(attend(self.qkv(h), layout, self.num_heads, dropout_p))
+        qkv = adapters.linear(self.qkv, h, "qkv", layer)
+        mixed = attend(qkv, layout, self.num_heads, dropout_p, adapters.prefixes(layer))
+        return adapters.linear(self.output, mixed, "attention_output", layer)

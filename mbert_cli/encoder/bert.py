@@ -9,6 +9,7 @@ from mbert_cli.batch import Layout
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.dropout import Dropout
 from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
 
 
@@ -30,6 +31,7 @@ class BertEncoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.num_layers))
         # Part of every BERT checkpoint, and of its parameter count; only `pooling: {kind: cls, pooler: true}` uses it.
         self.pooler = nn.Linear(shape.hidden_size, shape.hidden_size)
+        self.folded = False  # see `encoder.folding`
 
     def forward(
         self,
@@ -39,7 +41,7 @@ class BertEncoder(nn.Module):
         layout: Layout,
         adapters: Sequence[Sequence[Adapter]] = (),
     ) -> Float[Tensor, "tokens hidden"]:
-        """Return the last layer's hidden states, with the adapters inside the layers applied.
+        """Return the last layer's hidden states, with the adapters applied, those on top too.
 
         Args:
             token_ids: vocabulary ids of the packed sentences.
@@ -49,7 +51,8 @@ class BertEncoder(nn.Module):
             adapters: those of each segment of the layout; none at all by default.
         """
         h = self.word_embeddings(token_ids) + self.position_embeddings(positions) + self.type_embeddings(token_types)
-        h = self.dropout(self.embedding_norm(h))
+        sites = SegmentAdapters(layout, adapters, self.folded)
+        h = self.dropout(sites.norm(self.embedding_norm, h, "embedding_norm", 0))
         for index, layer in enumerate(self.layers):
-            h = layer(h, layout, adapters, index)
-        return h
+            h = layer(h, layout, sites, index)
+        return sites.on_top(h)

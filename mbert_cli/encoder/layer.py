@@ -1,15 +1,16 @@
 """One encoder layer, with the sites where adapters act."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
-from mbert_cli.encoder.adapter import Adapter, adapters_at, apply_by_segment
+from mbert_cli.encoder.adapter import Linear, Norm
 from mbert_cli.encoder.attention import SelfAttention
 from mbert_cli.encoder.dropout import Dropout
+from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -41,11 +42,25 @@ class EncoderLayer(nn.Module):
         self.dropout = Dropout(shape.dropout)
         self.activation = ACTIVATIONS[shape.activation]
 
+    def linears(self) -> dict[Linear, nn.Linear]:
+        """Return the linear layers, by the names that adapters know them by."""
+        attention = self.attention
+        return {
+            "qkv": attention.qkv,
+            "attention_output": attention.output,
+            "intermediate": self.intermediate,
+            "output": self.output,
+        }
+
+    def norms(self) -> dict[Norm, nn.LayerNorm]:
+        """Return the LayerNorms, by the names that adapters know them by."""
+        return {"attention_norm": self.attention_norm, "output_norm": self.output_norm}
+
     def forward(
         self,
         h: Float[Tensor, "tokens hidden"],
         layout: Layout,
-        adapters: Sequence[Sequence[Adapter]] = (),
+        adapters: SegmentAdapters | None = None,
         layer: int = 0,
     ) -> Float[Tensor, "tokens hidden"]:
         """Return BL(h).
@@ -53,23 +68,13 @@ class EncoderLayer(nn.Module):
         Args:
             h: hidden states of the packed sentences.
             layout: where the sentences lie.
-            adapters: those of each segment of the layout, in the order they act.
+            adapters: those of the layout's segments; none by default.
             layer: index of this layer, from 0.
         """
-        attended = self.dropout(self.attention(h, layout))
-        attended = apply_by_segment(
-            lambda adapter, part, _: adapter.after_attention(part, layer),
-            attended,
-            layout,
-            adapters_at("after_attention", adapters),
-        )
-        x = self.attention_norm(h + attended)
-        fed = self.dropout(self.output(self.activation(self.intermediate(x))))
-        inputs = h.split(layout.segment_tokens)
-        fed = apply_by_segment(
-            lambda adapter, part, i: adapter.after_feed_forward(part, inputs[i], layer, layout.segments[i]),
-            fed,
-            layout,
-            adapters_at("after_feed_forward", adapters),
-        )
-        return self.output_norm(x + fed)
+        adapters = adapters or SegmentAdapters(layout)
+        attended = adapters.after_attention(self.dropout(self.attention(h, layout, adapters, layer)), layer)
+        x = adapters.norm(self.attention_norm, h + attended, "attention_norm", layer)
+        inside = self.activation(adapters.linear(self.intermediate, x, "intermediate", layer))
+        fed = self.dropout(adapters.linear(self.output, inside, "output", layer))
+        fed = adapters.after_feed_forward(fed, h, layer)
+        return adapters.norm(self.output_norm, x + fed, "output_norm", layer)

@@ -76,10 +76,10 @@ def test_packed_result_equals_a_plain_layer_sentence_by_sentence():
 
 def test_it_acts_inside_no_layer():
     torch.manual_seed(0)
-    encoder = BertEncoder(SHAPE).eval()
+    encoder, top = BertEncoder(SHAPE).eval(), stirred(Top(SHAPE))
     ids = torch.arange(5)
     inputs = (ids, torch.zeros_like(ids), ids, Layout([5]))
-    assert torch.equal(encoder(*inputs, [[stirred(Top(SHAPE))]]), encoder(*inputs))
+    assert torch.equal(encoder(*inputs, [[top]]), top.on_top(encoder(*inputs), inputs[-1]))
 
 
 def test_each_tasks_layer_acts_on_its_own_sentences_before_pooling():

@@ -1,0 +1,57 @@
+"""BitFit."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mbert_cli.encoder.adapter import Adapter, Linear, Norm
+from mbert_cli.encoder.shape import EncoderShape
+
+
+class Bitfit(Adapter):
+    """BitFit: biases of a task's own, at every linear layer and LayerNorm of the encoder.
+
+    Source: Ben Zaken et al. 2022, section 3. There the biases of one encoder train; here each task has what it adds to
+    the shared ones, starting at zero: a fresh adapter changes nothing. The pooler's bias stays the shared one.
+    Parameters of a task: num_layers * (7 * hidden_size + intermediate_size) + hidden_size.
+
+    Args:
+        shape: sizes of the encoder being adapted.
+    """
+
+    formula = "L * (7 d_m + d_ff) + d_m"
+
+    def __init__(self, shape: EncoderShape) -> None:
+        super().__init__()
+        hidden = shape.hidden_size
+        sizes = {
+            "qkv": 3 * hidden,
+            "attention_output": hidden,
+            "attention_norm": hidden,
+            "intermediate": shape.intermediate_size,
+            "output": hidden,
+            "output_norm": hidden,
+        }
+        self.embedding_norm = nn.Parameter(torch.zeros(hidden))
+        self.layers = nn.ModuleList(
+            nn.ParameterDict({name: torch.zeros(size) for name, size in sizes.items()}) for _ in range(shape.num_layers)
+        )
+
+    def num_weights(self) -> int:
+        """L * (7 d_m + d_ff) + d_m."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def after_linear(
+        self, y: Float[Tensor, "tokens out"], x: Float[Tensor, "tokens in"], name: Linear, layer: int
+    ) -> Float[Tensor, "tokens out"]:
+        """Return y plus the task's bias."""
+        return y + self._bias(name, layer).to(y.dtype)
+
+    def after_norm(self, y: Float[Tensor, "tokens hidden"], name: Norm, layer: int) -> Float[Tensor, "tokens hidden"]:
+        """Return y plus the task's bias."""
+        return y + (self.embedding_norm if name == "embedding_norm" else self._bias(name, layer)).to(y.dtype)
+
+    def _bias(self, name: str, layer: int) -> Tensor:
+        own = self.layers[layer]
+        assert isinstance(own, nn.ParameterDict)
+        return own[name]

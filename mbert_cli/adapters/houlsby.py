@@ -1,0 +1,92 @@
+"""The Houlsby adapter."""
+
+from typing import Annotated
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from mbert_cli.adapters import check_rank
+from mbert_cli.adapters.layer_norm import LayerNorm
+from mbert_cli.batch import Layout
+from mbert_cli.encoder.adapter import Adapter, Norm
+from mbert_cli.encoder.initialisation import start_projections
+from mbert_cli.encoder.shape import EncoderShape
+
+
+class Houlsby(Adapter):
+    """Houlsby adapter: x + V_D gelu(V_E x), twice a layer, inside it.
+
+    x is the attention sublayer's output, then the feed-forward sublayer's output, each before its residual connection
+    and LayerNorm.
+
+    Source: Multi-BERT paper, "Parameters Adaption Methods"; Houlsby et al. 2019, section 2.1. Stickland & Murray put
+    the second one parallel to the feed-forward sublayer; here it is where Houlsby et al. have it.
+    V_D starts at zero, so that a fresh adapter leaves the encoder exactly unchanged; Houlsby et al. draw it from a
+    normal distribution of standard deviation .001, cut at two of them (`init_std: 0.001`, not cut here).
+    Parameters of a task: num_layers * 4 * hidden_size * rank, plus biases, plus the LayerNorms if they train.
+
+    Args:
+        shape: sizes of the encoder being adapted.
+        rank: width d_s of each bottleneck, in features.
+        train_layer_norms: give the task LayerNorms of its own, as Houlsby et al. do; see `layer_norm`.
+        init_std: standard deviation of V_D's initial values; 0 starts as the identity.
+
+    Raises:
+        OptionError: rank is above hidden_size.
+    """
+
+    formula = "L * 4 d_m d_s"
+    size_option = "rank"
+
+    def __init__(
+        self,
+        shape: EncoderShape,
+        *,
+        rank: Annotated[int, Field(ge=1)] = 204,
+        train_layer_norms: bool = False,
+        init_std: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0,
+    ) -> None:
+        super().__init__()
+        check_rank(rank, shape.hidden_size)
+        layers = range(shape.num_layers)
+        self.attention = nn.ModuleList(Bottleneck(shape.hidden_size, rank, init_std) for _ in layers)
+        self.feed_forward = nn.ModuleList(Bottleneck(shape.hidden_size, rank, init_std) for _ in layers)
+        self.layer_norms = LayerNorm(shape) if train_layer_norms else None
+
+    def num_weights(self) -> int:
+        """L * 4 d_m d_s."""
+        return sum(part.weight.numel() for part in self.modules() if isinstance(part, nn.Linear))
+
+    def after_attention(self, x: Float[Tensor, "tokens hidden"], layer: int) -> Float[Tensor, "tokens hidden"]:
+        """Return x + V_D gelu(V_E x)."""
+        return self.attention[layer](x)
+
+    def after_feed_forward(
+        self, x: Float[Tensor, "tokens hidden"], layer_input: Float[Tensor, "tokens hidden"], layer: int, layout: Layout
+    ) -> Float[Tensor, "tokens hidden"]:
+        """Return x + V_D gelu(V_E x)."""
+        return self.feed_forward[layer](x)
+
+    def after_norm(self, y: Float[Tensor, "tokens hidden"], name: Norm, layer: int) -> Float[Tensor, "tokens hidden"]:
+        """Return the task's own LayerNorm, where it has one."""
+        return y if self.layer_norms is None else self.layer_norms.after_norm(y, name, layer)
+
+
+class Bottleneck(nn.Module):
+    """x + V_D gelu(V_E x).
+
+    Args:
+        hidden_size: features of x.
+        rank: features between V_E and V_D.
+        init_std: standard deviation of V_D's initial values.
+    """
+
+    def __init__(self, hidden_size: int, rank: int, init_std: float) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(hidden_size, rank), nn.Linear(rank, hidden_size)
+        start_projections(self.down, self.up, init_std)
+
+    def forward(self, x: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
+        """Return x + V_D gelu(V_E x)."""
+        return x + self.up(nn.functional.gelu(self.down(x)))

@@ -1,0 +1,55 @@
+"""Prefix tuning."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from mbert_cli.encoder import prefix
+from mbert_cli.encoder.adapter import Adapter
+from mbert_cli.encoder.initialisation import INIT_STD
+from mbert_cli.encoder.shape import EncoderShape
+
+
+class Prefix(Adapter):
+    """Prefix tuning: learned keys P_k and values P_v that every token attends to, in every layer.
+
+    With `gate: none` they stand before the sentence's own, softmax(Q [P_k; K]^T / sqrt(d)) [P_v; V]: Li & Liang 2021,
+    section 4, without the network that they train the prefix through. Such a prefix changes the encoder from the
+    start. With `gate: zero` it has a softmax of its own, added with the weight tanh(g) of each head, g starting at
+    zero: the zero-initialised attention of Zhang et al. 2023 (LLaMA-Adapter, section 3.2), whose softmaxes are apart
+    too. It leaves the encoder exactly unchanged at first.
+    Parameters of a task: num_layers * 2 * length * hidden_size, plus num_layers * num_heads gates.
+
+    Args:
+        shape: sizes of the encoder being adapted.
+        length: positions of the prefix.
+        gate: `zero` or `none`.
+    """
+
+    formula = "L * 2 n d_m"  # n: length
+    size_option = "length"
+
+    def __init__(
+        self,
+        shape: EncoderShape,
+        *,
+        length: Annotated[int, Field(ge=1, le=100_000)] = 16,
+        gate: Literal["zero", "none"] = "zero",
+    ) -> None:
+        super().__init__()
+        layers = range(shape.num_layers)
+        self.keys = nn.ParameterList(torch.empty(length, shape.hidden_size).normal_(std=INIT_STD) for _ in layers)
+        self.values = nn.ParameterList(torch.empty(length, shape.hidden_size).normal_(std=INIT_STD) for _ in layers)
+        gates = [torch.zeros(shape.num_heads) for _ in layers] if gate == "zero" else []
+        self.gates = nn.ParameterList(gates)
+
+    def num_weights(self) -> int:
+        """L * 2 n d_m."""
+        return sum(parameter.numel() for parameter in (*self.keys, *self.values))
+
+    def prefix(self, layer: int) -> prefix.Prefix:
+        """Return the layer's keys and values, and tanh of its gates."""
+        gate = self.gates[layer].tanh() if len(self.gates) else None
+        return prefix.Prefix(self.keys[layer], self.values[layer], gate)

@@ -1,0 +1,54 @@
+"""Folding adapters into the encoder's weights, for prediction."""
+
+import copy
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import nn
+
+from mbert_cli.batch import Layout
+from mbert_cli.encoder.adapter import Adapter, Norm
+from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.segment_adapters import SegmentAdapters
+
+
+def fold(encoder: BertEncoder, adapters: Sequence[Adapter]) -> BertEncoder:
+    """Return a copy of an encoder whose weights hold what a task's adapters do at linear layers and LayerNorms.
+
+    LoRA, (IA)^3, BitFit and a task's own LayerNorms then cost nothing; what adapters do elsewhere is still theirs.
+    What they do there is affine, f(x) = A x + b, so its matrix is found by asking, not by knowing the method:
+    A e_i = f(e_i) - f(0) and b = f(0), in float64. The copy is for prediction with these adapters only.
+
+    Args:
+        encoder: the shared encoder; it is left as it is.
+        adapters: those of one task, in the order they act.
+    """
+    parameter = encoder.word_embeddings.weight
+    own = [copy.deepcopy(adapter).eval().double() for adapter in adapters]
+    folded = copy.deepcopy(encoder).eval()
+    with torch.no_grad():
+        _fold_norm(folded.embedding_norm, own)
+        for index, layer in enumerate(cast(Sequence[EncoderLayer], folded.layers)):
+            for name, linear in layer.linears().items():
+                probes = torch.eye(linear.in_features, dtype=torch.float64, device=parameter.device)
+                probes = torch.cat([torch.zeros_like(probes[:1]), probes])
+                y = SegmentAdapters(Layout([len(probes)]), [own]).linear(linear.double(), probes, name, index)
+                linear.bias.copy_(y[0])
+                linear.weight.copy_((y[1:] - y[0]).T)
+                linear.to(parameter.dtype)
+            for norm_name, norm in layer.norms().items():
+                _fold_norm(norm, own, norm_name, index)
+    folded.folded = True
+    return folded
+
+
+def _fold_norm(norm: nn.LayerNorm, adapters: Sequence[Adapter], name: Norm = "embedding_norm", layer: int = 0) -> None:
+    """Fold s * (gamma * x + beta) + t into gamma and beta."""
+    probes = torch.zeros(2, norm.weight.numel(), dtype=torch.float64, device=norm.weight.device)
+    probes[1] = 1
+    shift, sum_ = SegmentAdapters(Layout([2]), [adapters]).norm(nn.Identity(), probes, name, layer)
+    scale = sum_ - shift
+    norm.weight.mul_(scale)
+    norm.bias.mul_(scale).add_(shift)

@@ -1,0 +1,96 @@
+"""The adapters of a packed batch, each acting on the tokens of its own task."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mbert_cli.batch import Layout
+from mbert_cli.encoder.adapter import Adapter, Linear, Norm
+from mbert_cli.encoder.prefix import Prefix
+
+_AFFINE_SITES = ("before_linear", "after_linear", "after_norm")
+_OTHER_SITES = ("prefix", "after_attention", "after_feed_forward", "on_top")
+
+
+class SegmentAdapters:
+    """For each segment of a layout the adapters of its task: what an encoder layer asks at its sites.
+
+    A site where no adapter acts costs nothing.
+
+    Args:
+        layout: says where the segments lie.
+        adapters: those of each segment, in the order they act; none at all by default.
+        folded: the encoder holds what they do at its linear layers and LayerNorms; they leave those alone.
+    """
+
+    def __init__(self, layout: Layout, adapters: Sequence[Sequence[Adapter]] = (), folded: bool = False) -> None:
+        self._layout = layout
+        self._acting: dict[str, list[list[Adapter]]] = {}
+        for site in _OTHER_SITES if folded else (*_AFFINE_SITES, *_OTHER_SITES):
+            identity = getattr(Adapter, site)
+            acting = [[each for each in own if getattr(type(each), site) is not identity] for own in adapters]
+            if any(acting):
+                self._acting[site] = acting
+
+    def linear(
+        self, module: nn.Linear, x: Float[Tensor, "tokens in"], name: Linear, layer: int
+    ) -> Float[Tensor, "tokens out"]:
+        """Return what a linear layer makes of x, with the adapters before and after it."""
+        x = self._apply("before_linear", x, lambda adapter, part, _: adapter.before_linear(part, name, layer))
+        y = module(x)
+        if "after_linear" not in self._acting:
+            return y
+        inputs = x.split(self._layout.segment_tokens)
+        return self._apply(
+            "after_linear", y, lambda adapter, part, i: adapter.after_linear(part, inputs[i], name, layer)
+        )
+
+    def norm(
+        self, module: nn.Module, x: Float[Tensor, "tokens hidden"], name: Norm, layer: int
+    ) -> Float[Tensor, "tokens hidden"]:
+        """Return what a LayerNorm makes of x, with the adapters after it."""
+        return self._apply("after_norm", module(x), lambda adapter, part, _: adapter.after_norm(part, name, layer))
+
+    def prefixes(self, layer: int) -> list[list[Prefix]]:
+        """Return the prefixes of each segment; an empty list where there are none at all."""
+        found = [[each.prefix(layer) for each in own] for own in self._acting.get("prefix", ())]
+        return [[each for each in own if each is not None] for own in found]
+
+    def after_attention(self, x: Float[Tensor, "tokens hidden"], layer: int) -> Float[Tensor, "tokens hidden"]:
+        """See `Adapter.after_attention`."""
+        return self._apply("after_attention", x, lambda adapter, part, _: adapter.after_attention(part, layer))
+
+    def after_feed_forward(
+        self, x: Float[Tensor, "tokens hidden"], layer_input: Float[Tensor, "tokens hidden"], layer: int
+    ) -> Float[Tensor, "tokens hidden"]:
+        """See `Adapter.after_feed_forward`."""
+        if "after_feed_forward" not in self._acting:
+            return x
+        inputs, layouts = layer_input.split(self._layout.segment_tokens), self._layout.segments
+        return self._apply(
+            "after_feed_forward",
+            x,
+            lambda adapter, part, i: adapter.after_feed_forward(part, inputs[i], layer, layouts[i]),
+        )
+
+    def on_top(self, x: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
+        """See `Adapter.on_top`."""
+        layouts = self._layout.segments
+        return self._apply("on_top", x, lambda adapter, part, i: adapter.on_top(part, layouts[i]))
+
+    def _apply(self, site: str, x: Tensor, apply: Callable[[Adapter, Tensor, int], Tensor]) -> Tensor:
+        """Let the adapters of each segment act on that segment's tokens: (adapter, tokens, segment) to tokens."""
+        if site not in self._acting:
+            return x
+        # split, not slices: its gradient is one concatenation, theirs a zero-filled stream each.
+        parts = list(x.split(self._layout.segment_tokens))
+        changed = False
+        for index, own in enumerate(self._acting[site]):
+            for adapter in own:
+                before, parts[index] = parts[index], apply(adapter, parts[index], index)
+                changed |= parts[index] is not before
+        if not changed:
+            return x
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
