@@ -138,6 +138,18 @@ class TrainingSection(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 11711
 
 
+class ReferenceSection(Section):
+    """Scores that a run is compared with, such as a paper's; nothing of a run's result follows from them.
+
+    Args:
+        source: where they were published, e.g. `Multi-BERT paper, Table 5, PAL`.
+        scores: for a task the value of its main metric; tasks may be left out.
+    """
+
+    source: Annotated[str, Field(min_length=1)]
+    scores: Annotated[Mapping[str, Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]], Field(min_length=1)]
+
+
 class ModelSection(Section):
     """What a model is built of: a recipe without its data's files and its training."""
 
@@ -158,6 +170,7 @@ class Recipe(ModelSection):
     loss_balancing: Component = Component(kind="total")
     curriculum: Component = Component(kind="hybrid")
     training: TrainingSection = TrainingSection()
+    reference: ReferenceSection | None = None
 
     def to_yaml(self) -> str:
         """Return the recipe with every default spelled out; reading it gives an equal recipe."""
@@ -202,15 +215,21 @@ def find(name: str) -> Path:
     shipped = shipped_names()
     if bare in shipped:
         return shipped_folder() / f"{bare}.yaml"
-    raise RecipeError(
-        f"{name}: there is no such recipe file, nor a shipped recipe of that name{nearest(bare, shipped)}"
-    )
+    hint = nearest(bare, shipped, listed_by="mbert recipes ls")
+    raise RecipeError(f"{name}: there is no such recipe file, nor a shipped recipe of that name{hint}")
 
 
 def shipped_names() -> list[str]:
     """Return the names of the recipes that come with mbert."""
     root = shipped_folder()
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+
+
+def description(name: str) -> str:
+    """Return what a shipped recipe says of itself: its first line, where that is a comment."""
+    with (shipped_folder() / f"{name}.yaml").open(encoding="utf-8") as file:
+        line = file.readline()
+    return line.removeprefix("#").strip() if line.startswith("#") else ""
 
 
 def load(path: Path, settings: Sequence[str], check: ComponentCheck) -> Recipe:
@@ -242,6 +261,7 @@ def validate(document: Document, check: ComponentCheck) -> Recipe:
         "loss_balancing": reader.component(("loss_balancing",), "loss_balancing", "total"),
         "curriculum": reader.component(("curriculum",), "curricula", "hybrid"),
         "training": reader.section(("training",), TrainingSection, default={}),
+        "reference": reader.reference(),
     }
     if reader.problems:
         raise RecipeError(*reader.problems)
@@ -304,6 +324,18 @@ class _Reader:
         path = ("encoder", "shape")
         shape = self.section(path, ShapeSection) if self.value(path) is not None else None
         return self.section(("encoder",), EncoderSection, paths=("checkpoint",), shape=shape)
+
+    def reference(self) -> ReferenceSection | None:
+        """Read the published scores; each must be of a task that the recipe has."""
+        if self.value(("reference",)) is None:
+            return None
+        scores, tasks = self.value(("reference", "scores")), self.value(("tasks",))
+        if isinstance(scores, dict) and isinstance(tasks, dict):
+            for name in scores:
+                if name not in tasks:
+                    what = f"names no task of the recipe{nearest(name, list(tasks))}"
+                    self.problem(("reference", "scores", name), f"{what} `reference: null` leaves all scores out.")
+        return self.section(("reference",), ReferenceSection)
 
     def component(self, path: KeyPath, family: str, default: str | None = None) -> Component | None:
         """Read one component."""
@@ -396,8 +428,11 @@ def explain(error: Any) -> str:
     """
     if error["type"] == "missing":
         return "is missing."
+    if error["type"] in ("too_short", "string_too_short"):
+        return "is empty."
     what = error["msg"].removeprefix("Input ").replace("should ", "must ", 1)
     what = what.replace("be a valid integer", "be a whole number").replace("be a valid ", "be a ")
+    what = what.replace("be a dictionary", "hold keys and values")
     return f"{what}, but is {error['input']!r}."
 
 

@@ -68,11 +68,17 @@ def dotted(path: Iterable[str | int]) -> str:
     return text
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Return the end of a message about an unknown name: the nearest known one, and all of them."""
+def nearest(name: str, known: Sequence[str], listed_by: str | None = None) -> str:
+    """Return the end of a message about an unknown name: the nearest known one, and all of them.
+
+    Args:
+        name: the unknown name.
+        known: the known ones.
+        listed_by: the command that lists them, where they are too many for a message.
+    """
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"; did you mean '{close[0]}'?" if close else "."
-    return f"{hint} Known: {', '.join(sorted(known))}."
+    return f"{hint} `{listed_by}` lists all." if listed_by else f"{hint} Known: {', '.join(sorted(known))}."
 
 
 class _Loader(yaml.SafeLoader):

@@ -88,7 +88,7 @@ def test_one_text_column_may_be_written_without_a_list(write):
         ("adapters: {kind: top}", "r.yaml:9: adapters must be a list, such as "),
         ("adapters: [{rank: 3}]", "r.yaml:9: adapters[0] must name a kind"),
         ("adapters:\n- top\n- kind: lowrank", "r.yaml:11: adapters[1].kind is 'lowrank'; did you mean 'low_rank'?"),
-        ("curriculum: hybird", "r.yaml:9: curriculum.kind is 'hybird'; did you mean 'hybrid'? Known: hybrid, sequ"),
+        ("curriculum: hybird", "r.yaml:9: curriculum.kind is 'hybird'; did you mean 'hybrid'? Known: annealed, hybrid, "),
     ],
 )
 def test_a_problem_is_named_with_its_line(write, line, said):
@@ -302,6 +302,62 @@ def test_to_yaml_is_plain_yaml(tiny_recipe):
     assert yaml.safe_load(recipe.to_yaml()) == as_spec(recipe)
 
 
+REFERENCE = "reference: {source: a paper, scores: {mood: 0.5}}\n"
+
+
+def test_a_reference_survives_to_yaml(write):
+    recipe = load(write(SMALL + REFERENCE))
+    again = load(write(recipe.to_yaml(), "again.yaml"))
+    for each in (recipe, again):
+        assert (each.reference.source, dict(each.reference.scores)) == ("a paper", {"mood": 0.5})
+
+
+def test_a_recipe_need_not_have_a_reference(write):
+    recipe = load(write(SMALL))
+    assert recipe.reference is None
+    assert load(write(recipe.to_yaml(), "again.yaml")).reference is None
+
+
+@pytest.mark.parametrize("value", ["null", "", "{source: mine, scores: {mood: -1}}"])
+def test_a_child_may_drop_or_replace_its_parents_reference(write, value):
+    write(SMALL + REFERENCE, "parent.yaml")
+    reference = load(write(f"extends: parent.yaml\nreference: {value}\n")).reference
+    assert (reference and dict(reference.scores)) == ({"mood": -1} if value.startswith("{") else None)
+    assert load(write("extends: parent.yaml\n"), "reference=null").reference is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "{source: x, scores: {mod: 0.5}}",
+            "reference.scores.mod names no task of the recipe; did you mean 'mood'? Known: mood. "
+            "`reference: null` leaves all scores out.",
+        ),
+        ("{source: x, scores: {mood: 1.01}}", "reference.scores.mood must be less than or equal to 1, but is 1.01."),
+        ("{source: x, scores: {mood: -2}}", "reference.scores.mood must be greater than or equal to -1, but is -2."),
+        ("{source: x, scores: {mood: .nan}}", "reference.scores.mood must be a finite number, but is nan."),
+        ("{source: x, scores: {mood: high}}", "reference.scores.mood must be a number, but is 'high'."),
+        ("{source: x, scores: {mood: true}}", "reference.scores.mood must be a number, but is True."),
+        ("{source: x, scores: {}}", "reference.scores is empty."),
+        ("{source: x, scores: 3}", "reference.scores must hold keys and values, but is 3."),
+        ("{source: x}", "reference.scores is missing."),
+        ("{source: '', scores: {mood: 1}}", "reference.source is empty."),
+        ("{scores: {mood: 1}}", "reference.source is missing."),
+        ("{source: x, scores: {mood: 1}, url: y}", "reference.url is not a known key. Known: scores, source."),
+        ("paper", "reference must hold keys and values, but is 'paper'."),
+    ],
+)
+def test_a_problem_of_a_reference_is_named_with_its_line(write, line, said):
+    assert problems(write(f"{SMALL}reference: {line}\n")) == [f"r.yaml:9: {said}"]
+
+
+def test_a_reference_to_a_task_that_was_removed_is_refused(write):
+    path = write(SMALL + TASK.replace("mood:", "tone:") + REFERENCE)
+    (problem,) = problems(path, "tasks.mood=null")
+    assert problem.startswith("r.yaml:15: reference.scores.mood names no task of the recipe")
+
+
 def test_a_recipe_cannot_be_changed(tiny_recipe):
     recipe = load(tiny_recipe)
     with pytest.raises(ValueError, match="frozen"):
@@ -320,10 +376,17 @@ def test_a_shipped_recipe_is_found_by_its_name(name, tmp_path, monkeypatch):
     assert recipes.find(name) == shipped_folder() / "demo.yaml"
 
 
-@pytest.mark.parametrize("name", ["demmo", "x" * 5000])
-def test_a_recipe_that_does_not_exist_is_refused_with_the_shipped_names(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("demmo", "of that name; did you mean 'demo'? `mbert recipes ls` lists all."),
+        ("table5_pal", "of that name; did you mean 'paper/table5_pal'? `mbert recipes ls` lists all."),
+        ("x" * 5000, "of that name. `mbert recipes ls` lists all."),
+    ],
+)
+def test_a_recipe_that_does_not_exist_is_refused_with_the_nearest_shipped_one(name, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RecipeError, match=r"there is no such recipe file[\s\S]*Known: .*demo"):
+    with pytest.raises(RecipeError, match=f"there is no such recipe file.*{re.escape(said)}$"):
         recipes.find(name)
 
 
