@@ -15,6 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from mbert_cli import recipe as recipes
+from mbert_cli.budget import parameters_within
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.checkpoint import is_local, known_shape, locate, read_shape, shape_problem
@@ -31,7 +32,12 @@ from mbert_cli.recipe_file import KeyPath, nearest
 _SMALL = EncoderShape(
     vocab_size=8, hidden_size=1 << 20, num_layers=1, num_heads=1, intermediate_size=8, max_positions=8
 )
-_GIVEN: dict[str, tuple[Any, ...]] = {"adapters": (_SMALL,), "heads": (8,)}
+_GIVEN: dict[str, tuple[Any, ...]] = {
+    "adapters": (_SMALL,),
+    "heads": (8,),
+    "loss_balancing": ({"a": "classification", "b": "regression"},),
+    "curricula": (1,),
+}
 
 
 def kinds(family: str) -> list[str]:
@@ -52,12 +58,17 @@ def component_class(family: str, kind: str) -> type:
 
 
 def options_model(component: type) -> type[BaseModel]:
-    """Return a pydantic model of the keyword-only parameters of a component's constructor."""
+    """Return a pydantic model of the keyword-only parameters of a component's constructor.
+
+    An adapter with a rank or a length may have a `budget` in its place.
+    """
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(component, eval_str=True).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY:
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[name] = (parameter.annotation, Field(default))
+    if getattr(component, "size_option", None):
+        fields["budget"] = (Any, Field(None))
     return create_model(component.__name__, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 
@@ -71,7 +82,11 @@ def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
     found: list[tuple[KeyPath, str]] = []
     try:
         with torch.device("meta"):
-            cls(*_GIVEN.get(family, ()), **_checked_options(cls, component))
+            given = _checked_options(cls, component)
+            if given.pop("budget", None) is not None:
+                _check_budget(cls, component)
+            else:
+                cls(*_GIVEN.get(family, ()), **given)
     except ValidationError as error:
         for each in error.errors():
             option = str(each["loc"][0])
@@ -80,6 +95,16 @@ def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
     except OptionError as error:
         found.append(((error.option,), f"{error.problem}."))
     return found
+
+
+def _check_budget(cls: type[Adapter], component: Component) -> None:
+    """Check a budget as far as that can be done without the encoder's sizes."""
+    try:
+        parameters_within(component.options["budget"], encoder=1_000_000)
+    except ValueError as error:
+        raise OptionError("budget", str(error)) from None
+    if cls.size_option in component.options:
+        raise OptionError("budget", f"stands in the place of {cls.size_option}; leave one of them out")
 
 
 def _checked_options(cls: type, component: Component) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mbert_cli.batch import Batch
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.folding import can_fold, fold
 from mbert_cli.heads import Head
 from mbert_cli.pooling import Pooling
 
@@ -61,6 +62,18 @@ class MultiTaskBert(nn.Module):
     def head(self, name: str) -> Head:
         """Return a task's head."""
         return self.task(name).head
+
+    def folded(self, name: str) -> "MultiTaskBert":
+        """Return a model for predicting one task, with what can be folded into the encoder's weights folded into them.
+
+        Where nothing can be folded, that is this model.
+        """
+        part = self.task(name)
+        if not can_fold(part.adapter_list()):
+            return self
+        model = MultiTaskBert(fold(self.encoder, part.adapter_list()), self.pooling, {name: part}).eval()
+        model.compute_dtype = self.compute_dtype
+        return model
 
     def train_only(self, tasks: Sequence[str] | None) -> None:
         """Choose what trains: everything (None), or only the own parts of `tasks`; the rest is frozen.

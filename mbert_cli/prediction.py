@@ -58,6 +58,7 @@ class Predictor:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: `auto`, `fp32` or `bf16`.
         batch_size: examples of a batch at most; by default only the number of tokens is bounded.
+        fold: fold what can be into the encoder's weights, one copy of the encoder a task; see `encoder.folding`.
 
     Raises:
         CheckpointError: there is no model, or it cannot be loaded.
@@ -69,12 +70,19 @@ class Predictor:
     """
 
     def __init__(
-        self, run: str | Path, *, device: str = "auto", precision: str = "auto", batch_size: int | None = None
+        self,
+        run: str | Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int | None = None,
+        fold: bool = False,
     ) -> None:
         hardware = choose(device, precision)
         self.saved = read_model(Path(run))
         self.saved.model.to(hardware.device).compute_dtype = hardware.dtype
         self.batch_size = batch_size
+        self._models = {task: self.saved.model.folded(task) if fold else self.saved.model for task in self.tasks}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -111,7 +119,7 @@ class Predictor:
         if not len(sides[0]):
             return {name: [] for name in head.column_names}
         data = TaskData(tuple(self.saved.tokenizer.encode(side) for side in sides), None)
-        return head.predict(run_model(self.saved.model, task, data, self.batch_size))
+        return head.predict(run_model(self._models[task], task, data, self.batch_size))
 
 
 def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> list[str]:

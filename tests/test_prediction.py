@@ -216,6 +216,29 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         Predictor(tmp_path / "nope")
 
 
+@pytest.mark.parametrize("adapters", ["[lora, top]", "[houlsby, ia3, {kind: lora, targets: [output]}, bitfit]"])
+def test_folded_adapters_predict_the_same(tiny_recipe, tmp_path, adapters):
+    settings = [f"adapters={adapters.replace('houlsby', '{kind: houlsby, rank: 4, train_layer_norms: true}')}"]
+    settings += ["training.adapter_learning_rate=0.05", "training.epochs=1"]
+    (tmp_path / "run").mkdir()
+    fit(load_recipe(str(tiny_recipe), settings), RunFolder(tmp_path / "run"), choose("cpu", "fp32"), QUIET)
+    plain, folded = (Predictor(tmp_path / "run", device="cpu", precision="fp32", fold=fold) for fold in (False, True))
+    columns = {"text": sentences(60, 1), "one": sentences(60, 2), "two": sentences(60, 3)}
+    for task, column in (("mood", "p_low"), ("same", "score"), ("near", "score")):
+        one, other = (np.array(each(columns, task=task)[column]) for each in (plain, folded))
+        assert np.abs(one - other).max() <= 1e-5
+        assert np.ptp(one) > 1e-3
+    # The folded encoder really does without them.
+    model = folded._models["mood"]
+    assert model.encoder.folded
+    assert model.encoder is not folded.saved.model.encoder
+
+
+def test_where_nothing_can_be_folded_the_encoder_is_shared(run):
+    predictor = Predictor(run, device="cpu", fold=True)
+    assert all(model is predictor.saved.model for model in predictor._models.values())
+
+
 def test_bf16_predictions_are_close_to_fp32(run):
     texts = {"text": sentences(40, 5)}
     fp32 = Predictor(run, device="cpu", precision="fp32")(texts, task="mood")

@@ -35,7 +35,7 @@ class Ia3(Adapter):
 
     def before_linear(self, x: Float[Tensor, "tokens in"], name: Linear, layer: int) -> Float[Tensor, "tokens in"]:
         """Return l_ff * x before the feed-forward sublayer's output."""
-        return x * self.inner[layer] if name == "output" else x
+        return x * self.inner[layer].to(x.dtype) if name == "output" else x
 
     def after_linear(
         self, y: Float[Tensor, "tokens out"], x: Float[Tensor, "tokens in"], name: Linear, layer: int
@@ -44,4 +44,4 @@ class Ia3(Adapter):
         if name != "qkv":
             return y
         key, value = self.key[layer], self.value[layer]
-        return y * torch.cat([torch.ones_like(key), key, value])
+        return y * torch.cat([torch.ones_like(key), key, value]).to(y.dtype)

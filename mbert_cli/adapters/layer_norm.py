@@ -56,4 +56,4 @@ class ScaleShift(nn.Module):
 
     def forward(self, y: Float[Tensor, "tokens features"]) -> Float[Tensor, "tokens features"]:
         """Return s * y + t."""
-        return y * self.scale + self.shift
+        return y * self.scale.to(y.dtype) + self.shift.to(y.dtype)

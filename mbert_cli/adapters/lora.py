@@ -59,7 +59,8 @@ class Lora(Adapter):
         }
         square = (shape.hidden_size, shape.hidden_size)
         wide = sum(target in features for target in targets)
-        self.formula = f"L * d_s * ({2 * (len(targets) - wide)} d_m + {wide} (d_m + d_ff))"
+        counted = {"2 d_m": len(targets) - wide, "(d_m + d_ff)": wide}
+        self.formula = f"L * d_s * ({' + '.join(f'{count} * {each}' for each, count in counted.items() if count)})"
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             nn.ModuleDict({name: Product(*features.get(name, square), rank, alpha or 2.0 * rank) for name in targets})

@@ -24,10 +24,10 @@ class Top(Adapter):
         init: `copy` of the last layer, or `random` as BERT's own initial values.
     """
 
-    formula = "4 d_m^2 + 2 d_m d_ff"  # 12 d_m^2 with BERT's d_ff = 4 d_m
-
     def __init__(self, shape: EncoderShape, *, init: Literal["copy", "random"] = "copy") -> None:
         super().__init__()
+        usual = shape.intermediate_size == 4 * shape.hidden_size
+        self.formula = "12 d_m^2" if usual else "4 d_m^2 + 2 d_m d_ff"
         self.init = init
         self.layer = EncoderLayer(shape)
         initialise(self.layer)

@@ -11,7 +11,12 @@ from mbert_cli.batch import Layout
 from mbert_cli.encoder.adapter import Adapter, Norm
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.layer import EncoderLayer
-from mbert_cli.encoder.segment_adapters import SegmentAdapters
+from mbert_cli.encoder.segment_adapters import AFFINE_SITES, SegmentAdapters, acts_at
+
+
+def can_fold(adapters: Sequence[Adapter]) -> bool:
+    """Whether there is anything to fold."""
+    return any(acts_at(adapter, site) for adapter in adapters for site in AFFINE_SITES)
 
 
 def fold(encoder: BertEncoder, adapters: Sequence[Adapter]) -> BertEncoder:

@@ -55,9 +55,10 @@ def join(prefixes: Sequence[Sequence[Prefix]], like: Tensor) -> Joined | None:
     empty = like.new_zeros(0, like.shape[-1] // 3)
     keys = [torch.cat([each.keys.to(like.dtype) for each in own]) if own else empty for own in ungated]
     values = [torch.cat([each.values.to(like.dtype) for each in own]) if own else empty for own in ungated]
-    lengths = torch.tensor([len(each) for each in keys], device=like.device)
+    lengths = [len(each) for each in keys]
+    positions = torch.arange(max(lengths), device=like.device)
+    mask = positions < torch.tensor(lengths, device=like.device)[:, None]
     pad = torch.nn.utils.rnn.pad_sequence
-    mask = torch.arange(int(lengths.max()), device=like.device) < lengths[:, None]
     return Joined(pad(keys, batch_first=True), pad(values, batch_first=True), mask)
 
 

@@ -10,8 +10,14 @@ from mbert_cli.batch import Layout
 from mbert_cli.encoder.adapter import Adapter, Linear, Norm
 from mbert_cli.encoder.prefix import Prefix
 
-_AFFINE_SITES = ("before_linear", "after_linear", "after_norm")
+AFFINE_SITES = ("before_linear", "after_linear", "after_norm")
+"""The sites whose effect can be folded into the encoder's weights."""
 _OTHER_SITES = ("prefix", "after_attention", "after_feed_forward", "on_top")
+
+
+def acts_at(adapter: Adapter, site: str) -> bool:
+    """Whether an adapter acts at a site of the contract."""
+    return getattr(type(adapter), site) is not getattr(Adapter, site)
 
 
 class SegmentAdapters:
@@ -28,9 +34,8 @@ class SegmentAdapters:
     def __init__(self, layout: Layout, adapters: Sequence[Sequence[Adapter]] = (), folded: bool = False) -> None:
         self._layout = layout
         self._acting: dict[str, list[list[Adapter]]] = {}
-        for site in _OTHER_SITES if folded else (*_AFFINE_SITES, *_OTHER_SITES):
-            identity = getattr(Adapter, site)
-            acting = [[each for each in own if getattr(type(each), site) is not identity] for own in adapters]
+        for site in _OTHER_SITES if folded else (*AFFINE_SITES, *_OTHER_SITES):
+            acting = [[each for each in own if acts_at(each, site)] for own in adapters]
             if any(acting):
                 self._acting[site] = acting
 
