@@ -44,10 +44,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a saved model.")]
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"mbert {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -78,6 +79,7 @@ def train(
 ) -> None:
     """Train a model as a recipe says."""
     from mbert_cli.compose import load_recipe
+    from mbert_cli.recipe import shipped_names
     from mbert_cli.run_folder import RunFolder
 
     recipe, chosen = _recipe_and_settings(recipe, settings)
@@ -90,7 +92,7 @@ def train(
     if recipe is None and resume and output is not None:
         recipe = str(output / "recipe.yaml")
     name = recipe or "demo"
-    folder = RunFolder(output or Path("runs") / Path(name).stem)
+    folder = RunFolder(output or Path("runs") / (name if name in shipped_names() else Path(name).stem))
     folder.check_free(resume, force)
     loaded = load_recipe(name, chosen)
 
@@ -116,7 +118,9 @@ def evaluate(
         list[str] | None, typer.Option("--data", metavar="TASK=FILE", help="A task's file, in place of the recipe's.")
     ] = None,
     tasks: Annotated[list[str] | None, typer.Option("--task", "-t", help="Only this task; may be repeated.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the metrics to this JSON file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write metrics, predictions and figures to this folder.")
+    ] = None,
     force: Force = False,
     batch_size: BatchSize = None,
     device: Device = "auto",
@@ -125,19 +129,48 @@ def evaluate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a trained model: metrics and confusion matrices."""
+    """Evaluate a trained model: metrics, confusion matrices, predictions and figures."""
+    files = dict(_split_pair(pair, "--data TASK=FILE") for pair in data or [])
+
     from mbert_cli.evaluation import evaluate_run
+    from mbert_cli.evaluation_files import write_evaluation
+    from mbert_cli.figures import draw_or_say, write_figures
+    from mbert_cli.run_folder import RunFolder, replace_folder
     from mbert_cli.tables import metrics_tables
 
-    files = dict(_split_pair(pair, "--data TASK=FILE") for pair in data or [])
+    talk = Talk(quiet)
+    if output is not None:
+        _check_output_folder(output, force)
+    found = evaluate_run(run, split, files, tasks or [], batch_size, device, precision, limit, talk)
+
+    def write(at: Path) -> None:
+        write_evaluation(at, found)
+        write_figures(at, draw_or_say(at, RunFolder(run).metrics_file, talk))
+
+    if output is not None:
+        replace_folder(output, write)
+        talk.say(f"wrote {output}")
+    typer.echo(json.dumps(found.metrics, indent=2)) if as_json else _print(metrics_tables(found.metrics))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or still training.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to this TSV file as well.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs, and each with the published scores that its recipe names."""
+    from mbert_cli.report_tables import report_table, write_report
+    from mbert_cli.reporting import read_runs
+
     if output is not None:
         _check_output(output, force)
-    found = evaluate_run(run, split, files, tasks or [], batch_size, device, precision, limit, Talk(quiet))
-    text = json.dumps(found, indent=2)
+    found = read_runs(runs)
     if output is not None:
         with _replacing(output) as file:
-            file.write(text + "\n")
-    typer.echo(text) if as_json else _print(metrics_tables(found))
+            write_report(file, found)
+    typer.echo(json.dumps([each.as_json() for each in found], indent=2)) if as_json else _print([report_table(found)])
 
 
 @app.command()
@@ -153,6 +186,7 @@ def predict(
     ] = "same",
     quoting: Annotated[Literal["csv", "none"], typer.Option("--quoting", help="none: quotes are plain text.")] = "csv",
     delimiter: Annotated[Literal["auto", "tab", "comma"], typer.Option("--delimiter", help="Of INPUT.")] = "auto",
+    fold: Annotated[bool, typer.Option("--fold", help="Fold lora, ia3, bitfit, layer_norm into the weights.")] = False,
     force: Force = False,
     batch_size: BatchSize = None,
     device: Device = "auto",
@@ -169,7 +203,7 @@ def predict(
     with Table(input_file, quoting, delimiter) as table:
         from mbert_cli.prediction import Predictor, choose_tasks, predict_cs224n, predict_table
 
-        predictor = Predictor(run, device=device, precision=precision, batch_size=batch_size)
+        predictor = Predictor(run, device=device, precision=precision, batch_size=batch_size, fold=fold)
         chosen = choose_tasks(predictor, table, tasks or [])
         if format_ == "cs224n" and len(chosen) != 1:
             raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")
@@ -187,17 +221,36 @@ def count_params(
         str | None, typer.Argument(metavar="[RECIPE or RUN]", help="A recipe, a shipped one's name, or a run folder.")
     ] = None,
     settings: Settings = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--compare", metavar="KINDS", help="Adapters side by side: pal,lora:rank=16,low_rank:budget=5%+top"
+        ),
+    ] = None,
+    num_tasks: Annotated[
+        int | None, typer.Option("--tasks", min=1, max=10_000, help="With --compare: for so many tasks.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count parameters by part and task, before any compute is spent."""
+    """Count parameters by part and task, before any compute is spent.
+
+    With --compare, several adapters side by side, on the encoder and for the tasks of RECIPE: BERT-base and the paper's
+    three by default.
+    """
     from mbert_cli.compose import load_recipe
-    from mbert_cli.parameters import count
-    from mbert_cli.tables import count_tables
+    from mbert_cli.parameters import compare, count
+    from mbert_cli.tables import comparison_tables, count_tables
 
     source, chosen = _recipe_and_settings(source, settings)
-    name = source or "demo"
+    if num_tasks is not None and methods is None:
+        raise UsageError("--tasks goes with --compare; without it, the recipe's tasks are counted.")
+    name = source or ("demo" if methods is None else "paper/hybrid_low_rank_top")
     if (Path(name) / "recipe.yaml").is_file():
         name = str(Path(name) / "recipe.yaml")
+    if methods is not None:
+        compared = compare(name, chosen, methods, num_tasks)
+        typer.echo(json.dumps(compared.as_json(), indent=2)) if as_json else _print(comparison_tables(compared))
+        return
     counts = count(load_recipe(name, chosen))
     typer.echo(json.dumps(counts.as_json(), indent=2)) if as_json else _print(count_tables(counts))
 
@@ -214,19 +267,33 @@ def info(as_json: AsJson = False) -> None:
 
 @recipes_app.command("ls")
 def recipes_ls() -> None:
-    """List the recipes."""
-    from mbert_cli.recipe import shipped_names
+    """List the recipes: name and description; off a terminal, a tab between them."""
+    from mbert_cli.recipe import description, shipped_names
 
-    for name in shipped_names():
-        typer.echo(name)
+    names = shipped_names()
+    longest = max(len(name) for name in names)
+    for name in names:
+        shown = f"{name:<{longest}}  " if sys.stdout.isatty() else f"{name}\t"
+        typer.echo(shown + description(name))
 
 
 @recipes_app.command("cat")
-def recipes_cat(name: Annotated[str, typer.Argument(help="A name that `mbert recipes ls` lists.")]) -> None:
+def recipes_cat(
+    name: Annotated[str, typer.Argument(help="A name that `mbert recipes ls` lists, or a recipe file.")],
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="With what it extends merged in and every default spelled out.")
+    ] = False,
+) -> None:
     """Print a recipe."""
     from mbert_cli.recipe import find
 
-    typer.echo(find(name).read_text(encoding="utf-8"), nl=False)
+    if resolved:
+        from mbert_cli.compose import load_recipe
+
+        text = load_recipe(name).to_yaml()
+    else:
+        text = find(name).read_text(encoding="utf-8")
+    typer.echo(text, nl=False)
 
 
 def main() -> None:
@@ -291,6 +358,26 @@ def _check_output(path: Path, force: bool, input_file: str | None = None) -> Non
         raise UsageError(f"{path}: there is no folder {path.parent}; make it first.")
 
 
+def _check_output_folder(path: Path, force: bool) -> None:
+    """Check that a folder may be written; one is replaced only if all in it was written by `mbert evaluate -o`."""
+    from mbert_cli.evaluation_files import METRICS
+    from mbert_cli.run_folder import holds_only_what_was_committed, read_json
+
+    parent = path.resolve().parent
+    if os.path.exists(path) and not path.is_dir():
+        raise UsageError(f"{path}: is a file; name a folder.")
+    if not parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {parent}; make it first.")
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"{path}: nothing can be written to {parent}; choose another place.")
+    if path.is_dir() and any(path.iterdir()):
+        ours = (path / METRICS).is_file() and holds_only_what_was_committed(path) and "run" in read_json(path / METRICS)
+        if not ours:
+            raise UsageError(f"{path}: holds files that mbert evaluate -o did not write; choose another folder.")
+        if not force:
+            raise UsageError(f"{path}: exists; replace it with --force, or choose another folder.")
+
+
 @contextmanager
 def _writing(output: str) -> Iterator[IO[str]]:
     if output == "-":
@@ -305,7 +392,7 @@ def _writing(output: str) -> Iterator[IO[str]]:
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[str]]:
     """Write a file beside its place and rename it when it is whole: a failure leaves what was there."""
-    from mbert_cli.run_folder import disk_errors
+    from mbert_cli.disk import disk_errors
 
     with disk_errors(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -2,21 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
+from torch import Tensor
 
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import read_examples
 from mbert_cli.errors import UsageError
+from mbert_cli.evaluation_files import Evaluation, Predictions
 from mbert_cli.metrics import Metrics, overall
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.prediction import Predictor, run_model
 from mbert_cli.progress import Talk
 
 
-def evaluate(model: MultiTaskBert, data: Mapping[str, TaskData], batch_size: int | None = None) -> dict[str, Any]:
-    """Return the metrics of every task, and the score over all.
+def evaluate(model: MultiTaskBert, data: Mapping[str, TaskData], batch_size: int | None = None) -> Evaluation:
+    """Return the metrics and predictions of every task, and the score over all.
 
     Args:
         model: the model; it is put into evaluation mode.
@@ -24,22 +26,31 @@ def evaluate(model: MultiTaskBert, data: Mapping[str, TaskData], batch_size: int
         batch_size: examples of a batch at most.
 
     Returns:
-        ``{"tasks": {task: metrics}, "overall": number}``, metrics as the task's head gives them, with the mean loss.
+        The metrics as the task's head gives them, with the number of examples, the mean loss and the name of the metric
+        that stands for the task.
     """
     found: dict[str, Metrics] = {}
+    predictions: dict[str, Predictions] = {}
     for task, examples in data.items():
         head = model.head(task)
         outputs = run_model(model, task, examples, batch_size)
         labels = torch.from_numpy(examples.labels)
         found[task] = {
             "examples": len(examples),
+            "main_metric": head.main_metric,
             "loss": float(head.loss(outputs, labels)),
             **head.metrics(outputs, labels),
         }
-    main = {
-        task: (model.head(task).main_metric, metrics[model.head(task).main_metric]) for task, metrics in found.items()
-    }
-    return {"tasks": found, "overall": overall(main)}
+        predictions[task] = Predictions(
+            examples.lines, _label_texts(labels, found[task].get("labels")), head.predict(outputs)
+        )
+    main = {task: (metrics["main_metric"], metrics[metrics["main_metric"]]) for task, metrics in found.items()}
+    return Evaluation({"tasks": found, "overall": overall(main)}, predictions)
+
+
+def _label_texts(labels: Tensor, names: Sequence[str] | None) -> list[str] | list[float]:
+    """Return true labels as a prediction gives them: classes by name, anything else as a number."""
+    return labels.tolist() if names is None else [names[int(label)] for label in labels]
 
 
 def evaluate_run(
@@ -52,7 +63,7 @@ def evaluate_run(
     precision: str,
     limit: int | None,
     talk: Talk,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Evaluate a run's best model on its recipe's files, or on others.
 
     Args:
@@ -68,7 +79,7 @@ def evaluate_run(
         talk: where skipped rows are told.
 
     Returns:
-        What `evaluate` returns, with the split and each task's file and labels.
+        What `evaluate` returns, with the run, the split and each task's file.
 
     Raises:
         CheckpointError: there is no such model or task.
@@ -90,7 +101,4 @@ def evaluate_run(
         if examples.skipped:
             talk.say(examples.skipped_note(path))
         data[name], sources[name] = tokenise(saved.tokenizer, examples), path
-    found = evaluate(saved.model, data, batch_size)
-    for name, metrics in found["tasks"].items():
-        metrics["file"] = sources[name]
-    return {"split": split, **found}
+    return evaluate(saved.model, data, batch_size).of(split, sources, run=str(run))

@@ -1,20 +1,29 @@
 """Metrics of a task, and the one score over all tasks."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 Metrics = dict[str, Any]
-"""Names to numbers; `confusion` is a list of rows, one a true label, and `labels` their names."""
+"""Names to numbers, and of a classification more: `labels`, the classes' names; `confusion`, how many examples of a
+true label (row) were given a label (column); `confusion_shares`, each row divided by its sum; `per_class` and `macro`,
+the precision, recall and F1 of every class and their means."""
+
+Goal = Literal["classification", "regression"]
+"""What a task's labels are: classes, or numbers on a scale."""
 
 LOWER_IS_BETTER = frozenset({"loss", "mse", "mae"})
+_PER_CLASS = ("precision", "recall", "f1")
 
 
 def classification_metrics(
     predicted: np.ndarray, labels: np.ndarray, names: Sequence[str], positive: int | None
 ) -> Metrics:
-    """Return accuracy, precision, recall, F1 and the confusion matrix.
+    """Return accuracy; precision, recall and F1, also by class and their macro averages; and the confusion matrix.
+
+    What would be divided by zero is 0: the precision of a class that is never predicted, the recall and the shares of a
+    class that never occurs.
 
     Args:
         predicted: class indices.
@@ -25,14 +34,21 @@ def classification_metrics(
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     classes = list(range(len(names)))
-    chosen = classes if positive is None else [positive]
-    precision, recall, f1, _ = precision_recall_fscore_support(labels, predicted, labels=chosen, zero_division=0)
+    *scores, support = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
+    confusion = confusion_matrix(labels, predicted, labels=classes)
+    macro = {name: float(np.mean(values)) for name, values in zip(_PER_CLASS, scores, strict=True)}
+    per_class = {
+        label: {**dict(zip(_PER_CLASS, map(float, values), strict=True)), "support": int(count)}
+        for label, count, *values in zip(names, support, *scores, strict=True)
+    }
+    chosen = macro if positive is None else {name: per_class[names[positive]][name] for name in _PER_CLASS}
     return {
         "accuracy": float((predicted == labels).mean()),
-        "precision": float(np.mean(precision)),
-        "recall": float(np.mean(recall)),
-        "f1": float(np.mean(f1)),
-        "confusion": confusion_matrix(labels, predicted, labels=classes).tolist(),
+        **chosen,
+        "macro": macro,
+        "per_class": per_class,
+        "confusion": confusion.tolist(),
+        "confusion_shares": (confusion / np.maximum(support, 1)[:, None]).tolist(),
         "labels": list(names),
     }
 
@@ -58,6 +74,13 @@ def regression_metrics(predicted: np.ndarray, labels: np.ndarray) -> Metrics:
 def task_score(name: str, value: float) -> float:
     """Map a task's main metric to [0, 1]: a correlation r to (r + 1) / 2, anything else as it is."""
     return (value + 1) / 2 if name in ("pearson", "spearman") else value
+
+
+def percent(share: float) -> str:
+    """Return a share for people: only what is nothing reads 0%, only what is everything 100%."""
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
 def overall(main: Mapping[str, tuple[str, float]]) -> float:

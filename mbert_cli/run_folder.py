@@ -4,16 +4,18 @@
       recipe.yaml        the resolved recipe
       metrics.jsonl      one line an epoch
       model/             the best model: all that evaluate and predict need
+      evaluation/        what it scored and predicted on the dev files
+      figures/           both drawn, when the run has ended
       state/epoch-0003/  what --resume needs, one folder a finished epoch, the newest kept
 
 A folder of files is committed whole: it is written beside its place under a name that nobody reads, forced to disk,
 and renamed. `manifest.json` in it holds the SHA-256 of every other file, so that a damaged one is known.
 """
 
-import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +26,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mbert_cli.disk import disk_errors
 from mbert_cli.encoder.checkpoint import sha256_of
-from mbert_cli.errors import CheckpointError, ResourceError, RunInUseError, UsageError
+from mbert_cli.errors import CheckpointError, RunInUseError, UsageError
+from mbert_cli.metrics_file import METRICS_FILE, read_metrics
 
 MANIFEST = "manifest.json"
 _STATES_KEPT = 2
@@ -43,8 +47,10 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe_file = path / "recipe.yaml"
-        self.metrics_file = path / "metrics.jsonl"
+        self.metrics_file = path / METRICS_FILE
         self.model = path / "model"
+        self.evaluation = path / "evaluation"
+        self.figures = path / "figures"
         self.states = path / "state"
 
     @contextmanager
@@ -95,7 +101,7 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove the run that was here, and nothing else."""
-        for each in (self.model, self.states):
+        for each in (self.model, self.evaluation, self.figures, self.states):
             for folder in (each, _beside(each, _NEW), _beside(each, _OLD)):
                 shutil.rmtree(folder, ignore_errors=True)
         for file in (self.metrics_file, self.recipe_file):
@@ -115,9 +121,7 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl."""
-        if not self.metrics_file.exists():
-            return []
-        return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
+        return read_metrics(self.metrics_file)
 
     def save_state(self, epoch: int, write: Callable[[Path], None]) -> None:
         """Commit the state after an epoch, then drop states older than the one before it.
@@ -199,6 +203,42 @@ def commit_folder(folder: Path, write: Callable[[Path], None]) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Put a folder in place among the user's own: nothing beside it is touched, and a failure leaves the old one.
+
+    Args:
+        folder: its place; what is there is replaced. Its parent exists.
+        write: writes the files into the folder it is given.
+
+    Raises:
+        ResourceError: the disk is full.
+        UsageError: the place cannot be written to.
+    """
+    folder = folder.resolve()
+    with disk_errors(folder):
+        own = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            commit_folder(own / "new", write)
+            if folder.exists():
+                folder.rename(own / "old")
+            (own / "new").rename(folder)
+            _sync(folder.parent)
+        except BaseException:
+            if (own / "old").exists() and not folder.exists():
+                (own / "old").rename(folder)
+            raise
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+
+
+def holds_only_what_was_committed(folder: Path) -> bool:
+    """Whether every file of a folder stands in the manifest that `commit_folder` wrote for it."""
+    if not (folder / MANIFEST).is_file():
+        return False
+    known = {MANIFEST, *read_json(folder / MANIFEST).get("sha256", {})}
+    return all(path.relative_to(folder).as_posix() in known for path in folder.rglob("*") if not path.is_dir())
+
+
 def check_folder(folder: Path) -> None:
     """Check the SHA-256 of every file of a committed folder.
 
@@ -275,31 +315,6 @@ def replace_file(path: Path, text: str) -> None:
         _sync(new)
         new.replace(path)
         _sync(path.parent)
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's refusals to write into errors that a user can mend.
-
-    Raises:
-        ResourceError: the disk is full, or failed.
-        UsageError: the place cannot be written to.
-    """
-    try:
-        yield
-    except SafetensorError as error:
-        # safetensors wraps the system's error in its message.
-        if "os error 28" in str(error):
-            raise ResourceError(f"{path}: the disk is full; free some space and continue with --resume.") from None
-        raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(f"{path}: the disk is full; free some space and continue with --resume.") from None
-        if error.errno == errno.EIO:
-            raise ResourceError(f"{path}: the disk reports an error ({error.strerror}).") from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another place.") from None
-        raise
 
 
 def _beside(path: Path, suffix: str) -> Path:

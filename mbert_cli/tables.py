@@ -7,51 +7,95 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mbert_cli.parameters import Counts
+from mbert_cli.metrics import percent
+from mbert_cli.parameters import BYTES, Comparison, Counts
+from mbert_cli.terminal import Fitting, new_table
 
-_NOT_NUMBERS = ("confusion", "labels", "examples", "file")
+_MOST_MISTAKES = 12
 
 
 def count_tables(counts: Counts) -> list[RenderableType]:
     """Return the tables of `mbert count-params`."""
-    encoder = counts.exact("encoder")
-    total = counts.exact()
-    table = _table("part", "task", "formula", ("by formula", "right"), ("exact", "right"), ("of encoder", "right"))
+    encoder, total = counts.exact("encoder"), counts.exact()
+    table = new_table(
+        "part",
+        "task",
+        "size",
+        "formula",
+        ("by formula", "right"),
+        ("exact", "right"),
+        ("of encoder", "right"),
+        ("fp32", "right"),
+        "phases",
+    )
     for count in counts.parts:
         by_formula = "" if count.by_formula is None else f"{count.by_formula:,}"
-        share = f"{count.exact / encoder:.2%}"
-        table.add_row(count.part, count.task or "shared", count.formula, by_formula, f"{count.exact:,}", share)
+        trains = ", ".join(str(i) for i, phase in enumerate(counts.phases, start=1) if phase.covers(count))
+        own = (count.part, count.task or "shared", count.size, count.formula, by_formula)
+        table.add_row(*own, *_exact(count.exact, encoder), trains)
     table.add_section()
     if counts.adapters:
-        by_formula, exact = (
-            sum(values) for values in zip(*((c.by_formula or 0, c.exact) for c in counts.adapters), strict=True)
-        )
-        table.add_row("adapters", "all", "", f"{by_formula:,}", f"{exact:,}", f"{exact / encoder:.2%}")
-    table.add_row("model", "all", "", "", f"{total:,}", f"{total / encoder:.2%}")
-    own = {count.task: 0 for count in counts.parts if count.task}
-    for count in counts.parts:
-        if count.task:
-            own[count.task] += count.exact
-    trains = _table("when", ("parameters", "right"), ("share", "right"))
-    trains.add_row("everything trains", f"{total:,}", "100.00%")
-    for task, size in own.items():
-        trains.add_row(f"only {task}'s own", f"{size:,}", f"{size / total:.2%}")
-    return [Text("Parameters"), table, Text("Trainable"), trains]
+        by_formula = f"{sum(count.by_formula or 0 for count in counts.adapters):,}"
+        exact = sum(count.exact for count in counts.adapters)
+        table.add_row("adapters", "all", "", "", by_formula, *_exact(exact, encoder), "")
+    table.add_row("model", "all", "", "", "", *_exact(total, encoder), "")
+    phases = new_table("phase", "epochs", "tasks", "trains", ("parameters", "right"), ("share", "right"))
+    for i, phase in enumerate(counts.phases, start=1):
+        epochs, tasks = ", ".join(map(str, phase.epochs)), ", ".join(phase.tasks)
+        what = "everything" if phase.trains == "everything" else "own adapters and head"
+        phases.add_row(str(i), epochs, tasks, what, f"{phase.exact:,}", f"{phase.exact / total:.2%}")
+    return [Text("Parameters"), table, Text("What trains, in the first epochs"), phases]
+
+
+def comparison_tables(found: Comparison) -> list[RenderableType]:
+    """Return the table of `mbert count-params --compare`, and the sizes that its formulas name."""
+    shape = found.shape
+    sizes = (
+        f"d_m {shape.hidden_size}, d_ff {shape.intermediate_size}, L {shape.num_layers}, T {found.num_tasks}; "
+        f"encoder {found.encoder:,} parameters"
+    )
+    table = new_table(
+        "method",
+        "size",
+        "formula",
+        ("by formula", "right"),
+        ("exact", "right"),
+        ("model", "right"),
+        ("fp32", "right"),
+        ("bf16", "right"),
+    )
+    for count in found.methods:
+        disk = (megabytes(size * count.exact) for size in BYTES.values())
+        numbers = (f"{count.by_formula:,}", f"{count.exact:,}", f"{count.times_encoder:.3f}x")
+        table.add_row(count.method, count.size, count.formula, *numbers, *disk)
+    return [Text(sizes), table]
+
+
+def megabytes(size: int) -> str:
+    """Return a number of bytes in megabytes (10^6)."""
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _exact(count: int, encoder: int) -> tuple[str, str, str]:
+    return f"{count:,}", f"{count / encoder:.2%}", megabytes(BYTES["fp32"] * count)
 
 
 def metrics_tables(found: Mapping[str, Any]) -> list[RenderableType]:
     """Return the tables of `mbert evaluate`."""
-    summary = _table("task", ("rows", "right"), "metrics")
+    summary = new_table("task", ("rows", "right"), "metrics")
     for task, metrics in found["tasks"].items():
-        numbers = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items() if name not in _NOT_NUMBERS)
+        numbers = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items() if isinstance(value, float))
         summary.add_row(task, f"{metrics['examples']:,}", numbers)
     summary.add_section()
     summary.add_row("overall", "", f"{found['overall']:.3f}")
     tables: list[RenderableType] = [Text(f"Metrics on {found['split']}"), summary]
     for task, metrics in found["tasks"].items():
         if "confusion" in metrics:
-            tables.append(Text(f"Confusion of {task}: rows are true labels, columns predicted ones"))
-            tables.append(_confusion(metrics["confusion"], metrics["labels"]))
+            tables += [Text(f"Classes of {task}"), _classes(metrics)]
+            tables += [
+                Text(f"Confusion of {task}: rows are true labels, columns predicted ones; % of the row"),
+                Fitting(_confusion(metrics), _mistakes(metrics)),
+            ]
     return tables
 
 
@@ -63,16 +107,40 @@ def key_values(values: Mapping[str, Any]) -> Table:
     return table
 
 
-def _confusion(matrix: list[list[int]], labels: list[str]) -> Table:
-    table = _table("", *((label, "right") for label in labels))
-    for label, row in zip(labels, matrix, strict=True):
-        table.add_row(label, *(str(value) for value in row))
+def _classes(metrics: Mapping[str, Any]) -> Table:
+    table = new_table("label", ("precision", "right"), ("recall", "right"), ("f1", "right"), ("rows", "right"))
+    for label, scores in metrics["per_class"].items():
+        table.add_row(Text(label), *_scores(scores), f"{scores['support']:,}")
+    table.add_section()
+    table.add_row("macro", *_scores(metrics["macro"]), f"{metrics['examples']:,}")
     return table
 
 
-def _table(*columns: str | tuple[str, str]) -> Table:
-    table = Table()
-    for column in columns:
-        name, justify = column if isinstance(column, tuple) else (column, "left")
-        table.add_column(name, justify="right" if justify == "right" else "left")
+def _scores(scores: Mapping[str, float]) -> list[str]:
+    return [f"{scores[name]:.3f}" for name in ("precision", "recall", "f1")]
+
+
+def _confusion(metrics: Mapping[str, Any]) -> Table:
+    labels = metrics["labels"]
+    table = new_table("", *((label, "right") for label in labels))
+    for label, counts, shares in zip(labels, metrics["confusion"], metrics["confusion_shares"], strict=True):
+        cells = (f"{count:,} {percent(share)}" for count, share in zip(counts, shares, strict=True))
+        table.add_row(Text(label), *cells)
+    return table
+
+
+def _mistakes(metrics: Mapping[str, Any]) -> Table:
+    """Return the commonest mistakes, where the whole matrix does not fit the terminal."""
+    labels = metrics["labels"]
+    found = [
+        (count, metrics["confusion_shares"][y][x], labels[y], labels[x])
+        for y, row in enumerate(metrics["confusion"])
+        for x, count in enumerate(row)
+        if x != y and count
+    ]
+    found.sort(key=lambda mistake: -mistake[0])
+    table = new_table("true label", "predicted", ("rows", "right"), ("of the label", "right"))
+    for count, share, true, predicted in found[:_MOST_MISTAKES]:
+        table.add_row(Text(true), Text(predicted), f"{count:,}", percent(share))
+    table.caption = f"the commonest mistakes of {len(labels)} classes; -o writes all"
     return table

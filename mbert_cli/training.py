@@ -10,19 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mbert_cli.batch import Batch
 from mbert_cli.compose import build, build_model, encoder_shape
 from mbert_cli.curricula import Curriculum, Phase
 from mbert_cli.data.batching import pack
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import load_encoder, locate
+from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.errors import NotFiniteError
 from mbert_cli.evaluation import evaluate
+from mbert_cli.evaluation_files import Evaluation, write_evaluation
+from mbert_cli.figures import draw_or_say, write_figures
 from mbert_cli.hardware import Hardware
-from mbert_cli.loss_balancing import LossBalancing
+from mbert_cli.loss_balancing import LossBalancing, Shared
 from mbert_cli.metrics import LOWER_IS_BETTER
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.progress import Talk
 from mbert_cli.randomness import derive
+from mbert_cli.ranks import with_ranks
 from mbert_cli.recipe import Recipe, TrainingSection
 from mbert_cli.run_folder import RunFolder, commit_folder
 from mbert_cli.saved_model import write_model
@@ -60,6 +65,7 @@ def fit(
     # First what the user wrote, then what may have to be downloaded.
     examples = read_training_examples(recipe, limit, talk)
     shape = encoder_shape(recipe.encoder)
+    recipe = with_ranks(recipe, shape)
     data, tokenizer = tokenise_examples(recipe, examples, shape, talk)
     source = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
     encoder, absent = load_encoder(source, shape, recipe.encoder.sha256)
@@ -68,15 +74,17 @@ def fit(
     if absent and model.pooling.pooler:
         talk.say(f"{source}: holds no pooler; it starts with random values.")
     optimizer = make_optimizer(model, recipe.training)
+    goals = {task: model.head(task).goal for task in model.task_names}
+    balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing, goals).to(hardware.device)
     origin = origin_of(recipe, {"train": data.train, "dev": data.dev}, hardware)
     if resume:
-        state = read_state(folder, origin, model, optimizer, talk)
+        state = read_state(folder, origin, model, optimizer, balancing, talk)
     else:
         state = TrainingState()
         folder.clear()
     folder.write_recipe(recipe.to_yaml())
     talk.say(_opening(recipe, model, data, hardware))
-    return _Run(recipe, folder, hardware, talk, model, tokenizer, optimizer, data, state, origin).run()
+    return _Run(recipe, folder, hardware, talk, model, tokenizer, optimizer, balancing, data, state, origin).run()
 
 
 class _Run:
@@ -91,6 +99,7 @@ class _Run:
         model: MultiTaskBert,
         tokenizer: Tokenizer,
         optimizer: torch.optim.Optimizer,
+        balancing: LossBalancing,
         data: TrainingData,
         state: TrainingState,
         origin: Mapping[str, Any],
@@ -105,11 +114,19 @@ class _Run:
         self.data = data
         self.state = state
         self.origin = origin
-        self.balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing)
-        self.curriculum: Curriculum = build("curricula", recipe.curriculum)
-        self.total_steps = sum(
-            len(phase.steps) for epoch in range(1, recipe.training.epochs + 1) for phase in self._phases(epoch)
-        )
+        self.balancing = balancing
+        self.curriculum: Curriculum = build("curricula", recipe.curriculum, recipe.training.epochs)
+        self.total_steps = 0
+        balanced = False
+        for epoch in range(1, recipe.training.epochs + 1):
+            for phase in self._phases(epoch):
+                self.total_steps += len(phase.steps)
+                balanced = balanced or any(len(tasks) > 1 for tasks in phase.steps)
+        if not balanced and recipe.loss_balancing.kind != "total":
+            talk.say(
+                f"loss_balancing {recipe.loss_balancing.kind} has no effect: under curriculum {recipe.curriculum.kind} "
+                "every step of this run holds one task only."
+            )
 
     def _phases(self, epoch: int) -> list[Phase]:
         return self.curriculum.phases(epoch, self.data.sizes, self.recipe.training.batch_size)
@@ -121,30 +138,65 @@ class _Run:
             started = time.monotonic()
             losses = self._train(epoch)
             trained = time.monotonic()
-            found = evaluate(self.model, self.data.dev)
-            score = selected(found, training.select)
+            evaluation = evaluate(self.model, self.data.dev)
+            score = selected(evaluation.metrics, training.select)
             is_best = self.state.best_score is None or score > self.state.best_score
-            scores = {"epoch": epoch, "step": self.state.step, "train_loss": losses, **found, "best": is_best}
+            scores = {
+                "epoch": epoch,
+                "step": self.state.step,
+                "phases": self._order(epoch),
+                "train_loss": losses,
+                **evaluation.metrics,
+                "best": is_best,
+            }
             seconds = {"train": round(trained - started, 3), "dev": round(time.monotonic() - trained, 3)}
-            line = {**scores, "seconds": seconds}
+            line = {**scores, "parameters": self._parameters(), "seconds": seconds}
             self.state.epoch = epoch
             if is_best:
                 best, self.state.best_score, self.state.best_epoch = line, score, epoch
                 self._save_model(scores)  # without the times: a repeated run gives the same bytes
+                self._save_evaluation(evaluation, epoch)
             self.folder.append_metrics(line, epoch)
             self.folder.save_state(epoch, self._write_state)
             self.talk.say(epoch_line(line, training.epochs, self.model))
         assert best is not None, "a run has at least one epoch"
+        self._draw_figures()
         return best
 
     def _write_state(self, at: Path) -> None:
-        write_state(at, self.state, self.origin, self.model, self.optimizer)
+        write_state(at, self.state, self.origin, self.model, self.optimizer, self.balancing)
 
     def _save_model(self, scores: Mapping[str, Any]) -> None:
         def write(at: Path) -> None:
             write_model(at, self.model, self.recipe, self.tokenizer, self.state.encoder_trained, scores)
 
         commit_folder(self.folder.model, write)
+
+    def _save_evaluation(self, evaluation: Evaluation, epoch: int) -> None:
+        files = {name: task.dev for name, task in self.recipe.tasks.items()}
+        commit_folder(self.folder.evaluation, lambda at: write_evaluation(at, evaluation.of("dev", files, epoch=epoch)))
+
+    def _draw_figures(self) -> None:
+        drawn = draw_or_say(self.folder.evaluation, self.folder.metrics_file, self.talk)
+        if drawn:
+            commit_folder(self.folder.figures, lambda at: write_figures(at, drawn))
+
+    def _order(self, epoch: int) -> str:
+        """Return how an epoch goes through the tasks, for its figure."""
+        phases = self._phases(epoch)
+        if any(len(tasks) > 1 for phase in phases for tasks in phase.steps):
+            return "simultaneous"
+        return "alternating" if any(len(phase.rows) > 1 for phase in phases) else "sequential"
+
+    def _parameters(self) -> dict[str, int]:
+        """Return the size of the model and of its parts, for comparisons of runs."""
+        parts = [self.model.task(name) for name in self.model.task_names]
+        modules: dict[str, nn.Module] = {
+            "encoder": self.model.encoder,
+            "adapters": nn.ModuleList(part.adapters for part in parts),
+            "all": self.model,
+        }
+        return {name: sum(each.numel() for each in module.parameters()) for name, module in modules.items()}
 
     def _train(self, epoch: int) -> dict[str, float]:
         """Train one epoch; return each task's mean training loss."""
@@ -166,34 +218,45 @@ class _Run:
                         sums[task] += loss * len(rows[task])
                         counts[task] += len(rows[task])
                     bar.advance(" ".join(f"{task} {loss:.3f}" for task, loss in losses.items()))
+        self.balancing.end_epoch()
         return {task: sums[task] / counts[task] for task in sums if counts[task]}
 
     def _step(self, rows: Mapping[str, np.ndarray], epoch: int) -> dict[str, float]:
         """Take one optimizer step; return the losses of its tasks."""
         training = self.recipe.training
         self.model.train()
-        torch.manual_seed(derive(training.seed, "step", self.state.step))
         factor = learning_rate_factor(training, self.state.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         batch = pack(self.data.train, rows, self.hardware.device)
-        outputs = self.model(batch)
-        losses = {task: self.model.head(task).loss(outputs[task], batch.labels[task]) for task in batch.tasks}
+        losses = self._losses(batch)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
         self._check_finite(values, rows, epoch)
-        loss = self.balancing(losses) if len(losses) > 1 else next(iter(losses.values()))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        if len(losses) > 1:
+            self.balancing.backward(losses, shared_of(self.model))
+        else:
+            next(iter(losses.values())).backward()
         if training.clip_norm is not None:
             nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.grad is not None], training.clip_norm)
         self.optimizer.step()
+        if len(losses) > 1:
+            # With autograd on, though nobody asks for gradients: without it attention runs other kernels, which drop
+            # other weights.
+            self.balancing.after_step(lambda: self._losses(batch))
         self.state.step += 1
         return values
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss of each task; asked again in the same step, it draws the same dropout."""
+        torch.manual_seed(derive(self.recipe.training.seed, "step", self.state.step))
+        outputs = self.model(batch)
+        return {task: self.model.head(task).loss(outputs[task], batch.labels[task]) for task in batch.tasks}
 
     def _check_finite(self, losses: Mapping[str, float], rows: Mapping[str, np.ndarray], epoch: int) -> None:
         for task, loss in losses.items():
             if not math.isfinite(loss):
-                lines = ", ".join(str(self.data.lines[task][row]) for row in rows[task][:8])
+                lines = ", ".join(str(self.data.train[task].lines[row]) for row in rows[task][:8])
                 raise NotFiniteError(
                     f"epoch {epoch}, step {self.state.step}: the loss of task {task} is {loss} "
                     f"(rows at lines {lines}, ... of {self.recipe.tasks[task].train}); nothing was changed. "
@@ -213,6 +276,14 @@ def selected(found: Mapping[str, Any], select: str) -> float:
     task, _, metric = select.partition(".")
     value = float(found["tasks"][task][metric])
     return -value if metric in LOWER_IS_BETTER else value
+
+
+def shared_of(model: MultiTaskBert) -> Shared:
+    """Return what the tasks train together, as `model.train_only` left it."""
+    parameters = [each for part in (model.encoder, model.pooling) for each in part.parameters() if each.requires_grad]
+    last = model.encoder.layers[-1]
+    assert isinstance(last, EncoderLayer)
+    return Shared(parameters, last.output.weight if last.output.weight.requires_grad else None)
 
 
 def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> torch.optim.AdamW:

@@ -29,12 +29,10 @@ class TrainingData:
     Args:
         train: for each task its training set.
         dev: for each task its dev set.
-        lines: for each task the lines of its training file where the examples begin.
     """
 
     train: dict[str, TaskData]
     dev: dict[str, TaskData]
-    lines: dict[str, list[int]]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -100,7 +98,6 @@ def tokenise_examples(
         TrainingData(
             train={name: tokenised[name, "train"] for name in recipe.tasks},
             dev={name: tokenised[name, "dev"] for name in recipe.tasks},
-            lines={name: examples[name, "train"].lines for name in recipe.tasks},
         ),
         tokenizer,
     )

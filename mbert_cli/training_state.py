@@ -1,4 +1,4 @@
-"""What `--resume` needs: the model, the optimizer and the position, in safetensors and JSON."""
+"""What `--resume` needs: model, optimizer, loss balancing and position, in safetensors and JSON."""
 
 import json
 from collections.abc import Mapping
@@ -8,9 +8,12 @@ from typing import Any
 
 import torch
 
+from mbert_cli.compose import component_class
+from mbert_cli.curricula import Curriculum
 from mbert_cli.data.batching import TaskData
 from mbert_cli.errors import UsageError
 from mbert_cli.hardware import Hardware
+from mbert_cli.loss_balancing import LossBalancing
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.progress import Talk
 from mbert_cli.recipe import Recipe, as_spec
@@ -42,6 +45,7 @@ def write_state(
     origin: Mapping[str, Any],
     model: MultiTaskBert,
     optimizer: torch.optim.Optimizer,
+    balancing: LossBalancing,
 ) -> None:
     """Write the state's files into an empty folder.
 
@@ -51,6 +55,7 @@ def write_state(
         origin: what the run is made of; see `origin_of`.
         model: the model.
         optimizer: of the model's parameters.
+        balancing: what it remembers is part of the state.
     """
     names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     moments = {
@@ -60,6 +65,7 @@ def write_state(
     }
     write_tensors(folder / "model.safetensors", model.state_dict())
     write_tensors(folder / "optimizer.safetensors", moments)
+    write_tensors(folder / "balancing.safetensors", balancing.state_dict())
     position = {**asdict(state), "best_score": None if state.best_score is None else state.best_score.hex()}
     content = {"position": position, "origin": origin}
     replace_file(folder / "state.json", json.dumps(content, indent=2) + "\n")
@@ -70,9 +76,10 @@ def read_state(
     origin: Mapping[str, Any],
     model: MultiTaskBert,
     optimizer: torch.optim.Optimizer,
+    balancing: LossBalancing,
     talk: Talk,
 ) -> TrainingState:
-    """Load the newest whole state of a run into a model and its optimizer.
+    """Load the newest whole state of a run into a model, its optimizer and its loss balancing.
 
     Returns:
         Where the run stands; the beginning where no epoch was finished.
@@ -90,6 +97,7 @@ def read_state(
     position = content["position"]
     _check_drift(folder.path, content["origin"], origin)
     load_tensors(model, newest / "model.safetensors")
+    load_tensors(balancing, newest / "balancing.safetensors")
     parameters = dict(model.named_parameters())
     for key, value in read_tensors(newest / "optimizer.safetensors").items():
         name, _, field = key.rpartition("|")
@@ -100,7 +108,7 @@ def read_state(
 
 
 def origin_of(recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardware: Hardware) -> dict[str, Any]:
-    """Return all that a run's result follows from: recipe, data and hardware.
+    """Return all that a run's result follows from: recipe (less the scores it is compared with), data and hardware.
 
     Args:
         recipe: the recipe.
@@ -108,7 +116,7 @@ def origin_of(recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardwa
         hardware: what is computed on.
     """
     return {
-        **as_spec(recipe),
+        **{key: value for key, value in as_spec(recipe).items() if key != "reference"},
         "data": {split: {task: each.sha256() for task, each in tasks.items()} for split, tasks in data.items()},
         "hardware": {"device": hardware.device.type, "precision": hardware.precision},
     }
@@ -117,8 +125,9 @@ def origin_of(recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardwa
 def _check_drift(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to go on from another origin: the result would be neither run's."""
     before, after = _flat(then), _flat(now)
-    if now["training"]["schedule"] == "constant":
-        # Without a schedule that knows its end, more epochs continue the very same run.
+    curriculum: type[Curriculum] = component_class("curricula", now["curriculum"]["kind"])
+    if now["training"]["schedule"] == "constant" and not curriculum.knows_the_end:
+        # Without a schedule or a curriculum that knows its end, more epochs continue the very same run.
         before.pop("training.epochs")
         after.pop("training.epochs")
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]

@@ -1,11 +1,14 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
 from conftest import sentences
+
+from mbert_cli.cli import app
 
 
 def mbert(*words, cwd, stdin=None, **environment):
@@ -17,6 +20,10 @@ def mbert(*words, cwd, stdin=None, **environment):
         text=True,
         env={**os.environ, "COLUMNS": "100", **environment},
     )
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture
@@ -75,7 +82,7 @@ def misspelt(tiny_recipe, tmp_path, old, new):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('"low_rank"', '"lowrank"', "adapters[0].kind is 'lowrank'; did you mean 'low_rank'? Known: low_rank, top."),
+        ('"low_rank"', '"lowrank"', "adapters[0].kind is 'lowrank'; did you mean 'low_rank'? Known: bitfit, "),
         ('"rank": 4', '"rnk": 4', "adapters[0].rnk is not a known key; did you mean 'rank'?"),
         ('"epochs"', '"epoch"', "training.epoch is not a known key; did you mean 'epochs'?"),
         ('"mean"', '"men"', "pooling.kind is 'men'; did you mean 'mean'? Known: cls, max, mean."),
@@ -184,14 +191,83 @@ def test_a_bad_row_leaves_no_output_behind(run, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tsv", "recipe.yaml", "run"]
 
 
-def test_evaluate_prints_tables_and_json_and_writes_a_file(run, tmp_path):
+def test_evaluate_prints_tables_and_json_and_writes_a_folder(run, tmp_path):
     table = mbert("evaluate", "run", cwd=tmp_path)
     assert table.returncode == 0, table.stderr
     assert "overall" in table.stdout
+    assert "Classes of mood" in table.stdout
     assert "Confusion of mood" in table.stdout
-    done = mbert("evaluate", "run", "--json", "-o", "m.json", "-t", "mood", "-t", "near", cwd=tmp_path)
-    assert json.loads(done.stdout) == json.loads((tmp_path / "m.json").read_text())
+    done = mbert("evaluate", "run", "--json", "-o", "out", "-t", "mood", "-t", "near", cwd=tmp_path)
+    assert done.stderr == "wrote out\n"
+    assert json.loads(done.stdout) == json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert set(json.loads(done.stdout)["tasks"]) == {"mood", "near"}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "curves.png",
+        "manifest.json",
+        "metrics.json",
+        "mood_confusion.png",
+        "mood_confusion.tsv",
+        "mood_confusion_shares.tsv",
+        "mood_predictions.tsv",
+        "near_predictions.tsv",
+        "near_scatter.png",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "recipe.yaml", "run"]
+
+
+def test_evaluate_replaces_only_a_folder_that_it_wrote_and_only_with_force(run, tmp_path):
+    words = ("evaluate", "run", "-q", "--limit", "3", "-o")
+    (tmp_path / "empty").mkdir()
+    assert mbert(*words, "empty", cwd=tmp_path).returncode == 0
+    before = contents(tmp_path / "empty")
+    refused = mbert(*words, "empty", cwd=tmp_path)
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "empty: exists; replace it with --force, or choose another folder.\n",
+    )
+    assert mbert(*words, "empty", "--force", cwd=tmp_path).returncode == 0
+    assert contents(tmp_path / "empty") == before
+    (tmp_path / "empty" / "notes.txt").write_text("precious")
+    (tmp_path / "notes.old").mkdir()
+    (tmp_path / "notes.old" / "thesis.txt").write_text("precious")
+    for name in ("empty", "run", "run/evaluation", "run/model", "notes.old", "."):
+        before = contents(tmp_path / name)
+        refused = mbert(*words, name, "--force", cwd=tmp_path)
+        assert refused.returncode == 2
+        assert refused.stderr == f"{name}: holds files that mbert evaluate -o did not write; choose another folder.\n"
+        assert contents(tmp_path / name) == before
+    # Neither NAME.old nor NAME.new beside it is touched.
+    assert mbert(*words, "notes", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "notes.old" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "said"), [("recipe.yaml", "is a file; name a folder"), ("nowhere/out", "there is no folder")]
+)
+def test_evaluate_knows_before_it_begins_where_it_cannot_write(tiny_recipe, tmp_path, output, said):
+    refused = mbert("evaluate", "nope", "-o", output, "--force", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_evaluate_writes_the_numbers_where_figures_cannot_be_drawn(run, tmp_path):
+    done = mbert("evaluate", "run", "-o", "out", cwd=tmp_path, MPLBACKEND="no such thing")
+    assert done.returncode == 0
+    assert done.stderr.startswith("the figures could not be drawn (")
+    assert len(done.stderr.splitlines()) == 2
+    assert (tmp_path / "out" / "metrics.json").exists()
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_a_run_can_be_reported(run, tmp_path):
+    (found,) = json.loads(mbert("report", "run", "--json", cwd=tmp_path).stdout)
+    assert found["epochs"]["ended"] == 2
+    assert set(found["tasks"]) == {"mood", "same", "near"}
+    # The tiny encoder, and per task low rank (2 layers of 4 x 16 x 2, with 4 + 16 biases) and one layer of its own.
+    one_layer = 4 * 16 * 16 + 2 * 16 * 32 + 4 * 16 + 32 + 16 + 4 * 16
+    assert found["parameters"]["adapters"] == 3 * (2 * (2 * 4 * 16 + 4 + 16) + one_layer)
+    assert "saved model" in mbert("report", "run/model", cwd=tmp_path).stderr
 
 
 def test_count_params_prints_both_counts_of_a_recipe_and_of_a_run(run, tmp_path):
@@ -232,12 +308,36 @@ def test_usage_fits_a_narrow_terminal(tmp_path):
 
 
 def test_recipes_can_be_listed_and_copied_out(tmp_path):
-    names = mbert("recipes", "ls", cwd=tmp_path).stdout.split()
+    rows = [line.split("\t") for line in mbert("recipes", "ls", cwd=tmp_path).stdout.splitlines()]
+    names = [name for name, description in rows if description]
     assert {"demo", "cs224n_minilm", "paper/hybrid_low_rank_top"} <= set(names)
+    assert names == sorted(names)
+    assert len(names) == len(rows)
     assert "curriculum" in mbert("recipes", "cat", "demo", cwd=tmp_path).stdout
     unknown = mbert("recipes", "cat", "dem", cwd=tmp_path)
     assert unknown.returncode == 2
     assert "did you mean 'demo'?" in unknown.stderr
+
+
+def test_on_a_terminal_the_descriptions_of_recipes_stand_below_each_other(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    app(["recipes", "ls"], standalone_mode=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len({re.match(r"\S+ {2,}", line).end() for line in lines}) == 1
+
+
+def test_a_resolved_recipe_needs_no_parent(tmp_path):
+    short = mbert("recipes", "cat", "cs224n_minilm", cwd=tmp_path).stdout
+    assert "extends: " in short
+    assert "batch_size" not in short
+    done = mbert("recipes", "cat", "cs224n_minilm", "--resolved", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "extends" not in done.stdout
+    assert "rank: 102" in done.stdout  # of the parent
+    assert "epochs: 4" in done.stdout  # its own
+    assert "weight_decay: 0.01" in done.stdout  # a default
+    (tmp_path / "mine.yaml").write_text(done.stdout)
+    assert mbert("recipes", "cat", "mine.yaml", "--resolved", cwd=tmp_path).stdout == done.stdout
 
 
 def test_info_tells_versions_and_precision(tmp_path):

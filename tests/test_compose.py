@@ -101,7 +101,7 @@ def test_a_kind_is_never_anything_but_a_file_of_its_family(family, kind):
     ("family", "kind", "options", "expected"),
     [
         ("adapters", "lowrank", {}, "kind: is 'lowrank'; did you mean 'low_rank'? Known: "),
-        ("adapters", "low_rank", {"rnk": 3}, "rnk: is not a known key; did you mean 'rank'? Known: activation, budget, init"),
+        ("adapters", "low_rank", {"rnk": 3}, "rnk: is not a known key; did you mean 'rank'? Known: activation, budget"),
         ("adapters", "low_rank", {"rank": "3"}, "rank: must be a whole number, but is '3'."),
         ("adapters", "low_rank", {"rank": 3.0}, "rank: must be a whole number, but is 3.0."),
         ("adapters", "low_rank", {"rank": True}, "rank: must be a whole number, but is True."),

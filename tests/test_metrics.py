@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mbert_cli.metrics import classification_metrics, overall, regression_metrics, task_score
+from mbert_cli.metrics import classification_metrics, overall, percent, regression_metrics, task_score
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,67 @@ def test_a_class_that_never_occurs_counts_as_zero_and_keeps_its_row():
     assert found["accuracy"] == 1
     assert found["f1"] == pytest.approx(2 / 3)
     assert found["confusion"] == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+
+
+def test_every_class_has_its_own_scores_and_its_number_of_rows():
+    labels, predicted = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 1, 1, 2, 0])
+    found = classification_metrics(predicted, labels, ["a", "b", "c"], positive=None)
+    assert found["per_class"] == {
+        "a": {"precision": 1 / 2, "recall": 1 / 2, "f1": 1 / 2, "support": 2},
+        "b": {"precision": pytest.approx(2 / 3), "recall": 1, "f1": pytest.approx(4 / 5), "support": 2},
+        "c": {"precision": 1, "recall": 1 / 2, "f1": pytest.approx(2 / 3), "support": 2},
+    }
+    assert found["macro"] == {name: found[name] for name in ("precision", "recall", "f1")}
+
+
+def test_a_pairs_macro_is_over_both_classes_while_its_own_is_of_the_positive_one():
+    labels, predicted = np.array([1, 1, 1, 0, 0, 0, 0, 0]), np.array([1, 1, 0, 1, 0, 0, 0, 1])
+    found = classification_metrics(predicted, labels, ["0", "1"], positive=1)
+    # Of class 0: precision 3/4, recall 3/5, F1 2/3; of class 1: 1/2, 2/3, 4/7.
+    assert found["per_class"]["0"]["f1"] == pytest.approx(2 / 3)
+    assert found["macro"]["precision"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert found["macro"]["recall"] == pytest.approx((3 / 5 + 2 / 3) / 2)
+    assert found["macro"]["f1"] == pytest.approx((2 / 3 + 4 / 7) / 2)
+    assert {name: found[name] for name in found["macro"]} == {
+        name: found["per_class"]["1"][name] for name in found["macro"]
+    }
+
+
+def test_rows_of_the_confusion_matrix_are_true_labels_and_its_shares_are_of_the_row():
+    # Three rows of a, one of them taken for b; one row of b, taken for a; none of c, for which one of a is taken.
+    labels, predicted = np.array([0, 0, 0, 0, 1]), np.array([0, 0, 1, 2, 0])
+    found = classification_metrics(predicted, labels, ["a", "b", "c"], positive=None)
+    assert found["confusion"] == [[2, 1, 1], [1, 0, 0], [0, 0, 0]]
+    assert found["confusion_shares"] == [[1 / 2, 1 / 4, 1 / 4], [1, 0, 0], [0, 0, 0]]
+
+
+def test_scores_by_class_equal_scikit_learns():
+    from sklearn.metrics import classification_report
+
+    rng = np.random.default_rng(3)
+    labels, predicted = rng.integers(0, 7, 200), rng.integers(0, 7, 200)
+    names = [f"label {i}" for i in range(8)]
+    found = classification_metrics(predicted, labels, names, positive=None)
+    wanted = classification_report(
+        labels, predicted, labels=range(8), target_names=names, output_dict=True, zero_division=0
+    )
+    for name in names:
+        theirs = {key.replace("f1-score", "f1"): value for key, value in wanted[name].items()}
+        assert found["per_class"][name] == pytest.approx(theirs)
+    assert found["macro"]["f1"] == pytest.approx(wanted["macro avg"]["f1-score"])
+
+
+def test_one_row_is_measured_without_a_warning():
+    found = classification_metrics(np.array([1]), np.array([1]), ["a", "b"], positive=None)
+    assert found["accuracy"] == 1
+    assert found["confusion"] == [[0, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0%"), (0.001, "<1%"), (0.005, "0%"), (0.25, "25%"), (0.996, ">99%"), (1, "100%")]
+)
+def test_only_nothing_reads_0_percent_and_only_everything_100(share, text):
+    assert percent(float(share)) == text
 
 
 def test_predicting_one_class_always_is_measured_without_a_warning():

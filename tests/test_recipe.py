@@ -88,7 +88,10 @@ def test_one_text_column_may_be_written_without_a_list(write):
         ("adapters: {kind: top}", "r.yaml:9: adapters must be a list, such as "),
         ("adapters: [{rank: 3}]", "r.yaml:9: adapters[0] must name a kind"),
         ("adapters:\n- top\n- kind: lowrank", "r.yaml:11: adapters[1].kind is 'lowrank'; did you mean 'low_rank'?"),
-        ("curriculum: hybird", "r.yaml:9: curriculum.kind is 'hybird'; did you mean 'hybrid'? Known: annealed, hybrid, "),
+        (
+            "curriculum: hybird",
+            "r.yaml:9: curriculum.kind is 'hybird'; did you mean 'hybrid'? Known: annealed, hybrid, ",
+        ),
     ],
 )
 def test_a_problem_is_named_with_its_line(write, line, said):

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -6,8 +7,16 @@ import pytest
 import torch
 
 from mbert_cli import run_folder
-from mbert_cli.errors import CheckpointError, ResourceError, RunInUseError, UsageError
-from mbert_cli.run_folder import RunFolder, check_folder, commit_folder, load_tensors, write_tensors
+from mbert_cli.errors import CheckpointError, DataError, ResourceError, RunInUseError, UsageError
+from mbert_cli.run_folder import (
+    RunFolder,
+    check_folder,
+    commit_folder,
+    holds_only_what_was_committed,
+    load_tensors,
+    replace_folder,
+    write_tensors,
+)
 
 
 class Crash(BaseException):
@@ -125,12 +134,69 @@ def test_folders_are_only_used_when_it_was_asked_for(tmp_path):
 def test_clearing_removes_the_run_and_nothing_else(tmp_path):
     run = RunFolder(tmp_path)
     commit_folder(run.model, write("x"))
+    commit_folder(run.evaluation, write("x"))
+    commit_folder(run.figures, write("x"))
     run.save_state(1, write("x"))
     run.append_metrics({"epoch": 1}, 1)
     run.write_recipe("a: 1\n")
     (tmp_path / "notes.txt").touch()
     run.clear()
     assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_replaced_folder_is_whole_and_nothing_beside_it_is_touched(tmp_path):
+    for name in ("out.new", "out.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").touch()
+    replace_folder(tmp_path / "out", write("first"))
+    replace_folder(tmp_path / "out", write("second"))
+    check_folder(tmp_path / "out")
+    assert (tmp_path / "out" / "a.txt").read_text() == "second"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["out", "out.new", "out.old"]
+    assert (tmp_path / "out.old" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("crash_at", range(24))
+def test_a_failure_while_replacing_leaves_the_old_or_the_new_folder(tmp_path, monkeypatch, crash_at):
+    replace_folder(tmp_path / "out", write("old"))
+    calls = 0
+
+    def counting(real):
+        def call(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == crash_at + 1:
+                raise Crash
+            return real(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for owner, name in CALLS:
+            if name != "rmtree":
+                patch.setattr(owner, name, counting(getattr(owner, name)))
+        with contextlib.suppress(Crash):
+            replace_folder(tmp_path / "out", write("new"))
+    assert (tmp_path / "out" / "a.txt").read_text() in ("old", "new")
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_with_a_file_that_was_not_committed_is_known(tmp_path):
+    commit_folder(tmp_path / "x", write("text"))
+    assert holds_only_what_was_committed(tmp_path / "x")
+    (tmp_path / "x" / "deep").mkdir()
+    (tmp_path / "x" / "deep" / "thesis.txt").touch()
+    assert not holds_only_what_was_committed(tmp_path / "x")
+    assert not holds_only_what_was_committed(tmp_path)
+
+
+def test_a_spoilt_line_of_metrics_is_named(tmp_path):
+    run = RunFolder(tmp_path)
+    run.append_metrics({"epoch": 1}, 1)
+    with run.metrics_file.open("a") as file:
+        file.write('{"epoch": 2')
+    with pytest.raises(DataError, match=r"metrics.jsonl:2: is not JSON .*; remove the line"):
+        run.read_metrics()
 
 
 def test_metrics_of_epochs_that_are_done_again_are_replaced(tmp_path):

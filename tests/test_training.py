@@ -1,8 +1,10 @@
+import csv
 import json
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from mbert_cli import training
 from mbert_cli.compose import load_recipe
 from mbert_cli.errors import CheckpointError, NotFiniteError, RecipeError, UsageError
 from mbert_cli.hardware import choose
+from mbert_cli.prediction import Predictor
 from mbert_cli.progress import Talk
-from mbert_cli.recipe import TrainingSection, shipped_names
+from mbert_cli.recipe import TrainingSection
 from mbert_cli.run_folder import RunFolder, check_folder
 from mbert_cli.training import fit, learning_rate_factor, selected
 
@@ -137,6 +140,17 @@ def test_resume_refuses_a_changed_recipe_with_the_difference(tiny_recipe, tmp_pa
     assert contents(tmp_path / "a") == before
 
 
+def test_resume_goes_on_whatever_a_run_is_compared_with(tiny_recipe, tmp_path):
+    train(tiny_recipe, tmp_path / "a", "training.epochs=1")
+    for epochs, reference in ((2, "{source: a paper, scores: {mood: 0.5}}"), (3, "null")):
+        settings = (f"training.epochs={epochs}", f"reference={reference}")
+        train(tiny_recipe, tmp_path / "a", *settings, resume=True)
+        assert [line["epoch"] for line in RunFolder(tmp_path / "a").read_metrics()] == list(range(1, epochs + 1))
+    train(tiny_recipe, tmp_path / "b", "training.epochs=3")
+    states = [contents(tmp_path / name)["state/epoch-0003/model.safetensors"] for name in "ab"]
+    assert states[0] == states[1]
+
+
 def test_resume_refuses_changed_data(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.epochs=1")
     with pytest.raises(UsageError, match="data.train.mood was"):
@@ -203,6 +217,59 @@ def test_the_run_folder_describes_itself(tiny_recipe, tmp_path):
     check_folder(tmp_path / "a" / "model")
     train(tmp_path / "a" / "recipe.yaml", tmp_path / "b")
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_the_kept_models_evaluation_and_its_figures_are_in_the_run_folder(tiny_recipe, tmp_path):
+    best = train(tiny_recipe, tmp_path / "a", "training.epochs=4", "training.select=near.mse")
+    kept = RunFolder(tmp_path / "a").evaluation
+    check_folder(kept)
+    metrics = json.loads((kept / "metrics.json").read_text())
+    assert (metrics["epoch"], metrics["split"], metrics["overall"]) == (best["epoch"], "dev", best["overall"])
+    for task, found in metrics["tasks"].items():
+        assert found.pop("file").endswith(f"{task}-dev.tsv")
+        assert found == best["tasks"][task]
+    # The confusion matrix counted anew from the predictions, which say what the model in model/ says.
+    with (kept / "mood_predictions.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    names = ["low", "mid", "high"]
+    counts = [[sum((row["label"], row["pred"]) == (t, p) for row in rows) for p in names] for t in names]
+    assert counts == metrics["tasks"]["mood"]["confusion"]
+    lines = Path(load_recipe(str(tiny_recipe)).tasks["mood"].dev).read_text().splitlines()
+    assert [row["label"] for row in rows] == [lines[int(row["line"]) - 1].split("\t")[-1] for row in rows]
+    predicted = Predictor(tmp_path / "a", device="cpu", precision="fp32")(
+        {"text": [lines[int(row["line"]) - 1].split("\t")[1] for row in rows]}, task="mood"
+    )
+    assert predicted["pred"] == [row["pred"] for row in rows]
+    assert sorted(path.name for path in RunFolder(tmp_path / "a").figures.glob("*.png")) == [
+        "curves.png",
+        "mood_confusion.png",
+        "near_scatter.png",
+        "same_confusion.png",
+    ]
+
+
+def test_a_run_is_not_lost_where_its_figures_cannot_be_drawn(tiny_recipe, tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError("no fonts")
+
+    monkeypatch.setattr("mbert_cli.figures.draw", broken)
+    assert train(tiny_recipe, tmp_path / "a", "training.epochs=1")["epoch"] == 1
+    assert not RunFolder(tmp_path / "a").figures.exists()
+    assert RunFolder(tmp_path / "a").evaluation.exists()
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "phases"),
+    [
+        ("hybrid", ["sequential", "simultaneous"]),
+        ("sequential", ["sequential"] * 2),
+        ("simultaneous", ["simultaneous"] * 2),
+        ("round_robin", ["alternating"] * 2),
+    ],
+)
+def test_every_line_tells_how_its_epoch_went_through_the_tasks(tiny_recipe, tmp_path, curriculum, phases):
+    train(tiny_recipe, tmp_path / "a", f"curriculum={curriculum}")
+    assert [line["phases"] for line in RunFolder(tmp_path / "a").read_metrics()] == phases
 
 
 @pytest.mark.parametrize("select", ["near.mse", "same.f1", "mood.loss"])
@@ -273,14 +340,10 @@ def test_a_tokenizer_larger_than_the_vocabulary_is_refused(tiny_recipe, tiny_che
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", shipped_names())
-def test_every_shipped_recipe_trains_one_epoch_of_a_few_rows(name, tiny_checkpoint, course_data, tmp_path, monkeypatch):
+def test_the_papers_recipe_reads_the_courses_files(tiny_checkpoint, course_data, tmp_path, monkeypatch):
     monkeypatch.setenv("MBERT_DATA", str(course_data))
-    settings = [f"encoder.checkpoint={tiny_checkpoint}", "training.epochs=1", "training.max_length=32"]
-    settings += ["adapters[0].rank=4"]
-    recipe = load_recipe(name, settings)
-    recipe = recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"sha256": None})})
-    best = fit(recipe, RunFolder(tmp_path / "a"), choose("cpu", "fp32"), QUIET, limit=6)
+    settings = (f"encoder.checkpoint={tiny_checkpoint}", "training.epochs=1", "training.max_length=32")
+    best = train("paper/hybrid_low_rank_top", tmp_path / "a", *settings, "adapters[0].rank=4", limit=6)
     assert best["epoch"] == 1
 
 

@@ -12,10 +12,12 @@ class Hybrid(Curriculum):
     Source: Multi-BERT paper, "Multi-task Training Curriculum (original)". Epochs count from 1.
 
     Args:
+        epochs: how many the run has.
         match: to which training set the simultaneous epochs are matched; see `simultaneous`.
     """
 
-    def __init__(self, *, match: Match = "second_largest") -> None:
+    def __init__(self, epochs: int, *, match: Match = "second_largest") -> None:
+        super().__init__(epochs)
         self.match = match
 
     def phases(self, epoch: int, sizes: Mapping[str, int], batch_size: int) -> list[Phase]:

@@ -12,10 +12,12 @@ class Sequential(Curriculum):
     earlier ones, which is what that row shows.
 
     Args:
+        epochs: how many the run has.
         freeze: train only the current task's adapters and head, as the odd epochs of `hybrid` do.
     """
 
-    def __init__(self, *, freeze: bool = False) -> None:
+    def __init__(self, epochs: int, *, freeze: bool = False) -> None:
+        super().__init__(epochs)
         self.freeze = freeze
 
     def phases(self, epoch: int, sizes: Mapping[str, int], batch_size: int) -> list[Phase]:

@@ -14,11 +14,13 @@ class Simultaneous(Curriculum):
     Source: Multi-BERT paper, "Multi-task Training Curriculum".
 
     Args:
+        epochs: how many the run has.
         match: to which training set all are matched. With `second_largest` the largest is down-sampled to it, a fresh
             sample without replacement each epoch; with `smallest` all others are; smaller ones are repeated.
     """
 
-    def __init__(self, *, match: Match = "second_largest") -> None:
+    def __init__(self, epochs: int, *, match: Match = "second_largest") -> None:
+        super().__init__(epochs)
         self.match = match
 
     def phases(self, epoch: int, sizes: Mapping[str, int], batch_size: int) -> list[Phase]:

@@ -1,7 +1,7 @@
 """Batches: rows of tokenised tasks, packed into one stream."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,12 @@ class TaskData:
     Args:
         sides: tokens of the first sentences and, for pairs, of the second ones.
         labels: one number an example, float32; None where there are none.
+        lines: where each example begins in its file; empty where it comes from none.
     """
 
     sides: tuple[Tokens, ...]
     labels: np.ndarray | None
+    lines: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.sides[0])
@@ -104,4 +106,4 @@ def by_length(data: TaskData, token_budget: int, most_rows: int | None = None) -
 def tokenise(tokenizer: Tokenizer, examples: Examples) -> TaskData:
     """Turn examples into token ids and labels."""
     sides = tuple(tokenizer.encode(side) for side in examples.texts)
-    return TaskData(sides, np.asarray(examples.labels, dtype=np.float32))
+    return TaskData(sides, np.asarray(examples.labels, dtype=np.float32), examples.lines)

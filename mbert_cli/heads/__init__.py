@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.errors import OptionError
-from mbert_cli.metrics import Metrics
+from mbert_cli.metrics import Goal, Metrics
 
 Columns = dict[str, list[str] | list[float]]
 """What is predicted: `pred` and its scores, one value a row."""
@@ -20,6 +20,8 @@ Columns = dict[str, list[str] | list[float]]
 class Head(nn.Module, ABC):
     """Turns sentence vectors into a task's outputs, and knows all about the task's labels."""
 
+    goal: ClassVar[Goal] = "classification"
+    """What the labels are; loss balancing may weigh the two differently."""
     num_texts: ClassVar[int] = 1
     """Sentences of an example."""
     main_metric: ClassVar[str] = "accuracy"

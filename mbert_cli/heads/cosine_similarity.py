@@ -27,6 +27,7 @@ class CosineSimilarity(Head):
             between them; `random` draws them.
     """
 
+    goal = "regression"
     num_texts = 2
     main_metric = "pearson"
     metric_names = ("pearson", "spearman", "mse", "mae", "r2", "loss")

@@ -1,0 +1,112 @@
+"""What an evaluation found, and the folder of files that keeps it; no torch here.
+
+metrics.json                what `mbert evaluate --json` prints
+TASK_predictions.tsv        for every row its line in the data file, true label, prediction and scores
+TASK_confusion.tsv          of a classification: how many rows of a true label were given which label
+TASK_confusion_shares.tsv   the same as shares of the true label's rows
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mbert_cli.data.table import as_cell
+
+METRICS = "metrics.json"
+CONFUSION = "_confusion.tsv"
+CONFUSION_SHARES = "_confusion_shares.tsv"
+PREDICTIONS = "_predictions.tsv"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was predicted for a task's examples, in their order.
+
+    Args:
+        lines: where each example begins in its file.
+        labels: the true ones, names or numbers.
+        columns: `pred`, and `score` or `p_<label>`, one value an example.
+    """
+
+    lines: Sequence[int]
+    labels: Sequence[str] | Sequence[float]
+    columns: Mapping[str, Sequence[str] | Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Args:
+        metrics: ``{"tasks": {task: metrics}, "overall": number}``.
+        predictions: for each task every example's.
+    """
+
+    metrics: dict[str, Any]
+    predictions: Mapping[str, Predictions]
+
+    def of(self, split: str, files: Mapping[str, str], **facts: Any) -> "Evaluation":
+        """Return the evaluation with what it was made on among its metrics.
+
+        Args:
+            split: `train`, `dev` or `test`.
+            files: each task's data file.
+            facts: what else is to be known, such as the epoch.
+        """
+        tasks = {task: {**metrics, "file": files[task]} for task, metrics in self.metrics["tasks"].items()}
+        return Evaluation({"split": split, **facts, **self.metrics, "tasks": tasks}, self.predictions)
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """Write an evaluation's files into a folder that exists."""
+    text = json.dumps(evaluation.metrics, indent=2, ensure_ascii=False) + "\n"
+    (folder / METRICS).write_text(text, encoding="utf-8")
+    for task, metrics in evaluation.metrics["tasks"].items():
+        if "confusion" in metrics:
+            labels = metrics["labels"]
+            _write_matrix(folder / f"{task}{CONFUSION}", labels, metrics["confusion"])
+            _write_matrix(folder / f"{task}{CONFUSION_SHARES}", labels, metrics["confusion_shares"])
+    for task, predictions in evaluation.predictions.items():
+        rows = zip(predictions.lines, predictions.labels, *predictions.columns.values(), strict=True)
+        _write_table(folder / f"{task}{PREDICTIONS}", ["line", "label", *predictions.columns], rows)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Return the metrics of an evaluation's folder; nothing where there are none."""
+    path = folder / METRICS
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def read_matrix(path: Path) -> tuple[list[str], list[list[float]]]:
+    """Return the labels and the rows of a `TASK_confusion.tsv` or `TASK_confusion_shares.tsv`."""
+    header, *rows = _read_table(path)
+    return header[1:], [[float(cell) for cell in row[1:]] for row in rows]
+
+
+def read_numbers(path: Path, *columns: str) -> list[list[float]]:
+    """Return columns of numbers of a `TASK_predictions.tsv`."""
+    header, *rows = _read_table(path)
+    return [[float(row[header.index(column)]) for row in rows] for column in columns]
+
+
+def _write_matrix(
+    path: Path, labels: Sequence[str], matrix: Sequence[Sequence[int]] | Sequence[Sequence[float]]
+) -> None:
+    # Two words, so that no label of a task about truth is taken for it.
+    _write_table(path, ["true label", *labels], ((label, *row) for label, row in zip(labels, matrix, strict=True)))
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[str | float]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([cell if isinstance(cell, int) else as_cell(cell) for cell in row] for row in rows)
+
+
+def _read_table(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file, delimiter="\t"))

@@ -1,0 +1,111 @@
+"""Figures as PNG files, drawn from the files of an evaluation and of a run.
+
+TASK_confusion.png   the confusion matrix of a classification
+TASK_scatter.png     a regression's predictions against its labels
+curves.png           losses and scores over the epochs
+
+Their bytes are a function of the numbers and of matplotlib's version: no dates, no display, nobody's settings.
+"""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mbert_cli.evaluation_files import CONFUSION, CONFUSION_SHARES, PREDICTIONS, read_matrix, read_numbers, read_summary
+from mbert_cli.metrics_file import read_metrics
+from mbert_cli.progress import Talk
+
+# For labels in scripts that matplotlib's own font has no letters for; those that are installed are used.
+_MORE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei", "WenQuanYi Zen Hei", "Arial")
+
+
+def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
+    """Draw all that there is to draw.
+
+    Args:
+        evaluation: a folder that `write_evaluation` wrote; it need not exist.
+        metrics_file: a run's metrics.jsonl; it need not exist.
+
+    Returns:
+        PNG files by name.
+    """
+    lines = read_metrics(metrics_file)
+    metrics = read_summary(evaluation)
+    drawn = {}
+    with _matplotlib():
+        # Whoever draws nothing does not wait for matplotlib.
+        from mbert_cli import plots
+
+        for task, found in metrics.get("tasks", {}).items():
+            title = f"{plots.shortened(task)} on {metrics['split']}, {found['examples']:,} rows\n"
+            if "confusion" in found:
+                labels, counts = read_matrix(evaluation / f"{task}{CONFUSION}")
+                _, shares = read_matrix(evaluation / f"{task}{CONFUSION_SHARES}")
+                title += f"accuracy {found['accuracy']:.3f}, macro F1 {found['macro']['f1']:.3f}"
+                drawn[f"{task}_confusion.png"] = _png(plots.confusion_figure(title, labels, counts, shares))
+            elif "pearson" in found:
+                values = read_numbers(evaluation / f"{task}{PREDICTIONS}", "label", "pred")
+                title += f"Pearson {found['pearson']:.3f}, Spearman {found['spearman']:.3f}, MSE {found['mse']:.3f}"
+                drawn[f"{task}_scatter.png"] = _png(plots.scatter_figure(title, *values))
+        if lines:
+            drawn["curves.png"] = _png(plots.curves_figure(lines))
+    return drawn
+
+
+def draw_or_say(evaluation: Path, metrics_file: Path, talk: Talk) -> dict[str, bytes]:
+    """Draw all that there is to draw; where that fails say so in one line, for nothing else must be lost by it.
+
+    Args:
+        evaluation: see `draw`.
+        metrics_file: see `draw`.
+        talk: where a failure is told.
+    """
+    try:
+        return draw(evaluation, metrics_file)
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        talk.say(f"the figures could not be drawn ({why}); all numbers are in the files they are drawn from.")
+        return {}
+
+
+def write_figures(folder: Path, drawn: Mapping[str, bytes]) -> None:
+    """Write figures into a folder that exists."""
+    for name, png in drawn.items():
+        (folder / name).write_bytes(png)
+
+
+@contextmanager
+def _matplotlib() -> Iterator[None]:
+    """Let the block draw in our style, whatever the user's settings are; leave everything as it was."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    with warnings.catch_warnings():
+        # It tells of missing letters and of font caches, which nobody asked for.
+        warnings.simplefilter("ignore")
+        log.setLevel(logging.CRITICAL)
+        try:
+            import matplotlib
+            from matplotlib.font_manager import get_font_names
+
+            from mbert_cli.plots import STYLE
+
+            with matplotlib.rc_context():
+                matplotlib.rcdefaults()
+                installed = set(get_font_names())
+                fonts = ["DejaVu Sans", *(name for name in _MORE_FONTS if name in installed)]
+                matplotlib.rcParams.update({**STYLE, "font.family": fonts})
+                yield
+        finally:
+            log.setLevel(level)
+
+
+def _png(figure: Any) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    return file.getvalue()

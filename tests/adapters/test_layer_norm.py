@@ -1,0 +1,30 @@
+import torch
+from plain_bert import SHAPE, largest_difference, rescaled, stirred
+
+from mbert_cli.adapters.layer_norm import LayerNorm
+
+
+def alter(plain, own):
+    """Give a plain encoder the task's LayerNorms."""
+    plain.embedding_norm = rescaled(plain.embedding_norm, own.embedding_norm)
+    for index, layer in enumerate(plain.layers):
+        layer.attention_norm = rescaled(layer.attention_norm, own.attention_norm[index])
+        layer.output_norm = rescaled(layer.output_norm, own.output_norm[index])
+
+
+def test_packed_result_equals_an_encoder_of_other_layer_norms_sentence_by_sentence(encoder, plain):
+    own = [stirred(LayerNorm(SHAPE), seed) for seed in (1, 2, 3)]
+    for index, each in zip((0, 2, 3), own, strict=True):
+        alter(plain[index], each)
+    one, two, three = ([each] for each in own)
+    assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
+
+
+def test_it_starts_as_the_identity():
+    for name, parameter in LayerNorm(SHAPE).named_parameters():
+        assert (parameter == (1 if name.endswith("scale") else 0)).all()
+
+
+def test_it_has_two_values_a_feature_of_every_layer_norm(encoder):
+    norms = [each for each in encoder.modules() if isinstance(each, torch.nn.LayerNorm)]
+    assert sum(parameter.numel() for parameter in LayerNorm(SHAPE).parameters()) == len(norms) * 2 * 12

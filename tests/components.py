@@ -1,0 +1,60 @@
+"""Every component of a family, with options to test it with; a kind not named here is tested with its defaults."""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+import pytest
+
+from mbert_cli.compose import build, kinds
+from mbert_cli.recipe import Component
+
+ALL_TARGETS = ["query", "key", "value", "attention_output", "intermediate", "output"]
+OPTIONS: dict[str, dict[str, list[dict[str, Any]]]] = {
+    "adapters": {
+        "houlsby": [{"rank": 3, "train_layer_norms": True}, {"rank": 3}],
+        "lora": [{"rank": 2, "alpha": 3.0, "targets": ALL_TARGETS}, {"rank": 2}],
+        "low_rank": [{"rank": 4}, {"rank": 4, "activation": "gelu"}],
+        "pal": [{"rank": 4, "heads": 2}, {"rank": 4, "heads": 1, "post_activation": "gelu"}],
+        "prefix": [{"length": 3}, {"length": 3, "gate": "none"}],
+    },
+    "pooling": {"cls": [{}, {"pooler": True}]},
+    "heads": {
+        "classification": [{"num_classes": 3}],
+        "cosine_similarity": [{}]
+        + [{"activation": each, "hidden_activation": "none"} for each in ("relu", "affine", "clamp", "none")],
+    },
+}
+# Fresh adapters that change the encoder: a copy of the last layer is a layer more; a prefix in the sentence's own
+# softmax takes weight from the first.
+CHANGING_FROM_THE_START = [("top", {}), ("prefix", {"length": 3, "gate": "none"})]
+
+
+def components(family: str) -> list[tuple[str, dict[str, Any]]]:
+    """Every kind with each of its options."""
+    return [(kind, options) for kind in kinds(family) for options in OPTIONS[family].get(kind, [{}])]
+
+
+def name(kind: str, options: Mapping[str, Any]) -> str:
+    """Of a test."""
+    values = ["all" if value is ALL_TARGETS else f"{key}={value}" for key, value in options.items()]
+    return "-".join([kind, *values])
+
+
+def every(family: str) -> pytest.MarkDecorator:
+    """Run a test with every component of a family: its `kind` and its `options`."""
+    found = components(family)
+    return pytest.mark.parametrize(("kind", "options"), found, ids=[name(*each) for each in found])
+
+
+def every_pair_of_adapters() -> pytest.MarkDecorator:
+    """Run a test with any two adapters, in both orders, each with its first options; prefixes with both gates."""
+    found = [each for each in components("adapters") if each[1] == OPTIONS["adapters"].get(each[0], [{}])[0]]
+    found.append(("prefix", {"length": 3, "gate": "none"}))
+    pairs = list(product(found, repeat=2))
+    return pytest.mark.parametrize("pair", pairs, ids=["+".join(name(*each) for each in pair) for pair in pairs])
+
+
+def built(family: str, kind: str, options: Mapping[str, Any], *given: Any) -> Any:
+    """A component as a recipe builds it."""
+    return build(family, Component(kind=kind, options=dict(options)), *given)
