@@ -37,7 +37,7 @@ Settings = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Precision = Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Examples of a batch.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Read at most N rows of each file.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Take N rows of each file at most, evenly spread.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Force = Annotated[bool, typer.Option("--force", "-F", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -191,7 +191,7 @@ def predict(
     batch_size: BatchSize = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    limit: Limit = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read the first N rows only.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Predict a file: every row and column in its order, with the predictions appended."""

@@ -75,7 +75,7 @@ def evaluate_run(
         batch_size: examples of a batch at most.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: `auto`, `fp32` or `bf16`.
-        limit: how many examples to read of each file at most.
+        limit: how many examples to take of each file at most, spread evenly over it.
         talk: where skipped rows are told.
 
     Returns:

@@ -53,7 +53,7 @@ def fit(
         hardware: what to compute on.
         talk: where progress is told.
         resume: go on after the last finished epoch; otherwise a run that is in the folder is replaced.
-        limit: how many examples to read of each file at most.
+        limit: how many examples to take of each file at most, spread evenly over it.
 
     Returns:
         The metrics of the epoch whose model was kept.

@@ -45,7 +45,7 @@ def read_training_examples(recipe: Recipe, limit: int | None, talk: Talk) -> Tra
 
     Args:
         recipe: what is trained.
-        limit: how many examples to read of each file at most.
+        limit: how many examples to take of each file at most, spread evenly over it.
         talk: where skipped rows are told.
 
     Raises:

@@ -29,6 +29,13 @@ class Examples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def spread(self, count: int) -> "Examples":
+        """Return at most `count` of the examples, evenly spread over them, in their order."""
+        count = min(count, len(self))
+        rows = [index * len(self) // count for index in range(count)]
+        texts = [[side[row] for row in rows] for side in self.texts]
+        return Examples(texts, [self.labels[row] for row in rows], [self.lines[row] for row in rows], self.skipped)
+
     def skipped_note(self, path: str) -> str:
         """Return a line on the rows left out, the first of them listed."""
         shown = "; ".join(self.skipped[:_MOST_LISTED])
@@ -46,7 +53,7 @@ def read_examples(
         name: the task's name, for messages.
         task: columns, quoting, and what to do with bad rows.
         parse_label: a label's text to its number; raises ValueError with what it must be.
-        limit: how many examples to read at most.
+        limit: how many examples to take at most, spread evenly over the file: files are often sorted.
 
     Raises:
         DataError: the file cannot be read, a column is missing, no usable row is left, or a row is bad and
@@ -57,8 +64,6 @@ def read_examples(
         columns = [table.column(text, f"text of task {name}") for text in task.text]
         label_column = table.column(task.label, f"label of task {name} (files without labels can be predicted only)")
         for row in table:
-            if limit is not None and len(found) >= limit:
-                break
             problem, label = _checked(row, columns, label_column, task, parse_label)
             if problem:
                 place = f"{row.line}: {problem}"
@@ -72,7 +77,7 @@ def read_examples(
             found.lines.append(row.line)
     if not len(found):
         raise DataError(f"{path}: holds no usable row for task {name}; expected rows below the header.")
-    return found
+    return found if limit is None else found.spread(limit)
 
 
 def _checked(

@@ -134,9 +134,22 @@ def test_a_limit_counts_usable_rows(write, limit, count):
     assert found.texts == [["one", "two", "three"][:count]]
 
 
-def test_rows_beyond_the_limit_are_not_checked(write):
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(1, [0]), (2, [0, 5]), (3, [0, 3, 6]), (4, [0, 2, 5, 7]), (9, list(range(9))), (10, None)]
+)
+def test_a_limit_spreads_over_the_file(write, limit, expected):
+    path = write("a\tlabel", *(f"text {i}\t{i % 2}" for i in range(10)))
+    found = read_examples(path, "t", task("a"), PairClassification(4).parse_label, limit)
+    expected = list(range(10)) if expected is None else expected
+    assert found.texts == [[f"text {i}" for i in expected]]
+    assert found.labels == [i % 2 for i in expected]
+    assert found.lines == [i + 2 for i in expected]
+
+
+def test_rows_beyond_the_limit_are_checked_too(write):
     path = write("a\tlabel", "one\t1", "two\tx")
-    assert len(read_examples(path, "t", task("a"), PairClassification(4).parse_label, limit=1)) == 1
+    with pytest.raises(DataError, match=":3: label must be"):
+        read_examples(path, "t", task("a"), PairClassification(4).parse_label, limit=1)
 
 
 @pytest.mark.parametrize(
