@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class RunFolder:
         Raises:
             RunInUseError: another process holds it.
         """
+        made = [each for each in (self.path, *self.path.parents) if not each.exists()]
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / ".lock")
@@ -76,6 +77,9 @@ class RunFolder:
             # A run that was refused before it wrote anything leaves no folder behind.
             if [each.name for each in self.path.iterdir()] in ([], [".lock"]):
                 shutil.rmtree(self.path)
+                for each in made[1:]:
+                    with suppress(OSError):  # somebody put a file there meanwhile
+                        each.rmdir()
 
     def holds_a_run(self) -> bool:
         """Whether a run was begun here."""

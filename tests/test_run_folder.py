@@ -106,9 +106,13 @@ def test_a_second_process_is_refused_at_once(tmp_path):
 
 
 def test_a_run_that_never_wrote_leaves_no_folder(tmp_path):
-    with RunFolder(tmp_path / "run").locked():
+    with RunFolder(tmp_path / "runs" / "a" / "b").locked():
         pass
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "runs").mkdir()
+    with RunFolder(tmp_path / "runs" / "a" / "b").locked():
+        pass
+    assert list(tmp_path.iterdir()) == [tmp_path / "runs"]
 
 
 def test_folders_are_only_used_when_it_was_asked_for(tmp_path):
