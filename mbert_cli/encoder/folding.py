@@ -31,7 +31,7 @@ def fold(encoder: BertEncoder, adapters: Sequence[Adapter]) -> BertEncoder:
         adapters: those of one task, in the order they act.
     """
     parameter = encoder.word_embeddings.weight
-    own = [copy.deepcopy(adapter).eval().double() for adapter in adapters]
+    own = [copy.deepcopy(adapter).eval().double() for adapter in adapters if can_fold([adapter])]
     folded = copy.deepcopy(encoder).eval()
     with torch.no_grad():
         _fold_norm(folded.embedding_norm, own)
