@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+from word_salad import SPECIAL, WORDS, sentences
 
 # Shapes and types of every annotated function are checked while testing.
 jaxtyping.install_import_hook("mbert_cli", "beartype.beartype")
@@ -16,51 +17,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # As the command line does: threads that wait by spinning take eight times as long where others want the cores too.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 REPOSITORY = Path(__file__).parent.parent
-WORDS = [
-    "the",
-    "a",
-    "an",
-    "cat",
-    "dog",
-    "bird",
-    "man",
-    "woman",
-    "child",
-    "is",
-    "was",
-    "runs",
-    "sleeps",
-    "eats",
-    "sings",
-    "reads",
-    "good",
-    "bad",
-    "fine",
-    "great",
-    "awful",
-    "red",
-    "blue",
-    "green",
-    "small",
-    "large",
-    "very",
-    "not",
-    "and",
-    "but",
-    "in",
-    "on",
-    "under",
-    "house",
-    "garden",
-    "street",
-    "book",
-    "song",
-    "what",
-    "how",
-    "why",
-    "?",
-]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TINY_SIZES = {
     "vocab_size": len(SPECIAL) + len(WORDS),
     "hidden_size": 16,
@@ -104,12 +60,6 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     )
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
-
-
-def sentences(count: int, seed: int, longest: int = 9) -> list[str]:
-    """Word salads of ragged lengths."""
-    rng = random.Random(seed)
-    return [" ".join(rng.choices(WORDS, k=rng.randint(1, longest))) for _ in range(count)]
 
 
 @pytest.fixture(scope="session")

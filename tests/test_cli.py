@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import sentences
+from word_salad import sentences
 
 from mbert_cli.cli import app
 

@@ -1,12 +1,14 @@
 import subprocess
 import sys
-
-from conftest import REPOSITORY
+from pathlib import Path
 
 
 def test_shipped_demo_data_is_what_its_generator_writes():
     check = subprocess.run(
-        [sys.executable, "-m", "tests.demo_data", "--check"], cwd=REPOSITORY, capture_output=True, text=True
+        [sys.executable, "-m", "tests.demo_data", "--check"],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
     )
     assert check.returncode == 0, check.stdout + check.stderr
 
@@ -17,7 +19,7 @@ def test_demo_data_has_no_sentence_in_both_splits():
     for task, columns in (("sentiment", 1), ("paraphrase", 2), ("similarity", 2)):
         seen = {}
         for split in ("train", "dev"):
-            with Table(str(REPOSITORY / "recipes" / "demo" / f"{task}-{split}.tsv")) as table:
+            with Table(str(Path(__file__).parent.parent / "recipes" / "demo" / f"{task}-{split}.tsv")) as table:
                 seen[split] = {cell for row in table for cell in row.cells[1 : 1 + columns]}
         assert seen["train"]
         assert seen["dev"]

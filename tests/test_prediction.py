@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import sentences
+from word_salad import sentences
 
 from mbert_cli import Predictor
 from mbert_cli.compose import load_recipe

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from conftest import sentences
+from word_salad import sentences
 
 from mbert_cli.cli import app
 from mbert_cli.compose import build_heads, load_recipe
