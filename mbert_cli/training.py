@@ -62,6 +62,18 @@ def fit(
         MbertError: the recipe, the data, the checkpoint or the folder cannot be used; the disk is full; or a loss
             is not finite.
     """
+    return prepare(recipe, folder, hardware, talk, resume, limit).run()
+
+
+def prepare(
+    recipe: Recipe,
+    folder: RunFolder,
+    hardware: Hardware,
+    talk: Talk,
+    resume: bool = False,
+    limit: int | None = None,
+) -> "_Run":
+    """Do all that comes before the first step of `fit`, whose arguments and errors these are."""
     # First what the user wrote, then what may have to be downloaded.
     examples = read_training_examples(recipe, limit, talk)
     shape = encoder_shape(recipe.encoder)
@@ -84,7 +96,7 @@ def fit(
         folder.clear()
     folder.write_recipe(recipe.to_yaml())
     talk.say(_opening(recipe, model, data, hardware))
-    return _Run(recipe, folder, hardware, talk, model, tokenizer, optimizer, balancing, data, state, origin).run()
+    return _Run(recipe, folder, hardware, talk, model, tokenizer, optimizer, balancing, data, state, origin)
 
 
 class _Run:

@@ -1,0 +1,221 @@
+"""Runs contenders side by side: each in a process of its own, one after the other, round by round."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from workload import told
+
+HERE = Path(__file__).parent
+_PATIENCE = 3600  # seconds that a contender may take
+_console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
+_talk = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def words(text):
+    """Parse a list that is separated by commas; `none` is the empty one."""
+    return [] if text == "none" else [word for word in text.split(",") if word]
+
+
+def positive(text):
+    """Parse a number of at least 1."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, but is {text}")
+    return int(text)
+
+
+def parser(description, rounds):
+    """Return a parser with the options that all benchmarks have."""
+    found = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    found.add_argument("--rounds", type=positive, default=rounds, help="how often each contender runs")
+    found.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)), help="of each contender")
+    found.add_argument("--json", type=Path, metavar="OUT", help="write rows and ratios to this file as well")
+    return found
+
+
+def add_peer_options(found, peers):
+    """Add the options that choose the peers and their environments."""
+    found.add_argument("--peers", type=words, default=",".join(peers), help="separated by commas; or none")
+    found.add_argument(
+        "--peer-python",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=PATH",
+        help="the Python of a peer (hf_bf16) or of all peers whose names begin so (hf); default: this one",
+    )
+
+
+def check_names(asked, known, option):
+    """Stop where a contender is not known."""
+    wrong = [name for name in asked if name not in known]
+    if wrong:
+        sys.exit(f"{option}: '{wrong[0]}' is not known. Known: {', '.join(known)}.")
+
+
+def peer_python(name, given):
+    """Return the Python that a peer runs in: of all prefixes of its name the longest that was given one."""
+    pythons = dict(each.split("=", 1) for each in given)
+    fitting = [prefix for prefix in pythons if name == prefix or name.startswith(f"{prefix}_")]
+    return pythons[max(fitting, key=len)] if fitting else sys.executable
+
+
+def worker(script, settings, python=sys.executable):
+    """Return the command of a contender."""
+    return [python, str(HERE / script), json.dumps(settings)]
+
+
+def rounds_of(contenders, rounds, threads):
+    """Run all contenders once a round: A B C A B C. After each round, yield all results so far.
+
+    Args:
+        contenders: for each name its command.
+        rounds: how many.
+        threads: of each contender.
+
+    Yields:
+        For each name its result in each round: what its worker told and `wall_s`, its time from start to end; or
+        `error`, the last line that it wrote.
+    """
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "RAYON_NUM_THREADS": str(threads),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "true",
+    }
+    results = defaultdict(list)
+    for number in range(1, rounds + 1):
+        for name, command in contenders.items():
+            result = _run(command, environment)
+            results[name].append(result)
+            said = f"failed: {result['error']}" if "error" in result else f"{result['wall_s']:.1f} s"
+            _talk.print(f"round {number}/{rounds}: {name}: {said}", markup=False)
+        yield results
+
+
+def _run(command, environment):
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=environment, timeout=_PATIENCE
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"error": str(error)}
+    result = told(done.stdout)
+    if done.returncode or result is None:
+        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        return {"error": lines[-1] if lines else f"ended with exit code {done.returncode}"}
+    return {**result, "wall_s": time.perf_counter() - start}
+
+
+def good(runs):
+    """Return the results that are not errors."""
+    return [run for run in runs if "error" not in run]
+
+
+def ratios_of(results, ours, peers, value):
+    """Return, for each of ours against each peer, how many times faster ours was, round by round.
+
+    Args:
+        results: what `rounds_of` yields.
+        ours: names.
+        peers: names.
+        value: of a result its time for the work.
+    """
+    found = {}
+    for own in ours:
+        for peer in peers:
+            pairs = zip(results[own], results[peer], strict=True)
+            each = [value(b) / value(a) for a, b in pairs if "error" not in a and "error" not in b]
+            if each:
+                found[f"{own}/{peer}"] = each
+    return found
+
+
+def rivals_of(own, ratios):
+    """Return the peers that ran in the same precision as one of ours, whatever they train."""
+    pairs = [name.split("/") for name in ratios]
+    return [peer for name, peer in pairs if name == own and _precision(name) == _precision(peer)]
+
+
+def against_best(own, rows, ratios, time_of):
+    """Return the median ratio against the fastest peer of the same precision, and its name, as a cell of a table.
+
+    Args:
+        own: a name of ours.
+        rows: for each name its row.
+        ratios: what `ratios_of` returned.
+        time_of: of a row its time for the work.
+    """
+    rivals = rivals_of(own, ratios)
+    if not rivals:
+        return ""
+    best = min(rivals, key=lambda peer: time_of(rows[peer]))
+    return f"{statistics.median(ratios[f'{own}/{best}']):.2f} ({best})"
+
+
+def _precision(name):
+    return "bf16" if "bf16" in name else "fp32"
+
+
+def table(title, *columns):
+    """Return an empty table: the first column holds names, the others numbers."""
+    found = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        found.add_column(column, justify="right" if index else "left", max_width=None if index else 48)
+    return found
+
+
+def add_failure(shown, row):
+    """Add the row of a contender that failed, with the last line that it wrote."""
+    shown.add_row(f"{row['name']}\nfailed: {escape(row['error'])}")
+
+
+def ratio_table(ratios):
+    """Return the ratios of the same precision as a table, a column a round."""
+    rounds = max((len(each) for each in ratios.values()), default=0)
+    found = table("times faster", "ours / peer", "median", *(f"round {number + 1}" for number in range(rounds)))
+    for name, each in ratios.items():
+        own, peer = name.split("/")
+        if peer not in rivals_of(own, ratios):
+            continue
+        found.add_row(name, f"{statistics.median(each):.2f}", *(f"{ratio:.2f}" for ratio in each))
+    return found
+
+
+def show(*tables):
+    """Print tables."""
+    for each in tables:
+        if each.row_count:
+            _console.print(each)
+
+
+def write_json(path, content):
+    """Write the results, where a file was asked for."""
+    if path is not None:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def facts(arguments):
+    """Return what the figures depend on beside the code."""
+    import torch
+
+    return {
+        "machine": platform.processor() or platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
+        "amx": torch.cpu._is_amx_tile_supported(),
+        "torch": torch.__version__,
+        **{key: value for key, value in vars(arguments).items() if key != "json"},
+    }

@@ -1,0 +1,125 @@
+"""The limit of a training step: its matrix products alone, on operands that lie ready.
+
+Attention's own products (queries with keys, weights with values) are left out: with n tokens a sentence they are about
+n / 6 hidden_size of the others, a hundredth here. So are those of the heads. Layers share their operands, which caches
+like better than a real step's.
+"""
+
+import time
+from collections import Counter
+from itertools import product
+
+_TRIES = 3
+
+
+def linear(tokens, inputs, outputs, into=True, trains=True):
+    """Return the products of a linear layer: [rows, inner] @ [inner, columns] as (rows, inner, columns).
+
+    Args:
+        tokens: how many it is applied to.
+        inputs: features.
+        outputs: features.
+        into: whether its input needs a gradient.
+        trains: whether its weight does.
+    """
+    found = [(tokens, inputs, outputs)]
+    found += [(tokens, outputs, inputs)] if into else []
+    return found + ([(outputs, tokens, inputs)] if trains else [])
+
+
+def layer(tokens, hidden, intermediate, attention_into=True, feed_forward_into=True, trains=True):
+    """Return the products of an encoder layer.
+
+    Args:
+        tokens: how many.
+        hidden: size of the layer.
+        intermediate: size inside the feed-forward sublayer.
+        attention_into: whether the attention sublayer's input needs a gradient.
+        feed_forward_into: whether the feed-forward sublayer's does.
+        trains: whether the weights do.
+    """
+    # Where weights train below it, the attention's output needs a gradient though its queries' input may not.
+    return [
+        *linear(tokens, hidden, 3 * hidden, attention_into, trains),
+        *linear(tokens, hidden, hidden, attention_into or trains, trains),
+        *linear(tokens, hidden, intermediate, feed_forward_into, trains),
+        *linear(tokens, intermediate, hidden, feed_forward_into, trains),
+    ]
+
+
+def step(method, tokens, shape, rank):
+    """Return how often a training step does which product; None for a method that is not known here.
+
+    Args:
+        method: `full`, `houlsby` or `top`; of the latter two only the adapters train.
+        tokens: of each task.
+        shape: the encoder's sizes.
+        rank: of Houlsby's bottlenecks.
+    """
+    # To the nearest 64: the products like such widths best.
+    whole, *tokens = (max(64, round(each / 64) * 64) for each in (sum(tokens), *tokens))
+    sizes = (shape.hidden_size, shape.intermediate_size)
+    found = []
+    for index in range(shape.num_layers):
+        if method == "full":
+            found += layer(whole, *sizes)
+        elif method == "top":
+            found += layer(whole, *sizes, attention_into=False, feed_forward_into=False, trains=False)
+        elif method == "houlsby":
+            # Nothing needs a gradient below the first bottleneck, which stands after the first layer's attention.
+            found += layer(whole, *sizes, attention_into=index > 0, trains=False)
+            for site, each in product(range(2), tokens):
+                found += linear(each, shape.hidden_size, rank, into=index + site > 0)
+                found += linear(each, rank, shape.hidden_size)
+        else:
+            return None
+    if method == "top":
+        for each in tokens:
+            found += layer(each, *sizes, attention_into=False)
+    return Counter(found)
+
+
+def measure(products, bf16, repeats):
+    """Return the seconds that all products take together, measured `repeats` times.
+
+    Each product is done in the operand order that is fastest here: either operand may lie transposed, and the result
+    may be computed transposed.
+    """
+    import torch
+
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    calls = []
+    for (rows, inner, columns), count in products.items():
+        candidates = []
+        for left_lies, right_lies, result_lies in product((False, True), repeat=3):
+            left = _matrix(rows, inner, left_lies, dtype)
+            right = _matrix(inner, columns, right_lies, dtype)
+            if result_lies:
+                left, right = right.t(), left.t()
+            candidates.append((left, right, torch.empty(left.shape[0], right.shape[1], dtype=dtype)))
+        calls += [min(candidates, key=_seconds)] * count
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        for left, right, out in calls:
+            torch.mm(left, right, out=out)
+        times.append(time.perf_counter() - start)
+    return times[1:]
+
+
+def _matrix(rows, columns, transposed, dtype):
+    import torch
+
+    return torch.randn(columns, rows).to(dtype).t() if transposed else torch.randn(rows, columns).to(dtype)
+
+
+def _seconds(operands):
+    import torch
+
+    left, right, out = operands
+    times = []
+    for _ in range(_TRIES + 1):
+        start = time.perf_counter()
+        torch.mm(left, right, out=out)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])

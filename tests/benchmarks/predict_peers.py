@@ -1,0 +1,89 @@
+"""What users would predict with instead: the worker of one peer. Reads a TSV file, writes a TSV file."""
+
+import csv
+import os
+import time
+import warnings
+
+from workload import MAX_LENGTH, peak_rss_mb, settings_of_worker, tell
+
+PEERS = ("hf_fp32", "hf_bf16", "st_fp32", "st_bf16")
+_BATCH_SIZE = 32
+
+
+def embed_with_transformers(settings, dtype):
+    """Return a function from texts to their mean-pooled sentence vectors: longest first, in batches, padded."""
+    import torch
+    from transformers import AutoTokenizer, BertModel
+
+    tokenizer = AutoTokenizer.from_pretrained(settings["encoder"])
+    model = BertModel.from_pretrained(settings["encoder"], add_pooling_layer=False, dtype=dtype).eval()
+
+    def embed(texts):
+        order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
+        vectors = torch.empty(len(texts), model.config.hidden_size)
+        for start in range(0, len(order), _BATCH_SIZE):
+            members = order[start : start + _BATCH_SIZE]
+            inputs = tokenizer(
+                [texts[index] for index in members],
+                padding=True,
+                truncation=True,
+                max_length=MAX_LENGTH,
+                return_tensors="pt",
+            )
+            states = model(**inputs).last_hidden_state.float()
+            mask = inputs["attention_mask"].unsqueeze(-1).float()
+            vectors[members] = (states * mask).sum(dim=1) / mask.sum(dim=1)
+        return vectors
+
+    return embed
+
+
+def embed_with_sentence_transformers(settings, dtype):
+    """Return a function from texts to their sentence vectors: `SentenceTransformer.encode`."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    encoder = Transformer(settings["encoder"], max_seq_length=MAX_LENGTH, model_kwargs={"dtype": dtype})
+    pooling = Pooling(encoder.get_embedding_dimension(), "mean")
+    model = SentenceTransformer(modules=[encoder, pooling], device="cpu")
+    return lambda texts: model.encode(texts, batch_size=_BATCH_SIZE, convert_to_tensor=True).float()
+
+
+def scores_of(task, weights, vectors):
+    """Return each row's probabilities, by the heads of the saved run."""
+    import torch
+
+    weight, bias = weights["head.linear.weight"], weights["head.linear.bias"]
+    if task == "sst":
+        return torch.softmax(vectors @ weight.T + bias, dim=-1)
+    u, v = vectors[0::2], vectors[1::2]
+    return torch.sigmoid(torch.cat([u, v, (u - v).abs()], dim=-1) @ weight.T + bias)
+
+
+def main():
+    """Predict a file with one peer, and tell the time between reading it and the output's end."""
+    settings = settings_of_worker()
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.simplefilter("ignore")
+    import torch
+    from safetensors.torch import load_file
+
+    library, precision = settings["name"].split("_")
+    makers = {"hf": embed_with_transformers, "st": embed_with_sentence_transformers}
+    embed = makers[library](settings, torch.bfloat16 if precision == "bf16" else torch.float32)
+    weights = load_file(settings["head"])
+    start = time.perf_counter()
+    with open(settings["input"], newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file, delimiter="\t")
+    with torch.inference_mode():
+        found = scores_of(settings["task"], weights, embed([text for row in rows for text in row[1:]])).tolist()
+    with open(settings["output"], "w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file, delimiter="\t", lineterminator="\n")
+        out.writerow([*header, *(f"p_{index}" for index in range(len(found[0])))])
+        out.writerows([*row, *(f"{score:.6g}" for score in scores)] for row, scores in zip(rows, found, strict=True))
+    tell({"work_s": time.perf_counter() - start, "rss_mb": peak_rss_mb()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Prediction speed: TSV in, TSV out, by mbert and by what users would take instead, with the same weights."""
+
+import csv
+import statistics
+import tempfile
+from pathlib import Path
+
+import contest
+from predict_peers import PEERS
+from workload import COLUMNS, course_file
+
+OURS = ("bf16", "fp32")
+TASKS = {"quora": "dev", "sst": "train"}
+"""For each task the split that is predicted: SST's dev file is small."""
+
+
+def main():
+    """Run the contest."""
+    parser = contest.parser("Time the prediction of TSV files by mbert and by its peers, side by side.", rounds=3)
+    parser.add_argument("--ours", type=contest.words, default=",".join(OURS), help="precisions; or none")
+    contest.add_peer_options(parser, PEERS)
+    parser.add_argument("--tasks", type=contest.words, default=",".join(TASKS), help="quora, sst")
+    parser.add_argument("--pairs", type=contest.positive, default=6000, help="Quora pairs at most")
+    parser.add_argument("--sentences", type=contest.positive, default=6000, help="SST sentences at most")
+    parser.add_argument("--encoder", default="minilm", help="minilm, bert-base (random weights), or a folder")
+    options = parser.parse_args()
+    contest.check_names(options.ours, OURS, "--ours")
+    contest.check_names(options.peers, PEERS, "--peers")
+    contest.check_names(options.tasks, TASKS, "--tasks")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        contenders, sentences = contenders_in(folder, options)
+        for results in contest.rounds_of(contenders, options.rounds, options.threads):
+            rows = {name: row_of(name, runs, sentences[name]) for name, runs in results.items()}
+            for task in options.tasks:
+                compare_outputs(folder, [row for name, row in rows.items() if name.startswith(f"{task}_")])
+            ratios, whole = {}, {}
+            for task in options.tasks:
+                ours, peers = ([f"{task}_{each}" for each in names] for names in (options.ours, options.peers))
+                ratios |= contest.ratios_of(results, ours, peers, lambda run: run["work_s"])
+                whole |= contest.ratios_of(results, ours, peers, lambda run: run["wall_s"])
+            content = {"rows": list(rows.values()), "ratios": ratios, "ratios_with_start_up": whole}
+            contest.write_json(options.json, {**content, "settings": contest.facts(options)})
+    title = f"{options.encoder}, {options.threads} threads"
+    contest.show(speed_table(title, rows, ratios, whole), contest.ratio_table(ratios))
+
+
+def contenders_in(folder, options):
+    """Write the inputs and a saved run; return each contender's command and how many sentences it reads."""
+    from ours import checkpoint_folder, course_recipe, load, save_untrained
+
+    weights, run = folder / "encoder", folder / "run"
+    for each in (weights, run):
+        each.mkdir()
+    encoder = str(checkpoint_folder(options.encoder, weights))
+    save_untrained(load(course_recipe(encoder), folder), run)
+    contenders, sentences = {}, {}
+    for task in options.tasks:
+        source = folder / f"{task}.tsv"
+        count = write_input(task, source, options.pairs if task == "quora" else options.sentences)
+        names = [(each, None) for each in options.ours] + [(each, each) for each in options.peers]
+        for each, peer in names:
+            name = f"{task}_{each}"
+            work = {"task": task, "input": str(source), "output": str(folder / f"{name}.out")}
+            sentences[name] = count
+            if peer is None:
+                settings = {"procedure": "predict", "run": str(run), "precision": each}
+                contenders[name] = contest.worker("ours.py", settings | work)
+            else:
+                settings = {"name": peer, "encoder": encoder, "head": str(run / f"model/tasks/{task}.safetensors")}
+                python = contest.peer_python(peer, options.peer_python)
+                contenders[name] = contest.worker("predict_peers.py", settings | work, python)
+    return contenders, sentences
+
+
+def write_input(task, path, limit):
+    """Write a task's rows without their labels; return how many sentences they hold."""
+    texts, count = COLUMNS[task][1], 0
+    with (
+        open(course_file(task, TASKS[task]), newline="", encoding="utf-8") as source,
+        open(path, "w", newline="", encoding="utf-8") as file,
+    ):
+        out = csv.writer(file, delimiter="\t", lineterminator="\n")
+        out.writerow(["id", *texts])
+        for row in csv.DictReader(source, delimiter="\t"):
+            if count < limit and all(row[text] and row[text].strip() for text in texts):
+                out.writerow([row["id"], *(row[text] for text in texts)])
+                count += 1
+    return count * len(texts)
+
+
+def row_of(name, runs, sentences):
+    """Return what is known of a contender after some rounds."""
+    found = contest.good(runs)
+    if not found:
+        return {"name": name, "error": runs[-1]["error"]}
+    work = statistics.median(run["work_s"] for run in found)
+    whole = statistics.median(run["wall_s"] for run in found)
+    return {
+        "name": name,
+        "sentences_per_s": sentences / work,
+        "sentences_per_s_with_start_up": sentences / whole,
+        "start_up_s": whole - work,
+        "sentences": sentences,
+        "rss_mb": max(run["rss_mb"] for run in found),
+    }
+
+
+def compare_outputs(folder, rows):
+    """Say in each row how far the last column of its output lies from that of the first contender in fp32, at most."""
+    ran = [row for row in rows if "error" not in row]
+    reference = next((row["name"] for row in ran if "fp32" in row["name"]), None)
+    if reference is None:
+        return
+    expected = last_column(folder / f"{reference}.out")
+    for row in ran:
+        found = last_column(folder / f"{row['name']}.out")
+        row["compared_with"] = reference
+        row["largest_difference"] = max(abs(a - b) for a, b in zip(found, expected, strict=True))
+
+
+def last_column(path):
+    """Return the numbers in the last column of a TSV file."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [float(row[-1]) for row in list(csv.reader(file, delimiter="\t"))[1:]]
+
+
+def speed_table(title, rows, ratios, whole):
+    """Return the table of all contenders."""
+    columns = ("sentences/s", "with start-up", "start-up s", "RSS MB", "x best peer", "with start-up", "off by")
+    table = contest.table(title, "", *columns)
+    for name, row in rows.items():
+        if "error" in row:
+            contest.add_failure(table, row)
+            continue
+        cells = [f"{row['sentences_per_s']:,.0f}", f"{row['sentences_per_s_with_start_up']:,.0f}"]
+        cells += [f"{row['start_up_s']:.1f}", f"{row['rss_mb']:,.0f}"]
+        for each, key in ((ratios, "sentences_per_s"), (whole, "sentences_per_s_with_start_up")):
+            cells.append(contest.against_best(name, rows, each, lambda row, key=key: 1 / row[key]))
+        cells.append(f"{row['largest_difference']:.0e}" if "largest_difference" in row else "")
+        table.add_row(name, *cells)
+    return table
+
+
+if __name__ == "__main__":
+    main()

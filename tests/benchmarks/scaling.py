@@ -1,0 +1,187 @@
+"""How the cost of mbert's training step grows: with tokens, with the hidden size, with tasks at equal tokens.
+
+Weights are random and sentences are made up; nothing but mbert is needed.
+"""
+
+import dataclasses
+import random
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import contest
+import limit
+from ours import load, timed_steps, write_random_encoder
+from workload import draw_steps, peak_rss_mb, settings_of_worker, tell
+
+_WORDS = 30_000
+_ROWS = 1024
+_HEAD_SIZE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One measured step.
+
+    Args:
+        rows: sentences of a step, of all its tasks together.
+        hidden: the encoder's hidden size; the feed-forward sublayer is four times as wide.
+        tasks: how many, each with an equal share of the rows.
+    """
+
+    rows: int = 96
+    hidden: int = 384
+    tasks: int = 3
+
+
+SWEEPS = {
+    "tokens": [Point(rows=rows) for rows in (24, 48, 96, 192, 384)],
+    "hidden size": [Point(hidden=hidden) for hidden in (128, 256, 384, 512, 768)],
+    "tasks": [Point(tasks=tasks) for tasks in (1, 2, 4, 8, 16, 32)],
+}
+
+
+def main():
+    """Run the sweeps."""
+    parser = contest.parser(__doc__.splitlines()[0], rounds=3)
+    parser.add_argument("--sweeps", type=contest.words, default=",".join(SWEEPS), help="separated by commas")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--layers", type=contest.positive, default=6)
+    parser.add_argument("--adapters", type=contest.words, default="none", help="kinds that each task has, with commas")
+    parser.add_argument("--steps", type=contest.positive, default=8, help="timed steps of each point in a round")
+    parser.add_argument("--warm-up", type=contest.positive, default=3, help="steps before them")
+    options = parser.parse_args()
+    contest.check_names(options.sweeps, SWEEPS, "--sweeps")
+    points = {point: name_of(point) for sweep in options.sweeps for point in SWEEPS[sweep]}
+    keys = ("precision", "layers", "adapters", "steps", "warm_up")
+    common = {key: getattr(options, key) for key in keys}
+    contenders = {
+        name: contest.worker("scaling.py", dataclasses.asdict(point) | common) for point, name in points.items()
+    }
+    for results in contest.rounds_of(contenders, options.rounds, options.threads):
+        rows = {name: row_of(point, name, results[name]) for point, name in points.items()}
+        sweeps = {sweep: [rows[name_of(point)] for point in SWEEPS[sweep]] for sweep in options.sweeps}
+        contest.write_json(options.json, {"sweeps": sweeps, "settings": contest.facts(options)})
+    contest.show(*(sweep_table(sweep, each) for sweep, each in sweeps.items()))
+
+
+def name_of(point):
+    """Return a point's name."""
+    return f"{point.rows} rows, hidden {point.hidden}, {point.tasks} tasks"
+
+
+def row_of(point, name, runs):
+    """Return what is known of a point after some rounds."""
+    found = contest.good(runs)
+    if not found:
+        return {"name": name, "error": runs[-1]["error"]}
+    median = 1000 * statistics.median(each for run in found for each in run["times"])
+    row = {
+        **dataclasses.asdict(point),
+        "name": name,
+        "tokens": found[0]["tokens"],
+        "ms_per_step": median,
+        "us_per_token": 1000 * median / found[0]["tokens"],
+        "rss_mb": max(run["rss_mb"] for run in found),
+    }
+    if "limit_times" in found[0]:
+        row["limit_ms"] = 1000 * statistics.median(each for run in found for each in run["limit_times"])
+    return row
+
+
+def sweep_table(sweep, rows):
+    """Return a sweep's table, each point beside the first one that ran."""
+    table = contest.table(f"cost against {sweep}", "", "tokens", "ms/step", "x first", "us/token", "RSS MB", "of limit")
+    ran = [row for row in rows if "error" not in row]
+    for row in rows:
+        if "error" in row:
+            contest.add_failure(table, row)
+            continue
+        cells = [f"{row['tokens']:,.0f}", f"{row['ms_per_step']:,.1f}"]
+        cells += [f"{row['ms_per_step'] / ran[0]['ms_per_step']:.2f}", f"{row['us_per_token']:.1f}"]
+        cells += [f"{row['rss_mb']:,.0f}", f"{row['limit_ms'] / row['ms_per_step']:.0%}" if "limit_ms" in row else ""]
+        table.add_row(row["name"], *cells)
+    return table
+
+
+def work(settings):
+    """Time the steps of one point."""
+    from mbert_cli.encoder.shape import EncoderShape
+
+    hidden, tasks = settings["hidden"], settings["tasks"]
+    count = settings["warm_up"] + settings["steps"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shape = EncoderShape(
+            hidden_size=hidden,
+            num_layers=settings["layers"],
+            num_heads=hidden // _HEAD_SIZE,
+            intermediate_size=4 * hidden,
+        )
+        encoder = folder / "encoder"
+        encoder.mkdir()
+        write_random_encoder(shape, encoder)
+        write_tokenizer(encoder)
+        write_sentences(folder / "rows.tsv")
+        task = {
+            "train": "rows.tsv",
+            "dev": "rows.tsv",
+            "text": "sentence",
+            "label": "label",
+            "head": {"kind": "classification", "num_classes": 2},
+        }
+        recipe = {
+            "encoder": {"checkpoint": str(encoder)},
+            "adapters": [{"kind": kind} for kind in settings["adapters"]],
+            "tasks": {f"task{index}": task for index in range(tasks)},
+            "curriculum": {"kind": "simultaneous"},
+            "training": {"epochs": 1},
+        }
+        run = folder / "run"
+        run.mkdir()
+        times, tokens, shape = timed_steps(
+            load(recipe, folder),
+            run,
+            settings["precision"],
+            lambda sizes: draw_steps(sizes, count, batch_size=settings["rows"] // tasks),
+            settings["warm_up"],
+            frozen=False,
+        )
+    result = {"times": times, "tokens": sum(tokens), "rss_mb": peak_rss_mb()}
+    if not settings["adapters"]:
+        products = limit.step("full", tokens, shape, rank=0)
+        result["limit_times"] = limit.measure(products, settings["precision"] == "bf16", len(times))
+    return result
+
+
+def write_tokenizer(folder):
+    """Write a tokenizer that knows the words w0, w1, ..."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    words = special + [f"w{number}" for number in range(_WORDS)]
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def write_sentences(path):
+    """Write labelled sentences of 4 to 28 words, of which a few are frequent, as in a language."""
+    rng = random.Random(0)
+    lines = ["sentence\tlabel"]
+    for _ in range(_ROWS):
+        numbers = [min(_WORDS, int(rng.paretovariate(0.7))) - 1 for _ in range(rng.randint(4, 28))]
+        lines.append(" ".join(f"w{number}" for number in numbers) + f"\t{rng.randint(0, 1)}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    # With settings it is the worker of one point.
+    if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
+        tell(work(settings_of_worker()))
+    else:
+        main()

@@ -1,0 +1,93 @@
+"""The work that all contenders do: the same rows in the same steps, and how a contender tells what it measured.
+
+The standard library alone is imported here: this also runs in the peers' environments.
+"""
+
+import csv
+import json
+import os
+import random
+import resource
+import sys
+from pathlib import Path
+
+BATCH_SIZE = 32  # rows of each task in a step
+MAX_LENGTH = 128
+LEARNING_RATE = 2e-5
+COLUMNS = {
+    "sst": ("ids-sst", ("sentence",), "sentiment"),
+    "quora": ("quora", ("sentence1", "sentence2"), "is_duplicate"),
+    "sts": ("sts", ("sentence1", "sentence2"), "similarity"),
+}
+"""For each task the beginning of its files' names, its text columns and its label's column."""
+_MARK = "RESULT "
+
+
+def course_file(task, split):
+    """Return the path of one of the course's files."""
+    folder = Path(os.environ.get("MBERT_DATA", "data"))
+    path = folder / f"{COLUMNS[task][0]}-{split}.csv"
+    if not path.is_file():
+        sys.exit(f"{path}: there is no such file; set MBERT_DATA to the folder of the course's files.")
+    return path
+
+
+def read_rows(task, split):
+    """Return the usable rows of a file: the texts, and then the label as a number."""
+    _, texts, label = COLUMNS[task]
+    with open(course_file(task, split), newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return [
+        (*(row[text] for text in texts), float(row[label]))
+        for row in rows
+        if row[label] and row[label].strip() and all(row[text] and row[text].strip() for text in texts)
+    ]
+
+
+def draw_steps(sizes, count, batch_size=BATCH_SIZE, seed=0):
+    """Return, for each of `count` steps, the indices of each task's rows: permutations, one after another.
+
+    Args:
+        sizes: how many rows each task has.
+        count: how many steps.
+        batch_size: rows of each task in a step.
+        seed: of the permutations.
+    """
+    streams = {}
+    for task, size in sizes.items():
+        rng, stream = random.Random(f"{seed} {task}"), []
+        while len(stream) < count * batch_size:
+            stream += rng.sample(range(size), size)
+        streams[task] = stream
+    return [
+        {task: stream[step * batch_size : (step + 1) * batch_size] for task, stream in streams.items()}
+        for step in range(count)
+    ]
+
+
+def course_steps(settings):
+    """Return the rows of each task, and the steps that a training contender takes: warm-up, then timed ones."""
+    rows = {task: read_rows(task, "train") for task in COLUMNS}
+    steps = draw_steps({task: len(each) for task, each in rows.items()}, settings["warm_up"] + settings["steps"])
+    return rows, steps
+
+
+def peak_rss_mb():
+    """Return the most memory that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def settings_of_worker():
+    """Return what the contest told this process to do."""
+    return json.loads(sys.argv[1])
+
+
+def tell(result):
+    """Tell the contest what was measured; it is a worker's last word."""
+    print(_MARK + json.dumps(result), flush=True)
+
+
+def told(output):
+    """Return what a worker told in its output, or None."""
+    lines = [line for line in output.splitlines() if line.startswith(_MARK)]
+    return json.loads(lines[-1].removeprefix(_MARK)) if lines else None
