@@ -72,8 +72,12 @@ def prepare(
     talk: Talk,
     resume: bool = False,
     limit: int | None = None,
-) -> "_Run":
-    """Do all that comes before the first step of `fit`, whose arguments and errors these are."""
+) -> "TrainingRun":
+    """Do all that comes before the first step of `fit`, whose arguments and errors these are.
+
+    Returns:
+        The run, ready to take its first step.
+    """
     # First what the user wrote, then what may have to be downloaded.
     examples = read_training_examples(recipe, limit, talk)
     shape = encoder_shape(recipe.encoder)
@@ -96,11 +100,11 @@ def prepare(
         folder.clear()
     folder.write_recipe(recipe.to_yaml())
     talk.say(_opening(recipe, model, data, hardware))
-    return _Run(recipe, folder, hardware, talk, model, tokenizer, optimizer, balancing, data, state, origin)
+    return TrainingRun(recipe, folder, hardware, talk, model, tokenizer, optimizer, balancing, data, state, origin)
 
 
-class _Run:
-    """The loop over epochs, phases and steps."""
+class TrainingRun:
+    """The loop over epochs, phases and steps, ready to `run`; `prepare` makes it, `step` takes one step of it."""
 
     def __init__(
         self,
@@ -225,7 +229,7 @@ class _Run:
             )
             with self.talk.bar(description, len(phase.steps)) as bar:
                 for rows in phase.batches(self.data.sizes, training.batch_size, training.seed, epoch):
-                    losses = self._step(rows, epoch)
+                    losses = self.step(rows, epoch)
                     for task, loss in losses.items():
                         sums[task] += loss * len(rows[task])
                         counts[task] += len(rows[task])
@@ -233,7 +237,7 @@ class _Run:
         self.balancing.end_epoch()
         return {task: sums[task] / counts[task] for task in sums if counts[task]}
 
-    def _step(self, rows: Mapping[str, np.ndarray], epoch: int) -> dict[str, float]:
+    def step(self, rows: Mapping[str, np.ndarray], epoch: int) -> dict[str, float]:
         """Take one optimizer step; return the losses of its tasks."""
         training = self.recipe.training
         self.model.train()

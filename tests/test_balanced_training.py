@@ -246,7 +246,7 @@ def test_a_phase_of_own_parameters_leaves_all_others_bit_identical_under_every_a
     tiny_recipe, tmp_path, monkeypatch, kind
 ):
     phases = []
-    take_step = training._Run._step
+    take_step = training.TrainingRun.step
 
     def watched(self, rows, epoch):
         (task,) = rows
@@ -258,7 +258,7 @@ def test_a_phase_of_own_parameters_leaves_all_others_bit_identical_under_every_a
         phases.append((task, any(name.startswith(f"{place}adapters.") for name in changed)))
         return losses
 
-    monkeypatch.setattr(training._Run, "_step", watched)
+    monkeypatch.setattr(training.TrainingRun, "step", watched)
     adapters = []
     if kind is not None:
         options = options_model(component_class("adapters", kind)).model_fields

@@ -165,7 +165,7 @@ def test_sequential_phases_of_hybrid_leave_everything_but_the_tasks_own_bit_iden
     tiny_recipe, tmp_path, monkeypatch
 ):
     steps = []
-    take_step = training._Run._step
+    take_step = training.TrainingRun.step
 
     def watched(self, rows, epoch):
         before = snapshot(self.model)
@@ -176,7 +176,7 @@ def test_sequential_phases_of_hybrid_leave_everything_but_the_tasks_own_bit_iden
         steps.append((epoch, tuple(rows), own, {n for n in after if not torch.equal(before[n], after[n])}))
         return losses
 
-    monkeypatch.setattr(training._Run, "_step", watched)
+    monkeypatch.setattr(training.TrainingRun, "step", watched)
     train(tiny_recipe, tmp_path / "a", "training.head_learning_rate=0.01")
     sequential = [step for step in steps if step[0] == 1]
     assert [tasks for _, tasks, _, _ in sequential] == [("mood",)] * 3 + [("same",)] * 4 + [("near",)] * 2

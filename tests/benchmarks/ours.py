@@ -147,7 +147,7 @@ def timed_steps(recipe, folder, precision, steps, warm_up, frozen):
     for index, step in enumerate(steps(run.data.sizes)):
         rows = {task: np.asarray(indices) for task, indices in step.items()}
         start = time.perf_counter()
-        run._step(rows, epoch=1)
+        run.step(rows, epoch=1)
         if index >= warm_up:
             times.append(time.perf_counter() - start)
             tokens.append([int(run.data.train[task].lengths[rows[task]].sum()) for task in rows])
