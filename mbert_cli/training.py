@@ -148,6 +148,7 @@ class TrainingRun:
         return self.curriculum.phases(epoch, self.data.sizes, self.recipe.training.batch_size)
 
     def run(self) -> dict[str, Any]:
+        """Train all epochs that are left; return the metrics of the epoch whose model was kept."""
         training = self.recipe.training
         best = next((line for line in self.folder.read_metrics() if line["epoch"] == self.state.best_epoch), None)
         for epoch in range(self.state.epoch + 1, training.epochs + 1):
