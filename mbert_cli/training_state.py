@@ -65,7 +65,8 @@ def write_state(
     }
     write_tensors(folder / "model.safetensors", model.state_dict())
     write_tensors(folder / "optimizer.safetensors", moments)
-    write_tensors(folder / "balancing.safetensors", balancing.state_dict())
+    if balancing.state_dict():  # the plain sum remembers nothing
+        write_tensors(folder / "balancing.safetensors", balancing.state_dict())
     position = {**asdict(state), "best_score": None if state.best_score is None else state.best_score.hex()}
     content = {"position": position, "origin": origin}
     replace_file(folder / "state.json", json.dumps(content, indent=2) + "\n")
@@ -97,7 +98,8 @@ def read_state(
     position = content["position"]
     _check_drift(folder.path, content["origin"], origin)
     load_tensors(model, newest / "model.safetensors")
-    load_tensors(balancing, newest / "balancing.safetensors")
+    if balancing.state_dict():
+        load_tensors(balancing, newest / "balancing.safetensors")
     parameters = dict(model.named_parameters())
     for key, value in read_tensors(newest / "optimizer.safetensors").items():
         name, _, field = key.rpartition("|")
