@@ -110,7 +110,10 @@ def _check_budget(cls: type[Adapter], component: Component) -> None:
 def _checked_options(cls: type, component: Component) -> dict[str, Any]:
     """Return a component's options with their values as annotated: 5 becomes 5.0 where a float is wanted."""
     checked = options_model(cls).model_validate(component.options)
-    return {option: getattr(checked, option) for option in component.options}
+    found = {option: getattr(checked, option) for option in component.options}
+    if found.get("budget", "") is None:
+        del found["budget"]  # no constructor knows it
+    return found
 
 
 def build(family: str, component: Component, *given: Any) -> Any:

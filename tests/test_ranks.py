@@ -69,6 +69,11 @@ def test_other_adapters_stay_as_they_are():
     assert 3 * 12 * 2 * 768 * lora.options["rank"] <= ENCODER // 100
 
 
+def test_a_budget_of_null_is_none():
+    settings = ["adapters=[{kind: low_rank, rank: 7, budget: 5%}]", "adapters[0].budget=null"]
+    assert count(load_recipe(PAPER, settings)).adapters[0].exact == low_rank(7, tasks=1)
+
+
 def test_a_recipe_without_budgets_is_the_same_object():
     recipe = load_recipe(PAPER)
     assert with_ranks(recipe, BASE) is recipe
