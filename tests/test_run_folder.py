@@ -30,31 +30,36 @@ def write(text):
 CALLS = [(os, "fsync"), (Path, "rename"), (Path, "mkdir"), (Path, "write_text"), (run_folder.shutil, "rmtree")]
 
 
-@pytest.mark.parametrize("crash_at", range(40))
-def test_a_crash_at_any_call_leaves_the_old_or_the_new_folder(tmp_path, monkeypatch, crash_at):
-    run = RunFolder(tmp_path)
-    commit_folder(run.model, write("old"))
-    calls = 0
+def crash(patch, crash_at: int, functions) -> list[str]:
+    """Let one call of these functions raise, the `crash_at`-th of them all, from 0; return the list of those made."""
+    made = []
 
     def counting(real):
         def call(*args, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls == crash_at + 1:
+            made.append(real.__name__)
+            if len(made) == crash_at + 1:
                 raise Crash
             return real(*args, **kwargs)
 
         return call
 
+    for owner, name in functions:
+        patch.setattr(owner, name, counting(getattr(owner, name)))
+    return made
+
+
+@pytest.mark.parametrize("crash_at", range(40))
+def test_a_crash_at_any_call_leaves_the_old_or_the_new_folder(tmp_path, monkeypatch, crash_at):
+    run = RunFolder(tmp_path)
+    commit_folder(run.model, write("old"))
     with monkeypatch.context() as patch:
-        for owner, name in CALLS:
-            patch.setattr(owner, name, counting(getattr(owner, name)))
+        made = crash(patch, crash_at, CALLS)
         try:
             commit_folder(run.model, write("new"))
         except Crash:
             pass
         else:
-            assert calls <= crash_at
+            assert len(made) <= crash_at
     text = (run.model_folder() / "a.txt").read_text()
     assert text in ("old", "new")
     commit_folder(run.model, write("next"))
@@ -163,22 +168,8 @@ def test_a_replaced_folder_is_whole_and_nothing_beside_it_is_touched(tmp_path):
 @pytest.mark.parametrize("crash_at", range(24))
 def test_a_failure_while_replacing_leaves_the_old_or_the_new_folder(tmp_path, monkeypatch, crash_at):
     replace_folder(tmp_path / "out", write("old"))
-    calls = 0
-
-    def counting(real):
-        def call(*args, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls == crash_at + 1:
-                raise Crash
-            return real(*args, **kwargs)
-
-        return call
-
     with monkeypatch.context() as patch:
-        for owner, name in CALLS:
-            if name != "rmtree":
-                patch.setattr(owner, name, counting(getattr(owner, name)))
+        crash(patch, crash_at, [call for call in CALLS if call[1] != "rmtree"])
         with contextlib.suppress(Crash):
             replace_folder(tmp_path / "out", write("new"))
     assert (tmp_path / "out" / "a.txt").read_text() in ("old", "new")
