@@ -71,6 +71,16 @@ class Layout:
         """How many tokens the stream holds."""
         return int(self._ends[-1]) if self.num_sentences else 0
 
+    @property
+    def host_lengths(self) -> np.ndarray:
+        """Tokens of each sentence, as an array of the host's."""
+        return self._lengths
+
+    @property
+    def host_starts(self) -> np.ndarray:
+        """Index of each sentence's first token, as an array of the host's."""
+        return self._ends - self._lengths
+
     @cached_property
     def lengths(self) -> Int[Tensor, " sentences"]:
         """Tokens of each sentence."""

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.batch import Batch
+from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.folding import can_fold, fold
@@ -52,6 +53,7 @@ class MultiTaskBert(nn.Module):
         self.task_names = tuple(tasks)
         self._parts = nn.ModuleList(tasks.values())
         self.compute_dtype = torch.float32
+        self.kernels = "plain"
 
     def task(self, name: str) -> TaskPart:
         """Return a task's own part."""
@@ -72,7 +74,7 @@ class MultiTaskBert(nn.Module):
         if not can_fold(part.adapter_list()):
             return self
         model = MultiTaskBert(fold(self.encoder, part.adapter_list()), self.pooling, {name: part}).eval()
-        model.compute_dtype = self.compute_dtype
+        model.compute_dtype, model.kernels = self.compute_dtype, self.kernels
         return model
 
     def train_only(self, tasks: Sequence[str] | None) -> None:
@@ -88,7 +90,8 @@ class MultiTaskBert(nn.Module):
         """Return the outputs of each task's head for the batch's examples."""
         adapters = [self.task(name).adapter_list() for name in batch.tasks]
         dtype = self.encoder.word_embeddings.weight.dtype
-        with torch.autocast(batch.token_ids.device.type, self.compute_dtype, self.compute_dtype != torch.float32):
+        precision = torch.autocast(batch.token_ids.device.type, self.compute_dtype, self.compute_dtype != torch.float32)
+        with kernels.using(self.kernels), precision:
             h = self.encoder(batch.token_ids, batch.token_types, batch.positions, batch.layout, adapters)
         # Pooling and heads are a small part of the work, and the losses want full precision.
         sentences = self._pool(h.to(dtype), batch)

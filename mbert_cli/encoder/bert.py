@@ -6,8 +6,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
+from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
-from mbert_cli.encoder.dropout import Dropout
+from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
@@ -27,7 +28,7 @@ class BertEncoder(nn.Module):
         self.position_embeddings = nn.Embedding(shape.max_positions, shape.hidden_size)
         self.type_embeddings = nn.Embedding(shape.type_vocab_size, shape.hidden_size)
         self.embedding_norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
-        self.dropout = Dropout(shape.dropout)
+        self.dropout_p = shape.dropout
         self.layers = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.num_layers))
         # Part of every BERT checkpoint, and of its parameter count; only `pooling: {kind: cls, pooler: true}` uses it.
         self.pooler = nn.Linear(shape.hidden_size, shape.hidden_size)
@@ -50,9 +51,11 @@ class BertEncoder(nn.Module):
             layout: where the sentences lie.
             adapters: those of each segment of the layout; none at all by default.
         """
-        h = self.word_embeddings(token_ids) + self.position_embeddings(positions) + self.type_embeddings(token_types)
+        tables = (self.word_embeddings, self.position_embeddings, self.type_embeddings)
         sites = SegmentAdapters(layout, adapters, self.folded)
-        h = self.dropout(sites.norm(self.embedding_norm, h, "embedding_norm", 0))
+        h = kernels.current().embed(tables, (token_ids, positions, token_types), self.embedding_norm)
+        h = sites.after_norm(h, "embedding_norm", 0)
+        h = Pending(h, dropout_p=self.dropout_p if self.training else 0.0).tensor()
         for index, layer in enumerate(self.layers):
             h = layer(h, layout, sites, index)
         return sites.on_top(h)

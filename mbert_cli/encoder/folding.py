@@ -39,7 +39,7 @@ def fold(encoder: BertEncoder, adapters: Sequence[Adapter]) -> BertEncoder:
             for name, linear in layer.linears().items():
                 probes = torch.eye(linear.in_features, dtype=torch.float64, device=parameter.device)
                 probes = torch.cat([torch.zeros_like(probes[:1]), probes])
-                y = SegmentAdapters(Layout([len(probes)]), [own]).linear(linear.double(), probes, name, index)
+                y = SegmentAdapters(Layout([len(probes)]), [own]).linear(linear.double(), probes, name, index).tensor()
                 linear.bias.copy_(y[0])
                 linear.weight.copy_((y[1:] - y[0]).T)
                 linear.to(parameter.dtype)
@@ -53,7 +53,7 @@ def _fold_norm(norm: nn.LayerNorm, adapters: Sequence[Adapter], name: Norm = "em
     """Fold s * (gamma * x + beta) + t into gamma and beta."""
     probes = torch.zeros(2, norm.weight.numel(), dtype=torch.float64, device=norm.weight.device)
     probes[1] = 1
-    shift, sum_ = SegmentAdapters(Layout([2]), [adapters]).norm(nn.Identity(), probes, name, layer)
+    shift, sum_ = SegmentAdapters(Layout([2]), [adapters]).after_norm(probes, name, layer)
     scale = sum_ - shift
     norm.weight.mul_(scale)
     norm.bias.mul_(scale).add_(shift)

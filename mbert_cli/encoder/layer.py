@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
-from mbert_cli.encoder.adapter import Linear, Norm
+from mbert_cli.encoder import adapter, kernels
 from mbert_cli.encoder.attention import SelfAttention
-from mbert_cli.encoder.dropout import Dropout
+from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -36,13 +36,13 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.attention = SelfAttention(shape.hidden_size, shape.num_heads, shape.attention_dropout)
         self.attention_norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
-        self.intermediate = nn.Linear(shape.hidden_size, shape.intermediate_size)
-        self.output = nn.Linear(shape.intermediate_size, shape.hidden_size)
+        self.intermediate = Linear(shape.hidden_size, shape.intermediate_size)
+        self.output = Linear(shape.intermediate_size, shape.hidden_size)
         self.output_norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
-        self.dropout = Dropout(shape.dropout)
+        self.dropout_p = shape.dropout
         self.activation = ACTIVATIONS[shape.activation]
 
-    def linears(self) -> dict[Linear, nn.Linear]:
+    def linears(self) -> dict[adapter.Linear, nn.Linear]:
         """Return the linear layers, by the names that adapters know them by."""
         attention = self.attention
         return {
@@ -52,7 +52,7 @@ class EncoderLayer(nn.Module):
             "output": self.output,
         }
 
-    def norms(self) -> dict[Norm, nn.LayerNorm]:
+    def norms(self) -> dict[adapter.Norm, nn.LayerNorm]:
         """Return the LayerNorms, by the names that adapters know them by."""
         return {"attention_norm": self.attention_norm, "output_norm": self.output_norm}
 
@@ -72,9 +72,10 @@ class EncoderLayer(nn.Module):
             layer: index of this layer, from 0.
         """
         adapters = adapters or SegmentAdapters(layout)
-        attended = adapters.after_attention(self.dropout(self.attention(h, layout, adapters, layer)), layer)
-        x = adapters.norm(self.attention_norm, h + attended, "attention_norm", layer)
-        inside = self.activation(adapters.linear(self.intermediate, x, "intermediate", layer))
-        fed = self.dropout(adapters.linear(self.output, inside, "output", layer))
+        dropout_p = self.dropout_p if self.training else 0.0
+        attended = adapters.after_attention(self.attention(h, layout, adapters, layer).dropped(dropout_p), layer)
+        x = adapters.add_norm(attended, h, self.attention_norm, "attention_norm", layer)
+        inside = kernels.current().activate(adapters.linear(self.intermediate, x, "intermediate", layer), self.activation)
+        fed = adapters.linear(self.output, inside, "output", layer).dropped(dropout_p)
         fed = adapters.after_feed_forward(fed, h, layer)
-        return adapters.norm(self.output_norm, x + fed, "output_norm", layer)
+        return adapters.add_norm(fed, x, self.output_norm, "output_norm", layer)

@@ -7,7 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
+from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter, Linear, Norm
+from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.prefix import Prefix
 
 AFFINE_SITES = ("before_linear", "after_linear", "after_norm")
@@ -39,46 +41,48 @@ class SegmentAdapters:
             if any(acting):
                 self._acting[site] = acting
 
-    def linear(
-        self, module: nn.Linear, x: Float[Tensor, "tokens in"], name: Linear, layer: int
-    ) -> Float[Tensor, "tokens out"]:
+    def linear(self, module: nn.Linear, x: Float[Tensor, "tokens in"], name: Linear, layer: int) -> Pending:
         """Return what a linear layer makes of x, with the adapters before and after it."""
         x = self._apply("before_linear", x, lambda adapter, part, _: adapter.before_linear(part, name, layer))
-        y = module(x)
+        y = kernels.current().linear(x, module)
         if "after_linear" not in self._acting:
             return y
         inputs = x.split(self._layout.segment_tokens)
-        return self._apply(
-            "after_linear", y, lambda adapter, part, i: adapter.after_linear(part, inputs[i], name, layer)
+        return Pending(
+            self._apply(
+                "after_linear", y.tensor(), lambda adapter, part, i: adapter.after_linear(part, inputs[i], name, layer)
+            )
         )
 
-    def norm(
-        self, module: nn.Module, x: Float[Tensor, "tokens hidden"], name: Norm, layer: int
+    def add_norm(
+        self, x: Pending, residual: Float[Tensor, "tokens hidden"], module: nn.LayerNorm, name: Norm, layer: int
     ) -> Float[Tensor, "tokens hidden"]:
-        """Return what a LayerNorm makes of x, with the adapters after it."""
-        return self._apply("after_norm", module(x), lambda adapter, part, _: adapter.after_norm(part, name, layer))
+        """Return LN(residual + x), with the adapters after the LayerNorm."""
+        return self.after_norm(kernels.current().add_norm(x, residual, module), name, layer)
+
+    def after_norm(self, y: Float[Tensor, "tokens hidden"], name: Norm, layer: int) -> Float[Tensor, "tokens hidden"]:
+        """See `Adapter.after_norm`."""
+        return self._apply("after_norm", y, lambda adapter, part, _: adapter.after_norm(part, name, layer))
 
     def prefixes(self, layer: int) -> list[list[Prefix]]:
         """Return the prefixes of each segment; an empty list where there are none at all."""
         found = [[each.prefix(layer) for each in own] for own in self._acting.get("prefix", ())]
         return [[each for each in own if each is not None] for own in found]
 
-    def after_attention(self, x: Float[Tensor, "tokens hidden"], layer: int) -> Float[Tensor, "tokens hidden"]:
+    def after_attention(self, x: Pending, layer: int) -> Pending:
         """See `Adapter.after_attention`."""
-        return self._apply("after_attention", x, lambda adapter, part, _: adapter.after_attention(part, layer))
+        if "after_attention" not in self._acting:
+            return x
+        apply = lambda adapter, part, _: adapter.after_attention(part, layer)  # noqa: E731
+        return Pending(self._apply("after_attention", x.tensor(), apply))
 
-    def after_feed_forward(
-        self, x: Float[Tensor, "tokens hidden"], layer_input: Float[Tensor, "tokens hidden"], layer: int
-    ) -> Float[Tensor, "tokens hidden"]:
+    def after_feed_forward(self, x: Pending, layer_input: Float[Tensor, "tokens hidden"], layer: int) -> Pending:
         """See `Adapter.after_feed_forward`."""
         if "after_feed_forward" not in self._acting:
             return x
         inputs, layouts = layer_input.split(self._layout.segment_tokens), self._layout.segments
-        return self._apply(
-            "after_feed_forward",
-            x,
-            lambda adapter, part, i: adapter.after_feed_forward(part, inputs[i], layer, layouts[i]),
-        )
+        apply = lambda adapter, part, i: adapter.after_feed_forward(part, inputs[i], layer, layouts[i])  # noqa: E731
+        return Pending(self._apply("after_feed_forward", x.tensor(), apply))
 
     def on_top(self, x: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
         """See `Adapter.on_top`."""

@@ -1,0 +1,74 @@
+"""The seam behind which there are two ways to compute what stands between the matrix products of an encoder layer.
+
+`plain` is PyTorch's own operations, as the equations read: it runs anywhere, and is what the other is tested against.
+`fused` does the same in few passes over memory, in loops that Numba compiles for this processor. A model says which
+one it wants with `using`; each of the functions there takes what it is not made for to `plain` itself.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+NAMES = ("plain", "fused")
+_chosen: ContextVar[str] = ContextVar("kernels", default="plain")
+
+
+@dataclass(frozen=True)
+class Pending:
+    """dropout(value + bias), not computed yet: what comes next may do it in the same pass.
+
+    Args:
+        value: what a linear layer made, say. Where there is a bias, nobody else holds this tensor: it may be written to.
+        bias: still to be added; None where it has been.
+        dropout_p: probability of dropping a value; 0 outside training.
+    """
+
+    value: Float[Tensor, "tokens features"]
+    bias: Float[Tensor, " features"] | None = None
+    dropout_p: float = 0.0
+
+    def dropped(self, p: float) -> "Pending":
+        """Return this with dropout, which comes after all that is pending."""
+        return replace(self, dropout_p=p)
+
+    def tensor(self) -> Float[Tensor, "tokens features"]:
+        """Compute it."""
+        if self.bias is None and self.dropout_p == 0:
+            return self.value
+        return current().add_dropout(self)
+
+
+def current() -> ModuleType:
+    """Return the functions in use: the module `plain` or `fused`."""
+    return import_module(f"{__name__}.{_chosen.get()}")
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """Compute with `plain` or `fused` functions within a block; gradients of what it computed go the same way."""
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def why_not_fused(device: torch.device) -> str | None:
+    """Return why a device cannot compute with fused functions, or None where it can."""
+    if device.type != "cpu":
+        return f"they are for CPUs, not for {device.type}"
+    return None if find_spec("numba") else "the package numba is not installed; run: pip install 'mbert-cli[fast]'"
+
+
+def working_dtype(x: Tensor) -> torch.dtype:
+    """Return the precision that matrix products are computed in: autocast's, or where there is none that of x."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

@@ -1,0 +1,89 @@
+"""AdamW on some rows of a table, and the steps without gradient that they missed."""
+
+import math
+from typing import no_type_check
+
+from numba import prange, types
+
+from mbert_cli.encoder.kernels.compiling import compiled
+from mbert_cli.encoder.kernels.lanes import WIDTH, fma, load, splat, store, square_root
+
+REPLAYED = 128
+"""After so many steps without gradient Adam's mean has shrunk to .9^128 = 1e-6 of itself: what it would still move a
+value by is less than the value's last bit. Weight decay goes on."""
+
+
+@compiled()
+@no_type_check
+def replay(table, means, squares, current, rows, now, logs, decays, rates, roots, beta_1, beta_2, eps, hidden, chunks):
+    """Let rows take the steps up to `now` in which they had no gradient.
+
+    In step k, with m and v the moments: p *= 1 - lr_k wd; m *= beta_1; v *= beta_2;
+    p -= lr_k / (1 - beta_1^k) m / (sqrt(v) / sqrt(1 - beta_2^k) + eps).
+
+    Args:
+        table, means, squares: parameters and moments, flat.
+        current: for each row of the table the last step it took; is brought to `now`.
+        rows: distinct.
+        now: a step, counted from 1.
+        logs, decays, rates, roots: for each step k, at index k: log(1 - lr_k wd) summed over all steps up to k;
+            1 - lr_k wd; lr_k / (1 - beta_1^k); 1 / sqrt(1 - beta_2^k); all float64.
+        beta_1, beta_2, eps: AdamW's.
+        hidden: features of a row.
+        chunks: how many parts the rows are shared in.
+    """
+    f = types.float32
+    shrink, root_shrink = splat(f(beta_1)), splat(f(math.sqrt(beta_2)))
+    epsilon = splat(f(eps))
+    for chunk in prange(chunks):
+        for index in range(chunk, len(rows), chunks):
+            row = rows[index]
+            first = current[row]
+            last = min(now, first + REPLAYED)
+            rest = now - last
+            after = f(math.exp(logs[now] - logs[last]))
+            mean_after, square_after = f(beta_1**rest), f(beta_2**rest)
+            if first < now:
+                current[row] = now
+                for column in range(row * hidden, (row + 1) * hidden, WIDTH):
+                    value, mean, square = load(table, column), load(means, column), load(squares, column)
+                    root = square_root(square)
+                    for step in range(first + 1, last + 1):
+                        mean = mean * shrink
+                        root = root * root_shrink
+                        decay = splat(f(decays[step]))
+                        change = mean / fma(root, splat(f(roots[step])), epsilon)
+                        value = fma(value, decay, change * splat(f(-rates[step])))
+                    store(table, column, value * splat(after))
+                    store(means, column, mean * splat(mean_after))
+                    store(squares, column, root * root * splat(square_after))
+
+
+@compiled()
+@no_type_check
+def update(table, means, squares, current, rows, gradients, now, decay, rate, root, beta_1, beta_2, eps, hidden, chunks):
+    """Let rows take the step `now` with their gradients; they have taken all before it.
+
+    Args:
+        table, means, squares, current, rows: as in `replay`.
+        gradients: [rows * hidden].
+        now: the step, counted from 1.
+        decay: 1 - lr wd.
+        rate: lr / (1 - beta_1^now).
+        root: 1 / sqrt(1 - beta_2^now).
+        beta_1, beta_2, eps, hidden, chunks: as in `replay`.
+    """
+    f = types.float32
+    for chunk in prange(chunks):
+        for index in range(chunk, len(rows), chunks):
+            row = rows[index]
+            current[row] = now
+            for column in range(0, hidden, WIDTH):
+                at = row * hidden + column
+                gradient = load(gradients, index * hidden + column)
+                mean = fma(load(means, at), splat(f(beta_1)), gradient * splat(f(1 - beta_1)))
+                square = fma(load(squares, at), splat(f(beta_2)), gradient * gradient * splat(f(1 - beta_2)))
+                change = mean / fma(square_root(square), splat(f(root)), splat(f(eps)))
+                store(table, at, fma(load(table, at), splat(f(decay)), change * splat(f(-rate))))
+                store(means, at, mean)
+                store(squares, at, square)

@@ -1,0 +1,92 @@
+"""Dropout whose masks are computed where they are needed, forward and backward, from a hash of (key, place)."""
+
+from typing import no_type_check
+
+from numba import prange, types
+
+from mbert_cli.encoder.kernels.compiling import compiled, inlined
+from mbert_cli.encoder.kernels.lanes import WIDTH, counters, keep, load, mix, splat, store
+
+# `dropping`: (two halves of the key, how many of 65,536 values are dropped, 65,536 / (65,536 - that)). One hash of 32
+# bits serves two values: those of the lower sixteen bits stand in the first half of 32 columns.
+
+
+@inlined
+@no_type_check
+def random_bits(row, pair, columns, dropping):
+    """Return the bits of the 32 columns from `pair` on.
+
+    Args:
+        row: of the matrix whose values are dropped.
+        pair: the first of the columns, a multiple of 32.
+        columns: of the matrix.
+        dropping: see above.
+    """
+    pairs = (columns + 2 * WIDTH - 1) // (2 * WIDTH)
+    first = (row * pairs + pair // (2 * WIDTH)) * WIDTH
+    return mix(counters(types.uint32(first)), dropping[0], dropping[1])
+
+
+@inlined
+@no_type_check
+def drop(values, bits, half, dropping):
+    """Drop some of sixteen values, and scale the others; `half` is 0 or 1."""
+    if dropping[2] == 0:
+        return values
+    return keep(values * splat(dropping[3]), bits, types.uint32(half * 16), dropping[2])
+
+
+@compiled()
+@no_type_check
+def add_drop(z, bias, dropping, chunks, rows, y):
+    """Write y = dropout(z + bias).
+
+    Args:
+        z: [rows * columns].
+        bias: [columns], or empty.
+        dropping: see above.
+        chunks: how many parts the rows are shared in.
+        rows: how many.
+        y: [rows * columns]; may be z itself.
+    """
+    columns = len(z) // rows
+    for chunk in prange(chunks):
+        for row in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
+            at = row * columns
+            for pair in range(0, columns, 2 * WIDTH):
+                bits = random_bits(row, pair, columns, dropping)
+                for half in range(2):
+                    column = pair + half * WIDTH
+                    if column < columns:
+                        value = load(z, at + column)
+                        if len(bias):
+                            value = value + load(bias, column)
+                        store(y, at + column, drop(value, bits, half, dropping))
+
+
+@compiled()
+@no_type_check
+def add_drop_backward(dy, dropping, chunks, rows, dz, dbias):
+    """Write the derivatives of `add_drop`.
+
+    Args:
+        dy: [rows * columns].
+        dropping: see above.
+        chunks: as in `add_drop`.
+        rows: how many.
+        dz: [rows * columns].
+        dbias: [chunks, columns], or of no rows; its sum over the chunks is the derivative.
+    """
+    columns = len(dy) // rows
+    for chunk in prange(chunks):
+        for row in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
+            at = row * columns
+            for pair in range(0, columns, 2 * WIDTH):
+                bits = random_bits(row, pair, columns, dropping)
+                for half in range(2):
+                    column = pair + half * WIDTH
+                    if column < columns:
+                        value = drop(load(dy, at + column), bits, half, dropping)
+                        store(dz, at + column, value)
+                        if len(dbias):
+                            store(dbias[chunk], column, load(dbias[chunk], column) + value)

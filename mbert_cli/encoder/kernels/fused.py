@@ -1,0 +1,262 @@
+"""The same functions as `plain`, each in one pass over memory: PyTorch's side of the loops that Numba compiles.
+
+What the loops are not made for goes to `plain`: other devices and precisions, sizes that are no multiple of sixteen,
+prefixes, activations but GELU. Dropout draws a key from PyTorch's generator, and its masks are a hash of key and place;
+so they are repeatable like any other, and are computed again in the backward pass.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from mbert_cli.batch import Layout
+from mbert_cli.encoder.kernels import Pending, plain, working_dtype
+from mbert_cli.encoder.kernels.attention_loops import attention, attention_backward
+from mbert_cli.encoder.kernels.dropout_loops import add_drop, add_drop_backward
+from mbert_cli.encoder.kernels.embedding_loops import add_embeddings, add_rows
+from mbert_cli.encoder.kernels.gelu_loops import add_gelu, add_gelu_backward
+from mbert_cli.encoder.kernels.lanes import WIDTH
+from mbert_cli.encoder.kernels.norm_loops import add_norm as add_norm_rows
+from mbert_cli.encoder.kernels.norm_loops import add_norm_backward
+from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.prefix import Prefix
+
+Dropping = tuple[np.uint32, np.uint32, np.uint32, np.float32]
+_LEVELS = 1 << 16
+_CHUNKS = 32  # parts that work is shared in: sums of parts do not depend on the number of threads
+_NOTHING = np.empty(0, np.float32)
+
+
+def fits(*tensors: Tensor) -> bool:
+    """Whether the loops can compute with such tensors."""
+    return all(
+        x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.shape[-1] % WIDTH == 0 and x.numel()
+        for x in tensors
+    )
+
+
+def embed(
+    tables: Sequence[nn.Embedding], ids: Sequence[Int[Tensor, " tokens"]], norm: nn.LayerNorm
+) -> Float[Tensor, "tokens hidden"]:
+    """See `plain.embed`; the gradient of the words' table is sparse: it holds the rows of the tokens that occur."""
+    if not fits(*(table.weight for table in tables), ids[0].new_empty(WIDTH, dtype=torch.float32)) or not len(ids[0]):
+        return plain.embed(tables, ids, norm)
+    sums = cast(Tensor, _Embeddings.apply(*ids, *(table.weight for table in tables)))
+    y = cast(Tensor, _AddNorm.apply(sums, None, None, norm.weight, norm.bias, norm.eps, 0.0, True, torch.is_grad_enabled()))
+    return y.to(working_dtype(y))
+
+
+def linear(x: Float[Tensor, "tokens in"], layer: nn.Linear) -> Pending:
+    """Return W x, its bias pending."""
+    x = x.to(working_dtype(x))
+    if not isinstance(layer, Linear) or not fits(x, layer.bias):
+        return plain.linear(x, layer)
+    return Pending(layer.product(x.contiguous()), layer.bias)
+
+
+def add_dropout(pending: Pending) -> Float[Tensor, "tokens features"]:
+    """See `plain.add_dropout`."""
+    if not fits(pending.value):
+        return plain.add_dropout(pending)
+    return cast(Tensor, _AddDropout.apply(pending.value.contiguous(), pending.bias, pending.dropout_p))
+
+
+def activate(pending: Pending, activation: Callable[[Tensor], Tensor]) -> Float[Tensor, "tokens features"]:
+    """See `plain.activate`."""
+    if activation is not nn.functional.gelu or pending.bias is None or pending.dropout_p or not fits(pending.value):
+        return plain.activate(pending, activation)
+    return cast(Tensor, _AddGelu.apply(pending.value, pending.bias, torch.is_grad_enabled()))
+
+
+def add_norm(
+    pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
+) -> Float[Tensor, "tokens hidden"]:
+    """See `plain.add_norm`."""
+    dtype = working_dtype(residual)
+    z, residual = pending.value.to(dtype).contiguous(), residual.to(dtype).contiguous()
+    if not fits(z, residual):
+        return plain.add_norm(pending, residual, norm)
+    owned = pending.bias is not None
+    given = (z, pending.bias, residual, norm.weight, norm.bias, norm.eps, pending.dropout_p, owned)
+    return cast(Tensor, _AddNorm.apply(*given, torch.is_grad_enabled()))
+
+
+def attend(
+    qkv: Pending,
+    layout: Layout,
+    num_heads: int,
+    dropout_p: float,
+    prefixes: Sequence[Sequence[Prefix]] = (),
+) -> Float[Tensor, "tokens features"]:
+    """See `plain.attend`."""
+    size = qkv.value.shape[-1] // (3 * num_heads)
+    if any(prefixes) or size % WIDTH or qkv.dropout_p or not fits(qkv.value):
+        return plain.attend(qkv, layout, num_heads, dropout_p, prefixes)
+    return cast(Tensor, _Attention.apply(qkv.value.contiguous(), qkv.bias, layout, num_heads, dropout_p))
+
+
+def _flat(x: Tensor | None) -> np.ndarray:
+    """Return a contiguous tensor's memory as the loops see it: bf16 as int16."""
+    if x is None:
+        return _NOTHING
+    x = x.detach().view(-1)
+    return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def _draw(p: float) -> Dropping:
+    """Draw the key of a dropout."""
+    dropped = round(p * _LEVELS)
+    if not dropped:
+        return np.uint32(0), np.uint32(0), np.uint32(0), np.float32(1)
+    key = int(torch.randint(1 << 62, ()))
+    scale = _LEVELS / max(1, _LEVELS - dropped)
+    return np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32), np.uint32(dropped), np.float32(scale)
+
+
+def _sums(wanted: bool, features: int) -> np.ndarray:
+    """Return zeros to add up a derivative in, part by part."""
+    return np.zeros((_CHUNKS if wanted else 0, features), np.float32)
+
+
+def _summed(parts: np.ndarray) -> Tensor | None:
+    return torch.from_numpy(parts.sum(0)) if len(parts) else None
+
+
+class _Embeddings(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *given: Tensor) -> Tensor:
+        ids, tables = given[:3], given[3:]
+        ctx.ids = [each.numpy() for each in ids]
+        ctx.sizes = [table.shape for table in tables]
+        hidden = tables[0].shape[1]
+        out = tables[0].new_empty(len(ids[0]), hidden)
+        add_embeddings(*(_flat(table) for table in tables), *ctx.ids, hidden, _CHUNKS, _flat(out))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        dy = gradients[0].contiguous()
+        found: list[Tensor | None] = [None, None, None]
+        for index, (ids, (rows, hidden)) in enumerate(zip(ctx.ids, ctx.sizes, strict=True)):
+            if not ctx.needs_input_grad[3 + index]:
+                found.append(None)
+                continue
+            order = np.argsort(ids, kind="stable")
+            own, starts = np.unique(ids[order], return_index=True)
+            sums = torch.empty(len(own), hidden)
+            add_rows(_flat(dy), order, np.append(starts, len(ids)), hidden, _CHUNKS, _flat(sums))
+            places = torch.from_numpy(own)
+            if index == 0:
+                found.append(
+                    torch.sparse_coo_tensor(
+                        places[None], sums, (rows, hidden), is_coalesced=True, check_invariants=False
+                    )
+                )
+            else:
+                found.append(torch.zeros(rows, hidden).index_copy_(0, places, sums))
+        return tuple(found)
+
+
+class _AddDropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, bias: Tensor | None, p: float) -> Tensor:
+        ctx.dropping = _draw(p)
+        y = torch.empty_like(z)
+        add_drop(_flat(z), _flat(bias), ctx.dropping, _CHUNKS, len(z), _flat(y))
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        dy = gradients[0].contiguous()
+        dz, dbias = torch.empty_like(dy), _sums(ctx.needs_input_grad[1], dy.shape[1])
+        add_drop_backward(_flat(dy), ctx.dropping, _CHUNKS, len(dy), _flat(dz), dbias)
+        return dz, _summed(dbias), None
+
+
+class _AddGelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, bias: Tensor, graph: bool) -> Tensor:
+        ctx.save_for_backward(z, bias)
+        y = torch.empty_like(z) if graph and any(ctx.needs_input_grad) else z
+        add_gelu(_flat(z), _flat(bias), _CHUNKS, _flat(y))
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        z, bias = ctx.saved_tensors
+        dz, dbias = torch.empty_like(z), _sums(ctx.needs_input_grad[1], len(bias))
+        add_gelu_backward(_flat(gradients[0].contiguous()), _flat(z), _flat(bias), _CHUNKS, _flat(dz), dbias)
+        return dz, _summed(dbias), None
+
+
+class _AddNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        z: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None,
+        gamma: Tensor,
+        beta: Tensor,
+        eps: float,
+        p: float,
+        owned: bool,
+        graph: bool,
+    ) -> Tensor:
+        ctx.dropping = _draw(p)
+        trains = graph and any(ctx.needs_input_grad)
+        scales = torch.empty(len(z))
+        y = torch.empty_like(z) if trains or not owned else z
+        states = None if not trains else z if owned else torch.empty_like(z)
+        vectors = (_flat(bias), _flat(residual), _flat(gamma), _flat(beta))
+        add_norm_rows(_flat(z), *vectors, eps, ctx.dropping, _CHUNKS, _flat_like(states, z), _flat(scales), _flat(y))
+        ctx.save_for_backward(states, scales, gamma)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        states, scales, gamma = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        dresidual = torch.empty_like(states)
+        dz = torch.empty_like(states) if ctx.dropping[2] and needs[0] else None
+        hidden = len(gamma)
+        dgamma, dbeta, dbias = _sums(needs[3], hidden), _sums(needs[3], hidden), _sums(needs[1], hidden)
+        add_norm_backward(
+            _flat(gradients[0].contiguous()), _flat(states), _flat(scales), _flat(gamma), ctx.dropping, _CHUNKS,
+            _flat_like(dz, states), _flat(dresidual), dgamma, dbeta, dbias,
+        )  # fmt: skip
+        into = dresidual if dz is None else dz
+        return into, _summed(dbias), dresidual, _summed(dgamma), _summed(dbeta), None, None, None, None
+
+
+def _flat_like(x: Tensor | None, like: Tensor) -> np.ndarray:
+    return _flat(like.new_empty(0) if x is None else x)
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, bias: Tensor | None, layout: Layout, num_heads: int, p: float) -> Tensor:
+        ctx.save_for_backward(qkv, bias)
+        order = np.argsort(-layout.host_lengths, kind="stable")
+        ctx.given = (layout.host_starts, layout.host_lengths, order, num_heads, _draw(p), _CHUNKS)
+        out = qkv.new_empty(len(qkv), qkv.shape[1] // 3)
+        attention(_flat(qkv), _flat(bias), *ctx.given, _flat(out))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        qkv, bias = ctx.saved_tensors
+        dqkv, dbias = torch.empty_like(qkv), _sums(ctx.needs_input_grad[1], qkv.shape[1])
+        dout = _flat(gradients[0].contiguous())
+        attention_backward(dout, _flat(qkv), _flat(bias), *ctx.given, _flat(dqkv), dbias)
+        return dqkv, _summed(dbias), None, None, None

@@ -1,0 +1,318 @@
+"""Sixteen numbers at a time: a small vector type for Numba.
+
+Loops over single numbers are vectorised by LLVM only where it can prove that it may, and half as fast as these. A value
+of the type `f32x16` is sixteen floats in the processor's vector registers (one with AVX-512, two with AVX2, four with
+SSE or NEON: LLVM splits them); `u32x16` likewise holds unsigned integers. Arrays are float32, or int16 that holds the
+bits of bf16; `load` and `store` convert, rounding to nearest even.
+
+These functions are for code that Numba compiles; Python cannot call them.
+"""
+
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any, no_type_check
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+
+WIDTH = 16
+_FLOATS = ir.VectorType(ir.FloatType(), WIDTH)
+_INTS = ir.VectorType(ir.IntType(32), WIDTH)
+_HALVES = ir.VectorType(ir.IntType(16), WIDTH)
+
+
+class LanesType(types.Type):
+    """The type of sixteen numbers.
+
+    Args:
+        name: `f32` or `u32`.
+        llvm_type: what LLVM calls it.
+    """
+
+    def __init__(self, name: str, llvm_type: ir.VectorType) -> None:
+        self.llvm_type = llvm_type
+        super().__init__(f"{name}x{WIDTH}")
+
+
+@register_model(LanesType)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: LanesType) -> None:
+        super().__init__(dmm, fe_type, fe_type.llvm_type)
+
+
+f32x16, u32x16 = LanesType("f32", _FLOATS), LanesType("u32", _INTS)
+
+
+def _constant(value: float, like: ir.VectorType) -> ir.Constant:
+    return ir.Constant(like, [value] * WIDTH)
+
+
+def _splat(builder: Any, scalar: Any, like: ir.VectorType) -> Any:
+    nothing = ir.Constant(like, ir.Undefined)
+    first = builder.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, nothing, _constant(0, _INTS))
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, like: ir.VectorType) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), like.as_pointer())
+
+
+def _intrinsic(result: Any, *wanted: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Make an intrinsic of a function (builder, values) to a value, of fixed types."""
+
+    def make(emit: Callable[..., Any]) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return emit(builder, *args)
+
+        def typed(typingctx: Any, *given: Any) -> Any:
+            return result(*wanted), codegen
+
+        # Numba counts the parameters by the signature.
+        names = ["typingctx", *(f"x{index}" for index in range(len(wanted)))]
+        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        typed.__name__, typed.__doc__ = emit.__name__, emit.__doc__
+        return intrinsic(typed)
+
+    return make
+
+
+@intrinsic
+@no_type_check
+def load(typingctx, array, index):
+    """Read sixteen numbers of a one-dimensional array, from an index on."""
+
+    def codegen(context, builder, signature, args):
+        if signature.args[0].dtype == types.float32:
+            return builder.load(_pointer(context, builder, signature.args[0], *args, _FLOATS), align=4)
+        bits = builder.load(_pointer(context, builder, signature.args[0], *args, _HALVES), align=2)
+        return builder.bitcast(builder.shl(builder.zext(bits, _INTS), _constant(16, _INTS)), _FLOATS)
+
+    return f32x16(array, types.intp), codegen
+
+
+@intrinsic
+@no_type_check
+def store(typingctx, array, index, value):
+    """Write sixteen numbers to a one-dimensional array, from an index on."""
+
+    def codegen(context, builder, signature, args):
+        array_type, (array, at, value) = signature.args[0], args
+        if array_type.dtype == types.float32:
+            builder.store(value, _pointer(context, builder, array_type, array, at, _FLOATS), align=4)
+            return context.get_dummy_value()
+        # By integers: LLVM's own truncation aborts on processors without AVX512-BF16.
+        bits = builder.bitcast(value, _INTS)
+        odd = builder.and_(builder.lshr(bits, _constant(16, _INTS)), _constant(1, _INTS))
+        rounded = builder.add(bits, builder.add(odd, _constant(0x7FFF, _INTS)))
+        halves = builder.trunc(builder.lshr(rounded, _constant(16, _INTS)), _HALVES)
+        builder.store(halves, _pointer(context, builder, array_type, array, at, _HALVES), align=2)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, f32x16), codegen
+
+
+@intrinsic
+@no_type_check
+def prefetch(typingctx, array, index):
+    """Ask for the memory at an index of an array, which will be read soon; it may lie beyond the array's end."""
+
+    def codegen(context, builder, signature, args):
+        number = ir.IntType(32)
+        place = _pointer(context, builder, signature.args[0], *args, ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [place, *(ir.Constant(number, value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+@intrinsic
+@no_type_check
+def spread(typingctx, array, index):
+    """Return the number at an index of a float32 array, sixteen times."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return _splat(builder, builder.load(builder.gep(data, [args[1]])), _FLOATS)
+
+    return f32x16(array, types.intp), codegen
+
+
+@intrinsic
+@no_type_check
+def transpose(typingctx, source, start, stride, target, at, width):
+    """Write the transpose of sixteen times sixteen numbers of a float32 array.
+
+    Row i is read at start + i * stride and becomes column i: number j of it is written at `at` + j * width + i.
+    """
+
+    def codegen(context, builder, signature, args):
+        source, start, stride, target, at, width = args
+
+        def pointer(array_type, array, first, step, index):
+            place = builder.add(first, builder.mul(step, ir.Constant(step.type, index)))
+            return _pointer(context, builder, array_type, array, place, _FLOATS)
+
+        read, written = signature.args[0], signature.args[3]
+        rows = [builder.load(pointer(read, source, start, stride, i), align=4) for i in range(WIDTH)]
+        # Swap the off-diagonal blocks of 8 x 8, then those of 4 x 4 in each, and so on.
+        for size in (8, 4, 2, 1):
+            upper = [lane if not lane & size else WIDTH + lane - size for lane in range(WIDTH)]
+            lower = [lane + size if not lane & size else WIDTH + lane for lane in range(WIDTH)]
+            for i in range(WIDTH):
+                if not i & size:
+                    a, b = rows[i], rows[i + size]
+                    rows[i] = builder.shuffle_vector(a, b, ir.Constant(_INTS, upper))
+                    rows[i + size] = builder.shuffle_vector(a, b, ir.Constant(_INTS, lower))
+        for i in range(WIDTH):
+            builder.store(rows[i], pointer(written, target, at, width, i), align=4)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, target, types.intp, types.intp), codegen
+
+
+@_intrinsic(f32x16, types.float32)
+def splat(builder: Any, value: Any) -> Any:
+    """Return a number sixteen times."""
+    return _splat(builder, value, _FLOATS)
+
+
+@_intrinsic(f32x16, f32x16, f32x16, f32x16)
+def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return a * b + c, rounded once."""
+    function = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.fma.v{WIDTH}f32"), [a, b, c])
+
+
+@_intrinsic(f32x16, f32x16)
+def square_root(builder: Any, a: Any) -> Any:
+    """Return the square root of each."""
+    function = ir.FunctionType(_FLOATS, [_FLOATS])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.sqrt.v{WIDTH}f32"), [a])
+
+
+@_intrinsic(f32x16, f32x16, f32x16)
+def larger(builder: Any, a: Any, b: Any) -> Any:
+    """Return the larger of each two."""
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+@_intrinsic(f32x16, f32x16)
+def absolute(builder: Any, a: Any) -> Any:
+    """Return each without its sign."""
+    return builder.bitcast(builder.and_(builder.bitcast(a, _INTS), _constant(0x7FFFFFFF, _INTS)), _FLOATS)
+
+
+@_intrinsic(f32x16, f32x16, f32x16)
+def with_sign_of(builder: Any, a: Any, b: Any) -> Any:
+    """Return each of a, which are not negative, with the sign of b."""
+    sign = builder.and_(builder.bitcast(b, _INTS), _constant(0x80000000, _INTS))
+    return builder.bitcast(builder.or_(builder.bitcast(a, _INTS), sign), _FLOATS)
+
+
+def _reduction(name: str, merge: Callable[[Any, Any, Any], Any]) -> Any:
+    def emit(builder: Any, value: Any) -> Any:
+        width = WIDTH
+        while width > 1:
+            width //= 2
+            lanes = ir.VectorType(ir.IntType(32), width)
+            low, high = (
+                builder.shuffle_vector(value, value, ir.Constant(lanes, list(range(start, start + width))))
+                for start in (0, width)
+            )
+            value = merge(builder, low, high)
+        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    emit.__name__ = name
+    return _intrinsic(types.float32, f32x16)(emit)
+
+
+total = _reduction("total", lambda builder, a, b: builder.fadd(a, b))
+"""Return the sum of the sixteen."""
+largest = _reduction("largest", lambda builder, a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
+"""Return the largest of the sixteen."""
+
+
+@_intrinsic(f32x16, f32x16)
+def exp(builder: Any, x: Any) -> Any:
+    """Return e^x to 2 units in the last place; 0 below -87, where results would be denormal, hence slow.
+
+    x = n ln 2 + r with |r| <= ln 2 / 2; 2^n is put into the exponent's bits, e^r is a polynomial.
+    """
+
+    def f(value: float) -> Any:
+        return _constant(value, _FLOATS)
+
+    def multiply_add(a: Any, b: Any, c: Any) -> Any:
+        function = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
+        name = f"llvm.fma.v{WIDTH}f32"
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [a, b, c])
+
+    x = builder.select(builder.fcmp_ordered("<", x, f(88.0)), x, f(88.0))
+    # Adding 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits.
+    shifted = multiply_add(x, f(1.4426950408889634), f(12582912.0))
+    n = builder.fsub(shifted, f(12582912.0))
+    r = multiply_add(n, f(-0.693359375), x)
+    r = multiply_add(n, f(2.12194440e-4), r)
+    p = f(1.9875691500e-4)
+    for coefficient in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+        p = multiply_add(p, r, f(coefficient))
+    p = multiply_add(p, builder.fmul(r, r), builder.fadd(r, f(1.0)))
+    exponent = builder.shl(builder.bitcast(shifted, _INTS), _constant(23, _INTS))
+    grown = builder.bitcast(builder.add(builder.bitcast(p, _INTS), exponent), _FLOATS)
+    # Written so that what is not a number stays so.
+    return builder.select(builder.fcmp_ordered("<", x, f(-87.0)), f(0.0), grown)
+
+
+@_intrinsic(u32x16, types.uint32)
+def counters(builder: Any, first: Any) -> Any:
+    """Return first, first + 1, ..., first + 15."""
+    return builder.add(_splat(builder, first, _INTS), ir.Constant(_INTS, list(range(WIDTH))))
+
+
+@_intrinsic(u32x16, u32x16, types.uint32, types.uint32)
+def mix(builder: Any, counter: Any, low_key: Any, high_key: Any) -> Any:
+    """Return 32 random bits for each counter: a hash of (key, counter).
+
+    The multiplications and shifts are those of the hash `lowbias32` (C. Wellons, 2018), applied with a half of the key
+    before each of two rounds.
+    """
+    x = builder.mul(counter, _constant(0x9E3779B9, _INTS))
+    for key in (low_key, high_key):
+        x = builder.xor(x, _splat(builder, key, _INTS))
+        x = builder.mul(builder.xor(x, builder.lshr(x, _constant(16, _INTS))), _constant(0x7FEB352D, _INTS))
+        x = builder.mul(builder.xor(x, builder.lshr(x, _constant(15, _INTS))), _constant(0x846CA68B, _INTS))
+    return builder.xor(x, builder.lshr(x, _constant(16, _INTS)))
+
+
+@_intrinsic(f32x16, f32x16, u32x16, types.uint32, types.uint32)
+def keep(builder: Any, value: Any, bits: Any, shift: Any, dropped: Any) -> Any:
+    """Return each value whose sixteen bits from `shift` on are not below `dropped`, and 0 for the others."""
+    own = builder.and_(builder.lshr(bits, _splat(builder, shift, _INTS)), _constant(0xFFFF, _INTS))
+    kept = builder.icmp_unsigned(">=", own, _splat(builder, dropped, _INTS))
+    return builder.select(kept, value, _constant(0.0, _FLOATS))
+
+
+def _operator(operation: Callable[[Any, Any], Any], emit: Callable[[Any, Any, Any], Any]) -> None:
+    def of_two(builder: Any, a: Any, b: Any) -> Any:
+        return emit(builder, a, b)
+
+    apply = _intrinsic(f32x16, f32x16, f32x16)(of_two)
+
+    @overload(operation)
+    @no_type_check
+    def implementation(a, b):
+        return (lambda a, b: apply(a, b)) if a == b == f32x16 else None
+
+
+_operator(operator.add, lambda builder, a, b: builder.fadd(a, b))
+_operator(operator.sub, lambda builder, a, b: builder.fsub(a, b))
+_operator(operator.mul, lambda builder, a, b: builder.fmul(a, b))
+_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))

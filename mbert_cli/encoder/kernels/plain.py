@@ -1,0 +1,106 @@
+"""What stands between the matrix products, in PyTorch's own operations: the equations, and the reference for `fused`."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mbert_cli.batch import Layout, to_slots, to_tokens
+from mbert_cli.encoder.dropout import dropout
+from mbert_cli.encoder.kernels import Pending, working_dtype
+from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.prefix import Joined, Prefix, add_gated, join
+
+
+def embed(
+    tables: Sequence[nn.Embedding],
+    ids: Sequence[Int[Tensor, " tokens"]],
+    norm: nn.LayerNorm,
+) -> Float[Tensor, "tokens hidden"]:
+    """Return LN of the sum of each token's embeddings.
+
+    Args:
+        tables: of words, positions and token types.
+        ids: for each table each token's row.
+        norm: the LayerNorm.
+    """
+    words, positions, types = (table(rows) for table, rows in zip(tables, ids, strict=True))
+    h = norm(words + positions + types)
+    return h.to(working_dtype(h))
+
+
+def linear(x: Float[Tensor, "tokens in"], layer: nn.Linear) -> Pending:
+    """Return W x + b."""
+    x = x.to(working_dtype(x))
+    if isinstance(layer, Linear) and x.dtype != layer.weight.dtype:
+        return Pending(layer.product(x) + layer.bias.to(x.dtype))
+    return Pending(nn.functional.linear(x, layer.weight, layer.bias))
+
+
+def add_dropout(pending: Pending) -> Float[Tensor, "tokens features"]:
+    """Return dropout(value + bias)."""
+    value = pending.value if pending.bias is None else pending.value + pending.bias.to(pending.value.dtype)
+    return dropout(value, pending.dropout_p)
+
+
+def activate(pending: Pending, activation: Callable[[Tensor], Tensor]) -> Float[Tensor, "tokens features"]:
+    """Return the activation of what is pending."""
+    return activation(pending.tensor())
+
+
+def add_norm(
+    pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
+) -> Float[Tensor, "tokens hidden"]:
+    """Return LN(residual + what is pending)."""
+    y = norm(residual + pending.tensor())
+    return y.to(working_dtype(y))
+
+
+def attend(
+    qkv: Pending,
+    layout: Layout,
+    num_heads: int,
+    dropout_p: float,
+    prefixes: Sequence[Sequence[Prefix]] = (),
+) -> Float[Tensor, "tokens features"]:
+    """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence on its own; see `encoder.attention`."""
+    x = qkv.tensor()
+    features = x.shape[-1] // 3
+    if layout.num_tokens == 0:
+        return x[:, :features]
+    joined = join(prefixes, x)
+    blocks = []
+    slots = to_slots(x, layout).split(layout.bucket_slots)
+    for index, (bucket, padded) in enumerate(zip(layout.buckets, slots, strict=True)):
+        block = padded.view(bucket.sentences, bucket.width, 3, num_heads, features // num_heads)
+        q, k, v = block.permute(2, 0, 3, 1, 4).unbind()
+        mask = None if bucket.mask is None else bucket.mask[:, None, None, :]
+        if joined is not None:
+            k, v, mask = _with_prefix(k, v, mask, joined, layout.bucket_segments[index])
+        mixed = _mix(q, k, v, mask, dropout_p)
+        blocks.append(mixed.transpose(1, 2).reshape(-1, features))
+    return add_gated(to_tokens(torch.cat(blocks), layout), x, prefixes, layout, num_heads, dropout_p)
+
+
+def _with_prefix(
+    k: Tensor, v: Tensor, mask: Tensor | None, joined: Joined, segments: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Put each sentence's prefix before its own keys and values, each ``[sentences, heads, positions, d]``."""
+    if mask is None:
+        mask = torch.ones(len(k), 1, 1, k.shape[2], dtype=torch.bool, device=k.device)
+    mask = torch.cat([joined.mask[segments][:, None, None], mask], -1)
+    before = (x[segments].unflatten(-1, (k.shape[1], -1)).transpose(1, 2) for x in (joined.keys, joined.values))
+    k, v = (torch.cat([prefix, own], 2) for prefix, own in zip(before, (k, v), strict=True))
+    return k, v, mask
+
+
+def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: float) -> Tensor:
+    """Return softmax(Q K^T / sqrt(d)) V; `mask` is False at keys that must not be seen."""
+    if q.device.type != "cpu" or not (q.requires_grad or dropout_p):
+        return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_p)
+    # For sentences, as short as they are, the plain formula is faster on a CPU, its backward pass above all.
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return dropout(scores.softmax(-1), dropout_p) @ v
