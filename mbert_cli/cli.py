@@ -36,6 +36,7 @@ Settings = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Precision = Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.")]
+Kernels = Annotated[str, typer.Option("--kernels", help="auto, torch or fused: what computes the encoder's layers.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Examples of a batch.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Take N rows of each file at most, evenly spread.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
@@ -72,6 +73,7 @@ def train(
     batch_size: BatchSize = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    kernels: Kernels = "auto",
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Everything random is a function of it.")] = None,
     limit: Limit = None,
     quiet: Quiet = False,
@@ -99,7 +101,7 @@ def train(
     from mbert_cli.hardware import choose
     from mbert_cli.training import epoch_summary, fit
 
-    hardware = choose(device, precision)
+    hardware = choose(device, precision, kernels)
     with folder.locked():
         best = fit(loaded, folder, hardware, Talk(quiet), resume, limit)
     if as_json:
@@ -125,6 +127,7 @@ def evaluate(
     batch_size: BatchSize = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    kernels: Kernels = "auto",
     limit: Limit = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -135,13 +138,15 @@ def evaluate(
     from mbert_cli.evaluation import evaluate_run
     from mbert_cli.evaluation_files import write_evaluation
     from mbert_cli.figures import draw_or_say, write_figures
+    from mbert_cli.prediction import Predictor
     from mbert_cli.run_folder import RunFolder, replace_folder
     from mbert_cli.tables import metrics_tables
 
     talk = Talk(quiet)
     if output is not None:
         _check_output_folder(output, force)
-    found = evaluate_run(run, split, files, tasks or [], batch_size, device, precision, limit, talk)
+    predictor = Predictor(run, device=device, precision=precision, kernels=kernels, batch_size=batch_size)
+    found = evaluate_run(predictor, split, files, tasks or [], limit, talk)
 
     def write(at: Path) -> None:
         write_evaluation(at, found)
@@ -191,6 +196,7 @@ def predict(
     batch_size: BatchSize = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    kernels: Kernels = "auto",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read the first N rows only.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -203,7 +209,9 @@ def predict(
     with Table(input_file, quoting, delimiter) as table:
         from mbert_cli.prediction import Predictor, choose_tasks, predict_cs224n, predict_table
 
-        predictor = Predictor(run, device=device, precision=precision, batch_size=batch_size, fold=fold)
+        predictor = Predictor(
+            run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, fold=fold
+        )
         chosen = choose_tasks(predictor, table, tasks or [])
         if format_ == "cs224n" and len(chosen) != 1:
             raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")

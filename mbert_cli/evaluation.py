@@ -1,7 +1,6 @@
 """One procedure: evaluate; on data at hand, or on a run's files."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -54,27 +53,21 @@ def _label_texts(labels: Tensor, names: Sequence[str] | None) -> list[str] | lis
 
 
 def evaluate_run(
-    run: Path,
+    predictor: Predictor,
     split: Literal["train", "dev", "test"],
     files: Mapping[str, str],
     tasks: Sequence[str],
-    batch_size: int | None,
-    device: str,
-    precision: str,
     limit: int | None,
     talk: Talk,
 ) -> Evaluation:
     """Evaluate a run's best model on its recipe's files, or on others.
 
     Args:
-        run: a run folder, or the folder of a saved model.
+        predictor: of the run.
         split: which of the recipe's files.
         files: for some tasks a file in place of the recipe's. Where any is given, only those tasks are evaluated,
             unless `tasks` names others.
         tasks: the tasks to evaluate; all by default.
-        batch_size: examples of a batch at most.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        precision: `auto`, `fp32` or `bf16`.
         limit: how many examples to take of each file at most, spread evenly over it.
         talk: where skipped rows are told.
 
@@ -82,11 +75,10 @@ def evaluate_run(
         What `evaluate` returns, with the run, the split and each task's file.
 
     Raises:
-        CheckpointError: there is no such model or task.
+        CheckpointError: there is no such task.
         UsageError: a task has no file for the split.
         DataError: a file cannot be used.
     """
-    predictor = Predictor(run, device=device, precision=precision, batch_size=batch_size)
     saved = predictor.saved
     chosen = list(tasks) or list(files) or list(predictor.tasks)
     for name in (*chosen, *files):
@@ -101,4 +93,4 @@ def evaluate_run(
         if examples.skipped:
             talk.say(examples.skipped_note(path))
         data[name], sources[name] = tokenise(saved.tokenizer, examples), path
-    return evaluate(saved.model, data, batch_size).of(split, sources, run=str(run))
+    return evaluate(saved.model, data, predictor.batch_size).of(split, sources, run=str(predictor.run))

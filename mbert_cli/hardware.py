@@ -1,9 +1,10 @@
-"""Which device and which precision a command runs with."""
+"""What a command computes on: device, precision and kernels."""
 
 from dataclasses import dataclass
 
 import torch
 
+from mbert_cli.encoder import kernels as seam
 from mbert_cli.errors import UsageError
 
 
@@ -14,10 +15,12 @@ class Hardware:
     Args:
         device: where the model is.
         dtype: of the encoder's and adapters' matrix products; parameters, losses and heads are fp32.
+        kernels: `torch` or `fused`; see `encoder.kernels`.
     """
 
     device: torch.device
     dtype: torch.dtype
+    kernels: str = "torch"
 
     @property
     def precision(self) -> str:
@@ -25,21 +28,28 @@ class Hardware:
         return "bf16" if self.dtype == torch.bfloat16 else "fp32"
 
 
-def choose(device: str = "auto", precision: str = "auto") -> Hardware:
-    """Choose device and precision.
+def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto") -> Hardware:
+    """Choose device, precision and kernels.
 
     Args:
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
         precision: `auto` (bf16 where the device computes with it), `fp32` or `bf16`.
+        kernels: `auto` (fused where they can be), `torch` or `fused`.
 
     Raises:
-        UsageError: the device does not exist, or a word is unknown.
+        UsageError: the device does not exist, it has no such kernels, or a word is unknown.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise UsageError(f"--precision is '{precision}'. Known: auto, fp32, bf16.")
+    if kernels not in ("auto", *seam.NAMES):
+        raise UsageError(f"--kernels is '{kernels}'. Known: auto, {', '.join(seam.NAMES)}.")
     chosen = _device(device)
+    problem = seam.why_not_fused(chosen)
+    if kernels == "fused" and problem:
+        raise UsageError(f"--kernels is 'fused', but {problem}.")
     bf16 = precision == "bf16" or (precision == "auto" and computes_in_bf16(chosen))
-    return Hardware(chosen, torch.bfloat16 if bf16 else torch.float32)
+    fused = problem is None if kernels == "auto" else kernels == "fused"
+    return Hardware(chosen, torch.bfloat16 if bf16 else torch.float32, "fused" if fused else "torch")
 
 
 def computes_in_bf16(device: torch.device) -> bool:

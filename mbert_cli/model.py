@@ -52,8 +52,12 @@ class MultiTaskBert(nn.Module):
         self.pooling = pooling
         self.task_names = tuple(tasks)
         self._parts = nn.ModuleList(tasks.values())
-        self.compute_dtype = torch.float32
-        self.kernels = "plain"
+        self.compute_with(torch.float32, "torch")
+
+    def compute_with(self, dtype: torch.dtype, kernels: str) -> None:
+        """Choose what the encoder and the adapters compute in, and with which kernels; see `hardware`."""
+        self.compute_dtype = dtype
+        self.kernels = kernels
 
     def task(self, name: str) -> TaskPart:
         """Return a task's own part."""
@@ -74,7 +78,7 @@ class MultiTaskBert(nn.Module):
         if not can_fold(part.adapter_list()):
             return self
         model = MultiTaskBert(fold(self.encoder, part.adapter_list()), self.pooling, {name: part}).eval()
-        model.compute_dtype, model.kernels = self.compute_dtype, self.kernels
+        model.compute_with(self.compute_dtype, self.kernels)
         return model
 
     def train_only(self, tasks: Sequence[str] | None) -> None:

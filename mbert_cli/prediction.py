@@ -57,12 +57,13 @@ class Predictor:
         run: a run folder, or the folder of a saved model.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: `auto`, `fp32` or `bf16`.
+        kernels: `auto`, `torch` or `fused`.
         batch_size: examples of a batch at most; by default only the number of tokens is bounded.
         fold: fold what can be into the encoder's weights, one copy of the encoder a task; see `encoder.folding`.
 
     Raises:
         CheckpointError: there is no model, or it cannot be loaded.
-        UsageError: the device does not exist.
+        UsageError: the device does not exist, or it has no such kernels.
 
     Example:
         >>> Predictor("runs/demo")({"text": ["What a wonderful evening!"]}, task="sentiment")["pred"]
@@ -75,12 +76,14 @@ class Predictor:
         *,
         device: str = "auto",
         precision: str = "auto",
+        kernels: str = "auto",
         batch_size: int | None = None,
         fold: bool = False,
     ) -> None:
-        hardware = choose(device, precision)
-        self.saved = read_model(Path(run))
-        self.saved.model.to(hardware.device).compute_dtype = hardware.dtype
+        hardware = choose(device, precision, kernels)
+        self.run = Path(run)
+        self.saved = read_model(self.run)
+        self.saved.model.to(hardware.device).compute_with(hardware.dtype, hardware.kernels)
         self.batch_size = batch_size
         self._models = {task: self.saved.model.folded(task) if fold else self.saved.model for task in self.tasks}
 

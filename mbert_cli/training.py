@@ -25,10 +25,11 @@ from mbert_cli.hardware import Hardware
 from mbert_cli.loss_balancing import LossBalancing, Shared
 from mbert_cli.metrics import LOWER_IS_BETTER
 from mbert_cli.model import MultiTaskBert
+from mbert_cli.optimizer import RowwiseAdamW, clip_gradients, learning_rate_factor, make_optimizer
 from mbert_cli.progress import Talk
 from mbert_cli.randomness import derive
 from mbert_cli.ranks import with_ranks
-from mbert_cli.recipe import Recipe, TrainingSection
+from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder, commit_folder
 from mbert_cli.saved_model import write_model
 from mbert_cli.training_data import TrainingData, read_training_examples, tokenise_examples
@@ -86,7 +87,7 @@ def prepare(
     source = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
     encoder, absent = load_encoder(source, shape, recipe.encoder.sha256)
     model = build_model(recipe, shape, encoder, recipe.training.seed).to(hardware.device)
-    model.compute_dtype = hardware.dtype
+    model.compute_with(hardware.dtype, hardware.kernels)
     if absent and model.pooling.pooler:
         talk.say(f"{source}: holds no pooler; it starts with random values.")
     optimizer = make_optimizer(model, recipe.training)
@@ -114,7 +115,7 @@ class TrainingRun:
         talk: Talk,
         model: MultiTaskBert,
         tokenizer: Tokenizer,
-        optimizer: torch.optim.Optimizer,
+        optimizer: RowwiseAdamW,
         balancing: LossBalancing,
         data: TrainingData,
         state: TrainingState,
@@ -155,6 +156,7 @@ class TrainingRun:
             started = time.monotonic()
             losses = self._train(epoch)
             trained = time.monotonic()
+            self.optimizer.catch_up()
             evaluation = evaluate(self.model, self.data.dev)
             score = selected(evaluation.metrics, training.select)
             is_best = self.state.best_score is None or score > self.state.best_score
@@ -246,6 +248,7 @@ class TrainingRun:
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         batch = pack(self.data.train, rows, self.hardware.device)
+        self.optimizer.catch_up(batch.token_ids)
         losses = self._losses(batch)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
         self._check_finite(values, rows, epoch)
@@ -255,7 +258,7 @@ class TrainingRun:
         else:
             next(iter(losses.values())).backward()
         if training.clip_norm is not None:
-            nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.grad is not None], training.clip_norm)
+            clip_gradients(self.model.parameters(), training.clip_norm)
         self.optimizer.step()
         if len(losses) > 1:
             # With autograd on, though nobody asks for gradients: without it attention runs other kernels, which drop
@@ -303,51 +306,12 @@ def shared_of(model: MultiTaskBert) -> Shared:
     return Shared(parameters, last.output.weight if last.output.weight.requires_grad else None)
 
 
-def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> torch.optim.AdamW:
-    """Make AdamW with groups for the encoder, the adapters and the heads, each with its own learning rate.
-
-    Weight decay acts on matrices only, not on biases and LayerNorms.
-    """
-    adapter_rate = training.adapter_learning_rate or training.learning_rate
-    head_rate = training.head_learning_rate or adapter_rate
-    parts = [model.task(name) for name in model.task_names]
-    modules: list[tuple[float, list[nn.Module]]] = [
-        (training.learning_rate, [model.encoder]),
-        (adapter_rate, [part.adapters for part in parts]),
-        (head_rate, [model.pooling, *(part.head for part in parts)]),
-    ]
-    groups = []
-    for rate, owners in modules:
-        parameters: list[Tensor] = [parameter for owner in owners for parameter in owner.parameters()]
-        matrices = [parameter for parameter in parameters if parameter.ndim > 1]
-        vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
-        groups.append({"params": matrices, "base_lr": rate, "weight_decay": training.weight_decay})
-        groups.append({"params": vectors, "base_lr": rate, "weight_decay": 0.0})
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=training.learning_rate, fused=True)
-
-
-def learning_rate_factor(training: TrainingSection, step: int, total_steps: int) -> float:
-    """Return what the learning rates are multiplied by: a pure function of the step.
-
-    Args:
-        training: schedule and warm-up.
-        step: from 0.
-        total_steps: of the whole run.
-    """
-    if training.schedule == "constant":
-        return 1.0
-    warm = math.ceil(training.warmup * total_steps)
-    if step < warm:
-        return (step + 1) / warm
-    return (total_steps - step) / max(1, total_steps - warm)
-
-
 def _opening(recipe: Recipe, model: MultiTaskBert, data: TrainingData, hardware: Hardware) -> str:
     total = sum(parameter.numel() for parameter in model.parameters())
     adapters = " + ".join(each.kind for each in recipe.adapters) or "no adapters"
     sizes = ", ".join(f"{task} {len(train)}/{len(data.dev[task])}" for task, train in data.train.items())
     return (
-        f"training on {hardware.device} in {hardware.precision}: {adapters}, {recipe.pooling.kind} pooling, "
+        f"training on {hardware.device} in {hardware.precision}, {hardware.kernels} kernels: {adapters}, {recipe.pooling.kind} pooling, "
         f"{recipe.curriculum.kind} curriculum, {total:,} parameters; rows train/dev: {sizes}"
     )
 

@@ -120,7 +120,7 @@ def origin_of(recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardwa
     return {
         **{key: value for key, value in as_spec(recipe).items() if key != "reference"},
         "data": {split: {task: each.sha256() for task, each in tasks.items()} for split, tasks in data.items()},
-        "hardware": {"device": hardware.device.type, "precision": hardware.precision},
+        "hardware": {"device": hardware.device.type, "precision": hardware.precision, "kernels": hardware.kernels},
     }
 
 

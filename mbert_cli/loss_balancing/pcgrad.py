@@ -51,7 +51,8 @@ def _take_gradients(loss: Float[Tensor, ""], shared: Shared, keep_graph: bool) -
     loss.backward(retain_graph=keep_graph)
     gradients: Gradients = []
     for parameter in shared.parameters:
-        gradients.append(parameter.grad)
+        gradient = parameter.grad
+        gradients.append(gradient.to_dense() if gradient is not None and gradient.is_sparse else gradient)
         parameter.grad = None
     return gradients
 

@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-NAMES = ("plain", "fused")
-_chosen: ContextVar[str] = ContextVar("kernels", default="plain")
+_MODULES = {"torch": "plain", "fused": "fused"}
+NAMES = tuple(_MODULES)
+_chosen: ContextVar[str] = ContextVar("kernels", default="torch")
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,12 @@ class Pending:
 
 def current() -> ModuleType:
     """Return the functions in use: the module `plain` or `fused`."""
-    return import_module(f"{__name__}.{_chosen.get()}")
+    return import_module(f"{__name__}.{_MODULES[_chosen.get()]}")
 
 
 @contextmanager
 def using(name: str) -> Iterator[None]:
-    """Compute with `plain` or `fused` functions within a block; gradients of what it computed go the same way."""
+    """Compute with the functions called `torch` or `fused` within a block; gradients of what it computed go the same way."""
     token = _chosen.set(name)
     try:
         yield
@@ -64,8 +65,8 @@ def using(name: str) -> Iterator[None]:
 def why_not_fused(device: torch.device) -> str | None:
     """Return why a device cannot compute with fused functions, or None where it can."""
     if device.type != "cpu":
-        return f"they are for CPUs, not for {device.type}"
-    return None if find_spec("numba") else "the package numba is not installed; run: pip install 'mbert-cli[fast]'"
+        return f"those are for CPUs, and the device is {device.type}; use --kernels torch or auto"
+    return None if find_spec("numba") else "those need numba; run: pip install 'mbert-cli[fast]'"
 
 
 def working_dtype(x: Tensor) -> torch.dtype:

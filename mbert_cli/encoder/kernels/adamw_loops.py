@@ -13,9 +13,9 @@ REPLAYED = 128
 value by is less than the value's last bit. Weight decay goes on."""
 
 
-@compiled()
+@compiled
 @no_type_check
-def replay(table, means, squares, current, rows, now, logs, decays, rates, roots, beta_1, beta_2, eps, hidden, chunks):
+def replay(table, means, squares, current, rows, now, known, logs, decays, rates, roots, beta_1, beta_2, eps, hidden, chunks):
     """Let rows take the steps up to `now` in which they had no gradient.
 
     In step k, with m and v the moments: p *= 1 - lr_k wd; m *= beta_1; v *= beta_2;
@@ -26,8 +26,9 @@ def replay(table, means, squares, current, rows, now, logs, decays, rates, roots
         current: for each row of the table the last step it took; is brought to `now`.
         rows: distinct.
         now: a step, counted from 1.
-        logs, decays, rates, roots: for each step k, at index k: log(1 - lr_k wd) summed over all steps up to k;
-            1 - lr_k wd; lr_k / (1 - beta_1^k); 1 / sqrt(1 - beta_2^k); all float64.
+        known: of how many steps up to `now` the following hold the values; at least of all that a row missed.
+        logs: of [known + 1]: log(1 - lr_k wd) summed over the steps before each of them, and over all.
+        decays, rates, roots: for each of them, step k: 1 - lr_k wd; lr_k / (1 - beta_1^k); 1 / sqrt(1 - beta_2^k).
         beta_1, beta_2, eps: AdamW's.
         hidden: features of a row.
         chunks: how many parts the rows are shared in.
@@ -35,20 +36,21 @@ def replay(table, means, squares, current, rows, now, logs, decays, rates, roots
     f = types.float32
     shrink, root_shrink = splat(f(beta_1)), splat(f(math.sqrt(beta_2)))
     epsilon = splat(f(eps))
+    begin = now - known  # the step before the first one known
     for chunk in prange(chunks):
         for index in range(chunk, len(rows), chunks):
             row = rows[index]
             first = current[row]
             last = min(now, first + REPLAYED)
             rest = now - last
-            after = f(math.exp(logs[now] - logs[last]))
+            after = f(math.exp(logs[known] - logs[last - begin]))
             mean_after, square_after = f(beta_1**rest), f(beta_2**rest)
             if first < now:
                 current[row] = now
                 for column in range(row * hidden, (row + 1) * hidden, WIDTH):
                     value, mean, square = load(table, column), load(means, column), load(squares, column)
                     root = square_root(square)
-                    for step in range(first + 1, last + 1):
+                    for step in range(first - begin, last - begin):
                         mean = mean * shrink
                         root = root * root_shrink
                         decay = splat(f(decays[step]))
@@ -59,7 +61,7 @@ def replay(table, means, squares, current, rows, now, logs, decays, rates, roots
                     store(squares, column, root * root * splat(square_after))
 
 
-@compiled()
+@compiled
 @no_type_check
 def update(table, means, squares, current, rows, gradients, now, decay, rate, root, beta_1, beta_2, eps, hidden, chunks):
     """Let rows take the step `now` with their gradients; they have taken all before it.

@@ -146,7 +146,7 @@ def task_at(task, worker, workers, sentences, heads):
     return worker + task // heads * workers, task % heads
 
 
-@compiled()
+@compiled
 @no_type_check
 def attention(qkv, bias, starts, lengths, order, heads, dropping, workers, out):
     """Write dropout(softmax(Q K^T / sqrt(d))) V.
@@ -186,7 +186,7 @@ def attention(qkv, bias, starts, lengths, order, heads, dropping, workers, out):
             write(length, size, mixed, 1.0, first, features, offset, out, nothing)
 
 
-@compiled()
+@compiled
 @no_type_check
 def attention_backward(dout, qkv, bias, starts, lengths, order, heads, dropping, workers, dqkv, dbias):
     """Write the derivatives of `attention`.

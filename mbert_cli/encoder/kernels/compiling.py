@@ -1,29 +1,49 @@
 """How Numba compiles the loops: in parallel, once, and kept on disk where that can be written."""
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
+import torch
+from numba.core.caching import FunctionCache
 
 # Of the layers that can be loaded, the one whose threads start fastest: 231, 297 and 339 ms a training step.
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+
+_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
 
 
-def compiled(parallel: bool = True) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function of arrays and numbers; what was compiled is kept on disk.
+class _Cache(FunctionCache):
+    """Numba's, which forgets what was compiled from other sources, and without which one can go on."""
 
-    Args:
-        parallel: share `prange` loops among threads.
-    """
+    def _index_key(self, *given: Any) -> Any:
+        # Numba's own key looks at a function's file, not at those of the functions that it calls.
+        return (*super()._index_key(*given), _SOURCES)
 
-    def decorate(function: Callable[..., Any]) -> Any:
-        options = {"parallel": parallel, "nogil": True, "error_model": "numpy"}
+    def load_overload(self, *given: Any) -> Any:
         try:
-            return numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # no folder can be written: each process compiles for itself
-            return numba.njit(**options)(function)
+            return super().load_overload(*given)
+        except Exception:  # a damaged file, of whichever kind: compile anew
+            return None
 
-    return decorate
+    def save_overload(self, *given: Any) -> None:
+        try:
+            super().save_overload(*given)
+        except OSError:  # no space, no permission: other processes compile for themselves
+            pass
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function of arrays and numbers, its `prange` loops shared among threads."""
+    dispatcher = numba.njit(parallel=True, nogil=True, error_model="numpy")(function)
+    try:
+        dispatcher._cache = _Cache(function)
+    except RuntimeError:  # there is no folder to write to
+        pass
+    return dispatcher
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -36,7 +36,7 @@ def drop(values, bits, half, dropping):
     return keep(values * splat(dropping[3]), bits, types.uint32(half * 16), dropping[2])
 
 
-@compiled()
+@compiled
 @no_type_check
 def add_drop(z, bias, dropping, chunks, rows, y):
     """Write y = dropout(z + bias).
@@ -64,7 +64,7 @@ def add_drop(z, bias, dropping, chunks, rows, y):
                         store(y, at + column, drop(value, bits, half, dropping))
 
 
-@compiled()
+@compiled
 @no_type_check
 def add_drop_backward(dy, dropping, chunks, rows, dz, dbias):
     """Write the derivatives of `add_drop`.

@@ -8,7 +8,7 @@ from mbert_cli.encoder.kernels.compiling import compiled
 from mbert_cli.encoder.kernels.lanes import WIDTH, load, splat, store
 
 
-@compiled()
+@compiled
 @no_type_check
 def add_embeddings(words, positions, kinds, word_of, position_of, kind_of, hidden, chunks, out):
     """Write words[word_of] + positions[position_of] + kinds[kind_of], row by row.
@@ -30,7 +30,7 @@ def add_embeddings(words, positions, kinds, word_of, position_of, kind_of, hidde
                 store(out, token * hidden + column, value)
 
 
-@compiled()
+@compiled
 @no_type_check
 def add_rows(values, order, starts, hidden, chunks, out):
     """Write to each row of `out` the sum of its group of rows of `values`, in their order.

@@ -235,7 +235,8 @@ class _AddNorm(torch.autograd.Function):
             _flat_like(dz, states), _flat(dresidual), dgamma, dbeta, dbias,
         )  # fmt: skip
         into = dresidual if dz is None else dz
-        return into, _summed(dbias), dresidual, _summed(dgamma), _summed(dbeta), None, None, None, None
+        beside = dresidual if needs[2] else None
+        return into, _summed(dbias), beside, _summed(dgamma), _summed(dbeta), None, None, None, None
 
 
 def _flat_like(x: Tensor | None, like: Tensor) -> np.ndarray:

@@ -28,7 +28,7 @@ def normal(x):
     return fma(half, erf, half), density
 
 
-@compiled()
+@compiled
 @no_type_check
 def add_gelu(z, bias, chunks, y):
     """Write y = GELU(z + bias).
@@ -49,7 +49,7 @@ def add_gelu(z, bias, chunks, y):
                 store(y, at + column, x * normal(x)[0])
 
 
-@compiled()
+@compiled
 @no_type_check
 def add_gelu_backward(dy, z, bias, chunks, dz, dbias):
     """Write the derivatives of `add_gelu`.

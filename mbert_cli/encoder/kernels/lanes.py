@@ -47,7 +47,7 @@ class _LanesModel(models.PrimitiveModel):
 f32x16, u32x16 = LanesType("f32", _FLOATS), LanesType("u32", _INTS)
 
 
-def _constant(value: float, like: ir.VectorType) -> ir.Constant:
+def _constant(value: float | int, like: ir.VectorType) -> ir.Constant:
     return ir.Constant(like, [value] * WIDTH)
 
 

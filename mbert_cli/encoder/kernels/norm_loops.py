@@ -31,7 +31,7 @@ def normalise(row, hidden, eps, gamma, beta, states, y, at):
     return scale
 
 
-@compiled()
+@compiled
 @no_type_check
 def add_norm(z, bias, residual, gamma, beta, eps, dropping, chunks, states, scales, y):
     """Write y = LN(residual + dropout(z + bias)).
@@ -39,7 +39,7 @@ def add_norm(z, bias, residual, gamma, beta, eps, dropping, chunks, states, scal
     Args:
         z: [rows * hidden].
         bias: [hidden], or empty.
-        residual: [rows * hidden].
+        residual: [rows * hidden], or empty.
         gamma, beta: [hidden].
         eps: added to the variance.
         dropping: see `dropout_loops`.
@@ -62,11 +62,13 @@ def add_norm(z, bias, residual, gamma, beta, eps, dropping, chunks, states, scal
                         if len(bias):
                             value = value + load(bias, column)
                         value = drop(value, bits, half, dropping)
-                        store(sums, column, value + load(residual, at + column))
+                        if len(residual):
+                            value = value + load(residual, at + column)
+                        store(sums, column, value)
             scales[row] = normalise(sums, hidden, eps, gamma, beta, states, y, at)
 
 
-@compiled()
+@compiled
 @no_type_check
 def add_norm_backward(dy, states, scales, gamma, dropping, chunks, dz, dresidual, dgamma, dbeta, dbias):
     """Write the derivatives of `add_norm`.

@@ -1,0 +1,169 @@
+"""The optimizer: AdamW, its groups and schedule, and the norm that gradients are clipped to."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from mbert_cli.model import MultiTaskBert
+from mbert_cli.recipe import TrainingSection
+
+_CHUNKS = 32  # parts that the rows are shared in
+
+
+def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> "RowwiseAdamW":
+    """Make AdamW with groups for the encoder, the adapters and the heads, each with its own learning rate.
+
+    Weight decay acts on matrices only, not on biases and LayerNorms.
+    """
+    adapter_rate = training.adapter_learning_rate or training.learning_rate
+    head_rate = training.head_learning_rate or adapter_rate
+    parts = [model.task(name) for name in model.task_names]
+    modules: list[tuple[float, list[nn.Module]]] = [
+        (training.learning_rate, [model.encoder]),
+        (adapter_rate, [part.adapters for part in parts]),
+        (head_rate, [model.pooling, *(part.head for part in parts)]),
+    ]
+    groups = []
+    for rate, owners in modules:
+        parameters: list[Tensor] = [parameter for owner in owners for parameter in owner.parameters()]
+        matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+        vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+        groups.append({"params": matrices, "base_lr": rate, "weight_decay": training.weight_decay})
+        groups.append({"params": vectors, "base_lr": rate, "weight_decay": 0.0})
+    return RowwiseAdamW([group for group in groups if group["params"]], training.learning_rate)
+
+
+def learning_rate_factor(training: TrainingSection, step: int, total_steps: int) -> float:
+    """Return what the learning rates are multiplied by: a pure function of the step.
+
+    Args:
+        training: schedule and warm-up.
+        step: from 0.
+        total_steps: of the whole run.
+    """
+    if training.schedule == "constant":
+        return 1.0
+    warm = math.ceil(training.warmup * total_steps)
+    if step < warm:
+        return (step + 1) / warm
+    return (total_steps - step) / max(1, total_steps - warm)
+
+
+def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> None:
+    """Scale all gradients so that their norm together, over dense and sparse ones, is at most `max_norm`."""
+    values = []
+    for parameter in parameters:
+        if parameter.grad is not None:
+            values.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
+    norm = nn.utils.get_total_norm(values)
+    torch._foreach_mul_(values, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+
+
+class RowwiseAdamW(torch.optim.AdamW):
+    """AdamW (Loshchilov & Hutter 2019) that leaves those rows of a table alone which a step did not read.
+
+    The gradient of a table of embeddings is 0 but for the rows of the tokens that occur. Where it comes as a sparse
+    tensor, the other rows are left as they are, and the steps that a row missed, in which Adam's moments shrink and the
+    row still moves, are replayed when it is read next: `catch_up` before each forward pass. To rounding the result is
+    that of AdamW with dense gradients, in time and memory traffic for the rows that occur.
+
+    A table's state holds beside AdamW's own what is needed for that: `row_step`, the last step each row has taken, and
+    `rates`, the learning rates of the newest steps, at least of those that a row may have missed.
+
+    Args:
+        groups: as PyTorch's AdamW takes them.
+        lr: learning rate of groups that have none of their own.
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], lr: float) -> None:
+        super().__init__(groups, lr=lr, fused=True)
+
+    @torch.no_grad()
+    def catch_up(self, rows: Int[Tensor, " rows"] | None = None) -> None:
+        """Let rows of the tables take the steps they missed.
+
+        Args:
+            rows: those that will be read, not distinct; all by default.
+        """
+        for group in self.param_groups:
+            for table in group["params"]:
+                state = self.state.get(table, {})
+                if "row_step" in state and bool((state["row_step"] < state["step"]).any()):
+                    self._replay(table, group, np.arange(len(table)) if rows is None else np.unique(rows.numpy()))
+                    if rows is None:
+                        state["rates"] = state["rates"][:0]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Take a step with the gradients that there are."""
+        assert closure is None, "gradients are there already"
+        sparse = []
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                gradient = parameter.grad
+                if gradient is not None and gradient.is_sparse:
+                    sparse.append((parameter, group, gradient))
+                    parameter.grad = None
+                elif gradient is not None and "row_step" in self.state.get(parameter, {}):
+                    self._take_dense(parameter, group)
+        super().step()
+        for table, group, gradient in sparse:
+            self._take_rows(table, group, gradient.coalesce())
+            table.grad = gradient
+
+    def _take_dense(self, table: Tensor, group: dict[str, Any]) -> None:
+        """Go back to AdamW without rows, whose step follows."""
+        self._replay(table, group, np.arange(len(table)))
+        del self.state[table]["row_step"], self.state[table]["rates"]
+
+    def _take_rows(self, table: Tensor, group: dict[str, Any], gradient: Tensor) -> None:
+        # Sparse gradients come from the fused kernels, so these can be loaded where one is.
+        from mbert_cli.encoder.kernels.adamw_loops import update
+
+        state = self._state_of(table)
+        rows = gradient.indices()[0].numpy()
+        self._replay(table, group, rows)
+        state["step"] += 1
+        state["rates"] = torch.cat([state["rates"], torch.tensor([group["lr"]], dtype=torch.float64)])
+        now, (beta_1, beta_2) = int(state["step"]), group["betas"]
+        update(
+            *_arrays(table, state), rows, gradient.values().view(-1).numpy(), now,
+            1 - group["lr"] * group["weight_decay"], group["lr"] / (1 - beta_1**now), 1 / math.sqrt(1 - beta_2**now),
+            beta_1, beta_2, group["eps"], table.shape[1], _CHUNKS,
+        )  # fmt: skip
+
+    def _state_of(self, table: Tensor) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[table]
+        if not state:
+            state["step"] = torch.tensor(0.0)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(table), torch.zeros_like(table)
+        if "row_step" not in state:
+            state["row_step"] = torch.full((len(table),), int(state["step"]))
+            state["rates"] = torch.empty(0, dtype=torch.float64)
+        return state
+
+    def _replay(self, table: Tensor, group: dict[str, Any], rows: np.ndarray) -> None:
+        from mbert_cli.encoder.kernels.adamw_loops import replay
+
+        state, (beta_1, beta_2) = self.state[table], group["betas"]
+        now, rates = int(state["step"]), state["rates"].numpy()
+        if not len(rates):
+            return
+        steps = np.arange(now - len(rates) + 1, now + 1)
+        decays = 1 - rates * group["weight_decay"]
+        replay(
+            *_arrays(table, state), rows, now, len(rates), np.append(0, np.cumsum(np.log(decays))), decays,
+            rates / (1 - beta_1**steps), 1 / np.sqrt(1 - beta_2**steps),
+            beta_1, beta_2, group["eps"], table.shape[1], _CHUNKS,
+        )  # fmt: skip
+
+
+def _arrays(table: Tensor, state: dict[str, Tensor]) -> tuple[np.ndarray, ...]:
+    """Return a table, Adam's moments and the rows' steps as the loops see them."""
+    flat = (each.detach().view(-1).numpy() for each in (table, state["exp_avg"], state["exp_avg_sq"]))
+    return (*flat, state["row_step"].numpy())
