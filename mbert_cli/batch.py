@@ -15,8 +15,12 @@ _BUCKET_WIDTHS = np.array([8, 16, 32, 64, 128, 256, 512, 1024])
 
 
 def as_tensor(values: np.ndarray, device: torch.device | str) -> Tensor:
-    """Copy an array to a device; to a GPU through pinned memory, without waiting."""
-    tensor = torch.from_numpy(values)
+    """Copy an array to a device."""
+    return to_device(torch.from_numpy(values), device)
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """Copy a tensor of the host's to a device; to a GPU through pinned memory, without waiting."""
     if torch.device(device).type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
@@ -80,6 +84,10 @@ class Layout:
     def host_starts(self) -> np.ndarray:
         """Index of each sentence's first token, as an array of the host's."""
         return self._ends - self._lengths
+
+    def padded(self, tokens: int) -> "Layout":
+        """Return this layout with one more sentence, of so many tokens, in a segment of its own."""
+        return Layout(np.append(self._lengths, tokens), [*self._segments, 1], self.device) if tokens else self
 
     @cached_property
     def lengths(self) -> Int[Tensor, " sentences"]:
@@ -185,6 +193,7 @@ class Batch:
         layout: where the sentences lie; its segments are in the order of `tasks`.
         tasks: the names of the tasks, one a segment.
         labels: each task's labels, one an example; empty where there are none.
+        features: the tokens' hidden states after the encoder's last layer, where they are known already.
     """
 
     token_ids: Int[Tensor, " tokens"]
@@ -193,6 +202,7 @@ class Batch:
     layout: Layout
     tasks: tuple[str, ...]
     labels: Mapping[str, Float[Tensor, " examples"]]
+    features: Float[Tensor, "tokens hidden"] | None = None
 
 
 class _ToSlots(torch.autograd.Function):

@@ -1,6 +1,7 @@
 """MultiTaskBert: one shared encoder, and for each task its adapters and its head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -90,13 +91,18 @@ class MultiTaskBert(nn.Module):
         for name in tasks or ():
             self.task(name).requires_grad_(True)
 
+    def body(self, batch: Batch) -> Float[Tensor, "tokens hidden"]:
+        """Return the hidden states after the encoder's last layer, below the adapters on top."""
+        with self._computing(batch):
+            adapters = self._adapters(batch)
+            return self.encoder.body(batch.token_ids, batch.token_types, batch.positions, batch.layout, adapters)
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs of each task's head for the batch's examples."""
-        adapters = [self.task(name).adapter_list() for name in batch.tasks]
         dtype = self.encoder.word_embeddings.weight.dtype
-        precision = torch.autocast(batch.token_ids.device.type, self.compute_dtype, self.compute_dtype != torch.float32)
-        with kernels.using(self.kernels), precision:
-            h = self.encoder(batch.token_ids, batch.token_types, batch.positions, batch.layout, adapters)
+        h = self.body(batch) if batch.features is None else batch.features
+        with self._computing(batch):
+            h = self.encoder.on_top(h, batch.layout, self._adapters(batch))
         # Pooling and heads are a small part of the work, and the losses want full precision.
         sentences = self._pool(h.to(dtype), batch)
         outputs = {}
@@ -105,6 +111,15 @@ class MultiTaskBert(nn.Module):
             # A segment holds all first sentences, then all second ones.
             outputs[name] = head(*own.view(head.num_texts, len(own) // head.num_texts, own.shape[-1]).unbind())
         return outputs
+
+    def _adapters(self, batch: Batch) -> list[list[Adapter]]:
+        return [self.task(name).adapter_list() for name in batch.tasks]
+
+    @contextmanager
+    def _computing(self, batch: Batch) -> Iterator[None]:
+        precision = torch.autocast(batch.token_ids.device.type, self.compute_dtype, self.compute_dtype != torch.float32)
+        with kernels.using(self.kernels), precision:
+            yield
 
     def _pool(self, h: Float[Tensor, "tokens hidden"], batch: Batch) -> Float[Tensor, "sentences hidden"]:
         sentences = self.pooling(h, batch.layout)

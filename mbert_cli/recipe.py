@@ -120,6 +120,9 @@ class TrainingSection(Section):
         schedule: `constant`, or `linear`: warm-up, then linear decay to 0.
         warmup: share of all steps in which the learning rate rises; `linear` only.
         max_length: longest sentence in tokens, [CLS] and [SEP] included; longer ones are cut.
+        freeze_encoder: leave the encoder as it is; adapters and heads train, in the order that the curriculum says.
+        cache_features: compute the frozen encoder once for every sentence, without dropout, and keep its hidden states
+            in a file while the run lasts; for adapters on top.
         select: which score keeps the best model: `overall`, or a metric of a task, e.g. `sts.pearson`.
         seed: everything random is a function of it.
     """
@@ -134,6 +137,8 @@ class TrainingSection(Section):
     schedule: Literal["constant", "linear"] = "constant"
     warmup: Share = 0.1
     max_length: Annotated[int, Field(ge=3, le=100_000)] = 128
+    freeze_encoder: bool = False
+    cache_features: bool = False
     select: str = "overall"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 11711
 

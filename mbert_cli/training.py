@@ -20,6 +20,7 @@ from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.errors import NotFiniteError
 from mbert_cli.evaluation import evaluate
 from mbert_cli.evaluation_files import Evaluation, write_evaluation
+from mbert_cli.features import cache_features
 from mbert_cli.figures import draw_or_say, write_figures
 from mbert_cli.hardware import Hardware
 from mbert_cli.loss_balancing import LossBalancing, Shared
@@ -101,6 +102,8 @@ def prepare(
         folder.clear()
     folder.write_recipe(recipe.to_yaml())
     talk.say(_opening(recipe, model, data, hardware))
+    if recipe.training.cache_features:
+        data = cache_features(model, data, folder.path, talk)
     return TrainingRun(recipe, folder, hardware, talk, model, tokenizer, optimizer, balancing, data, state, origin)
 
 
@@ -223,7 +226,7 @@ class TrainingRun:
         sums = dict.fromkeys(self.data.train, 0.0)
         counts = dict.fromkeys(self.data.train, 0)
         for phase in self._phases(epoch):
-            everything = phase.trains == "everything"
+            everything = phase.trains == "everything" and not training.freeze_encoder
             own = None if everything else list(phase.rows)
             self.model.train_only(own)
             self.state.encoder_trained |= everything
@@ -252,7 +255,6 @@ class TrainingRun:
         losses = self._losses(batch)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
         self._check_finite(values, rows, epoch)
-        self.optimizer.zero_grad(set_to_none=True)
         if len(losses) > 1:
             self.balancing.backward(losses, shared_of(self.model))
         else:
@@ -260,6 +262,8 @@ class TrainingRun:
         if training.clip_norm is not None:
             clip_gradients(self.model.parameters(), training.clip_norm)
         self.optimizer.step()
+        # Now, not before the next backward pass, so that the next step's activations find their memory free.
+        self.optimizer.zero_grad(set_to_none=True)
         if len(losses) > 1:
             # With autograd on, though nobody asks for gradients: without it attention runs other kernels, which drop
             # other weights.

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mbert_cli.compose import build_heads
+from mbert_cli.compose import build_heads, component_class
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, read_examples
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import locate
+from mbert_cli.encoder.segment_adapters import INNER_SITES, acts_at
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, RecipeError
 from mbert_cli.heads import Head
@@ -123,5 +124,21 @@ def _check_recipe(recipe: Recipe, heads: Mapping[str, Head]) -> None:
     known = ["overall", *(f"{name}.{metric}" for name, head in heads.items() for metric in head.metric_names)]
     if select not in known:
         problems.append(f"{recipe.place('training', 'select')} is '{select}'{nearest(select, known)}")
+    if recipe.training.cache_features:
+        problems += _reasons_not_to_cache(recipe)
     if problems:
         raise RecipeError(*problems)
+
+
+def _reasons_not_to_cache(recipe: Recipe) -> list[str]:
+    place = recipe.place("training", "cache_features")
+    found = []
+    if not recipe.training.freeze_encoder:
+        found.append(f"{place} is true, but the encoder trains; set training.freeze_encoder to true as well.")
+    for index, adapter in enumerate(recipe.adapters):
+        if any(acts_at(component_class("adapters", adapter.kind), site) for site in INNER_SITES):
+            found.append(
+                f"{recipe.place('adapters', index)} acts inside the encoder, whose hidden states cannot be kept then; "
+                "remove it, or set training.cache_features to false."
+            )
+    return found

@@ -124,9 +124,13 @@ def origin_of(recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardwa
     }
 
 
+# What runs were made of before there was a choice.
+_LATER = {"hardware.kernels": "torch", "training.freeze_encoder": False, "training.cache_features": False}
+
+
 def _check_drift(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to go on from another origin: the result would be neither run's."""
-    before, after = _flat(then), _flat(now)
+    before, after = {**_LATER, **_flat(then)}, _flat(now)
     curriculum: type[Curriculum] = component_class("curricula", now["curriculum"]["kind"])
     if now["training"]["schedule"] == "constant" and not curriculum.knows_the_end:
         # Without a schedule or a curriculum that knows its end, more epochs continue the very same run.

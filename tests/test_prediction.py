@@ -176,7 +176,7 @@ def test_predictor_asks_for_the_task_and_the_columns(predictor):
 
 def test_evaluate_gives_the_metrics_that_training_saw(run):
     best = json.loads((run / "model" / "config.json").read_text())["scores"]
-    found = evaluate_run(run, "dev", {}, [], None, "cpu", "fp32", None, QUIET).metrics
+    found = evaluate_run(Predictor(run, device="cpu", precision="fp32"), "dev", {}, [], None, QUIET).metrics
     for task, metrics in found["tasks"].items():
         for name, value in metrics.items():
             if isinstance(value, float):
@@ -186,12 +186,12 @@ def test_evaluate_gives_the_metrics_that_training_saw(run):
 
 def test_evaluate_takes_other_files_and_tasks(run, tiny_files):
     other = {"mood": str(tiny_files / "mood-train.tsv")}
-    found = evaluate_run(run, "dev", other, [], None, "cpu", "fp32", None, QUIET)
+    found = evaluate_run(Predictor(run, device="cpu", precision="fp32"), "dev", other, [], None, QUIET)
     assert {task: metrics["examples"] for task, metrics in found.metrics["tasks"].items()} == {"mood": 20}
     assert found.predictions["mood"].lines == list(range(2, 22))
     assert [len(column) for column in found.predictions["mood"].columns.values()] == [20] * 4
     with pytest.raises(UsageError, match="task mood has no test file"):
-        evaluate_run(run, "test", {}, ["mood"], None, "cpu", "fp32", None, QUIET)
+        evaluate_run(Predictor(run, device="cpu", precision="fp32"), "test", {}, ["mood"], None, QUIET)
 
 
 def test_the_model_folder_alone_predicts(run, tmp_path, predictor):

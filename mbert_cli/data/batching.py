@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from mbert_cli.batch import Batch, Layout, as_tensor
+from mbert_cli.batch import Batch, Layout, as_tensor, to_device
 from mbert_cli.data.examples import Examples
 from mbert_cli.data.tokenizer import Tokenizer, Tokens
 
@@ -20,11 +22,13 @@ class TaskData:
         sides: tokens of the first sentences and, for pairs, of the second ones.
         labels: one number an example, float32; None where there are none.
         lines: where each example begins in its file; empty where it comes from none.
+        features: for each side its tokens' hidden states after the encoder's last layer; None where they are computed.
     """
 
     sides: tuple[Tokens, ...]
     labels: np.ndarray | None
     lines: Sequence[int] = ()
+    features: tuple[Float[Tensor, "tokens hidden"], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.sides[0])
@@ -63,24 +67,34 @@ def pack(data: Mapping[str, TaskData], rows: Mapping[str, np.ndarray], device: t
         if values is not None:
             labels[task] = as_tensor(values[indices], device)
     lengths = np.concatenate([side.lengths[indices] for side, indices in sources])
-    starts = np.concatenate([side.starts[indices] for side, indices in sources])
     ends = np.cumsum(lengths)
     positions = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-    where = np.repeat(starts, lengths) + positions
-    ids, types, token = [], [], 0
-    for side, indices in sources:
-        count = int(side.lengths[indices].sum())
-        ids.append(side.ids[where[token : token + count]])
-        types.append(side.types[where[token : token + count]])
-        token += count
+    places = [token_places(side, indices) for side, indices in sources]
+    ids = np.concatenate([side.ids[own] for (side, _), own in zip(sources, places, strict=True)])
+    types = np.concatenate([side.types[own] for (side, _), own in zip(sources, places, strict=True)])
+    known = [each for task in rows for each in data[task].features or ()]
     return Batch(
-        token_ids=as_tensor(np.concatenate(ids).astype(np.int64), device),
-        token_types=as_tensor(np.concatenate(types).astype(np.int64), device),
+        token_ids=as_tensor(ids.astype(np.int64), device),
+        token_types=as_tensor(types.astype(np.int64), device),
         positions=as_tensor(positions, device),
         layout=Layout(lengths, segments, device),
         tasks=tuple(rows),
         labels=labels,
+        features=_gather(known, places, device) if known else None,
     )
+
+
+def token_places(side: Tokens, rows: np.ndarray) -> np.ndarray:
+    """Return, for each token of some texts, one after another, its index in `side.ids`."""
+    lengths = side.lengths[rows]
+    before = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) + np.repeat(side.starts[rows] - before, lengths)
+
+
+def _gather(features: Sequence[Tensor], places: Sequence[np.ndarray], device: torch.device | str) -> Tensor:
+    assert len(features) == len(places), "all tasks of a batch have features, or none has"
+    own = (each.index_select(0, torch.from_numpy(at)) for each, at in zip(features, places, strict=True))
+    return to_device(torch.cat(list(own)), device)
 
 
 def by_length(data: TaskData, token_budget: int, most_rows: int | None = None) -> Iterator[np.ndarray]:

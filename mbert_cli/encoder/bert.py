@@ -42,7 +42,18 @@ class BertEncoder(nn.Module):
         layout: Layout,
         adapters: Sequence[Sequence[Adapter]] = (),
     ) -> Float[Tensor, "tokens hidden"]:
-        """Return the last layer's hidden states, with the adapters applied, those on top too.
+        """Return the last layer's hidden states, with the adapters applied, those on top too; see `body`."""
+        return self.on_top(self.body(token_ids, token_types, positions, layout, adapters), layout, adapters)
+
+    def body(
+        self,
+        token_ids: Int[Tensor, " tokens"],
+        token_types: Int[Tensor, " tokens"],
+        positions: Int[Tensor, " tokens"],
+        layout: Layout,
+        adapters: Sequence[Sequence[Adapter]] = (),
+    ) -> Float[Tensor, "tokens hidden"]:
+        """Return the last layer's hidden states, with the adapters inside the encoder applied.
 
         Args:
             token_ids: vocabulary ids of the packed sentences.
@@ -52,10 +63,28 @@ class BertEncoder(nn.Module):
             adapters: those of each segment of the layout; none at all by default.
         """
         tables = (self.word_embeddings, self.position_embeddings, self.type_embeddings)
+        own, padding = layout.num_tokens, _padding(layout.num_tokens)
+        ids = [nn.functional.pad(each, (0, padding)) for each in (token_ids, positions, token_types)]
+        layout, adapters = layout.padded(padding), [*adapters, []] if adapters and padding else adapters
         sites = SegmentAdapters(layout, adapters, self.folded)
-        h = kernels.current().embed(tables, (token_ids, positions, token_types), self.embedding_norm)
+        h = kernels.current().embed(tables, ids, self.embedding_norm)
         h = sites.after_norm(h, "embedding_norm", 0)
         h = Pending(h, dropout_p=self.dropout_p if self.training else 0.0).tensor()
         for index, layer in enumerate(self.layers):
             h = layer(h, layout, sites, index)
-        return sites.on_top(h)
+        return h[:own]
+
+    def on_top(
+        self, h: Float[Tensor, "tokens hidden"], layout: Layout, adapters: Sequence[Sequence[Adapter]] = ()
+    ) -> Float[Tensor, "tokens hidden"]:
+        """Return what the adapters on top make of the last layer's hidden states."""
+        return SegmentAdapters(layout, adapters, self.folded).on_top(h)
+
+
+def _padding(tokens: int) -> int:
+    """Return how many tokens to add to a stream, as one sentence more, which nobody reads.
+
+    Libraries of matrix products prepare themselves for every new size, which takes time and memory; so there shall be
+    few sizes, and multiples of 64 are the fastest. For short streams that would cost more than it saves.
+    """
+    return -tokens % 64 if tokens > 512 else 0

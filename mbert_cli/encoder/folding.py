@@ -16,7 +16,7 @@ from mbert_cli.encoder.segment_adapters import AFFINE_SITES, SegmentAdapters, ac
 
 def can_fold(adapters: Sequence[Adapter]) -> bool:
     """Whether there is anything to fold."""
-    return any(acts_at(adapter, site) for adapter in adapters for site in AFFINE_SITES)
+    return any(acts_at(type(adapter), site) for adapter in adapters for site in AFFINE_SITES)
 
 
 def fold(encoder: BertEncoder, adapters: Sequence[Adapter]) -> BertEncoder:

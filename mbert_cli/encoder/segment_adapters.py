@@ -14,12 +14,13 @@ from mbert_cli.encoder.prefix import Prefix
 
 AFFINE_SITES = ("before_linear", "after_linear", "after_norm")
 """The sites whose effect can be folded into the encoder's weights."""
-_OTHER_SITES = ("prefix", "after_attention", "after_feed_forward", "on_top")
+INNER_SITES = (*AFFINE_SITES, "prefix", "after_attention", "after_feed_forward")
+"""All sites below the encoder's last hidden states."""
 
 
-def acts_at(adapter: Adapter, site: str) -> bool:
-    """Whether an adapter acts at a site of the contract."""
-    return getattr(type(adapter), site) is not getattr(Adapter, site)
+def acts_at(adapter: type[Adapter], site: str) -> bool:
+    """Whether adapters of a class act at a site of the contract."""
+    return getattr(adapter, site) is not getattr(Adapter, site)
 
 
 class SegmentAdapters:
@@ -36,9 +37,9 @@ class SegmentAdapters:
     def __init__(self, layout: Layout, adapters: Sequence[Sequence[Adapter]] = (), folded: bool = False) -> None:
         self._layout = layout
         self._acting: dict[str, list[list[Adapter]]] = {}
-        for site in _OTHER_SITES if folded else (*AFFINE_SITES, *_OTHER_SITES):
-            acting = [[each for each in own if acts_at(each, site)] for own in adapters]
-            if any(acting):
+        for site in (*INNER_SITES, "on_top"):
+            acting = [[each for each in own if acts_at(type(each), site)] for own in adapters]
+            if any(acting) and not (folded and site in AFFINE_SITES):
                 self._acting[site] = acting
 
     def linear(self, module: nn.Linear, x: Float[Tensor, "tokens in"], name: Linear, layer: int) -> Pending:

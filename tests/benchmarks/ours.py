@@ -120,7 +120,7 @@ def save_untrained(recipe, run):
     commit_folder(RunFolder(run).model, lambda at: write_model(at, model, recipe, tokenizer, False, scores))
 
 
-def timed_steps(recipe, folder, precision, steps, warm_up, frozen):
+def timed_steps(recipe, folder, precision, steps, warm_up, frozen, kernels="auto"):
     """Take the steps of a training as `mbert train` takes them, and return the time of each after the warm-up.
 
     Args:
@@ -130,6 +130,7 @@ def timed_steps(recipe, folder, precision, steps, warm_up, frozen):
         steps: makes the steps, the indices of each task's rows, of the sizes of the training sets.
         warm_up: how many of the steps are not timed.
         frozen: train the tasks' own adapters and heads only.
+        kernels: as `mbert train` takes it.
 
     Returns:
         The times in seconds, each task's mean number of tokens in the timed steps, and the encoder's sizes.
@@ -141,7 +142,7 @@ def timed_steps(recipe, folder, precision, steps, warm_up, frozen):
     from mbert_cli.progress import Talk
     from mbert_cli.run_folder import RunFolder
 
-    run = training.prepare(recipe, RunFolder(folder), choose("cpu", precision), Talk(quiet=True))
+    run = training.prepare(recipe, RunFolder(folder), choose("cpu", precision, kernels), Talk(quiet=True))
     run.model.train_only(run.model.task_names if frozen else None)
     times, tokens = [], []
     for index, step in enumerate(steps(run.data.sizes)):
@@ -154,11 +155,17 @@ def timed_steps(recipe, folder, precision, steps, warm_up, frozen):
     return times, [fmean(each) for each in zip(*tokens, strict=True)], run.model.encoder.shape
 
 
+def parts_of(name):
+    """Return method, precision and kernels of a contender METHOD_PRECISION or METHOD_PRECISION_plain."""
+    name, plain = name.removesuffix("_plain"), name.endswith("_plain")
+    return *name.rsplit("_", 1), "torch" if plain else "auto"
+
+
 def train(settings):
     """Time a method's training steps on the course's data, and then their matrix products alone."""
     from mbert_cli.encoder.checkpoint import read_shape
 
-    method, precision = settings["name"].rsplit("_", 1)
+    method, precision, kernels = parts_of(settings["name"])
     encoder = Path(settings["encoder"])
     rank = read_shape(encoder).hidden_size // 4  # as the peer's reduction factor
     adapters = {"full": [], "houlsby": [{"kind": "houlsby", "rank": rank}]}.get(method, [{"kind": method}])
@@ -171,7 +178,7 @@ def train(settings):
     with tempfile.TemporaryDirectory() as folder:
         run, recipe = Path(folder, "run"), load(course_recipe(str(encoder), adapters), Path(folder))
         run.mkdir()
-        times, tokens, shape = timed_steps(recipe, run, precision, steps, settings["warm_up"], method != "full")
+        times, tokens, shape = timed_steps(recipe, run, precision, steps, settings["warm_up"], method != "full", kernels)
     result = {"times": times, "tokens": sum(tokens), "rss_mb": peak_rss_mb()}
     products = limit.step(method, tokens, shape, rank)
     if products is not None:

@@ -21,6 +21,7 @@ from mbert_cli.encoder.kernels.dropout_loops import add_drop, add_drop_backward
 from mbert_cli.encoder.kernels.embedding_loops import add_embeddings, add_rows
 from mbert_cli.encoder.kernels.gelu_loops import add_gelu, add_gelu_backward
 from mbert_cli.encoder.kernels.lanes import WIDTH
+from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm as add_norm_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm_backward
 from mbert_cli.encoder.kernels.product import Linear
@@ -134,7 +135,7 @@ class _Embeddings(torch.autograd.Function):
         ctx.ids = [each.numpy() for each in ids]
         ctx.sizes = [table.shape for table in tables]
         hidden = tables[0].shape[1]
-        out = tables[0].new_empty(len(ids[0]), hidden)
+        out = torch.empty(len(ids[0]), hidden)
         add_embeddings(*(_flat(table) for table in tables), *ctx.ids, hidden, _CHUNKS, _flat(out))
         return out
 
@@ -167,7 +168,7 @@ class _AddDropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, bias: Tensor | None, p: float) -> Tensor:
         ctx.dropping = _draw(p)
-        y = torch.empty_like(z)
+        y = empty_rows(z)
         add_drop(_flat(z), _flat(bias), ctx.dropping, _CHUNKS, len(z), _flat(y))
         return y
 
@@ -175,7 +176,7 @@ class _AddDropout(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         dy = gradients[0].contiguous()
-        dz, dbias = torch.empty_like(dy), _sums(ctx.needs_input_grad[1], dy.shape[1])
+        dz, dbias = empty_rows(dy), _sums(ctx.needs_input_grad[1], dy.shape[1])
         add_drop_backward(_flat(dy), ctx.dropping, _CHUNKS, len(dy), _flat(dz), dbias)
         return dz, _summed(dbias), None
 
@@ -184,7 +185,7 @@ class _AddGelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, bias: Tensor, graph: bool) -> Tensor:
         ctx.save_for_backward(z, bias)
-        y = torch.empty_like(z) if graph and any(ctx.needs_input_grad) else z
+        y = empty_rows(z) if graph and any(ctx.needs_input_grad) else z
         add_gelu(_flat(z), _flat(bias), _CHUNKS, _flat(y))
         return y
 
@@ -192,7 +193,7 @@ class _AddGelu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         z, bias = ctx.saved_tensors
-        dz, dbias = torch.empty_like(z), _sums(ctx.needs_input_grad[1], len(bias))
+        dz, dbias = empty_rows(z), _sums(ctx.needs_input_grad[1], len(bias))
         add_gelu_backward(_flat(gradients[0].contiguous()), _flat(z), _flat(bias), _CHUNKS, _flat(dz), dbias)
         return dz, _summed(dbias), None
 
@@ -214,8 +215,8 @@ class _AddNorm(torch.autograd.Function):
         ctx.dropping = _draw(p)
         trains = graph and any(ctx.needs_input_grad)
         scales = torch.empty(len(z))
-        y = torch.empty_like(z) if trains or not owned else z
-        states = None if not trains else z if owned else torch.empty_like(z)
+        y = empty_rows(z) if trains or not owned else z
+        states = None if not trains else z if owned else empty_rows(z)
         vectors = (_flat(bias), _flat(residual), _flat(gamma), _flat(beta))
         add_norm_rows(_flat(z), *vectors, eps, ctx.dropping, _CHUNKS, _flat_like(states, z), _flat(scales), _flat(y))
         ctx.save_for_backward(states, scales, gamma)
@@ -226,8 +227,8 @@ class _AddNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         states, scales, gamma = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        dresidual = torch.empty_like(states)
-        dz = torch.empty_like(states) if ctx.dropping[2] and needs[0] else None
+        dresidual = empty_rows(states)
+        dz = empty_rows(states) if ctx.dropping[2] and needs[0] else None
         hidden = len(gamma)
         dgamma, dbeta, dbias = _sums(needs[3], hidden), _sums(needs[3], hidden), _sums(needs[1], hidden)
         add_norm_backward(
@@ -249,7 +250,7 @@ class _Attention(torch.autograd.Function):
         ctx.save_for_backward(qkv, bias)
         order = np.argsort(-layout.host_lengths, kind="stable")
         ctx.given = (layout.host_starts, layout.host_lengths, order, num_heads, _draw(p), _CHUNKS)
-        out = qkv.new_empty(len(qkv), qkv.shape[1] // 3)
+        out = empty_rows(qkv, qkv.shape[1] // 3)
         attention(_flat(qkv), _flat(bias), *ctx.given, _flat(out))
         return out
 
@@ -257,7 +258,7 @@ class _Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         qkv, bias = ctx.saved_tensors
-        dqkv, dbias = torch.empty_like(qkv), _sums(ctx.needs_input_grad[1], qkv.shape[1])
+        dqkv, dbias = empty_rows(qkv), _sums(ctx.needs_input_grad[1], qkv.shape[1])
         dout = _flat(gradients[0].contiguous())
         attention_backward(dout, _flat(qkv), _flat(bias), *ctx.given, _flat(dqkv), dbias)
         return dqkv, _summed(dbias), None, None, None

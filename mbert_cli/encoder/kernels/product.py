@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mbert_cli.encoder.kernels.memory import empty_rows
+
 
 class Linear(nn.Linear):
     """A linear layer that keeps a copy of its weight in the precision of the computation.
@@ -26,7 +28,11 @@ class Linear(nn.Linear):
         if self._copy is None or self._copied != state or self._copy.dtype != dtype:
             # Not an inference tensor, which a later training step could not use.
             with torch.inference_mode(False), torch.no_grad():
-                self._copy, self._copied = weight.to(dtype), state
+                if self._copy is None or self._copy.dtype != dtype or self._copy.device != weight.device:
+                    self._copy = torch.empty_like(weight, dtype=dtype)
+                # Into the same memory: new one in every step would lie scattered among the activations.
+                self._copy.copy_(weight)
+                self._copied = state
         return self._copy
 
     def __getstate__(self) -> dict[str, Any]:
@@ -42,11 +48,11 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, copy: Tensor) -> Tensor:
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, copy)
-        return torch.mm(x, copy.t())
+        return torch.mm(x, copy.t(), out=empty_rows(x, len(copy)))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, copy = ctx.saved_tensors
         (dy,) = gradients
-        into = torch.mm(dy, copy) if ctx.needs_input_grad[0] else None
+        into = torch.mm(dy, copy, out=empty_rows(dy, copy.shape[1])) if ctx.needs_input_grad[0] else None
         return into, torch.mm(dy.t(), x) if ctx.needs_input_grad[1] else None, None
