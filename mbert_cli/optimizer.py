@@ -112,6 +112,8 @@ class RowwiseAdamW(torch.optim.AdamW):
                 elif gradient is not None and "row_step" in self.state.get(parameter, {}):
                     self._take_dense(parameter, group)
         super().step()
+        # PyTorch's fused kernel changes parameters unseen; who keeps something made from them looks at the version.
+        torch.autograd.graph.increment_version(each for group in self.param_groups for each in group["params"])
         for table, group, gradient in sparse:
             self._take_rows(table, group, gradient.coalesce())
             table.grad = gradient
