@@ -315,8 +315,9 @@ def _opening(recipe: Recipe, model: MultiTaskBert, data: TrainingData, hardware:
     adapters = " + ".join(each.kind for each in recipe.adapters) or "no adapters"
     sizes = ", ".join(f"{task} {len(train)}/{len(data.dev[task])}" for task, train in data.train.items())
     return (
-        f"training on {hardware.device} in {hardware.precision}, {hardware.kernels} kernels: {adapters}, {recipe.pooling.kind} pooling, "
-        f"{recipe.curriculum.kind} curriculum, {total:,} parameters; rows train/dev: {sizes}"
+        f"training on {hardware.device} in {hardware.precision}, {hardware.kernels} kernels: {adapters}, "
+        f"{recipe.pooling.kind} pooling, {recipe.curriculum.kind} curriculum, {total:,} parameters; "
+        f"rows train/dev: {sizes}"
     )
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from mbert_cli.batch import Batch, Layout, as_tensor, to_device
@@ -22,13 +21,13 @@ class TaskData:
         sides: tokens of the first sentences and, for pairs, of the second ones.
         labels: one number an example, float32; None where there are none.
         lines: where each example begins in its file; empty where it comes from none.
-        features: for each side its tokens' hidden states after the encoder's last layer; None where they are computed.
+        features: for each side its tokens' hidden states after the encoder's last layer; None where unknown.
     """
 
     sides: tuple[Tokens, ...]
     labels: np.ndarray | None
     lines: Sequence[int] = ()
-    features: tuple[Float[Tensor, "tokens hidden"], ...] | None = None
+    features: tuple[Tensor, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.sides[0])

@@ -75,7 +75,9 @@ class EncoderLayer(nn.Module):
         dropout_p = self.dropout_p if self.training else 0.0
         attended = adapters.after_attention(self.attention(h, layout, adapters, layer).dropped(dropout_p), layer)
         x = adapters.add_norm(attended, h, self.attention_norm, "attention_norm", layer)
-        inside = kernels.current().activate(adapters.linear(self.intermediate, x, "intermediate", layer), self.activation)
+        inside = kernels.current().activate(
+            adapters.linear(self.intermediate, x, "intermediate", layer), self.activation
+        )
         fed = adapters.linear(self.output, inside, "output", layer).dropped(dropout_p)
         fed = adapters.after_feed_forward(fed, h, layer)
         return adapters.add_norm(fed, x, self.output_norm, "output_norm", layer)

@@ -178,7 +178,9 @@ def train(settings):
     with tempfile.TemporaryDirectory() as folder:
         run, recipe = Path(folder, "run"), load(course_recipe(str(encoder), adapters), Path(folder))
         run.mkdir()
-        times, tokens, shape = timed_steps(recipe, run, precision, steps, settings["warm_up"], method != "full", kernels)
+        times, tokens, shape = timed_steps(
+            recipe, run, precision, steps, settings["warm_up"], method != "full", kernels
+        )
     result = {"times": times, "tokens": sum(tokens), "rss_mb": peak_rss_mb()}
     products = limit.step(method, tokens, shape, rank)
     if products is not None:

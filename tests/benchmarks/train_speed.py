@@ -15,13 +15,17 @@ METHODS = ("full", "houlsby", "top", "low_rank", "pal", "lora")
 def main():
     """Run the contest."""
     parser = contest.parser("Time multi-task training steps of mbert and of its peers, side by side.", rounds=3)
-    parser.add_argument("--ours", type=contest.words, default=",".join(OURS), help="METHOD_PRECISION or METHOD_PRECISION_plain; or none")
+    parser.add_argument(
+        "--ours", type=contest.words, default=",".join(OURS), help="METHOD_PRECISION or METHOD_PRECISION_plain; or none"
+    )
     contest.add_peer_options(parser, ("hf_bf16_fused", "st_bf16", "houlsby_bf16", "lora_bf16"))
     parser.add_argument("--steps", type=contest.positive, default=12, help="timed steps of each contender in a round")
     parser.add_argument("--warm-up", type=contest.positive, default=4, help="steps before them")
     parser.add_argument("--encoder", default="minilm", help="minilm, bert-base (random weights), or a folder")
     options = parser.parse_args()
-    known = [f"{method}_{precision}" for method in METHODS for precision in ("fp32", "bf16", "fp32_plain", "bf16_plain")]
+    known = [
+        f"{method}_{precision}" for method in METHODS for precision in ("fp32", "bf16", "fp32_plain", "bf16_plain")
+    ]
     contest.check_names(options.ours, known, "--ours")
     contest.check_names(options.peers, PEERS, "--peers")
     ours, peers = options.ours, [PEERS[name] for name in options.peers]

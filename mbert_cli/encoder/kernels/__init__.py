@@ -27,7 +27,7 @@ class Pending:
     """dropout(value + bias), not computed yet: what comes next may do it in the same pass.
 
     Args:
-        value: what a linear layer made, say. Where there is a bias, nobody else holds this tensor: it may be written to.
+        value: what a linear layer made, say. Where there is a bias, nobody else holds it: it may be written to.
         bias: still to be added; None where it has been.
         dropout_p: probability of dropping a value; 0 outside training.
     """
@@ -54,7 +54,7 @@ def current() -> ModuleType:
 
 @contextmanager
 def using(name: str) -> Iterator[None]:
-    """Compute with the functions called `torch` or `fused` within a block; gradients of what it computed go the same way."""
+    """Compute with the functions called `torch` or `fused` within a block; gradients then go the same way."""
     token = _chosen.set(name)
     try:
         yield

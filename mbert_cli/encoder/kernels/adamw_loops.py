@@ -6,7 +6,7 @@ from typing import no_type_check
 from numba import prange, types
 
 from mbert_cli.encoder.kernels.compiling import compiled
-from mbert_cli.encoder.kernels.lanes import WIDTH, fma, load, splat, store, square_root
+from mbert_cli.encoder.kernels.lanes import WIDTH, fma, load, splat, square_root, store
 
 REPLAYED = 128
 """After so many steps without gradient Adam's mean has shrunk to .9^128 = 1e-6 of itself: what it would still move a
@@ -15,7 +15,9 @@ value by is less than the value's last bit. Weight decay goes on."""
 
 @compiled
 @no_type_check
-def replay(table, means, squares, current, rows, now, known, logs, decays, rates, roots, beta_1, beta_2, eps, hidden, chunks):
+def replay(
+    table, means, squares, current, rows, now, known, logs, decays, rates, roots, beta_1, beta_2, eps, hidden, chunks
+):
     """Let rows take the steps up to `now` in which they had no gradient.
 
     In step k, with m and v the moments: p *= 1 - lr_k wd; m *= beta_1; v *= beta_2;
@@ -63,7 +65,9 @@ def replay(table, means, squares, current, rows, now, known, logs, decays, rates
 
 @compiled
 @no_type_check
-def update(table, means, squares, current, rows, gradients, now, decay, rate, root, beta_1, beta_2, eps, hidden, chunks):
+def update(
+    table, means, squares, current, rows, gradients, now, decay, rate, root, beta_1, beta_2, eps, hidden, chunks
+):
     """Let rows take the step `now` with their gradients; they have taken all before it.
 
     Args:

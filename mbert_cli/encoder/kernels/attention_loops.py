@@ -11,7 +11,20 @@ from numba import prange, types
 
 from mbert_cli.encoder.kernels.compiling import compiled, inlined
 from mbert_cli.encoder.kernels.dropout_loops import drop, random_bits
-from mbert_cli.encoder.kernels.lanes import WIDTH, exp, fma, larger, largest, load, prefetch, splat, spread, store, total, transpose
+from mbert_cli.encoder.kernels.lanes import (
+    WIDTH,
+    exp,
+    fma,
+    larger,
+    largest,
+    load,
+    prefetch,
+    splat,
+    spread,
+    store,
+    total,
+    transpose,
+)
 
 _ROWS = 4  # rows of a product that are computed together
 
@@ -204,7 +217,11 @@ def attention_backward(dout, qkv, bias, starts, lengths, order, heads, dropping,
     size, longest = features // heads, lengths[order[0]]
     rows = widest = up_to(longest, WIDTH)
     for worker in prange(workers):
-        q, k, v = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
+        q, k, v = (
+            np.zeros(rows * size, np.float32),
+            np.zeros(rows * size, np.float32),
+            np.zeros(rows * size, np.float32),
+        )
         into, found = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
         turned, weights = np.zeros(size * widest, np.float32), np.zeros(rows * widest, np.float32)
         thinned, slopes = np.zeros(rows * widest, np.float32), np.zeros(rows * widest, np.float32)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 from numba.core.caching import FunctionCache
 
 # Of the layers that can be loaded, the one whose threads start fastest: 231, 297 and 339 ms a training step.
-numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
+numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
-_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
+_SOURCES = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()
 
 
 class _Cache(FunctionCache):
@@ -30,19 +33,15 @@ class _Cache(FunctionCache):
             return None
 
     def save_overload(self, *given: Any) -> None:
-        try:
+        with suppress(OSError):  # no space, no permission: other processes compile for themselves
             super().save_overload(*given)
-        except OSError:  # no space, no permission: other processes compile for themselves
-            pass
 
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile a function of arrays and numbers, its `prange` loops shared among threads."""
     dispatcher = numba.njit(parallel=True, nogil=True, error_model="numpy")(function)
-    try:
-        dispatcher._cache = _Cache(function)
-    except RuntimeError:  # there is no folder to write to
-        pass
+    with suppress(RuntimeError):  # there is no folder to write to
+        dispatcher._cache = _Cache(function)  # type: ignore[attr-defined]
     return dispatcher
 
 

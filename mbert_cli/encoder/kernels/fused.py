@@ -48,7 +48,9 @@ def embed(
     if not fits(*(table.weight for table in tables), ids[0].new_empty(WIDTH, dtype=torch.float32)) or not len(ids[0]):
         return plain.embed(tables, ids, norm)
     sums = cast(Tensor, _Embeddings.apply(*ids, *(table.weight for table in tables)))
-    y = cast(Tensor, _AddNorm.apply(sums, None, None, norm.weight, norm.bias, norm.eps, 0.0, True, torch.is_grad_enabled()))
+    y = cast(
+        Tensor, _AddNorm.apply(sums, None, None, norm.weight, norm.bias, norm.eps, 0.0, True, torch.is_grad_enabled())
+    )
     return y.to(working_dtype(y))
 
 

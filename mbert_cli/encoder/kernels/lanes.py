@@ -18,7 +18,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-
 WIDTH = 16
 _FLOATS = ir.VectorType(ir.FloatType(), WIDTH)
 _INTS = ir.VectorType(ir.IntType(32), WIDTH)
@@ -57,7 +56,7 @@ def _splat(builder: Any, scalar: Any, like: ir.VectorType) -> Any:
     return builder.shuffle_vector(first, nothing, _constant(0, _INTS))
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, like: ir.VectorType) -> Any:
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, like: ir.Type) -> Any:
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), like.as_pointer())
 

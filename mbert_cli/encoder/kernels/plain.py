@@ -1,4 +1,4 @@
-"""What stands between the matrix products, in PyTorch's own operations: the equations, and the reference for `fused`."""
+"""What stands between the matrix products, in PyTorch's own operations: the equations, and what `fused` must equal."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,0 +1,308 @@
+"""Fused kernels do what PyTorch's own operations do."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from components import built, every
+from plain_bert import Stream, stirred
+from torch import nn
+
+from mbert_cli.batch import Layout
+from mbert_cli.encoder import kernels
+from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.kernels import Pending
+from mbert_cli.encoder.kernels.memory import empty_rows
+from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.shape import EncoderShape
+
+fused = pytest.importorskip("mbert_cli.encoder.kernels.fused")
+SHAPE = EncoderShape(
+    vocab_size=40, hidden_size=32, num_layers=2, num_heads=2, intermediate_size=48, max_positions=512, dropout=0.0,
+    attention_dropout=0.0,
+)  # fmt: skip
+RAGGED = {
+    "one token": [1],
+    "one sentence": [23],
+    "the longest": [512],
+    "all lengths about a vector": [15, 16, 17, 31, 32, 33, 1, 2],
+    "more than the padding": [100, 90, 80, 70, 60, 50, 40, 30, 20],
+}
+
+
+def stream(lengths, segments=None, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    tokens = sum(lengths)
+    ids = torch.randint(1, SHAPE.vocab_size, (tokens,), generator=generator)
+    types = torch.randint(0, 2, (tokens,), generator=generator)
+    positions = torch.cat([torch.arange(length) for length in lengths]) if lengths else ids
+    return Stream(ids, types, positions, Layout(lengths, segments))
+
+
+def rows(count, columns, seed=0, dtype=torch.float32):
+    values = torch.randn(count, columns, generator=torch.Generator().manual_seed(seed))
+    return values.to(dtype).requires_grad_()
+
+
+def gradients_of(modules):
+    """By name; those of a table dense."""
+    found = {}
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            if parameter.grad is not None:
+                gradient = parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
+                found[name] = gradient.clone()
+                parameter.grad = None
+    return found
+
+
+def states_and_gradients(name, encoder, packed, adapters=()):
+    """What kernels make of a stream: without a graph, with one, and the gradients of a weighted sum."""
+    weights = torch.randn(packed.layout.num_tokens, SHAPE.hidden_size, generator=torch.Generator().manual_seed(7))
+    with kernels.using(name):
+        with torch.no_grad():
+            alone = encoder(*packed, adapters)
+        h = encoder(*packed, adapters)
+        (h * weights).sum().backward()
+    return alone, h.detach(), gradients_of([encoder, *(each for own in adapters for each in own)])
+
+
+def assert_equal(theirs, ours, states=1e-5, gradients=1e-4):
+    alone, with_graph, expected = theirs
+    for found in ours[:2]:
+        assert torch.allclose(found, alone, atol=states)
+        assert torch.allclose(found, with_graph, atol=states)
+    assert expected.keys() == ours[2].keys()
+    largest = max(each.norm() for each in expected.values())
+    for name, gradient in ours[2].items():
+        # What is 0 but for rounding has no relative error.
+        assert (gradient - expected[name]).norm() <= gradients * max(expected[name].norm(), 1e-3 * largest), name
+
+
+@pytest.fixture
+def encoder():
+    return stirred(BertEncoder(SHAPE), std=0.3).eval()
+
+
+@pytest.mark.parametrize("lengths", RAGGED.values(), ids=RAGGED)
+def test_states_and_gradients_are_those_of_torch_on_ragged_streams(encoder, lengths):
+    packed = stream(lengths)
+    assert_equal(states_and_gradients("torch", encoder, packed), states_and_gradients("fused", encoder, packed))
+
+
+@every("adapters")
+def test_states_and_gradients_are_those_of_torch_with_every_adapter(encoder, kind, options):
+    packed = stream([3, 20, 17, 1, 40], [2, 0, 1, 2])
+    adapters = [[stirred(built("adapters", kind, options, SHAPE), seed, 0.3)] for seed in (1, 2, 3)]
+    adapters.insert(2, [])
+    theirs = states_and_gradients("torch", encoder, packed, adapters)
+    assert_equal(theirs, states_and_gradients("fused", encoder, packed, adapters))
+
+
+def test_an_empty_stream(encoder):
+    for name in kernels.NAMES:
+        with kernels.using(name):
+            assert encoder(*stream([])).shape == (0, SHAPE.hidden_size)
+
+
+@pytest.mark.parametrize("change", [{"hidden_size": 24}, {"num_heads": 4}, {"activation": "relu"}])
+def test_sizes_and_activations_that_no_loop_is_made_for(change):
+    shape = EncoderShape(**{**SHAPE.__dict__, **change})
+    encoder, packed = stirred(BertEncoder(shape), std=0.3).eval(), stream([5, 30])
+    with kernels.using("torch"), torch.no_grad():
+        expected = encoder(*packed)
+    with kernels.using("fused"), torch.no_grad():
+        assert torch.allclose(encoder(*packed), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", RAGGED.values(), ids=RAGGED)
+def test_bf16_states_are_near_those_of_fp32(encoder, lengths):
+    packed = stream(lengths)
+    with torch.no_grad():
+        exact = encoder(*packed)
+        for name in kernels.NAMES:
+            with kernels.using(name), torch.autocast("cpu", torch.bfloat16):
+                found = encoder(*packed).float()
+            assert (found - exact).norm() <= 0.015 * exact.norm()
+
+
+def test_bf16_gradients_are_near_those_of_fp32(encoder):
+    packed = stream(RAGGED["more than the padding"])
+    exact = states_and_gradients("torch", encoder, packed)[2]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = states_and_gradients("fused", encoder, packed)[2]
+    for name, gradient in found.items():
+        if "qkv.bias" not in name:  # a key's bias has the gradient 0
+            assert (gradient - exact[name]).norm() <= 0.05 * exact[name].norm(), name
+
+
+def test_the_gradient_of_the_words_table_holds_the_rows_that_occur(encoder):
+    packed = stream([4, 5])
+    with kernels.using("fused"):
+        encoder(*packed).sum().backward()
+    gradient = encoder.word_embeddings.weight.grad
+    assert gradient.is_sparse
+    assert gradient.coalesce().indices()[0].tolist() == sorted(set(packed.token_ids.tolist()))
+
+
+def test_what_is_frozen_has_no_gradient(encoder):
+    top = stirred(built("adapters", "top", {}, SHAPE), std=0.3)
+    encoder.requires_grad_(False)
+    with kernels.using("fused"):
+        encoder(*stream([4, 5]), [[top]]).sum().backward()
+    assert all(parameter.grad is None for parameter in encoder.parameters())
+    assert all(parameter.grad is not None for parameter in top.parameters())
+
+
+def test_gelu_on_its_whole_range():
+    x = torch.linspace(-40, 40, 32_000).view(-1, 32).requires_grad_()
+    with kernels.using("fused"):
+        y = kernels.current().activate(Pending(x.clone(), torch.zeros(32)), nn.functional.gelu)
+    y.sum().backward()
+    found, x.grad = x.grad, None
+    exact = nn.functional.gelu(x.double())
+    exact.sum().backward()
+    assert (y - exact).abs().max() <= 1e-6 * 40
+    assert (found - x.grad).abs().max() <= 2e-6
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_what_is_not_finite_stays_so_and_hurts_no_other_sentence(encoder, value):
+    packed = stream([5, 20])
+    with torch.no_grad(), kernels.using("fused"):
+        clean = encoder(*packed)
+        encoder.word_embeddings.weight[packed.token_ids[7]] = value
+        found = encoder(*packed)
+    hurt = [int(packed.token_ids[7]) in own.tolist() for own in packed.token_ids.split([5, 20])]
+    for spoilt, before, after in zip(hurt, clean.split([5, 20]), found.split([5, 20]), strict=True):
+        if not spoilt:
+            assert torch.equal(before, after)
+        elif value != 1e30:
+            assert after.isnan().any()
+
+
+# Dropout
+
+
+def dropped(p, seed=0, count=400, columns=64):
+    torch.manual_seed(seed)
+    with kernels.using("fused"):
+        return kernels.current().add_dropout(Pending(torch.ones(count, columns), dropout_p=p))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("columns", [16, 48, 512])
+def test_dropout_drops_at_its_rate_and_keeps_the_mean(p, columns):
+    out = dropped(p, count=200_000 // columns, columns=columns)
+    count = out.numel()
+    assert abs((out == 0).double().mean().item() - p) < 5 * (p * (1 - p) / count) ** 0.5
+    assert abs(out.double().mean().item() - 1) < 5 * (p / (1 - p) / count) ** 0.5
+
+
+def test_masks_repeat_with_the_seed_and_are_independent_between_calls_tokens_and_features():
+    first = dropped(0.5, seed=3)
+    assert torch.equal(first, dropped(0.5, seed=3))
+    torch.manual_seed(3)
+    with kernels.using("fused"):
+        own, next_one = (kernels.current().add_dropout(Pending(torch.ones(400, 64), dropout_p=0.5)) for _ in range(2))
+    assert torch.equal(own, first)
+    signs = (own != 0).double() - 0.5
+    noise = 5 * 0.25 / signs.numel() ** 0.5
+    assert abs((signs * ((next_one != 0).double() - 0.5)).mean().item()) < noise
+    for distance in (1, 2, 16, 32):
+        assert abs((signs[:, :-distance] * signs[:, distance:]).mean().item()) < 2 * noise
+        assert abs((signs[:-distance] * signs[distance:]).mean().item()) < 2 * noise
+
+
+def test_masks_of_steps_and_layers_are_independent():
+    """Of attention weights, hidden states and steps alike: each dropout draws a key of its own."""
+    torch.manual_seed(0)
+    keys = [fused._draw(0.1)[:2] for _ in range(2000)]
+    assert len(set(keys)) == len(keys)
+    torch.manual_seed(1)
+    assert not {fused._draw(0.1)[:2] for _ in range(2000)} & set(keys)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("what", ["add_dropout", "add_norm", "attend"])
+def test_the_backward_pass_drops_what_the_forward_pass_dropped(what, p):
+    """Both are linear in what is dropped once the mask is known: derivatives along a direction are differences."""
+    x, direction = rows(40, 96), rows(40, 96, 1).detach()
+    residual, norm = rows(40, 96, 2).detach(), nn.LayerNorm(96)
+    layout = Layout([7, 30, 3])
+
+    def apply(x):
+        torch.manual_seed(5)
+        with kernels.using("fused"):
+            if what == "add_dropout":
+                return kernels.current().add_dropout(Pending(x, dropout_p=p))
+            if what == "add_norm":
+                return kernels.current().add_norm(Pending(x, dropout_p=p), residual, norm)
+            return kernels.current().attend(Pending(x), layout, 2, p)
+
+    weights = rows(*apply(x).shape, seed=4).detach()
+    (apply(x) * weights).sum().backward()
+    step = 1e-2
+    with torch.no_grad():
+        change = (apply(x + step * direction) - apply(x - step * direction)) * weights / (2 * step)
+    assert (x.grad * direction).sum().item() == pytest.approx(change.double().sum().item(), rel=2e-3, abs=2e-3)
+
+
+def test_dropout_of_attention_weights_has_its_rate():
+    """Values that are all one: what a token gets is the sum of the weights that were kept, scaled."""
+    torch.manual_seed(0)
+    qkv = torch.zeros(512, 96)
+    qkv[:, 64:] = 1
+    with kernels.using("fused"):
+        out = kernels.current().attend(Pending(qkv), Layout([512]), 2, 0.25)
+    kept = out[:, ::16].double()  # one value a head
+    assert kept.mean().item() == pytest.approx(1, abs=5 * (0.25 / 0.75 / (512 * 1024)) ** 0.5)
+    assert kept.var().item() == pytest.approx(0.25 / 0.75 / 512, rel=0.2)
+
+
+# Weights and memory
+
+
+def test_a_copy_of_a_weight_follows_it():
+    layer, x = Linear(16, 16), rows(4, 16, dtype=torch.bfloat16)
+    for change in (
+        lambda: None,
+        lambda: torch._foreach_mul_([layer.weight.detach()], 2),
+        lambda: layer.load_state_dict(Linear(16, 16).state_dict()),
+        lambda: setattr(layer, "weight", nn.Parameter(torch.ones(16, 16))),
+    ):
+        change()
+        copy = layer.weight_in(torch.bfloat16)
+        assert torch.equal(copy, layer.weight.bfloat16())
+        assert layer.weight_in(torch.bfloat16) is copy
+        assert torch.allclose(layer.product(x).float(), (x.float() @ copy.float().T), atol=0.05, rtol=0.02)
+    assert "_copy" not in layer.__getstate__()
+
+
+def test_memory_is_used_again_and_never_twice_at_once():
+    like = torch.empty(300, 16)
+    first, second = empty_rows(like), empty_rows(like, 16)
+    assert first.shape == second.shape == like.shape
+    assert first.data_ptr() != second.data_ptr()
+    first.fill_(1)
+    second.fill_(2)
+    view, place, gone = first[5:], first.data_ptr(), weakref.ref(first)
+    del first
+    assert gone() is None
+    assert empty_rows(like).data_ptr() != place  # a view holds it
+    del view
+    gc.collect()
+    assert empty_rows(torch.empty(290, 16)).data_ptr() == place  # with some rows less it fits, too
+    assert (second == 2).all()
+
+
+def test_memory_of_longer_streams_takes_the_place_of_shorter_ones():
+    like = torch.empty(300, 16)
+    old = empty_rows(like)
+    longer = empty_rows(torch.empty(70_000, 16))
+    old.fill_(3)
+    longer.fill_(4)
+    del old
+    assert (longer == 4).all()
+    assert len(empty_rows(like)) == 300

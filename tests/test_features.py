@@ -1,0 +1,91 @@
+"""A frozen encoder, and its features kept in a file."""
+
+import errno
+import os
+
+import pytest
+import torch
+from test_equal_training import losses_of, run_of
+from test_training import contents, train
+
+from mbert_cli.errors import RecipeError, ResourceError
+from mbert_cli.run_folder import RunFolder
+
+FROZEN = ("training.freeze_encoder=true", "adapters=[top]")
+CACHED = (*FROZEN, "training.cache_features=true")
+
+
+@pytest.fixture(autouse=True)
+def made_folders(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+
+
+@pytest.mark.parametrize("curriculum", ["hybrid", "simultaneous", "sequential"])
+def test_a_frozen_encoder_stays_as_it_is_under_every_curriculum(tiny_recipe, tmp_path, tiny_checkpoint, curriculum):
+    run = run_of(tiny_recipe, tmp_path, tiny_checkpoint, "torch", f"curriculum={curriculum}", *FROZEN)
+    before = {name: value.clone() for name, value in run.model.encoder.state_dict().items()}
+    run.run()
+    assert all(torch.equal(value, before[name]) for name, value in run.model.encoder.state_dict().items())
+    assert not run.state.encoder_trained
+    assert not (run.folder.model / "encoder" / "model.safetensors").exists()
+    assert run.optimizer.state
+
+
+@pytest.mark.parametrize("adapters", ["[top]", "[]"])
+def test_training_on_features_is_training_without_dropout_in_the_encoder(
+    tiny_recipe, tmp_path, tiny_checkpoint, adapters
+):
+    found = []
+    for name, settings in (("a", FROZEN), ("b", CACHED)):
+        run = run_of(
+            tiny_recipe, tmp_path / name, tiny_checkpoint, "torch", "curriculum=simultaneous", *settings,
+            f"adapters={adapters}",
+        )  # fmt: skip
+        found.append(losses_of(run))
+    for ours, theirs in zip(*found, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_on_features_resumed_is_byte_identical(tiny_recipe, tmp_path, monkeypatch, precision):
+    settings = (*CACHED, "training.epochs=3")
+    train(tiny_recipe, tmp_path / "a", *settings, precision=precision)
+    save = RunFolder.save_state
+
+    def die(self, epoch, write):
+        save(self, epoch, write)
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "save_state", die)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_recipe, tmp_path / "b", *settings, precision=precision)
+    monkeypatch.undo()
+    train(tiny_recipe, tmp_path / "b", *settings, precision=precision, resume=True)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_no_file_is_left_behind(tiny_recipe, tmp_path):
+    train(tiny_recipe, tmp_path / "a", *CACHED)
+    train(tiny_recipe, tmp_path / "b", *FROZEN)
+    assert contents(tmp_path / "a").keys() == contents(tmp_path / "b").keys()
+
+
+def test_features_of_an_encoder_that_trains_are_refused(tiny_recipe, tmp_path):
+    with pytest.raises(RecipeError, match="cache_features is true, but the encoder trains; set training.freeze_encod"):
+        train(tiny_recipe, tmp_path / "a", "training.cache_features=true", "adapters=[top]")
+
+
+def test_adapters_inside_the_encoder_are_refused(tiny_recipe, tmp_path):
+    with pytest.raises(RecipeError, match=r"adapters\[0\] acts inside the encoder"):
+        train(tiny_recipe, tmp_path / "a", *CACHED, "adapters=[{kind: low_rank, rank: 2}, top]")
+
+
+def test_a_disk_without_room_is_told_before_training(tiny_recipe, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(ResourceError, match="the disk is full"):
+        train(tiny_recipe, tmp_path / "a", *CACHED)
