@@ -85,10 +85,6 @@ class Layout:
         """Index of each sentence's first token, as an array of the host's."""
         return self._ends - self._lengths
 
-    def padded(self, tokens: int) -> "Layout":
-        """Return this layout with one more sentence, of so many tokens, in a segment of its own."""
-        return Layout(np.append(self._lengths, tokens), [*self._segments, 1], self.device) if tokens else self
-
     @cached_property
     def lengths(self) -> Int[Tensor, " sentences"]:
         """Tokens of each sentence."""

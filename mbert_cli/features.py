@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from mbert_cli.data.batching import TaskData, by_length, pack, token_places
@@ -60,18 +59,22 @@ class _Memory:
         self.taken += size * dtype.itemsize
         return found.view(rows, columns)
 
+    def let_go(self) -> None:
+        """Take the file's pages out of the process's memory; the system keeps them or writes them to disk."""
+        self.memory.madvise(mmap.MADV_DONTNEED)
+
 
 def _with_features(model: MultiTaskBert, name: str, task: TaskData, memory: _Memory, bar: Bar) -> TaskData:
     hidden = model.encoder.shape.hidden_size
     features = []
     for side in task.sides:
         found = memory.take(len(side.ids), hidden, model.compute_dtype)
-        _compute(model, name, side, found, bar)
+        _compute(model, name, side, found, memory, bar)
         features.append(found)
     return replace(task, features=tuple(features))
 
 
-def _compute(model: MultiTaskBert, name: str, side: Tokens, out: Float[Tensor, "tokens hidden"], bar: Bar) -> None:
+def _compute(model: MultiTaskBert, name: str, side: Tokens, out: Tensor, memory: _Memory, bar: Bar) -> None:
     device = model.encoder.word_embeddings.weight.device
     data: Mapping[str, TaskData] = {name: TaskData((side,), None)}
     with torch.inference_mode():
@@ -79,3 +82,4 @@ def _compute(model: MultiTaskBert, name: str, side: Tokens, out: Float[Tensor, "
             h = model.body(pack(data, {name: rows}, device))
             out[torch.from_numpy(token_places(side, rows))] = h.to("cpu", out.dtype)
             bar.advance(by=len(h))
+            memory.let_go()

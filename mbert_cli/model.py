@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mbert_cli.batch import Batch
+from mbert_cli.batch import Batch, Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
@@ -94,15 +94,13 @@ class MultiTaskBert(nn.Module):
     def body(self, batch: Batch) -> Float[Tensor, "tokens hidden"]:
         """Return the hidden states after the encoder's last layer, below the adapters on top."""
         with self._computing(batch):
-            adapters = self._adapters(batch)
-            return self.encoder.body(batch.token_ids, batch.token_types, batch.positions, batch.layout, adapters)
+            return self.encoder.body(*self._given(batch))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs of each task's head for the batch's examples."""
         dtype = self.encoder.word_embeddings.weight.dtype
-        h = self.body(batch) if batch.features is None else batch.features
         with self._computing(batch):
-            h = self.encoder.on_top(h, batch.layout, self._adapters(batch))
+            h = self.encoder(*self._given(batch), batch.features)
         # Pooling and heads are a small part of the work, and the losses want full precision.
         sentences = self._pool(h.to(dtype), batch)
         outputs = {}
@@ -112,8 +110,9 @@ class MultiTaskBert(nn.Module):
             outputs[name] = head(*own.view(head.num_texts, len(own) // head.num_texts, own.shape[-1]).unbind())
         return outputs
 
-    def _adapters(self, batch: Batch) -> list[list[Adapter]]:
-        return [self.task(name).adapter_list() for name in batch.tasks]
+    def _given(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Layout, list[list[Adapter]]]:
+        adapters = [self.task(name).adapter_list() for name in batch.tasks]
+        return batch.token_ids, batch.token_types, batch.positions, batch.layout, adapters
 
     @contextmanager
     def _computing(self, batch: Batch) -> Iterator[None]:

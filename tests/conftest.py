@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
-from word_salad import SPECIAL, WORDS, sentences
+from word_salad import SPECIAL, TINY_SIZES, WORDS, sentences
 
 # Shapes and types of every annotated function are checked while testing.
 jaxtyping.install_import_hook("mbert_cli", "beartype.beartype")
@@ -17,15 +17,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # As the command line does: threads that wait by spinning take eight times as long where others want the cores too.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 REPOSITORY = Path(__file__).parent.parent
-TINY_SIZES = {
-    "vocab_size": len(SPECIAL) + len(WORDS),
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "max_position_embeddings": 48,
-    "type_vocab_size": 2,
-}
 
 
 def pytest_collection_modifyitems(items):

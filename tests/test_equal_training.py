@@ -7,9 +7,9 @@ from itertools import islice
 
 import pytest
 import torch
-from conftest import TINY_SIZES
 from torch import nn
 from transformers import BertConfig, BertModel
+from word_salad import TINY_SIZES
 
 from mbert_cli.compose import load_recipe
 from mbert_cli.data.batching import TaskData

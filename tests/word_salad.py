@@ -47,6 +47,16 @@ WORDS = [
     "?",
 ]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+TINY_SIZES = {
+    "vocab_size": len(SPECIAL) + len(WORDS),
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 48,
+    "type_vocab_size": 2,
+}
+"""Of a BERT that reads these words."""
 
 
 def sentences(count: int, seed: int, longest: int = 9) -> list[str]:

@@ -10,6 +10,7 @@ from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.padding import Padding
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -41,9 +42,24 @@ class BertEncoder(nn.Module):
         positions: Int[Tensor, " tokens"],
         layout: Layout,
         adapters: Sequence[Sequence[Adapter]] = (),
+        features: Float[Tensor, "tokens hidden"] | None = None,
     ) -> Float[Tensor, "tokens hidden"]:
-        """Return the last layer's hidden states, with the adapters applied, those on top too; see `body`."""
-        return self.on_top(self.body(token_ids, token_types, positions, layout, adapters), layout, adapters)
+        """Return the last layer's hidden states, with the adapters applied, those on top too.
+
+        Args:
+            token_ids: vocabulary ids of the packed sentences.
+            token_types: 0 for a first sentence, 1 for a second one read together with it.
+            positions: place of each token in its sentence, from 0.
+            layout: where the sentences lie.
+            adapters: those of each segment of the layout; none at all by default.
+            features: what `body` returned for these tokens, where that is known.
+        """
+        padding, sites = self._sites(layout, adapters)
+        if features is None:
+            h = self._layers(token_ids, token_types, positions, padding, sites)
+        else:
+            h = padding.pad(features)
+        return padding.unpad(sites.on_top(h))
 
     def body(
         self,
@@ -53,38 +69,23 @@ class BertEncoder(nn.Module):
         layout: Layout,
         adapters: Sequence[Sequence[Adapter]] = (),
     ) -> Float[Tensor, "tokens hidden"]:
-        """Return the last layer's hidden states, with the adapters inside the encoder applied.
+        """Return the last layer's hidden states below the adapters on top; arguments are those of `forward`."""
+        padding, sites = self._sites(layout, adapters)
+        return padding.unpad(self._layers(token_ids, token_types, positions, padding, sites))
 
-        Args:
-            token_ids: vocabulary ids of the packed sentences.
-            token_types: 0 for a first sentence, 1 for a second one read together with it.
-            positions: place of each token in its sentence, from 0.
-            layout: where the sentences lie.
-            adapters: those of each segment of the layout; none at all by default.
-        """
+    def _sites(self, layout: Layout, adapters: Sequence[Sequence[Adapter]]) -> tuple[Padding, SegmentAdapters]:
+        padding = Padding(layout, segments=any(adapters))
+        of_added: list[Sequence[Adapter]] = [[]] * (padding.more_segments if adapters else 0)
+        return padding, SegmentAdapters(padding.layout, [*adapters, *of_added], self.folded)
+
+    def _layers(
+        self, token_ids: Tensor, token_types: Tensor, positions: Tensor, padding: Padding, sites: SegmentAdapters
+    ) -> Float[Tensor, "padded hidden"]:
         tables = (self.word_embeddings, self.position_embeddings, self.type_embeddings)
-        own, padding = layout.num_tokens, _padding(layout.num_tokens)
-        ids = [nn.functional.pad(each, (0, padding)) for each in (token_ids, positions, token_types)]
-        layout, adapters = layout.padded(padding), [*adapters, []] if adapters and padding else adapters
-        sites = SegmentAdapters(layout, adapters, self.folded)
+        ids = [padding.pad(each) for each in (token_ids, positions, token_types)]
         h = kernels.current().embed(tables, ids, self.embedding_norm)
         h = sites.after_norm(h, "embedding_norm", 0)
         h = Pending(h, dropout_p=self.dropout_p if self.training else 0.0).tensor()
         for index, layer in enumerate(self.layers):
-            h = layer(h, layout, sites, index)
-        return h[:own]
-
-    def on_top(
-        self, h: Float[Tensor, "tokens hidden"], layout: Layout, adapters: Sequence[Sequence[Adapter]] = ()
-    ) -> Float[Tensor, "tokens hidden"]:
-        """Return what the adapters on top make of the last layer's hidden states."""
-        return SegmentAdapters(layout, adapters, self.folded).on_top(h)
-
-
-def _padding(tokens: int) -> int:
-    """Return how many tokens to add to a stream, as one sentence more, which nobody reads.
-
-    Libraries of matrix products prepare themselves for every new size, which takes time and memory; so there shall be
-    few sizes, and multiples of 64 are the fastest. For short streams that would cost more than it saves.
-    """
-    return -tokens % 64 if tokens > 512 else 0
+            h = layer(h, padding.layout, sites, index)
+        return h

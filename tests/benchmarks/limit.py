@@ -51,29 +51,30 @@ def step(method, tokens, shape, rank):
     """Return how often a training step does which product; None for a method that is not known here.
 
     Args:
-        method: `full`, `houlsby` or `top`; of the latter two only the adapters train.
+        method: `full`, `houlsby`, `top` or `top_cached`; of the latter three only the adapters train, and of the last
+            nothing of the encoder is computed.
         tokens: of each task.
         shape: the encoder's sizes.
         rank: of Houlsby's bottlenecks.
     """
+    if method not in ("full", "houlsby", "top", "top_cached"):
+        return None
     # To the nearest 64: the products like such widths best.
     whole, *tokens = (max(64, round(each / 64) * 64) for each in (sum(tokens), *tokens))
     sizes = (shape.hidden_size, shape.intermediate_size)
     found = []
-    for index in range(shape.num_layers):
+    for index in range(0 if method == "top_cached" else shape.num_layers):
         if method == "full":
             found += layer(whole, *sizes)
         elif method == "top":
             found += layer(whole, *sizes, attention_into=False, feed_forward_into=False, trains=False)
-        elif method == "houlsby":
+        else:
             # Nothing needs a gradient below the first bottleneck, which stands after the first layer's attention.
             found += layer(whole, *sizes, attention_into=index > 0, trains=False)
             for site, each in product(range(2), tokens):
                 found += linear(each, shape.hidden_size, rank, into=index + site > 0)
                 found += linear(each, rank, shape.hidden_size)
-        else:
-            return None
-    if method == "top":
+    if method in ("top", "top_cached"):
         for each in tokens:
             found += layer(each, *sizes, attention_into=False)
     return Counter(found)

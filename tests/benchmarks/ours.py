@@ -120,7 +120,7 @@ def save_untrained(recipe, run):
     commit_folder(RunFolder(run).model, lambda at: write_model(at, model, recipe, tokenizer, False, scores))
 
 
-def timed_steps(recipe, folder, precision, steps, warm_up, frozen, kernels="auto"):
+def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto"):
     """Take the steps of a training as `mbert train` takes them, and return the time of each after the warm-up.
 
     Args:
@@ -129,7 +129,6 @@ def timed_steps(recipe, folder, precision, steps, warm_up, frozen, kernels="auto
         precision: `fp32` or `bf16`.
         steps: makes the steps, the indices of each task's rows, of the sizes of the training sets.
         warm_up: how many of the steps are not timed.
-        frozen: train the tasks' own adapters and heads only.
         kernels: as `mbert train` takes it.
 
     Returns:
@@ -143,7 +142,7 @@ def timed_steps(recipe, folder, precision, steps, warm_up, frozen, kernels="auto
     from mbert_cli.run_folder import RunFolder
 
     run = training.prepare(recipe, RunFolder(folder), choose("cpu", precision, kernels), Talk(quiet=True))
-    run.model.train_only(run.model.task_names if frozen else None)
+    run.model.train_only(run.model.task_names if recipe.training.freeze_encoder else None)
     times, tokens = [], []
     for index, step in enumerate(steps(run.data.sizes)):
         rows = {task: np.asarray(indices) for task, indices in step.items()}
@@ -168,7 +167,8 @@ def train(settings):
     method, precision, kernels = parts_of(settings["name"])
     encoder = Path(settings["encoder"])
     rank = read_shape(encoder).hidden_size // 4  # as the peer's reduction factor
-    adapters = {"full": [], "houlsby": [{"kind": "houlsby", "rank": rank}]}.get(method, [{"kind": method}])
+    kind, cached = method.removesuffix("_cached"), method.endswith("_cached")
+    adapters = {"full": [], "houlsby": [{"kind": "houlsby", "rank": rank}]}.get(kind, [{"kind": kind}])
     rows, drawn = course_steps(settings)
 
     def steps(sizes):
@@ -176,11 +176,11 @@ def train(settings):
         return drawn
 
     with tempfile.TemporaryDirectory() as folder:
-        run, recipe = Path(folder, "run"), load(course_recipe(str(encoder), adapters), Path(folder))
+        recipe = course_recipe(str(encoder), adapters)
+        recipe["training"] |= {"freeze_encoder": kind != "full", "cache_features": cached}
+        run, recipe = Path(folder, "run"), load(recipe, Path(folder))
         run.mkdir()
-        times, tokens, shape = timed_steps(
-            recipe, run, precision, steps, settings["warm_up"], method != "full", kernels
-        )
+        times, tokens, shape = timed_steps(recipe, run, precision, steps, settings["warm_up"], kernels)
     result = {"times": times, "tokens": sum(tokens), "rss_mb": peak_rss_mb()}
     products = limit.step(method, tokens, shape, rank)
     if products is not None:

@@ -146,7 +146,6 @@ def work(settings):
             settings["precision"],
             lambda sizes: draw_steps(sizes, count, batch_size=settings["rows"] // tasks),
             settings["warm_up"],
-            frozen=False,
         )
     result = {"times": times, "tokens": sum(tokens), "rss_mb": peak_rss_mb()}
     if not settings["adapters"]:

@@ -8,8 +8,8 @@ import contest
 from train_peers import PEERS
 from workload import BATCH_SIZE
 
-OURS = ("full_bf16", "full_fp32", "full_bf16_plain", "houlsby_bf16", "top_bf16")
-METHODS = ("full", "houlsby", "top", "low_rank", "pal", "lora")
+OURS = ("full_bf16", "full_fp32", "full_bf16_plain", "houlsby_bf16", "top_bf16", "top_cached_bf16")
+METHODS = ("full", "houlsby", "top", "top_cached", "low_rank", "pal", "lora")
 
 
 def main():
