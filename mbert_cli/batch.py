@@ -96,6 +96,11 @@ class Layout:
         return self._tensor(self._ends - self._lengths)
 
     @cached_property
+    def sentence_of_token(self) -> Int[Tensor, " tokens"]:
+        """For each token the index of its sentence."""
+        return self._tensor(np.repeat(np.arange(self.num_sentences), self._lengths))
+
+    @cached_property
     def segments(self) -> tuple["Layout", ...]:
         """The layouts of the contiguous parts of the stream, one a task."""
         if len(self._segments) == 1:

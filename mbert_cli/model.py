@@ -98,11 +98,10 @@ class MultiTaskBert(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs of each task's head for the batch's examples."""
-        dtype = self.encoder.word_embeddings.weight.dtype
         with self._computing(batch):
             h = self.encoder(*self._given(batch), batch.features)
         # Pooling and heads are a small part of the work, and the losses want full precision.
-        sentences = self._pool(h.to(dtype), batch)
+        sentences = self._pool(h, batch)
         outputs = {}
         for name, own in zip(batch.tasks, sentences.split(batch.layout.segment_sentences), strict=True):
             head = self.head(name)
@@ -121,5 +120,5 @@ class MultiTaskBert(nn.Module):
             yield
 
     def _pool(self, h: Float[Tensor, "tokens hidden"], batch: Batch) -> Float[Tensor, "sentences hidden"]:
-        sentences = self.pooling(h, batch.layout)
+        sentences: Tensor = self.pooling(h, batch.layout).to(self.encoder.pooler.weight.dtype)
         return torch.tanh(self.encoder.pooler(sentences)) if self.pooling.pooler else sentences

@@ -56,10 +56,8 @@ def test_what_is_added_gets_no_gradient():
 def test_added_sentences_change_nothing(kind):
     """A long stream gives each sentence the states, and all parameters the gradients, that short ones give."""
     encoder = stirred(BertEncoder(SHAPE), std=0.3).eval().double()
-    adapters = [
-        [stirred(built("adapters", kind, {"pal": {"rank": 6}, "houlsby": {"rank": 3}}.get(kind, {}), SHAPE), seed, 0.3).double()]
-        for seed in (1, 2)
-    ]
+    options = {"pal": {"rank": 6}, "houlsby": {"rank": 3}}.get(kind, {})
+    adapters = [[stirred(built("adapters", kind, options, SHAPE), seed, 0.3).double()] for seed in (1, 2)]
     sizes = [[20] * 27, [11] * 50 + [5]]
     ids = torch.randint(0, SHAPE.vocab_size, (sum(map(sum, sizes)),), generator=torch.Generator().manual_seed(0))
     positions = torch.cat([torch.arange(n) for own in sizes for n in own])

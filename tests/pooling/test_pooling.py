@@ -52,6 +52,16 @@ def test_pooling_in_float32_is_float32(pooling):
 
 
 @every_pooling
+def test_pooling_in_bf16_computes_in_no_less_than_its_values_need(pooling):
+    x = stream([200, 3]).bfloat16().requires_grad_()
+    found = pooling(x, Layout([200, 3]))
+    exact = pooling(x.detach().double(), Layout([200, 3]))
+    assert torch.allclose(found.double(), exact, rtol=1e-5)
+    found.sum().backward()
+    assert x.grad.dtype == torch.bfloat16
+
+
+@every_pooling
 def test_pooling_has_no_parameters(pooling):
     assert list(pooling.parameters()) == []
 
