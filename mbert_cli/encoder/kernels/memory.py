@@ -1,8 +1,9 @@
-"""Memory for activations, kept from step to step.
+"""Memory for activations and gradients, kept from step to step.
 
 Fresh memory costs as much as computing on it: the system clears every page when it is first written to. And what an
 allocator gets back from one step rarely fits the next one, which has some tokens more or less. So the activations of a
-model lie in blocks that have room for the most rows seen so far, and go back to a pool when their tensors are gone.
+model lie in blocks that have room for the most rows seen so far, and go back to a pool when their tensors are gone;
+likewise the gradients of its weights, which always fit.
 """
 
 import mmap
@@ -17,38 +18,49 @@ from torch import Tensor
 
 _STEP = 1024  # rows that the room in a block is a multiple of
 _LEAST = 256  # rows that are worth a block
+_LEAST_BYTES = 1 << 16  # of a gradient that is worth one
 
 
 class _Pool:
-    """Blocks of memory, by size; all have room for `rows` rows, of some number of bytes each."""
+    """Blocks of memory, by size."""
+
+    def __init__(self) -> None:
+        self.free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+        self.lent: dict[int, tuple[Any, np.ndarray]] = {}
+
+    def take(self, size: int, room: int) -> np.ndarray:
+        """Return some bytes of a block with room for more; the block goes back when nobody holds them."""
+        try:
+            block = self.free[room].pop()
+        except IndexError:
+            block = np.frombuffer(mmap.mmap(-1, room), np.uint8)
+        lent = block[:size]
+        reference = weakref.ref(lent, self._give_back)
+        self.lent[id(reference)] = (reference, block)
+        return lent
+
+    def _give_back(self, reference: Any) -> None:
+        _, block = self.lent.pop(id(reference))
+        self.free[len(block)].append(block)
+
+
+class _RowPool:
+    """A pool whose blocks all have room for the same number of rows, of some number of bytes each."""
 
     def __init__(self) -> None:
         self.rows = 0
-        self.free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
-        self.lent: dict[int, tuple[Any, int, np.ndarray]] = {}
+        self.pool = _Pool()
 
     def take(self, rows: int, row_bytes: int) -> np.ndarray:
-        """Return bytes for some rows; they go back when nobody holds the array."""
+        """Return bytes for some rows."""
         if rows > self.rows:
             self.rows = -(-rows // _STEP) * _STEP
-            self.free.clear()
-        size = self.rows * row_bytes
-        try:
-            block = self.free[size].pop()
-        except IndexError:
-            block = np.frombuffer(mmap.mmap(-1, size), np.uint8)
-        lent = block[: rows * row_bytes]
-        reference = weakref.ref(lent, self.give_back)
-        self.lent[id(reference)] = (reference, self.rows, block)
-        return lent
-
-    def give_back(self, reference: Any) -> None:
-        _, rows, block = self.lent.pop(id(reference))
-        if rows == self.rows:
-            self.free[len(block)].append(block)
+            self.pool = _Pool()  # what the old one lent goes when it comes back
+        return self.pool.take(rows * row_bytes, self.rows * row_bytes)
 
 
-_pool = _Pool()
+_activations = _RowPool()
+_gradients = _Pool()
 
 
 def empty_rows(like: Tensor, columns: int | None = None) -> Float[Tensor, "rows columns"]:
@@ -62,5 +74,13 @@ def empty_rows(like: Tensor, columns: int | None = None) -> Float[Tensor, "rows 
     columns = features if columns is None else columns
     if rows < _LEAST or like.device.type != "cpu":
         return like.new_empty(rows, columns)
-    lent = _pool.take(rows, columns * like.element_size())
+    lent = _activations.take(rows, columns * like.element_size())
     return torch.frombuffer(lent, dtype=like.dtype).view(rows, columns)
+
+
+def empty_gradient(weight: Tensor, dtype: torch.dtype) -> Float[Tensor, "rows columns"]:
+    """Return a matrix of values that nobody set, of a weight's shape and on its device."""
+    size = weight.numel() * dtype.itemsize
+    if size < _LEAST_BYTES or weight.device.type != "cpu":
+        return torch.empty_like(weight, dtype=dtype)
+    return torch.frombuffer(_gradients.take(size, size), dtype=dtype).view(weight.shape)

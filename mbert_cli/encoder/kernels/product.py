@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mbert_cli.encoder.kernels.memory import empty_rows
+from mbert_cli.encoder.kernels.memory import empty_gradient, empty_rows
 
 
 class Linear(nn.Linear):
@@ -47,6 +47,7 @@ class Linear(nn.Linear):
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, copy: Tensor) -> Tensor:
+        ctx.dtype = weight.dtype
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, copy)
         return torch.mm(x, copy.t(), out=empty_rows(x, len(copy)))
 
@@ -54,5 +55,10 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, copy = ctx.saved_tensors
         (dy,) = gradients
+        dweight = None
+        if ctx.needs_input_grad[1]:
+            dweight = torch.mm(dy.t(), x, out=empty_gradient(copy, copy.dtype))
+            if copy.dtype != ctx.dtype:
+                dweight = empty_gradient(copy, ctx.dtype).copy_(dweight)
         into = torch.mm(dy, copy, out=empty_rows(dy, copy.shape[1])) if ctx.needs_input_grad[0] else None
-        return into, torch.mm(dy.t(), x) if ctx.needs_input_grad[1] else None, None
+        return into, dweight, None
