@@ -84,6 +84,7 @@ def train(
     from mbert_cli.recipe import shipped_names
     from mbert_cli.run_folder import RunFolder
 
+    talk = Talk(quiet)
     recipe, chosen = _recipe_and_settings(recipe, settings)
     if batch_size is not None:
         chosen.append(f"training.batch_size={batch_size}")
@@ -102,8 +103,9 @@ def train(
     from mbert_cli.training import epoch_summary, fit
 
     hardware = choose(device, precision, kernels)
+    _tell_of_compiling(talk)
     with folder.locked():
-        best = fit(loaded, folder, hardware, Talk(quiet), resume, limit)
+        best = fit(loaded, folder, hardware, talk, resume, limit)
     if as_json:
         typer.echo(json.dumps(best, indent=2))
     else:
@@ -145,6 +147,7 @@ def evaluate(
     talk = Talk(quiet)
     if output is not None:
         _check_output_folder(output, force)
+    _tell_of_compiling(talk)
     predictor = Predictor(run, device=device, precision=precision, kernels=kernels, batch_size=batch_size)
     found = evaluate_run(predictor, split, files, tasks or [], limit, talk)
 
@@ -209,6 +212,7 @@ def predict(
     with Table(input_file, quoting, delimiter) as table:
         from mbert_cli.prediction import Predictor, choose_tasks, predict_cs224n, predict_table
 
+        _tell_of_compiling(talk)
         predictor = Predictor(
             run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, fold=fold
         )
@@ -264,12 +268,25 @@ def count_params(
 
 
 @app.command()
-def info(as_json: AsJson = False) -> None:
-    """Print versions, devices and the precision in use."""
+def info(
+    as_json: AsJson = False,
+    warm_up: Annotated[
+        bool, typer.Option("--warm-up", help="Compile the fused kernels now, not at the first training.")
+    ] = False,
+) -> None:
+    """Print versions, devices, the precision and the kernels in use."""
     from mbert_cli.tables import key_values
     from mbert_cli.versions import facts
 
     found = facts()
+    if warm_up:
+        if found["kernels"] != "fused":
+            raise UsageError(f"--warm-up: {found['kernels']}.")
+        _tell_of_compiling(Talk())
+
+        from mbert_cli.warm_up import compile_kernels
+
+        compile_kernels()
     typer.echo(json.dumps(found, indent=2)) if as_json else _print([key_values(found)])
 
 
@@ -328,6 +345,12 @@ def main() -> None:
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
             raise
         _fail("out of memory; lower --batch-size.", ResourceError.exit_code)
+
+
+def _tell_of_compiling(talk: Talk) -> None:
+    from mbert_cli.encoder import kernels
+
+    kernels.tell_of_compiling = talk.say
 
 
 def _stop(number: int, _frame: Any) -> None:

@@ -46,7 +46,7 @@ def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto")
     chosen = _device(device)
     problem = seam.why_not_fused(chosen)
     if kernels == "fused" and problem:
-        raise UsageError(f"--kernels is 'fused', but {problem}.")
+        raise UsageError(f"--kernels is 'fused', but {problem}; use --kernels auto.")
     bf16 = precision == "bf16" or (precision == "auto" and computes_in_bf16(chosen))
     fused = problem is None if kernels == "auto" else kernels == "fused"
     return Hardware(chosen, torch.bfloat16 if bf16 else torch.float32, "fused" if fused else "torch")

@@ -5,13 +5,24 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-_PACKAGES = ("mbert-cli", "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "pydantic", "numpy")
+_PACKAGES = (
+    "mbert-cli",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "huggingface-hub",
+    "pydantic",
+    "numpy",
+    "numba",
+)
 
 
 def facts() -> dict[str, Any]:
     """Return versions, devices and the precision in use."""
     import torch
 
+    from mbert_cli.encoder.kernels import why_not_fused
     from mbert_cli.hardware import choose
     from mbert_cli.recipe import shipped_folder
 
@@ -28,5 +39,7 @@ def facts() -> dict[str, Any]:
     found["cuda"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or "none"
     found["device"] = str(hardware.device)
     found["precision"] = hardware.precision
+    problem = why_not_fused(hardware.device)
+    found["kernels"] = f"torch; no fused ones: {problem}" if problem else hardware.kernels
     found["recipes"] = str(shipped_folder())
     return found

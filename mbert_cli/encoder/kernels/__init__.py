@@ -5,7 +5,7 @@
 one it wants with `using`; each of the functions there takes what it is not made for to `plain` itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -19,6 +19,8 @@ from torch import Tensor
 
 _MODULES = {"torch": "plain", "fused": "fused"}
 NAMES = tuple(_MODULES)
+tell_of_compiling: Callable[[str], object] | None = None
+"""Is told when loops must be compiled, which takes a while and happens once on a machine."""
 _chosen: ContextVar[str] = ContextVar("kernels", default="torch")
 
 
@@ -65,8 +67,8 @@ def using(name: str) -> Iterator[None]:
 def why_not_fused(device: torch.device) -> str | None:
     """Return why a device cannot compute with fused functions, or None where it can."""
     if device.type != "cpu":
-        return f"those are for CPUs, and the device is {device.type}; use --kernels torch or auto"
-    return None if find_spec("numba") else "those need numba; run: pip install 'mbert-cli[fast]'"
+        return f"they are for CPUs, and the device is {device.type}"
+    return None if find_spec("numba") else "they need the package numba (pip install 'mbert-cli[fast]')"
 
 
 def working_dtype(x: Tensor) -> torch.dtype:

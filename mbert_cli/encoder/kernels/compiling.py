@@ -8,7 +8,9 @@ from typing import Any
 
 import numba
 import torch
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, NullCache
+
+from mbert_cli.encoder import kernels
 
 # Of the layers that can be loaded, the one whose threads start fastest: 231, 297 and 339 ms a training step.
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
@@ -27,21 +29,39 @@ class _Cache(FunctionCache):
         return (*super()._index_key(*given), _SOURCES)
 
     def load_overload(self, *given: Any) -> Any:
+        found = None
         try:
-            return super().load_overload(*given)
+            found = super().load_overload(*given)
         except Exception:  # a damaged file, of whichever kind: compile anew
-            return None
+            with suppress(OSError):
+                self.flush()
+        if found is None:
+            _tell("kept for the next time")
+        return found
 
     def save_overload(self, *given: Any) -> None:
         with suppress(OSError):  # no space, no permission: other processes compile for themselves
             super().save_overload(*given)
 
 
+class _NoCache(NullCache):
+    def load_overload(self, *_: Any) -> None:
+        _tell("and not kept, for there is no folder to write to; name one with NUMBA_CACHE_DIR")
+
+
+def _tell(what_then: str) -> None:
+    if kernels.tell_of_compiling is not None:
+        kernels.tell_of_compiling(f"compiling the fused kernels for this processor: a minute at most, {what_then}")
+        kernels.tell_of_compiling = None
+
+
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile a function of arrays and numbers, its `prange` loops shared among threads."""
     dispatcher = numba.njit(parallel=True, nogil=True, error_model="numpy")(function)
-    with suppress(RuntimeError):  # there is no folder to write to
+    try:
         dispatcher._cache = _Cache(function)  # type: ignore[attr-defined]
+    except RuntimeError:
+        dispatcher._cache = _NoCache()  # type: ignore[attr-defined]
     return dispatcher
 
 

@@ -1,0 +1,129 @@
+"""The choice of kernels, and how the fused ones are compiled and kept."""
+
+import importlib.util
+import sys
+
+import pytest
+import torch
+
+from mbert_cli.encoder import kernels
+from mbert_cli.errors import UsageError
+from mbert_cli.hardware import choose
+from mbert_cli.versions import facts
+
+SOURCE = """
+from numba import prange
+from mbert_cli.encoder.kernels.compiling import compiled
+
+@compiled
+def twice(values):
+    for index in prange(len(values)):
+        values[index] *= 2
+"""
+
+
+@pytest.fixture
+def without_numba(monkeypatch):
+    monkeypatch.setattr(kernels, "find_spec", lambda name: None)
+
+
+def test_fused_kernels_are_chosen_where_numba_is():
+    pytest.importorskip("numba")
+    assert choose("cpu").kernels == choose("cpu", kernels="fused").kernels == "fused"
+    assert choose("cpu", kernels="torch").kernels == "torch"
+    assert facts()["kernels"] == "fused"
+
+
+def test_without_numba_it_is_torch_unless_fused_ones_are_asked_for(without_numba):
+    assert choose("cpu").kernels == "torch"
+    assert facts()["kernels"].startswith("torch; no fused ones: they need the package numba (pip install")
+    with pytest.raises(UsageError, match=r"--kernels is 'fused', but they need .*\[fast\].*; use --kernels auto"):
+        choose("cpu", kernels="fused")
+
+
+def test_other_devices_have_no_fused_kernels():
+    assert kernels.why_not_fused(torch.device("cuda")) == "they are for CPUs, and the device is cuda"
+
+
+def test_unknown_kernels_are_refused():
+    with pytest.raises(UsageError, match=r"--kernels is 'fussed'. Known: auto, torch, fused."):
+        choose("cpu", kernels="fussed")
+
+
+class TestCompiling:
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path, monkeypatch):
+        pytest.importorskip("numba")
+        self.folder = tmp_path
+        self.told = []
+        monkeypatch.setattr(kernels, "tell_of_compiling", self.told.append)
+        (tmp_path / "loops.py").write_text(SOURCE, encoding="utf-8")
+
+    def twice(self, monkeypatch):
+        """Import the loop anew, as another process would, and use it; return what was told meanwhile."""
+        monkeypatch.setattr(kernels, "tell_of_compiling", self.told.append)
+        self.told.clear()
+        spec = importlib.util.spec_from_file_location("loops", self.folder / "loops.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "loops", module)
+        spec.loader.exec_module(module)
+        values = torch.arange(4.0)
+        module.twice(values.numpy())
+        assert values.tolist() == [0, 2, 4, 6]
+        return list(self.told)
+
+    def test_it_is_told_once_and_kept(self, monkeypatch):
+        (told,) = self.twice(monkeypatch)
+        assert told == "compiling the fused kernels for this processor: a minute at most, kept for the next time"
+        assert self.twice(monkeypatch) == []
+
+    def test_damaged_files_are_compiled_anew(self, monkeypatch):
+        self.twice(monkeypatch)
+        kept = list(self.folder.rglob("*.nb*"))
+        assert kept
+        for path in kept:
+            path.write_bytes(path.read_bytes()[:-7])
+        assert len(self.twice(monkeypatch)) == 1
+
+    def test_other_sources_are_compiled_anew(self, monkeypatch):
+        from mbert_cli.encoder.kernels import compiling
+
+        self.twice(monkeypatch)
+        monkeypatch.setattr(compiling, "_SOURCES", "others")
+        assert len(self.twice(monkeypatch)) == 1
+
+    def test_a_full_disk_keeps_nothing(self, monkeypatch):
+        from numba.core.caching import FunctionCache
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(FunctionCache, "save_overload", full)
+        assert len(self.twice(monkeypatch)) == 1
+        assert len(self.twice(monkeypatch)) == 1
+
+    def test_no_folder_that_can_be_written_to(self, monkeypatch):
+        from mbert_cli.encoder.kernels import compiling
+
+        def refuse(*_):
+            raise RuntimeError("cannot cache function: no locator available")
+
+        monkeypatch.setattr(compiling, "_Cache", refuse)
+        (told,) = self.twice(monkeypatch)
+        assert "not kept" in told
+        assert "NUMBA_CACHE_DIR" in told
+
+
+def test_warming_up_calls_every_loop():
+    pytest.importorskip("numba")
+    from mbert_cli.encoder.kernels import adamw_loops, attention_loops, embedding_loops, gelu_loops, norm_loops
+    from mbert_cli.warm_up import compile_kernels
+
+    compile_kernels()
+    both = (
+        attention_loops.attention, attention_loops.attention_backward, gelu_loops.add_gelu,
+        gelu_loops.add_gelu_backward, norm_loops.add_norm, norm_loops.add_norm_backward,
+    )  # fmt: skip
+    assert all(len(loop.signatures) >= 2 for loop in both)
+    once = (adamw_loops.replay, adamw_loops.update, embedding_loops.add_embeddings, embedding_loops.add_rows)
+    assert all(loop.signatures for loop in once)
