@@ -96,6 +96,11 @@ class Layout:
         return self._tensor(self._ends - self._lengths)
 
     @cached_property
+    def bounds(self) -> Int[Tensor, " bounds"]:
+        """Index of each sentence's first token, and at last of the stream's end, int32."""
+        return self._tensor(np.append(0, self._ends).astype(np.int32))
+
+    @cached_property
     def sentence_of_token(self) -> Int[Tensor, " tokens"]:
         """For each token the index of its sentence."""
         return self._tensor(np.repeat(np.arange(self.num_sentences), self._lengths))

@@ -12,7 +12,7 @@ from torch import nn
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.bert import BertEncoder
-from mbert_cli.encoder.kernels import Pending
+from mbert_cli.encoder.kernels import Pending, plain
 from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.shape import EncoderShape
@@ -180,6 +180,32 @@ def test_what_is_not_finite_stays_so_and_hurts_no_other_sentence(encoder, value)
             assert torch.equal(before, after)
         elif value != 1e30:
             assert after.isnan().any()
+
+
+def test_flash_attention_gets_the_packed_stream(monkeypatch):
+    """On a GPU alone; here another function with its signature stands in its place."""
+    lengths = [3, 20, 17, 1, 40]
+    qkv, layout = rows(sum(lengths), 96).detach(), Layout(lengths)
+
+    def varlen_attn(q, k, v, starts, key_starts, longest, longest_key):
+        assert starts.dtype == torch.int32
+        assert starts is key_starts
+        assert longest == longest_key == 40
+        found = []
+        for start, end in zip(starts, starts[1:], strict=False):
+            own = (each[start:end].transpose(0, 1) for each in (q, k, v))
+            found.append(nn.functional.scaled_dot_product_attention(*own).transpose(0, 1))
+        return torch.cat(found)
+
+    expected = plain.attend(Pending(qkv), layout, 2, 0.0)
+    monkeypatch.setattr(plain, "has_flash_attention", lambda *_: True)
+    monkeypatch.setattr(plain, "varlen_attn", varlen_attn)
+    assert torch.allclose(plain.attend(Pending(qkv), layout, 2, 0.0), expected, atol=1e-6)
+
+
+def test_flash_attention_is_for_gpus_half_precision_and_no_dropout():
+    assert not plain.has_flash_attention(torch.empty(1, 96), 16, 0.0)
+    assert not plain.has_flash_attention(torch.empty(1, 96, dtype=torch.bfloat16), 16, 0.0)
 
 
 # Dropout

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
 
 from mbert_cli.batch import Layout, to_slots, to_tokens
 from mbert_cli.encoder.dropout import dropout
@@ -69,6 +70,8 @@ def attend(
     features = x.shape[-1] // 3
     if layout.num_tokens == 0:
         return x[:, :features]
+    if not any(prefixes) and has_flash_attention(x, features // num_heads, dropout_p):
+        return _flash_attention(x, layout, num_heads)
     joined = join(prefixes, x)
     blocks = []
     slots = to_slots(x, layout).split(layout.bucket_slots)
@@ -81,6 +84,19 @@ def attend(
         mixed = _mix(q, k, v, mask, dropout_p)
         blocks.append(mixed.transpose(1, 2).reshape(-1, features))
     return add_gated(to_tokens(torch.cat(blocks), layout), x, prefixes, layout, num_heads, dropout_p)
+
+
+def has_flash_attention(x: Tensor, size: int, dropout_p: float) -> bool:
+    """Whether FlashAttention (Dao et al. 2022) runs on packed sentences as they are, without dropout, on x's device."""
+    if x.device.type != "cuda" or x.dtype == torch.float32 or dropout_p or size % 8 or size > 256:
+        return False
+    return torch.cuda.get_device_capability(x.device) >= (8, 0)
+
+
+def _flash_attention(x: Tensor, layout: Layout, num_heads: int) -> Tensor:
+    q, k, v = x.view(len(x), 3, num_heads, -1).unbind(1)
+    longest = int(layout.host_lengths.max())
+    return varlen_attn(q, k, v, layout.bounds, layout.bounds, longest, longest).reshape(len(x), -1)
 
 
 def _with_prefix(
