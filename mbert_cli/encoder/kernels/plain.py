@@ -1,11 +1,11 @@
 """What stands between the matrix products, in PyTorch's own operations: the equations, and what `fused` must equal."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.attention.varlen import varlen_attn
 
 from mbert_cli.batch import Layout, to_slots, to_tokens
 from mbert_cli.encoder.dropout import dropout
@@ -94,9 +94,13 @@ def has_flash_attention(x: Tensor, size: int, dropout_p: float) -> bool:
 
 
 def _flash_attention(x: Tensor, layout: Layout, num_heads: int) -> Tensor:
+    # It brings PyTorch's compiler along, which takes a second to import.
+    from torch.nn.attention.varlen import varlen_attn
+
     q, k, v = x.view(len(x), 3, num_heads, -1).unbind(1)
     longest = int(layout.host_lengths.max())
-    return varlen_attn(q, k, v, layout.bounds, layout.bounds, longest, longest).reshape(len(x), -1)
+    mixed = varlen_attn(q, k, v, layout.bounds, layout.bounds, longest, longest)
+    return cast(Tensor, mixed).reshape(len(x), -1)
 
 
 def _with_prefix(
