@@ -1,19 +1,19 @@
 """One encoder layer, with the sites where adapters act."""
 
-from collections.abc import Callable
 from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
-from mbert_cli.encoder import adapter, kernels
+from mbert_cli.encoder import adapter
 from mbert_cli.encoder.attention import SelfAttention
+from mbert_cli.encoder.kernels import Activation
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS: dict[str, Activation] = {
     "gelu": nn.functional.gelu,
     "gelu_new": partial(nn.functional.gelu, approximate="tanh"),
     "gelu_pytorch_tanh": partial(nn.functional.gelu, approximate="tanh"),
@@ -75,9 +75,7 @@ class EncoderLayer(nn.Module):
         dropout_p = self.dropout_p if self.training else 0.0
         attended = adapters.after_attention(self.attention(h, layout, adapters, layer).dropped(dropout_p), layer)
         x = adapters.add_norm(attended, h, self.attention_norm, "attention_norm", layer)
-        inside = kernels.current().activate(
-            adapters.linear(self.intermediate, x, "intermediate", layer), self.activation
-        )
+        inside = adapters.linear(self.intermediate, x, "intermediate", layer).activated(self.activation)
         fed = adapters.linear(self.output, inside, "output", layer).dropped(dropout_p)
         fed = adapters.after_feed_forward(fed, h, layer)
         return adapters.add_norm(fed, x, self.output_norm, "output_norm", layer)

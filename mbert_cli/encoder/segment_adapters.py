@@ -42,8 +42,11 @@ class SegmentAdapters:
             if any(acting) and not (folded and site in AFFINE_SITES):
                 self._acting[site] = acting
 
-    def linear(self, module: nn.Linear, x: Float[Tensor, "tokens in"], name: Linear, layer: int) -> Pending:
+    def linear(self, module: nn.Linear, x: Float[Tensor, "tokens in"] | Pending, name: Linear, layer: int) -> Pending:
         """Return what a linear layer makes of x, with the adapters before and after it."""
+        if "before_linear" not in self._acting and "after_linear" not in self._acting:
+            return kernels.current().linear(x, module)
+        x = x.tensor() if isinstance(x, Pending) else x
         x = self._apply("before_linear", x, lambda adapter, part, _: adapter.before_linear(part, name, layer))
         y = kernels.current().linear(x, module)
         if "after_linear" not in self._acting:

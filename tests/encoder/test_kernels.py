@@ -159,7 +159,7 @@ def test_what_is_frozen_has_no_gradient(encoder):
 def test_gelu_on_its_whole_range():
     x = torch.linspace(-40, 40, 32_000).view(-1, 32).requires_grad_()
     with kernels.using("fused"):
-        y = kernels.current().activate(Pending(x.clone(), torch.zeros(32)), nn.functional.gelu)
+        y = kernels.current().activate(Pending(x.clone(), torch.zeros(32), nn.functional.gelu))
     y.sum().backward()
     found, x.grad = x.grad, None
     exact = nn.functional.gelu(x.double())

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+Activation = Callable[[Tensor], Tensor]
 _MODULES = {"torch": "plain", "fused": "fused"}
 NAMES = tuple(_MODULES)
 tell_of_compiling: Callable[[str], object] | None = None
@@ -26,17 +27,23 @@ _chosen: ContextVar[str] = ContextVar("kernels", default="torch")
 
 @dataclass(frozen=True)
 class Pending:
-    """dropout(value + bias), not computed yet: what comes next may do it in the same pass.
+    """dropout(activation(value + bias)), not computed yet: what comes next may do it in the same pass.
 
     Args:
         value: what a linear layer made, say. Where there is a bias, nobody else holds it: it may be written to.
         bias: still to be added; None where it has been.
+        activation: still to be applied; None where there is none, or it has been.
         dropout_p: probability of dropping a value; 0 outside training.
     """
 
     value: Float[Tensor, "tokens features"]
     bias: Float[Tensor, " features"] | None = None
+    activation: Activation | None = None
     dropout_p: float = 0.0
+
+    def activated(self, activation: Activation) -> "Pending":
+        """Return this with an activation, which comes after the bias; no dropout may be pending."""
+        return replace(self, activation=activation)
 
     def dropped(self, p: float) -> "Pending":
         """Return this with dropout, which comes after all that is pending."""
@@ -44,6 +51,8 @@ class Pending:
 
     def tensor(self) -> Float[Tensor, "tokens features"]:
         """Compute it."""
+        if self.activation is not None:
+            return replace(self, value=current().activate(self), bias=None, activation=None).tensor()
         if self.bias is None and self.dropout_p == 0:
             return self.value
         return current().add_dropout(self)

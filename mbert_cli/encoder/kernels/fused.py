@@ -5,7 +5,7 @@ prefixes, activations but GELU. Dropout draws a key from PyTorch's generator, an
 so they are repeatable like any other, and are computed again in the backward pass.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -24,7 +24,7 @@ from mbert_cli.encoder.kernels.lanes import WIDTH
 from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm as add_norm_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm_backward
-from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.kernels.product import Linear, weight_gradient
 from mbert_cli.encoder.prefix import Prefix
 
 Dropping = tuple[np.uint32, np.uint32, np.uint32, np.float32]
@@ -54,8 +54,13 @@ def embed(
     return y.to(working_dtype(y))
 
 
-def linear(x: Float[Tensor, "tokens in"], layer: nn.Linear) -> Pending:
+def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending:
     """Return W x, its bias pending."""
+    if isinstance(x, Pending):
+        if isinstance(layer, Linear) and _has_gelu(x) and fits(x.value, layer.bias) and torch.is_grad_enabled():
+            copy = layer.weight_in(x.value.dtype)
+            return Pending(cast(Tensor, _GeluProduct.apply(x.value, x.bias, layer.weight, copy)), layer.bias)
+        x = x.tensor()
     x = x.to(working_dtype(x))
     if not isinstance(layer, Linear) or not fits(x, layer.bias):
         return plain.linear(x, layer)
@@ -69,11 +74,15 @@ def add_dropout(pending: Pending) -> Float[Tensor, "tokens features"]:
     return cast(Tensor, _AddDropout.apply(pending.value.contiguous(), pending.bias, pending.dropout_p))
 
 
-def activate(pending: Pending, activation: Callable[[Tensor], Tensor]) -> Float[Tensor, "tokens features"]:
+def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
     """See `plain.activate`."""
-    if activation is not nn.functional.gelu or pending.bias is None or pending.dropout_p or not fits(pending.value):
-        return plain.activate(pending, activation)
+    if not _has_gelu(pending) or not fits(pending.value):
+        return plain.activate(pending)
     return cast(Tensor, _AddGelu.apply(pending.value, pending.bias, torch.is_grad_enabled()))
+
+
+def _has_gelu(pending: Pending) -> bool:
+    return pending.activation is nn.functional.gelu and pending.bias is not None and not pending.dropout_p
 
 
 def add_norm(
@@ -195,9 +204,33 @@ class _AddGelu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         z, bias = ctx.saved_tensors
+        dy = gradients[0].contiguous()
         dz, dbias = empty_rows(z), _sums(ctx.needs_input_grad[1], len(bias))
-        add_gelu_backward(_flat(gradients[0].contiguous()), _flat(z), _flat(bias), _CHUNKS, _flat(dz), dbias)
+        add_gelu_backward(_flat(dy), _flat(z), _flat(bias), _CHUNKS, _flat(dz), dbias, _flat_like(None, z))
         return dz, _summed(dbias), None
+
+
+class _GeluProduct(torch.autograd.Function):
+    """GELU(z + bias) W^T, whose middle, the largest matrix of a layer, is not kept but computed again."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, bias: Tensor, weight: Tensor, copy: Tensor) -> Tensor:
+        ctx.dtype = weight.dtype
+        ctx.save_for_backward(z, bias, copy)
+        y = empty_rows(z)
+        add_gelu(_flat(z), _flat(bias), _CHUNKS, _flat(y))
+        return torch.mm(y, copy.t(), out=empty_rows(y, len(copy)))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        z, bias, copy = ctx.saved_tensors
+        dout = gradients[0].contiguous()
+        trains = ctx.needs_input_grad[2]
+        dy = torch.mm(dout, copy, out=empty_rows(dout, copy.shape[1]))
+        y, dbias = empty_rows(z) if trains else None, _sums(ctx.needs_input_grad[1], len(bias))
+        add_gelu_backward(_flat(dy), _flat(z), _flat(bias), _CHUNKS, _flat(dy), dbias, _flat_like(y, z))
+        return dy, _summed(dbias), None if y is None else weight_gradient(dout, y, ctx.dtype), None
 
 
 class _AddNorm(torch.autograd.Function):

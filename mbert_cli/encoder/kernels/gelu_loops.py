@@ -51,15 +51,16 @@ def add_gelu(z, bias, chunks, y):
 
 @compiled
 @no_type_check
-def add_gelu_backward(dy, z, bias, chunks, dz, dbias):
+def add_gelu_backward(dy, z, bias, chunks, dz, dbias, y):
     """Write the derivatives of `add_gelu`.
 
     Args:
         dy, z: [rows * columns].
         bias: [columns].
         chunks: as in `add_gelu`.
-        dz: [rows * columns].
+        dz: [rows * columns]; may be dy itself.
         dbias: [chunks, columns], or of no rows; its sum over the chunks is the derivative.
+        y: [rows * columns], takes GELU(z + bias) once more; or empty.
     """
     columns = len(bias)
     rows = len(z) // columns
@@ -72,5 +73,7 @@ def add_gelu_backward(dy, z, bias, chunks, dz, dbias):
                 slope = fma(x * splat(types.float32(0.3989422804014327)), density, below)
                 value = load(dy, at + column) * slope
                 store(dz, at + column, value)
+                if len(y):
+                    store(y, at + column, x * below)
                 if len(dbias):
                     store(dbias[chunk], column, load(dbias[chunk], column) + value)

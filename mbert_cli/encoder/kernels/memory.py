@@ -78,9 +78,9 @@ def empty_rows(like: Tensor, columns: int | None = None) -> Float[Tensor, "rows 
     return torch.frombuffer(lent, dtype=like.dtype).view(rows, columns)
 
 
-def empty_gradient(weight: Tensor, dtype: torch.dtype) -> Float[Tensor, "rows columns"]:
-    """Return a matrix of values that nobody set, of a weight's shape and on its device."""
-    size = weight.numel() * dtype.itemsize
-    if size < _LEAST_BYTES or weight.device.type != "cpu":
-        return torch.empty_like(weight, dtype=dtype)
-    return torch.frombuffer(_gradients.take(size, size), dtype=dtype).view(weight.shape)
+def empty_gradient(like: Tensor, shape: tuple[int, int], dtype: torch.dtype) -> Float[Tensor, "rows columns"]:
+    """Return a matrix of values that nobody set, on the device of another tensor."""
+    size = shape[0] * shape[1] * dtype.itemsize
+    if size < _LEAST_BYTES or like.device.type != "cpu":
+        return like.new_empty(shape, dtype=dtype)
+    return torch.frombuffer(_gradients.take(size, size), dtype=dtype).view(shape)

@@ -1,6 +1,7 @@
 """What stands between the matrix products, in PyTorch's own operations: the equations, and what `fused` must equal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -31,8 +32,9 @@ def embed(
     return h.to(working_dtype(h))
 
 
-def linear(x: Float[Tensor, "tokens in"], layer: nn.Linear) -> Pending:
+def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending:
     """Return W x + b."""
+    x = x.tensor() if isinstance(x, Pending) else x
     x = x.to(working_dtype(x))
     if isinstance(layer, Linear) and x.dtype != layer.weight.dtype:
         return Pending(layer.product(x) + layer.bias.to(x.dtype))
@@ -45,9 +47,10 @@ def add_dropout(pending: Pending) -> Float[Tensor, "tokens features"]:
     return dropout(value, pending.dropout_p)
 
 
-def activate(pending: Pending, activation: Callable[[Tensor], Tensor]) -> Float[Tensor, "tokens features"]:
-    """Return the activation of what is pending."""
-    return activation(pending.tensor())
+def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
+    """Return activation(value + bias)."""
+    assert pending.activation is not None
+    return pending.activation(add_dropout(replace(pending, dropout_p=0.0)))
 
 
 def add_norm(

@@ -44,6 +44,15 @@ class Linear(nn.Linear):
         return cast(Tensor, _Product.apply(x, self.weight, self.weight_in(x.dtype)))
 
 
+def weight_gradient(
+    dy: Float[Tensor, "tokens out"], x: Float[Tensor, "tokens in"], dtype: torch.dtype
+) -> Float[Tensor, "out in"]:
+    """Return dy^T x, computed in their precision, in that of the weight."""
+    shape = (dy.shape[1], x.shape[1])
+    found = torch.mm(dy.t(), x, out=empty_gradient(x, shape, x.dtype))
+    return found if found.dtype == dtype else empty_gradient(x, shape, dtype).copy_(found)
+
+
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, copy: Tensor) -> Tensor:
@@ -55,10 +64,6 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, copy = ctx.saved_tensors
         (dy,) = gradients
-        dweight = None
-        if ctx.needs_input_grad[1]:
-            dweight = torch.mm(dy.t(), x, out=empty_gradient(copy, copy.dtype))
-            if copy.dtype != ctx.dtype:
-                dweight = empty_gradient(copy, ctx.dtype).copy_(dweight)
+        dweight = weight_gradient(dy, x, ctx.dtype) if ctx.needs_input_grad[1] else None
         into = torch.mm(dy, copy, out=empty_rows(dy, copy.shape[1])) if ctx.needs_input_grad[0] else None
         return into, dweight, None
