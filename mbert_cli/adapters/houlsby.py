@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from mbert_cli.adapters import check_rank
 from mbert_cli.adapters.layer_norm import LayerNorm
 from mbert_cli.batch import Layout
+from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter, Norm
 from mbert_cli.encoder.initialisation import start_projections
+from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.shape import EncoderShape
 
 
@@ -84,9 +86,11 @@ class Bottleneck(nn.Module):
 
     def __init__(self, hidden_size: int, rank: int, init_std: float) -> None:
         super().__init__()
-        self.down, self.up = nn.Linear(hidden_size, rank), nn.Linear(rank, hidden_size)
+        self.down, self.up = Linear(hidden_size, rank), Linear(rank, hidden_size)
         start_projections(self.down, self.up, init_std)
 
     def forward(self, x: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
         """Return x + V_D gelu(V_E x)."""
-        return x + self.up(nn.functional.gelu(self.down(x)))
+        linear = kernels.current().linear
+        inside = linear(x, self.down).activated(nn.functional.gelu)
+        return x + linear(inside, self.up).tensor()
