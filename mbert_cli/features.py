@@ -49,8 +49,10 @@ class _Memory:
     def __init__(self, folder: Path, size: int) -> None:
         self.taken = 0
         with disk_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
-            # All of it now: a disk that is full later would kill the process at a write to memory.
-            os.posix_fallocate(file.fileno(), 0, max(1, size))
+            file.truncate(max(1, size))
+            if hasattr(os, "posix_fallocate"):
+                # All of it now: a disk that is full later would kill the process at a write to memory.
+                os.posix_fallocate(file.fileno(), 0, max(1, size))
             self.memory = mmap.mmap(file.fileno(), max(1, size))
 
     def take(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:

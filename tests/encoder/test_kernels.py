@@ -101,6 +101,14 @@ def test_states_and_gradients_are_those_of_torch_with_every_adapter(encoder, kin
     assert_equal(theirs, states_and_gradients("fused", encoder, packed, adapters))
 
 
+@pytest.mark.parametrize("bad", [-1, SHAPE.vocab_size, 10**9])
+def test_ids_beyond_the_table_are_refused(encoder, bad):
+    packed = stream([4, 5])
+    packed.token_ids[3] = bad
+    with kernels.using("fused"), pytest.raises(IndexError):
+        encoder(*packed)
+
+
 def test_an_empty_stream(encoder):
     for name in kernels.NAMES:
         with kernels.using(name):

@@ -45,13 +45,21 @@ def embed(
     tables: Sequence[nn.Embedding], ids: Sequence[Int[Tensor, " tokens"]], norm: nn.LayerNorm
 ) -> Float[Tensor, "tokens hidden"]:
     """See `plain.embed`; the gradient of the words' table is sparse: it holds the rows of the tokens that occur."""
-    if not fits(*(table.weight for table in tables), ids[0].new_empty(WIDTH, dtype=torch.float32)) or not len(ids[0]):
+    if not fits(*(table.weight for table in tables)) or not _within(tables, ids):
         return plain.embed(tables, ids, norm)
     sums = cast(Tensor, _Embeddings.apply(*ids, *(table.weight for table in tables)))
     y = cast(
         Tensor, _AddNorm.apply(sums, None, None, norm.weight, norm.bias, norm.eps, 0.0, True, torch.is_grad_enabled())
     )
     return y.to(working_dtype(y))
+
+
+def _within(tables: Sequence[nn.Embedding], ids: Sequence[Tensor]) -> bool:
+    """Whether there are ids, and rows for all of them; the loops would read beyond a table."""
+    if not len(ids[0]):
+        return False
+    bounds = [(*each.aminmax(), len(table.weight)) for table, each in zip(tables, ids, strict=True)]
+    return all(0 <= int(least) and int(most) < rows for least, most, rows in bounds)
 
 
 def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending:
