@@ -59,7 +59,7 @@ def _within(tables: Sequence[nn.Embedding], ids: Sequence[Tensor]) -> bool:
     if not len(ids[0]):
         return False
     bounds = [(*each.aminmax(), len(table.weight)) for table, each in zip(tables, ids, strict=True)]
-    return all(0 <= int(least) and int(most) < rows for least, most, rows in bounds)
+    return all(int(least) >= 0 and int(most) < rows for least, most, rows in bounds)
 
 
 def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending:
