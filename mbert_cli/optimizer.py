@@ -58,8 +58,11 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> None:
     """Scale all gradients so that their norm together, over dense and sparse ones, is at most `max_norm`."""
     values = []
     for parameter in parameters:
-        if parameter.grad is not None:
-            values.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
+        if parameter.grad is None:
+            continue
+        if parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()  # where a row came twice, its sum counts
+        values.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
     norm = nn.utils.get_total_norm(values)
     torch._foreach_mul_(values, (max_norm / (norm + 1e-6)).clamp(max=1.0))
 
