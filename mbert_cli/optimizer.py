@@ -105,10 +105,12 @@ class RowwiseAdamW(torch.optim.AdamW):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Take a step with the gradients that there are."""
         assert closure is None, "gradients are there already"
-        sparse = []
+        sparse, moved = [], []
         for group in self.param_groups:
             for parameter in group["params"]:
                 gradient = parameter.grad
+                if gradient is not None:
+                    moved.append(parameter)
                 if gradient is not None and gradient.is_sparse:
                     sparse.append((parameter, group, gradient))
                     parameter.grad = None
@@ -116,7 +118,7 @@ class RowwiseAdamW(torch.optim.AdamW):
                     self._take_dense(parameter, group)
         super().step()
         # PyTorch's fused kernel changes parameters unseen; who keeps something made from them looks at the version.
-        torch.autograd.graph.increment_version(each for group in self.param_groups for each in group["params"])
+        torch.autograd.graph.increment_version(moved)
         for table, group, gradient in sparse:
             self._take_rows(table, group, gradient.coalesce())
             table.grad = gradient

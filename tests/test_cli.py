@@ -287,6 +287,8 @@ def test_count_params_prints_both_counts_of_a_recipe_and_of_a_run(run, tmp_path)
         (["evaluate", "nope"], "there is no such run folder"),
         (["train", "demo", "--device", "gpu", "-o", "x"], "--device is 'gpu'. Known: auto, cpu, cuda, cuda:N."),
         (["train", "demo", "--precision", "fp8", "-o", "x"], "--precision is 'fp8'"),
+        (["train", "demo", "--kernels", "fussed", "-o", "x"], "--kernels is 'fussed'. Known: auto, torch, fused."),
+        (["evaluate", "nope", "--kernels", "fussed"], "--kernels is 'fussed'"),
         (["train", "demo", "--device", "cuda:99", "-o", "x"], "--device is 'cuda:99'"),
         (["evaluate", "nope", "--data", "mood"], "must read --data TASK=FILE"),
         (["train", "demo", "--resume", "--force"], "exclude each other"),
@@ -299,6 +301,13 @@ def test_wrong_words_give_one_line_and_exit_2(words, said, tmp_path):
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_predict_takes_kernels(tmp_path):
+    (tmp_path / "in.tsv").write_text("text\nthe cat sleeps\n")
+    done = mbert("predict", "nope", "in.tsv", "--kernels", "fussed", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--kernels is 'fussed'" in done.stderr
 
 
 def test_usage_fits_a_narrow_terminal(tmp_path):
@@ -342,7 +351,7 @@ def test_a_resolved_recipe_needs_no_parent(tmp_path):
 
 def test_info_tells_versions_and_precision(tmp_path):
     found = json.loads(mbert("info", "--json", cwd=tmp_path).stdout)
-    assert {"torch", "mbert-cli", "device", "precision"} <= set(found)
+    assert {"torch", "mbert-cli", "device", "precision", "kernels"} <= set(found)
 
 
 def test_the_demo_without_its_encoder_names_the_command_that_installs_it(tmp_path):

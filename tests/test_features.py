@@ -1,6 +1,7 @@
 """A frozen encoder, and its features kept in a file."""
 
 import errno
+import json
 import os
 
 import pytest
@@ -8,8 +9,11 @@ import torch
 from test_equal_training import losses_of, run_of
 from test_training import contents, train
 
-from mbert_cli.errors import RecipeError, ResourceError
+from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.errors import RecipeError, ResourceError, UsageError
+from mbert_cli.evaluation import evaluate
 from mbert_cli.run_folder import RunFolder
+from mbert_cli.training_state import _check_drift
 
 FROZEN = ("training.freeze_encoder=true", "adapters=[top]")
 CACHED = (*FROZEN, "training.cache_features=true")
@@ -47,6 +51,19 @@ def test_training_on_features_is_training_without_dropout_in_the_encoder(
         assert ours == pytest.approx(theirs, abs=1e-5)
 
 
+def test_steps_and_evaluations_on_features_compute_no_layer_of_the_encoder(
+    tiny_recipe, tmp_path, tiny_checkpoint, monkeypatch
+):
+    run = run_of(tiny_recipe, tmp_path, tiny_checkpoint, "torch", *CACHED, "curriculum=simultaneous")
+
+    def refuse(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(BertEncoder, "_layers", refuse)
+    assert len(losses_of(run)) > 1
+    evaluate(run.model, run.data.dev)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_run_on_features_resumed_is_byte_identical(tiny_recipe, tmp_path, monkeypatch, precision):
     settings = (*CACHED, "training.epochs=3")
@@ -64,6 +81,23 @@ def test_a_run_on_features_resumed_is_byte_identical(tiny_recipe, tmp_path, monk
     monkeypatch.undo()
     train(tiny_recipe, tmp_path / "b", *settings, precision=precision, resume=True)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_a_run_from_before_there_was_a_choice_goes_on_with_torch_kernels(tiny_recipe, tmp_path, tiny_checkpoint):
+    run_of(tiny_recipe, tmp_path / "a", tiny_checkpoint, "torch", "training.epochs=1").run()
+    (state,) = (tmp_path / "a" / "torch" / "state").glob("*/state.json")
+    content = json.loads(state.read_text())
+    assert content["origin"]["hardware"].pop("kernels") == "torch"
+    for key in ("freeze_encoder", "cache_features"):
+        assert content["origin"]["training"].pop(key) is False
+    origin = content["origin"]
+    now = json.loads(json.dumps(origin))
+    now["hardware"]["kernels"] = "torch"
+    now["training"] |= {"freeze_encoder": False, "cache_features": False}
+    _check_drift(tmp_path, origin, now)
+    now["hardware"]["kernels"] = "fused"
+    with pytest.raises(UsageError, match="hardware.kernels was 'torch' and is now 'fused'"):
+        _check_drift(tmp_path, origin, now)
 
 
 def test_no_file_is_left_behind(tiny_recipe, tmp_path):

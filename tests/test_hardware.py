@@ -1,6 +1,7 @@
 """The choice of kernels, and how the fused ones are compiled and kept."""
 
 import importlib.util
+import subprocess
 import sys
 
 import pytest
@@ -114,16 +115,27 @@ class TestCompiling:
         assert "NUMBA_CACHE_DIR" in told
 
 
-def test_warming_up_calls_every_loop():
-    pytest.importorskip("numba")
-    from mbert_cli.encoder.kernels import adamw_loops, attention_loops, embedding_loops, gelu_loops, norm_loops
-    from mbert_cli.warm_up import compile_kernels
+WARM_UP = """
+import importlib, pkgutil
+from mbert_cli.encoder import kernels
+from mbert_cli.warm_up import compile_kernels
 
-    compile_kernels()
-    both = (
-        attention_loops.attention, attention_loops.attention_backward, gelu_loops.add_gelu,
-        gelu_loops.add_gelu_backward, norm_loops.add_norm, norm_loops.add_norm_backward,
-    )  # fmt: skip
-    assert all(len(loop.signatures) >= 2 for loop in both)
-    once = (adamw_loops.replay, adamw_loops.update, embedding_loops.add_embeddings, embedding_loops.add_rows)
-    assert all(loop.signatures for loop in once)
+compile_kernels()
+for name in [each.name for each in pkgutil.iter_modules(kernels.__path__) if each.name.endswith("_loops")]:
+    for function in vars(importlib.import_module(f"mbert_cli.encoder.kernels.{name}")).values():
+        if type(getattr(function, "_cache", None)).__name__ == "_Cache":
+            print(function.__name__, len(function.signatures))
+"""
+
+
+def test_warming_up_calls_every_loop():
+    """In a process of its own: here other tests have called them."""
+    pytest.importorskip("numba")
+    done = subprocess.run([sys.executable, "-c", WARM_UP], capture_output=True, text=True, check=True)
+    found = {name: int(count) for name, count in (line.split() for line in done.stdout.splitlines())}
+    both = {
+        "attention", "attention_backward", "add_gelu", "add_gelu_backward", "add_norm", "add_norm_backward", "add_drop",
+        "add_drop_backward",
+    }  # fmt: skip
+    assert set(found) == both | {"add_embeddings", "add_rows", "replay", "update"}
+    assert {name for name, count in found.items() if count < (2 if name in both else 1)} == set()

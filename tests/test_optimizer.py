@@ -114,6 +114,19 @@ def test_state_can_be_carried_to_another_optimizer_between_any_two_steps():
     assert torch.equal(table, other)
 
 
+def test_only_what_was_moved_has_a_new_version():
+    """Who keeps something made from a weight makes it anew when the version is another, and not for frozen ones."""
+    moved, frozen, table = (nn.Parameter(torch.randn(ROWS, HIDDEN)) for _ in range(3))
+    optimizer = RowwiseAdamW(groups(moved, frozen, table), 1e-2)
+    versions = [each._version for each in (moved, frozen, table)]
+    moved.grad = torch.randn(ROWS, HIDDEN)
+    table.grad = sparse(torch.tensor([3]), torch.randn(1, HIDDEN))
+    optimizer.step()
+    assert moved._version > versions[0]
+    assert frozen._version == versions[1]
+    assert table._version > versions[2]
+
+
 def test_clipping_counts_sparse_gradients_and_dense_ones():
     weight, table = nn.Parameter(torch.zeros(3, 4)), nn.Parameter(torch.zeros(ROWS, HIDDEN))
     rows, values = torch.tensor([3, 7]), torch.randn(2, HIDDEN)

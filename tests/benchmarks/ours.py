@@ -160,6 +160,21 @@ def parts_of(name):
     return *name.rsplit("_", 1), "torch" if plain else "auto"
 
 
+def recipe_of(method, encoder, rank):
+    """Return the recipe of a method; all but `full` leave the encoder frozen.
+
+    Args:
+        method: `full`, or an adapter's kind; with `_cached` at its end, on the encoder's kept features.
+        encoder: a checkpoint, as a recipe names it.
+        rank: of Houlsby's bottlenecks.
+    """
+    kind = method.removesuffix("_cached")
+    adapters = {"full": [], "houlsby": [{"kind": "houlsby", "rank": rank}]}.get(kind, [{"kind": kind}])
+    recipe = course_recipe(encoder, adapters)
+    recipe["training"] |= {"freeze_encoder": kind != "full", "cache_features": kind != method}
+    return recipe
+
+
 def train(settings):
     """Time a method's training steps on the course's data, and then their matrix products alone."""
     from mbert_cli.encoder.checkpoint import read_shape
@@ -167,8 +182,6 @@ def train(settings):
     method, precision, kernels = parts_of(settings["name"])
     encoder = Path(settings["encoder"])
     rank = read_shape(encoder).hidden_size // 4  # as the peer's reduction factor
-    kind, cached = method.removesuffix("_cached"), method.endswith("_cached")
-    adapters = {"full": [], "houlsby": [{"kind": "houlsby", "rank": rank}]}.get(kind, [{"kind": kind}])
     rows, drawn = course_steps(settings)
 
     def steps(sizes):
@@ -176,9 +189,7 @@ def train(settings):
         return drawn
 
     with tempfile.TemporaryDirectory() as folder:
-        recipe = course_recipe(str(encoder), adapters)
-        recipe["training"] |= {"freeze_encoder": kind != "full", "cache_features": cached}
-        run, recipe = Path(folder, "run"), load(recipe, Path(folder))
+        run, recipe = Path(folder, "run"), load(recipe_of(method, str(encoder), rank), Path(folder))
         run.mkdir()
         times, tokens, shape = timed_steps(recipe, run, precision, steps, settings["warm_up"], kernels)
     result = {"times": times, "tokens": sum(tokens), "rss_mb": peak_rss_mb()}

@@ -225,7 +225,7 @@ class _GeluProduct(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, bias: Tensor, weight: Tensor, copy: Tensor) -> Tensor:
         ctx.dtype = weight.dtype
         ctx.save_for_backward(z, bias, copy)
-        y = empty_rows(z)
+        y = empty_rows(z) if any(ctx.needs_input_grad) else z
         add_gelu(_flat(z), _flat(bias), _CHUNKS, _flat(y))
         return torch.mm(y, copy.t(), out=empty_rows(y, len(copy)))
 
