@@ -6,19 +6,21 @@ use; 4 disk full or out of memory; 5 a loss is not finite; 130 and 143 stopped b
 
 import json
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mbert_cli import __version__
+from mbert_cli import __version__, stopping
 from mbert_cli.errors import MbertError, ResourceError, Stopped, UsageError
 from mbert_cli.progress import Talk
+
+if TYPE_CHECKING:
+    from mbert_cli.partial_output import PartialOutput, Stream
 
 app = typer.Typer(
     name="mbert",
@@ -39,6 +41,7 @@ Precision = Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.
 Kernels = Annotated[str, typer.Option("--kernels", help="auto, torch or fused: what computes the encoder's layers.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Examples of a batch.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Take N rows of each file at most, evenly spread.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network: hub names from the local cache only.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Force = Annotated[bool, typer.Option("--force", "-F", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -68,23 +71,27 @@ def train(
     ] = None,
     settings: Settings = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder. Default: runs/RECIPE.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped or killed.")] = False,
+    allow_drift: Annotated[
+        bool, typer.Option("--allow-drift", help="Resume with another recipe, data, hardware or versions.")
+    ] = False,
     force: Force = False,
     batch_size: BatchSize = None,
     device: Device = "auto",
     precision: Precision = "auto",
     kernels: Kernels = "auto",
+    offline: Offline = False,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Everything random is a function of it.")] = None,
     limit: Limit = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model as a recipe says."""
-    from mbert_cli.compose import load_recipe
     from mbert_cli.recipe import shipped_names
     from mbert_cli.run_folder import RunFolder
 
     talk = Talk(quiet)
+    _go_offline(offline)
     recipe, chosen = _recipe_and_settings(recipe, settings)
     if batch_size is not None:
         chosen.append(f"training.batch_size={batch_size}")
@@ -92,20 +99,22 @@ def train(
         chosen.append(f"training.seed={seed}")
     if resume and force:
         raise UsageError("--resume and --force exclude each other.")
+    if allow_drift and not resume:
+        raise UsageError("--allow-drift goes with --resume.")
     if recipe is None and resume and output is not None:
         recipe = str(output / "recipe.yaml")
     name = recipe or "demo"
     folder = RunFolder(output or Path("runs") / (name if name in shipped_names() else Path(name).stem))
-    folder.check_free(resume, force)
-    loaded = load_recipe(name, chosen)
+    # The lock first: all that follows takes seconds, and a second run shall not wait for its refusal.
+    with folder.locked(resume, force):
+        from mbert_cli.compose import load_recipe
+        from mbert_cli.hardware import choose
+        from mbert_cli.training import epoch_summary, fit
 
-    from mbert_cli.hardware import choose
-    from mbert_cli.training import epoch_summary, fit
-
-    hardware = choose(device, precision, kernels)
-    _tell_of_compiling(talk)
-    with folder.locked():
-        best = fit(loaded, folder, hardware, talk, resume, limit)
+        loaded = load_recipe(name, chosen)
+        hardware = choose(device, precision, kernels)
+        _tell_of_compiling(talk)
+        best = fit(loaded, folder, hardware, talk, resume, limit, allow_drift)
     if as_json:
         typer.echo(json.dumps(best, indent=2))
     else:
@@ -130,18 +139,21 @@ def evaluate(
     device: Device = "auto",
     precision: Precision = "auto",
     kernels: Kernels = "auto",
+    offline: Offline = False,
     limit: Limit = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a trained model: metrics, confusion matrices, predictions and figures."""
+    _go_offline(offline)
     files = dict(_split_pair(pair, "--data TASK=FILE") for pair in data or [])
 
+    from mbert_cli.commits import replace_folder
     from mbert_cli.evaluation import evaluate_run
     from mbert_cli.evaluation_files import write_evaluation
     from mbert_cli.figures import draw_or_say, write_figures
     from mbert_cli.prediction import Predictor
-    from mbert_cli.run_folder import RunFolder, replace_folder
+    from mbert_cli.run_folder import RunFolder
     from mbert_cli.tables import metrics_tables
 
     talk = Talk(quiet)
@@ -200,17 +212,22 @@ def predict(
     device: Device = "auto",
     precision: Precision = "auto",
     kernels: Kernels = "auto",
+    offline: Offline = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read the first N rows only.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Predict a file: every row and column in its order, with the predictions appended."""
+    """Predict a file: every row and column in its order, with the predictions appended.
+
+    An output file that is interrupted goes on where it was when the same command is run again.
+    """
     from mbert_cli.data.table import Table
 
     talk = Talk(quiet)
+    _go_offline(offline)
     if output != "-":
         _check_output(Path(output), force, input_file)
     with Table(input_file, quoting, delimiter) as table:
-        from mbert_cli.prediction import Predictor, choose_tasks, predict_cs224n, predict_table
+        from mbert_cli.prediction import Predictor, choose_tasks, origin_of, predict_cs224n, predict_table
 
         _tell_of_compiling(talk)
         predictor = Predictor(
@@ -219,12 +236,19 @@ def predict(
         chosen = choose_tasks(predictor, table, tasks or [])
         if format_ == "cs224n" and len(chosen) != 1:
             raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")
-        with _writing(output) as file, talk.bar(f"predict {', '.join(chosen)}", limit) as bar:
+        origin = origin_of(predictor, table, chosen, format_, limit)
+        with _output(output, origin, force, talk) as out, talk.bar(f"predict {', '.join(chosen)}", limit) as bar:
+            done = out.rows
+            bar.advance(by=done)
             if format_ == "cs224n":
-                count = predict_cs224n(predictor, table, chosen[0], file, limit, bar)
+                pieces = predict_cs224n(predictor, table, chosen[0], out, limit, done)
             else:
-                count = predict_table(predictor, table, chosen, file, limit, bar)
-    talk.say(f"predicted {', '.join(chosen)} for {count} rows")
+                pieces = predict_table(predictor, table, chosen, out, limit, done)
+            for count in pieces if not out.finished else ():
+                out.commit(count)
+                bar.advance(by=count - done)
+                done = count
+    talk.say(f"predicted {', '.join(chosen)} for {done} rows")
 
 
 @app.command("count-params")
@@ -242,6 +266,7 @@ def count_params(
     num_tasks: Annotated[
         int | None, typer.Option("--tasks", min=1, max=10_000, help="With --compare: for so many tasks.")
     ] = None,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """Count parameters by part and task, before any compute is spent.
@@ -249,6 +274,7 @@ def count_params(
     With --compare, several adapters side by side, on the encoder and for the tasks of RECIPE: BERT-base and the paper's
     three by default.
     """
+    _go_offline(offline)
     from mbert_cli.compose import load_recipe
     from mbert_cli.parameters import compare, count
     from mbert_cli.tables import comparison_tables, count_tables
@@ -326,36 +352,35 @@ def main() -> None:
     # PyTorch's threads wait for each other by spinning. Where another process wants the cores, that is ruinous: steps
     # of half a second were seen to take fourteen. A short spin costs nothing on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    stopping.listen()
     try:
         app(standalone_mode=True)
     except MbertError as error:
         _fail("\n".join(error.problems), error.exit_code)
     except Stopped as stop:
-        _fail("stopped; a training goes on after its last finished epoch with --resume.", stop.exit_code)
+        _fail(str(stop), stop.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
-    except MemoryError:
-        _fail("out of memory; lower --batch-size.", ResourceError.exit_code)
-    except RuntimeError as error:
-        # PyTorch has no class of its own for running out of memory on the CPU.
-        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        from mbert_cli.hardware import is_out_of_memory
+
+        if not is_out_of_memory(error):
             raise
         _fail("out of memory; lower --batch-size.", ResourceError.exit_code)
+
+
+def _go_offline(wanted: bool) -> None:
+    if wanted:
+        # Read when huggingface_hub is imported, which is later.
+        os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def _tell_of_compiling(talk: Talk) -> None:
     from mbert_cli.encoder import kernels
 
     kernels.tell_of_compiling = talk.say
-
-
-def _stop(number: int, _frame: Any) -> None:
-    # Not KeyboardInterrupt, which the command-line library would turn into an exit code of its own.
-    raise Stopped(number)
 
 
 def _fail(message: str, code: int) -> None:
@@ -379,11 +404,17 @@ def _split_pair(text: str, form: str) -> tuple[str, str]:
 
 
 def _check_output(path: Path, force: bool, input_file: str | None = None) -> None:
+    from mbert_cli.partial_output import partial_folder
+
     if input_file not in (None, "-") and path.exists() and path.samefile(Path(str(input_file))):
         raise UsageError(f"{path}: is the input; choose another output.")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file in it.")
-    if path.exists() and not force:
+    if path.is_symlink():
+        raise UsageError(f"{path}: is a symbolic link; name what it points to.")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is no regular file; write to - and redirect that.")
+    if path.exists() and not force and not partial_folder(path).is_dir():
         raise UsageError(f"{path}: exists; replace it with --force, or choose another output.")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}; make it first.")
@@ -391,8 +422,8 @@ def _check_output(path: Path, force: bool, input_file: str | None = None) -> Non
 
 def _check_output_folder(path: Path, force: bool) -> None:
     """Check that a folder may be written; one is replaced only if all in it was written by `mbert evaluate -o`."""
+    from mbert_cli.commits import holds_only_what_was_committed, read_json
     from mbert_cli.evaluation_files import METRICS
-    from mbert_cli.run_folder import holds_only_what_was_committed, read_json
 
     parent = path.resolve().parent
     if os.path.exists(path) and not path.is_dir():
@@ -410,14 +441,25 @@ def _check_output_folder(path: Path, force: bool) -> None:
 
 
 @contextmanager
-def _writing(output: str) -> Iterator[IO[str]]:
+def _output(
+    output: str, origin: Mapping[str, Any] | None, force: bool, talk: Talk
+) -> Iterator["PartialOutput | Stream"]:
+    """Open the output of a prediction: in pieces that survive, where both input and output are files."""
+    from mbert_cli.partial_output import Stream, partial_output
+
     if output == "-":
         sys.stdout.reconfigure(encoding="utf-8", newline="\n") if hasattr(sys.stdout, "reconfigure") else None
-        yield sys.stdout
+        yield Stream(sys.stdout)
         sys.stdout.flush()
-    else:
+    elif origin is None:
+        talk.say(f"{output}: cannot be gone on with if it is interrupted, for the input can be read once only.")
         with _replacing(Path(output)) as file:
-            yield file
+            yield Stream(file)
+    else:
+        with partial_output(Path(output), origin, force) as out:
+            if out.rows:
+                talk.say(f"{output}: going on after {out.rows} rows that were predicted before.")
+            yield out
 
 
 @contextmanager

@@ -1,18 +1,24 @@
 """What the system says when it cannot write, in words that a user can act on; no torch here."""
 
 import errno
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
 
-from mbert_cli.errors import ResourceError, UsageError
+from mbert_cli.errors import MbertError, ResourceError, UsageError
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path, remedy: str = "run the command again (a training with --resume)") -> Iterator[None]:
     """Turn the system's refusals to write into errors that a user can mend.
+
+    Args:
+        path: what is being written.
+        remedy: what to do once there is space.
 
     Raises:
         ResourceError: the disk is full, or failed.
@@ -22,14 +28,19 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except SafetensorError as error:
         # safetensors wraps the system's error in its message.
-        if "os error 28" in str(error):
-            raise ResourceError(f"{path}: the disk is full; free some space and continue with --resume.") from None
-        raise
+        match = re.search(r"os error (\d+)", str(error))
+        if match is None:
+            raise
+        raise _explained(path, int(match[1]), remedy) or error from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(f"{path}: the disk is full; free some space and continue with --resume.") from None
-        if error.errno == errno.EIO:
-            raise ResourceError(f"{path}: the disk reports an error ({error.strerror}).") from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another place.") from None
-        raise
+        raise _explained(path, error.errno, remedy) or error from None
+
+
+def _explained(path: Path, code: int | None, remedy: str) -> MbertError | None:
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceError(f"{path}: the disk is full; free some space and {remedy}.")
+    if code == errno.EIO:
+        return ResourceError(f"{path}: the disk reports an error ({os.strerror(code)}); mend it and {remedy}.")
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        return UsageError(f"{path}: cannot be written ({os.strerror(code)}); choose another place.")
+    return None

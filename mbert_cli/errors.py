@@ -62,14 +62,16 @@ class Stopped(BaseException):
 
     Args:
         number: of the signal.
+        problem: what was stopped, and how to go on.
     """
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
+    def __init__(self, number: int, problem: str = "stopped.") -> None:
+        super().__init__(problem)
+        self.number = number
         self.exit_code = 128 + number
 
 
 class NotFiniteError(MbertError):
-    """A loss became NaN or infinite; the update was not applied."""
+    """A loss or a gradient became NaN or infinite; the update was not applied."""
 
     exit_code = 5

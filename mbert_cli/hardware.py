@@ -27,6 +27,19 @@ class Hardware:
         """`fp32` or `bf16`."""
         return "bf16" if self.dtype == torch.bfloat16 else "fp32"
 
+    def facts(self) -> dict[str, str | int]:
+        """Return what the bytes of a result follow from."""
+        cpu = self.device.type == "cpu"
+        return {
+            "device": self.device.type,
+            "precision": self.precision,
+            "kernels": self.kernels,
+            "instructions": (
+                torch.backends.cpu.get_cpu_capability() if cpu else torch.cuda.get_device_name(self.device)
+            ),
+            "threads": torch.get_num_threads(),
+        }
+
 
 def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto") -> Hardware:
     """Choose device, precision and kernels.
@@ -57,6 +70,12 @@ def computes_in_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out; PyTorch has no class of its own for that on the CPU."""
+    said = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 def _device(name: str) -> torch.device:

@@ -54,8 +54,12 @@ def learning_rate_factor(training: TrainingSection, step: int, total_steps: int)
     return (total_steps - step) / max(1, total_steps - warm)
 
 
-def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> None:
-    """Scale all gradients so that their norm together, over dense and sparse ones, is at most `max_norm`."""
+def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
+    """Scale all gradients so that their norm together, over dense and sparse ones, is at most `max_norm`.
+
+    Returns:
+        What the norm was before.
+    """
     values = []
     for parameter in parameters:
         if parameter.grad is None:
@@ -65,6 +69,7 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> None:
         values.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
     norm = nn.utils.get_total_norm(values)
     torch._foreach_mul_(values, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+    return norm
 
 
 class RowwiseAdamW(torch.optim.AdamW):

@@ -1,24 +1,29 @@
 """One procedure: predict. Also `Predictor`, the same from Python."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mbert_cli.commits import sha256_of
 from mbert_cli.data.batching import TaskData, by_length, pack
 from mbert_cli.data.table import Row, Table, TableWriter, TextSink, as_cell
 from mbert_cli.errors import DataError, UsageError
-from mbert_cli.hardware import choose
+from mbert_cli.hardware import choose, is_out_of_memory
 from mbert_cli.heads import Columns
 from mbert_cli.model import MultiTaskBert
-from mbert_cli.progress import Bar
 from mbert_cli.saved_model import read_model
+from mbert_cli.versions import versions
 
 TOKEN_BUDGET = 4096
-_WINDOW = 8192  # rows in memory at once
+# What is in memory at once: rows, and characters of their cells.
+_WINDOW = 8192
+_WINDOW_TEXT = 1 << 24
 
 # The header of the course's submission files, by kind of head; "Similiary" is spelt so there.
 _CS224N_NAMES = {
@@ -33,6 +38,8 @@ def run_model(
 ) -> Tensor:
     """Return the outputs of a task's head for all examples, in their order, on the CPU.
 
+    A batch that memory has no room for is computed in halves, and so are the following ones that are as large.
+
     Args:
         model: the model; it is put into evaluation mode.
         task: the task's name.
@@ -43,9 +50,22 @@ def run_model(
     model.eval()
     device = model.encoder.word_embeddings.weight.device
     outputs, order = [], []
+    lengths, pending = data.lengths, deque(by_length(data, token_budget, batch_size))
+    most = token_budget  # tokens that memory has room for
     with torch.inference_mode():
-        for rows in by_length(data, token_budget, batch_size):
-            outputs.append(model(pack({task: data}, {task: rows}, device))[task].float().cpu())
+        while pending:
+            rows = pending.popleft()
+            if len(rows) > 1 and lengths[rows].sum() > most:
+                pending.extendleft(reversed(np.array_split(rows, 2)))
+                continue
+            try:
+                outputs.append(model(pack({task: data}, {task: rows}, device))[task].float().cpu())
+            except (MemoryError, RuntimeError) as error:
+                if len(rows) == 1 or not is_out_of_memory(error):
+                    raise
+                most = int(lengths[rows].sum()) // 2
+                pending.appendleft(rows)
+                continue
             order.append(rows)
         return torch.cat(outputs)[torch.from_numpy(np.argsort(np.concatenate(order)))]
 
@@ -80,11 +100,12 @@ class Predictor:
         batch_size: int | None = None,
         fold: bool = False,
     ) -> None:
-        hardware = choose(device, precision, kernels)
+        self.hardware = choose(device, precision, kernels)
         self.run = Path(run)
         self.saved = read_model(self.run)
-        self.saved.model.to(hardware.device).compute_with(hardware.dtype, hardware.kernels)
+        self.saved.model.to(self.hardware.device).compute_with(self.hardware.dtype, self.hardware.kernels)
         self.batch_size = batch_size
+        self.fold = fold
         self._models = {task: self.saved.model.folded(task) if fold else self.saved.model for task in self.tasks}
 
     @property
@@ -145,9 +166,29 @@ def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> li
     return fitting
 
 
+def origin_of(
+    predictor: Predictor, table: Table, tasks: Sequence[str], format_: str, limit: int | None
+) -> dict[str, Any] | None:
+    """Return all that the bytes of a prediction follow from; None where the input can be read once only."""
+    if table.path is None or not table.path.is_file():
+        return None
+    return {
+        "input": sha256_of(table.path),
+        "model": predictor.saved.sha256,
+        "tasks": list(tasks),
+        "reading": [table.quoting, table.delimiter],
+        "format": format_,
+        "limit": limit,
+        "batch_size": predictor.batch_size,
+        "fold": predictor.fold,
+        "hardware": predictor.hardware.facts(),
+        "versions": versions(),
+    }
+
+
 def predict_table(
-    predictor: Predictor, table: Table, tasks: Sequence[str], out: TextSink, limit: int | None, bar: Bar
-) -> int:
+    predictor: Predictor, table: Table, tasks: Sequence[str], out: TextSink, limit: int | None = None, done: int = 0
+) -> Iterator[int]:
     """Write a table's rows in their order, with all their columns and the predictions appended.
 
     Memory does not grow with the table.
@@ -158,10 +199,10 @@ def predict_table(
         tasks: what to predict; the appended columns are prefixed with the task's name where there are several.
         out: where the rows are written.
         limit: how many rows at most.
-        bar: counts the rows that are written.
+        done: how many rows were written before, as this yielded it; they are passed over.
 
-    Returns:
-        How many rows were written.
+    Yields:
+        How many rows are written, after every few thousand.
 
     Raises:
         DataError: a row is malformed, or the table has a column of a prediction's name already.
@@ -172,22 +213,24 @@ def predict_table(
     if taken is not None:
         raise DataError(f"{table.name}:1: has a column '{taken}' already, as the prediction would; rename it.")
     writer = TableWriter(out, table, appended)
-    count = 0
-    for rows in _windows(table, limit):
+    if not done:
+        writer.write_header()
+    for rows in _windows(table, done, limit):
         predicted: list[list[str] | list[float]] = []
         for task in tasks:
             predicted += predictor.predict(_sides(predictor, table, task, rows), task).values()
         for row, values in zip(rows, zip(*predicted, strict=True), strict=True):
             writer.write(row, list(values))
-        count += len(rows)
-        bar.advance(by=len(rows))
-    return count
+        done += len(rows)
+        yield done
 
 
-def predict_cs224n(predictor: Predictor, table: Table, task: str, out: TextSink, limit: int | None, bar: Bar) -> int:
+def predict_cs224n(
+    predictor: Predictor, table: Table, task: str, out: TextSink, limit: int | None = None, done: int = 0
+) -> Iterator[int]:
     r"""Write the course's submission file of one task: ``id \t Predicted_Sentiment \n``, then ``{id} , {pred} \n``.
 
-    Args and errors are those of `predict_table`.
+    Args, yields and errors are those of `predict_table`.
     """
     section = predictor.saved.task(task)
     name = _CS224N_NAMES.get(section.head.kind)
@@ -195,20 +238,27 @@ def predict_cs224n(predictor: Predictor, table: Table, task: str, out: TextSink,
         known = ", ".join(_CS224N_NAMES)
         raise UsageError(f"--format cs224n is for heads of the course, not '{section.head.kind}'. Known: {known}.")
     ids = table.column(section.id, f"id of task {task}")
-    out.write(f"id \t {name} \n")
-    count = 0
-    for rows in _windows(table, limit):
+    if not done:
+        out.write(f"id \t {name} \n")
+    for rows in _windows(table, done, limit):
         predicted: Sequence[str | float] = predictor.predict(_sides(predictor, table, task, rows), task)["pred"]
         for row, value in zip(rows, predicted, strict=True):
             out.write(f"{row.cells[ids]} , {as_cell(value)} \n")
-        count += len(rows)
-        bar.advance(by=len(rows))
-    return count
+        done += len(rows)
+        yield done
 
 
-def _windows(table: Table, limit: int | None) -> Iterator[list[Row]]:
-    rows = islice(iter(table), limit)
-    while window := list(islice(rows, _WINDOW)):
+def _windows(table: Table, done: int, limit: int | None) -> Iterator[list[Row]]:
+    """Yield rows in lists that memory has room for; where one ends is a function of the table alone."""
+    window: list[Row] = []
+    text = 0
+    for row in islice(iter(table), done, limit):
+        window.append(row)
+        text += sum(map(len, row.cells))
+        if len(window) == _WINDOW or text >= _WINDOW_TEXT:
+            yield window
+            window, text = [], 0
+    if window:
         yield window
 
 

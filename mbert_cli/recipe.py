@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from mbert_cli.errors import RecipeError
 from mbert_cli.recipe_file import Document, KeyPath, dotted, dump, nearest, override, read_document
@@ -14,6 +14,18 @@ from mbert_cli.recipe_file import Document, KeyPath, dotted, dump, nearest, over
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _interval(value: Any) -> int | str | None:
+    steps = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if value is None or steps or (isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,5}min", value)):
+        found: int | str | None = value
+        return found
+    raise ValueError("must be a number of steps, such as 500, or of minutes, such as 10min")
+
+
+Interval = Annotated[int | str | None, PlainValidator(_interval)]
+"""A number of steps, or of minutes: ``500``, ``10min``; None for never."""
 
 
 class Section(BaseModel):
@@ -120,10 +132,14 @@ class TrainingSection(Section):
         schedule: `constant`, or `linear`: warm-up, then linear decay to 0.
         warmup: share of all steps in which the learning rate rises; `linear` only.
         max_length: longest sentence in tokens, [CLS] and [SEP] included; longer ones are cut.
+        strict_length: refuse files that hold longer ones.
         freeze_encoder: leave the encoder as it is; adapters and heads train, in the order that the curriculum says.
         cache_features: compute the frozen encoder once for every sentence, without dropout, and keep its hidden states
             in a file while the run lasts; for adapters on top.
         select: which score keeps the best model: `overall`, or a metric of a task, e.g. `sts.pearson`.
+        state_every: how often an epoch's progress is saved, beside its end: a number of steps, or of minutes (`10min`);
+            null saves at ends of epochs only.
+        keep: how many of those states are kept.
         seed: everything random is a function of it.
     """
 
@@ -137,9 +153,12 @@ class TrainingSection(Section):
     schedule: Literal["constant", "linear"] = "constant"
     warmup: Share = 0.1
     max_length: Annotated[int, Field(ge=3, le=100_000)] = 128
+    strict_length: bool = False
     freeze_encoder: bool = False
     cache_features: bool = False
     select: str = "overall"
+    state_every: Interval = "10min"
+    keep: Annotated[int, Field(ge=1, le=1000)] = 2
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 11711
 
 
@@ -435,7 +454,7 @@ def explain(error: Any) -> str:
         return "is missing."
     if error["type"] in ("too_short", "string_too_short"):
         return "is empty."
-    what = error["msg"].removeprefix("Input ").replace("should ", "must ", 1)
+    what = error["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should ", "must ", 1)
     what = what.replace("be a valid integer", "be a whole number").replace("be a valid ", "be a ")
     what = what.replace("be a dictionary", "hold keys and values")
     return f"{what}, but is {error['input']!r}."

@@ -1,4 +1,4 @@
-"""Everything about the files of a run: model, state, metrics, the lock, and commits that a crash cannot spoil.
+"""The folder of a run: what lies where, the lock, and the order in which an epoch is committed. No torch here.
 
     runs/x/
       recipe.yaml        the resolved recipe
@@ -6,35 +6,32 @@
       model/             the best model: all that evaluate and predict need
       evaluation/        what it scored and predicted on the dev files
       figures/           both drawn, when the run has ended
-      state/epoch-0003/  what --resume needs, one folder a finished epoch, the newest kept
+      state/             what --resume needs, a folder each, the newest kept:
+        epoch-0003/                 after the third epoch
+        epoch-0003-step-00000150/   150 steps further
 
-A folder of files is committed whole: it is written beside its place under a name that nobody reads, forced to disk,
-and renamed. `manifest.json` in it holds the SHA-256 of every other file, so that a damaged one is known.
+Every folder and file is committed whole, see `commits`: a crash within a commit leaves what was there before. A state
+holds all that training goes on from. So the only question is what is on the disk between two commits, and that is
+answered by their order, see `RunFolder.commit_epoch`.
 """
 
 import json
-import os
+import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import filelock
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
+from mbert_cli.commits import check_folder, commit_folder, committed, remove_folder, replace_file
 from mbert_cli.disk import disk_errors
-from mbert_cli.encoder.checkpoint import sha256_of
-from mbert_cli.errors import CheckpointError, RunInUseError, UsageError
+from mbert_cli.errors import CheckpointError, ResourceError, RunInUseError, UsageError
 from mbert_cli.metrics_file import METRICS_FILE, read_metrics
 
-MANIFEST = "manifest.json"
-_STATES_KEPT = 2
-_NEW = ".new"
-_OLD = ".old"
+Write = Callable[[Path], None]
+"""Writes the files of a folder into the folder it is given."""
 
 
 class RunFolder:
@@ -52,18 +49,21 @@ class RunFolder:
         self.evaluation = path / "evaluation"
         self.figures = path / "figures"
         self.states = path / "state"
+        self._lock = path / ".lock"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, resume: bool = False, force: bool = False) -> Iterator[None]:
         """Hold the folder against other processes, creating it if need be.
 
         Raises:
             RunInUseError: another process holds it.
+            UsageError: as `check_free` says, asked again now that nobody else can change the answer.
         """
+        self.check_free(resume, force)
         made = [each for each in (self.path, *self.path.parents) if not each.exists()]
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock")
+            lock = filelock.FileLock(self._lock)
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
@@ -71,11 +71,12 @@ class RunFolder:
                     f"{self.path} is in use by another mbert; wait for it to end, or choose another -o."
                 ) from None
         try:
+            self.check_free(resume, force)
             yield
         finally:
             lock.release()
             # A run that was refused before it wrote anything leaves no folder behind.
-            if [each.name for each in self.path.iterdir()] in ([], [".lock"]):
+            if [each.name for each in self.path.iterdir()] in ([], [self._lock.name]):
                 shutil.rmtree(self.path)
                 for each in made[1:]:
                     with suppress(OSError):  # somebody put a file there meanwhile
@@ -89,10 +90,23 @@ class RunFolder:
         """Check that a run may begin, or go on, here.
 
         Raises:
-            UsageError: there is a run and neither resume nor force; or resume without a run; or files of others.
+            UsageError: there is a run and neither resume nor force; or resume without a run; or files of others; or a
+                part of the run is a link to somewhere else.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file; choose another -o.")
+        parts = (
+            self.recipe_file,
+            self.metrics_file,
+            self.model,
+            self.evaluation,
+            self.figures,
+            self.states,
+            self._lock,
+        )
+        for part in parts:
+            if part.is_symlink():
+                raise UsageError(f"{part}: is a symbolic link; a run lies in one folder. Put there what it points to.")
         if self.holds_a_run():
             if not (resume or force):
                 raise UsageError(
@@ -100,14 +114,26 @@ class RunFolder:
                 )
         elif resume:
             raise UsageError(f"{self.path} holds no run to resume; leave out --resume to begin one.")
-        elif self.path.exists() and any(each.name != ".lock" for each in self.path.iterdir()):
+        elif self.path.exists() and any(each.name != self._lock.name for each in self.path.iterdir()):
             raise UsageError(f"{self.path} is not empty and holds no run; choose another -o.")
+
+    def check_room(self, size: int) -> None:
+        """Check that the disk has so many bytes free.
+
+        Raises:
+            ResourceError: it has not.
+        """
+        free = shutil.disk_usage(self.path).free
+        if free < size:
+            raise ResourceError(
+                f"{self.path}: a run of this model needs {size / 1e6:,.0f} MB, but the disk has {free / 1e6:,.0f} MB "
+                "free; free some, lower training.keep, or choose another -o."
+            )
 
     def clear(self) -> None:
         """Remove the run that was here, and nothing else."""
-        for each in (self.model, self.evaluation, self.figures, self.states):
-            for folder in (each, _beside(each, _NEW), _beside(each, _OLD)):
-                shutil.rmtree(folder, ignore_errors=True)
+        for folder in (self.states, self.model, self.evaluation, self.figures):
+            remove_folder(folder)
         for file in (self.metrics_file, self.recipe_file):
             file.unlink(missing_ok=True)
 
@@ -115,46 +141,82 @@ class RunFolder:
         """Write recipe.yaml."""
         replace_file(self.recipe_file, text)
 
-    def append_metrics(self, line: Mapping[str, Any], epoch: int) -> None:
-        """Write the line of an epoch after those of the epochs before it.
+    def commit_epoch(
+        self,
+        epoch: int,
+        line: Mapping[str, Any],
+        write_state: Write,
+        keep: int,
+        best: tuple[Write, Write] | None,
+    ) -> None:
+        """Commit what an epoch came to.
 
-        Lines of this and later epochs, left by a process that died between this and the commit of its state, go.
-        """
-        kept = [each for each in self.read_metrics() if each["epoch"] < epoch]
-        replace_file(self.metrics_file, "".join(json.dumps(each) + "\n" for each in [*kept, line]))
-
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics.jsonl."""
-        return read_metrics(self.metrics_file)
-
-    def save_state(self, epoch: int, write: Callable[[Path], None]) -> None:
-        """Commit the state after an epoch, then drop states older than the one before it.
+        The state is last: until it is in place, a run goes on from the state before, comes to the same epoch again, and
+        commits the same bytes over whatever of it was there already. The model of an epoch whose state is missing is
+        whole and can be used; what a resumed run knows of the best model it knows from its state.
 
         Args:
-            epoch: the epoch that was finished.
-            write: writes the state's files into a folder.
+            epoch: from 1.
+            line: of metrics.jsonl.
+            write_state: writes what the next epoch starts from.
+            keep: how many states are kept.
+            best: writes the model and its evaluation, where this epoch's is the best so far.
+        """
+        if best is not None:
+            write_model, write_evaluation = best
+            commit_folder(self.model, write_model)
+            commit_folder(self.evaluation, write_evaluation)
+        # Lines of this and later epochs were left by a process that died before their state was in place.
+        kept = [each for each in self.read_metrics() if each["epoch"] < epoch]
+        replace_file(self.metrics_file, "".join(json.dumps(each) + "\n" for each in [*kept, line]))
+        self.commit_state(epoch, 0, write_state, keep)
+
+    def commit_state(self, epoch: int, step: int, write: Write, keep: int) -> None:
+        """Commit a state, then drop all but the newest.
+
+        Args:
+            epoch: the last finished one.
+            step: steps taken since.
+            write: writes the state's files.
+            keep: how many states are kept.
         """
         with disk_errors(self.path):
             self.states.mkdir(exist_ok=True)
-        commit_folder(self.states / f"epoch-{epoch:04d}", write)
-        for old in self._state_folders()[_STATES_KEPT:]:
-            shutil.rmtree(old, ignore_errors=True)
+        commit_folder(self.states / f"epoch-{epoch:04d}{f'-step-{step:08d}' if step else ''}", write)
+        kept = self._state_folders()[:keep]
+        for each in self.states.iterdir():
+            if each not in kept:
+                shutil.rmtree(each, ignore_errors=True)
 
     def newest_state(self) -> tuple[Path | None, list[str]]:
-        """Return the newest state whose files are whole, and the problems of newer ones that are not."""
-        problems = []
+        """Return the newest state whose files are whole, if there are any, and the problems of newer ones that are not.
+
+        Raises:
+            CheckpointError: there are states, and none is whole.
+        """
+        problems: list[str] = []
         for folder in self._state_folders():
             try:
                 check_folder(folder)
             except CheckpointError as error:
-                problems.append(str(error))
+                problems += error.problems
             else:
                 return folder, problems
-        return None, problems
+        if problems:
+            raise CheckpointError(*problems, f"{self.path}: no whole state is left to resume; begin anew with --force.")
+        return None, []
 
     def _state_folders(self) -> list[Path]:
-        found = [each for each in self.states.glob("epoch-*") if each.suffix not in (_NEW, _OLD)]
-        return sorted(found, key=lambda each: each.name, reverse=True)
+        """Return the states, the newest first."""
+        found = []
+        for each in self.states.glob("epoch-*"):
+            if match := re.fullmatch(r"epoch-(\d+)(?:-step-(\d+))?", each.name):
+                found.append((int(match[1]), int(match[2] or 0), each))
+        return [each for *_, each in sorted(found, reverse=True)]
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics.jsonl."""
+        return read_metrics(self.metrics_file)
 
     def model_folder(self) -> Path:
         """Return the folder of the saved model: `model/`, or this folder itself where it is one.
@@ -162,172 +224,10 @@ class RunFolder:
         Raises:
             CheckpointError: there is none, or a file of it was altered.
         """
-        candidates = (self.model, _beside(self.model, _OLD), self.path)
-        folder = next((each for each in candidates if (each / MANIFEST).is_file()), None)
+        folder = committed(self.model) or committed(self.path)
         if folder is None:
             if not self.path.is_dir():
                 raise CheckpointError(f"{self.path}: there is no such run folder; mbert train writes one with -o.")
             raise CheckpointError(f"{self.path}: holds no model; no epoch of this run has ended yet.")
         check_folder(folder)
         return folder
-
-
-def commit_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Put a folder in place so that a crash at any moment leaves the old or the new one to be found.
-
-    1. Write the files and their manifest into `NAME.new`, and force them to disk.
-    2. Rename the present folder, if any, to `NAME.old`.
-    3. Rename `NAME.new` to `NAME`; force the parent to disk.
-    4. Remove `NAME.old`.
-
-    A crash before 3 leaves `NAME` or `NAME.old` whole; a crash after it leaves `NAME`.
-
-    Args:
-        folder: its place.
-        write: writes the files into the folder it is given.
-
-    Raises:
-        ResourceError: the disk is full.
-    """
-    new, old = _beside(folder, _NEW), _beside(folder, _OLD)
-    with disk_errors(folder):
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        write(new)
-        files = sorted(path for path in new.rglob("*") if path.is_file())
-        manifest = {path.relative_to(new).as_posix(): sha256_of(path) for path in files}
-        (new / MANIFEST).write_text(json.dumps({"sha256": manifest}, indent=2) + "\n", encoding="utf-8")
-        for path in (*files, new / MANIFEST, *(path for path in new.rglob("*") if path.is_dir()), new):
-            _sync(path)
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            folder.rename(old)
-        new.rename(folder)
-        _sync(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Put a folder in place among the user's own: nothing beside it is touched, and a failure leaves the old one.
-
-    Args:
-        folder: its place; what is there is replaced. Its parent exists.
-        write: writes the files into the folder it is given.
-
-    Raises:
-        ResourceError: the disk is full.
-        UsageError: the place cannot be written to.
-    """
-    folder = folder.resolve()
-    with disk_errors(folder):
-        own = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            commit_folder(own / "new", write)
-            if folder.exists():
-                folder.rename(own / "old")
-            (own / "new").rename(folder)
-            _sync(folder.parent)
-        except BaseException:
-            if (own / "old").exists() and not folder.exists():
-                (own / "old").rename(folder)
-            raise
-        finally:
-            shutil.rmtree(own, ignore_errors=True)
-
-
-def holds_only_what_was_committed(folder: Path) -> bool:
-    """Whether every file of a folder stands in the manifest that `commit_folder` wrote for it."""
-    if not (folder / MANIFEST).is_file():
-        return False
-    known = {MANIFEST, *read_json(folder / MANIFEST).get("sha256", {})}
-    return all(path.relative_to(folder).as_posix() in known for path in folder.rglob("*") if not path.is_dir())
-
-
-def check_folder(folder: Path) -> None:
-    """Check the SHA-256 of every file of a committed folder.
-
-    Raises:
-        CheckpointError: a file is missing or altered.
-    """
-    for name, expected in read_json(folder / MANIFEST).get("sha256", {}).items():
-        path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"{path}: is missing; copy the folder again, or train anew.")
-        actual = sha256_of(path)
-        if actual != expected:
-            raise CheckpointError(f"{path}: was altered: its sha256 is {actual}, but {expected} is expected.")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        CheckpointError: the file cannot be read, or holds something else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}).") from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path}: must hold a JSON object.")
-    return found
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
-
-    Raises:
-        CheckpointError: it is missing or not whole.
-    """
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: is not a whole safetensors file ({error}).") from None
-
-
-def load_tensors(module: nn.Module, path: Path) -> None:
-    """Load a safetensors file into a module that it must fit exactly.
-
-    Raises:
-        CheckpointError: it is missing or not whole, or holds other names or shapes (the first five).
-    """
-    found, wanted = read_tensors(path), module.state_dict()
-    wrong = [f"{name} is missing" for name in wanted if name not in found]
-    wrong += [f"{name} is not known" for name in found if name not in wanted]
-    wrong += [
-        f"{name} is {list(found[name].shape)}, expected {list(value.shape)}"
-        for name, value in wanted.items()
-        if name in found and found[name].shape != value.shape
-    ]
-    if wrong:
-        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise CheckpointError(f"{path}: does not fit the model: {'; '.join(wrong[:5])}{more}.")
-    module.load_state_dict(found)
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a text file so that a crash leaves the old or the new one."""
-    new = _beside(path, _NEW)
-    with disk_errors(path):
-        new.write_text(text, encoding="utf-8")
-        _sync(new)
-        new.replace(path)
-        _sync(path.parent)
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

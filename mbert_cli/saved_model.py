@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli import __version__
+from mbert_cli.commits import MANIFEST, read_json, sha256_of
 from mbert_cli.compose import build_model, problems
 from mbert_cli.data.tokenizer import Tokenizer
-from mbert_cli.encoder.checkpoint import WEIGHTS, load_encoder, locate, read_shape, save_config, save_weights, sha256_of
+from mbert_cli.encoder.checkpoint import WEIGHTS, load_encoder, locate, read_shape, save_config, save_weights
 from mbert_cli.errors import CheckpointError
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.recipe import ModelSection, Recipe, TaskSection, as_spec, validate
 from mbert_cli.recipe_file import Document, nearest
-from mbert_cli.run_folder import RunFolder, load_tensors, read_json, write_tensors
+from mbert_cli.run_folder import RunFolder
+from mbert_cli.tensor_files import load_tensors, write_tensors
 
 _FORMAT = 1
 
@@ -34,11 +36,13 @@ class SavedModel:
         section: what it is built of; its tasks name their columns and files.
         model: in evaluation mode, on the CPU.
         tokenizer: the encoder's.
+        sha256: of its manifest, hence of all its files.
     """
 
     section: ModelSection
     model: MultiTaskBert
     tokenizer: Tokenizer
+    sha256: str
 
     def task(self, name: str) -> TaskSection:
         """Return a task.
@@ -114,7 +118,8 @@ def read_model(run: Path) -> SavedModel:
     model = build_model(section, shape, encoder, seed=0)
     for name in model.task_names:
         load_tensors(model.task(name), folder / "tasks" / f"{name}.safetensors")
-    return SavedModel(section, model.eval(), Tokenizer(folder / "encoder", int(config["max_length"])))
+    tokenizer = Tokenizer(folder / "encoder", int(config["max_length"]))
+    return SavedModel(section, model.eval(), tokenizer, sha256_of(folder / MANIFEST))
 
 
 def _card(recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from mbert_cli.batch import Batch
+from mbert_cli.commits import commit_folder
 from mbert_cli.compose import build, build_model, encoder_shape
 from mbert_cli.curricula import Curriculum, Phase
 from mbert_cli.data.batching import pack
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import load_encoder, locate
 from mbert_cli.encoder.layer import EncoderLayer
-from mbert_cli.errors import NotFiniteError
+from mbert_cli.errors import CheckpointError, NotFiniteError, Stopped
 from mbert_cli.evaluation import evaluate
 from mbert_cli.evaluation_files import Evaluation, write_evaluation
 from mbert_cli.features import cache_features
@@ -31,8 +33,9 @@ from mbert_cli.progress import Talk
 from mbert_cli.randomness import derive
 from mbert_cli.ranks import with_ranks
 from mbert_cli.recipe import Recipe
-from mbert_cli.run_folder import RunFolder, commit_folder
+from mbert_cli.run_folder import RunFolder, Write
 from mbert_cli.saved_model import write_model
+from mbert_cli.stopping import last_words, whole
 from mbert_cli.training_data import TrainingData, read_training_examples, tokenise_examples
 from mbert_cli.training_state import TrainingState, origin_of, read_state, write_state
 
@@ -44,6 +47,7 @@ def fit(
     talk: Talk,
     resume: bool = False,
     limit: int | None = None,
+    allow_drift: bool = False,
 ) -> dict[str, Any]:
     """Train a model as a recipe says, and keep the best one in a run folder.
 
@@ -54,8 +58,9 @@ def fit(
         folder: where the run is kept; the caller holds its lock.
         hardware: what to compute on.
         talk: where progress is told.
-        resume: go on after the last finished epoch; otherwise a run that is in the folder is replaced.
+        resume: go on from the newest state; otherwise a run that is in the folder is replaced.
         limit: how many examples to take of each file at most, spread evenly over it.
+        allow_drift: resume also where recipe, data, hardware or versions differ from the run's.
 
     Returns:
         The metrics of the epoch whose model was kept.
@@ -63,8 +68,9 @@ def fit(
     Raises:
         MbertError: the recipe, the data, the checkpoint or the folder cannot be used; the disk is full; or a loss
             is not finite.
+        Stopped: a signal asked for it; progress was saved.
     """
-    return prepare(recipe, folder, hardware, talk, resume, limit).run()
+    return prepare(recipe, folder, hardware, talk, resume, limit, allow_drift).run()
 
 
 def prepare(
@@ -74,6 +80,7 @@ def prepare(
     talk: Talk,
     resume: bool = False,
     limit: int | None = None,
+    allow_drift: bool = False,
 ) -> "TrainingRun":
     """Do all that comes before the first step of `fit`, whose arguments and errors these are.
 
@@ -94,9 +101,11 @@ def prepare(
     optimizer = make_optimizer(model, recipe.training)
     goals = {task: model.head(task).goal for task in model.task_names}
     balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing, goals).to(hardware.device)
+    folder.check_room(_disk_needed(model, recipe, resume))
     origin = origin_of(recipe, {"train": data.train, "dev": data.dev}, hardware)
     if resume:
-        state = read_state(folder, origin, model, optimizer, balancing, talk)
+        state = read_state(folder, origin, model, optimizer, balancing, talk, allow_drift)
+        talk.say(f"resuming after epoch {state.epoch}, step {state.epoch_step}")
     else:
         state = TrainingState()
         folder.clear()
@@ -135,6 +144,7 @@ class TrainingRun:
         self.state = state
         self.origin = origin
         self.balancing = balancing
+        self._note_save()
         self.curriculum: Curriculum = build("curricula", recipe.curriculum, recipe.training.epochs)
         self.total_steps = 0
         balanced = False
@@ -152,51 +162,134 @@ class TrainingRun:
         return self.curriculum.phases(epoch, self.data.sizes, self.recipe.training.batch_size)
 
     def run(self) -> dict[str, Any]:
-        """Train all epochs that are left; return the metrics of the epoch whose model was kept."""
-        training = self.recipe.training
-        best = next((line for line in self.folder.read_metrics() if line["epoch"] == self.state.best_epoch), None)
-        for epoch in range(self.state.epoch + 1, training.epochs + 1):
-            started = time.monotonic()
-            losses = self._train(epoch)
-            trained = time.monotonic()
-            self.optimizer.catch_up()
-            evaluation = evaluate(self.model, self.data.dev)
-            score = selected(evaluation.metrics, training.select)
-            is_best = self.state.best_score is None or score > self.state.best_score
-            scores = {
-                "epoch": epoch,
-                "step": self.state.step,
-                "phases": self._order(epoch),
-                "train_loss": losses,
-                **evaluation.metrics,
-                "best": is_best,
-            }
-            seconds = {"train": round(trained - started, 3), "dev": round(time.monotonic() - trained, 3)}
-            line = {**scores, "parameters": self._parameters(), "seconds": seconds}
-            self.state.epoch = epoch
-            if is_best:
-                best, self.state.best_score, self.state.best_epoch = line, score, epoch
-                self._save_model(scores)  # without the times: a repeated run gives the same bytes
-                self._save_evaluation(evaluation, epoch)
-            self.folder.append_metrics(line, epoch)
-            self.folder.save_state(epoch, self._write_state)
-            self.talk.say(epoch_line(line, training.epochs, self.model))
-        assert best is not None, "a run has at least one epoch"
-        self._draw_figures()
+        """Train all that is left; return the metrics of the epoch whose model was kept.
+
+        Raises:
+            MbertError: as `fit` says.
+            Stopped: a signal asked for it; progress was saved.
+        """
+        try:
+            for epoch in range(self.state.epoch + 1, self.recipe.training.epochs + 1):
+                self._train(epoch)
+                trained = time.monotonic()
+                with whole():
+                    self.optimizer.catch_up()
+                evaluation = evaluate(self.model, self.data.dev)
+                with whole():
+                    self._commit_epoch(evaluation, time.monotonic() - trained)
+            best = self._best()
+            self._draw_figures()
+        except Stopped as stop:
+            last_words()
+            self._save_progress()
+            raise Stopped(stop.number, f"{self.folder.path}: stopped; {self._where()}, saved. {_REMEDY}") from None
         return best
+
+    def _train(self, epoch: int) -> None:
+        """Train what is left of an epoch."""
+        training, state = self.recipe.training, self.state
+        ahead = state.epoch_step
+        for phase in self._phases(epoch):
+            taken = min(ahead, len(phase.steps))
+            ahead -= taken
+            if taken == len(phase.steps):
+                continue
+            everything = phase.trains == "everything" and not training.freeze_encoder
+            own = None if everything else list(phase.rows)
+            self.model.train_only(own)
+            state.encoder_trained |= everything
+            description = (
+                f"epoch {epoch}/{training.epochs} {'all tasks' if len(phase.rows) > 1 else next(iter(phase.rows))}"
+            )
+            batches = phase.batches(self.data.sizes, training.batch_size, training.seed, epoch)
+            with self.talk.bar(description, len(phase.steps)) as bar:
+                bar.advance(by=taken)
+                for rows in islice(batches, taken, None):
+                    losses = self._advance(rows)
+                    bar.advance(" ".join(f"{task} {loss:.3f}" for task, loss in losses.items()))
+
+    def _advance(self, rows: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Take a step and account for it; save the state where it is time to."""
+        started = time.monotonic()
+        with whole():
+            losses = self.step(rows)
+            for task, loss in losses.items():
+                self.state.count(task, loss, len(rows[task]))
+            self.state.epoch_step += 1
+            self.state.seconds += time.monotonic() - started
+            if self._state_is_due():
+                self._save_progress()
+        return losses
+
+    def _state_is_due(self) -> bool:
+        every = self.recipe.training.state_every
+        if isinstance(every, int):
+            return self.state.epoch_step % every == 0
+        return every is not None and time.monotonic() - self._saved_time >= 60 * int(every.removesuffix("min"))
+
+    def _save_progress(self) -> None:
+        """Commit the state, if steps were taken since the last one was committed."""
+        if self.state.step != self._saved_step:
+            self._check_weights()
+            state, keep = self.state, self.recipe.training.keep
+            self.folder.commit_state(state.epoch, state.epoch_step, self._write_state, keep)
+            self._note_save()
+
+    def _note_save(self) -> None:
+        self._saved_step, self._saved_time = self.state.step, time.monotonic()
+
+    def _commit_epoch(self, evaluation: Evaluation, dev_seconds: float) -> None:
+        """Account for an epoch that was trained and evaluated, and commit it."""
+        training, state = self.recipe.training, self.state
+        self._check_weights()
+        self.balancing.end_epoch()
+        score = selected(evaluation.metrics, training.select)
+        seconds = {"train": round(state.seconds, 3), "dev": round(dev_seconds, 3)}
+        losses = state.end_epoch()
+        is_best = state.best_score is None or score > state.best_score
+        if is_best:
+            state.best_score, state.best_epoch = score, state.epoch
+        scores = {
+            "epoch": state.epoch,
+            "step": state.step,
+            "phases": self._order(state.epoch),
+            "train_loss": {task: losses[task] for task in self.data.train if task in losses},
+            **evaluation.metrics,
+            "best": is_best,
+            **({"drift": state.drift} if state.drift else {}),
+        }
+        line = {**scores, "parameters": self._parameters(), "seconds": seconds}
+        # The model is written without the times: a repeated run gives the same bytes.
+        best = (self._model_writer(scores), self._evaluation_writer(evaluation)) if is_best else None
+        self.folder.commit_epoch(state.epoch, line, self._write_state, training.keep, best)
+        self._note_save()
+        self.talk.say(epoch_line(line, training.epochs, self.model))
 
     def _write_state(self, at: Path) -> None:
         write_state(at, self.state, self.origin, self.model, self.optimizer, self.balancing)
 
-    def _save_model(self, scores: Mapping[str, Any]) -> None:
-        def write(at: Path) -> None:
-            write_model(at, self.model, self.recipe, self.tokenizer, self.state.encoder_trained, scores)
+    def _model_writer(self, scores: Mapping[str, Any]) -> Write:
+        return lambda at: write_model(at, self.model, self.recipe, self.tokenizer, self.state.encoder_trained, scores)
 
-        commit_folder(self.folder.model, write)
-
-    def _save_evaluation(self, evaluation: Evaluation, epoch: int) -> None:
+    def _evaluation_writer(self, evaluation: Evaluation) -> Write:
         files = {name: task.dev for name, task in self.recipe.tasks.items()}
-        commit_folder(self.folder.evaluation, lambda at: write_evaluation(at, evaluation.of("dev", files, epoch=epoch)))
+        found = evaluation.of("dev", files, epoch=self.state.epoch)
+        return lambda at: write_evaluation(at, found)
+
+    def _best(self) -> dict[str, Any]:
+        """Return the line of the epoch whose model was kept."""
+        found = next((line for line in self.folder.read_metrics() if line["epoch"] == self.state.best_epoch), None)
+        if found is None:
+            raise CheckpointError(
+                f"{self.folder.metrics_file}: has no line of epoch {self.state.best_epoch}, whose model is kept; "
+                "put the file back, or begin anew with --force."
+            )
+        return found
+
+    def _where(self, ahead: int = 0) -> str:
+        """Return how far the run has come, for messages; `ahead` counts steps that are being taken."""
+        epoch, step = self.state.epoch + 1, self.state.epoch_step + ahead
+        return f"epoch {epoch} of {self.recipe.training.epochs}, step {step}"
 
     def _draw_figures(self) -> None:
         drawn = draw_or_say(self.folder.evaluation, self.folder.metrics_file, self.talk)
@@ -220,30 +313,7 @@ class TrainingRun:
         }
         return {name: sum(each.numel() for each in module.parameters()) for name, module in modules.items()}
 
-    def _train(self, epoch: int) -> dict[str, float]:
-        """Train one epoch; return each task's mean training loss."""
-        training = self.recipe.training
-        sums = dict.fromkeys(self.data.train, 0.0)
-        counts = dict.fromkeys(self.data.train, 0)
-        for phase in self._phases(epoch):
-            everything = phase.trains == "everything" and not training.freeze_encoder
-            own = None if everything else list(phase.rows)
-            self.model.train_only(own)
-            self.state.encoder_trained |= everything
-            description = (
-                f"epoch {epoch}/{training.epochs} {'all tasks' if len(phase.rows) > 1 else next(iter(phase.rows))}"
-            )
-            with self.talk.bar(description, len(phase.steps)) as bar:
-                for rows in phase.batches(self.data.sizes, training.batch_size, training.seed, epoch):
-                    losses = self.step(rows, epoch)
-                    for task, loss in losses.items():
-                        sums[task] += loss * len(rows[task])
-                        counts[task] += len(rows[task])
-                    bar.advance(" ".join(f"{task} {loss:.3f}" for task, loss in losses.items()))
-        self.balancing.end_epoch()
-        return {task: sums[task] / counts[task] for task in sums if counts[task]}
-
-    def step(self, rows: Mapping[str, np.ndarray], epoch: int) -> dict[str, float]:
+    def step(self, rows: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Take one optimizer step; return the losses of its tasks."""
         training = self.recipe.training
         self.model.train()
@@ -254,13 +324,15 @@ class TrainingRun:
         self.optimizer.catch_up(batch.token_ids)
         losses = self._losses(batch)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
-        self._check_finite(values, rows, epoch)
+        for task, value in values.items():
+            self._check_finite(f"the loss of task {task}", value, {task: rows[task]})
         if len(losses) > 1:
             self.balancing.backward(losses, shared_of(self.model))
         else:
             next(iter(losses.values())).backward()
         if training.clip_norm is not None:
-            clip_gradients(self.model.parameters(), training.clip_norm)
+            norm = clip_gradients(self.model.parameters(), training.clip_norm)
+            self._check_finite("the gradient's norm", float(norm), rows)
         self.optimizer.step()
         # Now, not before the next backward pass, so that the next step's activations find their memory free.
         self.optimizer.zero_grad(set_to_none=True)
@@ -277,15 +349,24 @@ class TrainingRun:
         outputs = self.model(batch)
         return {task: self.model.head(task).loss(outputs[task], batch.labels[task]) for task in batch.tasks}
 
-    def _check_finite(self, losses: Mapping[str, float], rows: Mapping[str, np.ndarray], epoch: int) -> None:
-        for task, loss in losses.items():
-            if not math.isfinite(loss):
-                lines = ", ".join(str(self.data.train[task].lines[row]) for row in rows[task][:8])
-                raise NotFiniteError(
-                    f"epoch {epoch}, step {self.state.step}: the loss of task {task} is {loss} "
-                    f"(rows at lines {lines}, ... of {self.recipe.tasks[task].train}); nothing was changed. "
-                    "Lower the learning rates, set clip_norm, or use --precision fp32."
-                )
+    def _check_finite(self, what: str, value: float, rows: Mapping[str, np.ndarray]) -> None:
+        if not math.isfinite(value):
+            places = "; ".join(
+                f"task {task}, {self.recipe.tasks[task].train}, rows at lines "
+                + ", ".join(str(self.data.train[task].lines[row]) for row in indices)
+                for task, indices in rows.items()
+            )
+            raise NotFiniteError(f"{self._where(1)}: {what} is {value} ({places}); nothing was changed. {_TAMER}")
+
+    def _check_weights(self) -> None:
+        """Check that no weight is lost, so that no such is ever saved: without clip_norm nobody looks at gradients."""
+        for name, parameter in self.model.named_parameters():
+            if not bool(parameter.isfinite().all()):
+                raise NotFiniteError(f"{self._where()}: {name} is no longer finite; nothing was saved. {_TAMER}")
+
+
+_REMEDY = "Continue with --resume."
+_TAMER = "Lower the learning rates, set clip_norm, or use --precision fp32."
 
 
 def selected(found: Mapping[str, Any], select: str) -> float:
@@ -308,6 +389,15 @@ def shared_of(model: MultiTaskBert) -> Shared:
     last = model.encoder.layers[-1]
     assert isinstance(last, EncoderLayer)
     return Shared(parameters, last.output.weight if last.output.weight.requires_grad else None)
+
+
+def _disk_needed(model: MultiTaskBert, recipe: Recipe, resume: bool) -> int:
+    """Return the bytes of what a run keeps, and of what is written beside it before it is replaced."""
+    own = sum(each.numel() for name in model.task_names for each in model.task(name).parameters())
+    everything = sum(each.numel() for each in model.parameters())
+    trained = own if recipe.training.freeze_encoder else everything
+    state, kept = everything + 2 * trained, everything if trained == everything else own
+    return 4 * (state + kept if resume else (recipe.training.keep + 1) * state + 2 * kept)
 
 
 def _opening(recipe: Recipe, model: MultiTaskBert, data: TrainingData, hardware: Hardware) -> str:

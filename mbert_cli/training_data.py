@@ -13,7 +13,7 @@ from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import locate
 from mbert_cli.encoder.segment_adapters import INNER_SITES, acts_at
 from mbert_cli.encoder.shape import EncoderShape
-from mbert_cli.errors import CheckpointError, RecipeError
+from mbert_cli.errors import CheckpointError, DataError, RecipeError
 from mbert_cli.heads import Head
 from mbert_cli.progress import Talk
 from mbert_cli.recipe import Recipe
@@ -78,6 +78,7 @@ def tokenise_examples(
     Raises:
         RecipeError: training.max_length is more than the encoder reads.
         CheckpointError: the tokenizer cannot be used with the encoder.
+        DataError: training.strict_length, and a sentence is longer than that.
     """
     max_length = recipe.training.max_length
     if max_length > shape.max_positions:
@@ -93,8 +94,14 @@ def tokenise_examples(
         )
     tokenised = {key: tokenise(tokenizer, found) for key, found in examples.items()}
     for (name, split), data in tokenised.items():
-        if cut := sum(side.num_cut for side in data.sides):
-            talk.say(f"task {name}, {split}: {cut} sentences are longer than {max_length} tokens and were cut.")
+        cut = sorted(row for side in data.sides for row in side.cut)
+        if cut and recipe.training.strict_length:
+            raise DataError(
+                f"{getattr(recipe.tasks[name], split)}:{data.lines[cut[0]]}: is longer than {max_length} tokens "
+                f"(of the file, {len(cut)} sentences are); raise training.max_length, or set strict_length to false."
+            )
+        if cut:
+            talk.say(f"task {name}, {split}: {len(cut)} sentences are longer than {max_length} tokens and were cut.")
     return (
         TrainingData(
             train={name: tokenised[name, "train"] for name in recipe.tasks},

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mbert_cli.commits import read_json
 from mbert_cli.compose import component_class
 from mbert_cli.curricula import Curriculum
 from mbert_cli.data.batching import TaskData
@@ -17,26 +18,50 @@ from mbert_cli.loss_balancing import LossBalancing
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.progress import Talk
 from mbert_cli.recipe import Recipe, as_spec
-from mbert_cli.run_folder import RunFolder, load_tensors, read_json, read_tensors, replace_file, write_tensors
+from mbert_cli.run_folder import RunFolder
+from mbert_cli.tensor_files import load_tensors, read_tensors, write_tensors
+from mbert_cli.versions import versions
 
 
 @dataclass
 class TrainingState:
-    """Where a run stands between epochs.
+    """Where a run stands, between two steps.
 
     Args:
         epoch: the last finished one; 0 before the first.
-        step: optimizer steps taken.
+        epoch_step: optimizer steps taken since.
+        step: optimizer steps taken since the run began.
+        loss_sums: for each task the losses of those of `epoch_step`, each times its rows.
+        loss_rows: for each task its rows in them.
+        seconds: how long they took.
         encoder_trained: whether any phase trained the encoder.
         best_epoch: the epoch whose model is kept.
         best_score: its score.
+        drift: what was changed when the run was resumed nevertheless; see `origin_of`.
     """
 
     epoch: int = 0
+    epoch_step: int = 0
     step: int = 0
+    loss_sums: dict[str, float] = field(default_factory=dict)
+    loss_rows: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
     encoder_trained: bool = False
     best_epoch: int = 0
     best_score: float | None = None
+    drift: list[str] = field(default_factory=list)
+
+    def count(self, task: str, loss: float, rows: int) -> None:
+        """Add a batch's mean loss to the epoch's."""
+        self.loss_sums[task] = self.loss_sums.get(task, 0.0) + loss * rows
+        self.loss_rows[task] = self.loss_rows.get(task, 0) + rows
+
+    def end_epoch(self) -> dict[str, float]:
+        """Go over to the next epoch; return each task's mean loss of the one that ended."""
+        means = {task: total / self.loss_rows[task] for task, total in self.loss_sums.items()}
+        self.epoch += 1
+        self.epoch_step, self.loss_sums, self.loss_rows, self.seconds = 0, {}, {}, 0.0
+        return means
 
 
 def write_state(
@@ -67,9 +92,9 @@ def write_state(
     write_tensors(folder / "optimizer.safetensors", moments)
     if balancing.state_dict():  # the plain sum remembers nothing
         write_tensors(folder / "balancing.safetensors", balancing.state_dict())
-    position = {**asdict(state), "best_score": None if state.best_score is None else state.best_score.hex()}
-    content = {"position": position, "origin": origin}
-    replace_file(folder / "state.json", json.dumps(content, indent=2) + "\n")
+    # JSON gives back every finite float as it was.
+    content = {"position": asdict(state), "origin": origin}
+    (folder / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def read_state(
@@ -79,15 +104,16 @@ def read_state(
     optimizer: torch.optim.Optimizer,
     balancing: LossBalancing,
     talk: Talk,
+    allow_drift: bool = False,
 ) -> TrainingState:
     """Load the newest whole state of a run into a model, its optimizer and its loss balancing.
 
     Returns:
-        Where the run stands; the beginning where no epoch was finished.
+        Where the run stands; the beginning where nothing was saved yet.
 
     Raises:
-        UsageError: recipe, data or hardware differ from the run's.
-        CheckpointError: the state does not fit the model.
+        UsageError: recipe, data, hardware or versions differ from the run's, and `allow_drift` is not set.
+        CheckpointError: no state is whole, or it does not fit the model.
     """
     newest, problems = folder.newest_state()
     for problem in problems:
@@ -95,51 +121,81 @@ def read_state(
     if newest is None:
         return TrainingState()
     content = read_json(newest / "state.json")
-    position = content["position"]
-    _check_drift(folder.path, content["origin"], origin)
+    changed = _drift(content["origin"], origin)
+    if changed and not allow_drift:
+        shown = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")
+        raise UsageError(
+            f"{folder.path}: cannot resume a changed run: {shown}. Undo the change; or go on with --allow-drift to a "
+            "result that is neither run's; or begin anew with --force."
+        )
     load_tensors(model, newest / "model.safetensors")
-    if balancing.state_dict():
+    same_balancing = content["origin"]["loss_balancing"] == origin["loss_balancing"]
+    if balancing.state_dict() and same_balancing:
         load_tensors(balancing, newest / "balancing.safetensors")
     parameters = dict(model.named_parameters())
     for key, value in read_tensors(newest / "optimizer.safetensors").items():
-        name, _, field = key.rpartition("|")
+        name, _, moment = key.rpartition("|")
         # The step count of AdamW's fused kernel lies where the parameter lies.
-        optimizer.state[parameters[name]][field] = value.to(parameters[name].device)
-    score = position["best_score"]
-    return TrainingState(**{**position, "best_score": None if score is None else float.fromhex(score)})
+        optimizer.state[parameters[name]][moment] = value.to(parameters[name].device)
+    state = _position(content["position"])
+    for each in changed:
+        talk.say(f"{folder.path}: {each}; going on, as --allow-drift says.")
+    state.drift += [f"epoch {state.epoch + 1}, step {state.epoch_step}: {each}" for each in changed]
+    return state
+
+
+def _position(values: Mapping[str, Any]) -> TrainingState:
+    known = {each.name for each in fields(TrainingState)}
+    state = TrainingState(**{key: value for key, value in values.items() if key in known})
+    if isinstance(state.best_score, str):  # as states were written before there was `epoch_step`
+        state.best_score = float.fromhex(state.best_score)
+    return state
 
 
 def origin_of(recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardware: Hardware) -> dict[str, Any]:
-    """Return all that a run's result follows from: recipe (less the scores it is compared with), data and hardware.
+    """Return all that the bytes of a run's result follow from: recipe, data, hardware and versions.
 
     Args:
-        recipe: the recipe.
+        recipe: the recipe; what it says of scores to compare with and of saving states is left out.
         data: for each split each task's examples.
         hardware: what is computed on.
     """
+    spec = {key: value for key, value in as_spec(recipe).items() if key != "reference"}
+    spec["training"] = {key: value for key, value in spec["training"].items() if key not in _OF_NO_EFFECT}
     return {
-        **{key: value for key, value in as_spec(recipe).items() if key != "reference"},
+        **spec,
+        "rows": {split: {task: len(each) for task, each in tasks.items()} for split, tasks in data.items()},
         "data": {split: {task: each.sha256() for task, each in tasks.items()} for split, tasks in data.items()},
-        "hardware": {"device": hardware.device.type, "precision": hardware.precision, "kernels": hardware.kernels},
+        "hardware": hardware.facts(),
+        "versions": versions(),
     }
 
 
+_OF_NO_EFFECT = ("state_every", "keep")
 # What runs were made of before there was a choice.
-_LATER = {"hardware.kernels": "torch", "training.freeze_encoder": False, "training.cache_features": False}
+_LATER = {
+    "hardware.kernels": "torch",
+    "training.freeze_encoder": False,
+    "training.cache_features": False,
+    "training.strict_length": False,
+}
+# What the first runs do not tell.
+_UNTOLD = ("rows.", "versions.", "hardware.threads", "hardware.instructions")
 
 
-def _check_drift(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on from another origin: the result would be neither run's."""
+def _drift(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what differs between two origins, a sentence each."""
     before, after = {**_LATER, **_flat(then)}, _flat(now)
+    for key, value in after.items():
+        if key.startswith(_UNTOLD):
+            before.setdefault(key, value)
     curriculum: type[Curriculum] = component_class("curricula", now["curriculum"]["kind"])
     if now["training"]["schedule"] == "constant" and not curriculum.knows_the_end:
         # Without a schedule or a curriculum that knows its end, more epochs continue the very same run.
         before.pop("training.epochs")
         after.pop("training.epochs")
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    if changed:
-        shown = "; ".join(f"{key} was {before.get(key)!r} and is now {after.get(key)!r}" for key in changed[:5])
-        raise UsageError(f"{path}: cannot resume a changed run: {shown}. Undo the change, or begin anew with --force.")
+    return [f"{key} was {before.get(key)!r} and is now {after.get(key)!r}" for key in changed]
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

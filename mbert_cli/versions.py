@@ -1,4 +1,4 @@
-"""What `mbert info` tells."""
+"""Versions, and all else that `mbert info` tells."""
 
 import os
 import platform
@@ -18,6 +18,15 @@ _PACKAGES = (
 )
 
 
+# Those that the bytes of a result follow from.
+_COMPUTING = ("mbert-cli", "torch", "numba")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that compute."""
+    return {name: _version(name) for name in _COMPUTING}
+
+
 def facts() -> dict[str, Any]:
     """Return versions, devices and the precision in use."""
     import torch
@@ -28,11 +37,7 @@ def facts() -> dict[str, Any]:
 
     hardware = choose()
     found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
+    found |= {name: _version(name) for name in _PACKAGES}
     found["cpu"] = (
         f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     )
@@ -43,3 +48,10 @@ def facts() -> dict[str, Any]:
     found["kernels"] = f"torch; no fused ones: {problem}" if problem else hardware.kernels
     found["recipes"] = str(shipped_folder())
     return found
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from crashes import dying_after
 
 from mbert_cli import training
 from mbert_cli.compose import component_class, kinds, load_recipe, options_model
@@ -17,7 +18,8 @@ from mbert_cli.loss_balancing.pcgrad import Pcgrad
 from mbert_cli.loss_balancing.uncertainty import Uncertainty
 from mbert_cli.optimizer import RowwiseAdamW
 from mbert_cli.progress import Talk
-from mbert_cli.run_folder import RunFolder, read_tensors
+from mbert_cli.run_folder import RunFolder
+from mbert_cli.tensor_files import read_tensors
 from mbert_cli.training import fit, shared_of
 
 BALANCINGS = kinds("loss_balancing")
@@ -58,39 +60,26 @@ def states(folder):
     }
 
 
-def train_and_die(monkeypatch, after, *arguments, **options):
-    """Train until the state of epoch `after` is written."""
-    save = RunFolder.save_state
-
-    def die(self, epoch, write):
-        save(self, epoch, write)
-        if epoch == after:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "save_state", die)
-        with pytest.raises(KeyboardInterrupt):
-            train(*arguments, **options)
-
-
 @pytest.mark.parametrize(
     ("balancing", "precision"),
     [*((each, "fp32") for each in BALANCINGS), *((each, "bf16") for each in ("famo", "gradnorm", "pcgrad"))],
 )
-def test_a_balanced_run_resumed_is_byte_identical(tiny_recipe, tmp_path, monkeypatch, balancing, precision):
+def test_a_balanced_run_resumed_is_byte_identical(tiny_recipe, tmp_path, balancing, precision):
     settings = (*SIMULTANEOUS, f"loss_balancing={balancing}")
     train(tiny_recipe, tmp_path / "whole", *settings, precision=precision)
-    train_and_die(monkeypatch, 2, tiny_recipe, tmp_path / "killed", *settings, precision=precision)
+    with dying_after(2):
+        train(tiny_recipe, tmp_path / "killed", *settings, precision=precision)
     train(tiny_recipe, tmp_path / "killed", *settings, precision=precision, resume=True)
     assert states(tmp_path / "killed") == states(tmp_path / "whole")
 
 
 def test_a_hybrid_run_of_dynamic_weight_average_resumed_between_two_epochs_that_count_is_byte_identical(
-    tiny_recipe, tmp_path, monkeypatch
+    tiny_recipe, tmp_path
 ):
     settings = ("loss_balancing=dynamic_weight_average", "training.epochs=6")
     train(tiny_recipe, tmp_path / "whole", *settings)
-    train_and_die(monkeypatch, 3, tiny_recipe, tmp_path / "killed", *settings)
+    with dying_after(3):
+        train(tiny_recipe, tmp_path / "killed", *settings)
     train(tiny_recipe, tmp_path / "killed", *settings, resume=True)
     assert states(tmp_path / "killed") == states(tmp_path / "whole")
 
@@ -229,10 +218,11 @@ def test_nothing_is_said_of_a_balancing_that_is_asked_or_plain(tiny_recipe, tmp_
 
 
 @pytest.mark.parametrize("curriculum", SAMPLING)
-def test_a_sampled_run_resumed_is_byte_identical(tiny_recipe, tmp_path, monkeypatch, curriculum):
+def test_a_sampled_run_resumed_is_byte_identical(tiny_recipe, tmp_path, curriculum):
     settings = (f"curriculum={curriculum}", "training.epochs=3", "training.schedule=linear")
     train(tiny_recipe, tmp_path / "whole", *settings)
-    train_and_die(monkeypatch, 2, tiny_recipe, tmp_path / "killed", *settings)
+    with dying_after(2):
+        train(tiny_recipe, tmp_path / "killed", *settings)
     train(tiny_recipe, tmp_path / "killed", *settings, resume=True)
     assert states(tmp_path / "killed") == states(tmp_path / "whole")
 
@@ -252,10 +242,10 @@ def test_a_phase_of_own_parameters_leaves_all_others_bit_identical_under_every_a
     phases = []
     take_step = training.TrainingRun.step
 
-    def watched(self, rows, epoch):
+    def watched(self, rows):
         (task,) = rows
         before = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        losses = take_step(self, rows, epoch)
+        losses = take_step(self, rows)
         place = f"_parts.{self.model.task_names.index(task)}."
         changed = {name for name, value in self.model.state_dict().items() if not torch.equal(before[name], value)}
         assert all(name.startswith(place) for name in changed)

@@ -35,9 +35,9 @@ def predictor(run):
 
 def predicted(predictor, path, tasks=(), limit=None):
     out = io.StringIO()
-    with Table(str(path)) as table, QUIET.bar("", None) as bar:
-        count = predict_table(predictor, table, choose_tasks(predictor, table, tasks), out, limit, bar)
-    return count, out.getvalue()
+    with Table(str(path)) as table:
+        counts = list(predict_table(predictor, table, choose_tasks(predictor, table, tasks), out, limit))
+    return counts[-1] if counts else 0, out.getvalue()
 
 
 def parsed(text):
@@ -139,8 +139,8 @@ def test_the_course_format_is_written_to_the_letter(predictor, tmp_path):
     path = tmp_path / "in.tsv"
     path.write_text("0\t\tid\tone\ttwo\n1\t0.0\tabc\tthe cat\tthe dog\n2\t1.0\tdef\tthe cat\tthe cat\n")
     out = io.StringIO()
-    with Table(str(path)) as table, QUIET.bar("", None) as bar:
-        assert predict_cs224n(predictor, table, "same", out, None, bar) == 2
+    with Table(str(path)) as table:
+        assert list(predict_cs224n(predictor, table, "same", out)) == [2]
     expected = predictor({"one": ["the cat", "the cat"], "two": ["the dog", "the cat"]}, task="same")["pred"]
     assert out.getvalue() == f"id \t Predicted_Is_Paraphrase \nabc , {expected[0]} \ndef , {expected[1]} \n"
 

@@ -6,17 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from mbert_cli import run_folder
+from mbert_cli import commits
+from mbert_cli.commits import check_folder, commit_folder, holds_only_what_was_committed, replace_folder
 from mbert_cli.errors import CheckpointError, DataError, ResourceError, RunInUseError, UsageError
-from mbert_cli.run_folder import (
-    RunFolder,
-    check_folder,
-    commit_folder,
-    holds_only_what_was_committed,
-    load_tensors,
-    replace_folder,
-    write_tensors,
-)
+from mbert_cli.run_folder import RunFolder
+from mbert_cli.tensor_files import load_tensors, write_tensors
 
 
 class Crash(BaseException):
@@ -27,7 +21,7 @@ def write(text):
     return lambda folder: (folder / "a.txt").write_text(text)
 
 
-CALLS = [(os, "fsync"), (Path, "rename"), (Path, "mkdir"), (Path, "write_text"), (run_folder.shutil, "rmtree")]
+CALLS = [(os, "fsync"), (Path, "rename"), (Path, "mkdir"), (Path, "write_text"), (commits.shutil, "rmtree")]
 
 
 def crash(patch, crash_at: int, functions) -> list[str]:
@@ -92,15 +86,19 @@ def test_damaged_files_are_named_with_both_hashes(tmp_path):
 
 def test_the_newest_whole_state_is_found_and_older_ones_go(tmp_path):
     run = RunFolder(tmp_path)
-    for epoch in (1, 2, 3):
-        run.save_state(epoch, write(str(epoch)))
-    assert sorted(each.name for each in run.states.iterdir()) == ["epoch-0002", "epoch-0003"]
+    for epoch, step in ((9_999, 0), (9_999, 90), (9_999, 110), (10_000, 0)):
+        (run.states / "epoch-9999-step-00000100.new").mkdir(parents=True)  # of a process that died
+        run.commit_state(epoch, step, write(f"{epoch} {step}"), keep=2)
+    assert sorted(each.name for each in run.states.iterdir()) == ["epoch-10000", "epoch-9999-step-00000110"]
     newest, problems = run.newest_state()
-    assert (newest.name, problems) == ("epoch-0003", [])
-    (run.states / "epoch-0003" / "a.txt").write_text("spoilt")
+    assert (newest.name, problems) == ("epoch-10000", [])
+    (run.states / "epoch-10000" / "a.txt").write_text("spoilt")
     newest, problems = run.newest_state()
-    assert newest.name == "epoch-0002"
-    assert "epoch-0003" in problems[0]
+    assert newest.name == "epoch-9999-step-00000110"
+    assert "epoch-10000" in problems[0]
+    (newest / "a.txt").write_text("spoilt")
+    with pytest.raises(CheckpointError, match=r"(?s)epoch-10000.*step-00000110.*no whole state is left"):
+        run.newest_state()
 
 
 def test_a_second_process_is_refused_at_once(tmp_path):
@@ -145,8 +143,7 @@ def test_clearing_removes_the_run_and_nothing_else(tmp_path):
     commit_folder(run.model, write("x"))
     commit_folder(run.evaluation, write("x"))
     commit_folder(run.figures, write("x"))
-    run.save_state(1, write("x"))
-    run.append_metrics({"epoch": 1}, 1)
+    run.commit_epoch(1, {"epoch": 1}, write("x"), 2, None)
     run.write_recipe("a: 1\n")
     (tmp_path / "notes.txt").touch()
     run.clear()
@@ -187,7 +184,7 @@ def test_a_folder_with_a_file_that_was_not_committed_is_known(tmp_path):
 
 def test_a_spoilt_line_of_metrics_is_named(tmp_path):
     run = RunFolder(tmp_path)
-    run.append_metrics({"epoch": 1}, 1)
+    run.commit_epoch(1, {"epoch": 1}, write("x"), 2, None)
     with run.metrics_file.open("a") as file:
         file.write('{"epoch": 2')
     with pytest.raises(DataError, match=r"metrics.jsonl:2: is not JSON .*; remove the line"):
@@ -196,9 +193,8 @@ def test_a_spoilt_line_of_metrics_is_named(tmp_path):
 
 def test_metrics_of_epochs_that_are_done_again_are_replaced(tmp_path):
     run = RunFolder(tmp_path)
-    for epoch in (1, 2, 3):
-        run.append_metrics({"epoch": epoch, "turn": "first"}, epoch)
-    run.append_metrics({"epoch": 2, "turn": "second"}, 2)
+    for epoch, turn in ((1, "first"), (2, "first"), (3, "first"), (2, "second")):
+        run.commit_epoch(epoch, {"epoch": epoch, "turn": turn}, write("x"), 2, None)
     assert [(line["epoch"], line["turn"]) for line in run.read_metrics()] == [(1, "first"), (2, "second")]
 
 

@@ -63,8 +63,14 @@ def read_examples(
     with Table(path, task.quoting, task.delimiter) as table:
         columns = [table.column(text, f"text of task {name}") for text in task.text]
         label_column = table.column(task.label, f"label of task {name} (files without labels can be predicted only)")
+        id_column = table.column(task.id, f"id of task {name}") if task.id in table.header else None
+        seen: dict[str, int] = {}
         for row in table:
             problem, label = _checked(row, columns, label_column, task, parse_label)
+            if id_column is not None and row.cells[id_column] and not problem:
+                first = seen.setdefault(row.cells[id_column], row.line)
+                if first != row.line:
+                    problem = f"{task.id} '{row.cells[id_column]}' stands at line {first} already"
             if problem:
                 place = f"{row.line}: {problem}"
                 if task.on_bad_row == "error":

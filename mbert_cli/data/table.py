@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,8 @@ from mbert_cli.recipe_file import nearest
 Quoting = Literal["csv", "none"]
 Delimiter = Literal["auto", "tab", "comma"]
 _DELIMITERS = {"tab": "\t", "comma": ","}
-_MAX_CELL = 1 << 24
+_MAX_CELL = 1 << 24  # characters
+_MAX_LINE = 1 << 26  # bytes
 
 
 @runtime_checkable
@@ -56,6 +58,7 @@ class Table:
 
     def __init__(self, path: str, quoting: Quoting = "csv", delimiter: Delimiter = "auto") -> None:
         self.name = "standard input" if path == "-" else path
+        self.path = None if path == "-" else Path(path)
         self.quoting: Quoting = quoting
         self._file = _open(path)
         try:
@@ -141,7 +144,10 @@ class Table:
 
     def _read_plain(self, lines: Iterator[str]) -> Iterator[Row]:
         for number, line in enumerate(lines, 1):
-            if text := line.rstrip("\r\n"):
+            text = line.removesuffix("\n").removesuffix("\r")
+            if "\r" in text:
+                raise DataError(f"{self.name}:{number}: {_LONE_CR}")
+            if text:
                 yield Row(number, text.split(self.delimiter))
 
     def _read_jsonl(self, lines: Iterator[str]) -> Iterator[Row]:
@@ -176,8 +182,11 @@ class TableWriter:
         self._table = table
         self._appended = appended
         self._csv = csv.writer(file, delimiter=table.delimiter, lineterminator="\n")
-        if not table.is_jsonl:
-            self._write_cells([*table.header, *appended])
+
+    def write_header(self) -> None:
+        """Write the header; a JSONL file has none."""
+        if not self._table.is_jsonl:
+            self._write_cells([*self._table.header, *self._appended])
 
     def write(self, row: Row, values: list[str | float]) -> None:
         """Write a row.
@@ -225,7 +234,10 @@ def _open(path: str) -> IO[bytes]:
 
 def _decoded(file: IO[bytes], name: str) -> Iterator[str]:
     offset = 0
-    for number, raw in enumerate(file, 1):
+    # Not simply the file's lines: a file without line ends would be in memory as a whole.
+    for number, raw in enumerate(iter(partial(file.readline, _MAX_LINE + 1), b""), 1):
+        if len(raw) > _MAX_LINE:
+            raise DataError(f"{name}:{number}: is longer than {_MAX_LINE >> 20} MiB; is it a text file?")
         if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise DataError(f"{name}:1: is UTF-16; save it as UTF-8.")
         if b"\0" in raw:
@@ -239,11 +251,14 @@ def _decoded(file: IO[bytes], name: str) -> Iterator[str]:
         offset += len(raw)
 
 
+_LONE_CR = "a carriage return stands alone; end lines with \\n or \\r\\n."
+
+
 def _explain_csv(message: str) -> str:
     if "unexpected end of data" in message or "field larger" in message:
         return "a quote opens here and is never closed; close it, or read the file with quoting: none."
     if "expected after" in message:
         return "text follows a closing quote; double quotes inside a quoted cell, or read with quoting: none."
     if "new-line character" in message:
-        return "a carriage return stands alone; end lines with \\n or \\r\\n."
+        return _LONE_CR
     return f"is not well-formed CSV ({message})."

@@ -22,13 +22,13 @@ class Tokens:
         ids: all ids, int32.
         types: token types, uint8, parallel to ids.
         starts: where each text begins in `ids`; one more entry than texts.
-        num_cut: how many texts were longer than the longest sentence allowed, and cut.
+        cut: which texts were longer than the longest sentence allowed, and cut.
     """
 
     ids: np.ndarray
     types: np.ndarray
     starts: np.ndarray
-    num_cut: int
+    cut: list[int]
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -67,14 +67,16 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> Tokens:
         """Return the tokens of texts, in order."""
-        ids, lengths, num_cut = [np.zeros(0, np.int32)], [], 0
+        ids: list[np.ndarray] = [np.zeros(0, np.int32)]
+        lengths: list[int] = []
+        cut: list[int] = []
         for start in range(0, len(texts), _AT_ONCE):
             encodings = self._tokenizer.encode_batch_fast(list(texts[start : start + _AT_ONCE]))
             ids += [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
             lengths += [len(encoding) for encoding in encodings]
-            num_cut += sum(bool(encoding.overflowing) for encoding in encodings)
+            cut += [start + index for index, encoding in enumerate(encodings) if encoding.overflowing]
         joined, starts = np.concatenate(ids), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return Tokens(joined, np.zeros(len(joined), dtype=np.uint8), starts, num_cut)
+        return Tokens(joined, np.zeros(len(joined), dtype=np.uint8), starts, cut)
 
 
 def _load(folder: Path) -> FastTokenizer:

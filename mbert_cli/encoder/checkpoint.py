@@ -1,6 +1,5 @@
 """Encoder checkpoints: where they are, what their files hold, and the two namings of their weights."""
 
-import hashlib
 import importlib.util
 import json
 import re
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mbert_cli.commits import sha256_of
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.initialisation import initialise
 from mbert_cli.encoder.layer import ACTIVATIONS
@@ -183,12 +183,6 @@ def shape_problem(shape: EncoderShape) -> tuple[str, str] | None:
     if shape.num_heads < 1 or shape.hidden_size % shape.num_heads:
         return "num_heads", f"({shape.num_heads}) must divide the hidden size ({shape.hidden_size})"
     return None
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -> tuple[BertEncoder, list[str]]:

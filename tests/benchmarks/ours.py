@@ -106,10 +106,11 @@ def write_random_encoder(shape, folder):
 
 def save_untrained(recipe, run):
     """Save the model that a recipe describes, as training would save it, untrained."""
+    from mbert_cli.commits import commit_folder
     from mbert_cli.compose import build_model, encoder_shape
     from mbert_cli.data.tokenizer import Tokenizer
     from mbert_cli.encoder.checkpoint import load_encoder, locate
-    from mbert_cli.run_folder import RunFolder, commit_folder
+    from mbert_cli.run_folder import RunFolder
     from mbert_cli.saved_model import write_model
 
     shape, source = encoder_shape(recipe.encoder), locate(recipe.encoder.checkpoint)
@@ -147,7 +148,7 @@ def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto"):
     for index, step in enumerate(steps(run.data.sizes)):
         rows = {task: np.asarray(indices) for task, indices in step.items()}
         start = time.perf_counter()
-        run.step(rows, epoch=1)
+        run.step(rows)
         if index >= warm_up:
             times.append(time.perf_counter() - start)
             tokens.append([int(run.data.train[task].lengths[rows[task]].sum()) for task in rows])

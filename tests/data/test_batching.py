@@ -14,7 +14,7 @@ def tokens(*texts: list[int], types: list[list[int]] | None = None) -> Tokens:
         np.array([i for text in texts for i in text], dtype=np.int32),
         np.array(flat_types, dtype=np.uint8),
         np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64),
-        0,
+        [],
     )
 
 

@@ -43,7 +43,7 @@ def test_sentences_that_are_cut_are_counted(tiny_checkpoint, max_length):
     reference = AutoTokenizer.from_pretrained(tiny_checkpoint)
     whole = reference(TEXTS)["input_ids"]
     tokens = Tokenizer(tiny_checkpoint, max_length).encode(TEXTS)
-    assert tokens.num_cut == sum(len(ids) > max_length for ids in whole)
+    assert tokens.cut == [index for index, ids in enumerate(whole) if len(ids) > max_length]
 
 
 @pytest.mark.real_weights
@@ -73,7 +73,7 @@ def test_a_tokenizer_file_that_pads_and_cuts_does_neither_here(tiny_checkpoint, 
 
 def test_no_texts_have_no_tokens(tiny_checkpoint):
     tokens = Tokenizer(tiny_checkpoint, 8).encode([])
-    assert (len(tokens), tokens.ids.size, tokens.starts.tolist(), tokens.num_cut) == (0, 0, [0], 0)
+    assert (len(tokens), tokens.ids.size, tokens.starts.tolist(), tokens.cut) == (0, 0, [0], [])
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from mbert_cli.commits import sha256_of
 from mbert_cli.encoder import checkpoint
-from mbert_cli.encoder.checkpoint import load_encoder, locate, read_shape, save_config, save_weights, sha256_of
+from mbert_cli.encoder.checkpoint import load_encoder, locate, read_shape, save_config, save_weights
 from mbert_cli.errors import CheckpointError
 
 

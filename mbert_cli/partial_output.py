@@ -1,0 +1,206 @@
+"""A long output: written in pieces, so that a process that was killed goes on where it was. No torch here.
+
+Beside OUT lies, until it is whole, the folder `.OUT.partial`:
+
+    rows           what was written so far
+    journal.jsonl  what it is made of; then, for each piece, the rows and bytes up to its end and their SHA-256
+    lock           held by the process that writes
+
+A piece is forced to disk before the journal tells of it. Who comes after a crash cuts `rows` to the last piece that the
+journal tells of and whose hash holds, and goes on from there. At the end `rows` becomes OUT by renaming; a crash before
+the folder is removed is known by the journal, whose last hash is then OUT's.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import filelock
+
+from mbert_cli.commits import replace_file
+from mbert_cli.disk import disk_errors
+from mbert_cli.errors import MbertError, ResourceError, RunInUseError, UsageError
+
+_CHUNK = 1 << 20
+
+
+def partial_folder(path: Path) -> Path:
+    """Return where the pieces of an output lie until it is whole."""
+    return path.with_name(f".{path.name}.partial")
+
+
+@contextmanager
+def partial_output(path: Path, origin: Mapping[str, Any], force: bool) -> Iterator["PartialOutput"]:
+    """Write an output in pieces, going on after those that an interrupted process left.
+
+    Where the block ends, the output is put in place. Where it fails for want of space, or is stopped, the pieces are
+    kept; where the input is at fault, they go.
+
+    Args:
+        path: the output; its folder exists.
+        origin: all that its bytes follow from, as JSON; pieces of another origin are not gone on from.
+        force: replace what is there.
+
+    Raises:
+        RunInUseError: another process writes it.
+        UsageError: it exists.
+        ResourceError: the disk is full.
+    """
+    folder = partial_folder(path)
+    with disk_errors(path, "run the same command again; it goes on where it was"):
+        folder.mkdir(exist_ok=True)
+        lock = filelock.FileLock(folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunInUseError(f"{path} is being written by another mbert; choose another -o.") from None
+        try:
+            output = PartialOutput(path, folder, origin, force)
+            try:
+                yield output
+                output.finish()
+            except MbertError as error:
+                if not isinstance(error, ResourceError):
+                    output.pieces = 0
+                raise
+            finally:
+                output.close()
+                if not output.pieces:
+                    shutil.rmtree(folder)
+        finally:
+            lock.release()
+
+
+class Stream:
+    """An output that cannot be gone on with.
+
+    Args:
+        file: where the text goes.
+    """
+
+    rows = 0
+    finished = False
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        """Write text."""
+        self._file.write(text)
+
+    def commit(self, rows: int) -> None:
+        """End a piece, which is nothing to a stream."""
+
+
+class PartialOutput:
+    """An output that is being written; `partial_output` makes it.
+
+    Args:
+        path: the output.
+        folder: of its pieces; this process holds its lock.
+        origin: all that its bytes follow from.
+        force: replace what is there.
+    """
+
+    def __init__(self, path: Path, folder: Path, origin: Mapping[str, Any], force: bool) -> None:
+        self._path = path
+        self._rows_file, self._journal_file = folder / "rows", folder / "journal.jsonl"
+        self._digest = hashlib.sha256()
+        entries = self._read_journal(origin)
+        self.finished = bool(entries) and self._is_in_place(entries[-1])
+        if path.exists() and not (force or self.finished):
+            raise UsageError(f"{path}: exists; replace it with --force, or choose another output.")
+        self.rows, self._bytes, self.pieces = 0, 0, 0
+        if self.finished:
+            nothing = Path(os.devnull)
+            self._file, self._journal = nothing.open("r+b"), nothing.open("w", encoding="utf-8")
+            return
+        self._continue(entries, origin)
+
+    def _continue(self, entries: list[dict[str, Any]], origin: Mapping[str, Any]) -> None:
+        self.rows, self._bytes, self.pieces = self._last_whole(entries)
+        # The pieces that did not hold are forgotten first: the journal never tells of bytes that are not there.
+        lines = [{"origin": origin}, *entries[: self.pieces]]
+        replace_file(self._journal_file, "".join(json.dumps(line) + "\n" for line in lines))
+        self._file = self._rows_file.open("r+b" if self.pieces else "wb")
+        self._file.truncate(self._bytes)
+        self._file.seek(self._bytes)
+        self._journal = self._journal_file.open("a", encoding="utf-8")
+
+    def write(self, text: str) -> None:
+        """Write text."""
+        data = text.encode("utf-8")
+        self._digest.update(data)
+        self._bytes += len(data)
+        self._file.write(data)
+
+    def commit(self, rows: int) -> None:
+        """End a piece: what was written so far holds so many rows, and is kept whatever happens."""
+        self._sync(self._file)
+        entry = {"rows": rows, "bytes": self._bytes, "sha256": self._digest.hexdigest()}
+        self._journal.write(json.dumps(entry) + "\n")
+        self._sync(self._journal)
+        self.rows, self.pieces = rows, self.pieces + 1
+
+    def finish(self) -> None:
+        """Put the output in place, and remove its pieces."""
+        if not self.finished:
+            self._sync(self._file)
+            mask = os.umask(0)
+            os.umask(mask)
+            self._rows_file.chmod(0o666 & ~mask)
+            self._rows_file.replace(self._path)
+            descriptor = os.open(self._path.parent, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        self.pieces = 0
+
+    def close(self) -> None:
+        """Close the files."""
+        self._file.close()
+        self._journal.close()
+
+    def _sync(self, file: Any) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+
+    def _read_journal(self, origin: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the pieces that the journal tells of; none where it is of another origin."""
+        try:
+            lines = self._journal_file.read_text(encoding="utf-8").splitlines()
+            entries = []
+            for line in lines:
+                entries.append(json.loads(line))
+        except FileNotFoundError:
+            return []
+        except ValueError:
+            pass  # the process died while it wrote this line
+        if not entries or entries[0] != {"origin": json.loads(json.dumps(origin))}:
+            return []
+        return entries[1:]
+
+    def _is_in_place(self, last: Mapping[str, Any]) -> bool:
+        """Whether the output has been put in place, and only the removal of its pieces is left to do."""
+        if self._rows_file.exists() or not self._path.is_file() or self._path.stat().st_size != last["bytes"]:
+            return False
+        with self._path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == last["sha256"]
+
+    def _last_whole(self, entries: list[dict[str, Any]]) -> tuple[int, int, int]:
+        """Return rows, bytes and number of the pieces that are there as the journal says; take in their hash."""
+        found, digest = (0, 0, 0), hashlib.sha256()
+        if not self._rows_file.exists():
+            return found
+        with self._rows_file.open("rb") as file:
+            for number, entry in enumerate(entries, 1):
+                while (left := entry["bytes"] - file.tell()) > 0 and (data := file.read(min(left, _CHUNK))):
+                    digest.update(data)
+                if left > 0 or digest.hexdigest() != entry["sha256"]:
+                    break
+                found, self._digest = (entry["rows"], entry["bytes"], number), digest.copy()
+        return found

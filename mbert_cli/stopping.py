@@ -1,0 +1,55 @@
+"""Signals that ask the process to stop: heeded at once, but where something would be left half done. No torch here."""
+
+import signal
+from types import FrameType, TracebackType
+
+from mbert_cli.errors import Stopped
+
+
+class _Heard:
+    """The first signal that was heard, and what is going on meanwhile."""
+
+    number: int | None = None
+    depth = 0  # of `whole` blocks
+    ending = False
+
+
+def listen() -> None:
+    """From now on, SIGINT and SIGTERM raise `Stopped`, but not within `whole` and `last_words`."""
+    _Heard.number, _Heard.ending = None, False
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _hear)
+
+
+def _hear(number: int, _frame: FrameType | None) -> None:
+    # Not KeyboardInterrupt, which the command-line library would turn into an exit code of its own.
+    _Heard.number = _Heard.number or number
+    _heed()
+
+
+def _heed() -> None:
+    if _Heard.number is not None and _Heard.depth == 0 and not _Heard.ending:
+        raise Stopped(_Heard.number)
+
+
+class whole:  # noqa: N801 -- `with whole():` reads as a word
+    """A block that a signal does not cut short: what was heard meanwhile is raised at its end.
+
+    Such are an optimizer's step, and the commit of what it did.
+    """
+
+    def __enter__(self) -> None:
+        _Heard.depth += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _Heard.depth -= 1
+        # Also what an earlier `Stopped` said that was lost where Python ignores exceptions, as in a destructor.
+        if kind is None:
+            _heed()
+
+
+def last_words() -> None:
+    """From now on the process ends: no further signal interrupts what it saves."""
+    _Heard.ending = True

@@ -1,0 +1,49 @@
+"""What an experiment is: a promise, and trials each of which may break it."""
+
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the tests' tiny checkpoint, files and recipe
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A promise and how it is tried.
+
+    Args:
+        number: its row in the README.
+        promise: what every trial must show.
+        trials: how many make a full experiment.
+        few: how many the test suite runs.
+        trial: one trial; it raises `Broken` where the promise is. Its arguments are the trial's own random numbers and
+            an empty folder; the folder's parent is shared by all trials of a process, see `once`.
+    """
+
+    number: int
+    promise: str
+    trials: int
+    few: int
+    trial: Callable[[random.Random, Path], None]
+
+
+class Broken(AssertionError):  # noqa: N818 -- a promise is
+    """A promise that was not kept."""
+
+
+def check(kept: bool, what: str) -> None:
+    """Raise `Broken` where something is not so."""
+    if not kept:
+        raise Broken(what)
+
+
+def once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a file or folder beside a trial's, made by the first trial that asks for it."""
+    path = folder.parent / name
+    if not path.exists():
+        new = folder.parent / f"{name}.being-made"
+        make(new)
+        new.rename(path)
+    return path

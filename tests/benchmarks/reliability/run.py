@@ -1,0 +1,89 @@
+"""Runs the reliability experiments with their full number of trials; goes on where it was.
+
+    python tests/benchmarks/reliability/run.py --json results.json            # all of them
+    python tests/benchmarks/reliability/run.py killed_training --trials 20
+
+Each trial is a function of the seed and its number. A failure is printed with both, so that it can be had again with
+`--only`.
+"""
+
+import argparse
+import importlib
+import json
+import random
+import shutil
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from experiment import Experiment
+
+
+def all_experiments() -> dict[str, Experiment]:
+    """Return every experiment by its name: that of its module, and of its variable in it."""
+    found: dict[str, Experiment] = {}
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if path.stem not in ("run", "experiment"):
+            module = importlib.import_module(path.stem)
+            found |= {name: each for name, each in vars(module).items() if isinstance(each, Experiment)}
+    return dict(sorted(found.items(), key=lambda item: item[1].number))
+
+
+def run_trial(experiment: Experiment, name: str, seed: int, index: int, shared: Path) -> str | None:
+    """Run one trial; return what was broken, if anything."""
+    folder = Path(tempfile.mkdtemp(dir=shared))
+    try:
+        experiment.trial(random.Random(f"{name} {seed} {index}"), folder)
+    except Exception:
+        return traceback.format_exc(limit=-3)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="default: all")
+    parser.add_argument("--trials", type=int, help="in place of each experiment's own number")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int, help="run this trial alone, and record nothing")
+    parser.add_argument("--json", type=Path, default=Path("results.json"), help="what was found; gone on from")
+    options = parser.parse_args()
+    experiments = all_experiments()
+    results = json.loads(options.json.read_text()) if options.json.exists() else {}
+    with tempfile.TemporaryDirectory(prefix="reliability-") as shared:
+        for name in options.names or experiments:
+            experiment = experiments[name]
+            print(f"{experiment.number}. {name}, seed {options.seed}: {experiment.promise}", flush=True)
+            if options.only is not None:
+                print(run_trial(experiment, name, options.seed, options.only, Path(shared)) or "kept")
+                continue
+            done = results.get(name, {})
+            if done.get("seed") != options.seed:
+                done = {"number": experiment.number, "seed": options.seed, "kept": 0, "broken": {}, "seconds": 0.0}
+            trials = options.trials or experiment.trials
+            for index in range(done["kept"] + len(done["broken"]), trials):
+                started = time.monotonic()
+                broken = run_trial(experiment, name, options.seed, index, Path(shared))
+                done["seconds"] = round(done["seconds"] + time.monotonic() - started, 2)
+                if broken is None:
+                    done["kept"] += 1
+                else:
+                    done["broken"][str(index)] = broken
+                    print(f"trial {index} of seed {options.seed}: {broken}", flush=True)
+                results[name] = done
+                if index % 50 == 49 or index == trials - 1 or experiment.trials <= 500:
+                    write(options.json, results)
+            print(f"   {done['kept']}/{done['kept'] + len(done['broken'])} in {done['seconds']:.0f} s", flush=True)
+
+
+def write(path: Path, results: dict[str, object]) -> None:
+    """Write the results so that a killed run leaves them whole."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(json.dumps(results, indent=1) + "\n")
+    new.replace(path)
+
+
+if __name__ == "__main__":
+    main()
