@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import filelock
 
@@ -116,6 +116,8 @@ class PartialOutput:
         if path.exists() and not (force or self.finished):
             raise UsageError(f"{path}: exists; replace it with --force, or choose another output.")
         self.rows, self._bytes, self.pieces = 0, 0, 0
+        self._file: BinaryIO
+        self._journal: IO[str]
         if self.finished:
             nothing = Path(os.devnull)
             self._file, self._journal = nothing.open("r+b"), nothing.open("w", encoding="utf-8")

@@ -81,7 +81,7 @@ def test_sequential_phases_of_hybrid_leave_everything_but_the_tasks_own_bit_iden
         after = snapshot(self.model)
         index = {name: i for i, name in enumerate(self.model.task_names)}
         own = tuple(f"_parts.{index[task]}." for task in rows)
-        steps.append((epoch, tuple(rows), own, {n for n in after if not torch.equal(before[n], after[n])}))
+        steps.append((self.state.epoch + 1, tuple(rows), own, {n for n in after if not torch.equal(before[n], after[n])}))
         return losses
 
     monkeypatch.setattr(training.TrainingRun, "step", watched)
@@ -214,7 +214,7 @@ def test_training_learns_what_the_words_say(tiny_recipe, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_recipe, tmp_path):
-    with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+: the loss of task mood is (nan|inf).*rows at lines"):
+    with pytest.raises(NotFiniteError, match=r"epoch 1 of 9, step \d+: the loss of task mood is (nan|inf).*rows at lines"):
         train(
             tiny_recipe, tmp_path / "a", "training.learning_rate=1e30", "training.clip_norm=null", "training.epochs=9"
         )

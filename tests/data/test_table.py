@@ -93,13 +93,18 @@ def test_cells_are_read_by_rfc_4180(write, text, cells, end):
     [
         ('"x"\t"y', ['"x"', '"y']),
         ('he said ""no""\t"', ['he said ""no""', '"']),
-        ("x\r\ty", ["x\r", "y"]),
         (" x\t", [" x", ""]),
         ("a\u2028b\tc", ["a\u2028b", "c"]),
     ],
 )
 def test_without_quoting_a_quote_is_a_character_like_any_other(write, text, cells):
     assert read(write(f"a\tb\n{text}\n"), quoting="none") == (["a", "b"], [cells])
+
+
+@pytest.mark.parametrize("quoting", ["csv", "none"])
+def test_a_carriage_return_alone_is_refused(write, quoting):
+    with pytest.raises(DataError, match=r"t.tsv:3: a carriage return stands alone"):
+        read(write("a\tb\n1\t2\r\nx\r\ty\n"), quoting=quoting)
 
 
 @pytest.mark.parametrize("quoting", ["csv", "none"])
@@ -280,6 +285,7 @@ def written(path: str, appended: list[str], values: list, **settings) -> str:
     out = io.StringIO()
     with Table(path, **settings) as table:
         writer = TableWriter(out, table, appended)
+        writer.write_header()
         for row in table:
             writer.write(row, values)
     return out.getvalue()
@@ -314,7 +320,9 @@ def test_jsonl_rows_keep_their_values(write):
 def test_numbers_are_written_with_six_digits(write):
     out = io.StringIO()
     with Table(write("a,b\n")) as table:
-        TableWriter(out, table, ["x", "y"]).write(Row(2, ["1", "2"]), [1 / 3, 12345678.0])
+        writer = TableWriter(out, table, ["x", "y"])
+        writer.write_header()
+        writer.write(Row(2, ["1", "2"]), [1 / 3, 12345678.0])
     assert out.getvalue().splitlines()[1] == "1,2,0.333333,1.23457e+07"
 
 
