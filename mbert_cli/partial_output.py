@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any, BinaryIO
 
 import filelock
@@ -27,6 +28,7 @@ from mbert_cli.disk import disk_errors
 from mbert_cli.errors import MbertError, ResourceError, RunInUseError, UsageError
 
 _CHUNK = 1 << 20
+_JOURNAL = "journal.jsonl"
 
 
 def partial_folder(path: Path) -> Path:
@@ -60,19 +62,11 @@ def partial_output(path: Path, origin: Mapping[str, Any], force: bool) -> Iterat
         except filelock.Timeout:
             raise RunInUseError(f"{path} is being written by another mbert; choose another -o.") from None
         try:
-            output = PartialOutput(path, folder, origin, force)
-            try:
+            with PartialOutput(path, folder, origin, force) as output:
                 yield output
-                output.finish()
-            except MbertError as error:
-                if not isinstance(error, ResourceError):
-                    output.pieces = 0
-                raise
-            finally:
-                output.close()
-                if not output.pieces:
-                    shutil.rmtree(folder)
         finally:
+            if not (folder / _JOURNAL).exists():
+                shutil.rmtree(folder)
             lock.release()
 
 
@@ -109,13 +103,13 @@ class PartialOutput:
 
     def __init__(self, path: Path, folder: Path, origin: Mapping[str, Any], force: bool) -> None:
         self._path = path
-        self._rows_file, self._journal_file = folder / "rows", folder / "journal.jsonl"
+        self._rows_file, self._journal_file = folder / "rows", folder / _JOURNAL
         self._digest = hashlib.sha256()
         entries = self._read_journal(origin)
         self.finished = bool(entries) and self._is_in_place(entries[-1])
         if path.exists() and not (force or self.finished):
             raise UsageError(f"{path}: exists; replace it with --force, or choose another output.")
-        self.rows, self._bytes, self.pieces = 0, 0, 0
+        self.rows, self._bytes, self._pieces = 0, 0, 0
         self._file: BinaryIO
         self._journal: IO[str]
         if self.finished:
@@ -125,11 +119,11 @@ class PartialOutput:
         self._continue(entries, origin)
 
     def _continue(self, entries: list[dict[str, Any]], origin: Mapping[str, Any]) -> None:
-        self.rows, self._bytes, self.pieces = self._last_whole(entries)
+        self.rows, self._bytes, self._pieces = self._last_whole(entries)
         # The pieces that did not hold are forgotten first: the journal never tells of bytes that are not there.
-        lines = [{"origin": origin}, *entries[: self.pieces]]
+        lines = [{"origin": origin}, *entries[: self._pieces]]
         replace_file(self._journal_file, "".join(json.dumps(line) + "\n" for line in lines))
-        self._file = self._rows_file.open("r+b" if self.pieces else "wb")
+        self._file = self._rows_file.open("r+b" if self._pieces else "wb")
         self._file.truncate(self._bytes)
         self._file.seek(self._bytes)
         self._journal = self._journal_file.open("a", encoding="utf-8")
@@ -147,25 +141,31 @@ class PartialOutput:
         entry = {"rows": rows, "bytes": self._bytes, "sha256": self._digest.hexdigest()}
         self._journal.write(json.dumps(entry) + "\n")
         self._sync(self._journal)
-        self.rows, self.pieces = rows, self.pieces + 1
+        self.rows, self._pieces = rows, self._pieces + 1
 
-    def finish(self) -> None:
-        """Put the output in place, and remove its pieces."""
-        if not self.finished:
-            self._sync(self._file)
-            mask = os.umask(0)
-            os.umask(mask)
-            self._rows_file.chmod(0o666 & ~mask)
-            self._rows_file.replace(self._path)
-            descriptor = os.open(self._path.parent, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
-        self.pieces = 0
+    def __enter__(self) -> "PartialOutput":
+        return self
 
-    def close(self) -> None:
-        """Close the files."""
-        self._file.close()
-        self._journal.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            if error is None and not self.finished:
+                self._put_in_place()
+        finally:
+            self._file.close()
+            self._journal.close()
+        at_fault = isinstance(error, MbertError) and not isinstance(error, ResourceError)
+        if error is None or at_fault or not self._pieces:
+            self._journal_file.unlink()
+
+    def _put_in_place(self) -> None:
+        self._sync(self._file)
+        mask = os.umask(0)
+        os.umask(mask)
+        self._rows_file.chmod(0o666 & ~mask)
+        self._rows_file.replace(self._path)
+        descriptor = os.open(self._path.parent, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
 
     def _sync(self, file: Any) -> None:
         file.flush()

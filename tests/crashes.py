@@ -1,5 +1,6 @@
-"""Deaths of a training, in this process or for real."""
+"""Deaths of a training, and what is compared after them."""
 
+import json
 from contextlib import contextmanager
 
 import pytest
@@ -21,3 +22,21 @@ def dying_after(epoch, step=0):
         patch.setattr(RunFolder, "commit_state", die)
         with pytest.raises(KeyboardInterrupt):
             yield
+
+
+def contents(folder):
+    """Return all files of a run, less the seconds its epochs took."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != ".lock":
+            found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    for name in list(found):
+        if "-step-" in name and name.endswith("/state.json"):
+            found[name] = json.loads(found[name])
+            assert found[name]["position"].pop("seconds")
+            del found[name.replace("state.json", "manifest.json")]
+    if "metrics.jsonl" in found:
+        lines = [json.loads(line) for line in found["metrics.jsonl"].splitlines()]
+        assert all(line.pop("seconds") for line in lines)
+        found["metrics.jsonl"] = lines
+    return found

@@ -6,9 +6,9 @@ import os
 
 import pytest
 import torch
-from crashes import dying_after
+from crashes import contents, dying_after
 from test_equal_training import losses_of, run_of
-from test_training import contents, train
+from test_training import train
 
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.errors import RecipeError, ResourceError

@@ -9,8 +9,8 @@ import time
 
 import pytest
 from components import every
-from crashes import dying_after
-from test_training import contents, train
+from crashes import contents, dying_after
+from test_training import train
 
 from mbert_cli import stopping, training
 from mbert_cli.compose import kinds

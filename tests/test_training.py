@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from crashes import contents
 
 from mbert_cli import training
 from mbert_cli.commits import check_folder
@@ -30,24 +31,6 @@ def made_folders(tmp_path):
     """The command makes the run folder when it takes the lock; here nobody takes it."""
     for name in "abc":
         (tmp_path / name).mkdir()
-
-
-def contents(folder):
-    """All files of a run, less the seconds its epochs took."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != ".lock":
-            found[path.relative_to(folder).as_posix()] = path.read_bytes()
-    for name in list(found):
-        if "-step-" in name and name.endswith("/state.json"):
-            found[name] = json.loads(found[name])
-            assert found[name]["position"].pop("seconds")
-            del found[name.replace("state.json", "manifest.json")]
-    if "metrics.jsonl" in found:
-        lines = [json.loads(line) for line in found["metrics.jsonl"].splitlines()]
-        assert all(line.pop("seconds") for line in lines)
-        found["metrics.jsonl"] = lines
-    return found
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -81,7 +64,9 @@ def test_sequential_phases_of_hybrid_leave_everything_but_the_tasks_own_bit_iden
         after = snapshot(self.model)
         index = {name: i for i, name in enumerate(self.model.task_names)}
         own = tuple(f"_parts.{index[task]}." for task in rows)
-        steps.append((self.state.epoch + 1, tuple(rows), own, {n for n in after if not torch.equal(before[n], after[n])}))
+        steps.append(
+            (self.state.epoch + 1, tuple(rows), own, {n for n in after if not torch.equal(before[n], after[n])})
+        )
         return losses
 
     monkeypatch.setattr(training.TrainingRun, "step", watched)
@@ -214,7 +199,9 @@ def test_training_learns_what_the_words_say(tiny_recipe, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_recipe, tmp_path):
-    with pytest.raises(NotFiniteError, match=r"epoch 1 of 9, step \d+: the loss of task mood is (nan|inf).*rows at lines"):
+    with pytest.raises(
+        NotFiniteError, match=r"epoch 1 of 9, step \d+: the loss of task mood is (nan|inf).*rows at lines"
+    ):
         train(
             tiny_recipe, tmp_path / "a", "training.learning_rate=1e30", "training.clip_norm=null", "training.epochs=9"
         )

@@ -1,0 +1,40 @@
+"""Predictions that are killed and run again."""
+
+import random
+import time
+from pathlib import Path
+
+from experiment import Experiment, check, once
+from processes import HARDWARE, finish, kill, recipe_of, start, train_here, wait_until, write_sentences
+
+_ROWS = 100_000
+
+
+def _model(folder: Path) -> Path:
+    recipe = recipe_of(folder)
+    return once(folder, "model-to-predict-with", lambda new: train_here(recipe, new, ["training.epochs=1"]))
+
+
+def _killed(rng: random.Random, folder: Path) -> None:
+    run = _model(folder)
+    rows = once(folder, "rows.tsv", lambda new: write_sentences(new, _ROWS, 5) and None)
+    whole = once(
+        folder, "whole.tsv", lambda new: finish(start("predict", run, rows, *HARDWARE, "-q", "-o", new)) and None
+    )
+    out = folder / "out.tsv"
+    words = ("predict", run, rows, *HARDWARE, "-q", "-o", out)
+    for _ in range(rng.choice([1, 1, 2, 3])):
+        process = start(*words)
+        pieces, journal = rng.randrange(1, 12), folder / ".out.tsv.partial" / "journal.jsonl"
+        if wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > pieces, process):  # noqa: B023
+            time.sleep(rng.random() * 0.05)
+            kill(process)
+    if not (out.exists() and not journal.exists()):
+        finish(start(*words))
+    check(out.read_bytes() == whole.read_bytes(), "another output than that of an uninterrupted prediction")
+    check([each.name for each in folder.iterdir()] == ["out.tsv"], "something was left beside the output")
+
+
+killed_prediction = Experiment(
+    4, "prediction SIGKILLed one to three times and run again: the same bytes, nothing left beside", 100, 1, _killed
+)

@@ -1,0 +1,87 @@
+"""Trainings that are killed, or asked to stop, and resumed."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+from crashes import contents
+from experiment import Experiment, check
+from processes import HARDWARE, any_settings, finish, kill, recipe_of, start, train_here, wait_until
+
+# The tiny recipe under any curriculum takes at least this many steps in each of its two epochs.
+_STEPS = 3
+
+
+def _same(folder: Path) -> None:
+    whole, resumed = contents(folder / "whole"), contents(folder / "resumed")
+    different = [name for name in sorted({*whole, *resumed}) if whole.get(name) != resumed.get(name)]
+    check(not different, f"differ from the uninterrupted run: {different}")
+
+
+def _kill_somewhere(rng: random.Random, run: Path, words: list[str], epoch: int | None = None) -> None:
+    """Start a training and kill it at a random point: half of the times within the save after a random step."""
+    process = start(*words)
+    at = f"epoch-{rng.randrange(2) if epoch is None else epoch:04d}-step-{rng.randint(1, _STEPS):08d}"
+    in_a_save = rng.random() < 0.5
+    new, whole = run / "state" / f"{at}.new", run / "state" / at
+    if wait_until(lambda: whole.exists() or (in_a_save and new.exists()), process):
+        time.sleep(rng.random() * (0.004 if in_a_save else 0.04))
+        kill(process)
+    else:
+        finish(process)
+
+
+def _kill_and_resume(rng: random.Random, folder: Path, kills: int, epoch: int | None = None) -> None:
+    recipe, run = recipe_of(folder), folder / "resumed"
+    settings = [*any_settings(rng), "training.state_every=1"]
+    train_here(recipe, folder / "whole", settings)
+    words = ["train", recipe, *settings, *HARDWARE, "-q", "-o", run]
+    for _ in range(kills):
+        _kill_somewhere(rng, run, [*words, *(["--resume"] if (run / "recipe.yaml").exists() else [])], epoch)
+    finish(start(*words, *(["--resume"] if (run / "recipe.yaml").exists() else [])))
+    _same(folder)
+
+
+def _killed_once(rng: random.Random, folder: Path) -> None:
+    _kill_and_resume(rng, folder, 1)
+
+
+def _killed_five_times(rng: random.Random, folder: Path) -> None:
+    _kill_and_resume(rng, folder, 5, epoch=0)
+
+
+def _signalled(rng: random.Random, folder: Path) -> None:
+    recipe, run = recipe_of(folder), folder / "resumed"
+    # Nothing is saved but by the signal, and at ends of epochs.
+    settings = [*any_settings(rng), "training.state_every=null", "training.epochs=8", "training.keep=1"]
+    train_here(recipe, folder / "whole", settings)
+    words = ["train", recipe, *settings, *HARDWARE, "-o", run]
+    number = rng.choice([signal.SIGINT, signal.SIGTERM])
+    process = start(*words)
+    wait_until((run / "recipe.yaml").exists, process)
+    time.sleep(rng.random())
+    asked = time.monotonic()
+    process.send_signal(number)
+    said = finish(process, 128 + number)
+    took = time.monotonic() - asked
+    check(took < 10, f"took {took:.1f} s to stop")
+    if (run / "state").exists():
+        check("--resume" in said.splitlines()[-1], said)
+    finish(start(*words, "--resume"))
+    _same(folder)
+
+
+killed_training = Experiment(
+    1,
+    "SIGKILL at a random point of training, half of them within a save; resumed to the same bytes",
+    200,
+    2,
+    _killed_once,
+)
+killed_five_times = Experiment(
+    2, "five SIGKILLs within one epoch; resumed to the same bytes", 50, 1, _killed_five_times
+)
+signalled_training = Experiment(
+    3, "SIGINT or SIGTERM at a random point: exit 130 or 143 within 10 s, progress saved, same bytes", 50, 1, _signalled
+)

@@ -1,0 +1,32 @@
+"""Two runs into one folder at once."""
+
+import random
+import time
+from pathlib import Path
+
+from experiment import Experiment, check
+from processes import HARDWARE, recipe_of, start
+
+
+def _two_at_once(rng: random.Random, folder: Path) -> None:
+    words = ("train", recipe_of(folder), *HARDWARE, "-o", folder / "run", "--seed")
+    started = time.monotonic()
+    both = [start(*words, str(seed)) for seed in (1, 2)]
+    while all(process.poll() is None for process in both):
+        time.sleep(0.01)
+    took = time.monotonic() - started
+    said = [process.communicate()[1] for process in both]
+    codes = sorted(process.returncode for process in both)
+    check(codes == [0, 3], f"exit codes {codes}: {said}")
+    check(took < 2, f"the refusal took {took:.1f} s")
+    seed = 1 + [process.returncode for process in both].index(0)
+    check(f"seed: {seed}\n" in (folder / "run" / "recipe.yaml").read_text(), "the refused run changed the recipe")
+
+
+two_runs_in_one_folder = Experiment(
+    15,
+    "two runs into one folder at once: one proceeds, the other exits 3 within 2 s and changes nothing",
+    50,
+    1,
+    _two_at_once,
+)

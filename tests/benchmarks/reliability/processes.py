@@ -1,0 +1,102 @@
+"""Trainings and predictions as processes that can be killed, on the tests' tiny checkpoint."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import tiny
+from experiment import check, once
+from word_salad import sentences
+
+from mbert_cli.compose import kinds, load_recipe
+from mbert_cli.hardware import choose
+from mbert_cli.progress import Talk
+from mbert_cli.run_folder import RunFolder
+from mbert_cli.training import fit
+
+HARDWARE = ("--device", "cpu", "--precision", "fp32")
+_SIZES = {
+    "houlsby": "rank: 3",
+    "lora": "rank: 2",
+    "low_rank": "rank: 4",
+    "pal": "rank: 4, heads: 2",
+    "prefix": "length: 3",
+}
+
+
+def make_recipe(folder: Path) -> None:
+    """Write the tiny checkpoint, its files and a recipe of them into a folder that is not there yet."""
+    (folder / "files").mkdir(parents=True)
+    tiny.write_checkpoint(folder / "checkpoint")
+    tiny.write_files(folder / "files")
+    # Beside the recipe, so that the folder may be renamed.
+    tiny.write_recipe(folder / "recipe.yaml", Path("./checkpoint"), Path("./files"))
+
+
+def recipe_of(folder: Path) -> Path:
+    """Return the recipe that all trials share."""
+    return once(folder, "tiny", make_recipe) / "recipe.yaml"
+
+
+def adapter(kind: str) -> str:
+    """Return an adapter as an override says it, small enough for the tiny checkpoint."""
+    return f"{{kind: {kind}{', ' + _SIZES[kind] if kind in _SIZES else ''}}}"
+
+
+def any_settings(rng: random.Random) -> list[str]:
+    """Return overrides of the tiny recipe: any curriculum, any loss balancing, one or two of any adapters."""
+    adapters = ", ".join(adapter(kind) for kind in rng.sample(kinds("adapters"), rng.choice([1, 1, 2])))
+    return [
+        f"curriculum={rng.choice(kinds('curricula'))}",
+        f"loss_balancing={rng.choice(kinds('loss_balancing'))}",
+        f"adapters=[{adapters}]",
+        f"training.schedule={rng.choice(['constant', 'linear'])}",
+        f"training.seed={rng.randrange(1000)}",
+    ]
+
+
+def train_here(recipe: Path, run: Path, settings: list[str], resume: bool = False) -> None:
+    """Train in this process, as `mbert train` does."""
+    folder = RunFolder(run)
+    with folder.locked(resume):
+        fit(load_recipe(str(recipe), settings), folder, choose("cpu", "fp32"), Talk(quiet=True), resume)
+
+
+def start(*words: str | Path) -> subprocess.Popen[str]:
+    """Start mbert."""
+    command = [sys.executable, "-m", "mbert_cli.cli", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    """Wait for a process, which must end with an exit code; return what it said."""
+    _, said = process.communicate(timeout=300)
+    check(process.returncode == code, f"exit code {process.returncode}, not {code}: {said}")
+    check("Traceback" not in said, said)
+    return said
+
+
+def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
+    """Wait until something is so; return False where the process ended before."""
+    while not true():
+        if process.poll() is not None:
+            return False
+        time.sleep(0.0005)
+    return True
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill a process for real."""
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def write_sentences(path: Path, count: int, seed: int) -> Path:
+    """Write a TSV file of sentences to predict."""
+    rows = (f"{index}\t{text}\n" for index, text in enumerate(sentences(count, seed)))
+    path.write_text("id\ttext\n" + "".join(rows), encoding="utf-8")
+    return path
