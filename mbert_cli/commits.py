@@ -181,10 +181,19 @@ def replace_file(path: Path, text: str) -> None:
     """Write a text file so that a crash leaves the old or the new one."""
     new = _beside(path, _NEW)
     with disk_errors(path):
-        new.write_text(text, encoding="utf-8")
-        _sync(new)
-        new.replace(path)
+        try:
+            new.write_text(text, encoding="utf-8")
+            _sync(new)
+            new.replace(path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
         _sync(path.parent)
+
+
+def left_by_a_crash(path: Path) -> bool:
+    """Whether a path is what a crash may leave of a file or folder of that name: to be overwritten, not to be read."""
+    return path.suffix in (_NEW, _OLD)
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -173,18 +173,19 @@ class PartialOutput:
 
     def _read_journal(self, origin: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the pieces that the journal tells of; none where it is of another origin."""
-        try:
-            lines = self._journal_file.read_text(encoding="utf-8").splitlines()
-            entries = []
-            for line in lines:
-                entries.append(json.loads(line))
-        except FileNotFoundError:
-            return []
-        except ValueError:
-            pass  # the process died while it wrote this line
-        if not entries or entries[0] != {"origin": json.loads(json.dumps(origin))}:
-            return []
-        return entries[1:]
+        found: list[dict[str, Any]] = []
+        if not self._journal_file.exists():
+            return found
+        first, *lines = self._journal_file.read_bytes().split(b"\n")
+        if first != json.dumps({"origin": origin}).encode():
+            return found
+        for line in lines:
+            try:
+                entry = json.loads(line)
+                found.append({"rows": int(entry["rows"]), "bytes": int(entry["bytes"]), "sha256": entry["sha256"]})
+            except (ValueError, KeyError, TypeError):
+                break  # the process died while it wrote this line
+        return found
 
     def _is_in_place(self, last: Mapping[str, Any]) -> bool:
         """Whether the output has been put in place, and only the removal of its pieces is left to do."""

@@ -25,7 +25,7 @@ from typing import Any
 
 import filelock
 
-from mbert_cli.commits import check_folder, commit_folder, committed, remove_folder, replace_file
+from mbert_cli.commits import check_folder, commit_folder, committed, left_by_a_crash, remove_folder, replace_file
 from mbert_cli.disk import disk_errors
 from mbert_cli.errors import CheckpointError, ResourceError, RunInUseError, UsageError
 from mbert_cli.metrics_file import METRICS_FILE, read_metrics
@@ -49,6 +49,8 @@ class RunFolder:
         self.evaluation = path / "evaluation"
         self.figures = path / "figures"
         self.states = path / "state"
+        self._folders = (self.states, self.model, self.evaluation, self.figures)
+        self._files = (self.metrics_file, self.recipe_file)
         self._lock = path / ".lock"
 
     @contextmanager
@@ -95,16 +97,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file; choose another -o.")
-        parts = (
-            self.recipe_file,
-            self.metrics_file,
-            self.model,
-            self.evaluation,
-            self.figures,
-            self.states,
-            self._lock,
-        )
-        for part in parts:
+        for part in (*self._folders, *self._files, self._lock):
             if part.is_symlink():
                 raise UsageError(f"{part}: is a symbolic link; a run lies in one folder. Put there what it points to.")
         if self.holds_a_run():
@@ -114,8 +107,14 @@ class RunFolder:
                 )
         elif resume:
             raise UsageError(f"{self.path} holds no run to resume; leave out --resume to begin one.")
-        elif self.path.exists() and any(each.name != self._lock.name for each in self.path.iterdir()):
+        elif self.path.exists() and not all(
+            each == self._lock or self._is_a_rest(each) for each in self.path.iterdir()
+        ):
             raise UsageError(f"{self.path} is not empty and holds no run; choose another -o.")
+
+    def _is_a_rest(self, path: Path) -> bool:
+        """Whether a path was left by a run that died before it had written anything whole."""
+        return left_by_a_crash(path) and path.with_suffix("") in (*self._folders, *self._files)
 
     def check_room(self, size: int) -> None:
         """Check that the disk has so many bytes free.
@@ -132,9 +131,9 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove the run that was here, and nothing else."""
-        for folder in (self.states, self.model, self.evaluation, self.figures):
+        for folder in self._folders:
             remove_folder(folder)
-        for file in (self.metrics_file, self.recipe_file):
+        for file in self._files:
             file.unlink(missing_ok=True)
 
     def write_recipe(self, text: str) -> None:

@@ -34,7 +34,7 @@ def contents(folder):
         if "-step-" in name and name.endswith("/state.json"):
             found[name] = json.loads(found[name])
             assert found[name]["position"].pop("seconds")
-            del found[name.replace("state.json", "manifest.json")]
+            found.pop(name.replace("state.json", "manifest.json"), None)
     if "metrics.jsonl" in found:
         lines = [json.loads(line) for line in found["metrics.jsonl"].splitlines()]
         assert all(line.pop("seconds") for line in lines)

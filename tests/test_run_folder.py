@@ -204,3 +204,23 @@ def test_tensors_that_do_not_fit_are_listed_the_first_five(tmp_path):
         load_tensors(torch.nn.Linear(2, 2), tmp_path / "x.safetensors")
     assert "weight is missing; t0 is not known" in str(error.value)
     assert "and 4 more" in str(error.value)
+
+
+def test_what_a_run_left_that_died_at_its_first_write_is_nobodys(tmp_path):
+    (tmp_path / "recipe.yaml.new").touch()
+    (tmp_path / ".lock").touch()
+    run = RunFolder(tmp_path)
+    run.check_free(resume=False, force=False)
+    with pytest.raises(UsageError, match="no run to resume"):
+        run.check_free(resume=True, force=False)
+    (tmp_path / "thesis.new").touch()
+    with pytest.raises(UsageError, match="is not empty and holds no run"):
+        run.check_free(resume=False, force=False)
+
+
+def test_a_part_of_a_run_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "state").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="run/state: is a symbolic link"):
+        RunFolder(tmp_path / "run").check_free(resume=False, force=True)

@@ -1,6 +1,7 @@
 """What an experiment is: a promise, and trials each of which may break it."""
 
 import random
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,15 +19,32 @@ class Experiment:
         promise: what every trial must show.
         trials: how many make a full experiment.
         few: how many the test suite runs.
-        trial: one trial; it raises `Broken` where the promise is. Its arguments are the trial's own random numbers and
-            an empty folder; the folder's parent is shared by all trials of a process, see `once`.
+        trial: one trial; it raises `Broken` where the promise is. Its arguments are the trial's own chance and an
+            empty folder; the folder's parent is shared by all trials of a process, see `once`.
     """
 
     number: int
     promise: str
     trials: int
     few: int
-    trial: Callable[[random.Random, Path], None]
+    trial: Callable[["Chance", Path], None]
+
+
+class Chance(random.Random):
+    """Random numbers of one trial, a function of the seed and its number.
+
+    Args:
+        name: the experiment's.
+        seed: the experiment's.
+        index: the trial's number, from 0.
+    """
+
+    def __new__(cls, name: str, seed: int, index: int) -> "Chance":
+        return super().__new__(cls)
+
+    def __init__(self, name: str, seed: int, index: int) -> None:
+        super().__init__(f"{name} {seed} {index}")
+        self.index = index
 
 
 class Broken(AssertionError):  # noqa: N818 -- a promise is
@@ -44,6 +62,7 @@ def once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
     path = folder.parent / name
     if not path.exists():
         new = folder.parent / f"{name}.being-made"
+        shutil.rmtree(new, ignore_errors=True)
         make(new)
         new.rename(path)
     return path

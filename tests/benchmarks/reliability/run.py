@@ -10,14 +10,13 @@ Each trial is a function of the seed and its number. A failure is printed with b
 import argparse
 import importlib
 import json
-import random
 import shutil
 import tempfile
 import time
 import traceback
 from pathlib import Path
 
-from experiment import Experiment
+from experiment import Chance, Experiment
 
 
 def all_experiments() -> dict[str, Experiment]:
@@ -34,7 +33,7 @@ def run_trial(experiment: Experiment, name: str, seed: int, index: int, shared: 
     """Run one trial; return what was broken, if anything."""
     folder = Path(tempfile.mkdtemp(dir=shared))
     try:
-        experiment.trial(random.Random(f"{name} {seed} {index}"), folder)
+        experiment.trial(Chance(name, seed, index), folder)
     except Exception:
         return traceback.format_exc(limit=-3)
     finally:

@@ -1,0 +1,147 @@
+"""Saves that end at any of their writes: by the death of the process, or by an error of the disk.
+
+    python interrupted_saves.py CALL RUN RECIPE SETTING...
+
+trains like `mbert train` in a process that dies before its CALL-th change of the disk. Every third file that is written
+at that moment is left half written.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import run
+
+from crashes import contents
+from experiment import Broken, Chance, Experiment, check, once
+from processes import recipe_of, train_here
+from safetensors import SafetensorError
+
+import mbert_cli.encoder.checkpoint
+import mbert_cli.tensor_files
+from mbert_cli.commits import committed
+from mbert_cli.errors import ResourceError
+from mbert_cli.run_folder import RunFolder
+from mbert_cli.saved_model import read_model
+
+_SETTINGS = ["training.state_every=5"]
+# All that changes the disk, but for what is written before the run is locked.
+_CALLS = [
+    *((os, name) for name in ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")),
+    (Path, "write_text"),
+    (mbert_cli.tensor_files, "save_file"),
+    (mbert_cli.encoder.checkpoint, "save_file"),
+]
+_DIED = 9
+
+
+@contextmanager
+def watched(interrupt: Callable[[int, str, tuple[object, ...]], None]) -> Iterator[None]:
+    """Within the block, ask before each change of the disk; what is asked gets its number, name and arguments."""
+    made = 0
+
+    def asking(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            nonlocal made
+            made += 1
+            interrupt(made, name, arguments)
+            return real(*arguments, **options)
+
+        return call
+
+    reals = [(owner, name, getattr(owner, name)) for owner, name in _CALLS]
+    for owner, name, real in reals:
+        setattr(owner, name, asking(name, real))
+    try:
+        yield
+    finally:
+        for owner, name, real in reals:
+            setattr(owner, name, real)
+
+
+def _leave_half(name: str, arguments: tuple[object, ...]) -> None:
+    """Write half of what was to be written, where something was."""
+    if name == "write_text":
+        text = str(arguments[1])
+        with open(str(arguments[0]), "w", encoding="utf-8") as file:
+            file.write(text[: len(text) // 2])
+    if name == "save_file":
+        Path(str(arguments[1])).write_bytes(b"\x10\0\0\0\0\0\0\0{")
+
+
+def _check_loads(folder: RunFolder) -> None:
+    """Check that the newest state, and the model where there is one, are whole."""
+    _, problems = folder.newest_state()
+    check(not problems, f"not the newest state is whole: {problems}")
+    if committed(folder.model) is not None:
+        read_model(folder.path)
+
+
+def _whole(folder: Path) -> Path:
+    return once(folder, "uninterrupted", lambda new: train_here(recipe_of(folder), new, _SETTINGS))
+
+
+def _resumed_is_whole(folder: Path, interrupted: Path) -> None:
+    train_here(recipe_of(folder), interrupted, _SETTINGS, resume=RunFolder(interrupted).holds_a_run())
+    whole, found = contents(_whole(folder)), contents(interrupted)
+    # An old state that could not be removed is left where it is.
+    states = {Path(name).parent for name in whole}
+    found = {name: each for name, each in found.items() if Path(name).parent in states}
+    different = [name for name in sorted({*whole, *found}) if whole.get(name) != found.get(name)]
+    check(not different, f"differ from the uninterrupted run: {different}")
+
+
+def _killed(chance: Chance, folder: Path) -> None:
+    interrupted = folder / "run"
+    words = [sys.executable, __file__, str(chance.index + 1), str(interrupted), str(recipe_of(folder)), *_SETTINGS]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = run(words, capture_output=True, text=True, check=False, env=environment)
+    check(ended.returncode in (0, _DIED), f"exit code {ended.returncode}: {ended.stderr}")
+    _check_loads(RunFolder(interrupted))
+    _resumed_is_whole(folder, interrupted)
+
+
+def _refused(chance: Chance, folder: Path) -> None:
+    interrupted, recipe = folder / "run", recipe_of(folder)
+    code, number = (errno.ENOSPC, errno.EIO)[chance.index % 2], chance.index // 2 + 1
+
+    def refuse(made: int, name: str, arguments: tuple[object, ...]) -> None:
+        if made == number:
+            _leave_half(name, arguments)
+            if name == "save_file":
+                raise SafetensorError(f"Error while serializing: I/O error: {os.strerror(code)} (os error {code})")
+            raise OSError(code, os.strerror(code))
+
+    with watched(refuse):
+        try:
+            train_here(recipe, interrupted, _SETTINGS)
+        except ResourceError as error:
+            check(error.exit_code == 4, f"exit code {error.exit_code}")
+            check("disk" in str(error), str(error))
+        except Exception as error:
+            raise Broken(f"another error than one of the disk: {error!r}") from error
+    _check_loads(RunFolder(interrupted))
+    _resumed_is_whole(folder, interrupted)
+
+
+death_in_a_save = Experiment(
+    13, "death before every single write, fsync, rename or removal of a run: the last state and the model load, and it "
+    "resumes to the same bytes", 260, 0, _killed,
+)  # fmt: skip
+refusal_in_a_save = Experiment(
+    14, "no space (ENOSPC) or a failing disk (EIO) at every single one of them: exit 4, and the same", 520, 0, _refused
+)
+
+
+def _die(made: int, name: str, arguments: tuple[object, ...]) -> None:
+    if made == int(sys.argv[1]):
+        if made % 3 == 0:
+            _leave_half(name, arguments)
+        os._exit(_DIED)
+
+
+if __name__ == "__main__":
+    with watched(_die):
+        train_here(Path(sys.argv[3]), Path(sys.argv[2]), sys.argv[4:])
