@@ -2,8 +2,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from word_salad import sentences
@@ -181,6 +183,54 @@ def test_predict_replaces_an_output_only_with_force_and_never_its_input(run, tmp
     assert (tmp_path / "in.tsv").read_text() == "text\nthe cat\n"
     assert mbert("predict", "run", "in.tsv", "-o", "out.tsv", "-F", cwd=tmp_path).returncode == 0
     assert (tmp_path / "out.tsv").read_text().startswith("text")
+
+
+def test_a_prediction_killed_for_real_goes_on_to_the_same_bytes(run, tmp_path):
+    text = "text\n" + "\n".join(sentences(1000, 3) * 60) + "\n"
+    (tmp_path / "in.tsv").write_text(text)
+    words = ("predict", "run", "in.tsv", "-o")
+    assert mbert(*words, "whole.tsv", cwd=tmp_path).returncode == 0
+    command = [sys.executable, "-m", "mbert_cli.cli", *words, "out.tsv"]
+    journal = tmp_path / ".out.tsv.partial" / "journal.jsonl"
+    for pieces in (1, 3):
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+        while not journal.exists() or journal.read_bytes().count(b"\n") <= pieces:
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert not (tmp_path / "out.tsv").exists()
+    done = mbert(*words, "out.tsv", cwd=tmp_path)
+    assert done.returncode == 0
+    assert re.search(r"out.tsv: going on after (24576|32768|40960) rows that were predicted before", done.stderr)
+    assert (tmp_path / "out.tsv").read_bytes() == (tmp_path / "whole.tsv").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tsv", "out.tsv", "recipe.yaml", "run", "whole.tsv"]
+
+
+def test_a_prediction_from_a_stream_says_that_it_cannot_be_gone_on_with(run, tmp_path):
+    done = mbert("predict", "run", "-", "-o", "out.tsv", cwd=tmp_path, stdin="text\na cat\n")
+    assert done.returncode == 0
+    assert "out.tsv: cannot be gone on with" in done.stderr
+    assert len((tmp_path / "out.tsv").read_text().splitlines()) == 2
+
+
+def test_predict_does_not_write_through_links_nor_replace_devices(run, tmp_path):
+    (tmp_path / "in.tsv").write_text("text\na cat\n")
+    (tmp_path / "thesis").write_text("mine")
+    (tmp_path / "link").symlink_to("thesis")
+    os.mkfifo(tmp_path / "pipe")
+    for name, said in (("link", "is a symbolic link"), ("pipe", "is no regular file")):
+        done = mbert("predict", "run", "in.tsv", "-o", name, "-F", cwd=tmp_path)
+        assert done.returncode == 2
+        assert said in done.stderr
+    assert (tmp_path / "thesis").read_text() == "mine"
+
+
+def test_offline_never_asks_the_hub(tiny_recipe, tmp_path):
+    settings = ("encoder.checkpoint=nobody/has-this", "encoder.revision=main")
+    done = mbert("train", tiny_recipe, *settings, "-o", "run2", "--offline", cwd=tmp_path, HF_HUB_OFFLINE="0")
+    assert done.returncode == 2
+    assert "is not in the hub's local cache, and --offline (HF_HUB_OFFLINE) rules the network out" in done.stderr
 
 
 def test_a_bad_row_leaves_no_output_behind(run, tmp_path):

@@ -12,6 +12,7 @@ from mbert_cli.data.table import Table
 from mbert_cli.errors import CheckpointError, DataError, UsageError
 from mbert_cli.evaluation import evaluate_run
 from mbert_cli.hardware import choose
+from mbert_cli.model import MultiTaskBert
 from mbert_cli.prediction import choose_tasks, predict_cs224n, predict_table
 from mbert_cli.progress import Talk
 from mbert_cli.run_folder import RunFolder
@@ -82,6 +83,61 @@ def test_windows_do_not_change_predictions(predictor, tmp_path, monkeypatch):
     for one, other in zip(parsed(whole), parsed(windows), strict=True):
         assert one["text"] == other["text"]
         assert float(one["p_low"]) == pytest.approx(float(other["p_low"]), abs=1e-5)
+
+
+def test_a_window_holds_no_more_text_than_memory_shall(predictor, tmp_path, monkeypatch):
+    path = tmp_path / "in.tsv"
+    path.write_text("text\n" + "\n".join(sentences(30, 9)) + "\n")
+    _, whole = predicted(predictor, path)
+    monkeypatch.setattr("mbert_cli.prediction._WINDOW_TEXT", 100)
+    out = io.StringIO()
+    with Table(str(path)) as table:
+        counts = list(predict_table(predictor, table, ["mood"], out))
+    assert len(counts) > 5
+    assert out.getvalue() == whole
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_batch_that_memory_has_no_room_for_is_computed_in_halves(predictor, monkeypatch, error):
+    texts = sentences(100, 3)
+    whole = predictor({"text": texts}, task="mood")
+    real, refused, sizes = MultiTaskBert.forward, [], []
+
+    def small(self, batch):
+        if len(batch.token_ids) > 150:
+            refused.append(len(batch.token_ids))
+            raise error
+        sizes.append(len(batch.token_ids))
+        return real(self, batch)
+
+    monkeypatch.setattr(MultiTaskBert, "forward", small)
+    found = predictor({"text": texts}, task="mood")
+    assert found["pred"] == whole["pred"]
+    assert np.allclose(found["p_low"], whole["p_low"], atol=1e-6)
+    assert 1 < len(refused) < 6  # later batches are not tried at a size that was refused
+    assert max(sizes) > 50
+    monkeypatch.setattr(MultiTaskBert, "forward", lambda *_: (_ for _ in ()).throw(error))
+    with pytest.raises(type(error)):
+        predictor({"text": texts[:1]}, task="mood")
+
+
+def test_another_error_than_of_memory_is_not_swallowed(predictor, monkeypatch):
+    monkeypatch.setattr(MultiTaskBert, "forward", lambda *_: (_ for _ in ()).throw(RuntimeError("sizes differ")))
+    with pytest.raises(RuntimeError, match="sizes differ"):
+        predictor({"text": ["a cat", "a dog"]}, task="mood")
+
+
+def test_predictions_go_on_after_rows_that_were_written(predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr("mbert_cli.prediction._WINDOW", 7)
+    path = tmp_path / "in.tsv"
+    path.write_text("text\n" + "\n".join(sentences(30, 9)) + "\n")
+    _, whole = predicted(predictor, path, limit=25)
+    out = io.StringIO()
+    with Table(str(path)) as table:
+        assert list(predict_table(predictor, table, ["mood"], out, limit=25, done=14)) == [21, 25]
+    assert whole.splitlines()[15:] == out.getvalue().splitlines()
 
 
 def test_several_tasks_prefix_their_columns(predictor, tiny_files):

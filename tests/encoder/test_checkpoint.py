@@ -198,8 +198,13 @@ def test_a_hub_name_is_fetched_with_its_revision_and_without_pickles(monkeypatch
     assert not any(pattern.endswith((".bin", ".py", "*")) for pattern in asked["allow_patterns"])
 
 
-def test_a_hub_that_cannot_be_reached_is_an_error_of_one_line():
-    with pytest.raises(CheckpointError) as error:  # the suite runs with HF_HUB_OFFLINE
-        locate("some/model", "main")
-    assert "encoder.checkpoint 'some/model' at revision 'main' cannot be had" in str(error.value)
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_hub_that_cannot_be_reached_is_an_error_of_one_line(monkeypatch, offline):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    with pytest.raises(CheckpointError) as error:
+        locate("some/model", "main", download=False)
+    said = "is not in the hub's local cache, and --offline" if offline else "cannot be had from the hub"
+    assert f"encoder.checkpoint 'some/model' at revision 'main' {said}" in str(error.value)
     assert "\n" not in str(error.value)
