@@ -1,19 +1,24 @@
 """One procedure: evaluate; on data at hand, or on a run's files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mbert_cli.data.batching import TaskData, tokenise
-from mbert_cli.data.examples import read_examples
+from mbert_cli.data.examples import Examples, example_windows, read_examples
 from mbert_cli.errors import UsageError
 from mbert_cli.evaluation_files import Evaluation, Predictions
+from mbert_cli.heads import Head
 from mbert_cli.metrics import Metrics, overall
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.prediction import Predictor, run_model
 from mbert_cli.progress import Talk
+
+_BLOCK = 8192  # predictions written at once
 
 
 def evaluate(model: MultiTaskBert, data: Mapping[str, TaskData], batch_size: int | None = None) -> Evaluation:
@@ -28,23 +33,73 @@ def evaluate(model: MultiTaskBert, data: Mapping[str, TaskData], batch_size: int
         The metrics as the task's head gives them, with the number of examples, the mean loss and the name of the metric
         that stands for the task.
     """
+    outcomes = {task: _outcome(model, task, examples, batch_size) for task, examples in data.items()}
+    return _evaluation(model, outcomes)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a head gave for examples, and what it should have given: what is kept of each example till the end.
+
+    Args:
+        lines: where each begins in its file.
+        labels: the true ones.
+        outputs: the head's.
+    """
+
+    lines: np.ndarray
+    labels: Tensor
+    outputs: Tensor
+
+
+def _outcome(model: MultiTaskBert, task: str, examples: TaskData, batch_size: int | None) -> _Outcome:
+    assert examples.labels is not None, "without labels nothing can be evaluated"
+    outputs = run_model(model, task, examples, batch_size)
+    return _Outcome(np.asarray(examples.lines, dtype=np.int64), torch.from_numpy(examples.labels), outputs)
+
+
+def _joined(parts: Sequence[_Outcome]) -> _Outcome:
+    labels, outputs = (torch.cat([getattr(part, name) for part in parts]) for name in ("labels", "outputs"))
+    return _Outcome(np.concatenate([part.lines for part in parts]), labels, outputs)
+
+
+def _evaluation(model: MultiTaskBert, outcomes: Mapping[str, _Outcome]) -> Evaluation:
     found: dict[str, Metrics] = {}
-    predictions: dict[str, Predictions] = {}
-    for task, examples in data.items():
+    predictions: dict[str, _Blocks] = {}
+    for task, outcome in outcomes.items():
         head = model.head(task)
-        outputs = run_model(model, task, examples, batch_size)
-        labels = torch.from_numpy(examples.labels)
         found[task] = {
-            "examples": len(examples),
+            "examples": len(outcome.labels),
             "main_metric": head.main_metric,
-            "loss": float(head.loss(outputs, labels)),
-            **head.metrics(outputs, labels),
+            "loss": float(head.loss(outcome.outputs, outcome.labels)),
+            **head.metrics(outcome.outputs, outcome.labels),
         }
-        predictions[task] = Predictions(
-            examples.lines, _label_texts(labels, found[task].get("labels")), head.predict(outputs)
-        )
+        predictions[task] = _Blocks(outcome, head, found[task].get("labels"))
     main = {task: (metrics["main_metric"], metrics[metrics["main_metric"]]) for task, metrics in found.items()}
     return Evaluation({"tasks": found, "overall": overall(main)}, predictions)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Predictions as they are written, some thousands at a time.
+
+    Args:
+        outcome: of all examples.
+        head: the task's.
+        names: of the classes; None of anything else.
+    """
+
+    outcome: _Outcome
+    head: Head
+    names: Sequence[str] | None
+
+    def __iter__(self) -> Iterator[Predictions]:
+        lines, labels, outputs = self.outcome.lines, self.outcome.labels, self.outcome.outputs
+        for start in range(0, len(labels), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            yield Predictions(
+                lines[rows].tolist(), _label_texts(labels[rows], self.names), self.head.predict(outputs[rows])
+            )
 
 
 def _label_texts(labels: Tensor, names: Sequence[str] | None) -> list[str] | list[float]:
@@ -83,14 +138,31 @@ def evaluate_run(
     chosen = list(tasks) or list(files) or list(predictor.tasks)
     for name in (*chosen, *files):
         saved.task(name)
-    data, sources = {}, {}
+    outcomes: dict[str, _Outcome] = {}
+    sources: dict[str, str] = {}
     for name in chosen:
         task = saved.task(name)
         path = files.get(name) or getattr(task, split)
         if path is None:
             raise UsageError(f"task {name} has no {split} file in its recipe; give one: --data {name}=FILE.")
-        examples = read_examples(path, name, task, saved.model.head(name).parse_label, limit)
-        if examples.skipped:
-            talk.say(examples.skipped_note(path))
-        data[name], sources[name] = tokenise(saved.tokenizer, examples), path
-    return evaluate(saved.model, data, predictor.batch_size).of(split, sources, run=str(predictor.run))
+        sources[name] = path
+        outcomes[name] = _evaluate_file(predictor, name, path, limit, talk)
+    return _evaluation(saved.model, outcomes).of(split, sources, run=str(predictor.run))
+
+
+def _evaluate_file(predictor: Predictor, name: str, path: str, limit: int | None, talk: Talk) -> _Outcome:
+    """Return the outcome of a file's examples, of which no more than a few thousand are in memory, unless limited."""
+    saved, task = predictor.saved, predictor.saved.task(name)
+    parse_label = saved.model.head(name).parse_label
+    if limit is None:
+        windows = example_windows(path, name, task, parse_label)
+    else:
+        windows = iter([read_examples(path, name, task, parse_label, limit)])
+    parts, skipped = [], Examples([])
+    for window in windows:
+        skipped.skipped += window.skipped
+        if len(window):
+            parts.append(_outcome(saved.model, name, tokenise(saved.tokenizer, window), predictor.batch_size))
+    if skipped.skipped:
+        talk.say(skipped.skipped_note(path))
+    return _joined(parts)

@@ -8,7 +8,7 @@ TASK_confusion_shares.tsv   the same as shares of the true label's rows
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ PREDICTIONS = "_predictions.tsv"
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was predicted for a task's examples, in their order.
+    """What was predicted for some of a task's examples, in their order.
 
     Args:
         lines: where each example begins in its file.
@@ -42,11 +42,11 @@ class Evaluation:
 
     Args:
         metrics: ``{"tasks": {task: metrics}, "overall": number}``.
-        predictions: for each task every example's.
+        predictions: for each task those of all examples, in parts.
     """
 
     metrics: dict[str, Any]
-    predictions: Mapping[str, Predictions]
+    predictions: Mapping[str, Iterable[Predictions]]
 
     def of(self, split: str, files: Mapping[str, str], **facts: Any) -> "Evaluation":
         """Return the evaluation with what it was made on among its metrics.
@@ -69,9 +69,14 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
             labels = metrics["labels"]
             _write_matrix(folder / f"{task}{CONFUSION}", labels, metrics["confusion"])
             _write_matrix(folder / f"{task}{CONFUSION_SHARES}", labels, metrics["confusion_shares"])
-    for task, predictions in evaluation.predictions.items():
-        rows = zip(predictions.lines, predictions.labels, *predictions.columns.values(), strict=True)
-        _write_table(folder / f"{task}{PREDICTIONS}", ["line", "label", *predictions.columns], rows)
+    for task, parts in evaluation.predictions.items():
+        names = next(iter(parts)).columns
+        _write_table(folder / f"{task}{PREDICTIONS}", ["line", "label", *names], _rows(parts))
+
+
+def _rows(parts: Iterable[Predictions]) -> Iterator[tuple[str | float, ...]]:
+    for part in parts:
+        yield from zip(part.lines, part.labels, *part.columns.values(), strict=True)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -30,10 +30,13 @@ def evaluation() -> Evaluation:
     return Evaluation(
         {"tasks": {"mood": {"examples": 4, **mood}, "near": {"examples": 3, **near}}, "overall": 0.75},
         {
-            "mood": Predictions(
-                [2, 3, 5, 6], [NAMES[i] for i in labels], {"pred": [NAMES[i] for i in predicted], **scores}
-            ),
-            "near": Predictions([2, 3, 4], [1.0, 3.0, 4.0], {"pred": [1.0, 2.0, 4.0], "score": [0.2, 0.4, 0.8]}),
+            "mood": [
+                Predictions([2, 3, 5, 6], [NAMES[i] for i in labels], {"pred": [NAMES[i] for i in predicted], **scores})
+            ],
+            "near": [
+                Predictions([2, 3], [1.0, 3.0], {"pred": [1.0, 2.0], "score": [0.2, 0.4]}),
+                Predictions([4], [4.0], {"pred": [4.0], "score": [0.8]}),
+            ],
         },
     )
 

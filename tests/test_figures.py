@@ -42,7 +42,7 @@ def drawable(tmp_path):
         "near": {"examples": 20, **regression_metrics(predicted, labels)},
     }
     near = Predictions(range(2, 22), labels.tolist(), {"pred": predicted.tolist(), "score": predicted.tolist()})
-    write_evaluation(tmp_path, Evaluation({"split": "dev", "tasks": tasks, "overall": 0.5}, {"near": near}))
+    write_evaluation(tmp_path, Evaluation({"split": "dev", "tasks": tasks, "overall": 0.5}, {"near": [near]}))
     lines = [line(1, "sequential"), line(2, mood=0.6, same=0.5), line(3, "sequential", best=False)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
     return tmp_path

@@ -244,8 +244,9 @@ def test_evaluate_takes_other_files_and_tasks(run, tiny_files):
     other = {"mood": str(tiny_files / "mood-train.tsv")}
     found = evaluate_run(Predictor(run, device="cpu", precision="fp32"), "dev", other, [], None, QUIET)
     assert {task: metrics["examples"] for task, metrics in found.metrics["tasks"].items()} == {"mood": 20}
-    assert found.predictions["mood"].lines == list(range(2, 22))
-    assert [len(column) for column in found.predictions["mood"].columns.values()] == [20] * 4
+    (mood,) = found.predictions["mood"]
+    assert mood.lines == list(range(2, 22))
+    assert [len(column) for column in mood.columns.values()] == [20] * 4
     with pytest.raises(UsageError, match="task mood has no test file"):
         evaluate_run(Predictor(run, device="cpu", precision="fp32"), "test", {}, ["mood"], None, QUIET)
 

@@ -1,6 +1,6 @@
 """Examples: the texts and labels of one task, read from a table and checked row by row."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mbert_cli.data.table import Row, Table
@@ -8,6 +8,7 @@ from mbert_cli.errors import DataError
 from mbert_cli.recipe import TaskSection
 
 _MOST_LISTED = 20
+_WINDOW = 8192
 
 
 @dataclass
@@ -28,6 +29,14 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def extend(self, more: "Examples") -> None:
+        """Add examples of the same task."""
+        for side, texts in zip(self.texts, more.texts, strict=True):
+            side += texts
+        self.labels += more.labels
+        self.lines += more.lines
+        self.skipped += more.skipped
 
     def spread(self, count: int) -> "Examples":
         """Return at most `count` of the examples, evenly spread over them, in their order."""
@@ -57,18 +66,37 @@ def read_examples(
 
     Raises:
         DataError: the file cannot be read, a column is missing, no usable row is left, or a row is bad and
-            `task.on_bad_row` is `error`.
+            `task.on_bad_row` is `error`; an id that stands twice is bad.
     """
     found = Examples([[] for _ in task.text])
+    for window in example_windows(path, name, task, parse_label, {}):
+        found.extend(window)
+    return found if limit is None else found.spread(limit)
+
+
+def example_windows(
+    path: str, name: str, task: TaskSection, parse_label: Callable[[str], float], ids: dict[str, int] | None = None
+) -> Iterator[Examples]:
+    """Read a task's labelled file, a few thousand rows at a time.
+
+    Args and errors are those of `read_examples`.
+
+    Args:
+        path: the file.
+        name: the task's name, for messages.
+        task: columns, quoting, and what to do with bad rows.
+        parse_label: a label's text to its number; raises ValueError with what it must be.
+        ids: filled with every id and its line, by which one that stands twice is known; None does not ask.
+    """
+    found, usable = Examples([[] for _ in task.text]), 0
     with Table(path, task.quoting, task.delimiter) as table:
         columns = [table.column(text, f"text of task {name}") for text in task.text]
         label_column = table.column(task.label, f"label of task {name} (files without labels can be predicted only)")
-        id_column = table.column(task.id, f"id of task {name}") if task.id in table.header else None
-        seen: dict[str, int] = {}
+        id_column = None if ids is None or task.id not in table.header else table.column(task.id, f"id of task {name}")
         for row in table:
             problem, label = _checked(row, columns, label_column, task, parse_label)
-            if id_column is not None and row.cells[id_column] and not problem:
-                first = seen.setdefault(row.cells[id_column], row.line)
+            if ids is not None and id_column is not None and row.cells[id_column] and not problem:
+                first = ids.setdefault(row.cells[id_column], row.line)
                 if first != row.line:
                     problem = f"{task.id} '{row.cells[id_column]}' stands at line {first} already"
             if problem:
@@ -81,9 +109,14 @@ def read_examples(
                 side.append(row.cells[column])
             found.labels.append(label)
             found.lines.append(row.line)
-    if not len(found):
+            if len(found) == _WINDOW:
+                usable += len(found)
+                yield found
+                found = Examples([[] for _ in task.text])
+    usable += len(found)
+    if not usable:
         raise DataError(f"{path}: holds no usable row for task {name}; expected rows below the header.")
-    return found if limit is None else found.spread(limit)
+    yield found
 
 
 def _checked(

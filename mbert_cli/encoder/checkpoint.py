@@ -134,8 +134,8 @@ def _from_hub(name: str, revision: str | None, download: bool) -> Path:
         at = f" at revision '{revision}'" if revision else ""
         if huggingface_hub.constants.HF_HUB_OFFLINE and not isinstance(error, HFValidationError):
             raise CheckpointError(
-                f"encoder.checkpoint '{name}'{at} is not in the hub's local cache, and --offline (HF_HUB_OFFLINE) rules "
-                "the network out; leave that out, or give a local folder."
+                f"encoder.checkpoint '{name}'{at} is not in the hub's local cache, and --offline (HF_HUB_OFFLINE) "
+                "rules the network out; leave that out, or give a local folder."
             ) from None
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(

@@ -19,15 +19,15 @@ class Experiment:
         promise: what every trial must show.
         trials: how many make a full experiment.
         few: how many the test suite runs.
-        trial: one trial; it raises `Broken` where the promise is. Its arguments are the trial's own chance and an
-            empty folder; the folder's parent is shared by all trials of a process, see `once`.
+        trial: one trial; it raises `Broken` where the promise is, and may return what it measured. Its arguments are
+            the trial's own chance and an empty folder, whose parent all trials of a process share, see `once`.
     """
 
     number: int
     promise: str
     trials: int
     few: int
-    trial: Callable[["Chance", Path], None]
+    trial: Callable[["Chance", Path], str | None]
 
 
 class Chance(random.Random):

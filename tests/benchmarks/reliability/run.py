@@ -29,16 +29,15 @@ def all_experiments() -> dict[str, Experiment]:
     return dict(sorted(found.items(), key=lambda item: item[1].number))
 
 
-def run_trial(experiment: Experiment, name: str, seed: int, index: int, shared: Path) -> str | None:
-    """Run one trial; return what was broken, if anything."""
+def run_trial(experiment: Experiment, name: str, seed: int, index: int, shared: Path) -> tuple[str, str]:
+    """Run one trial; return what was broken, and what was measured."""
     folder = Path(tempfile.mkdtemp(dir=shared))
     try:
-        experiment.trial(Chance(name, seed, index), folder)
+        return "", experiment.trial(Chance(name, seed, index), folder) or ""
     except Exception:
-        return traceback.format_exc(limit=-3)
+        return traceback.format_exc(limit=-3), ""
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return None
 
 
 def main() -> None:
@@ -56,7 +55,7 @@ def main() -> None:
             experiment = experiments[name]
             print(f"{experiment.number}. {name}, seed {options.seed}: {experiment.promise}", flush=True)
             if options.only is not None:
-                print(run_trial(experiment, name, options.seed, options.only, Path(shared)) or "kept")
+                print(*run_trial(experiment, name, options.seed, options.only, Path(shared)))
                 continue
             done = results.get(name, {})
             if done.get("seed") != options.seed:
@@ -64,9 +63,11 @@ def main() -> None:
             trials = options.trials or experiment.trials
             for index in range(done["kept"] + len(done["broken"]), trials):
                 started = time.monotonic()
-                broken = run_trial(experiment, name, options.seed, index, Path(shared))
+                broken, measured = run_trial(experiment, name, options.seed, index, Path(shared))
                 done["seconds"] = round(done["seconds"] + time.monotonic() - started, 2)
-                if broken is None:
+                if measured:
+                    done.setdefault("measured", []).append(measured)
+                if not broken:
                     done["kept"] += 1
                 else:
                     done["broken"][str(index)] = broken

