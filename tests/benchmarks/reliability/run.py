@@ -2,6 +2,7 @@
 
     python tests/benchmarks/reliability/run.py --json results.json            # all of them
     python tests/benchmarks/reliability/run.py killed_training --trials 20
+    python tests/benchmarks/reliability/run.py --table --json results.json    # what was found, as the README shows it
 
 Each trial is a function of the seed and its number. A failure is printed with both, so that it can be had again with
 `--only`.
@@ -15,6 +16,7 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 from experiment import Chance, Experiment
 
@@ -47,9 +49,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, help="run this trial alone, and record nothing")
     parser.add_argument("--json", type=Path, default=Path("results.json"), help="what was found; gone on from")
+    parser.add_argument("--table", action="store_true", help="print what was found, and run nothing")
     options = parser.parse_args()
     experiments = all_experiments()
     results = json.loads(options.json.read_text()) if options.json.exists() else {}
+    if options.table:
+        print_table(experiments, results)
+        return
     with tempfile.TemporaryDirectory(prefix="reliability-") as shared:
         for name in options.names or experiments:
             experiment = experiments[name]
@@ -76,6 +82,17 @@ def main() -> None:
                 if index % 50 == 49 or index == trials - 1 or experiment.trials <= 500:
                     write(options.json, results)
             print(f"   {done['kept']}/{done['kept'] + len(done['broken'])} in {done['seconds']:.0f} s", flush=True)
+
+
+def print_table(experiments: dict[str, Experiment], results: dict[str, Any]) -> None:
+    """Print the results as a Markdown table."""
+    print("| # | experiment | kept | measured |\n|---|---|---|---|")
+    for name, experiment in experiments.items():
+        if name in results:
+            found = results[name]
+            kept = f"{found['kept']:,}/{found['kept'] + len(found['broken']):,}"
+            measured = "; ".join(sorted(set(found.get("measured", [])))[-2:])
+            print(f"| {experiment.number} | {experiment.promise} | {kept} | {measured} |")
 
 
 def write(path: Path, results: dict[str, object]) -> None:
