@@ -288,8 +288,8 @@ class TrainingRun:
 
     def _where(self, ahead: int = 0) -> str:
         """Return how far the run has come, for messages; `ahead` counts steps that are being taken."""
-        epoch, step = self.state.epoch + 1, self.state.epoch_step + ahead
-        return f"epoch {epoch} of {self.recipe.training.epochs}, step {step}"
+        epoch, step, epochs = self.state.epoch + 1, self.state.epoch_step + ahead, self.recipe.training.epochs
+        return f"epoch {epoch} of {epochs}, step {step}" if epoch <= epochs else f"all {epochs} epochs are trained"
 
     def _draw_figures(self) -> None:
         drawn = draw_or_say(self.folder.evaluation, self.folder.metrics_file, self.talk)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +145,9 @@ def read_state(
 
 
 def _position(values: Mapping[str, Any]) -> TrainingState:
-    known = {each.name for each in fields(TrainingState)}
-    state = TrainingState(**{key: value for key, value in values.items() if key in known})
-    if isinstance(state.best_score, str):  # as states were written before there was `epoch_step`
-        state.best_score = float.fromhex(state.best_score)
-    return state
+    score = values["best_score"]
+    # As states were written before there was `epoch_step`.
+    return TrainingState(**{**values, "best_score": float.fromhex(score) if isinstance(score, str) else score})
 
 
 def origin_of(recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardware: Hardware) -> dict[str, Any]:

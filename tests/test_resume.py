@@ -13,6 +13,7 @@ from crashes import contents, dying_after
 from test_training import train
 
 from mbert_cli import stopping, training
+from mbert_cli.commits import sha256_of
 from mbert_cli.compose import kinds
 from mbert_cli.errors import CheckpointError, Stopped, UsageError
 from mbert_cli.optimizer import RowwiseAdamW
@@ -274,6 +275,32 @@ def test_resume_refuses_a_word_that_was_changed(tiny_recipe, tiny_files, tmp_pat
     copy.write_text(copy.read_text().replace("low", "mid"))
     with pytest.raises(UsageError, match=r"data.train.mood was '\w{64}' and is now '\w{64}'"):
         train(tiny_recipe, tmp_path / "a", *settings, resume=True)
+
+
+def test_a_run_of_the_first_version_goes_on(tiny_recipe, tmp_path):
+    """Its states tell neither steps within an epoch nor versions, and the best score in hexadecimal."""
+    train(tiny_recipe, tmp_path / "a", "training.epochs=2")
+    train(tiny_recipe, tmp_path / "b", "training.epochs=1")
+    state = tmp_path / "b" / "state" / "epoch-0001"
+    content = json.loads((state / "state.json").read_text())
+    now = content["position"]
+    position = {key: now[key] for key in ("epoch", "step", "encoder_trained", "best_epoch")}
+    content["position"] = {**position, "best_score": now["best_score"].hex()}
+    for key in ("rows", "versions"):
+        del content["origin"][key]
+    for key in ("threads", "instructions"):
+        del content["origin"]["hardware"][key]
+    del content["origin"]["training"]["strict_length"]
+    (state / "state.json").write_text(json.dumps(content))
+    hashes = {path.name: sha256_of(path) for path in sorted(state.iterdir()) if path.name != "manifest.json"}
+    (state / "manifest.json").write_text(json.dumps({"sha256": hashes}, indent=2) + "\n")
+    train(tiny_recipe, tmp_path / "b", "training.epochs=2", resume=True)
+    for part in (
+        "state/epoch-0002/model.safetensors",
+        "state/epoch-0002/optimizer.safetensors",
+        "evaluation/metrics.json",
+    ):
+        assert (tmp_path / "a" / part).read_bytes() == (tmp_path / "b" / part).read_bytes()
 
 
 def test_resume_refuses_other_hardware_and_versions(tiny_recipe, tmp_path, monkeypatch):
