@@ -3,6 +3,8 @@ import json
 import sys
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mbert_cli.data.table import Row, Table, TableWriter
 from mbert_cli.errors import DataError, UsageError
@@ -221,6 +223,12 @@ def test_a_missing_column_is_refused_with_the_nearest_name(write):
     )
 
 
+@pytest.mark.parametrize(("text", "name"), [("\n\na\tb\n", "t.tsv"), ('\n\n{"a": 1}\n', "t.jsonl")])
+def test_a_missing_column_is_looked_for_in_the_line_of_the_header(write, text, name):
+    with Table(write(text, name)) as table, pytest.raises(DataError, match=rf"{name}:3: has no column 'c'"):
+        table.column("c")
+
+
 def test_a_column_that_stands_twice_is_refused_when_asked_for(write):
     with Table(write("a\tb\tb\n")) as table:
         assert table.column("a") == 0
@@ -231,6 +239,14 @@ def test_a_column_that_stands_twice_is_refused_when_asked_for(write):
 def test_cells_may_be_long(write):
     cell = "x" * 300_000
     assert read(write(f"a\tb\n{cell}\t1\n")) == (["a", "b"], [[cell, "1"]])
+
+
+def test_a_cell_without_end_is_refused_at_its_row(write):
+    assert refusal(write(f"a\tb\n1\t2\n{'x' * (1 << 24)}x\t1\n")).startswith("F:3: a cell is longer than 16 Mi charac")
+
+
+def test_a_surrogate_pair_in_jsonl_is_one_character(write):
+    assert read(write('{"a": "\\ud83d\\ude42 \\\\ud800"}\n', "t.jsonl"))[1] == [["\U0001f642 \\ud800"]]
 
 
 # JSONL
@@ -251,7 +267,11 @@ def test_jsonl_rows_are_read_by_the_names_of_the_first(write):
     ("content", "message"),
     [
         ('{"a": 1}\n{"a": }\n', "F:2: is not JSON"),
-        ('{"a": 1}\n[1]\n', "F:2: must be a JSON object, but is '[1]'."),
+        ('{"a": 1}\n[1]\n', "F:2: must be a JSON object with names, but is '[1]'."),
+        ('\n{}\n{"a": 1}\n', "F:2: must be a JSON object with names, but is '{}'."),
+        ('{"a": 1}\n{"a": "x\\ud800"}\n', "F:2: escapes one half of a surrogate pair"),
+        ('{"a": 1}\n{"a": [{"\\uDFFF": 2}]}\n', "F:2: escapes one half of a surrogate pair"),
+        ('{"a": 1}\n{"b": 1, "a": 2, "b": 3}\n', "F:2: is not JSON (the name 'b' stands twice)."),
         ('{"a": 1, "b": 2}\n{"a": 1}\n', "F:2: has no 'b', which the first line has."),
         ("{" * 100_000 + "\n", "F:1: is not JSON"),
         ('{"a": ' + "[" * 100_000 + "\n", "F:1: "),
@@ -317,6 +337,12 @@ def test_jsonl_rows_keep_their_values(write):
     assert json.loads(text) == {"a": "é", "b": [1, None], "pred": "yes", "score": 0.5}
 
 
+def test_a_value_of_a_jsonl_row_is_never_replaced_by_a_prediction(write):
+    path = write('{"a": 1}\n{"a": 2, "pred": "mine"}\n', "t.jsonl")
+    with pytest.raises(DataError, match=r"t\.jsonl:2: has a 'pred' already, as the prediction would; rename it"):
+        written(path, ["pred"], ["yes"])
+
+
 def test_numbers_are_written_with_six_digits(write):
     out = io.StringIO()
     with Table(write("a,b\n")) as table:
@@ -357,3 +383,30 @@ def test_rows_of_the_courses_files_read_differently_without_quoting(course_data)
     with_quotes = read(str(course_data / "sts-train.csv"))[1]
     without = read(str(course_data / "sts-train.csv"), quoting="none")[1]
     assert sum(one != two for one, two in zip(with_quotes, without, strict=True)) == 298
+
+
+# Anything at all
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.lists(
+        st.sampled_from(
+            [b"a", b"\t", b"\n", b'"', b"\r", b",", b"{", b"}", b'"a":1', b"\xff", b"\0", b"\xef\xbb\xbf", b" "]
+        )
+        | st.binary(max_size=3),
+        max_size=30,
+    ).map(b"".join),
+    name=st.sampled_from(["t.tsv", "t.jsonl"]),
+    quoting=st.sampled_from(["csv", "none"]),
+)
+def test_any_bytes_are_a_table_or_refused_by_name(tmp_path, data, name, quoting):
+    path = tmp_path / name
+    path.write_bytes(data)
+    try:
+        header, rows = read(str(path), quoting=quoting)
+    except DataError as error:
+        assert str(error).startswith(str(path))  # noqa: PT017
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert all(len(row) == len(header) for row in rows)
