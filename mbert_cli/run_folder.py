@@ -133,8 +133,9 @@ class RunFolder:
         """Remove the run that was here, and nothing else."""
         for folder in self._folders:
             remove_folder(folder)
-        for file in self._files:
-            file.unlink(missing_ok=True)
+        with disk_errors(self.path):
+            for file in self._files:
+                file.unlink(missing_ok=True)
 
     def write_recipe(self, text: str) -> None:
         """Write recipe.yaml."""
