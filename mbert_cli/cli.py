@@ -363,7 +363,9 @@ def main() -> None:
         # Whoever read our output has gone; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
+        if hidden := stopping.stopped_by(error):
+            _fail(str(hidden), hidden.exit_code)
         from mbert_cli.hardware import is_out_of_memory
 
         if not is_out_of_memory(error):

@@ -3,7 +3,7 @@
 import signal
 from types import FrameType, TracebackType
 
-from mbert_cli.errors import Stopped
+from mbert_cli.errors import MbertError, Stopped
 
 
 class _Heard:
@@ -48,6 +48,19 @@ class whole:  # noqa: N801 -- `with whole():` reads as a word
         # Also what an earlier `Stopped` said that was lost where Python ignores exceptions, as in a destructor.
         if kind is None:
             _heed()
+
+
+def stopped_by(error: BaseException) -> Stopped | None:
+    """Return the stop that an error is, or hides.
+
+    Whatever code a signal interrupts may turn what it raises into an error of its own: an import of compiled code into
+    an ImportError, say. So, once a signal was heard, what is not an error of the user's is taken for it.
+    """
+    if isinstance(error, Stopped):
+        return error
+    if _Heard.number is None or isinstance(error, MbertError | SystemExit):
+        return None
+    return Stopped(_Heard.number)
 
 
 def last_words() -> None:

@@ -35,7 +35,7 @@ from mbert_cli.ranks import with_ranks
 from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder, Write
 from mbert_cli.saved_model import write_model
-from mbert_cli.stopping import last_words, whole
+from mbert_cli.stopping import last_words, stopped_by, whole
 from mbert_cli.training_data import TrainingData, read_training_examples, tokenise_examples
 from mbert_cli.training_state import TrainingState, origin_of, read_state, write_state
 
@@ -179,7 +179,10 @@ class TrainingRun:
                     self._commit_epoch(evaluation, time.monotonic() - trained)
             best = self._best()
             self._draw_figures()
-        except Stopped as stop:
+        except BaseException as error:
+            stop = stopped_by(error)
+            if stop is None:
+                raise
             last_words()
             self._save_progress()
             raise Stopped(stop.number, f"{self.folder.path}: stopped; {self._where()}, saved. {_REMEDY}") from None

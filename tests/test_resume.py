@@ -15,7 +15,7 @@ from test_training import train
 from mbert_cli import stopping, training
 from mbert_cli.commits import sha256_of
 from mbert_cli.compose import kinds
-from mbert_cli.errors import CheckpointError, Stopped, UsageError
+from mbert_cli.errors import CheckpointError, ResourceError, Stopped, UsageError
 from mbert_cli.optimizer import RowwiseAdamW
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.training import TrainingRun
@@ -196,6 +196,34 @@ def test_a_signal_is_heeded_when_everything_is_whole_and_saved(
     assert [each.name for each in (tmp_path / "b" / "state").iterdir()] == [saved]
     train(tiny_recipe, tmp_path / "b", "training.keep=1", resume=True)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+@pytest.mark.parametrize("error", [ImportError("initialization failed"), None])
+def test_a_stop_that_other_code_turns_into_an_error_or_swallows_is_a_stop(
+    tiny_recipe, tmp_path, monkeypatch, signals, error
+):
+    def signalled(*_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except Stopped as stop:
+            if error is not None:
+                raise error from stop
+        return evaluate(*_)
+
+    evaluate = training.evaluate
+    monkeypatch.setattr(training, "evaluate", signalled)
+    with pytest.raises(Stopped, match=r"stopped.*saved.*--resume"):
+        train(tiny_recipe, tmp_path / "b")
+
+
+def test_an_error_of_the_users_stays_one_where_a_signal_was_heard(tiny_recipe, tmp_path, monkeypatch, signals):
+    def full(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ResourceError("the disk is full.")
+
+    monkeypatch.setattr(RunFolder, "commit_epoch", full)
+    with pytest.raises(ResourceError):
+        train(tiny_recipe, tmp_path / "b")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
