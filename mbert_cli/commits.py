@@ -145,10 +145,10 @@ def _hashes(folder: Path) -> dict[str, str]:
     path = folder / MANIFEST
     content = read_json(path)
     found = content.get("sha256")
-    text = path.read_text(encoding="utf-8")
     # Folders from before the manifest's own hash hold the names only.
-    as_written = isinstance(found, dict) and text in (_manifest(found), json.dumps({"sha256": found}, indent=2) + "\n")
-    if not isinstance(found, dict) or not as_written:
+    texts = (_manifest(found), json.dumps({"sha256": found}, indent=2) + "\n") if isinstance(found, dict) else ()
+    # Its bytes: text would be the same with other line ends.
+    if not isinstance(found, dict) or path.read_bytes() not in [text.encode() for text in texts]:
         raise CheckpointError(f"{path}: was altered; copy the folder again, or train anew.")
     for name in found:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:

@@ -1,18 +1,24 @@
 """The errors a user can mend, each with its exit code. Anything else that is raised is a fault of ours."""
 
 
+def one_line(text: str) -> str:
+    """Return a text as a terminal may show it: line ends and control characters of names and cells are escaped."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 class MbertError(Exception):
     """One or more problems, each a sentence of its own: place, value, remedy.
 
     Args:
-        problems: what is wrong, one line each.
+        problems: what is wrong, one line each. Line ends and what a terminal would obey, as names from files may hold
+            them, are shown as Python writes them.
     """
 
     exit_code = 2
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = tuple(map(one_line, problems))
+        super().__init__("\n".join(self.problems))
 
 
 class UsageError(MbertError):

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mbert_cli.errors import one_line
+
 
 class Talk:
     """Says things on stderr.
@@ -19,7 +21,7 @@ class Talk:
 
     def say(self, line: str) -> None:
         """Print one line."""
-        self.console.print(line, markup=False)
+        self.console.print(one_line(line), markup=False)
 
     @contextmanager
     def bar(self, description: str, total: int | None) -> Iterator["Bar"]:

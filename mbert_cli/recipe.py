@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from mbert_cli.errors import RecipeError
-from mbert_cli.recipe_file import Document, KeyPath, dotted, dump, nearest, override, read_document
+from mbert_cli.recipe_file import Document, KeyPath, dotted, dump, nearest, override, read_document, shown
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -329,7 +329,7 @@ class _Reader:
             self.problem(path, f"is missing; it needs {_required(kind)}.")
             return None
         if not isinstance(values, dict):
-            self.problem(path, f"must hold keys and values, but is {values!r}.")
+            self.problem(path, f"must hold keys and values, but is {shown(values)}.")
             return None
         self.known(path, values, kind)
         fields = {key: value for key, value in {**values, **given}.items() if key in kind.model_fields}
@@ -420,11 +420,17 @@ class _Reader:
             return text
         # What a variable says is said at the shell, hence relative to the working folder.
         folder = Path.cwd() if text.startswith("${") else place.folder
+        if "\0" in expanded:
+            self.problem(path, f"is {shown(expanded)}, but no file's name holds a NUL character.")
+            return text
         full = os.path.normpath(folder / os.path.expanduser(expanded))
-        if not checkpoint:
-            return full
-        looks_like_path = re.match(r"[./~]|\$\{", text) or os.path.isdir(full)
-        return full if looks_like_path and not expanded.startswith("package:") else expanded
+        looks_like_path = not checkpoint or re.match(r"[./~]|\$\{", text) or os.path.isdir(full)
+        found = full if looks_like_path and not (checkpoint and expanded.startswith("package:")) else expanded
+        try:
+            found.encode()
+        except UnicodeEncodeError:
+            self.problem(path, f"is {shown(found)}, which is not UTF-8; rename the file or the folder.")
+        return found
 
 
 def expand(text: str) -> str:
@@ -457,7 +463,7 @@ def explain(error: Any) -> str:
     what = error["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should ", "must ", 1)
     what = what.replace("be a valid integer", "be a whole number").replace("be a valid ", "be a ")
     what = what.replace("be a dictionary", "hold keys and values")
-    return f"{what}, but is {error['input']!r}."
+    return f"{what}, but is {shown(error['input'])}."
 
 
 def _location(location: tuple[str | int, ...], fields: dict[str, Any]) -> KeyPath:

@@ -15,6 +15,10 @@ from mbert_cli.errors import RecipeError
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 _MAX_VALUES = 100_000
+_MAX_BITS = 1024  # of a whole number: as many as the largest float has
+_MOST_SHOWN = 200
+_TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels; a recipe is a page of YAML."
+_TOO_MANY = "holds too many values; a recipe is a page of YAML."
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands in a recipe, e.g. ``("adapters", 0, "rank")``."""
@@ -68,6 +72,12 @@ def dotted(path: Iterable[str | int]) -> str:
     return text
 
 
+def shown(value: Any) -> str:
+    """Return a value as messages show it: as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
 def nearest(name: str, known: Sequence[str], listed_by: str | None = None) -> str:
     """Return the end of a message about an unknown name: the nearest known one, and all of them.
 
@@ -85,6 +95,12 @@ class _Loader(yaml.SafeLoader):
     """YAML's core schema: `1e-5` is a number, and `no`, `on` or `12:30` are strings (YAML 1.1 thinks otherwise)."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Lay out a mapping's merges, which may merge merges: twenty lines can make a million pairs."""
+        super().flatten_mapping(node)
+        if len(node.value) > _MAX_VALUES:
+            raise RecipeError(f"{self.name}:{node.start_mark.line + 1}: {_TOO_MANY}")
 
 
 for _tag, _pattern, _first in (
@@ -128,7 +144,7 @@ def _read(path: Path, source: str, above: tuple[Path, ...]) -> Document:
         return document
     place = document.place(("extends",))
     if not isinstance(parent, str):
-        raise RecipeError(f"{place}: extends must be the name of a recipe file, but is {parent!r}.")
+        raise RecipeError(f"{place}: extends must be the name of a recipe file, but is {shown(parent)}.")
     if not os.path.isfile(resolved.parent / parent):
         raise RecipeError(f"{place}: extends '{parent}', but there is no such file in {resolved.parent}.")
     base = _read(resolved.parent / parent, str(Path(source).parent / parent), (*above, resolved))
@@ -167,6 +183,7 @@ def parse(text: str, source: str, folder: Path) -> Document:
     loader = None
     try:
         loader = _Loader(text)
+        loader.name = source
         node = loader.get_single_node()
         if node is None:
             return Document({}, {}, source, folder)
@@ -183,7 +200,7 @@ def parse(text: str, source: str, folder: Path) -> Document:
         line = text[: error.position].count("\n") + 1
         raise RecipeError(f"{source}:{line}: holds the unprintable character #x{error.character:04x}.") from None
     except RecursionError:
-        raise RecipeError(f"{source}: is nested deeper than {MAX_DEPTH} levels.") from None
+        raise RecipeError(f"{source}: {_TOO_DEEP}") from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -204,23 +221,33 @@ class _Builder:
         line = node.start_mark.line + 1
         self.places.setdefault(path, Place(f"{self.source}:{line}", self.folder))
         if len(path) > MAX_DEPTH or len(self.places) > _MAX_VALUES:
-            what = f"is nested deeper than {MAX_DEPTH} levels" if len(path) > MAX_DEPTH else "holds too many values"
-            raise RecipeError(f"{self.source}:{line}: {what}; a recipe is a page of YAML.")
-        if isinstance(node, yaml.MappingNode):
+            raise RecipeError(f"{self.source}:{line}: {_TOO_DEEP if len(path) > MAX_DEPTH else _TOO_MANY}")
+        if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+        if not isinstance(node, yaml.ScalarNode):
+            raise RecipeError(f"{self.source}:{line}: the tag {node.tag} is not allowed here.")
         try:
-            return self.loader.construct_object(node, deep=True)
+            value = self.loader.construct_object(node, deep=True)
         except (ValueError, KeyError, IndexError, AttributeError):  # PyYAML's constructors raise any of them
-            shown = str(node.value)[:40]
-            raise RecipeError(
-                f"{self.source}:{line}: {dotted(path)} is {shown!r}, which does not fit its tag."
-            ) from None
+            what = f"{dotted(path)} is {shown(node.value)}, which does not fit its tag"
+            raise RecipeError(f"{self.source}:{line}: {what}.") from None
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            size = f"a whole number of {value.bit_length()} bits"
+            raise RecipeError(f"{self.source}:{line}: {dotted(path)} is {size}; nothing is that large.")
+        if isinstance(value, str):
+            self._check_text(value, line)
+        return value
+
+    def _check_text(self, text: str, line: int) -> None:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            what = "escapes one half of a surrogate pair, which is no character"
+            raise RecipeError(f"{self.source}:{line}: {what}.") from None
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
-        if node.tag != "tag:yaml.org,2002:map":
-            raise RecipeError(f"{self.source}:{node.start_mark.line + 1}: the tag {node.tag} is not allowed here.")
         if id(node) not in self.flattened:
             self._check_keys(node, path)
             self.flattened.add(id(node))
@@ -239,6 +266,7 @@ class _Builder:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
                 raise RecipeError(f"{self.source}:{line}: a key must be a plain word.")
+            self._check_text(key.value, line)
             if key.value in first and key.tag != "tag:yaml.org,2002:merge":
                 where = dotted((*path, key.value))
                 raise RecipeError(f"{self.source}:{line}: {where} stands already on line {first[key.value]}; keep one.")
@@ -266,6 +294,8 @@ def override(document: Document, settings: Sequence[str]) -> None:
         path = tuple(
             int(word[1:-1]) if word[0] == "[" else word for word in re.findall(r"[A-Za-z0-9_-]+|\[[0-9]+\]", key)
         )
+        if len(path) > MAX_DEPTH:
+            raise RecipeError(f"{place}: {_TOO_DEEP}")
         _check_indices(document.values, path, place)
         parsed = parse(f"value: {text}", place.text, place.folder).values
         if parsed.keys() != {"value"}:

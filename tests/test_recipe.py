@@ -105,6 +105,9 @@ def test_a_problem_is_named_with_its_line(write, line, said):
         ("    train: train.tsv\n", "", "r.yaml:3: tasks.mood.train is missing."),
         ("train.tsv", "12", "r.yaml:4: tasks.mood.train must be a string, but is 12."),
         ("train.tsv", "''", "r.yaml:4: tasks.mood.train is empty."),
+        ("train.tsv", r'"a\0b"', r"r.yaml:4: tasks.mood.train is 'a\x00b', but no file's name holds a NUL character."),
+        ("train.tsv", r'"~a\0b"', r"r.yaml:4: tasks.mood.train is '~a\x00b', but no file's name holds a NUL"),
+        ("train.tsv", f"[{'x' * 5000}]", f"r.yaml:4: tasks.mood.train must be a string, but is ['{'x' * 198}..."),
         ("train.tsv", "${NOT_SET_ANYWHERE}/x", "r.yaml:4: tasks.mood.train uses ${NOT_SET_ANYWHERE}, which is not set"),
         ("sentence", "[a, b, c]", "r.yaml:6: tasks.mood.text "),
         ("sentence", "[]", "r.yaml:6: tasks.mood.text "),
@@ -246,6 +249,13 @@ def test_a_variable_that_is_not_set_raises(monkeypatch):
     monkeypatch.delenv("UNSET", raising=False)
     with pytest.raises(KeyError, match="UNSET"):
         expand("x/${UNSET}")
+
+
+def test_a_path_below_a_folder_whose_name_is_not_utf8_is_refused(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("MBERT_TEST", "\udcff")
+    (problem,) = problems(write(SMALL.replace("train.tsv", "${MBERT_TEST}/t.tsv")))
+    assert problem.startswith("r.yaml:4: tasks.mood.train is '")
+    assert problem.endswith(r"\udcff/t.tsv', which is not UTF-8; rename the file or the folder.")
 
 
 def test_a_path_that_begins_with_a_variable_is_relative_to_the_working_folder(write, tmp_path, monkeypatch):

@@ -171,6 +171,8 @@ def test_a_recipe_that_is_not_a_mapping_is_refused(text):
         "!custom 1",
         "!custom {a: 1}",
         "!!set {a, b}",
+        "!!omap [a: 1]",
+        "!!pairs [a: 1]",
     ],
 )
 def test_tags_that_yaml_does_not_need_are_refused(tagged):
@@ -184,8 +186,14 @@ def test_a_value_that_does_not_fit_its_tag_is_refused(tagged):
     assert refusal(f"a: 1\nb: {tagged}\n").startswith("r.yaml:2")
 
 
-def test_a_number_of_ten_thousand_digits_is_refused():
-    assert refusal("a: 1\nb: " + "9" * 10_000).startswith("r.yaml:2")
+@pytest.mark.parametrize("number", ["9" * 10_000, "9" * 400, "!!int 0x" + "f" * 9000, "-" + "1" * 4000])
+def test_a_number_that_no_float_holds_is_refused(number):
+    assert refusal(f"a: 1\nb: {number}").startswith("r.yaml:2: b is ")
+
+
+@pytest.mark.parametrize("text", [r'b: "x\ud800"', r'b: [1, "\uDFFF"]', r'"x\ud800": 1'])
+def test_half_a_surrogate_pair_is_refused(text):
+    assert refusal(f"a: 1\n{text}").startswith("r.yaml:2: escapes one half of a surrogate pair")
 
 
 def test_anchors_and_merges_are_laid_out():
@@ -218,6 +226,20 @@ def test_values_that_multiply_through_anchors_are_refused():
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
     assert "holds too many values" in refusal("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 50))]),
+        "a: "
+        + "".join(f"{{<<: [&a{i} " for i in range(50))
+        + "{x: 1}"
+        + "".join(f", *a{49 - i}]}}" for i in range(50)),
+    ],
+)
+def test_values_that_multiply_through_merges_are_refused(text):
+    assert "holds too many values" in refusal(text)
 
 
 def test_twenty_levels_are_read_and_one_more_is_refused():
@@ -444,7 +466,12 @@ def test_an_index_beyond_the_list_is_refused(setting, what):
 def test_an_override_that_is_not_yaml_is_refused_by_name(setting):
     with pytest.raises(RecipeError) as error:
         overridden("", setting)
-    assert str(error.value).startswith(f"'{setting}'")
+    assert str(error.value).startswith("'" + setting.replace("\x07", r"\x07") + "'")
+
+
+def test_an_override_of_a_value_that_lies_deeper_than_any_is_refused():
+    with pytest.raises(RecipeError, match="is nested deeper than 20 levels"):
+        overridden("", ".".join(["a"] * 5000) + "=1")
 
 
 def test_an_override_of_more_than_one_value_is_refused():

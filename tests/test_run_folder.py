@@ -84,6 +84,14 @@ def test_damaged_files_are_named_with_both_hashes(tmp_path):
         check_folder(tmp_path / "x")
 
 
+def test_a_manifest_with_other_line_ends_was_altered(tmp_path):
+    commit_folder(tmp_path / "x", write("text"))
+    manifest = tmp_path / "x" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(CheckpointError, match=r"manifest\.json: was altered"):
+        check_folder(tmp_path / "x")
+
+
 def test_the_newest_whole_state_is_found_and_older_ones_go(tmp_path):
     run = RunFolder(tmp_path)
     for epoch, step in ((9_999, 0), (9_999, 90), (9_999, 110), (10_000, 0)):

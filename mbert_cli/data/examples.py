@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from mbert_cli.data.table import Row, Table
 from mbert_cli.errors import DataError
 from mbert_cli.recipe import TaskSection
+from mbert_cli.recipe_file import shown
 
 _MOST_LISTED = 20
 _WINDOW = 8192
@@ -98,7 +99,7 @@ def example_windows(
             if ids is not None and id_column is not None and row.cells[id_column] and not problem:
                 first = ids.setdefault(row.cells[id_column], row.line)
                 if first != row.line:
-                    problem = f"{task.id} '{row.cells[id_column]}' stands at line {first} already"
+                    problem = f"{task.id} {shown(row.cells[id_column])} stands at line {first} already"
             if problem:
                 place = f"{row.line}: {problem}"
                 if task.on_bad_row == "error":

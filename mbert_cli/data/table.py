@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Row:
 
 
 class Table:
-    """A table being read: `header`, then its rows, once. A context manager.
+    """A table being read: `header`, which stands at `header_line`, then its rows, once. A context manager.
 
     Args:
         path: the file; `-` is standard input. A name that ends in `.jsonl` holds one JSON object a line.
@@ -76,12 +77,11 @@ class Table:
                 delimiter = "comma" if "," in first and "\t" not in first else "tab"
             self.delimiter = _DELIMITERS[delimiter]
             self._rows = self._read(chain(head, lines))
+            row = next(self._rows)
+            self.header_line, self.header = row.line, row.cells
             if self.is_jsonl:
-                row = next(self._rows)
                 self.header = list(row.record or ())
                 self._rows = chain([row], self._rows)
-            else:
-                self.header = next(self._rows).cells
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -116,9 +116,10 @@ class Table:
         if self.header.count(name) == 1:
             return self.header.index(name)
         asked = f", asked for as {why}" if why else ""
+        place = f"{self.name}:{self.header_line}"
         if name in self.header:
-            raise DataError(f"{self.name}:1: has more than one column '{name}'{asked}; rename all but one.")
-        raise DataError(f"{self.name}:1: has no column '{name}'{asked}{nearest(name, [c for c in self.header if c])}")
+            raise DataError(f"{place}: has more than one column '{name}'{asked}; rename all but one.")
+        raise DataError(f"{place}: has no column '{name}'{asked}{nearest(name, [c for c in self.header if c])}")
 
     def _read(self, lines: Iterator[str]) -> Iterator[Row]:
         if self.is_jsonl:
@@ -151,21 +152,24 @@ class Table:
                 yield Row(number, text.split(self.delimiter))
 
     def _read_jsonl(self, lines: Iterator[str]) -> Iterator[Row]:
-        header: list[str] | None = None
+        header: list[str] = []
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
+            place = f"{self.name}:{number}"
             try:
-                record = json.loads(line)
+                record, cells = _parsed(line)
+            except UnicodeEncodeError:
+                raise DataError(f"{place}: escapes one half of a surrogate pair, which is no character.") from None
             except (ValueError, RecursionError) as error:
-                raise DataError(f"{self.name}:{number}: is not JSON ({error}).") from None
-            if not isinstance(record, dict):
-                raise DataError(f"{self.name}:{number}: must be a JSON object, but is {line.strip()[:40]!r}.")
-            header = header or list(record)
-            missing = next((key for key in header if key not in record), None)
+                raise DataError(f"{place}: is not JSON ({error}).") from None
+            if not cells:
+                raise DataError(f"{place}: must be a JSON object with names, but is {line.strip()[:40]!r}.")
+            header = header or list(cells)
+            missing = next((key for key in header if key not in cells), None)
             if missing is not None:
-                raise DataError(f"{self.name}:{number}: has no '{missing}', which the first line has.")
-            yield Row(number, [_as_text(record[key]) for key in header], record)
+                raise DataError(f"{place}: has no '{missing}', which the first line has.")
+            yield Row(number, [cells[key] for key in header], record)
 
 
 class TableWriter:
@@ -194,8 +198,15 @@ class TableWriter:
         Args:
             row: as read.
             values: one for each appended column.
+
+        Raises:
+            DataError: an object of a JSONL file has a name already that is to be appended.
         """
         if row.record is not None:
+            taken = next((name for name in self._appended if name in row.record), None)
+            if taken is not None:
+                place = f"{self._table.name}:{row.line}"
+                raise DataError(f"{place}: has a '{taken}' already, as the prediction would; rename it.")
             record = {**row.record, **dict(zip(self._appended, values, strict=True))}
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
         else:
@@ -213,6 +224,30 @@ def as_cell(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:.6g}"
 
 
+def _parsed(line: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a line's object, and its values as text; nothing where it is something else.
+
+    Raises:
+        UnicodeEncodeError: it holds half of a surrogate pair, which only an escape can say.
+        ValueError, RecursionError: it is not JSON, or too deep.
+    """
+    record = json.loads(line, object_pairs_hook=_object)
+    if not isinstance(record, dict):
+        return {}, {}
+    cells = {key: _as_text(value) for key, value in record.items()}
+    if "\\u" in line:
+        "".join((*cells, *cells.values())).encode()
+    return record, cells
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name '{next(name for name in names if names.count(name) > 1)}' stands twice")
+    return found
+
+
 def _as_text(value: Any) -> str:
     if value is None:
         return ""
@@ -222,7 +257,7 @@ def _as_text(value: Any) -> str:
 def _open(path: str) -> IO[bytes]:
     if path == "-":
         return sys.stdin.buffer
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         raise DataError(f"{path}: is a folder; name the file in it.")
     try:
         return open(path, "rb")
@@ -251,12 +286,15 @@ def _decoded(file: IO[bytes], name: str) -> Iterator[str]:
         offset += len(raw)
 
 
+_CLOSE_QUOTE = "Close it, or read the file with quoting: none."
 _LONE_CR = "a carriage return stands alone; end lines with \\n or \\r\\n."
 
 
 def _explain_csv(message: str) -> str:
-    if "unexpected end of data" in message or "field larger" in message:
-        return "a quote opens here and is never closed; close it, or read the file with quoting: none."
+    if "field larger" in message:
+        return f"a cell is longer than {_MAX_CELL >> 20} Mi characters; is a quote open? {_CLOSE_QUOTE}"
+    if "unexpected end of data" in message:
+        return f"a quote opens here and is never closed. {_CLOSE_QUOTE}"
     if "expected after" in message:
         return "text follows a closing quote; double quotes inside a quoted cell, or read with quoting: none."
     if "new-line character" in message:

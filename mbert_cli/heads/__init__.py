@@ -1,6 +1,8 @@
 """Heads: one file a kind of task, its name the `kind` in a recipe; here is the contract."""
 
+import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import ClassVar
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from mbert_cli.errors import OptionError
 from mbert_cli.metrics import Goal, Metrics
+from mbert_cli.recipe_file import shown
 
 Columns = dict[str, list[str] | list[float]]
 """What is predicted: `pred` and its scores, one value a row."""
@@ -60,6 +63,15 @@ class Head(nn.Module, ABC):
         """Return the task's metrics over a whole split."""
 
 
+def as_number(text: str) -> float:
+    """Return a label as a number; NaN where it is none. Digits of other scripts, and `1_0`, which Python reads, are."""
+    plain = text.strip()
+    with suppress(ValueError):
+        if plain.isascii() and "_" not in plain:
+            return float(plain)
+    return math.nan
+
+
 def parse_class(text: str, labels: Sequence[str]) -> float:
     """Return the index of a label among its names; a numeric name may also be written `1.0`.
 
@@ -68,11 +80,10 @@ def parse_class(text: str, labels: Sequence[str]) -> float:
     """
     name = text.strip()
     if name not in labels:
-        with suppress(ValueError):
-            name = str(int(number)) if (number := float(name)).is_integer() else name
+        name = str(int(number)) if (number := as_number(name)).is_integer() else name
     if name not in labels:
-        shown = ", ".join(labels) if len(labels) <= 12 else f"{labels[0]} to {labels[-1]}"
-        raise ValueError(f"must be one of {shown}, but is {text!r}")
+        known = ", ".join(labels) if len(labels) <= 12 else f"{labels[0]} to {labels[-1]}"
+        raise ValueError(f"must be one of {known}, but is {shown(text)}")
     return float(labels.index(name))
 
 
@@ -84,12 +95,12 @@ def check_labels(labels: Sequence[str], at_least: int = 2) -> None:
     """
     if len(labels) < at_least:
         raise OptionError("labels", f"must name at least {at_least} classes, but names {len(labels)}")
-    doubled = next((label for label in labels if labels.count(label) > 1), None)
+    doubled = next((label for label, count in Counter(labels).items() if count > 1), None)
     if doubled is not None:
         raise OptionError("labels", f"must differ from each other, but name '{doubled}' twice")
     odd = next((label for label in labels if label != label.strip() or not label or not label.isprintable()), None)
     if odd is not None:
-        raise OptionError("labels", f"must be printable and without blanks around them, but one is {odd!r}")
+        raise OptionError("labels", f"must be printable and without blanks around them, but one is {shown(odd)}")
 
 
 def probability_columns(probabilities: Float[Tensor, "examples classes"], labels: Sequence[str]) -> Columns:

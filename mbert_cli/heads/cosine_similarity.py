@@ -6,8 +6,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from mbert_cli.heads import Columns, Head
+from mbert_cli.heads import Columns, Head, as_number
 from mbert_cli.metrics import Metrics, regression_metrics
+from mbert_cli.recipe_file import shown
 
 
 class CosineSimilarity(Head):
@@ -65,12 +66,9 @@ class CosineSimilarity(Head):
         Raises:
             ValueError: it is not a number from 0 to scale.
         """
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
+        value = as_number(text)
         if not 0 <= value <= self.scale:
-            raise ValueError(f"must be a number from 0 to {self.scale:g}, but is {text!r}")
+            raise ValueError(f"must be a number from 0 to {self.scale:g}, but is {shown(text)}")
         return value
 
     def loss(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:

@@ -70,7 +70,9 @@ def test_numeric_labels_may_be_written_as_decimals(text, number):
     assert Classification(4, num_classes=5).parse_label(text) == number
 
 
-@pytest.mark.parametrize("text", ["5", "-1", "1.5", "nan", "NaN", "inf", "-inf", "1e999", "one", "", "1,0", "٣٣"])
+@pytest.mark.parametrize(
+    "text", ["5", "-1", "1.5", "nan", "NaN", "inf", "-inf", "1e999", "one", "", "1,0", "٣٣", "٣", "0_1", "0x1"]
+)
 def test_what_is_no_class_is_refused_with_the_classes(text):
     with pytest.raises(ValueError, match="must be one of 0, 1, 2, 3, 4, but is") as error:
         Classification(4, num_classes=5).parse_label(text)
@@ -91,6 +93,12 @@ def test_names_of_classes_are_labels(text, number):
 def test_names_are_matched_exactly(text):
     with pytest.raises(ValueError, match="must be one of low, mid, high"):
         Classification(4, labels=["low", "mid", "high"]).parse_label(text)
+
+
+def test_a_hundred_thousand_labels_are_checked_at_once_and_a_long_one_is_cut():
+    head = Classification(1, num_classes=100_000)  # a quadratic check would take a minute
+    with pytest.raises(ValueError, match=r"must be one of 0 to 99999, but is 'x{199}\.\.\."):
+        head.parse_label("x" * 10_000)
 
 
 def test_a_name_that_looks_like_a_decimal_is_itself_first():

@@ -97,7 +97,7 @@ def test_labels_are_numbers_on_the_scale(text, value):
     assert CosineSimilarity(4).parse_label(text) == value
 
 
-@pytest.mark.parametrize("text", ["5.01", "6.0", "-0.1", "nan", "inf", "-inf", "many", "", "3,5"])
+@pytest.mark.parametrize("text", ["5.01", "6.0", "-0.1", "nan", "inf", "-inf", "many", "", "3,5", "٣", "0_1", "1_.5"])
 def test_what_is_no_number_on_the_scale_is_refused(text):
     with pytest.raises(ValueError, match="must be a number from 0 to 5, but is") as error:
         CosineSimilarity(4).parse_label(text)

@@ -106,10 +106,10 @@ def _jsonl(data: bytes) -> Rows:
         if not text.strip():
             continue
         try:
-            record = json.loads(text)
+            record = json.loads(text, object_pairs_hook=_without_doubles)
         except (ValueError, RecursionError):
             raise Defect(number) from None
-        if not isinstance(record, dict) or not _is_unicode(record):
+        if not isinstance(record, dict) or not record or not _is_unicode(record):
             raise Defect(number)
         if not header:
             header = list(record)
@@ -117,6 +117,12 @@ def _jsonl(data: bytes) -> Rows:
         if any(name not in record for name in header):
             raise Defect(number)
         yield number, [_shown(record[name]) for name in header]
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError
+    return dict(pairs)
 
 
 def _shown(value: object) -> str:

@@ -1,0 +1,24 @@
+"""The course's files, where MBERT_DATA names their folder: what they hold, and what they are labelled with."""
+
+import os
+from pathlib import Path
+
+# For each file its text columns, and its label column; None where it has none.
+COURSE_FILES: dict[str, tuple[list[str], str | None]] = {
+    "ids-sst-train.csv": (["sentence"], "sentiment"),
+    "ids-sst-dev.csv": (["sentence"], "sentiment"),
+    "ids-sst-test-student.csv": (["sentence"], None),
+    "ids-cfimdb-train.csv": (["sentence"], "sentiment"),
+    "ids-cfimdb-dev.csv": (["sentence"], "sentiment"),
+    "quora-train.csv": (["sentence1", "sentence2"], "is_duplicate"),
+    "quora-dev.csv": (["sentence1", "sentence2"], "is_duplicate"),
+    "sts-train.csv": (["sentence1", "sentence2"], "similarity"),
+    "sts-dev.csv": (["sentence1", "sentence2"], "similarity"),
+    "sts-test-student.csv": (["sentence1", "sentence2"], None),
+}
+
+
+def course_folder() -> Path | None:
+    """Return the folder of the course's files; None where they are absent."""
+    folder = os.environ.get("MBERT_DATA")
+    return Path(folder) if folder and Path(folder).is_dir() else None

@@ -1,0 +1,21 @@
+import pytest
+
+from mbert_cli.errors import DataError, OptionError, one_line
+from mbert_cli.progress import Talk
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a café, 零 and an emoji 🙂", "a café, 零 and an emoji 🙂"),
+        ("a\x1b[2Jb", r"a\x1b[2Jb"),
+        ("two\nlines\r", r"two\nlines\r"),
+        ("a\u2028b\u202ec", r"a\u2028b\u202ec"),
+    ],
+)
+def test_what_would_move_a_terminal_is_escaped(text, shown, capsys):
+    assert one_line(text) == shown
+    assert str(DataError(text, "more")) == f"{shown}\nmore"
+    assert OptionError("rank", text).problem == text
+    Talk().say(text)
+    assert capsys.readouterr().err == f"{shown}\n"
