@@ -17,6 +17,8 @@ MAX_DEPTH = 20
 _MAX_VALUES = 100_000
 _MAX_BITS = 1024  # of a whole number: as many as the largest float has
 _MOST_SHOWN = 200
+_MOST_NAMES = 40
+_MOST_OF_A_NAME = 80
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels; a recipe is a page of YAML."
 _TOO_MANY = "holds too many values; a recipe is a page of YAML."
 
@@ -86,9 +88,14 @@ def nearest(name: str, known: Sequence[str], listed_by: str | None = None) -> st
         known: the known ones.
         listed_by: the command that lists them, where they are too many for a message.
     """
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    sensible = [each for each in known if len(each) <= _MOST_OF_A_NAME]
+    close = difflib.get_close_matches(name[:_MOST_OF_A_NAME], sensible, n=1, cutoff=0.6)
     hint = f"; did you mean '{close[0]}'?" if close else "."
-    return f"{hint} `{listed_by}` lists all." if listed_by else f"{hint} Known: {', '.join(sorted(known))}."
+    if listed_by:
+        return f"{hint} `{listed_by}` lists all."
+    names = [each if len(each) <= _MOST_OF_A_NAME else f"{each[:_MOST_OF_A_NAME]}..." for each in sorted(known)]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"{hint} Known: {', '.join(names[:_MOST_NAMES])}{more}."
 
 
 class _Loader(yaml.SafeLoader):

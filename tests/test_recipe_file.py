@@ -496,3 +496,11 @@ def test_items_beside_an_overridden_one_keep_their_place():
     document = overridden("l:\n  - {rank: 1}\n  - {rank: 2}\n", "l[1].rank=5")
     assert document.place(("l", 0, "rank")).text == "r.yaml:2"
     assert document.place(("l", 1, "rank")).text == "'l[1].rank=5'"
+
+
+def test_a_message_on_an_unknown_name_stays_short():
+    many = [f"column{i:03}" for i in range(200)] + ["x" * 100_000]
+    said = nearest("colum007", many)
+    assert said.startswith("; did you mean 'column007'? Known: column000, ")
+    assert said.endswith(" and 161 more.")
+    assert len(nearest("y" * 100_000, ["x" * 100_000, "id"])) < 200
