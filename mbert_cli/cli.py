@@ -4,6 +4,7 @@ Data goes to stdout, talk to stderr. Exit codes: 0 done; 2 bad usage, recipe, da
 use; 4 disk full or out of memory; 5 a loss is not finite; 130 and 143 stopped by a signal; 1 a fault of ours.
 """
 
+import errno
 import json
 import os
 import sys
@@ -366,6 +367,8 @@ def main() -> None:
     except Exception as error:
         if hidden := stopping.stopped_by(error):
             _fail(str(hidden), hidden.exit_code)
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            _fail(f"{str(error.filename)[:80]}...: is too long a name for the disk; choose a shorter one.", 2)
         from mbert_cli.hardware import is_out_of_memory
 
         if not is_out_of_memory(error):

@@ -66,7 +66,7 @@ def _write_whole(new: Path, write: Callable[[Path], None]) -> None:
 
 def committed(folder: Path) -> Path | None:
     """Return where a folder that was committed is to be found: in its place, or beside it after a crash."""
-    return next((each for each in (folder, _beside(folder, _OLD)) if (each / MANIFEST).is_file()), None)
+    return next((each for each in (folder, _beside(folder, _OLD)) if os.path.isfile(each / MANIFEST)), None)
 
 
 def remove_folder(folder: Path) -> None:
@@ -120,7 +120,7 @@ def check_folder(folder: Path) -> None:
     hashes = _hashes(folder)
     for name, expected in hashes.items():
         path = folder / name
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise CheckpointError(f"{path}: is missing; copy the folder again, or train anew.")
         actual = sha256_of(path)
         if actual != expected:
@@ -197,7 +197,8 @@ def left_by_a_crash(path: Path) -> bool:
 
 
 def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
+    whole = path.resolve() if path.name in ("", "..") else path  # `.` has a name, too
+    return whole.parent / f"{whole.name}{suffix}"
 
 
 def _sync(path: Path) -> None:

@@ -24,6 +24,7 @@ from typing import IO, Any, BinaryIO
 import filelock
 
 from mbert_cli.commits import replace_file
+from mbert_cli.data.table import TextSink
 from mbert_cli.disk import disk_errors
 from mbert_cli.errors import MbertError, ResourceError, RunInUseError, UsageError
 
@@ -80,7 +81,7 @@ class Stream:
     rows = 0
     finished = False
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: TextSink) -> None:
         self._file = file
 
     def write(self, text: str) -> None:

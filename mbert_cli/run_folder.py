@@ -25,7 +25,15 @@ from typing import Any
 
 import filelock
 
-from mbert_cli.commits import check_folder, commit_folder, committed, left_by_a_crash, remove_folder, replace_file
+from mbert_cli.commits import (
+    MANIFEST,
+    check_folder,
+    commit_folder,
+    committed,
+    left_by_a_crash,
+    remove_folder,
+    replace_file,
+)
 from mbert_cli.disk import disk_errors
 from mbert_cli.errors import CheckpointError, ResourceError, RunInUseError, UsageError
 from mbert_cli.metrics_file import METRICS_FILE, read_metrics
@@ -228,6 +236,8 @@ class RunFolder:
         if folder is None:
             if not self.path.is_dir():
                 raise CheckpointError(f"{self.path}: there is no such run folder; mbert train writes one with -o.")
+            if self.model.is_dir():
+                raise CheckpointError(f"{self.model / MANIFEST}: is missing; copy the folder again, or train anew.")
             raise CheckpointError(f"{self.path}: holds no model; no epoch of this run has ended yet.")
         check_folder(folder)
         return folder

@@ -226,6 +226,18 @@ def test_predict_does_not_write_through_links_nor_replace_devices(run, tmp_path)
     assert (tmp_path / "thesis").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("train", "demo", "-o"), ("count-params",), ("evaluate",), ("report",), ("predict", "run", "in.tsv", "-o")],
+)
+def test_a_name_too_long_for_the_disk_is_told_in_a_line(words, tmp_path):
+    (tmp_path / "in.tsv").write_text("text\na cat\n")
+    done = mbert(*words, "x" * 300, cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "xxx" in done.stderr
+
+
 def test_offline_never_asks_the_hub(tiny_recipe, tmp_path):
     settings = ("encoder.checkpoint=nobody/has-this", "encoder.revision=main")
     done = mbert("train", tiny_recipe, *settings, "-o", "run2", "--offline", cwd=tmp_path, HF_HUB_OFFLINE="0")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mbert_cli import commits
-from mbert_cli.commits import check_folder, commit_folder, holds_only_what_was_committed, replace_folder
+from mbert_cli.commits import check_folder, commit_folder, committed, holds_only_what_was_committed, replace_folder
 from mbert_cli.errors import CheckpointError, DataError, ResourceError, RunInUseError, UsageError
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.tensor_files import load_tensors, write_tensors
@@ -90,6 +90,21 @@ def test_a_manifest_with_other_line_ends_was_altered(tmp_path):
     manifest.write_bytes(manifest.read_bytes().replace(b"\n", b"\r\n"))
     with pytest.raises(CheckpointError, match=r"manifest\.json: was altered"):
         check_folder(tmp_path / "x")
+
+
+@pytest.mark.parametrize("path", [".", "", "..", "../x", "/"])
+def test_a_folder_may_be_named_relative_to_the_working_folder(tmp_path, monkeypatch, path):
+    commit_folder(tmp_path / "x", write("text"))
+    (tmp_path / "x" / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "x" / ("inner" if path == ".." else ""))
+    found = committed(Path(path))
+    assert found is None if path == "/" else (found / "a.txt").read_text() == "text"
+
+
+def test_a_name_too_long_for_the_disk_is_refused(tmp_path):
+    assert committed(tmp_path / ("x" * 300)) is None
+    with pytest.raises(UsageError, match="cannot be written .File name too long"):
+        commit_folder(tmp_path / ("x" * 300), write("text"))
 
 
 def test_the_newest_whole_state_is_found_and_older_ones_go(tmp_path):
@@ -224,6 +239,16 @@ def test_what_a_run_left_that_died_at_its_first_write_is_nobodys(tmp_path):
     (tmp_path / "thesis.new").touch()
     with pytest.raises(UsageError, match="is not empty and holds no run"):
         run.check_free(resume=False, force=False)
+
+
+def test_a_model_without_its_manifest_is_told_from_a_run_without_a_model(tmp_path):
+    run = RunFolder(tmp_path)
+    with pytest.raises(CheckpointError, match="holds no model; no epoch of this run has ended yet"):
+        run.model_folder()
+    commit_folder(run.model, write("x"))
+    (run.model / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match=r"model/manifest.json: is missing; copy the folder again"):
+        run.model_folder()
 
 
 def test_a_part_of_a_run_that_is_a_link_is_refused(tmp_path):

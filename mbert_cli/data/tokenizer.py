@@ -47,11 +47,12 @@ class Tokenizer:
         max_length: longest sentence in tokens, [CLS] and [SEP] included; longer ones are cut.
 
     Raises:
-        CheckpointError: there is neither file, or it cannot be read.
+        CheckpointError: there is neither file, it cannot be read, or it lacks a special token.
     """
 
     def __init__(self, folder: Path, max_length: int) -> None:
         self._tokenizer = _load(folder)
+        _try(self._tokenizer, folder)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
         self.max_length = max_length
@@ -59,7 +60,7 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """Ids run below this number."""
-        return self._tokenizer.get_vocab_size()
+        return 1 + max(self._tokenizer.get_vocab().values(), default=-1)
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`."""
@@ -94,6 +95,17 @@ def _load(folder: Path) -> FastTokenizer:
         return FastTokenizer.from_str(text)
     except Exception as error:  # JSON that is no tokenizer, too, is a bare Exception there
         raise CheckpointError(f"{path}: cannot be read ({error}); copy the checkpoint again.") from None
+
+
+def _try(tokenizer: FastTokenizer, folder: Path) -> None:
+    """Encode a letter that no vocabulary holds: one may lack [UNK], or what is put around every text."""
+    try:
+        tokenizer.encode("\ua66e")
+    except BaseException as error:  # what goes wrong in Rust is a bare Exception, or a panic, which is none at all
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        path = folder / FILE if (folder / FILE).is_file() else folder / "vocab.txt"
+        raise CheckpointError(f"{path}: encodes no unknown word ({error}); copy the checkpoint again.") from None
 
 
 def _converted(folder: Path) -> FastTokenizer:

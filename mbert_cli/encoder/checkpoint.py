@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -19,11 +20,14 @@ from mbert_cli.encoder.initialisation import initialise
 from mbert_cli.encoder.layer import ACTIVATIONS
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError
+from mbert_cli.recipe_file import shown
 
 WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _FROM_HUB = ["config.json", "*.safetensors", _INDEX, "tokenizer*.json", "vocab.txt", "special_tokens_map.json"]
-_PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "model.ckpt")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+_LARGEST_SIZE = 1_000_000
 
 # Our field: the name in a BERT config.json.
 _CONFIG_NAMES = {
@@ -97,7 +101,12 @@ def locate(checkpoint: str, revision: str | None = None, download: bool = True) 
         return _in_package(checkpoint)
     if is_local(checkpoint):
         folder = Path(checkpoint)
-        if not folder.is_dir():
+        if os.path.isfile(folder):
+            raise CheckpointError(
+                f"{folder}: is a file; encoder.checkpoint names the folder that holds {WEIGHTS}. Archives are never "
+                "opened; unpack it."
+            )
+        if not os.path.isdir(folder):
             raise CheckpointError(f"{folder}: there is no such checkpoint folder; correct encoder.checkpoint.")
         return folder
     return _from_hub(checkpoint, revision, download)
@@ -113,7 +122,7 @@ def _in_package(checkpoint: str) -> Path:
         raise CheckpointError(f"{checkpoint}: the package '{name}' is not installed; {remedy}")
     root = Path(next(iter(spec.submodule_search_locations))).resolve()
     folder = (root / path).resolve()
-    if not folder.is_dir() or not folder.is_relative_to(root):
+    if not os.path.isdir(folder) or not folder.is_relative_to(root):
         raise CheckpointError(f"{checkpoint}: the package '{name}' has no folder '{path}'; correct encoder.checkpoint.")
     return folder
 
@@ -155,7 +164,7 @@ def read_shape(folder: Path) -> EncoderShape:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise CheckpointError(f"{path}: cannot be read; a checkpoint folder holds config.json.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is not JSON ({error}); copy the checkpoint again.") from None
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: must hold a JSON object; copy the checkpoint again.")
@@ -170,8 +179,11 @@ def _shape_from(config: dict[str, Any], path: Path) -> EncoderShape:
     for field, default in asdict(EncoderShape()).items():
         value = config.get(_CONFIG_NAMES[field], default)
         fits = isinstance(value, int | float if isinstance(default, float) else type(default))
-        if not fits or isinstance(value, bool) or (not isinstance(value, str) and value < 0):
-            raise CheckpointError(f"{path}: {_CONFIG_NAMES[field]} must be like {default!r}, but is {value!r}.")
+        if isinstance(value, int | float):
+            # Constants are shares, or as small; a size beyond that would take hours to build.
+            fits = fits and (0 <= value <= 1 if isinstance(default, float) else 1 <= value <= _LARGEST_SIZE)
+        if not fits or isinstance(value, bool):
+            raise CheckpointError(f"{path}: {_CONFIG_NAMES[field]} must be like {default!r}, but is {shown(value)}.")
         values[field] = type(default)(value)
     shape = EncoderShape(**values)
     problem = shape_problem(shape)
@@ -252,17 +264,17 @@ def _weight_files(folder: Path) -> list[Path]:
     if index.is_file():
         try:
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError):
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
             raise CheckpointError(
                 f"{index}: is not an index of safetensors shards; copy the checkpoint again."
             ) from None
-        if any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
-            raise CheckpointError(f"{index}: names a shard outside its folder.")
+        if any(not re.fullmatch(r"[\w.-]+\.safetensors", str(name)) for name in names):
+            raise CheckpointError(f"{index}: names a shard that is no .safetensors file, or outside its folder.")
         return [folder / name for name in names]
-    pickle = next((name for name in _PICKLES if (folder / name).exists()), None)
+    pickle = next((path for path in sorted(folder.iterdir()) if path.suffix in _PICKLES), None)
     if pickle:
         raise CheckpointError(
-            f"{folder / pickle}: pickled weights can run code and are never opened; "
+            f"{pickle}: pickled weights can run code and are never opened; "
             f"convert them to {WEIGHTS} (transformers: model.save_pretrained(folder))."
         )
     raise CheckpointError(f"{folder}: holds no {WEIGHTS}.")

@@ -100,6 +100,21 @@ def test_a_damaged_vocab_txt_is_refused(vocabulary):
         Tokenizer(vocabulary, 16)
 
 
+def test_a_vocabulary_without_the_unknown_word_is_refused(vocabulary):
+    words = (vocabulary / "vocab.txt").read_text(encoding="utf-8")
+    (vocabulary / "vocab.txt").write_text(words.replace("[UNK]", "[UKN]"), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"vocab\.txt: encodes no unknown word \(.*\[UNK\]"):
+        Tokenizer(vocabulary, 16)
+
+
+def test_a_template_of_tokens_that_are_not_there_is_refused(tiny_checkpoint, tmp_path):
+    content = json.loads((tiny_checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
+    content["post_processor"]["special_tokens"] = {}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: "):
+        Tokenizer(tmp_path, 16)
+
+
 def test_code_beside_a_vocab_txt_is_never_run(vocabulary):
     code = "from pathlib import Path\n\nPath(__file__).with_name('ran').touch()\n\nclass Own: ...\n"
     (vocabulary / "own.py").write_text(code, encoding="utf-8")
@@ -115,6 +130,13 @@ def test_what_is_saved_reads_back_the_same(vocabulary, tmp_path):
     (tmp_path / "saved").mkdir()
     tokenizer.save(tmp_path / "saved")
     assert texts_of(Tokenizer(tmp_path / "saved", 16).encode(TEXTS)) == texts_of(tokenizer.encode(TEXTS))
+
+
+def test_the_size_of_a_vocabulary_with_gaps_is_its_largest_id_and_one(tiny_checkpoint, tmp_path):
+    content = json.loads((tiny_checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
+    content["model"]["vocab"]["cat"] = 5000
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    assert Tokenizer(tmp_path, 16).vocab_size == 5001
 
 
 def test_a_folder_without_a_vocabulary_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 import json
 import pickle
+import re
 import shutil
 
 import pytest
@@ -64,6 +65,16 @@ def test_a_shard_outside_the_folder_is_refused(copy):
         state(copy)
 
 
+@pytest.mark.parametrize(
+    "index", [{}, {"weight_map": {"a": 3}}, {"weight_map": ["a"]}, {"weight_map": {"a": "a\0.safe"}}]
+)
+def test_an_index_that_names_no_shards_is_refused(copy, index):
+    (copy / "model.safetensors").unlink()
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors\.index\.json: "):
+        state(copy)
+
+
 def test_half_precision_weights_load_as_fp32(copy):
     rewrite(copy, lambda tensors: {key: value.bfloat16() for key, value in tensors.items()})
     assert all(value.dtype == torch.float32 for value in state(copy).values())
@@ -121,12 +132,13 @@ def test_wrong_names_and_shapes_are_listed_the_first_five(copy):
     assert "more." in message
 
 
-def test_pickled_weights_are_refused_unopened(copy, monkeypatch):
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model.pt", "weights.pkl"])
+def test_pickled_weights_are_refused_unopened(copy, monkeypatch, name):
     (copy / "model.safetensors").unlink()
-    (copy / "pytorch_model.bin").write_bytes(pickle.dumps(print))
+    (copy / name).write_bytes(pickle.dumps(print))
     monkeypatch.setattr(pickle, "load", lambda *_: pytest.fail("opened"))
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("opened"))
-    with pytest.raises(CheckpointError, match=r"pytorch_model.bin: pickled weights can run code"):
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)}: pickled weights can run code"):
         state(copy)
 
 
@@ -138,6 +150,10 @@ def test_pickled_weights_are_refused_unopened(copy, monkeypatch):
         ({"hidden_act": "gelulu"}, "hidden_act 'gelulu' is not supported. Known: gelu"),
         ({"hidden_size": "16"}, "hidden_size must be like 768, but is '16'"),
         ({"num_hidden_layers": True}, "num_hidden_layers must be like 12, but is True"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers must be like 12, but is 0"),
+        ({"vocab_size": 2**63}, "vocab_size must be like 30522, but is 9223372036854775808"),
+        ({"hidden_dropout_prob": float("nan")}, "hidden_dropout_prob must be like 0.1, but is nan"),
+        ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob must be like 0.1, but is 1.5"),
         ({"num_attention_heads": 3}, r"num_attention_heads \(3\) must divide the hidden size \(16\)"),
     ],
 )
@@ -148,7 +164,7 @@ def test_a_config_that_is_not_berts_is_refused(copy, change, message):
         read_shape(copy)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000])
 def test_a_config_that_is_no_json_object_is_refused(copy, text):
     (copy / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"config.json: "):
@@ -168,6 +184,7 @@ def test_checkpoints_are_located_in_folders_and_packages(tiny_checkpoint):
         ("package:transformers/../..", "has no folder"),
         ("package:transformers/nope", "has no folder 'nope'"),
         ("/nowhere/at/all", "there is no such checkpoint folder"),
+        ("/" + "x" * 5000, "there is no such checkpoint folder"),
         ("a..b", "cannot be had"),
         ("a/b/c", "neither a folder, a hub name nor package"),
     ],
@@ -175,6 +192,14 @@ def test_checkpoints_are_located_in_folders_and_packages(tiny_checkpoint):
 def test_checkpoints_that_are_nowhere_are_refused(name, message):
     with pytest.raises(CheckpointError, match=message):
         locate(name)
+
+
+def test_an_archive_is_refused_unopened(tmp_path):
+    (tmp_path / "bert.tar.gz").write_bytes(b"no archive at all")
+    with pytest.raises(
+        CheckpointError, match=r"bert\.tar\.gz: is a file; encoder.checkpoint names the folder that holds"
+    ):
+        locate(str(tmp_path / "bert.tar.gz"))
 
 
 def test_the_missing_demo_package_names_the_command_that_installs_it(monkeypatch):

@@ -1,8 +1,9 @@
-"""The course's files, where MBERT_DATA names their folder: what they hold, and what they are labelled with."""
+"""The course's files, in the folder that MBERT_DATA names: what they hold, and what they are labelled with."""
 
 import os
 from pathlib import Path
 
+_BESIDE_THE_REPOSITORY = Path(__file__).parents[4] / "shared" / "data" / "cs224n"
 # For each file its text columns, and its label column; None where it has none.
 COURSE_FILES: dict[str, tuple[list[str], str | None]] = {
     "ids-sst-train.csv": (["sentence"], "sentiment"),
@@ -20,5 +21,5 @@ COURSE_FILES: dict[str, tuple[list[str], str | None]] = {
 
 def course_folder() -> Path | None:
     """Return the folder of the course's files; None where they are absent."""
-    folder = os.environ.get("MBERT_DATA")
-    return Path(folder) if folder and Path(folder).is_dir() else None
+    folder = Path(os.environ.get("MBERT_DATA", _BESIDE_THE_REPOSITORY))
+    return folder if folder.is_dir() else None

