@@ -354,6 +354,9 @@ def main() -> None:
     # of half a second were seen to take fourteen. A short spin costs nothing on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     stopping.listen()
+    odd = next((word for word in sys.argv if not _is_utf_8(word)), None)
+    if odd is not None:
+        _fail(f"{odd!r}: is not UTF-8; rename the file or the folder.", UsageError.exit_code)
     try:
         app(standalone_mode=True)
     except MbertError as error:
@@ -374,6 +377,14 @@ def main() -> None:
         if not is_out_of_memory(error):
             raise
         _fail("out of memory; lower --batch-size.", ResourceError.exit_code)
+
+
+def _is_utf_8(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:  # what the system handed over as other bytes
+        return False
+    return True
 
 
 def _go_offline(wanted: bool) -> None:

@@ -162,7 +162,7 @@ def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> li
     if not fitting:
         wanted = "; ".join(f"{name}: {', '.join(task.text)}" for name, task in predictor.saved.section.tasks.items())
         have = ", ".join(column for column in table.header if column)
-        raise DataError(f"{table.name}:1: has no task's text columns ({wanted}); it has {have}.")
+        raise DataError(f"{table.name}:{table.header_line}: has no task's text columns ({wanted}); it has {have}.")
     return fitting
 
 
@@ -211,7 +211,9 @@ def predict_table(
     appended = [prefixes[task] + name for task in tasks for name in predictor.saved.model.head(task).column_names]
     taken = next((name for name in appended if name in table.header), None)
     if taken is not None:
-        raise DataError(f"{table.name}:1: has a column '{taken}' already, as the prediction would; rename it.")
+        raise DataError(
+            f"{table.name}:{table.header_line}: has a column '{taken}' already, as the prediction would; rename it."
+        )
     writer = TableWriter(out, table, appended)
     if not done:
         writer.write_header()

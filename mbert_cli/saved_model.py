@@ -79,16 +79,21 @@ def write_model(
     encoder.mkdir()
     save_config(model.encoder.shape, encoder)
     tokenizer.save(encoder)
-    if encoder_trained:
+    if encoder_trained or (weights := _weights_file(recipe)) is None:
         save_weights(model.encoder, encoder)
     else:
-        source = locate(recipe.encoder.checkpoint, recipe.encoder.revision, download=False) / WEIGHTS
-        config["encoder_sha256"] = sha256_of(source) if source.is_file() else None
+        config["encoder_sha256"] = sha256_of(weights)
     for name in model.task_names:
         write_tensors(folder / "tasks" / f"{name}.safetensors", model.task(name).state_dict())
     config["scores"] = scores
     (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_card(recipe, model, scores), encoding="utf-8")
+
+
+def _weights_file(recipe: Recipe) -> Path | None:
+    """Return the file that holds a checkpoint's weights; None where they are in shards, which one hash does not pin."""
+    path = locate(recipe.encoder.checkpoint, recipe.encoder.revision, download=False) / WEIGHTS
+    return path if path.is_file() else None
 
 
 def read_model(run: Path) -> SavedModel:

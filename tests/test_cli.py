@@ -238,6 +238,13 @@ def test_a_name_too_long_for_the_disk_is_told_in_a_line(words, tmp_path):
     assert "xxx" in done.stderr
 
 
+def test_a_word_that_is_not_utf_8_is_refused_before_anything_is_done(tiny_recipe, tmp_path):
+    command = [sys.executable, "-m", "mbert_cli.cli", "train", str(tiny_recipe), "-o", b"x\xff"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "'x\\udcff': is not UTF-8; rename the file or the folder.\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.yaml"]
+
+
 def test_offline_never_asks_the_hub(tiny_recipe, tmp_path):
     settings = ("encoder.checkpoint=nobody/has-this", "encoder.revision=main")
     done = mbert("train", tiny_recipe, *settings, "-o", "run2", "--offline", cwd=tmp_path, HF_HUB_OFFLINE="0")

@@ -1,11 +1,13 @@
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from crashes import contents
+from safetensors.torch import load_file
 
 from mbert_cli import training
 from mbert_cli.commits import check_folder
@@ -232,6 +234,18 @@ def test_a_tokenizer_larger_than_the_vocabulary_is_refused(tiny_recipe, tiny_che
     (copy / "config.json").write_text(json.dumps(config | {"vocab_size": 30}))
     with pytest.raises(CheckpointError, match="ids, but the encoder embeds 30"):
         train(tiny_recipe, tmp_path / "a", f"encoder.checkpoint={copy}")
+
+
+def test_an_untrained_encoder_in_shards_is_saved_with_the_model(tiny_recipe, tiny_checkpoint, tmp_path):
+    copy = Path(shutil.copytree(tiny_checkpoint, tmp_path / "copy"))
+    names = list(load_file(copy / "model.safetensors"))
+    (copy / "model.safetensors").rename(copy / "one.safetensors")
+    index = {"weight_map": dict.fromkeys(names, "one.safetensors")}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    train(tiny_recipe, tmp_path / "a", f"encoder.checkpoint={copy}", "training.epochs=1")
+    shutil.rmtree(copy)
+    found = Predictor(tmp_path / "a", device="cpu", precision="fp32")({"text": ["a cat"]}, task="mood")
+    assert len(found["pred"]) == 1
 
 
 @pytest.mark.real_data
