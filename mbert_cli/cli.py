@@ -237,7 +237,7 @@ def predict(
         chosen = choose_tasks(predictor, table, tasks or [])
         if format_ == "cs224n" and len(chosen) != 1:
             raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")
-        origin = origin_of(predictor, table, chosen, format_, limit)
+        origin = None if output == "-" else origin_of(predictor, table, chosen, format_, limit)
         with _output(output, origin, force, talk) as out, talk.bar(f"predict {', '.join(chosen)}", limit) as bar:
             done = out.rows
             bar.advance(by=done)
@@ -430,7 +430,9 @@ def _check_output(path: Path, force: bool, input_file: str | None = None) -> Non
         raise UsageError(f"{path}: is a symbolic link; name what it points to.")
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: is no regular file; write to - and redirect that.")
-    if path.exists() and not force and not partial_folder(path).is_dir():
+    # Pieces of a prediction of this file: `partial_output` knows whether the output is theirs.
+    goes_on = input_file is not None and os.path.isfile(input_file) and partial_folder(path).is_dir()
+    if path.exists() and not force and not goes_on:
         raise UsageError(f"{path}: exists; replace it with --force, or choose another output.")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}; make it first.")
@@ -473,7 +475,7 @@ def _output(
             yield Stream(file)
     else:
         with partial_output(Path(output), origin, force) as out:
-            if out.rows:
+            if out.rows and not out.finished:
                 talk.say(f"{output}: going on after {out.rows} rows that were predicted before.")
             yield out
 
@@ -481,6 +483,7 @@ def _output(
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[str]]:
     """Write a file beside its place and rename it when it is whole: a failure leaves what was there."""
+    from mbert_cli.commits import put_in_place
     from mbert_cli.disk import disk_errors
 
     with disk_errors(path):
@@ -490,17 +493,10 @@ def _replacing(path: Path) -> Iterator[IO[str]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o666 & ~_umask())
-            Path(name).replace(path)
+            put_in_place(Path(name), path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _print(tables: list[Any]) -> None:

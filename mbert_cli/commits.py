@@ -191,6 +191,15 @@ def replace_file(path: Path, text: str) -> None:
         _sync(path.parent)
 
 
+def put_in_place(written: Path, path: Path) -> None:
+    """Rename a file that was written beside its place and forced to disk, and give it the rights of a new file."""
+    mask = os.umask(0)
+    os.umask(mask)
+    written.chmod(0o666 & ~mask)
+    written.replace(path)
+    _sync(path.parent)
+
+
 def left_by_a_crash(path: Path) -> bool:
     """Whether a path is what a crash may leave of a file or folder of that name: to be overwritten, not to be read."""
     return path.suffix in (_NEW, _OLD)

@@ -23,7 +23,7 @@ from typing import IO, Any, BinaryIO
 
 import filelock
 
-from mbert_cli.commits import replace_file
+from mbert_cli.commits import put_in_place, replace_file
 from mbert_cli.data.table import TextSink
 from mbert_cli.disk import disk_errors
 from mbert_cli.errors import MbertError, ResourceError, RunInUseError, UsageError
@@ -116,6 +116,7 @@ class PartialOutput:
         if self.finished:
             nothing = Path(os.devnull)
             self._file, self._journal = nothing.open("r+b"), nothing.open("w", encoding="utf-8")
+            self.rows = entries[-1]["rows"]
             return
         self._continue(entries, origin)
 
@@ -160,13 +161,7 @@ class PartialOutput:
 
     def _put_in_place(self) -> None:
         self._sync(self._file)
-        mask = os.umask(0)
-        os.umask(mask)
-        self._rows_file.chmod(0o666 & ~mask)
-        self._rows_file.replace(self._path)
-        descriptor = os.open(self._path.parent, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        put_in_place(self._rows_file, self._path)
 
     def _sync(self, file: Any) -> None:
         file.flush()

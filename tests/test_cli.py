@@ -207,6 +207,17 @@ def test_a_prediction_killed_for_real_goes_on_to_the_same_bytes(run, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tsv", "out.tsv", "recipe.yaml", "run", "whole.tsv"]
 
 
+def test_pieces_of_a_prediction_are_no_leave_to_replace_another_output(run, tmp_path):
+    (tmp_path / ".out.tsv.partial").mkdir()
+    (tmp_path / "out.tsv").write_text("thesis")
+    (tmp_path / "in.tsv").write_text("text\na cat\n")
+    for words in (("report", "run"), ("predict", "run", "-"), ("predict", "run", "in.tsv")):
+        done = mbert(*words, "-o", "out.tsv", cwd=tmp_path, stdin="text\na cat\n")
+        assert done.returncode == 2, words
+        assert "out.tsv: exists; replace it with --force" in done.stderr
+        assert (tmp_path / "out.tsv").read_text() == "thesis"
+
+
 def test_a_prediction_from_a_stream_says_that_it_cannot_be_gone_on_with(run, tmp_path):
     done = mbert("predict", "run", "-", "-o", "out.tsv", cwd=tmp_path, stdin="text\na cat\n")
     assert done.returncode == 0

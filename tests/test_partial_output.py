@@ -103,7 +103,7 @@ def test_a_death_after_the_output_is_in_place_is_known(tmp_path, monkeypatch):
             write(tmp_path / "out")
     assert partial_folder(tmp_path / "out").exists()
     with partial_output(tmp_path / "out", ORIGIN, force=False) as out:
-        assert out.finished
+        assert (out.finished, out.rows) == (True, 4)
     assert (tmp_path / "out").read_text() == "".join(PIECES)
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 

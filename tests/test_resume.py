@@ -124,10 +124,13 @@ def run(tmp_path, recipe, *words):
 
 
 def start_and_wait_for(path, tmp_path, recipe, *words):
+    """Start a training; return it as soon as a path exists, or a later state in its place: states come and go."""
     process = subprocess.Popen(command(recipe, *words), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
+    while process.poll() is None and time.monotonic() < deadline:
+        if path.parent.exists() and any(each.name >= path.name for each in path.parent.iterdir()):
+            break
+        time.sleep(0.001)
     return process
 
 
