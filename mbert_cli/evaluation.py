@@ -153,16 +153,17 @@ def evaluate_run(
 def _evaluate_file(predictor: Predictor, name: str, path: str, limit: int | None, talk: Talk) -> _Outcome:
     """Return the outcome of a file's examples, of which no more than a few thousand are in memory, unless limited."""
     saved, task = predictor.saved, predictor.saved.task(name)
-    parse_label = saved.model.head(name).parse_label
+    head = saved.model.head(name)
     if limit is None:
-        windows = example_windows(path, name, task, parse_label)
+        windows = example_windows(path, name, task, head.parse_label)
     else:
-        windows = iter([read_examples(path, name, task, parse_label, limit)])
+        windows = iter([read_examples(path, name, task, head.parse_label, limit)])
     parts, skipped = [], Examples([])
     for window in windows:
         skipped.skipped += window.skipped
         if len(window):
-            parts.append(_outcome(saved.model, name, tokenise(saved.tokenizer, window), predictor.batch_size))
+            data = tokenise(saved.tokenizer, window, head.num_sides)
+            parts.append(_outcome(saved.model, name, data, predictor.batch_size))
     if skipped.skipped:
         talk.say(skipped.skipped_note(path))
     return _joined(parts)

@@ -106,7 +106,7 @@ class MultiTaskBert(nn.Module):
         for name, own in zip(batch.tasks, sentences.split(batch.layout.segment_sentences), strict=True):
             head = self.head(name)
             # A segment holds all first sentences, then all second ones.
-            outputs[name] = head(*own.view(head.num_texts, len(own) // head.num_texts, own.shape[-1]).unbind())
+            outputs[name] = head(*own.view(head.num_sides, len(own) // head.num_sides, own.shape[-1]).unbind())
         return outputs
 
     def _given(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Layout, list[list[Adapter]]]:

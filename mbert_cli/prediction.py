@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from mbert_cli.commits import sha256_of
-from mbert_cli.data.batching import TaskData, by_length, pack
+from mbert_cli.data.batching import TaskData, by_length, pack, tokenise_texts
 from mbert_cli.data.table import Row, Table, TableWriter, TextSink, as_cell
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.hardware import choose, is_out_of_memory
 from mbert_cli.heads import Columns
+from mbert_cli.metrics import Goal
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.saved_model import read_model
 from mbert_cli.versions import versions
@@ -25,11 +26,11 @@ TOKEN_BUDGET = 4096
 _WINDOW = 8192
 _WINDOW_TEXT = 1 << 24
 
-# The header of the course's submission files, by kind of head; "Similiary" is spelt so there.
-_CS224N_NAMES = {
-    "classification": "Predicted_Sentiment",
-    "pair_classification": "Predicted_Is_Paraphrase",
-    "cosine_similarity": "Predicted_Similiary",
+# The header of the course's submission files, by what a task predicts of how many texts; "Similiary" is spelt so there.
+_CS224N_NAMES: dict[tuple[Goal, int], str] = {
+    ("classification", 1): "Predicted_Sentiment",
+    ("classification", 2): "Predicted_Is_Paraphrase",
+    ("regression", 2): "Predicted_Similiary",
 }
 
 
@@ -142,7 +143,7 @@ class Predictor:
         head = self.saved.model.head(task)
         if not len(sides[0]):
             return {name: [] for name in head.column_names}
-        data = TaskData(tuple(self.saved.tokenizer.encode(side) for side in sides), None)
+        data = TaskData(tokenise_texts(self.saved.tokenizer, sides, head.num_sides), None)
         return head.predict(run_model(self._models[task], task, data, self.batch_size))
 
 
@@ -235,10 +236,9 @@ def predict_cs224n(
     Args, yields and errors are those of `predict_table`.
     """
     section = predictor.saved.task(task)
-    name = _CS224N_NAMES.get(section.head.kind)
+    name = _CS224N_NAMES.get((predictor.saved.model.head(task).goal, len(section.text)))
     if name is None:
-        known = ", ".join(_CS224N_NAMES)
-        raise UsageError(f"--format cs224n is for heads of the course, not '{section.head.kind}'. Known: {known}.")
+        raise UsageError("--format cs224n is for the course's three tasks; none of them is a regression of one text.")
     ids = table.column(section.id, f"id of task {task}")
     if not done:
         out.write(f"id \t {name} \n")

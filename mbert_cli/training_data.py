@@ -92,7 +92,8 @@ def tokenise_examples(
             f"encoder.checkpoint: the tokenizer has {tokenizer.vocab_size} ids, but the encoder embeds "
             f"{shape.vocab_size}; the checkpoint's files do not belong together."
         )
-    tokenised = {key: tokenise(tokenizer, found) for key, found in examples.items()}
+    heads = build_heads(recipe.tasks, hidden_size=1)
+    tokenised = {key: tokenise(tokenizer, found, heads[key[0]].num_sides) for key, found in examples.items()}
     for (name, split), data in tokenised.items():
         cut = sorted(row for side in data.sides for row in side.cut)
         if cut and recipe.training.strict_length:
@@ -115,9 +116,9 @@ def _check_recipe(recipe: Recipe, heads: Mapping[str, Head]) -> None:
     """Check what only the heads and the disk can tell."""
     problems = []
     for name, task in recipe.tasks.items():
-        if len(task.text) != heads[name].num_texts:
+        if len(task.text) < heads[name].num_sides:
             problems.append(
-                f"{recipe.place('tasks', name, 'text')} must name {heads[name].num_texts} column(s) for the head "
+                f"{recipe.place('tasks', name, 'text')} must name {heads[name].num_sides} columns for the head "
                 f"'{task.head.kind}', but names {len(task.text)}."
             )
         for split in ("train", "dev"):

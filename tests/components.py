@@ -21,6 +21,7 @@ OPTIONS: dict[str, dict[str, list[dict[str, Any]]]] = {
     "pooling": {"cls": [{}, {"pooler": True}]},
     "heads": {
         "classification": [{"num_classes": 3}],
+        "regression": [{}, {"loss": "squared_error"}],
         "cosine_similarity": [{}]
         + [{"activation": each, "hidden_activation": "none"} for each in ("relu", "affine", "clamp", "none")],
     },

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +9,13 @@ from word_salad import sentences
 
 from mbert_cli import Predictor
 from mbert_cli.compose import load_recipe
+from mbert_cli.data.batching import TaskData
 from mbert_cli.data.table import Table
 from mbert_cli.errors import CheckpointError, DataError, UsageError
 from mbert_cli.evaluation import evaluate_run
 from mbert_cli.hardware import choose
 from mbert_cli.model import MultiTaskBert
-from mbert_cli.prediction import choose_tasks, predict_cs224n, predict_table
+from mbert_cli.prediction import choose_tasks, predict_cs224n, predict_table, run_model
 from mbert_cli.progress import Talk
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.training import fit
@@ -199,6 +201,48 @@ def test_the_course_format_is_written_to_the_letter(predictor, tmp_path):
         assert list(predict_cs224n(predictor, table, "same", out)) == [2]
     expected = predictor({"one": ["the cat", "the cat"], "two": ["the dog", "the cat"]}, task="same")["pred"]
     assert out.getvalue() == f"id \t Predicted_Is_Paraphrase \nabc , {expected[0]} \ndef , {expected[1]} \n"
+
+
+JOINED = ("tasks.same.head={kind: classification, num_classes: 2}", "tasks.near.head={kind: regression}")
+
+
+@pytest.fixture
+def joined(tiny_recipe, tmp_path):
+    """A run whose pairs are read as one sequence each."""
+    folder = tmp_path / "joined"
+    folder.mkdir()
+    fit(load_recipe(str(tiny_recipe), JOINED), RunFolder(folder), choose("cpu", "fp32"), QUIET)
+    return Predictor(folder, device="cpu", precision="fp32")
+
+
+def test_a_head_of_one_vector_reads_a_pair_as_one_sequence(joined):
+    one, two = sentences(40, 3), sentences(40, 4)
+    model, tokenizer = joined.saved.model, joined.saved.tokenizer
+    data = TaskData((tokenizer.encode(one, two),), None)
+    for task in ("same", "near"):
+        expected = model.head(task).predict(run_model(model, task, data))
+        assert joined({"one": one, "two": two}, task=task) == expected
+        assert joined({"one": two, "two": one}, task=task) != expected
+
+
+def test_pairs_read_as_one_sequence_are_evaluated_as_they_are_predicted(joined, tiny_recipe):
+    task = joined.saved.task("near")
+    found = evaluate_run(joined, "dev", {}, ["near"], None, QUIET).metrics["tasks"]["near"]
+    rows = list(csv.DictReader(Path(task.dev).read_text().splitlines(), delimiter="\t"))
+    predicted = joined({"one": [row["one"] for row in rows], "two": [row["two"] for row in rows]}, task="near")["pred"]
+    assert found["mae"] == pytest.approx(
+        np.mean([abs(p - float(row["near"])) for p, row in zip(predicted, rows, strict=True)]), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(("task", "name"), [("mood", "Sentiment"), ("same", "Is_Paraphrase"), ("near", "Similiary")])
+def test_the_course_format_goes_by_what_a_task_predicts(joined, tmp_path, task, name):
+    path = tmp_path / "in.tsv"
+    path.write_text("id\ttext\tone\ttwo\nabc\tthe cat\tthe cat\tthe dog\n")
+    out = io.StringIO()
+    with Table(str(path)) as table:
+        assert list(predict_cs224n(joined, table, task, out)) == [1]
+    assert out.getvalue().startswith(f"id \t Predicted_{name} \nabc , ")
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,6 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_recipe, tmp_path
     ("setting", "message"),
     [
         ("tasks.mood.train=nope.tsv", "tasks.mood.train: there is no file .*nope.tsv"),
-        ("tasks.mood.text=[text, id]", "tasks.mood.text must name 1 column"),
         ("tasks.same.text=one", "tasks.same.text must name 2 column"),
         ("training.max_length=49", "training.max_length must be at most 48"),
         ("training.select=mood.acuracy", "is 'mood.acuracy'; did you mean 'mood.accuracy'"),

@@ -116,7 +116,27 @@ def by_length(data: TaskData, token_budget: int, most_rows: int | None = None) -
         start += count
 
 
-def tokenise(tokenizer: Tokenizer, examples: Examples) -> TaskData:
-    """Turn examples into token ids and labels."""
-    sides = tuple(tokenizer.encode(side) for side in examples.texts)
+def tokenise(tokenizer: Tokenizer, examples: Examples, num_sides: int) -> TaskData:
+    """Turn examples into token ids and labels.
+
+    Args:
+        tokenizer: the encoder's.
+        examples: texts and labels.
+        num_sides: as `tokenise_texts` takes it.
+    """
+    sides = tokenise_texts(tokenizer, examples.texts, num_sides)
     return TaskData(sides, np.asarray(examples.labels, dtype=np.float32), examples.lines)
+
+
+def tokenise_texts(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], num_sides: int) -> tuple[Tokens, ...]:
+    """Turn the columns of a task into token ids.
+
+    Args:
+        tokenizer: the encoder's.
+        texts: one column, or the two of a pair.
+        num_sides: how many sequences an example becomes: two columns in one side are joined by [SEP].
+    """
+    if len(texts) == num_sides:
+        return tuple(tokenizer.encode(side) for side in texts)
+    first, second = texts
+    return (tokenizer.encode(first, second),)

@@ -66,18 +66,27 @@ class Tokenizer:
         """Write `tokenizer.json`."""
         self._tokenizer.save(str(folder / FILE))
 
-    def encode(self, texts: Sequence[str]) -> Tokens:
-        """Return the tokens of texts, in order."""
+    def encode(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> Tokens:
+        """Return the tokens of texts, in order: [CLS] text [SEP].
+
+        Args:
+            texts: what is encoded.
+            seconds: for each text one that follows it in the same sequence, its tokens of type 1: [CLS] text [SEP]
+                second [SEP]. Where that is too long, the longer of the two is cut.
+        """
         ids: list[np.ndarray] = [np.zeros(0, np.int32)]
+        types: list[np.ndarray] = [np.zeros(0, np.uint8)]
         lengths: list[int] = []
         cut: list[int] = []
-        for start in range(0, len(texts), _AT_ONCE):
-            encodings = self._tokenizer.encode_batch_fast(list(texts[start : start + _AT_ONCE]))
+        inputs = list(texts) if seconds is None else list(zip(texts, seconds, strict=True))
+        for start in range(0, len(inputs), _AT_ONCE):
+            encodings = self._tokenizer.encode_batch_fast(inputs[start : start + _AT_ONCE])
             ids += [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+            types += [np.array(encoding.type_ids, dtype=np.uint8) for encoding in encodings]
             lengths += [len(encoding) for encoding in encodings]
             cut += [start + index for index, encoding in enumerate(encodings) if encoding.overflowing]
-        joined, starts = np.concatenate(ids), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return Tokens(joined, np.zeros(len(joined), dtype=np.uint8), starts, cut)
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return Tokens(np.concatenate(ids), np.concatenate(types), starts, cut)
 
 
 def _load(folder: Path) -> FastTokenizer:

@@ -25,8 +25,8 @@ class Head(nn.Module, ABC):
 
     goal: ClassVar[Goal] = "classification"
     """What the labels are; loss balancing may weigh the two differently."""
-    num_texts: ClassVar[int] = 1
-    """Sentences of an example."""
+    num_sides: ClassVar[int] = 1
+    """Sentence vectors of an example: 2 of a Siamese pair. A pair's head that takes 1 reads both sentences joined."""
     main_metric: ClassVar[str] = "accuracy"
     """The metric that stands for the task in `overall`."""
     metric_names: ClassVar[tuple[str, ...]] = ()

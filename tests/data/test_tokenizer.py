@@ -149,3 +149,17 @@ def test_a_damaged_tokenizer_file_is_refused(tmp_path, content):
     (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: cannot be read"):
         Tokenizer(tmp_path, 16)
+
+
+SECONDS = ["red dog", "", "the cat " * 20, "a", "zzz", "the", "one book", " ".join(["the dog"] * 25), "x y", "dog"]
+
+
+@pytest.mark.parametrize("max_length", [5, 16, 24, 48])
+def test_two_texts_in_one_sequence_equal_those_of_transformers(tiny_checkpoint, max_length):
+    reference = AutoTokenizer.from_pretrained(tiny_checkpoint)
+    expected = reference(TEXTS, SECONDS, truncation=True, max_length=max_length, return_token_type_ids=True)
+    tokens = Tokenizer(tiny_checkpoint, max_length).encode(TEXTS, SECONDS)
+    assert texts_of(tokens) == expected["input_ids"]
+    assert [types.tolist() for types in np.split(tokens.types, tokens.starts[1:-1])] == expected["token_type_ids"]
+    whole = reference(TEXTS, SECONDS)["input_ids"]
+    assert tokens.cut == [index for index, ids in enumerate(whole) if len(ids) > max_length]

@@ -1,0 +1,76 @@
+"""Values on a scale, of single sentences or of pairs read as one sequence."""
+
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from mbert_cli.heads import Columns, Head, as_number
+from mbert_cli.metrics import Metrics, regression_metrics
+from mbert_cli.recipe_file import shown
+
+
+class Regression(Head):
+    """scale * sigmoid(w dropout(u) + b), by cross-entropy or squared error.
+
+    With two text columns it is the cross-encoder of sentence similarity: both are read as one sequence, so that every
+    word of one attends to every word of the other. Source: Reimers & Gurevych 2019, section 4, which compares it with
+    Siamese networks; the loss is that of the CrossEncoder of their library.
+
+    Args:
+        hidden_size: features of a sentence vector.
+        scale: the largest label; labels run from 0 to it.
+        loss: `cross_entropy`, binary, with label / scale as the probability; or `squared_error` on the labels' scale.
+        dropout: probability of dropping a feature of the sentence vector in training.
+    """
+
+    goal = "regression"
+    main_metric = "pearson"
+    metric_names = ("pearson", "spearman", "mse", "mae", "r2", "loss")
+
+    def __init__(
+        self,
+        hidden_size: int,
+        *,
+        scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0,
+        loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.loss_kind = loss
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(hidden_size, 1)
+
+    def forward(self, u: Float[Tensor, "examples hidden"]) -> Float[Tensor, " examples"]:
+        """Return the logits."""
+        return self.linear(self.dropout(u)).squeeze(-1)
+
+    def parse_label(self, text: str) -> float:
+        """Return the value.
+
+        Raises:
+            ValueError: it is not a number from 0 to scale.
+        """
+        value = as_number(text)
+        if not 0 <= value <= self.scale:
+            raise ValueError(f"must be a number from 0 to {self.scale:g}, but is {shown(text)}")
+        return value
+
+    def loss(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
+        """Return the mean loss."""
+        if self.loss_kind == "squared_error":
+            return nn.functional.mse_loss(self.scale * outputs.sigmoid(), labels)
+        return nn.functional.binary_cross_entropy_with_logits(outputs, labels / self.scale)
+
+    def predict(self, outputs: Float[Tensor, " examples"]) -> Columns:
+        """Return `pred`, the value, and `score`, its share of the scale."""
+        shares = torch.sigmoid(outputs.double())
+        return {"pred": (self.scale * shares).tolist(), "score": shares.tolist()}
+
+    def metrics(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Metrics:
+        """Return Pearson, Spearman, MSE, MAE and R^2."""
+        values = self.scale * outputs.double().sigmoid()
+        return regression_metrics(values.cpu().numpy(), labels.double().cpu().numpy())
