@@ -9,16 +9,18 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from torch import nn
 
 from mbert_cli import recipe as recipes
 from mbert_cli.budget import parameters_within
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.checkpoint import is_local, known_shape, locate, read_shape, shape_problem
+from mbert_cli.encoder.initialisation import initialise
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, OptionError, RecipeError
 from mbert_cli.heads import Head
@@ -219,6 +221,19 @@ def build_model(section: ModelSection, shape: EncoderShape, encoder: BertEncoder
                 adapter.start_from(encoder.layers[-1])
     pooling: Pooling = build("pooling", section.pooling)
     return MultiTaskBert(encoder, pooling, parts)
+
+
+def reinitialise(encoder: BertEncoder, layers: int | Literal["all"], seed: int) -> None:
+    """Draw BERT's initial values for the uppermost layers of an encoder, or for `all` of it; a function of `seed`.
+
+    Source: Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning", section 4: what the layers
+    nearest to the output have learnt is of the pretraining's own task.
+    """
+    chosen: list[nn.Module] = [encoder] if layers == "all" else list(encoder.layers)[len(encoder.layers) - layers :]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "initial values of the encoder"))
+        for module in chosen:
+            initialise(module)
 
 
 def meta_model(section: ModelSection, shape: EncoderShape) -> MultiTaskBert:

@@ -81,12 +81,15 @@ class EncoderSection(Section):
         checkpoint: hub name, folder, or `package:NAME/path`.
         revision: branch, tag or commit on the hub.
         sha256: what the SHA-256 of the weights file must be.
+        reinitialise: how many of the uppermost layers start from random values, or `all`: the embeddings and every
+            layer, so that nothing of the pretraining is left but the tokenizer.
         shape: sizes, for counting parameters where neither files nor a well-known name tell them.
     """
 
     checkpoint: str
     revision: str | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    reinitialise: Annotated[int, Field(ge=0, le=1000)] | Literal["all"] = 0
     shape: ShapeSection | None = None
 
 

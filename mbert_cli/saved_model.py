@@ -60,7 +60,7 @@ def write_model(
     model: MultiTaskBert,
     recipe: Recipe,
     tokenizer: Tokenizer,
-    encoder_trained: bool,
+    encoder_changed: bool,
     scores: Mapping[str, Any],
 ) -> None:
     """Write a model's files.
@@ -70,7 +70,7 @@ def write_model(
         model: the model.
         recipe: what it was built and trained with.
         tokenizer: the encoder's.
-        encoder_trained: whether the encoder's weights differ from its checkpoint's.
+        encoder_changed: whether the encoder's weights differ from its checkpoint's.
         scores: the metrics of its epoch.
     """
     section = {key: as_spec(getattr(recipe, key)) for key in ("encoder", "adapters", "pooling", "tasks")}
@@ -79,7 +79,7 @@ def write_model(
     encoder.mkdir()
     save_config(model.encoder.shape, encoder)
     tokenizer.save(encoder)
-    if encoder_trained or (weights := _weights_file(recipe)) is None:
+    if encoder_changed or (weights := _weights_file(recipe)) is None:
         save_weights(model.encoder, encoder)
     else:
         config["encoder_sha256"] = sha256_of(weights)

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from mbert_cli.batch import Batch
 from mbert_cli.commits import commit_folder
-from mbert_cli.compose import build, build_model, encoder_shape
+from mbert_cli.compose import build, build_model, encoder_shape, reinitialise
 from mbert_cli.curricula import Curriculum, Phase
 from mbert_cli.data.batching import pack
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import load_encoder, locate
 from mbert_cli.encoder.layer import EncoderLayer
-from mbert_cli.errors import CheckpointError, NotFiniteError, Stopped
+from mbert_cli.errors import CheckpointError, NotFiniteError, RecipeError, Stopped
 from mbert_cli.evaluation import evaluate
 from mbert_cli.evaluation_files import Evaluation, write_evaluation
 from mbert_cli.features import cache_features
@@ -90,10 +90,14 @@ def prepare(
     # First what the user wrote, then what may have to be downloaded.
     examples = read_training_examples(recipe, limit, talk)
     shape = encoder_shape(recipe.encoder)
+    if recipe.encoder.reinitialise != "all" and recipe.encoder.reinitialise > shape.num_layers:
+        place = recipe.place("encoder", "reinitialise")
+        raise RecipeError(f"{place} must be at most {shape.num_layers}, the encoder's layers, or all.")
     recipe = with_ranks(recipe, shape)
     data, tokenizer = tokenise_examples(recipe, examples, shape, talk)
     source = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
     encoder, absent = load_encoder(source, shape, recipe.encoder.sha256)
+    reinitialise(encoder, recipe.encoder.reinitialise, recipe.training.seed)
     model = build_model(recipe, shape, encoder, recipe.training.seed).to(hardware.device)
     model.compute_with(hardware.dtype, hardware.kernels)
     if absent and model.pooling.pooler:
@@ -272,7 +276,8 @@ class TrainingRun:
         write_state(at, self.state, self.origin, self.model, self.optimizer, self.balancing)
 
     def _model_writer(self, scores: Mapping[str, Any]) -> Write:
-        return lambda at: write_model(at, self.model, self.recipe, self.tokenizer, self.state.encoder_trained, scores)
+        changed = self.state.encoder_trained or self.recipe.encoder.reinitialise != 0
+        return lambda at: write_model(at, self.model, self.recipe, self.tokenizer, changed, scores)
 
     def _evaluation_writer(self, evaluation: Evaluation) -> Write:
         files = {name: task.dev for name, task in self.recipe.tasks.items()}

@@ -12,12 +12,14 @@ from safetensors.torch import load_file
 from mbert_cli import training
 from mbert_cli.commits import check_folder
 from mbert_cli.compose import load_recipe
+from mbert_cli.encoder.checkpoint import load_encoder, read_shape
 from mbert_cli.errors import CheckpointError, NotFiniteError, RecipeError
 from mbert_cli.hardware import choose
 from mbert_cli.prediction import Predictor
 from mbert_cli.progress import Talk
 from mbert_cli.recipe import TrainingSection
 from mbert_cli.run_folder import RunFolder
+from mbert_cli.saved_model import read_model
 from mbert_cli.training import fit, learning_rate_factor, selected
 
 QUIET = Talk(quiet=True)
@@ -215,6 +217,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_recipe, tmp_path
         ("tasks.mood.train=nope.tsv", "tasks.mood.train: there is no file .*nope.tsv"),
         ("tasks.same.text=one", "tasks.same.text must name 2 column"),
         ("training.max_length=49", "training.max_length must be at most 48"),
+        ("encoder.reinitialise=3", "encoder.reinitialise must be at most 2, the encoder's layers, or all"),
         ("training.select=mood.acuracy", "is 'mood.acuracy'; did you mean 'mood.accuracy'"),
     ],
 )
@@ -233,6 +236,31 @@ def test_a_tokenizer_larger_than_the_vocabulary_is_refused(tiny_recipe, tiny_che
     (copy / "config.json").write_text(json.dumps(config | {"vocab_size": 30}))
     with pytest.raises(CheckpointError, match="ids, but the encoder embeds 30"):
         train(tiny_recipe, tmp_path / "a", f"encoder.checkpoint={copy}")
+
+
+@pytest.mark.parametrize(("chosen", "fresh"), [("0", 0), ("1", 1), ("2", 2), ("all", "all")])
+def test_the_layers_a_recipe_says_start_from_random_values(tiny_recipe, tiny_checkpoint, tmp_path, chosen, fresh):
+    pretrained, _ = load_encoder(tiny_checkpoint, read_shape(tiny_checkpoint))
+    settings = (f"encoder.reinitialise={chosen}", "training.freeze_encoder=true", "training.epochs=1")
+    train(tiny_recipe, tmp_path / "a", *settings)
+    found = read_model(tmp_path / "a").model.encoder
+    kept = {name for name, value in found.state_dict().items() if value.equal(pretrained.state_dict()[name])}
+    # LayerNorms and biases of the tiny checkpoint are random too: nothing of a fresh part is what it was.
+    for name in found.state_dict():
+        of_layer = int(name.split(".")[1]) if name.startswith("layers.") else -1
+        assert (name not in kept) is (fresh == "all" or (of_layer >= 2 - int(fresh))), name
+    for layer in [found.layers[-1]] if fresh else []:
+        assert layer.output.weight.std().item() == pytest.approx(0.02, rel=0.2)
+        assert not layer.output.bias.any()
+
+
+def test_reinitialised_layers_are_a_function_of_the_seed(tiny_recipe, tmp_path):
+    settings = ("encoder.reinitialise=all", "training.freeze_encoder=true", "training.epochs=1")
+    for name, seed in {"a": 1, "b": 1, "c": 2}.items():
+        train(tiny_recipe, tmp_path / name, *settings, f"training.seed={seed}")
+    a, b, c = (read_model(tmp_path / name).model.encoder.word_embeddings.weight for name in "abc")
+    assert a.equal(b)
+    assert not a.equal(c)
 
 
 def test_an_untrained_encoder_in_shards_is_saved_with_the_model(tiny_recipe, tiny_checkpoint, tmp_path):
