@@ -28,6 +28,17 @@ Interval = Annotated[int | str | None, PlainValidator(_interval)]
 """A number of steps, or of minutes: ``500``, ``10min``; None for never."""
 
 
+def _layers(value: Any) -> int | Literal["all"]:
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        found: int | Literal["all"] = value
+        return found
+    raise ValueError("must be a number of layers, or all")
+
+
+Layers = Annotated[int | Literal["all"], PlainValidator(_layers)]
+"""A number of layers, or all of the encoder."""
+
+
 class Section(BaseModel):
     """A part of a recipe: unknown keys and wrong types are refused."""
 
@@ -89,7 +100,7 @@ class EncoderSection(Section):
     checkpoint: str
     revision: str | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    reinitialise: Annotated[int, Field(ge=0, le=1000)] | Literal["all"] = 0
+    reinitialise: Layers = 0
     shape: ShapeSection | None = None
 
 
