@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Side = Literal["whole", "first", "second"]
+"""A sequence that the encoder reads of an example: its `first` or `second` text alone, or the `whole` of it: its only text,
+or both in one sequence."""
 
 # Attention pads sentences only to the longest of their bucket; widths that double bound the waste to a half.
 _BUCKET_WIDTHS = np.array([8, 16, 32, 64, 128, 256, 512, 1024])

@@ -105,8 +105,8 @@ class MultiTaskBert(nn.Module):
         outputs = {}
         for name, own in zip(batch.tasks, sentences.split(batch.layout.segment_sentences), strict=True):
             head = self.head(name)
-            # A segment holds all first sentences, then all second ones.
-            outputs[name] = head(*own.view(head.num_sides, len(own) // head.num_sides, own.shape[-1]).unbind())
+            # A segment holds one side of all examples after another.
+            outputs[name] = head(*own.view(len(head.sides), -1, own.shape[-1]).unbind())
         return outputs
 
     def _given(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Layout, list[list[Adapter]]]:

@@ -143,7 +143,7 @@ class Predictor:
         head = self.saved.model.head(task)
         if not len(sides[0]):
             return {name: [] for name in head.column_names}
-        data = TaskData(tokenise_texts(self.saved.tokenizer, sides, head.num_sides), None)
+        data = TaskData(tokenise_texts(self.saved.tokenizer, sides, head.sides), None)
         return head.predict(run_model(self._models[task], task, data, self.batch_size))
 
 

@@ -93,7 +93,7 @@ def tokenise_examples(
             f"{shape.vocab_size}; the checkpoint's files do not belong together."
         )
     heads = build_heads(recipe.tasks, hidden_size=1)
-    tokenised = {key: tokenise(tokenizer, found, heads[key[0]].num_sides) for key, found in examples.items()}
+    tokenised = {key: tokenise(tokenizer, found, heads[key[0]].sides) for key, found in examples.items()}
     for (name, split), data in tokenised.items():
         cut = sorted(row for side in data.sides for row in side.cut)
         if cut and recipe.training.strict_length:
@@ -116,11 +116,9 @@ def _check_recipe(recipe: Recipe, heads: Mapping[str, Head]) -> None:
     """Check what only the heads and the disk can tell."""
     problems = []
     for name, task in recipe.tasks.items():
-        if len(task.text) < heads[name].num_sides:
-            problems.append(
-                f"{recipe.place('tasks', name, 'text')} must name {heads[name].num_sides} columns for the head "
-                f"'{task.head.kind}', but names {len(task.text)}."
-            )
+        if "second" in heads[name].sides and len(task.text) < 2:
+            place = recipe.place("tasks", name, "text")
+            problems.append(f"{place} must name 2 columns for the head '{task.head.kind}', but names 1.")
         for split in ("train", "dev"):
             path = Path(getattr(task, split))
             if not os.path.exists(path):

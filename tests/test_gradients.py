@@ -47,8 +47,8 @@ def test_gradients_of_a_pooling(kind, options):
 def test_gradients_of_a_heads_loss(kind, options):
     torch.manual_seed(3)
     head = built("heads", kind, options, 3).double().eval()
-    texts = [torch.randn(4, 3, dtype=torch.float64, requires_grad=True) for _ in range(head.num_sides)]
+    texts = [torch.randn(4, 3, dtype=torch.float64, requires_grad=True) for _ in head.sides]
     values = [0.0, 5.0, 2.5, 1.0] if head.goal == "regression" else [0.0, 1.0, 1.0, 0.0]
     labels = torch.tensor(values, dtype=torch.float64)
-    apply = lambda *inputs: head.loss(head(*inputs[: head.num_sides]), labels)  # noqa: E731
+    apply = lambda *inputs: head.loss(head(*inputs[: len(head.sides)]), labels)  # noqa: E731
     assert torch.autograd.gradcheck(apply, (*texts, *head.parameters()))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbert_cli.batch import Batch, Layout, as_tensor, to_device
+from mbert_cli.batch import Batch, Layout, Side, as_tensor, to_device
 from mbert_cli.data.examples import Examples
 from mbert_cli.data.tokenizer import Tokenizer, Tokens
 
@@ -18,7 +18,7 @@ class TaskData:
     """A task's tokenised examples.
 
     Args:
-        sides: tokens of the first sentences and, for pairs, of the second ones.
+        sides: for each side that the task's head reads, the tokens of all examples.
         labels: one number an example, float32; None where there are none.
         lines: where each example begins in its file; empty where it comes from none.
         features: for each side its tokens' hidden states after the encoder's last layer; None where unknown.
@@ -49,7 +49,7 @@ class TaskData:
 def pack(data: Mapping[str, TaskData], rows: Mapping[str, np.ndarray], device: torch.device | str = "cpu") -> Batch:
     """Pack rows of several tasks into one batch.
 
-    The stream holds, task after task, all first sentences and then all second ones.
+    The stream holds, task after task, one side of all its examples after another.
 
     Args:
         data: the tasks' examples.
@@ -116,27 +116,25 @@ def by_length(data: TaskData, token_budget: int, most_rows: int | None = None) -
         start += count
 
 
-def tokenise(tokenizer: Tokenizer, examples: Examples, num_sides: int) -> TaskData:
+def tokenise(tokenizer: Tokenizer, examples: Examples, sides: Sequence[Side]) -> TaskData:
     """Turn examples into token ids and labels.
 
     Args:
         tokenizer: the encoder's.
         examples: texts and labels.
-        num_sides: as `tokenise_texts` takes it.
+        sides: as `tokenise_texts` takes them.
     """
-    sides = tokenise_texts(tokenizer, examples.texts, num_sides)
-    return TaskData(sides, np.asarray(examples.labels, dtype=np.float32), examples.lines)
+    tokens = tokenise_texts(tokenizer, examples.texts, sides)
+    return TaskData(tokens, np.asarray(examples.labels, dtype=np.float32), examples.lines)
 
 
-def tokenise_texts(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], num_sides: int) -> tuple[Tokens, ...]:
-    """Turn the columns of a task into token ids.
+def tokenise_texts(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], sides: Sequence[Side]) -> tuple[Tokens, ...]:
+    """Turn the columns of a task into token ids, for each side in turn.
 
     Args:
         tokenizer: the encoder's.
         texts: one column, or the two of a pair.
-        num_sides: how many sequences an example becomes: two columns in one side are joined by [SEP].
+        sides: what the task's head reads of each example.
     """
-    if len(texts) == num_sides:
-        return tuple(tokenizer.encode(side) for side in texts)
-    first, second = texts
-    return (tokenizer.encode(first, second),)
+    columns = {"first": texts[:1], "second": texts[1:], "whole": texts}
+    return tuple(tokenizer.encode(*columns[side]) for side in sides)

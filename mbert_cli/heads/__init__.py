@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mbert_cli.batch import Side
 from mbert_cli.errors import OptionError
 from mbert_cli.metrics import Goal, Metrics
 from mbert_cli.recipe_file import shown
@@ -25,8 +26,8 @@ class Head(nn.Module, ABC):
 
     goal: ClassVar[Goal] = "classification"
     """What the labels are; loss balancing may weigh the two differently."""
-    num_sides: ClassVar[int] = 1
-    """Sentence vectors of an example: 2 of a Siamese pair. A pair's head that takes 1 reads both sentences joined."""
+    sides: ClassVar[tuple[Side, ...]] = ("whole",)
+    """What the encoder reads of an example; `forward` takes a sentence vector of each."""
     main_metric: ClassVar[str] = "accuracy"
     """The metric that stands for the task in `overall`."""
     metric_names: ClassVar[tuple[str, ...]] = ()

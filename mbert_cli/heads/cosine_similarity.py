@@ -29,7 +29,7 @@ class CosineSimilarity(Head):
     """
 
     goal = "regression"
-    num_sides = 2
+    sides = ("first", "second")
     main_metric = "pearson"
     metric_names = ("pearson", "spearman", "mse", "mae", "r2", "loss")
 

@@ -26,7 +26,7 @@ class PairClassification(Head):
         OptionError: there are not two distinct labels.
     """
 
-    num_sides = 2
+    sides = ("first", "second")
     main_metric = "accuracy"
     metric_names = ("accuracy", "precision", "recall", "f1", "loss")
 

@@ -58,15 +58,21 @@ def test_a_task_may_have_no_rows_in_a_batch():
     assert batch.layout.segment_sentences == [0, 2]
 
 
-def test_random_batches_equal_plain_python(tiny_checkpoint):
+@pytest.mark.parametrize("sides", [("first", "second"), ("whole",), ("first", "second", "whole")])
+def test_random_batches_equal_plain_python(tiny_checkpoint, sides):
     words = "the a dog cat is fine red book".split()
     rng = np.random.default_rng(0)
     texts = [[" ".join(rng.choice(words, rng.integers(1, 12))) for _ in range(30)] for _ in range(2)]
     tokenizer = Tokenizer(tiny_checkpoint, 9)
-    data = tokenise(tokenizer, Examples(texts, [float(i) for i in range(30)]))
+    data = tokenise(tokenizer, Examples(texts, [float(i) for i in range(30)]), sides)
     chosen = rng.permutation(30)[:13]
     batch = pack({"t": data}, {"t": chosen})
-    expected = [tokenizer.encode([side[i]]).ids.tolist() for side in texts for i in chosen]
+    read = {
+        "first": lambda i: ([texts[0][i]],),
+        "second": lambda i: ([texts[1][i]],),
+        "whole": lambda i: ([texts[0][i]], [texts[1][i]]),
+    }
+    expected = [tokenizer.encode(*read[side](i)).ids.tolist() for side in sides for i in chosen]
     assert batch.token_ids.tolist() == [i for ids in expected for i in ids]
     assert batch.positions.tolist() == [i for ids in expected for i in range(len(ids))]
     assert batch.layout.lengths.tolist() == [len(ids) for ids in expected]
