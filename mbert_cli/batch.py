@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Side = Literal["whole", "first", "second"]
-"""A sequence that the encoder reads of an example: its `first` or `second` text alone, or the `whole` of it: its only text,
-or both in one sequence."""
+"""A sequence that the encoder reads of an example: its `first` or `second` text alone, or the `whole` of it: its only
+text, or both in one sequence."""
 
 # Attention pads sentences only to the longest of their bucket; widths that double bound the waste to a half.
 _BUCKET_WIDTHS = np.array([8, 16, 32, 64, 128, 256, 512, 1024])

@@ -135,7 +135,7 @@ def test_other_tokens_or_labels_have_another_hash(other):
 
 
 def test_tokenised_labels_are_float32(tiny_checkpoint):
-    data = tokenise(Tokenizer(tiny_checkpoint, 8), Examples([["the dog", "a"]], [0.1, 3.0]))
+    data = tokenise(Tokenizer(tiny_checkpoint, 8), Examples([["the dog", "a"]], [0.1, 3.0]), ("whole",))
     assert data.labels.dtype == np.float32
     assert data.labels.tolist() == pytest.approx([0.1, 3.0])
 
