@@ -143,6 +143,7 @@ def evaluate(
         bool,
         typer.Option("--calibrate", help="Fit a temperature for probabilities to dev; save it in the model."),
     ] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Thresholds of .5 and temperatures of 1 again.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write metrics, predictions and figures to this folder.")
     ] = None,
@@ -158,9 +159,11 @@ def evaluate(
 ) -> None:
     """Evaluate a trained model: metrics, confusion matrices, predictions and figures.
 
-    --tune-thresholds and --calibrate first fit what turns outputs into predictions to the dev files, and save it in the
-    model: what is printed, and every later command, goes by it. No weight changes. f1 is the F1 that a task reports (of
-    the positive class for pairs, macro otherwise); balanced is the mean of both classes' recall.
+    --tune-thresholds and --calibrate first fit to the dev files how outputs
+    become predictions, and save it in the model: what is printed, and every
+    later command, goes by it. No weight changes. f1 is the F1 that the task
+    reports (of the positive class for pairs, macro otherwise); balanced is
+    the mean of both classes' recall. --reset takes back what was fitted.
     """
     _go_offline(offline)
     files = dict(_split_pair(pair, "--data TASK=FILE") for pair in data or [])
@@ -168,6 +171,8 @@ def evaluate(
     if fits and (split != "dev" or files):
         other = "--data" if files else f"--split {split}"
         raise UsageError(f"{fits}: the recipe's dev files are fitted to, and nothing else; leave out {other}.")
+    if fits and reset:
+        raise UsageError(f"--reset and {fits} exclude each other.")
 
     from mbert_cli.commits import replace_folder
     from mbert_cli.evaluation import run_outcomes
@@ -177,19 +182,23 @@ def evaluate(
     from mbert_cli.run_folder import RunFolder
     from mbert_cli.saved_model import write_decisions
     from mbert_cli.tables import metrics_tables
-    from mbert_cli.tuning import check_fits, lopsided, tune
+    from mbert_cli.tuning import check_fits, lopsided, take_back, tune
 
     talk = Talk(quiet)
     if output is not None:
         _check_output_folder(output, force)
     _tell_of_compiling(talk)
-    with RunFolder(run).model_locked() if fits else nullcontext() as model_folder:
+    with RunFolder(run).model_locked() if fits or reset else nullcontext(run) as model_folder:
         predictor = Predictor(run, device=device, precision=precision, kernels=kernels, batch_size=batch_size)
         check_fits(predictor, tasks or [], tune_thresholds, calibrate)
+        if reset:  # saved now: the dev files may be elsewhere
+            take_back(predictor, tasks or [])
+            write_decisions(model_folder, predictor.saved.model)
         outcomes = run_outcomes(predictor, split, files, tasks or [], limit, talk)
         fitted = tune(outcomes, tune_thresholds, calibrate, talk)
-        if model_folder is not None:
+        if fitted:
             write_decisions(model_folder, predictor.saved.model)
+            talk.say(f"saved what was fitted in {model_folder}")
     found = outcomes.evaluation()
     if fitted:
         found.metrics["fitted"] = fitted

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mbert_cli.decisions import HOTTEST, Criterion, best_cut, best_temperature, negative_log_likelihood
+from mbert_cli.decisions import HOTTEST, Criterion, Decision, best_cut, best_temperature, negative_log_likelihood
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.evaluation import RunOutcomes
 from mbert_cli.heads import ClassHead, as_classes
@@ -90,6 +90,17 @@ def tune(outcomes: RunOutcomes, criterion: Criterion | None, calibrate: bool, ta
         head.decision = head.decision.model_copy(update=changed)
         found[name] = {"before": before, "after": _state(head, outputs, labels, calibrate)}
     return found
+
+
+def take_back(predictor: Predictor, tasks: Sequence[str]) -> None:
+    """Have a model's heads decide as they were trained to.
+
+    Args:
+        predictor: of the model.
+        tasks: whose heads; all by default.
+    """
+    for _, head in _class_heads(predictor, tasks or predictor.tasks):
+        head.decision = Decision()
 
 
 def lopsided(found: Mapping[str, Any], run: Path) -> str | None:

@@ -320,6 +320,13 @@ def test_an_altered_folder_is_not_amended(tmp_path):
         amend_folder(tmp_path / "x", "note", "{}")
 
 
+def test_a_model_that_cannot_be_written_to_is_not_held(tmp_path, monkeypatch):
+    commit_folder(tmp_path / "x", write("text"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UsageError, match=r"x: cannot be written to; copy it"), RunFolder(tmp_path / "x").model_locked():
+        pytest.fail("held")
+
+
 def test_a_model_is_held_by_its_run_and_one_that_was_copied_by_itself(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()

@@ -305,6 +305,18 @@ def test_the_command_fits_saves_and_prints_before_and_after(run, tmp_path):
     assert "far apart" not in table.stderr
 
 
+def test_what_was_fitted_can_be_taken_back_task_by_task(run):
+    assert mbert("evaluate", run, "--tune-thresholds", "f1", "--calibrate", "-q").exit_code == 0
+    fitted = {name: predictor_of(run).saved.model.head(name).decision for name in ("same", "is_high")}
+    assert Decision() not in fitted.values()
+    assert mbert("evaluate", run, "--reset", "-t", "same", "-q").exit_code == 0
+    model = predictor_of(run).saved.model
+    assert model.head("same").decision == Decision()
+    assert model.head("is_high").decision == fitted["is_high"]
+    assert mbert("evaluate", run, "--reset", "-q").exit_code == 0
+    assert predictor_of(run).saved.model.head("is_high").decision == Decision()
+
+
 def test_the_command_hints_unless_quiet_or_for_programs(run):
     metrics = evaluate_run(predictor_of(run), "dev", {}, [], None, QUIET).metrics
     hint = lopsided(metrics, run)
@@ -324,6 +336,7 @@ def test_the_command_hints_unless_quiet_or_for_programs(run):
             "--calibrate: the recipe's dev files are fitted to, and nothing else",
         ),
         (("--tune-thresholds", "f1", "--calibrate", "--split", "test"), "--tune-thresholds and --calibrate: the rec"),
+        (("--tune-thresholds", "f1", "--reset"), "--reset and --tune-thresholds exclude each other."),
     ],
 )
 def test_only_dev_is_fitted_to(tmp_path, words, said):
