@@ -64,7 +64,7 @@ def expected_calibration_error(confidences: np.ndarray, right: np.ndarray) -> fl
         confidences: the probability of each example's likeliest class.
         right: whether that is its label.
     """
-    bins = np.clip(np.ceil(confidences * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    bins = np.searchsorted(np.arange(1, _BINS) / _BINS, confidences)
     gaps = np.bincount(bins, right.astype(np.float64) - confidences, _BINS)
     return float(np.abs(gaps).sum() / len(confidences))
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from mbert_cli.decisions import HOTTEST, Criterion, Decision, best_cut, best_temperature, negative_log_likelihood
-from mbert_cli.errors import DataError, UsageError
+from mbert_cli.errors import DataError, NotFiniteError, UsageError
 from mbert_cli.evaluation import RunOutcomes
 from mbert_cli.heads import ClassHead, as_classes
 from mbert_cli.prediction import Predictor
@@ -59,6 +59,7 @@ def tune(outcomes: RunOutcomes, criterion: Criterion | None, calibrate: bool, ta
 
     Raises:
         DataError: a file holds one class only, which anything would fit.
+        NotFiniteError: the model gives outputs that are not.
     """
     found: dict[str, Any] = {}
     for name, head in _class_heads(outcomes.predictor, list(outcomes.tasks)):
@@ -71,6 +72,10 @@ def tune(outcomes: RunOutcomes, criterion: Criterion | None, calibrate: bool, ta
             raise DataError(
                 f"{outcomes.files[name]}: all rows of task {name} are labelled '{head.labels[classes[0]]}'; nothing "
                 "can be fitted to one class, choose other tasks with -t."
+            )
+        if not bool(outputs.isfinite().all()):
+            raise NotFiniteError(
+                f"{outcomes.files[name]}: not all outputs of task {name} are finite; nothing is fitted."
             )
         before = _state(head, outputs, labels, calibrate)
         changed: dict[str, Any] = {}

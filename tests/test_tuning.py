@@ -3,12 +3,14 @@
 import contextlib
 import csv
 import json
+import math
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
+from crashes import contents, dying_after
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_score, recall_score
@@ -20,7 +22,7 @@ from mbert_cli.commits import amend_folder, check_folder
 from mbert_cli.compose import load_recipe
 from mbert_cli.data.table import Table
 from mbert_cli.decisions import Decision
-from mbert_cli.errors import CheckpointError, DataError, MbertError, RunInUseError, UsageError
+from mbert_cli.errors import CheckpointError, DataError, MbertError, NotFiniteError, RunInUseError, UsageError
 from mbert_cli.evaluation import evaluate_run, run_outcomes
 from mbert_cli.hardware import choose
 from mbert_cli.prediction import Predictor, origin_of
@@ -213,6 +215,18 @@ def test_weights_counted_in_training_are_known_to_the_saved_model(run, trained):
     assert predictor.saved.model.head("mood").class_weights.tolist() == pytest.approx(expected)
 
 
+def test_a_run_with_counted_weights_resumes_to_the_same_bytes(trained, tmp_path):
+    recipe = load_recipe(str(trained.parent / "recipe.yaml"), ["training.epochs=1", "training.state_every=1"])
+    for name in ("whole", "resumed"):
+        (tmp_path / name).mkdir()
+    fit(recipe, RunFolder(tmp_path / "whole"), choose("cpu", "fp32"), QUIET)
+    with dying_after(0, 2):
+        fit(recipe, RunFolder(tmp_path / "resumed"), choose("cpu", "fp32"), QUIET)
+    fit(recipe, RunFolder(tmp_path / "resumed"), choose("cpu", "fp32"), QUIET, resume=True)
+    whole, resumed = contents(tmp_path / "whole"), contents(tmp_path / "resumed")
+    assert whole == resumed
+
+
 def test_a_run_in_use_is_not_fitted(run):
     with RunFolder(run).locked(resume=True), pytest.raises(RunInUseError) as error:
         tuned(run, "f1")
@@ -244,6 +258,16 @@ def test_a_dev_file_of_one_class_is_not_fitted_to(trained, tmp_path):
             DataError, match=r"ones\.tsv: all rows of task same are labelled '1'; nothing can be fitted"
         ):
             tune(outcomes, criterion, calibrate, QUIET)
+
+
+def test_outputs_that_are_not_finite_are_measured_but_not_fitted_to(trained):
+    predictor = predictor_of(trained)
+    outcomes = run_outcomes(predictor, "dev", {}, ["same"], None, QUIET)
+    outcomes.tasks["same"].outputs[0] = math.nan
+    assert "same" in outcomes.evaluation().metrics["tasks"]
+    with pytest.raises(NotFiniteError, match=r"same-dev\.tsv: not all outputs of task same are finite"):
+        tune(outcomes, "f1", True, QUIET)
+    assert predictor.saved.model.head("same").decision == Decision()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from mbert_cli.errors import OptionError
 from mbert_cli.metrics import Goal, Metrics, classification_metrics, expected_calibration_error
 from mbert_cli.recipe_file import shown
 
+_BLOCK = 1 << 16
+
 Columns = dict[str, list[str] | list[float]]
 """What is predicted: `pred` and its scores, one value a row."""
 
@@ -120,12 +122,14 @@ class ClassHead(Head):
 
         The calibration error is one of the probabilities. So it is of the likeliest class, wherever the threshold lies.
         """
-        true = as_classes(labels)
-        likeliest = self.logits(self.calibrated(outputs)).softmax(-1).max(-1)
-        right = as_classes(likeliest.indices) == true
+        found = classification_metrics(self.classes(outputs), as_classes(labels), self.labels, self.positive)
+        # In parts, for there may be millions.
+        likeliest = [self.logits(self.calibrated(part)).softmax(-1).max(-1) for part in outputs.split(_BLOCK)]
+        confidences = torch.cat([part.values for part in likeliest]).double().cpu().numpy()
+        right = as_classes(torch.cat([part.indices for part in likeliest])) == as_classes(labels)
         return {
-            **classification_metrics(self.classes(outputs), true, self.labels, self.positive),
-            "ece": expected_calibration_error(likeliest.values.double().cpu().numpy(), right),
+            **found,
+            "ece": expected_calibration_error(confidences, right),
             "decision": {**self.decision.model_dump(), "threshold": self.decision.threshold},
         }
 
