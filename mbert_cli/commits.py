@@ -7,6 +7,7 @@ holds the SHA-256 of every other file, so that a damaged one is known.
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -128,6 +129,43 @@ def check_folder(folder: Path) -> None:
     for path in sorted(folder.rglob("*.safetensors")):
         if path.relative_to(folder).as_posix() not in hashes:
             raise CheckpointError(f"{path}: was not saved with its folder; remove it.")
+
+
+def amend_folder(folder: Path, name: str, text: str) -> None:
+    """Put a small file into a committed folder, in place of an earlier one, while all else in it stays as it is.
+
+    It is called NAME-<eight digits of its SHA-256>.json, so that the new one can lie beside the old one until the
+    manifest, which is replaced at once, names the one and not the other: a crash at any moment leaves the folder as it
+    was or as it shall be. `amendment` finds it.
+
+    Args:
+        folder: was committed.
+        name: of the file, without what is added.
+        text: what it holds, JSON.
+
+    Raises:
+        CheckpointError: the folder's manifest was altered.
+        ResourceError: the disk is full.
+        UsageError: the folder cannot be written to.
+    """
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    new = folder / f"{name}-{digest[:8]}.json"
+    others = {each: sha256 for each, sha256 in _hashes(folder).items() if not _is_amendment(each, name)}
+    replace_file(new, text)
+    replace_file(folder / MANIFEST, _manifest({**others, new.name: digest}))
+    with disk_errors(folder):
+        for each in folder.iterdir():
+            if _is_amendment(each.name.removesuffix(_NEW), name) and each != new:
+                each.unlink()
+
+
+def amendment(folder: Path, name: str) -> Path | None:
+    """Return the file that `amend_folder` put into a folder; None where it put none."""
+    return next((folder / each for each in _hashes(folder) if _is_amendment(each, name)), None)
+
+
+def _is_amendment(file: str, name: str) -> bool:
+    return re.fullmatch(re.escape(name) + r"-[0-9a-f]{8}\.json", file) is not None
 
 
 def _manifest(hashes: dict[str, str]) -> str:

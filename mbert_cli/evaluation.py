@@ -38,7 +38,7 @@ def evaluate(model: MultiTaskBert, data: Mapping[str, TaskData], batch_size: int
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
     """What a head gave for examples, and what it should have given: what is kept of each example till the end.
 
     Args:
@@ -52,18 +52,18 @@ class _Outcome:
     outputs: Tensor
 
 
-def _outcome(model: MultiTaskBert, task: str, examples: TaskData, batch_size: int | None) -> _Outcome:
+def _outcome(model: MultiTaskBert, task: str, examples: TaskData, batch_size: int | None) -> Outcome:
     assert examples.labels is not None, "without labels nothing can be evaluated"
     outputs = run_model(model, task, examples, batch_size)
-    return _Outcome(np.asarray(examples.lines, dtype=np.int64), torch.from_numpy(examples.labels), outputs)
+    return Outcome(np.asarray(examples.lines, dtype=np.int64), torch.from_numpy(examples.labels), outputs)
 
 
-def _joined(parts: Sequence[_Outcome]) -> _Outcome:
+def _joined(parts: Sequence[Outcome]) -> Outcome:
     labels, outputs = (torch.cat([getattr(part, name) for part in parts]) for name in ("labels", "outputs"))
-    return _Outcome(np.concatenate([part.lines for part in parts]), labels, outputs)
+    return Outcome(np.concatenate([part.lines for part in parts]), labels, outputs)
 
 
-def _evaluation(model: MultiTaskBert, outcomes: Mapping[str, _Outcome]) -> Evaluation:
+def _evaluation(model: MultiTaskBert, outcomes: Mapping[str, Outcome]) -> Evaluation:
     found: dict[str, Metrics] = {}
     predictions: dict[str, _Blocks] = {}
     for task, outcome in outcomes.items():
@@ -71,7 +71,7 @@ def _evaluation(model: MultiTaskBert, outcomes: Mapping[str, _Outcome]) -> Evalu
         found[task] = {
             "examples": len(outcome.labels),
             "main_metric": head.main_metric,
-            "loss": float(head.loss(outcome.outputs, outcome.labels)),
+            "loss": float(head.loss(head.calibrated(outcome.outputs), outcome.labels)),
             **head.metrics(outcome.outputs, outcome.labels),
         }
         predictions[task] = _Blocks(outcome, head, found[task].get("labels"))
@@ -89,7 +89,7 @@ class _Blocks:
         names: of the classes; None of anything else.
     """
 
-    outcome: _Outcome
+    outcome: Outcome
     head: Head
     names: Sequence[str] | None
 
@@ -107,15 +107,37 @@ def _label_texts(labels: Tensor, names: Sequence[str] | None) -> list[str] | lis
     return labels.tolist() if names is None else [names[int(label)] for label in labels]
 
 
-def evaluate_run(
+@dataclass(frozen=True)
+class RunOutcomes:
+    """What a run's best model gave for the examples of files.
+
+    Args:
+        predictor: of the run.
+        split: `train`, `dev` or `test`.
+        files: each task's.
+        tasks: each task's outcome.
+    """
+
+    predictor: Predictor
+    split: str
+    files: Mapping[str, str]
+    tasks: Mapping[str, Outcome]
+
+    def evaluation(self) -> Evaluation:
+        """Return what `evaluate` returns, as the model decides now, with the run, the split and each task's file."""
+        found = _evaluation(self.predictor.saved.model, self.tasks)
+        return found.of(self.split, self.files, run=str(self.predictor.run))
+
+
+def run_outcomes(
     predictor: Predictor,
     split: Literal["train", "dev", "test"],
     files: Mapping[str, str],
     tasks: Sequence[str],
     limit: int | None,
     talk: Talk,
-) -> Evaluation:
-    """Evaluate a run's best model on its recipe's files, or on others.
+) -> RunOutcomes:
+    """Run a run's best model on its recipe's files, or on others; from the outcomes follow all metrics.
 
     Args:
         predictor: of the run.
@@ -126,9 +148,6 @@ def evaluate_run(
         limit: how many examples to take of each file at most, spread evenly over it.
         talk: where skipped rows are told.
 
-    Returns:
-        What `evaluate` returns, with the run, the split and each task's file.
-
     Raises:
         CheckpointError: there is no such task.
         UsageError: a task has no file for the split.
@@ -138,7 +157,7 @@ def evaluate_run(
     chosen = list(tasks) or list(files) or list(predictor.tasks)
     for name in (*chosen, *files):
         saved.task(name)
-    outcomes: dict[str, _Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
     sources: dict[str, str] = {}
     for name in chosen:
         task = saved.task(name)
@@ -147,10 +166,26 @@ def evaluate_run(
             raise UsageError(f"task {name} has no {split} file in its recipe; give one: --data {name}=FILE.")
         sources[name] = path
         outcomes[name] = _evaluate_file(predictor, name, path, limit, talk)
-    return _evaluation(saved.model, outcomes).of(split, sources, run=str(predictor.run))
+    return RunOutcomes(predictor, split, sources, outcomes)
 
 
-def _evaluate_file(predictor: Predictor, name: str, path: str, limit: int | None, talk: Talk) -> _Outcome:
+def evaluate_run(
+    predictor: Predictor,
+    split: Literal["train", "dev", "test"],
+    files: Mapping[str, str],
+    tasks: Sequence[str],
+    limit: int | None,
+    talk: Talk,
+) -> Evaluation:
+    """Evaluate a run's best model on its recipe's files, or on others; args and errors are those of `run_outcomes`.
+
+    Returns:
+        What `evaluate` returns, with the run, the split and each task's file.
+    """
+    return run_outcomes(predictor, split, files, tasks, limit, talk).evaluation()
+
+
+def _evaluate_file(predictor: Predictor, name: str, path: str, limit: int | None, talk: Talk) -> Outcome:
     """Return the outcome of a file's examples, of which no more than a few thousand are in memory, unless limited."""
     saved, task = predictor.saved, predictor.saved.task(name)
     head = saved.model.head(name)

@@ -13,7 +13,8 @@ the precision, recall and F1 of every class and their means."""
 Goal = Literal["classification", "regression"]
 """What a task's labels are: classes, or numbers on a scale."""
 
-LOWER_IS_BETTER = frozenset({"loss", "mse", "mae"})
+LOWER_IS_BETTER = frozenset({"loss", "mse", "mae", "ece"})
+_BINS = 15  # as in Guo et al.
 _PER_CLASS = ("precision", "recall", "f1")
 
 
@@ -51,6 +52,21 @@ def classification_metrics(
         "confusion_shares": (confusion / np.maximum(support, 1)[:, None]).tolist(),
         "labels": list(names),
     }
+
+
+def expected_calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:
+    """Return how far the confidence of predictions is from the share of them that is right.
+
+    ECE = sum over bins m of |B_m| / n * |share right in B_m - mean confidence in B_m|, where B_m holds the examples
+    whose confidence is in ((m - 1) / 15, m / 15]. Source: Guo et al. 2017, equation 3, with their 15 bins.
+
+    Args:
+        confidences: the probability of each example's likeliest class.
+        right: whether that is its label.
+    """
+    bins = np.searchsorted(np.arange(1, _BINS) / _BINS, confidences)
+    gaps = np.bincount(bins, right.astype(np.float64) - confidences, _BINS)
+    return float(np.abs(gaps).sum() / len(confidences))
 
 
 def regression_metrics(predicted: np.ndarray, labels: np.ndarray) -> Metrics:

@@ -16,6 +16,7 @@ answered by their order, see `RunFolder.commit_epoch`.
 """
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -73,13 +74,7 @@ class RunFolder:
         made = [each for each in (self.path, *self.path.parents) if not each.exists()]
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self._lock)
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                raise RunInUseError(
-                    f"{self.path} is in use by another mbert; wait for it to end, or choose another -o."
-                ) from None
+        lock = self._hold("wait for it to end, or choose another -o")
         try:
             self.check_free(resume, force)
             yield
@@ -91,6 +86,39 @@ class RunFolder:
                 for each in made[1:]:
                     with suppress(OSError):  # somebody put a file there meanwhile
                         each.rmdir()
+
+    def _hold(self, remedy: str) -> filelock.BaseFileLock:
+        lock = filelock.FileLock(self._lock)
+        with disk_errors(self.path):
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                raise RunInUseError(f"{self.path} is in use by another mbert; {remedy}.") from None
+        return lock
+
+    @contextmanager
+    def model_locked(self) -> Iterator[Path]:
+        """Hold the saved model against a training of its run, and whoever else would change it; yield its folder.
+
+        Raises:
+            RunInUseError: another process holds it.
+            UsageError: it cannot be written to, or a part of its run is a link to somewhere else.
+            CheckpointError: there is no model.
+        """
+        self._check_links()
+        folder = self.model_folder()
+        run = RunFolder(folder.resolve().parent)
+        # A model that was copied out of its run is held by itself.
+        held = run if run.recipe_file.is_file() and committed(run.model) == folder.resolve() else RunFolder(folder)
+        if not os.access(folder, os.W_OK):
+            raise UsageError(f"{folder}: cannot be written to; copy it to where it can.")
+        lock = held._hold("wait for it to end")
+        try:
+            yield self.model_folder()
+        finally:
+            if held is not run:
+                held._lock.unlink(missing_ok=True)
+            lock.release()
 
     def holds_a_run(self) -> bool:
         """Whether a run was begun here."""
@@ -105,9 +133,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file; choose another -o.")
-        for part in (*self._folders, *self._files, self._lock):
-            if part.is_symlink():
-                raise UsageError(f"{part}: is a symbolic link; a run lies in one folder. Put there what it points to.")
+        self._check_links()
         if self.holds_a_run():
             if not (resume or force):
                 raise UsageError(
@@ -119,6 +145,11 @@ class RunFolder:
             each == self._lock or self._is_a_rest(each) for each in self.path.iterdir()
         ):
             raise UsageError(f"{self.path} is not empty and holds no run; choose another -o.")
+
+    def _check_links(self) -> None:
+        for part in (*self._folders, *self._files, self._lock):
+            if part.is_symlink():
+                raise UsageError(f"{part}: is a symbolic link; a run lies in one folder. Put there what it points to.")
 
     def _is_a_rest(self, path: Path) -> bool:
         """Whether a path was left by a run that died before it had written anything whole."""

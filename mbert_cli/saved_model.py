@@ -5,6 +5,8 @@ encoder/              a Hugging Face checkpoint: config.json, tokenizer.json, an
                       encoder was trained; else config.json here names the checkpoint and its SHA-256
 tasks/NAME.safetensors  the adapters and the head of each task
 README.md             a model card
+decisions-*.json      temperatures and cuts between two classes, once `mbert evaluate` has fitted them; a new best model
+                      begins without
 """
 
 import json
@@ -13,12 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from mbert_cli import __version__
-from mbert_cli.commits import MANIFEST, read_json, sha256_of
+from mbert_cli.commits import MANIFEST, amend_folder, amendment, read_json, sha256_of
 from mbert_cli.compose import build_model, problems
 from mbert_cli.data.tokenizer import Tokenizer
+from mbert_cli.decisions import Decision
 from mbert_cli.encoder.checkpoint import WEIGHTS, load_encoder, locate, read_shape, save_config, save_weights
 from mbert_cli.errors import CheckpointError
+from mbert_cli.heads import ClassHead
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.recipe import ModelSection, Recipe, TaskSection, as_spec, validate
 from mbert_cli.recipe_file import Document, nearest
@@ -26,6 +32,7 @@ from mbert_cli.run_folder import RunFolder
 from mbert_cli.tensor_files import load_tensors, write_tensors
 
 _FORMAT = 1
+_DECISIONS = "decisions"
 
 
 @dataclass(frozen=True)
@@ -123,8 +130,41 @@ def read_model(run: Path) -> SavedModel:
     model = build_model(section, shape, encoder, seed=0)
     for name in model.task_names:
         load_tensors(model.task(name), folder / "tasks" / f"{name}.safetensors")
+    _read_decisions(folder, model)
     tokenizer = Tokenizer(folder / "encoder", int(config["max_length"]))
     return SavedModel(section, model.eval(), tokenizer, sha256_of(folder / MANIFEST))
+
+
+def write_decisions(folder: Path, model: MultiTaskBert) -> None:
+    """Save how the heads of a model decide; a crash at any moment leaves what was saved before, or this.
+
+    Args:
+        folder: the saved model's.
+        model: the model.
+
+    Raises:
+        ResourceError: the disk is full.
+        UsageError: the folder cannot be written to.
+    """
+    heads = {name: model.head(name) for name in model.task_names}
+    found = {name: head.decision.model_dump() for name, head in heads.items() if isinstance(head, ClassHead)}
+    amend_folder(folder, _DECISIONS, json.dumps({"tasks": found}, indent=2) + "\n")
+
+
+def _read_decisions(folder: Path, model: MultiTaskBert) -> None:
+    """Have the heads of a model decide as was saved; what was saved for none of them stays as it is built."""
+    path = amendment(folder, _DECISIONS)
+    if path is None:
+        return
+    tasks = read_json(path).get("tasks")
+    for name, values in tasks.items() if isinstance(tasks, dict) else ():
+        head = model.head(name) if name in model.task_names else None
+        if not isinstance(head, ClassHead):
+            raise CheckpointError(f"{path}: tells of task '{name}', but the model has no such classification.")
+        try:
+            head.decision = Decision.model_validate(values)
+        except ValidationError as error:
+            raise CheckpointError(f"{path}: {name}: {error.errors()[0]['msg']}; fit it anew.") from None
 
 
 def _card(recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, Any]) -> str:

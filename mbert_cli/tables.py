@@ -85,6 +85,7 @@ def metrics_tables(found: Mapping[str, Any]) -> list[RenderableType]:
     summary = new_table("task", ("rows", "right"), "metrics")
     for task, metrics in found["tasks"].items():
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items() if isinstance(value, float))
+        numbers += _decided(metrics.get("decision"))
         summary.add_row(task, f"{metrics['examples']:,}", numbers)
     summary.add_section()
     summary.add_row("overall", "", f"{found['overall']:.3f}")
@@ -96,7 +97,29 @@ def metrics_tables(found: Mapping[str, Any]) -> list[RenderableType]:
                 Text(f"Confusion of {task}: rows are true labels, columns predicted ones; % of the row"),
                 Fitting(_confusion(metrics), _mistakes(metrics)),
             ]
+    if "fitted" in found:
+        tables += [Text("Fitted on dev"), _fitted(found["fitted"])]
     return tables
+
+
+def _decided(decision: Mapping[str, Any] | None) -> str:
+    """Return how a task decides, where that was fitted."""
+    threshold = f"  threshold {decision['threshold']:.3f}" if decision and decision["cut"] else ""
+    return threshold + (
+        f"  temperature {decision['temperature']:.3f}" if decision and decision["temperature"] != 1 else ""
+    )
+
+
+def _fitted(fitted: Mapping[str, Any]) -> Table:
+    """Return what fitting changed, a row before and a row after it for every task."""
+    columns = max((list(turns["before"]) for turns in fitted.values()), key=len)  # those of all others are among them
+    table = new_table("task", "", *((name, "right") for name in columns))
+    for task, turns in fitted.items():
+        for turn, values in turns.items():
+            cells = (f"{values[name]:.3f}" if name in values else "" for name in columns)
+            table.add_row(Text(task if turn == "before" else ""), turn, *cells)
+        table.add_section()
+    return table
 
 
 def key_values(values: Mapping[str, Any]) -> Table:

@@ -98,7 +98,10 @@ def prepare(
     source = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
     encoder, absent = load_encoder(source, shape, recipe.encoder.sha256)
     reinitialise(encoder, recipe.encoder.reinitialise, recipe.training.seed)
-    model = build_model(recipe, shape, encoder, recipe.training.seed).to(hardware.device)
+    model = build_model(recipe, shape, encoder, recipe.training.seed)
+    for name, train in data.train.items():
+        model.head(name).observe(torch.from_numpy(train.labels))
+    model.to(hardware.device)
     model.compute_with(hardware.dtype, hardware.kernels)
     if absent and model.pooling.pooler:
         talk.say(f"{source}: holds no pooler; it starts with random values.")

@@ -20,8 +20,9 @@ OPTIONS: dict[str, dict[str, list[dict[str, Any]]]] = {
     },
     "pooling": {"cls": [{}, {"pooler": True}]},
     "heads": {
-        "classification": [{"num_classes": 3}],
+        "classification": [{"num_classes": 3}, {"num_classes": 3, "class_weights": [1, 2, 3]}],
         "regression": [{}, {"loss": "squared_error"}],
+        "pair_classification": [{}, {"positive_weight": 3}],
         "cosine_similarity": [{}]
         + [{"activation": each, "hidden_activation": "none"} for each in ("relu", "affine", "clamp", "none")],
     },

@@ -1,4 +1,5 @@
 import inspect
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -103,6 +104,36 @@ def test_a_kind_is_never_anything_but_a_file_of_its_family(family, kind):
         ("adapters", "lowrank", {}, "kind: is 'lowrank'; did you mean 'low_rank'? Known: "),
         ("adapters", "low_rank", {"rnk": 3}, "rnk: is not a known key; did you mean 'rank'? Known: activation, budget"),
         ("adapters", "low_rank", {"rank": "3"}, "rank: must be a whole number, but is '3'."),
+        (
+            "heads",
+            "classification",
+            {"num_classes": 2, "class_weights": "equal"},
+            "class_weights: must be balanced, or a list of positive numbers, but is 'equal'.",
+        ),
+        (
+            "heads",
+            "classification",
+            {"num_classes": 2, "class_weights": [1, 0]},
+            "class_weights: must be balanced, or a list of positive numbers, but is [1, 0].",
+        ),
+        (
+            "heads",
+            "classification",
+            {"num_classes": 2, "class_weights": [1]},
+            "class_weights: must be as many as the classes, 2, but are 1.",
+        ),
+        (
+            "heads",
+            "pair_classification",
+            {"positive_weight": 0},
+            "positive_weight: must be balanced, or a positive number, but is 0.",
+        ),
+        (
+            "heads",
+            "pair_classification",
+            {"positive_weight": math.nan},
+            "positive_weight: must be balanced, or a positive number, but is nan.",
+        ),
         ("adapters", "low_rank", {"rank": 3.0}, "rank: must be a whole number, but is 3.0."),
         ("adapters", "low_rank", {"rank": True}, "rank: must be a whole number, but is True."),
         ("adapters", "low_rank", {"rank": None}, "rank: must be a whole number, but is None."),

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from mbert_cli.metrics import classification_metrics, overall, percent, regression_metrics, task_score
+from mbert_cli.metrics import (
+    classification_metrics,
+    expected_calibration_error,
+    overall,
+    percent,
+    regression_metrics,
+    task_score,
+)
 
 
 @pytest.mark.parametrize(
@@ -155,3 +162,27 @@ def test_almost_constant_predictions_are_measured_without_a_warning():
     values = np.array([2.5, 2.5, np.nextafter(np.float32(2.5), np.float32(3))], dtype=np.float32).astype(np.float64)
     found = regression_metrics(values, np.array([1.0, 2.0, 3.0]))
     assert -1 <= found["pearson"] <= 1
+
+
+def test_the_calibration_error_equals_hand_arithmetic():
+    # Bins of 1/15: .5 and .52 lie in one (.467 to .533), one of two right; .9 and .92 in another (.867 to .933), both
+    # right; .95 in the last, wrong.
+    confidences = np.array([0.5, 0.52, 0.9, 0.92, 0.95])
+    right = np.array([True, False, True, True, False])
+    expected = 2 / 5 * abs(0.5 - 0.51) + 2 / 5 * abs(1 - 0.91) + 1 / 5 * abs(0 - 0.95)
+    assert expected_calibration_error(confidences, right) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("right", "error"), [([True] * 3, 0), ([False] * 3, 1), ([True, True, False], 1 / 3)])
+def test_whoever_is_certain_is_as_wrong_as_often(right, error):
+    assert expected_calibration_error(np.ones(3), np.array(right)) == pytest.approx(error)
+
+
+def test_right_as_often_as_said_is_no_calibration_error():
+    assert expected_calibration_error(np.full(4, 0.75), np.array([True, True, True, False])) == pytest.approx(0)
+
+
+def test_an_edge_belongs_to_the_bin_below_it():
+    # 1/3 is the upper edge of the fifth bin, .34 lies in the sixth: opposite gaps that one bin would cancel.
+    confidences = np.array([1 / 3, 0.34])
+    assert expected_calibration_error(confidences, np.array([True, False])) == pytest.approx((2 / 3 + 0.34) / 2)

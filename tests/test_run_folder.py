@@ -1,13 +1,23 @@
 import contextlib
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from mbert_cli import commits
-from mbert_cli.commits import check_folder, commit_folder, committed, holds_only_what_was_committed, replace_folder
+from mbert_cli.commits import (
+    amend_folder,
+    amendment,
+    check_folder,
+    commit_folder,
+    committed,
+    holds_only_what_was_committed,
+    read_json,
+    replace_folder,
+)
 from mbert_cli.errors import CheckpointError, DataError, ResourceError, RunInUseError, UsageError
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.tensor_files import load_tensors, write_tensors
@@ -257,3 +267,81 @@ def test_a_part_of_a_run_that_is_a_link_is_refused(tmp_path):
     (tmp_path / "run" / "state").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="run/state: is a symbolic link"):
         RunFolder(tmp_path / "run").check_free(resume=False, force=True)
+    with (
+        pytest.raises(UsageError, match="run/state: is a symbolic link"),
+        RunFolder(tmp_path / "run").model_locked(),
+    ):
+        pytest.fail("held")
+
+
+AMENDING = [*CALLS, (Path, "replace"), (Path, "unlink")]
+
+
+@pytest.mark.parametrize("crash_at", range(20))
+def test_a_crash_at_any_call_leaves_a_folder_as_it_was_or_amended(tmp_path, monkeypatch, crash_at):
+    folder = tmp_path / "x"
+    commit_folder(folder, write("text"))
+    amend_folder(folder, "note", '{"turn": 1}')
+    with monkeypatch.context() as patch:
+        made = crash(patch, crash_at, AMENDING)
+        try:
+            amend_folder(folder, "note", '{"turn": 2}')
+        except Crash:
+            pass
+        else:
+            assert len(made) <= crash_at
+    check_folder(folder)
+    assert (folder / "a.txt").read_text() == "text"
+    assert read_json(amendment(folder, "note"))["turn"] in (1, 2)
+    amend_folder(folder, "note", '{"turn": 3}')
+    assert len(list(folder.iterdir())) == 3
+    assert read_json(amendment(folder, "note")) == {"turn": 3}
+
+
+def test_an_amendment_is_vouched_for_by_the_manifest(tmp_path):
+    folder = tmp_path / "x"
+    commit_folder(folder, write("text"))
+    assert amendment(folder, "note") is None
+    manifest = (folder / "manifest.json").read_bytes()
+    amend_folder(folder, "note", "{}")
+    assert (folder / "manifest.json").read_bytes() != manifest
+    amendment(folder, "note").write_text('{"a": 1}')
+    with pytest.raises(CheckpointError, match=r"note-[0-9a-f]{8}\.json: was altered"):
+        check_folder(folder)
+    amendment(folder, "note").unlink()
+    with pytest.raises(CheckpointError, match=r"note-[0-9a-f]{8}\.json: is missing"):
+        check_folder(folder)
+
+
+def test_an_altered_folder_is_not_amended(tmp_path):
+    commit_folder(tmp_path / "x", write("text"))
+    (tmp_path / "x" / "manifest.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"manifest\.json: was altered"):
+        amend_folder(tmp_path / "x", "note", "{}")
+
+
+def test_a_model_that_cannot_be_written_to_is_not_held(tmp_path, monkeypatch):
+    commit_folder(tmp_path / "x", write("text"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UsageError, match=r"x: cannot be written to; copy it"), RunFolder(tmp_path / "x").model_locked():
+        pytest.fail("held")
+
+
+def test_a_model_is_held_by_its_run_and_one_that_was_copied_by_itself(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    run.write_recipe("a: 1\n")
+    commit_folder(run.model, write("x"))
+    for path in (run.path, run.model):
+        asked = RunFolder(path).model_locked()
+        with run.locked(resume=True), pytest.raises(RunInUseError, match=r"in use .* wait for it to end\."), asked:
+            pytest.fail("locked twice")
+        with RunFolder(path).model_locked() as folder, pytest.raises(RunInUseError), run.locked(resume=True):
+            pytest.fail("locked twice")
+        assert folder.resolve() == run.model
+    shutil.copytree(run.model, tmp_path / "model")
+    with run.locked(resume=True), RunFolder(tmp_path / "model").model_locked() as folder:
+        assert folder == tmp_path / "model"
+        with pytest.raises(RunInUseError), RunFolder(folder).model_locked():
+            pytest.fail("locked twice")
+    assert sorted(each.name for each in folder.iterdir()) == ["a.txt", "manifest.json"]

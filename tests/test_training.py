@@ -299,6 +299,7 @@ def test_selected_turns_lower_is_better_around():
     assert selected(found, "overall") == 0.5
     assert selected(found, "a.pearson") == 0.3
     assert selected(found, "a.mse") == -2.0
+    assert selected({"tasks": {"a": {"ece": 0.25}}}, "a.ece") == -0.25
 
 
 def test_the_optimizer_has_a_rate_for_each_part_and_decays_matrices_only(tiny_recipe, tmp_path):

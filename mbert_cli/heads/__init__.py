@@ -1,11 +1,11 @@
-"""Heads: one file a kind of task, its name the `kind` in a recipe; here is the contract."""
+"""Heads: one file a kind of task, its name the `kind` in a recipe; here is the contract, and what all classes share."""
 
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,9 +13,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.batch import Side
+from mbert_cli.decisions import Decision
 from mbert_cli.errors import OptionError
-from mbert_cli.metrics import Goal, Metrics
+from mbert_cli.metrics import Goal, Metrics, classification_metrics, expected_calibration_error
 from mbert_cli.recipe_file import shown
+
+_BLOCK = 1 << 16
 
 Columns = dict[str, list[str] | list[float]]
 """What is predicted: `pred` and its scores, one value a row."""
@@ -46,6 +49,13 @@ class Head(nn.Module, ABC):
             ValueError: with a message that goes on after the column's name: "must be ..., but is ...".
         """
 
+    def observe(self, labels: Float[Tensor, " examples"]) -> None:
+        """Be told the labels of the training set, once, before the first step; most heads need not know."""
+
+    def calibrated(self, outputs: Tensor) -> Tensor:
+        """Return outputs of `forward` as prediction and evaluation see them; training sees them as they are."""
+        return outputs
+
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
         """Return the mean loss of a batch.
@@ -62,6 +72,82 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def metrics(self, outputs: Tensor, labels: Float[Tensor, " examples"]) -> Metrics:
         """Return the task's metrics over a whole split."""
+
+
+class ClassHead(Head):
+    """A head whose labels are classes.
+
+    Args:
+        labels: their names, in order.
+
+    Raises:
+        OptionError: there are not two, or they are not distinct.
+    """
+
+    main_metric = "accuracy"
+    metric_names = ("accuracy", "precision", "recall", "f1", "ece", "loss")
+    positive: ClassVar[int | None] = None
+    """The class that precision, recall and F1 are of; None for their macro average over all classes."""
+
+    def __init__(self, labels: list[str]) -> None:
+        super().__init__()
+        check_labels(labels)
+        self.labels = labels
+        self.decision = Decision()
+
+    def parse_label(self, text: str) -> float:
+        """Return the index of the class."""
+        return parse_class(text, self.labels)
+
+    @abstractmethod
+    def logits(self, outputs: Tensor) -> Float[Tensor, "examples classes"]:
+        """Return a logit for every class, whose softmax is the class's probability."""
+
+    def log_odds(self, outputs: Tensor) -> Float[Tensor, " examples"]:
+        """Return how much the second class's logit exceeds the first one's; for two classes only."""
+        logits = self.logits(outputs)
+        return logits[:, 1] - logits[:, 0]
+
+    def calibrated(self, outputs: Tensor) -> Tensor:
+        """Return the outputs over the temperature, which is 1 until it is fitted."""
+        return outputs / self.decision.temperature
+
+    def classes(self, outputs: Tensor) -> np.ndarray:
+        """Return the class that is predicted for each of the outputs of `forward`; see `Decision`."""
+        if len(self.labels) == 2:
+            return as_classes(self.log_odds(outputs).double() > self.decision.cut)
+        return as_classes(self.logits(outputs).argmax(-1))
+
+    def metrics(self, outputs: Tensor, labels: Float[Tensor, " examples"]) -> Metrics:
+        """Return accuracy, precision, recall, F1, the confusion matrix, the calibration error and the decision.
+
+        The calibration error is one of the probabilities. So it is of the likeliest class, wherever the threshold lies.
+        """
+        found = classification_metrics(self.classes(outputs), as_classes(labels), self.labels, self.positive)
+        # In parts, for there may be millions.
+        likeliest = [self.logits(self.calibrated(part)).softmax(-1).max(-1) for part in outputs.split(_BLOCK)]
+        confidences = torch.cat([part.values for part in likeliest]).double().cpu().numpy()
+        right = as_classes(torch.cat([part.indices for part in likeliest])) == as_classes(labels)
+        return {
+            **found,
+            "ece": expected_calibration_error(confidences, right),
+            "decision": {**self.decision.model_dump(), "threshold": self.decision.threshold},
+        }
+
+
+def balanced_weights(labels: Float[Tensor, " examples"], num_classes: int) -> Float[Tensor, " classes"]:
+    """Return weights that let every class weigh the same: N / (K n_k) for N examples of K classes, n_k of them of k.
+
+    Their mean over the examples is 1. A class without examples is not counted in K, and weighs 1.
+    """
+    counts = torch.bincount(labels.long(), minlength=num_classes).double()
+    weights = len(labels) / (counts.clamp(min=1) * (counts > 0).sum())
+    return torch.where(counts > 0, weights, 1.0).float()
+
+
+def is_weight(value: Any) -> bool:
+    """Whether a value of a recipe is a positive finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def as_number(text: str) -> float:
@@ -102,15 +188,6 @@ def check_labels(labels: Sequence[str], at_least: int = 2) -> None:
     odd = next((label for label in labels if label != label.strip() or not label or not label.isprintable()), None)
     if odd is not None:
         raise OptionError("labels", f"must be printable and without blanks around them, but one is {shown(odd)}")
-
-
-def probability_columns(probabilities: Float[Tensor, "examples classes"], labels: Sequence[str]) -> Columns:
-    """Return `pred`, the likeliest label's name, and `p_<label>` for every label."""
-    values = probabilities.double().cpu().numpy()
-    columns: Columns = {"pred": [labels[index] for index in values.argmax(axis=1)]}
-    for index, label in enumerate(labels):
-        columns[f"p_{label}"] = values[:, index].tolist()
-    return columns
 
 
 def as_classes(values: Tensor) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mbert_cli.decisions import Decision
 from mbert_cli.errors import OptionError
 from mbert_cli.heads import parse_class
 from mbert_cli.heads.classification import Classification
@@ -111,6 +112,7 @@ def test_a_name_that_looks_like_a_decimal_is_itself_first():
     [
         ({}, "num_classes", "or labels must say which classes there are"),
         ({"num_classes": 3, "labels": ["a", "b"]}, "num_classes", "is 3, but 2 labels are named; leave it out"),
+        ({"num_classes": 3, "class_weights": [1.0]}, "class_weights", "must be as many as the classes, 3, but are 1"),
         ({"labels": []}, "labels", "must name at least 2 classes, but names 0"),
         ({"labels": ["a"]}, "labels", "must name at least 2 classes, but names 1"),
         ({"labels": ["a", "b", "a"]}, "labels", "must differ from each other, but name 'a' twice"),
@@ -127,3 +129,58 @@ def test_options_that_make_no_classes_are_refused(options, option, message):
 
 def test_as_many_labels_as_classes_are_allowed():
     assert Classification(4, num_classes=2, labels=["a", "b"]).labels == ["a", "b"]
+
+
+COUNTED = [0.0] * 6 + [1.0] * 3 + [2.0]
+
+
+def test_balanced_class_weights_equal_scikit_learns():
+    from sklearn.utils.class_weight import compute_class_weight
+
+    head = Classification(4, num_classes=3, class_weights="balanced")
+    head.observe(torch.tensor(COUNTED))
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=np.array(COUNTED))
+    np.testing.assert_allclose(head.class_weights.numpy(), expected, rtol=1e-6)
+
+
+def test_a_class_without_examples_is_not_counted_and_weighs_1():
+    head = Classification(4, num_classes=4, class_weights="balanced")
+    head.observe(torch.tensor(COUNTED))
+    # Ten examples of three classes: 10 / (3 * 6), 10 / (3 * 3), 10 / (3 * 1).
+    assert head.class_weights.tolist() == pytest.approx([5 / 9, 10 / 9, 10 / 3, 1])
+
+
+def test_the_weighted_loss_is_the_mean_weighted_by_the_labels_class():
+    weights = [0.5, 2.0, 3.0]
+    terms = [(weights[int(y)], -math.log(softmax(row)[int(y)])) for row, y in zip(LOGITS, LABELS, strict=True)]
+    expected = sum(w * term for w, term in terms) / sum(w for w, _ in terms)
+    loss = Classification(4, num_classes=3, class_weights=weights).loss(torch.tensor(LOGITS), torch.tensor(LABELS))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_only_counted_weights_are_saved_with_the_model():
+    plain = set(Classification(4, num_classes=3).state_dict())
+    assert set(Classification(4, num_classes=3, class_weights=[1.0, 2.0, 3.0]).state_dict()) == plain
+    assert set(Classification(4, num_classes=3, class_weights="balanced").state_dict()) == plain | {"class_weights"}
+
+
+def test_a_temperature_changes_probabilities_and_their_error_but_no_prediction():
+    head = Classification(4, num_classes=3)
+    outputs, labels = torch.tensor(LOGITS), torch.tensor(LABELS)
+    before, found = head.predict(outputs), head.metrics(outputs, labels)
+    head.decision = Decision(temperature=2.0)
+    after, again = head.predict(outputs), head.metrics(outputs, labels)
+    assert after["pred"] == before["pred"]
+    assert after["p_1"] == pytest.approx([softmax([z / 2 for z in row])[1] for row in LOGITS], rel=1e-5)
+    assert {name for name in found if found[name] != again[name]} == {"ece", "decision"}
+    assert (again["decision"]["temperature"], again["decision"]["threshold"]) == (2, 0.5)
+
+
+def test_the_threshold_of_two_classes_is_on_the_second_ones_probability():
+    head = Classification(4, labels=["no", "yes"])
+    outputs = torch.tensor([[0.0, 1.0], [1.0, 2.5], [2.0, 0.0]])  # log-odds 1, 1.5, -2
+    assert head.predict(outputs)["pred"] == ["yes", "yes", "no"]
+    head.decision = Decision(cut=1.25)
+    assert head.predict(outputs)["pred"] == ["no", "yes", "no"]
+    assert head.predict(outputs)["p_yes"][0] == pytest.approx(1 / (1 + math.exp(-1)))
+    assert head.metrics(outputs, torch.tensor([0.0, 1.0, 0.0]))["accuracy"] == 1

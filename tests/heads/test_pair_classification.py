@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mbert_cli.decisions import Decision
 from mbert_cli.errors import OptionError
 from mbert_cli.heads.pair_classification import PairClassification
 
@@ -77,3 +78,47 @@ def test_other_than_two_distinct_labels_are_refused(labels, message):
     with pytest.raises(OptionError) as error:
         PairClassification(4, labels=labels)
     assert (error.value.option, error.value.problem) == ("labels", message)
+
+
+def test_a_positive_weight_multiplies_the_loss_of_positive_pairs():
+    terms = [-3 * math.log(sigmoid(x)) if y else -math.log(1 - sigmoid(x)) for x, y in zip(LOGITS, LABELS, strict=True)]
+    loss = PairClassification(4, positive_weight=3.0).loss(torch.tensor(LOGITS), torch.tensor(LABELS))
+    assert loss.item() == pytest.approx(sum(terms) / 4, rel=1e-5)
+
+
+def test_a_balanced_positive_weight_is_the_number_of_negatives_over_that_of_positives():
+    head = PairClassification(4, positive_weight="balanced")
+    head.observe(torch.tensor([0.0] * 12 + [1.0] * 5))
+    assert head.positive_weight.item() == pytest.approx(12 / 5)
+    head.observe(torch.ones(5))
+    assert head.positive_weight.item() == 1
+
+
+def test_only_a_counted_weight_is_saved_with_the_model():
+    plain = set(PairClassification(4).state_dict())
+    assert set(PairClassification(4, positive_weight=2.0).state_dict()) == plain
+    assert set(PairClassification(4, positive_weight="balanced").state_dict()) == plain | {"positive_weight"}
+
+
+def test_predictions_follow_the_cut_and_scores_the_temperature():
+    head = PairClassification(4)
+    head.decision = Decision(cut=0.6, temperature=2.0)
+    columns = head.predict(torch.tensor(LOGITS))
+    assert columns["pred"] == ["1", "0", "0", "0"]
+    assert columns["score"] == pytest.approx([sigmoid(x / 2) for x in LOGITS], rel=1e-5)
+    found = head.metrics(torch.tensor(LOGITS), torch.tensor(LABELS))
+    assert (found["precision"], found["recall"], found["confusion"]) == (1, 0.5, [[2, 0], [1, 1]])
+    assert found["decision"]["threshold"] == pytest.approx(sigmoid(0.3))
+    # So `pred` is what the threshold makes of `score`.
+    assert [score > found["decision"]["threshold"] for score in columns["score"]] == [True, False, False, False]
+
+
+def test_the_calibration_error_is_that_of_the_likeliest_class_wherever_the_cut_lies():
+    head = PairClassification(4)
+    outputs, labels = torch.tensor(LOGITS), torch.tensor(LABELS)
+    before = head.metrics(outputs, labels)["ece"]
+    # Confidences .881, .731, .622, .562, all in bins of their own; right, right, wrong, wrong.
+    gaps = [1 - sigmoid(2), 1 - sigmoid(1), sigmoid(0.5), sigmoid(0.25)]
+    assert before == pytest.approx(sum(gaps) / 4, rel=1e-5)
+    head.decision = Decision(cut=5.0)
+    assert head.metrics(outputs, labels)["ece"] == before
