@@ -118,6 +118,11 @@ class ClassHead(Head):
             return as_classes(self.log_odds(outputs).double() > self.decision.cut)
         return as_classes(self.logits(outputs).argmax(-1))
 
+    def scored(self, outputs: Tensor) -> Columns:
+        """Return `pred`, and `score`, the probability of the second class; for two classes only."""
+        scores = self.log_odds(self.calibrated(outputs)).sigmoid().double()
+        return {"pred": [self.labels[index] for index in self.classes(outputs)], "score": scores.tolist()}
+
     def metrics(self, outputs: Tensor, labels: Float[Tensor, " examples"]) -> Metrics:
         """Return accuracy, precision, recall, F1, the confusion matrix, the calibration error and the decision.
 

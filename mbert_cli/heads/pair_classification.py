@@ -19,6 +19,10 @@ def _weight(value: Any) -> str | float:
     raise ValueError("must be balanced, or a positive number")
 
 
+Weight = Annotated[str | float, PlainValidator(_weight)]
+"""What a positive example weighs: a number, or `balanced`."""
+
+
 class PairClassification(ClassHead):
     """Siamese pair classifier: sigmoid(W [u, v, |u - v|] + b), binary cross-entropy; see `decisions` for the threshold.
 
@@ -47,7 +51,7 @@ class PairClassification(ClassHead):
         *,
         labels: list[str] | None = None,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        positive_weight: Annotated[str | float, PlainValidator(_weight)] = 1.0,
+        positive_weight: Weight = 1.0,
     ) -> None:
         super().__init__(["0", "1"] if labels is None else labels)
         if len(self.labels) != 2:
@@ -83,5 +87,4 @@ class PairClassification(ClassHead):
 
     def predict(self, outputs: Float[Tensor, " examples"]) -> Columns:
         """Return `pred`, and `score`, the probability of the positive class."""
-        scores = self.calibrated(outputs).sigmoid().double().cpu().numpy()
-        return {"pred": [self.labels[index] for index in self.classes(outputs)], "score": scores.tolist()}
+        return self.scored(outputs)

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Literal
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -67,7 +66,7 @@ class Regression(Head):
 
     def predict(self, outputs: Float[Tensor, " examples"]) -> Columns:
         """Return `pred`, the value, and `score`, its share of the scale."""
-        shares = torch.sigmoid(outputs.double())
+        shares = outputs.double().sigmoid()
         return {"pred": (self.scale * shares).tolist(), "score": shares.tolist()}
 
     def metrics(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Metrics:

@@ -1,0 +1,82 @@
+"""Similarity of sentence pairs on a scale, read apart and as one sequence."""
+
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from mbert_cli.heads import Columns, Head
+from mbert_cli.heads.regression import Regression
+from mbert_cli.metrics import Metrics
+
+# Where the cosine's logit starts: a cosine of 1 is 95 % of the scale, one of 0 is 5 %.
+_SLOPE, _OFFSET = 6.0, -3.0
+
+
+class DualSimilarity(Head):
+    """Siamese cosine and cross-encoder side by side: scale * sigmoid of the mean of their logits.
+
+    The Siamese part is a cos(f(u), f(v)) + b of both sentences read apart, a and b learnt and f a linear layer that
+    starts as the identity; the cross-encoder w . x + c of the vector x of both in one sequence, see `Regression`. Each
+    part is trained on its own, by the mean of the two losses: so they err differently, and their mean errs less. The
+    encoder reads an example twice.
+
+    Args:
+        hidden_size: features of a sentence vector.
+        scale: the largest label; labels run from 0 to it.
+        loss: `cross_entropy` or `squared_error`; see `Regression`.
+        dropout: probability of dropping a feature of x in training.
+    """
+
+    sides = ("first", "second", "whole")
+    goal = "regression"
+    main_metric = Regression.main_metric
+    metric_names = Regression.metric_names
+
+    def __init__(
+        self,
+        hidden_size: int,
+        *,
+        scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0,
+        loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        self.projection = nn.Linear(hidden_size, hidden_size)
+        nn.init.eye_(self.projection.weight)
+        nn.init.zeros_(self.projection.bias)
+        self.slope = nn.Parameter(torch.tensor(_SLOPE))
+        self.offset = nn.Parameter(torch.tensor(_OFFSET))
+        self.joined = Regression(hidden_size, scale=scale, loss=loss, dropout=dropout)
+
+    def forward(
+        self,
+        u: Float[Tensor, "examples hidden"],
+        v: Float[Tensor, "examples hidden"],
+        x: Float[Tensor, "examples hidden"],
+    ) -> Float[Tensor, "examples 2"]:
+        """Return the logits of the share of the scale: the Siamese one, and the cross-encoder's."""
+        cosine = nn.functional.cosine_similarity(self.projection(u), self.projection(v))
+        return torch.stack([self.slope * cosine + self.offset, self.joined(x)], -1)
+
+    def parse_label(self, text: str) -> float:
+        """Return the similarity.
+
+        Raises:
+            ValueError: it is not a number from 0 to scale.
+        """
+        return self.joined.parse_label(text)
+
+    def loss(self, outputs: Float[Tensor, "examples 2"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
+        """Return the mean of both parts' losses."""
+        return self.joined.loss(outputs.flatten(), labels.repeat_interleave(2))
+
+    def predict(self, outputs: Float[Tensor, "examples 2"]) -> Columns:
+        """Return `pred`, the similarity, and `score`, its share of the scale."""
+        return self.joined.predict(outputs.mean(-1))
+
+    def metrics(self, outputs: Float[Tensor, "examples 2"], labels: Float[Tensor, " examples"]) -> Metrics:
+        """Return Pearson, Spearman, MSE, MAE and R^2."""
+        return self.joined.metrics(outputs.mean(-1), labels)
