@@ -92,6 +92,18 @@ class RunFolder:
                     with suppress(OSError):  # somebody put a file there meanwhile
                         each.rmdir()
 
+    def in_use(self) -> bool:
+        """Whether another process holds the folder now."""
+        if not self._lock.exists():
+            return False
+        lock = filelock.FileLock(self._lock)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            return True
+        lock.release()
+        return False
+
     def holds_a_run(self) -> bool:
         """Whether a run was begun here."""
         return self.recipe_file.exists() or self.model.exists() or self.states.exists()
