@@ -140,7 +140,6 @@ def read_plan(path: Path, check: ComponentCheck, check_recipe: Callable[[Recipe]
     text = read_text(path, str(path))
     document = parse(text, str(path), path.resolve().parent, example="rows")
     reader = Reader(document, check)
-    reader.known((), document.values, PlanSection)
     plan = reader.section((), PlanSection)
     count = len(plan.rows) if plan is not None else 0
     rows = [reader.section(("rows", index), RowSection) for index in range(count)]

@@ -21,6 +21,10 @@ from mbert_cli.sweep_folder import Options, SweepFolder, SweepRun, SweepRuns
 from mbert_cli.sweep_results import SweepResult, read_results
 from mbert_cli.sweep_tables import note_of, write_tables
 
+# -P: nothing is imported from the folder that the command is run in.
+MBERT = (sys.executable, "-P", "-m", "mbert_cli.cli")
+"""The command that trains."""
+
 _LOOK_EVERY = 0.1  # seconds
 _LOOK_AGAIN = 1.0  # seconds, where all that is left is held by others
 
@@ -118,7 +122,9 @@ class _Sweep:
         result = self._tabulate()
         try:
             while self.pending or self.children:
-                blocked = not self._begin_what_can_begin() and not self.children
+                if self._begin_what_can_begin():
+                    result = self._tabulate()
+                blocked = self.pending and not self.children
                 time.sleep(_LOOK_AGAIN if blocked else _LOOK_EVERY)
                 for child in [each for each in self.children if each.process.poll() is not None]:
                     with whole():
@@ -160,7 +166,7 @@ class _Sweep:
         return True
 
     def _begin_what_can_begin(self) -> bool:
-        """Begin as many runs as may go on at once; return whether any was begun or struck out."""
+        """Begin as many runs as may go on at once; return whether others have ended any."""
         found = False
         for run in list(self.pending):
             if len(self.children) >= self.jobs:
@@ -171,8 +177,8 @@ class _Sweep:
                     self.waited_for.add(run.name)
                     self.talk.say(f"{run.label}: another process is training {run.folder.path}; waiting for its end")
                 continue
-            found = True
             if self._is_finished(run):
+                found = True
                 self.pending.remove(run)
                 self.talk.say(f"{self._count()} {run.label}: done, by another process")
                 continue
@@ -249,8 +255,7 @@ def _start(words: Sequence[str], threads: int | None, log: int) -> subprocess.Po
     if threads is not None:
         environment = {**environment, "OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(  # noqa: S603 -- this very program
-        # -P: nothing is imported from the folder that the command is run in.
-        [sys.executable, "-P", "-m", "mbert_cli.cli", *words],
+        [*MBERT, *words],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
