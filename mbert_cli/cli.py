@@ -246,12 +246,15 @@ def sweep(
                     write_tables(folder.path, result)
     else:
         if not all(run.is_done() for run in runs):
+            from mbert_cli.hardware import choose
+
             planned = _read_plan(file, whole=True)
+            choose(device, precision, kernels)  # what is wrong with them is told once, not by every run
         with folder.locked():
             result = run_plan(planned, folder, options, Talk(quiet), jobs, force, offline)
     typer.echo(json.dumps(result.as_json(), indent=2)) if as_json else _print([sweep_table(result)])
     if not table:
-        check_failures(result)
+        check_failures(result, folder)
 
 
 @app.command()

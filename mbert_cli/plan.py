@@ -141,8 +141,11 @@ def read_plan(path: Path, check: ComponentCheck, check_recipe: Callable[[Recipe]
     document = parse(text, str(path), path.resolve().parent, example="rows")
     reader = Reader(document, check)
     plan = reader.section((), PlanSection)
-    count = len(plan.rows) if plan is not None else 0
-    rows = [reader.section(("rows", index), RowSection) for index in range(count)]
+    written = document.values.get("rows")
+    # A row is checked whatever is wrong elsewhere.
+    rows = [
+        reader.section(("rows", index), RowSection) for index in range(len(written) if isinstance(written, list) else 0)
+    ]
     _check_names(reader, rows)
     if plan is not None:
         _check_seeds(reader, plan, rows)

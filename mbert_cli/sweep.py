@@ -65,16 +65,18 @@ def run_plan(
     return _Sweep(plan, folder, runs, options, talk, jobs, offline).run()
 
 
-def check_failures(result: SweepResult) -> None:
+def check_failures(result: SweepResult, folder: SweepFolder) -> None:
     """Check that no run has failed.
 
     Raises:
         RunFailedError: with the exit code of the first that has.
     """
-    failed = [(run, state) for run, state in result.unfinished if state.status != "done"]
+    failed = list(result.unfinished)
     if failed:
-        told = [note_of(run, state) for run, state in failed]
-        raise RunFailedError(failed[0][1].exit_code or 1, *told, "The same command tries them again.")
+        (run, state), *others = failed
+        more = f"; and {len(others)} more" if others else ""
+        what = f"{folder.path}: not all runs are done: {note_of(run, state)}{more}."
+        raise RunFailedError(state.exit_code or 1, f"{what} The same command tries again.")
 
 
 def _clear_changed(runs: SweepRuns, options: Options, force: bool) -> None:

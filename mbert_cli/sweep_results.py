@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
@@ -57,7 +58,7 @@ class RowResult:
     states: tuple[RunState, ...]
     reports: tuple[RunReport, ...]
 
-    @property
+    @cached_property
     def tasks(self) -> dict[TaskMetric, Spread]:
         """Each task's main metric."""
         columns = self.reports[0].scores.tasks if self.reports else {}
@@ -128,7 +129,7 @@ class SweepResult:
     title: str
     rows: tuple[RowResult, ...]
 
-    @property
+    @cached_property
     def columns(self) -> list[TaskMetric]:
         """The tasks of all rows, each once."""
         return list(dict.fromkeys(column for row in self.rows for column in row.tasks))

@@ -184,9 +184,9 @@ rows:
 
 
 def test_all_problems_of_a_plan_are_told_at_once(plan):
-    text = "titel: x\nrows:\n  - {nam: a, recipe: recipe.yaml}\n  - {name: b, recipe: nowhere.yaml}\n"
+    text = "titel: x\nkeep: y\nrows:\n  - {nam: a, recipe: recipe.yaml}\n  - {name: b, recipe: nowhere.yaml}\n"
     lines = [each.split(":")[1] for each in told(plan, text)]
-    assert lines == ["1", "3", "3", "4"]
+    assert lines == ["1", "2", "4", "4", "5"]
 
 
 def test_a_fault_in_a_recipe_is_told_with_its_place_there(plan, tmp_path):
