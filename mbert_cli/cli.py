@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
@@ -240,10 +240,14 @@ def sweep(
         return
     if table:
         result = read_results(planned, runs)
-        with suppress(RunInUseError):  # the sweep that is going on writes its table itself
+        try:
             if folder.plan_file.is_file():
                 with folder.locked():
                     write_tables(folder.path, result)
+        except RunInUseError:
+            pass  # the sweep that is going on writes its table itself
+        except UsageError as error:
+            Talk(quiet).say(str(error))  # it can be looked at nevertheless
     else:
         if not all(run.is_done() for run in runs):
             from mbert_cli.hardware import choose

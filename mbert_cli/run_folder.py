@@ -93,14 +93,19 @@ class RunFolder:
                         each.rmdir()
 
     def in_use(self) -> bool:
-        """Whether another process holds the folder now."""
+        """Whether another process holds the folder now.
+
+        Raises:
+            UsageError: that cannot be told, for the folder cannot be written to.
+        """
         if not self._lock.exists():
             return False
         lock = filelock.FileLock(self._lock)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            return True
+        with disk_errors(self._lock):
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                return True
         lock.release()
         return False
 

@@ -115,11 +115,11 @@ class SweepRun:
         epochs = self.recipe.training.epochs if done else self._epochs()
         if done:
             return RunState("done", epochs)
-        with suppress(OSError):
+        with suppress(UsageError):
             if self.folder.in_use():
                 return RunState("training", epochs)
         code, said = self._last_words()
-        if code is not None:
+        if code:
             return RunState("stopped" if code in (130, 143) else "failed", epochs, code, said)
         return RunState("stopped" if self.folder.holds_a_run() else "waiting", epochs)
 

@@ -1,6 +1,7 @@
 """Sweeps: with a stand-in for the training, but where a real one is what matters."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -470,6 +471,50 @@ def test_the_table_is_written_again_from_the_runs_alone(here):
     shutil.rmtree(here / "out" / "logs")
     mbert_sweep("--table")
     assert {path.name: path.read_bytes() for path in (here / "out").glob("table.*")} == before
+
+
+def test_a_sweep_that_cannot_be_written_to_can_be_looked_at(here, capsys, monkeypatch):
+    mbert_sweep("-q")
+    capsys.readouterr()
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    mbert_sweep("--table")
+    shown = capsys.readouterr()
+    assert "4 of 4 runs are done." in shown.out
+    assert shown.err == "out: cannot be written (Permission denied); choose another place.\n"
+    (here / "out" / "runs" / "g-none-seed-1" / "metrics.jsonl").unlink()
+    mbert_sweep("--table")
+    assert "none, seed 1: was stopped; 0 of 2 epochs have ended" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="out: cannot be written"):
+        mbert_sweep()
+
+
+def test_options_that_no_run_can_have_are_refused_before_any_begins(here):
+    with pytest.raises(UsageError, match="--precision is 'fp12'"):
+        mbert_sweep("--precision", "fp12")
+    with pytest.raises(UsageError, match="--table and --dry-run exclude each other"):
+        mbert_sweep("--table", "--dry-run")
+    assert not (here / "out").exists()
+
+
+def test_a_run_that_somebody_takes_first_is_waited_for(here, monkeypatch):
+    refused = []
+
+    def start(words, threads, log):
+        process = stand_in.Process(words, threads, log)
+        if not refused:
+            refused.append(words[3])
+            shutil.rmtree(words[3])
+            process.returncode = 3
+        return process
+
+    monkeypatch.setattr(procedure, "_start", start)
+    mbert_sweep("-q")
+    assert refused == ["out/runs/g-both-seed-1"]
+    assert starts(here) == {"g-both-seed-1": 2, "g-both-seed-2": 1, "g-none-seed-1": 1, "g-none-seed-2": 1}
 
 
 def test_json_holds_the_table(here, capsys):
