@@ -1,7 +1,8 @@
 """The commands. No torch at module level: `mbert --help` answers at once.
 
 Data goes to stdout, talk to stderr. Exit codes: 0 done; 2 bad usage, recipe, data or checkpoint; 3 the run folder is in
-use; 4 disk full or out of memory; 5 a loss is not finite; 130 and 143 stopped by a signal; 1 a fault of ours.
+use; 4 disk full or out of memory; 5 a loss is not finite; 130 and 143 stopped by a signal; 1 a fault of ours. A sweep
+ends with that of the first run that failed.
 """
 
 import errno
@@ -17,11 +18,12 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mbert_cli import __version__, stopping
-from mbert_cli.errors import MbertError, ResourceError, Stopped, UsageError
+from mbert_cli.errors import MbertError, RecipeError, ResourceError, RunInUseError, Stopped, UsageError
 from mbert_cli.progress import Talk
 
 if TYPE_CHECKING:
     from mbert_cli.partial_output import PartialOutput, Stream
+    from mbert_cli.plan import Plan
 
 app = typer.Typer(
     name="mbert",
@@ -233,6 +235,71 @@ def report(
         with _replacing(output) as file:
             write_report(file, found)
     typer.echo(json.dumps([each.as_json() for each in found], indent=2)) if as_json else _print([report_table(found)])
+
+
+@app.command()
+def sweep(
+    plan: Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, or a shipped plan's name.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The sweep's folder. Default: sweeps/PLAN.")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=1000, help="Runs at once; they share the cores.")] = 1,
+    table: Annotated[bool, typer.Option("--table", help="Run nothing; print the table of what is there.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing; list the runs and their states.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-F", help="Replace runs begun with another recipe or other options.")
+    ] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    kernels: Kernels = "auto",
+    offline: Offline = False,
+    limit: Limit = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train all rows of a table, each with several seeds, and print it.
+
+    The same command run again goes on where it was stopped or killed, tries runs that failed again, and runs rows that
+    were added to the plan.
+    """
+    from mbert_cli.plan import find_plan
+    from mbert_cli.sweep import check_failures, run_plan
+    from mbert_cli.sweep_folder import Options, SweepFolder
+    from mbert_cli.sweep_results import read_results
+    from mbert_cli.sweep_tables import runs_table, sweep_table, write_tables
+
+    if table and dry_run:
+        raise UsageError("--table and --dry-run exclude each other.")
+    file = find_plan(plan)
+    folder = SweepFolder(output or Path("sweeps") / file.stem)
+    folder.check_free()
+    options = Options(device, precision, kernels, limit)
+    planned = _read_plan(file, whole=dry_run)
+    runs = folder.runs_of(planned)
+    if dry_run:
+        _print([runs_table(runs, planned.rows, options)])
+        return
+    if table:
+        result = read_results(planned, runs)
+        try:
+            if folder.plan_file.is_file():
+                with folder.locked():
+                    write_tables(folder.path, result)
+        except RunInUseError:
+            pass  # the sweep that is going on writes its table itself
+        except UsageError as error:
+            Talk(quiet).say(str(error))  # it can be looked at nevertheless
+    else:
+        if not all(run.is_done() for run in runs):
+            from mbert_cli.hardware import choose
+
+            planned = _read_plan(file, whole=True)
+            choose(device, precision, kernels)  # what is wrong with them is told once, not by every run
+        with folder.locked():
+            result = run_plan(planned, folder, options, Talk(quiet), jobs, force, offline)
+    typer.echo(json.dumps(result.as_json(), indent=2)) if as_json else _print([sweep_table(result)])
+    if not table:
+        check_failures(result, folder)
 
 
 @app.command()
@@ -451,6 +518,21 @@ def _recipe_and_settings(recipe: str | None, settings: list[str] | None) -> tupl
     if recipe is not None and "=" in recipe and not Path(recipe).exists():
         return None, [recipe, *words]
     return recipe, words
+
+
+def _read_plan(file: Path, whole: bool) -> "Plan":
+    """Read a plan; its components' options and its data's paths are checked only where that is worth loading torch."""
+    from mbert_cli.plan import read_plan
+
+    if not whole:
+        try:
+            return read_plan(file, lambda *_: [])
+        except RecipeError:
+            pass  # all that is wrong is told at once
+    from mbert_cli.compose import problems
+    from mbert_cli.training_data import check_recipe
+
+    return read_plan(file, problems, check_recipe)
 
 
 def _split_pair(text: str, form: str) -> tuple[str, str]:

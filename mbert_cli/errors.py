@@ -63,6 +63,19 @@ class ResourceError(MbertError):
     exit_code = 4
 
 
+class RunFailedError(MbertError):
+    """Runs of a sweep have failed.
+
+    Args:
+        exit_code: of the first of them.
+        problems: what each came to.
+    """
+
+    def __init__(self, exit_code: int, *problems: str) -> None:
+        super().__init__(*problems)
+        self.exit_code = exit_code
+
+
 class Stopped(BaseException):
     """A signal asked the process to stop.
 

@@ -215,8 +215,37 @@ class Recipe(ModelSection):
         return dump(as_spec(self))
 
 
+# Of no effect on a run's result.
+_SAVING = ("state_every", "keep")
+
+
+def result_spec(recipe: Recipe) -> dict[str, Any]:
+    """Return what a run's result follows from: the recipe less the scores to compare with and how states are saved."""
+    spec = {key: value for key, value in as_spec(recipe).items() if key != "reference"}
+    spec["training"] = {key: value for key, value in spec["training"].items() if key not in _SAVING}
+    return spec
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Return nested dicts as one: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
+    if isinstance(value, dict):
+        return {
+            key: leaf for name, each in value.items() for key, leaf in flat(each, f"{path}.{name}".strip(".")).items()
+        }
+    return {path: value}
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what differs between two flat dicts, a sentence each."""
+    changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]
+    return [f"{key} was {then.get(key)!r} and is now {now.get(key)!r}" for key in changed]
+
+
 ComponentCheck = Callable[[str, Component], list[tuple[KeyPath, str]]]
 """(family, component) to its problems: a path below the component, and what is wrong."""
+
+PLANS = "plans"
+"""The folder of the shipped recipes that holds plans of sweeps instead."""
 
 _SectionType = TypeVar("_SectionType", bound=Section)
 
@@ -260,7 +289,8 @@ def find(name: str) -> Path:
 def shipped_names() -> list[str]:
     """Return the names of the recipes that come with mbert."""
     root = shipped_folder()
-    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+    names = (path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+    return sorted(name for name in names if not name.startswith(f"{PLANS}/"))
 
 
 def description(name: str) -> str:
@@ -288,7 +318,7 @@ def load(path: Path, settings: Sequence[str], check: ComponentCheck) -> Recipe:
 
 def validate(document: Document, check: ComponentCheck) -> Recipe:
     """Check a document as a whole recipe; see `load`."""
-    reader = _Reader(document, check)
+    reader = Reader(document, check)
     values = document.values
     reader.known((), values, Recipe)
     found: dict[str, Any] = {
@@ -306,8 +336,13 @@ def validate(document: Document, check: ComponentCheck) -> Recipe:
     return Recipe.model_construct(document=document, **found)
 
 
-class _Reader:
-    """Reads sections out of a document and collects what is wrong with them."""
+class Reader:
+    """Reads sections out of a document and collects what is wrong with them in `problems`.
+
+    Args:
+        document: what is read.
+        check: tells what is wrong with a component's kind and options.
+    """
 
     def __init__(self, document: Document, check: ComponentCheck) -> None:
         self.document = document
@@ -315,6 +350,7 @@ class _Reader:
         self.problems: list[str] = []
 
     def problem(self, path: KeyPath, what: str) -> None:
+        """Note what is wrong with a value: the end of a sentence that begins with its place and key."""
         self.problems.append(f"{self.document.place(path)}: {dotted(path) or 'the recipe'} {what}")
 
     def value(self, path: KeyPath) -> Any:
@@ -328,6 +364,7 @@ class _Reader:
         return value
 
     def known(self, path: KeyPath, values: dict[str, Any], section: type[BaseModel]) -> None:
+        """Check that a section knows all keys."""
         names = [name for name, info in section.model_fields.items() if not info.exclude]
         for key in values:
             if key not in names:

@@ -144,7 +144,7 @@ def _read(path: Path, source: str, above: tuple[Path, ...]) -> Document:
     resolved = path.resolve()
     if resolved in above:
         raise RecipeError(f"{source}: extends itself, by way of {above[-1].name}; break the circle.")
-    document = parse(_text(path, source), source, resolved.parent)
+    document = parse(read_text(path, source), source, resolved.parent)
     document.values = expand_kinds(document.values)
     parent = document.values.pop("extends", None)
     if parent is None:
@@ -159,7 +159,16 @@ def _read(path: Path, source: str, above: tuple[Path, ...]) -> Document:
     return Document(base.values, base.places, source, resolved.parent)
 
 
-def _text(path: Path, source: str) -> str:
+def read_text(path: Path, source: str) -> str:
+    """Read the text of a recipe file, or of another page of YAML.
+
+    Args:
+        path: the file.
+        source: how messages name it.
+
+    Raises:
+        RecipeError: it is missing, too large, or not UTF-8.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
@@ -176,13 +185,14 @@ def _text(path: Path, source: str) -> str:
         raise RecipeError(f"{source}:{line}: is not UTF-8 (byte {error.start}); save it as UTF-8.") from None
 
 
-def parse(text: str, source: str, folder: Path) -> Document:
+def parse(text: str, source: str, folder: Path, example: str = "tasks") -> Document:
     """Parse YAML text.
 
     Args:
         text: the YAML.
         source: how messages name it.
         folder: what its relative paths are relative to.
+        example: a key that it should hold, for a message.
 
     Raises:
         RecipeError: as `read_document` says.
@@ -195,7 +205,7 @@ def parse(text: str, source: str, folder: Path) -> Document:
         if node is None:
             return Document({}, {}, source, folder)
         if not isinstance(node, yaml.MappingNode):
-            raise RecipeError(f"{source}:{node.start_mark.line + 1}: must hold keys and values, such as 'tasks:'.")
+            raise RecipeError(f"{source}:{node.start_mark.line + 1}: must hold keys and values, such as '{example}:'.")
         builder = _Builder(loader, source, folder)
         return Document(builder.build(node, ()), builder.places, source, folder)
     except yaml.MarkedYAMLError as error:
@@ -285,16 +295,23 @@ class _Builder:
                 del self.places[each]
 
 
-def override(document: Document, settings: Sequence[str]) -> None:
+def override(document: Document, settings: Sequence[str], written: Sequence[Place] = ()) -> None:
     """Apply `key=value` settings from the command line, e.g. ``training.epochs=3`` or ``adapters[0].rank=8``.
 
-    The value is YAML. Relative paths in it are relative to the working folder.
+    The value is YAML. Relative paths in it are relative to the working folder, or to that of the file it stands in.
+
+    Args:
+        document: what is changed.
+        settings: the settings.
+        written: where each stands, if in a file.
 
     Raises:
         RecipeError: a setting has no `=`, its value is not YAML, or its index lies beyond the list.
     """
-    for setting in settings:
+    for index, setting in enumerate(settings):
         place = Place(f"'{setting}'", Path.cwd())
+        if written:
+            place = Place(f"{written[index]}: {place}", written[index].folder)
         key, equals, text = setting.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+|\[[0-9]+\])*", key):
             raise RecipeError(f"{place}: an override reads key=value, such as training.epochs=3.")

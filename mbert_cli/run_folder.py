@@ -120,6 +120,23 @@ class RunFolder:
                 held._lock.unlink(missing_ok=True)
             lock.release()
 
+    def in_use(self) -> bool:
+        """Whether another process holds the folder now.
+
+        Raises:
+            UsageError: that cannot be told, for the folder cannot be written to.
+        """
+        if not self._lock.exists():
+            return False
+        lock = filelock.FileLock(self._lock)
+        with disk_errors(self._lock):
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                return True
+        lock.release()
+        return False
+
     def holds_a_run(self) -> bool:
         """Whether a run was begun here."""
         return self.recipe_file.exists() or self.model.exists() or self.states.exists()

@@ -2,7 +2,6 @@
 
 import difflib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +52,7 @@ def read_training_examples(recipe: Recipe, limit: int | None, talk: Talk) -> Tra
         RecipeError: a path, a number of columns or a metric does not fit.
         DataError: a file or a row of it cannot be used.
     """
-    heads = build_heads(recipe.tasks, hidden_size=1)
-    _check_recipe(recipe, heads)
+    heads = check_recipe(recipe)
     found: TrainingExamples = {}
     for name, task in recipe.tasks.items():
         for split, path in (("train", task.train), ("dev", task.dev)):
@@ -112,8 +110,16 @@ def tokenise_examples(
     )
 
 
-def _check_recipe(recipe: Recipe, heads: Mapping[str, Head]) -> None:
-    """Check what only the heads and the disk can tell."""
+def check_recipe(recipe: Recipe) -> dict[str, Head]:
+    """Check what only the heads and the disk can tell.
+
+    Returns:
+        The heads of all tasks, as if the encoder had one feature.
+
+    Raises:
+        RecipeError: a path, a number of columns or a metric does not fit.
+    """
+    heads = build_heads(recipe.tasks, hidden_size=1)
     problems = []
     for name, task in recipe.tasks.items():
         if "second" in heads[name].sides and len(task.text) < 2:
@@ -134,6 +140,7 @@ def _check_recipe(recipe: Recipe, heads: Mapping[str, Head]) -> None:
         problems += _reasons_not_to_cache(recipe)
     if problems:
         raise RecipeError(*problems)
+    return heads
 
 
 def _reasons_not_to_cache(recipe: Recipe) -> list[str]:

@@ -17,7 +17,7 @@ from mbert_cli.hardware import Hardware
 from mbert_cli.loss_balancing import LossBalancing
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.progress import Talk
-from mbert_cli.recipe import Recipe, as_spec
+from mbert_cli.recipe import Recipe, differences, flat, result_spec
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.tensor_files import load_tensors, read_tensors, write_tensors
 from mbert_cli.versions import versions
@@ -158,10 +158,8 @@ def origin_of(recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardwa
         data: for each split each task's examples.
         hardware: what is computed on.
     """
-    spec = {key: value for key, value in as_spec(recipe).items() if key != "reference"}
-    spec["training"] = {key: value for key, value in spec["training"].items() if key not in _OF_NO_EFFECT}
     return {
-        **spec,
+        **result_spec(recipe),
         "rows": {split: {task: len(each) for task, each in tasks.items()} for split, tasks in data.items()},
         "data": {split: {task: each.sha256() for task, each in tasks.items()} for split, tasks in data.items()},
         "hardware": hardware.facts(),
@@ -169,7 +167,6 @@ def origin_of(recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardwa
     }
 
 
-_OF_NO_EFFECT = ("state_every", "keep")
 # What runs were made of before there was a choice.
 _LATER = {
     "hardware.kernels": "torch",
@@ -183,7 +180,7 @@ _UNTOLD = ("rows.", "versions.", "hardware.threads", "hardware.instructions")
 
 def _drift(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return what differs between two origins, a sentence each."""
-    before, after = {**_LATER, **_flat(then)}, _flat(now)
+    before, after = {**_LATER, **flat(then)}, flat(now)
     for key, value in after.items():
         if key.startswith(_UNTOLD):
             before.setdefault(key, value)
@@ -192,13 +189,4 @@ def _drift(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         # Without a schedule or a curriculum that knows its end, more epochs continue the very same run.
         before.pop("training.epochs")
         after.pop("training.epochs")
-    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return [f"{key} was {before.get(key)!r} and is now {after.get(key)!r}" for key in changed]
-
-
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {
-            key: leaf for name, each in value.items() for key, leaf in _flat(each, f"{path}.{name}".strip(".")).items()
-        }
-    return {path: value}
+    return differences(before, after)

@@ -36,7 +36,8 @@ def run(tiny_recipe, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "-h"], ["--version"], ["recipes", "ls"], ["recipes", "cat", "demo"]]
+    "words",
+    [["--help"], ["train", "-h"], ["sweep", "-h"], ["--version"], ["recipes", "ls"], ["recipes", "cat", "demo"]],
 )
 def test_help_does_not_import_torch(words, tmp_path):
     code = (

@@ -1,0 +1,332 @@
+"""The folder of a sweep: what lies where, which run is which, and how far each has come. No torch here.
+
+    DIR/
+      plan.yaml                     the plan, as it was when the sweep last ran
+      recipes/NAME.yaml             what a run was begun with: its recipe,
+      recipes/NAME.json             and the options and the number of threads
+      runs/NAME/                    a run folder like any other
+      logs/NAME.log                 what its training said, each attempt below the one before
+      table.tsv, .md, .html         the table of what is there
+
+A run is known by what it is made of, not by its name: whatever row, plan or order asks for the same recipe and seed
+gets the same run. That it is done is told by the run folder alone: a line of every epoch in metrics.jsonl. So nothing
+beside the runs can contradict them after a crash. What a run was begun with is written before it begins, and counts
+only once there is a run.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from mbert_cli.commits import left_by_a_crash, read_json, remove_folder, replace_file
+from mbert_cli.disk import disk_errors
+from mbert_cli.errors import MbertError, RecipeError, RunInUseError, UsageError
+from mbert_cli.metrics_file import kept_epoch
+from mbert_cli.plan import Keep, Plan, PlannedRow
+from mbert_cli.recipe import Recipe, differences, flat, load, result_spec
+from mbert_cli.run_folder import RunFolder
+
+TABLES = ("table.tsv", "table.md", "table.html")
+_TAIL = 1 << 14  # bytes of a log that are looked at
+_LONGEST = 48  # characters of a name: at most four bytes each, beside what is appended
+_ENDED = "mbert sweep: the training ended with exit code "
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run's result follows from beside its recipe.
+
+    Args:
+        device: as `mbert train` takes it.
+        precision: the same.
+        kernels: the same.
+        limit: rows of each file at most.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    kernels: str = "auto"
+    limit: int | None = None
+
+    def words(self) -> list[str]:
+        """Return them as words of a command line."""
+        words = ["--device", self.device, "--precision", self.precision, "--kernels", self.kernels]
+        return words if self.limit is None else [*words, "--limit", str(self.limit)]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what may not change between runs of a table; one CUDA device is as good as another."""
+        return {**asdict(self), "device": self.device.partition(":")[0]}
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far a run has come.
+
+    Args:
+        status: `done`; `training`, by some process now; `failed`; `stopped`, and to be gone on with; or `waiting`.
+        epochs: how many have ended.
+        exit_code: of the training that failed.
+        said: the last line of its log.
+    """
+
+    status: str
+    epochs: int = 0
+    exit_code: int = 0
+    said: str = ""
+
+
+class SweepRun:
+    """One run of a sweep, of one row or of several.
+
+    Args:
+        path: of the sweep.
+        name: of the run's files.
+        recipe: what it trains.
+        label: what messages call it.
+    """
+
+    def __init__(self, path: Path, name: str, recipe: Recipe, label: str) -> None:
+        self.name = name
+        self.recipe = recipe
+        self.label = label
+        self.folder = RunFolder(path / "runs" / name)
+        self.recipe_file = path / "recipes" / f"{name}.yaml"
+        self.options_file = path / "recipes" / f"{name}.json"
+        self.log = path / "logs" / f"{name}.log"
+
+    def is_done(self) -> bool:
+        """Whether every epoch has ended, and one is the best."""
+        try:
+            lines = self.folder.read_metrics()
+        except MbertError:
+            return False  # the training will say so
+        planned = list(range(1, self.recipe.training.epochs + 1))
+        return [line["epoch"] for line in lines] == planned and kept_epoch(lines) is not None
+
+    def state(self) -> RunState:
+        """Return how far it has come; reads only."""
+        done = self.is_done()
+        epochs = self.recipe.training.epochs if done else self._epochs()
+        if done:
+            return RunState("done", epochs)
+        with suppress(UsageError):
+            if self.folder.in_use():
+                return RunState("training", epochs)
+        code, said = self._last_words()
+        if code:
+            return RunState("stopped" if code in (130, 143) else "failed", epochs, code, said)
+        return RunState("stopped" if self.folder.holds_a_run() else "waiting", epochs)
+
+    def _epochs(self) -> int:
+        try:
+            return len(self.folder.read_metrics())
+        except MbertError:
+            return 0
+
+    def begin(self, options: Options, threads: int | None) -> int | None:
+        """Write down what the run is begun with, or gone on with.
+
+        Args:
+            options: what it is begun with.
+            threads: the number that it shall compute with; None for PyTorch's own choice.
+
+        Returns:
+            The number that it was begun with, which a run keeps.
+        """
+        for file in (self.recipe_file, self.log):
+            with disk_errors(file):
+                file.parent.mkdir(exist_ok=True)
+        begun = self._begun_with() if self.folder.holds_a_run() else None
+        if begun is not None:
+            threads = begun["threads"]
+        replace_file(self.recipe_file, self.recipe.to_yaml())
+        replace_file(self.options_file, json.dumps({"options": options.facts(), "threads": threads}, indent=2) + "\n")
+        return threads
+
+    def changes(self, options: Options) -> list[str]:
+        """Return what the run was begun with that is otherwise now, a sentence each."""
+        if not self.folder.holds_a_run():
+            return []
+        then = _recipe_of(self.recipe_file)
+        if then is None:
+            return [f"{self.recipe_file.name}, which it was begun with, cannot be read"]
+        found = differences(flat(result_spec(then)), flat(result_spec(self.recipe)))
+        begun = self._begun_with()
+        return found if begun is None else found + differences(begun["options"], options.facts())
+
+    def _begun_with(self) -> dict[str, Any] | None:
+        try:
+            found = read_json(self.options_file)
+        except MbertError:
+            return None
+        return found if isinstance(found.get("options"), dict) and "threads" in found else None
+
+    def clear(self) -> None:
+        """Remove the run, so that it begins anew."""
+        with self.folder.locked(force=True):
+            self.folder.clear()
+
+    def keep_only(self, keep: Keep) -> None:
+        """Remove what of a finished run is not kept.
+
+        Raises:
+            RunInUseError: another process holds it.
+        """
+        folder = self.folder
+        parts = {
+            "all": (),
+            "model": (folder.states,),
+            "metrics": (folder.states, folder.model, folder.evaluation, folder.figures),
+        }[keep]
+        if parts:
+            with folder.locked(resume=True):
+                for each in parts:
+                    remove_folder(each)
+
+    def note_end(self, code: int) -> None:
+        """Write into the log that its training has ended."""
+        with disk_errors(self.log), self.log.open("a", encoding="utf-8") as file:
+            file.write(f"{_ENDED}{code}\n")
+
+    def _last_words(self) -> tuple[int | None, str]:
+        """Return the exit code of the last training and the line that it ended with; None where it just broke off."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, self.log.stat().st_size - _TAIL))
+                lines = file.read().decode("utf-8", errors="replace").splitlines()
+        except OSError:
+            return None, ""
+        lines = [line for line in lines if line.strip()]
+        if not lines or not re.fullmatch(rf"{_ENDED}\d+", lines[-1]):
+            return None, ""
+        said = lines[-2] if len(lines) > 1 and not lines[-2].startswith("$ ") else "it said nothing"
+        return int(lines[-1].removeprefix(_ENDED)), said
+
+
+class SweepFolder:
+    """The folder of a sweep.
+
+    Args:
+        path: the folder; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plan_file = path / "plan.yaml"
+        self._lock = path / ".lock"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder against other sweeps, creating it if need be.
+
+        Raises:
+            RunInUseError: another sweep holds it.
+            UsageError: as `check_free` says.
+        """
+        self.check_free()
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self._lock)
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                raise RunInUseError(
+                    f"{self.path} is in use by another mbert sweep; wait for it to end, or choose another -o. "
+                    "--table shows how far it is."
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def check_free(self) -> None:
+        """Check that a sweep may begin, or go on, here.
+
+        Raises:
+            UsageError: there are files of others.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"{self.path} is a file; choose another -o.")
+        if not self.path.exists() or self.plan_file.is_file():
+            return
+        others = [each for each in self.path.iterdir() if each != self._lock and not left_by_a_crash(each)]
+        if others:
+            raise UsageError(f"{self.path} is not empty and holds no sweep; choose another -o.")
+
+    def runs_of(self, plan: Plan) -> "SweepRuns":
+        """Return the runs that a plan asks for, each once."""
+        wanted: dict[str, tuple[PlannedRow, int]] = {}
+        for row in plan.rows:
+            for seed in row.seeds:
+                wanted.setdefault(_key(row.recipe_of(seed)), (row, seed))
+        begun = self._begun()
+        names = {key: name for name, key in begun.items() if key in wanted}
+        taken = set(names.values())
+        runs = {}
+        for key, (row, seed) in wanted.items():
+            recipe, label = row.recipe_of(seed), f"{row.name}, seed {seed}"
+            name = names.get(key) or _free_name(row, seed, taken)
+            taken.add(name)
+            runs[key] = SweepRun(self.path, name, recipe, label)
+        return SweepRuns(runs)
+
+    def _begun(self) -> dict[str, str | None]:
+        """Return the names of the runs that were begun here, and what each is made of, where that can be told."""
+        found: dict[str, str | None] = {}
+        for file in sorted(self.path.glob("recipes/*.yaml")):
+            if RunFolder(self.path / "runs" / file.stem).holds_a_run():
+                recipe = _recipe_of(file)
+                found[file.stem] = None if recipe is None else _key(recipe)
+        return found
+
+
+@dataclass(frozen=True)
+class SweepRuns:
+    """The runs that a plan asks for; by what they are made of."""
+
+    by_key: Mapping[str, SweepRun]
+
+    def __iter__(self) -> Iterator[SweepRun]:
+        return iter(self.by_key.values())
+
+    def __len__(self) -> int:
+        return len(self.by_key)
+
+    def of(self, row: PlannedRow) -> list[SweepRun]:
+        """Return a row's runs, in the order of its seeds."""
+        return [self.by_key[_key(row.recipe_of(seed))] for seed in row.seeds]
+
+    def in_turn(self, rows: Sequence[PlannedRow]) -> list[SweepRun]:
+        """Return all runs in the order of training: first the first seeds of all rows; the table is whole soon."""
+        most = max(len(row.seeds) for row in rows)
+        runs = [self.of(row)[index] for index in range(most) for row in rows if index < len(row.seeds)]
+        return list(dict.fromkeys(runs))
+
+
+def _key(recipe: Recipe) -> str:
+    return json.dumps(flat(result_spec(recipe)), sort_keys=True)
+
+
+def _recipe_of(file: Path) -> Recipe | None:
+    """Return the recipe that a run was begun with; None where it cannot be read."""
+    try:
+        return load(file, [], lambda *_: [])
+    except RecipeError:
+        return None
+
+
+def _free_name(row: PlannedRow, seed: int, taken: set[str]) -> str:
+    """Return a name for a run's files: ``table-2-pooling-cls-seed-1``."""
+    words = re.sub(r"[\W_]+", "-", f"{row.group} {row.name}".lower()).strip("-") or "row"
+    name = base = f"{words[-_LONGEST:].strip('-')}-seed-{seed}"
+    count = 1
+    while name in taken:
+        count += 1
+        name = f"{base}-{count}"
+    return name
