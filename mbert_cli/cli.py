@@ -264,12 +264,14 @@ def sweep(
     """
     from mbert_cli.plan import find_plan
     from mbert_cli.sweep import check_failures, run_plan
+    from mbert_cli.sweep_figure import draw_scores_or_say
     from mbert_cli.sweep_folder import Options, SweepFolder
     from mbert_cli.sweep_results import read_results
     from mbert_cli.sweep_tables import runs_table, sweep_table, write_tables
 
     if table and dry_run:
         raise UsageError("--table and --dry-run exclude each other.")
+    talk = Talk(quiet)
     file = find_plan(plan)
     folder = SweepFolder(output or Path("sweeps") / file.stem)
     folder.check_free()
@@ -284,11 +286,11 @@ def sweep(
         try:
             if folder.plan_file.is_file():
                 with folder.locked():
-                    write_tables(folder.path, result)
+                    write_tables(folder.path, result, draw_scores_or_say(result, talk))
         except RunInUseError:
             pass  # the sweep that is going on writes its table itself
         except UsageError as error:
-            Talk(quiet).say(str(error))  # it can be looked at nevertheless
+            talk.say(str(error))  # it can be looked at nevertheless
     else:
         if not all(run.is_done() for run in runs):
             from mbert_cli.hardware import choose
@@ -296,7 +298,8 @@ def sweep(
             planned = _read_plan(file, whole=True)
             choose(device, precision, kernels)  # what is wrong with them is told once, not by every run
         with folder.locked():
-            result = run_plan(planned, folder, options, Talk(quiet), jobs, force, offline)
+            result = run_plan(planned, folder, options, talk, jobs, force, offline)
+            write_tables(folder.path, result, draw_scores_or_say(result, talk))
     typer.echo(json.dumps(result.as_json(), indent=2)) if as_json else _print([sweep_table(result)])
     if not table:
         check_failures(result, folder)

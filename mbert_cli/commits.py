@@ -215,12 +215,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a text file so that a crash leaves the old or the new one."""
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, so that a crash leaves the old or the new one."""
     new = _beside(path, _NEW)
     with disk_errors(path):
         try:
-            new.write_text(text, encoding="utf-8")
+            new.write_bytes(content.encode() if isinstance(content, str) else content)
             _sync(new)
             new.replace(path)
         except OSError:

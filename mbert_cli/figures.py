@@ -36,7 +36,7 @@ def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
     lines = read_metrics(metrics_file)
     metrics = read_summary(evaluation)
     drawn = {}
-    with _matplotlib():
+    with in_our_style():
         # Whoever draws nothing does not wait for matplotlib.
         from mbert_cli import plots
 
@@ -46,13 +46,13 @@ def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
                 labels, counts = read_matrix(evaluation / f"{task}{CONFUSION}")
                 _, shares = read_matrix(evaluation / f"{task}{CONFUSION_SHARES}")
                 title += f"accuracy {found['accuracy']:.3f}, macro F1 {found['macro']['f1']:.3f}"
-                drawn[f"{task}_confusion.png"] = _png(plots.confusion_figure(title, labels, counts, shares))
+                drawn[f"{task}_confusion.png"] = png(plots.confusion_figure(title, labels, counts, shares))
             elif "pearson" in found:
                 values = read_numbers(evaluation / f"{task}{PREDICTIONS}", "label", "pred")
                 title += f"Pearson {found['pearson']:.3f}, Spearman {found['spearman']:.3f}, MSE {found['mse']:.3f}"
-                drawn[f"{task}_scatter.png"] = _png(plots.scatter_figure(title, *values))
+                drawn[f"{task}_scatter.png"] = png(plots.scatter_figure(title, *values))
         if lines:
-            drawn["curves.png"] = _png(plots.curves_figure(lines))
+            drawn["curves.png"] = png(plots.curves_figure(lines))
     return drawn
 
 
@@ -79,7 +79,7 @@ def write_figures(folder: Path, drawn: Mapping[str, bytes]) -> None:
 
 
 @contextmanager
-def _matplotlib() -> Iterator[None]:
+def in_our_style() -> Iterator[None]:
     """Let the block draw in our style, whatever the user's settings are; leave everything as it was."""
     log = logging.getLogger("matplotlib")
     level = log.level
@@ -103,7 +103,8 @@ def _matplotlib() -> Iterator[None]:
             log.setLevel(level)
 
 
-def _png(figure: Any) -> bytes:
+def png(figure: Any) -> bytes:
+    """Return a matplotlib Figure as the bytes of a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     file = io.BytesIO()

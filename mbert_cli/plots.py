@@ -5,6 +5,7 @@ Colours are told apart by colour-blind eyes (Okabe and Ito 2008), and by brightn
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from mbert_cli.metrics import percent
 from mbert_cli.metrics_file import kept_epoch, main_metric
@@ -50,6 +51,25 @@ _HEAT = LinearSegmentedColormap.from_list("heat", ["#f5f8fb", "#c5dbee", "#6aa6d
 _LARGEST_GRID = 12.0  # inches
 _LONGEST_LABEL = 28  # characters
 _SMALLEST_TYPE = 5.0  # points
+
+
+@dataclass(frozen=True)
+class ScorePoint:
+    """A method's score and size.
+
+    Args:
+        name: of the method.
+        parameters: how many of it train.
+        mean: of its scores over seeds.
+        lowest: of them.
+        highest: of them.
+    """
+
+    name: str
+    parameters: int
+    mean: float
+    lowest: float
+    highest: float
 
 
 def confusion_figure(
@@ -196,6 +216,51 @@ def curves_figure(lines: Sequence[Mapping[str, Any]]) -> Figure:
     _use_logarithm_where_losses_differ_much(losses)
     figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)))
     return figure
+
+
+def scores_figure(title: str, groups: Mapping[str, Sequence[ScorePoint]]) -> Figure:
+    """Draw scores against sizes: a point a row, with its range over seeds; a line through the rows of a group.
+
+    Args:
+        title: above.
+        groups: rows by their groups.
+    """
+    figure = Figure(figsize=(8.2, 5.2), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    for index, (group, points) in enumerate(groups.items()):
+        ordered = sorted(points, key=lambda point: point.parameters)
+        sizes, means = [point.parameters for point in ordered], [point.mean for point in ordered]
+        beyond = [[p.mean - p.lowest for p in ordered], [p.highest - p.mean for p in ordered]]
+        axes.errorbar(
+            sizes, means, yerr=beyond, color=_COLOURS[index % len(_COLOURS)], marker=_MARKERS[index % len(_MARKERS)],
+            linestyle=("-", "--", ":", "-.")[index // len(_COLOURS) % 4], linewidth=1.4, markersize=6, elinewidth=1,
+            capsize=3, label=shortened(group),
+        )  # fmt: skip
+        for point in ordered:
+            axes.annotate(
+                shortened(point.name), (point.parameters, point.mean), xytext=(6, -3), textcoords="offset points",
+                fontsize=7.5, va="top", color=INK,
+            )  # fmt: skip
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.12, y=0.1)
+    axes.grid(True)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("parameters that train")
+    axes.set_ylabel("overall score on dev")
+    axes.set_title(title, pad=10)
+    if any(groups):
+        axes.legend(loc="best")
+    return figure
+
+
+def _count(value: float) -> str:
+    """Return a number of parameters for people: 250k, 1.5M."""
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{letter}"
+    return f"{value:g}"
 
 
 def _use_logarithm_where_losses_differ_much(axes: Axes) -> None:

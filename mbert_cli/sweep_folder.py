@@ -7,6 +7,7 @@
       runs/NAME/                    a run folder like any other
       logs/NAME.log                 what its training said, each attempt below the one before
       table.tsv, .md, .html         the table of what is there
+      scores.png                    a figure of it, drawn when a sweep ends
 
 A run is known by what it is made of, not by its name: whatever row, plan or order asks for the same recipe and seed
 gets the same run. That it is done is told by the run folder alone: a line of every epoch in metrics.jsonl. So nothing
@@ -33,6 +34,7 @@ from mbert_cli.recipe import Recipe, differences, flat, load, result_spec
 from mbert_cli.run_folder import RunFolder
 
 TABLES = ("table.tsv", "table.md", "table.html")
+FIGURE = "scores.png"
 _TAIL = 1 << 14  # bytes of a log that are looked at
 _LONGEST = 48  # characters of a name: at most four bytes each, beside what is appended
 _ENDED = "mbert sweep: the training ended with exit code "

@@ -86,6 +86,14 @@ class RowResult:
         return self.reports[0].times_encoder if self.reports else None
 
     @property
+    def trained_parameters(self) -> int | None:
+        """How many of the model's parameters train, in some phase; None where the runs do not tell."""
+        parameters = self.reports[0].parameters if self.reports else {}
+        if not parameters:
+            return None
+        return parameters["all"] - (parameters["encoder"] if self.row.recipe.training.freeze_encoder else 0)
+
+    @property
     def train_seconds(self) -> float | None:
         """Of a run, on average."""
         return fmean(run.train_seconds for run in self.reports) if self.reports else None

@@ -1,5 +1,6 @@
 """The table of a sweep: for terminals, and as TSV, Markdown and HTML. No torch here."""
 
+import base64
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from mbert_cli.commits import replace_file
 from mbert_cli.errors import one_line
 from mbert_cli.html_page import html_page
 from mbert_cli.plan import PlannedRow
-from mbert_cli.sweep_folder import TABLES, Options, RunState, SweepRun, SweepRuns
+from mbert_cli.sweep_folder import FIGURE, TABLES, Options, RunState, SweepRun, SweepRuns
 from mbert_cli.sweep_results import RowResult, Spread, SweepResult
 from mbert_cli.terminal import Fitting, new_table
 
@@ -66,15 +67,22 @@ class Note:
     failed: bool
 
 
-def write_tables(folder: Path, result: SweepResult) -> None:
+def write_tables(folder: Path, result: SweepResult, figure: bytes | None = None) -> None:
     """Write the table in all forms, each whole or not at all.
+
+    Args:
+        folder: exists.
+        result: the table.
+        figure: a PNG that is written beside the table and into its page.
 
     Raises:
         ResourceError: the disk is full.
         UsageError: the folder cannot be written to.
     """
-    for name, text in zip(TABLES, (as_tsv(result), as_markdown(result), as_html(result)), strict=True):
+    for name, text in zip(TABLES, (as_tsv(result), as_markdown(result), as_html(result, figure)), strict=True):
         replace_file(folder / name, text)
+    if figure is not None:
+        replace_file(folder / FIGURE, figure)
 
 
 def sweep_table(result: SweepResult) -> RenderableType:
@@ -170,8 +178,8 @@ def _markdown(text: str) -> str:
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def as_html(result: SweepResult) -> str:
-    """Return the table as one page of HTML."""
+def as_html(result: SweepResult, figure: bytes | None = None) -> str:
+    """Return the table as one page of HTML, with a figure in it."""
     return html_page(
         "sweep.html",
         title=one_line(result.title),
@@ -180,6 +188,7 @@ def as_html(result: SweepResult) -> str:
         headings=_headings(result),
         groups=_groups(result),
         notes=_notes(result),
+        figure="" if figure is None else base64.b64encode(figure).decode("ascii"),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from mbert_cli.evaluation_files import Evaluation, Predictions, write_evaluation
 from mbert_cli.figures import draw, draw_or_say, write_figures
 from mbert_cli.metrics import classification_metrics, regression_metrics
-from mbert_cli.plots import DPI, confusion_figure, curves_figure, scatter_figure
+from mbert_cli.plots import DPI, ScorePoint, confusion_figure, curves_figure, scatter_figure, scores_figure
 
 
 def classified(names, rows, seed=0):
@@ -196,3 +196,22 @@ def test_the_identity_line_goes_from_corner_to_corner():
     axes = scatter_figure("title", [0.0, 5.0], [1.0, 7.0]).axes[0]
     xs, ys = axes.lines[0].get_data()
     assert tuple(xs) == tuple(ys) == axes.get_xlim()
+
+
+def test_scores_are_drawn_by_size_with_their_ranges():
+    small, large = ScorePoint("1 %", 200_000, 0.6, 0.58, 0.61), ScorePoint("10 %", 2_000_000, 0.7, 0.7, 0.7)
+    figure = scores_figure("a title", {"PAL": [large, small], "full": [ScorePoint("all", 22_000_000, 0.8, 0.79, 0.82)]})
+    axes = figure.axes[0]
+    lines = {container.get_label(): container for container in axes.containers}
+    line, _, (bars,) = lines["PAL"]
+    assert line.get_xdata().tolist() == [200_000, 2_000_000]  # from small to large, whatever the rows' order
+    assert line.get_ydata().tolist() == [0.6, 0.7]
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [
+        pytest.approx([0.58, 0.61]),
+        pytest.approx([0.7, 0.7]),
+    ]
+    assert sorted(text.get_text() for text in axes.texts) == ["1 %", "10 %", "all"]
+    assert axes.get_xscale() == "log"
+    assert [axes.xaxis.get_major_formatter()(value, 0) for value in (250.0, 1e3, 2.5e5, 1e6, 2e9)] == [
+        "250", "1k", "250k", "1M", "2G",
+    ]  # fmt: skip

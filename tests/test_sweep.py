@@ -1,5 +1,6 @@
 """Sweeps: with a stand-in for the training, but where a real one is what matters."""
 
+import base64
 import csv
 import errno
 import io
@@ -623,6 +624,26 @@ def test_the_page_loads_nothing_and_has_a_dark_side(here):
     assert "prefers-color-scheme: dark" in text
     assert 'name="viewport"' in text
     assert Nodes(text).tags.count("tr") == 1 + 2 + 3  # headings, two groups, three rows
+
+
+def test_scores_are_drawn_against_sizes_where_these_differ(here):
+    mbert_sweep("-q")
+    assert not (here / "out" / "scores.png").exists()  # the stand-in's models are all of one size
+    frozen = PLAN + "  - {group: H, name: frozen, recipe: recipe.yaml, settings: [training.freeze_encoder=true]}\n"
+    (here / "plan.yaml").write_text(frozen, encoding="utf-8")
+    mbert_sweep("-q")
+    drawn = (here / "out" / "scores.png").read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    assert base64.b64encode(drawn).decode() in (here / "out" / "table.html").read_text()
+    sizes = {(row.row.group, row.row.name): row.trained_parameters for row in result_of(here).rows}
+    assert sizes == {("G", "both"): 1100, ("G", "none"): 1100, ("H", "both again"): 1100, ("H", "frozen"): 100}
+
+
+def test_a_figure_that_cannot_be_drawn_costs_no_table(here, capsys, monkeypatch):
+    monkeypatch.setattr("mbert_cli.sweep_figure.draw_scores", lambda _: 1 / 0)
+    mbert_sweep()
+    assert "the figure could not be drawn (ZeroDivisionError: division by zero)" in capsys.readouterr().err
+    assert len(table(here)) == 3
 
 
 def test_a_table_that_cannot_be_written_stops_the_trainings(here, monkeypatch):
