@@ -69,7 +69,7 @@ def _signalled(rng: random.Random, folder: Path) -> str:
         check("--resume" in said.splitlines()[-1], said)
     finish(start(*words, "--resume"))
     _same(folder)
-    return f"{took:04.1f} s from the signal to the exit at most"
+    return f"{took:.1f} s from the signal to the exit at most"
 
 
 killed_training = Experiment(

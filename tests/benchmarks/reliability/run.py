@@ -11,6 +11,7 @@ Each trial is a function of the seed and its number. A failure is printed with b
 import argparse
 import importlib
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -91,7 +92,7 @@ def print_table(experiments: dict[str, Experiment], results: dict[str, Any]) -> 
         if name in results:
             found = results[name]
             kept = f"{found['kept']:,}/{found['kept'] + len(found['broken']):,}"
-            measured = max(found.get("measured", [""]))  # in its order as text the worst is last
+            measured = max(found.get("measured", [""]), key=_first_number)  # the worst
             print(f"| {experiment.number} | {experiment.promise} | {kept} | {measured} |")
 
 
@@ -100,6 +101,11 @@ def write(path: Path, results: dict[str, object]) -> None:
     new = path.with_name(path.name + ".new")
     new.write_text(json.dumps(results, indent=1) + "\n")
     new.replace(path)
+
+
+def _first_number(text: str) -> float:
+    found = re.search(r"\d[\d.]*(e-?\d+)?", text)
+    return float(found[0]) if found else 0.0
 
 
 if __name__ == "__main__":
