@@ -173,6 +173,7 @@ _LATER = {
     "training.freeze_encoder": False,
     "training.cache_features": False,
     "training.strict_length": False,
+    "encoder.reinitialise": 0,
 }
 # What the first runs do not tell.
 _UNTOLD = ("rows.", "versions.", "hardware.threads", "hardware.instructions")
