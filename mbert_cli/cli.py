@@ -459,6 +459,31 @@ def recipes_cat(
     typer.echo(text, nl=False)
 
 
+@recipes_app.command("cp")
+def recipes_cp(
+    name: Annotated[str, typer.Argument(help="A name that `mbert recipes ls` lists, or a recipe file.")],
+    target: Annotated[Path | None, typer.Argument(help="The new file. Default: NAME.yaml, here.")] = None,
+    force: Force = False,
+) -> None:
+    """Copy a recipe, to be edited: in one file, with what it extends merged in."""
+    from mbert_cli.recipe import find, merged_text
+
+    source = find(name)
+    path = target or Path(source.name)
+    _check_output(path, force)
+    with _replacing(path) as file:
+        file.write(merged_text(source))
+    Talk().say(f"wrote {path}; train it with: mbert train {path}")
+
+
+@recipes_app.command("schema")
+def recipes_schema() -> None:
+    """Print the JSON Schema of recipes, by which editors complete and check them."""
+    from mbert_cli.recipe_schema import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=2))
+
+
 def main() -> None:
     """Run the command line; turn errors that a user can mend into one line and an exit code."""
     # PyTorch's threads wait for each other by spinning. Where another process wants the cores, that is ruinous: steps

@@ -3,13 +3,14 @@
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from mbert_cli.errors import RecipeError
-from mbert_cli.recipe_file import Document, KeyPath, dotted, dump, nearest, override, read_document, shown
+from mbert_cli.recipe_file import Document, KeyPath, dotted, dump, nearest, override, read_document, read_text, shown
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -24,7 +25,9 @@ def _interval(value: Any) -> int | str | None:
     raise ValueError("must be a number of steps, such as 500, or of minutes, such as 10min")
 
 
-Interval = Annotated[int | str | None, PlainValidator(_interval)]
+_Steps = Annotated[int, Field(ge=1)]
+_Minutes = Annotated[str, Field(pattern="^[1-9][0-9]{0,5}min$")]
+Interval = Annotated[int | str | None, PlainValidator(_interval, json_schema_input_type=_Steps | _Minutes | None)]
 """A number of steps, or of minutes: ``500``, ``10min``; None for never."""
 
 
@@ -35,7 +38,8 @@ def _layers(value: Any) -> int | Literal["all"]:
     raise ValueError("must be a number of layers, or all")
 
 
-Layers = Annotated[int | Literal["all"], PlainValidator(_layers)]
+_Number = Annotated[int, Field(ge=0)]
+Layers = Annotated[int | Literal["all"], PlainValidator(_layers, json_schema_input_type=_Number | Literal["all"])]
 """A number of layers, or all of the encoder."""
 
 
@@ -298,6 +302,29 @@ def description(name: str) -> str:
     with (shipped_folder() / f"{name}.yaml").open(encoding="utf-8") as file:
         line = file.readline()
     return line.removeprefix("#").strip() if line.startswith("#") else ""
+
+
+def merged_text(path: Path) -> str:
+    """Return a recipe as one file that may lie anywhere: what it extends is merged in, and its own comment kept.
+
+    Files that it names relative to its own folder are named in full.
+
+    Raises:
+        RecipeError: it, or what it extends, cannot be read.
+    """
+    document = read_document(path)
+    tasks = document.values.get("tasks")
+    names = list(tasks) if isinstance(tasks, dict) else []
+    for *above, key in (("encoder", "checkpoint"), *product(["tasks"], names, ["train", "dev", "test"])):
+        section: Any = document.values
+        for part in above:
+            section = section.get(part) if isinstance(section, dict) else None
+        text = section.get(key) if isinstance(section, dict) else None
+        if isinstance(text, str) and not text.startswith(("~", "$")):
+            file = document.place((*above, key)).folder / text
+            section[key] = str(file) if os.path.exists(file) else text
+    lines = read_text(path, str(path)).splitlines(keepends=True)
+    return "".join(takewhile(lambda line: line.startswith("#"), lines)) + dump(document.values)
 
 
 def load(path: Path, settings: Sequence[str], check: ComponentCheck) -> Recipe:

@@ -1,5 +1,6 @@
 """The recipes that come with mbert; expected numbers are typed from the paper's tables."""
 
+import json
 import random
 
 import pytest
@@ -7,9 +8,11 @@ from word_salad import sentences
 
 from mbert_cli.cli import app
 from mbert_cli.compose import build_heads, load_recipe
+from mbert_cli.errors import UsageError
 from mbert_cli.metrics import overall
 from mbert_cli.parameters import count
 from mbert_cli.recipe import as_spec, description, shipped_names
+from mbert_cli.recipe_schema import recipe_schema
 from mbert_cli.run_folder import RunFolder
 
 # SST accuracy, paraphrase accuracy, STS Pearson, all on dev.
@@ -174,3 +177,26 @@ def test_the_minilm_recipes_differ_in_encoder_ranks_training_and_the_similarity_
     for each in (bert, mini):
         del each["encoder"], each["training"]
     assert mini == bert
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_copy_is_the_same_recipe_wherever_it_lies(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    app(["recipes", "cp", name, "copy.yaml"], standalone_mode=False)
+    assert as_spec(load_recipe("copy.yaml")) == as_spec(load_recipe(name))
+    assert description(name) in (tmp_path / "copy.yaml").read_text().splitlines()[0]
+
+
+def test_a_copy_replaces_nothing_unasked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo.yaml").write_text("mine")
+    with pytest.raises(UsageError, match=r"demo.yaml: exists; replace it with --force"):
+        app(["recipes", "cp", "demo"], standalone_mode=False)
+    assert (tmp_path / "demo.yaml").read_text() == "mine"
+    app(["recipes", "cp", "demo", "-F"], standalone_mode=False)
+    assert as_spec(load_recipe("demo.yaml")) == as_spec(load_recipe("demo"))
+
+
+def test_the_schema_is_printed_as_json(capsys):
+    app(["recipes", "schema"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out) == recipe_schema()

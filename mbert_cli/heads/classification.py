@@ -1,6 +1,6 @@
 """Classification of single sentences."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,14 @@ def _weights(value: Any) -> str | list[float] | None:
     if isinstance(value, list) and all(map(is_weight, value)):
         return [float(each) for each in value]
     raise ValueError("must be balanced, or a list of positive numbers")
+
+
+_Positive = Annotated[float, Field(gt=0)]
+Weights = Annotated[
+    str | list[float] | None,
+    PlainValidator(_weights, json_schema_input_type=Literal["balanced"] | list[_Positive] | None),
+]
+"""What an example of each class weighs: numbers, or `balanced`."""
 
 
 class Classification(ClassHead):
@@ -47,7 +55,7 @@ class Classification(ClassHead):
         num_classes: Annotated[int, Field(ge=2, le=100_000)] | None = None,
         labels: list[str] | None = None,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
-        class_weights: Annotated[str | list[float] | None, PlainValidator(_weights)] = None,
+        class_weights: Weights = None,
     ) -> None:
         if labels is None:
             if num_classes is None:

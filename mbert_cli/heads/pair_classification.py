@@ -1,6 +1,6 @@
 """Classification of sentence pairs in two classes."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -19,7 +19,8 @@ def _weight(value: Any) -> str | float:
     raise ValueError("must be balanced, or a positive number")
 
 
-Weight = Annotated[str | float, PlainValidator(_weight)]
+_Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[str | float, PlainValidator(_weight, json_schema_input_type=Literal["balanced"] | _Positive)]
 """What a positive example weighs: a number, or `balanced`."""
 
 
