@@ -14,11 +14,15 @@ jaxtyping.install_import_hook("mbert_cli", "beartype.beartype")
 os.environ["HF_HUB_OFFLINE"] = "1"
 # As the command line does: threads that wait by spinning take eight times as long where others want the cores too.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
-    # The workers share the cores; what they start does, too.
-    threads = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 REPOSITORY = Path(__file__).parent.parent
+
+
+def pytest_configure(config):
+    # Workers share the cores, and so does what they start. They are told before they begin: a run goes on with as many
+    # threads as it was begun with, in whatever process.
+    workers = getattr(config.option, "numprocesses", None)
+    if workers and not hasattr(config, "workerinput"):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 def pytest_collection_modifyitems(items):

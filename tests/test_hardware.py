@@ -1,6 +1,7 @@
 """The choice of kernels, and how the fused ones are compiled and kept."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 
@@ -139,3 +140,14 @@ def test_warming_up_calls_every_loop():
     }  # fmt: skip
     assert set(found) == both | {"add_embeddings", "add_rows", "replay", "update"}
     assert {name for name, count in found.items() if count < (2 if name in both else 1)} == set()
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there is one thread, whatever is asked for")
+def test_fused_kernels_leave_pytorch_the_threads_that_the_user_chose():
+    code = (
+        "import torch; from mbert_cli.encoder.kernels import gelu_loops; import numba\n"
+        "print(torch.get_num_threads(), numba.get_num_threads())"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "1 1\n"

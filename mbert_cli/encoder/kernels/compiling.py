@@ -14,7 +14,10 @@ from mbert_cli.encoder import kernels
 
 # Of the layers that can be loaded, the one whose threads start fastest: 231, 297 and 339 ms a training step.
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
-numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+_THREADS = torch.get_num_threads()
+numba.set_num_threads(min(_THREADS, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+# Numba has started its threads now, one a core; by that it has told OpenMP, hence PyTorch, to take as many.
+torch.set_num_threads(_THREADS)
 
 _SOURCES = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
