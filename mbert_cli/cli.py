@@ -465,7 +465,7 @@ def recipes_cp(
     target: Annotated[Path | None, typer.Argument(help="The new file. Default: NAME.yaml, here.")] = None,
     force: Force = False,
 ) -> None:
-    """Copy a recipe, to be edited: in one file, with what it extends merged in."""
+    """Copy a recipe, to be edited: in one file, with what it extends merged in; of comments the first is kept."""
     from mbert_cli.recipe import find, merged_text
 
     source = find(name)

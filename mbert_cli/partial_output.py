@@ -21,12 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, BinaryIO
 
-import filelock
-
 from mbert_cli.commits import put_in_place, replace_file
 from mbert_cli.data.table import TextSink
 from mbert_cli.disk import disk_errors
-from mbert_cli.errors import MbertError, ResourceError, RunInUseError, UsageError
+from mbert_cli.errors import MbertError, ResourceError, UsageError
+from mbert_cli.locks import take_lock
 
 _CHUNK = 1 << 20
 _JOURNAL = "journal.jsonl"
@@ -57,11 +56,7 @@ def partial_output(path: Path, origin: Mapping[str, Any], force: bool) -> Iterat
     folder = partial_folder(path)
     with disk_errors(path, "run the same command again; it goes on where it was"):
         folder.mkdir(exist_ok=True)
-        lock = filelock.FileLock(folder / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise RunInUseError(f"{path} is being written by another mbert; choose another -o.") from None
+        lock = take_lock(folder / "lock", f"{path} is being written by another mbert; choose another -o.")
         try:
             with PartialOutput(path, folder, origin, force) as output:
                 yield output

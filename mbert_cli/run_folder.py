@@ -37,6 +37,7 @@ from mbert_cli.commits import (
 )
 from mbert_cli.disk import disk_errors
 from mbert_cli.errors import CheckpointError, ResourceError, RunInUseError, UsageError
+from mbert_cli.locks import take_lock
 from mbert_cli.metrics_file import METRICS_FILE, read_metrics
 
 Write = Callable[[Path], None]
@@ -88,13 +89,8 @@ class RunFolder:
                         each.rmdir()
 
     def _hold(self, remedy: str) -> filelock.BaseFileLock:
-        lock = filelock.FileLock(self._lock)
         with disk_errors(self.path):
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                raise RunInUseError(f"{self.path} is in use by another mbert; {remedy}.") from None
-        return lock
+            return take_lock(self._lock, f"{self.path} is in use by another mbert; {remedy}.")
 
     @contextmanager
     def model_locked(self) -> Iterator[Path]:
@@ -128,13 +124,10 @@ class RunFolder:
         """
         if not self._lock.exists():
             return False
-        lock = filelock.FileLock(self._lock)
-        with disk_errors(self._lock):
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                return True
-        lock.release()
+        try:
+            self._hold("wait for it to end").release()
+        except RunInUseError:
+            return True
         return False
 
     def holds_a_run(self) -> bool:

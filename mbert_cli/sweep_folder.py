@@ -23,11 +23,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from mbert_cli.commits import left_by_a_crash, read_json, remove_folder, replace_file
 from mbert_cli.disk import disk_errors
-from mbert_cli.errors import MbertError, RecipeError, RunInUseError, UsageError
+from mbert_cli.errors import MbertError, RecipeError, UsageError
+from mbert_cli.locks import take_lock
 from mbert_cli.metrics_file import kept_epoch
 from mbert_cli.plan import Keep, Plan, PlannedRow
 from mbert_cli.recipe import Recipe, differences, flat, load, result_spec
@@ -234,14 +233,8 @@ class SweepFolder:
         self.check_free()
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self._lock)
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                raise RunInUseError(
-                    f"{self.path} is in use by another mbert sweep; wait for it to end, or choose another -o. "
-                    "--table shows how far it is."
-                ) from None
+            in_use = f"{self.path} is in use by another mbert sweep; wait for it to end, or choose another -o."
+            lock = take_lock(self._lock, f"{in_use} --table shows how far it is.")
         try:
             yield
         finally:

@@ -5,11 +5,12 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from mbert_cli.batch import Side
@@ -148,6 +149,10 @@ def balanced_weights(labels: Float[Tensor, " examples"], num_classes: int) -> Fl
     counts = torch.bincount(labels.long(), minlength=num_classes).double()
     weights = len(labels) / (counts.clamp(min=1) * (counts > 0).sum())
     return torch.where(counts > 0, weights, 1.0).float()
+
+
+PositiveNumber = Annotated[float, Field(gt=0)]
+"""As the JSON Schema of recipes has what `is_weight` checks."""
 
 
 def is_weight(value: Any) -> bool:

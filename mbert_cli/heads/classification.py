@@ -1,4 +1,4 @@
-"""Classification of single sentences."""
+"""Classification of single sentences, or of pairs read as one sequence."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,7 @@ from pydantic import Field, PlainValidator
 from torch import Tensor, nn
 
 from mbert_cli.errors import OptionError
-from mbert_cli.heads import ClassHead, Columns, balanced_weights, is_weight
+from mbert_cli.heads import ClassHead, Columns, PositiveNumber, balanced_weights, is_weight
 
 
 def _weights(value: Any) -> str | list[float] | None:
@@ -19,10 +19,9 @@ def _weights(value: Any) -> str | list[float] | None:
     raise ValueError("must be balanced, or a list of positive numbers")
 
 
-_Positive = Annotated[float, Field(gt=0)]
 Weights = Annotated[
     str | list[float] | None,
-    PlainValidator(_weights, json_schema_input_type=Literal["balanced"] | list[_Positive] | None),
+    PlainValidator(_weights, json_schema_input_type=Literal["balanced"] | list[PositiveNumber] | None),
 ]
 """What an example of each class weighs: numbers, or `balanced`."""
 

@@ -8,7 +8,7 @@ from pydantic import Field, PlainValidator
 from torch import Tensor, nn
 
 from mbert_cli.errors import OptionError
-from mbert_cli.heads import ClassHead, Columns, balanced_weights, is_weight
+from mbert_cli.heads import ClassHead, Columns, PositiveNumber, balanced_weights, is_weight
 
 
 def _weight(value: Any) -> str | float:
@@ -19,8 +19,7 @@ def _weight(value: Any) -> str | float:
     raise ValueError("must be balanced, or a positive number")
 
 
-_Positive = Annotated[float, Field(gt=0)]
-Weight = Annotated[str | float, PlainValidator(_weight, json_schema_input_type=Literal["balanced"] | _Positive)]
+Weight = Annotated[str | float, PlainValidator(_weight, json_schema_input_type=Literal["balanced"] | PositiveNumber)]
 """What a positive example weighs: a number, or `balanced`."""
 
 
