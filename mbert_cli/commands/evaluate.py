@@ -1,0 +1,119 @@
+"""`mbert evaluate`."""
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mbert_cli.commands.options import (
+    AsJson,
+    BatchSize,
+    Device,
+    Force,
+    Kernels,
+    Limit,
+    Offline,
+    Precision,
+    Quiet,
+    Run,
+    go_offline,
+    split_pair,
+    tell_of_compiling,
+)
+from mbert_cli.commands.output import check_output_folder, print_tables
+from mbert_cli.errors import UsageError
+from mbert_cli.progress import Talk
+
+
+def evaluate(
+    run: Run,
+    split: Annotated[
+        Literal["train", "dev", "test"], typer.Option("--split", help="Which of the recipe's files.")
+    ] = "dev",
+    data: Annotated[
+        list[str] | None, typer.Option("--data", metavar="TASK=FILE", help="A task's file, in place of the recipe's.")
+    ] = None,
+    tasks: Annotated[list[str] | None, typer.Option("--task", "-t", help="Only this task; may be repeated.")] = None,
+    tune_thresholds: Annotated[
+        Literal["f1", "accuracy", "balanced"] | None,
+        typer.Option(
+            "--tune-thresholds",
+            help="Fit the threshold between two classes to dev, for this score; save it in the model.",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Fit a temperature for probabilities to dev; save it in the model."),
+    ] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Thresholds of .5 and temperatures of 1 again.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write metrics, predictions and figures to this folder.")
+    ] = None,
+    force: Force = False,
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    kernels: Kernels = "auto",
+    offline: Offline = False,
+    limit: Limit = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a trained model: metrics, confusion matrices, predictions and figures.
+
+    --tune-thresholds and --calibrate first fit to the dev files how outputs
+    become predictions, and save it in the model: what is printed, and every
+    later command, goes by it. No weight changes. f1 is the F1 that the task
+    reports (of the positive class for pairs, macro otherwise); balanced is
+    the mean of both classes' recall. --reset takes back what was fitted.
+    """
+    go_offline(offline)
+    files = dict(split_pair(pair, "--data TASK=FILE") for pair in data or [])
+    fits = " and ".join(["--tune-thresholds"] * (tune_thresholds is not None) + ["--calibrate"] * calibrate)
+    if fits and (split != "dev" or files):
+        other = "--data" if files else f"--split {split}"
+        raise UsageError(f"{fits}: the recipe's dev files are fitted to, and nothing else; leave out {other}.")
+    if fits and reset:
+        raise UsageError(f"--reset and {fits} exclude each other.")
+
+    from mbert_cli.commits import replace_folder
+    from mbert_cli.evaluation import run_outcomes
+    from mbert_cli.evaluation_files import write_evaluation
+    from mbert_cli.figures import draw_or_say, write_figures
+    from mbert_cli.prediction import Predictor
+    from mbert_cli.run_folder import RunFolder
+    from mbert_cli.saved_model import write_decisions
+    from mbert_cli.tables import metrics_tables
+    from mbert_cli.tuning import check_fits, lopsided, take_back, tune
+
+    talk = Talk(quiet)
+    if output is not None:
+        check_output_folder(output, force)
+    tell_of_compiling(talk)
+    with RunFolder(run).model_locked() if fits or reset else nullcontext(run) as model_folder:
+        predictor = Predictor(run, device=device, precision=precision, kernels=kernels, batch_size=batch_size)
+        check_fits(predictor, tasks or [], tune_thresholds, calibrate)
+        if reset:  # saved now: the dev files may be elsewhere
+            take_back(predictor, tasks or [])
+            write_decisions(model_folder, predictor.saved.model)
+        outcomes = run_outcomes(predictor, split, files, tasks or [], limit, talk)
+        fitted = tune(outcomes, tune_thresholds, calibrate, talk)
+        if fitted:
+            write_decisions(model_folder, predictor.saved.model)
+            talk.say(f"saved what was fitted in {model_folder}")
+    found = outcomes.evaluation()
+    if fitted:
+        found.metrics["fitted"] = fitted
+
+    def write(at: Path) -> None:
+        write_evaluation(at, found)
+        write_figures(at, draw_or_say(at, RunFolder(run).metrics_file, talk))
+
+    if output is not None:
+        replace_folder(output, write)
+        talk.say(f"wrote {output}")
+    typer.echo(json.dumps(found.metrics, indent=2)) if as_json else print_tables(metrics_tables(found.metrics))
+    if not as_json and (hint := lopsided(found.metrics, run)):
+        talk.say(hint)

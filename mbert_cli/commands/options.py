@@ -1,0 +1,62 @@
+"""Options that several commands share, and what they do."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mbert_cli.errors import UsageError
+from mbert_cli.progress import Talk
+
+Settings = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as training.epochs=3.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Precision = Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.")]
+Kernels = Annotated[str, typer.Option("--kernels", help="auto, torch or fused: what computes the encoder's layers.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Examples of a batch.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Take N rows of each file at most, evenly spread.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network: hub names from the local cache only.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Force = Annotated[bool, typer.Option("--force", "-F", help="Replace what is there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a saved model.")]
+
+
+def go_offline(wanted: bool) -> None:
+    """Keep Hugging Face's libraries off the network, if wanted."""
+    if wanted:
+        # Read when huggingface_hub is imported, which is later.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def tell_of_compiling(talk: Talk) -> None:
+    """Let the user know when kernels are compiled: it takes a minute."""
+    from mbert_cli.encoder import kernels
+
+    kernels.tell_of_compiling = talk.say
+
+
+def recipe_and_settings(recipe: str | None, settings: list[str] | None) -> tuple[str | None, list[str]]:
+    """Split the words: the first one may be an override already, where the recipe is left out."""
+    words = list(settings or [])
+    if recipe is not None and "=" in recipe and not Path(recipe).exists():
+        return None, [recipe, *words]
+    return recipe, words
+
+
+def split_pair(text: str, form: str) -> tuple[str, str]:
+    """Split what the user wrote at its first equals sign.
+
+    Args:
+        text: what was written.
+        form: how it should read, for the message.
+
+    Raises:
+        UsageError: there is nothing on one of the sides.
+    """
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise UsageError(f"'{text}': must read {form}.")
+    return key, value

@@ -1,0 +1,70 @@
+"""`mbert recipes ls`, `cat`, `cp` and `schema`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mbert_cli.commands.options import Force
+from mbert_cli.commands.output import check_output, replacing
+from mbert_cli.progress import Talk
+
+app = typer.Typer(help="The recipes that come with mbert.", no_args_is_help=True)
+
+
+@app.command("ls")
+def recipes_ls() -> None:
+    """List the recipes: name and description; off a terminal, a tab between them."""
+    from mbert_cli.recipe import description, shipped_names
+
+    names = shipped_names()
+    longest = max(len(name) for name in names)
+    for name in names:
+        shown = f"{name:<{longest}}  " if sys.stdout.isatty() else f"{name}\t"
+        typer.echo(shown + description(name))
+
+
+@app.command("cat")
+def recipes_cat(
+    name: Annotated[str, typer.Argument(help="A name that `mbert recipes ls` lists, or a recipe file.")],
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="With what it extends merged in and every default spelled out.")
+    ] = False,
+) -> None:
+    """Print a recipe."""
+    from mbert_cli.recipe import find
+
+    if resolved:
+        from mbert_cli.compose import load_recipe
+
+        text = load_recipe(name).to_yaml()
+    else:
+        text = find(name).read_text(encoding="utf-8")
+    typer.echo(text, nl=False)
+
+
+@app.command("cp")
+def recipes_cp(
+    name: Annotated[str, typer.Argument(help="A name that `mbert recipes ls` lists, or a recipe file.")],
+    target: Annotated[Path | None, typer.Argument(help="The new file. Default: NAME.yaml, here.")] = None,
+    force: Force = False,
+) -> None:
+    """Copy a recipe, to be edited: in one file, with what it extends merged in; of comments the first is kept."""
+    from mbert_cli.recipe import find, merged_text
+
+    source = find(name)
+    path = target or Path(source.name)
+    check_output(path, force)
+    with replacing(path) as file:
+        file.write(merged_text(source))
+    Talk().say(f"wrote {path}; train it with: mbert train {path}")
+
+
+@app.command("schema")
+def recipes_schema() -> None:
+    """Print the JSON Schema of recipes, by which editors complete and check them."""
+    from mbert_cli.recipe_schema import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=2))

@@ -1,0 +1,81 @@
+"""`mbert train`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mbert_cli.commands.options import (
+    AsJson,
+    BatchSize,
+    Device,
+    Force,
+    Kernels,
+    Limit,
+    Offline,
+    Precision,
+    Quiet,
+    Settings,
+    go_offline,
+    recipe_and_settings,
+    tell_of_compiling,
+)
+from mbert_cli.errors import UsageError
+from mbert_cli.progress import Talk
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE]", help="A recipe file, or a shipped recipe's name. Default: demo.")
+    ] = None,
+    settings: Settings = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder. Default: runs/RECIPE.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped or killed.")] = False,
+    allow_drift: Annotated[
+        bool, typer.Option("--allow-drift", help="Resume with another recipe, data, hardware or versions.")
+    ] = False,
+    force: Force = False,
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    kernels: Kernels = "auto",
+    offline: Offline = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Everything random is a function of it.")] = None,
+    limit: Limit = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model as a recipe says."""
+    from mbert_cli.recipe import shipped_names
+    from mbert_cli.run_folder import RunFolder
+
+    talk = Talk(quiet)
+    go_offline(offline)
+    recipe, chosen = recipe_and_settings(recipe, settings)
+    if batch_size is not None:
+        chosen.append(f"training.batch_size={batch_size}")
+    if seed is not None:
+        chosen.append(f"training.seed={seed}")
+    if resume and force:
+        raise UsageError("--resume and --force exclude each other.")
+    if allow_drift and not resume:
+        raise UsageError("--allow-drift goes with --resume.")
+    if recipe is None and resume and output is not None:
+        recipe = str(output / "recipe.yaml")
+    name = recipe or "demo"
+    folder = RunFolder(output or Path("runs") / (name if name in shipped_names() else Path(name).stem))
+    # The lock first: all that follows takes seconds, and a second run shall not wait for its refusal.
+    with folder.locked(resume, force):
+        from mbert_cli.compose import load_recipe
+        from mbert_cli.hardware import choose
+        from mbert_cli.training import epoch_summary, fit
+
+        loaded = load_recipe(name, chosen)
+        hardware = choose(device, precision, kernels)
+        tell_of_compiling(talk)
+        best = fit(loaded, folder, hardware, talk, resume, limit, allow_drift)
+    if as_json:
+        typer.echo(json.dumps(best, indent=2))
+    else:
+        typer.echo(epoch_summary(best, folder.path))
