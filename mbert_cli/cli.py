@@ -8,14 +8,17 @@ ends with that of the first run that failed.
 import errno
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from mbert_cli import __version__, stopping
 from mbert_cli.commands import recipes
 from mbert_cli.commands.count_params import count_params
 from mbert_cli.commands.evaluate import evaluate
+from mbert_cli.commands.help import help_text
 from mbert_cli.commands.info import info
 from mbert_cli.commands.predict import predict
 from mbert_cli.commands.report import report
@@ -27,7 +30,6 @@ app = typer.Typer(
     name="mbert",
     help="One BERT encoder, fine-tuned for many sentence tasks.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -49,13 +51,17 @@ def _main(
     pass
 
 
-app.command()(train)
-app.command()(evaluate)
-app.command()(report)
-app.command()(sweep)
-app.command()(predict)
-app.command("count-params")(count_params)
-app.command()(info)
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "report": report,
+    "sweep": sweep,
+    "predict": predict,
+    "count-params": count_params,
+    "info": info,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name, help=help_text(_command))(_command)
 app.add_typer(recipes.app, name="recipes")
 
 
@@ -69,7 +75,12 @@ def main() -> None:
     if odd is not None:
         _fail(f"{odd!r}: is not UTF-8; rename the file or the folder.", UsageError.exit_code)
     try:
-        app(standalone_mode=True)
+        # What is returned is the exit code of what ends early, such as --version.
+        raise SystemExit(app(prog_name="mbert", standalone_mode=False))
+    except TyperException as error:
+        from mbert_cli.commands.mistakes import mistake
+
+        _fail(mistake(error), UsageError.exit_code)
     except MbertError as error:
         _fail("\n".join(error.problems), error.exit_code)
     except Stopped as stop:
@@ -99,7 +110,8 @@ def _is_utf_8(word: str) -> bool:
 
 
 def _fail(message: str, code: int) -> None:
-    typer.echo(message, err=True)
+    if message:
+        typer.echo(message, err=True)
     raise SystemExit(code)
 
 

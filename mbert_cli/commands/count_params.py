@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.commands.options import AsJson, Offline, Settings, go_offline, recipe_and_settings
 from mbert_cli.commands.output import print_tables
 from mbert_cli.errors import UsageError
@@ -13,7 +14,12 @@ from mbert_cli.errors import UsageError
 
 def count_params(
     source: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE or RUN]", help="A recipe, a shipped one's name, or a run folder.")
+        str | None,
+        typer.Argument(
+            metavar="RECIPE or RUN",
+            autocompletion=recipe_or_file,
+            help="A recipe, a shipped one's name, or a run folder.",
+        ),
     ] = None,
     settings: Settings = None,
     methods: Annotated[
@@ -29,6 +35,9 @@ def count_params(
     as_json: AsJson = False,
 ) -> None:
     """Count parameters by part and task, before any compute is spent.
+
+    $ mbert count-params my.yaml 'adapters[0].rank=64'
+    $ mbert count-params --compare pal,low_rank,houlsby,top
 
     With --compare, several adapters side by side, on the encoder and for the tasks of RECIPE: BERT-base and the paper's
     three by default.

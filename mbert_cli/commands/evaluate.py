@@ -63,6 +63,9 @@ def evaluate(
 ) -> None:
     """Evaluate a trained model: metrics, confusion matrices, predictions and figures.
 
+    $ mbert evaluate runs/demo
+    $ mbert evaluate runs/demo --tune-thresholds f1
+
     --tune-thresholds and --calibrate first fit to the dev files how outputs
     become predictions, and save it in the model: what is printed, and every
     later command, goes by it. No weight changes. f1 is the F1 that the task

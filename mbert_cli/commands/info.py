@@ -17,7 +17,11 @@ def info(
         bool, typer.Option("--warm-up", help="Compile the fused kernels now, not at the first training.")
     ] = False,
 ) -> None:
-    """Print versions, devices, the precision and the kernels in use."""
+    """Print versions, devices, the precision and the kernels in use.
+
+    $ mbert info
+    $ mbert info --warm-up
+    """
     from mbert_cli.tables import key_values
     from mbert_cli.versions import facts
 

@@ -52,6 +52,9 @@ def predict(
 ) -> None:
     """Predict a file: every row and column in its order, with the predictions appended.
 
+    $ mbert predict runs/demo new.tsv -o predicted.tsv
+    $ head new.tsv | mbert predict runs/demo - -t sentiment
+
     An output file that is interrupted goes on where it was when the same command is run again.
     """
     from mbert_cli.data.table import Table

@@ -2,11 +2,14 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mbert_cli.commands.completion import recipe_or_file
+from mbert_cli.commands.help import help_text
 from mbert_cli.commands.options import Force
 from mbert_cli.commands.output import check_output, replacing
 from mbert_cli.progress import Talk
@@ -14,9 +17,12 @@ from mbert_cli.progress import Talk
 app = typer.Typer(help="The recipes that come with mbert.", no_args_is_help=True)
 
 
-@app.command("ls")
 def recipes_ls() -> None:
-    """List the recipes: name and description; off a terminal, a tab between them."""
+    """List the recipes: name and description; off a terminal, a tab between them.
+
+    $ mbert recipes ls
+    $ mbert recipes ls | grep pal
+    """
     from mbert_cli.recipe import description, shipped_names
 
     names = shipped_names()
@@ -26,14 +32,24 @@ def recipes_ls() -> None:
         typer.echo(shown + description(name))
 
 
-@app.command("cat")
 def recipes_cat(
-    name: Annotated[str, typer.Argument(help="A name that `mbert recipes ls` lists, or a recipe file.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A name that `mbert recipes ls` lists, or a recipe file.",
+            autocompletion=recipe_or_file,
+        ),
+    ],
     resolved: Annotated[
         bool, typer.Option("--resolved", help="With what it extends merged in and every default spelled out.")
     ] = False,
 ) -> None:
-    """Print a recipe."""
+    """Print a recipe.
+
+    $ mbert recipes cat demo
+    $ mbert recipes cat paper/hybrid_low_rank_top --resolved
+    """
     from mbert_cli.recipe import find
 
     if resolved:
@@ -45,13 +61,25 @@ def recipes_cat(
     typer.echo(text, nl=False)
 
 
-@app.command("cp")
 def recipes_cp(
-    name: Annotated[str, typer.Argument(help="A name that `mbert recipes ls` lists, or a recipe file.")],
-    target: Annotated[Path | None, typer.Argument(help="The new file. Default: NAME.yaml, here.")] = None,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A name that `mbert recipes ls` lists, or a recipe file.",
+            autocompletion=recipe_or_file,
+        ),
+    ],
+    target: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="The new file. Default: NAME.yaml, here.")
+    ] = None,
     force: Force = False,
 ) -> None:
-    """Copy a recipe, to be edited: in one file, with what it extends merged in; of comments the first is kept."""
+    """Copy a recipe, to be edited: in one file, with what it extends merged in; of comments the first is kept.
+
+    $ mbert recipes cp demo
+    $ mbert recipes cp demo mine.yaml
+    """
     from mbert_cli.recipe import find, merged_text
 
     source = find(name)
@@ -62,9 +90,22 @@ def recipes_cp(
     Talk().say(f"wrote {path}; train it with: mbert train {path}")
 
 
-@app.command("schema")
 def recipes_schema() -> None:
-    """Print the JSON Schema of recipes, by which editors complete and check them."""
+    """Print the JSON Schema of recipes, by which editors complete and check them.
+
+    $ mbert recipes schema > mbert.schema.json
+    $ mbert recipes schema | jq '.properties | keys'
+    """
     from mbert_cli.recipe_schema import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(), indent=2))
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "ls": recipes_ls,
+    "cat": recipes_cat,
+    "cp": recipes_cp,
+    "schema": recipes_schema,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name, help=help_text(_command))(_command)

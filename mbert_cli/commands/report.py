@@ -16,7 +16,11 @@ def report(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs, and each with the published scores that its recipe names."""
+    """Compare runs, and each with the published scores that its recipe names.
+
+    $ mbert report runs/demo
+    $ mbert report runs/a runs/b -o runs.tsv
+    """
     from mbert_cli.report_tables import report_table, write_report
     from mbert_cli.reporting import read_runs
 

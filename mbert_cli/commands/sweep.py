@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mbert_cli.commands.completion import plan_or_file
 from mbert_cli.commands.options import AsJson, Device, Kernels, Limit, Offline, Precision, Quiet
 from mbert_cli.commands.output import print_tables
 from mbert_cli.errors import RecipeError, RunInUseError, UsageError
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    plan: Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, or a shipped plan's name.")],
+    plan: Annotated[
+        str, typer.Argument(metavar="PLAN", autocompletion=plan_or_file, help="A plan file, or a shipped plan's name.")
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The sweep's folder. Default: sweeps/PLAN.")
     ] = None,
@@ -35,6 +38,9 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Train all rows of a table, each with several seeds, and print it.
+
+    $ mbert sweep my-plan.yaml --dry-run
+    $ mbert sweep paper_tables_minilm -o sweeps/paper
 
     The same command run again goes on where it was stopped or killed, tries runs that failed again, and runs rows that
     were added to the plan.

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.commands.options import (
     AsJson,
     BatchSize,
@@ -27,7 +28,12 @@ from mbert_cli.progress import Talk
 
 def train(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE]", help="A recipe file, or a shipped recipe's name. Default: demo.")
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe file, or a shipped recipe's name. Default: demo.",
+            autocompletion=recipe_or_file,
+        ),
     ] = None,
     settings: Settings = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder. Default: runs/RECIPE.")] = None,
@@ -46,7 +52,14 @@ def train(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model as a recipe says."""
+    """Train a model as a recipe says.
+
+    $ mbert train
+    $ mbert train my.yaml training.epochs=3 -o runs/a
+
+    A run that was stopped or killed goes on with --resume. Recipes are listed
+    by mbert recipes ls; one is written from your own files by mbert init.
+    """
     from mbert_cli.recipe import shipped_names
     from mbert_cli.run_folder import RunFolder
 
