@@ -1,10 +1,23 @@
-"""What a command says while it works: a live bar on a terminal, plain lines elsewhere; all of it on stderr."""
+"""What a command says while it works: on stderr, live on a terminal, plain lines elsewhere; events on stdout."""
 
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+from rich.text import Text
 
 from mbert_cli.errors import one_line
 
@@ -14,14 +27,63 @@ class Talk:
 
     Args:
         quiet: say nothing.
+        verbose: say details, too.
+        events: print what happens on stdout, one JSON object a line.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, verbose: bool = False, events: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.verbose = verbose
+        self.events = events
 
-    def say(self, line: str) -> None:
-        """Print one line."""
-        self.console.print(one_line(line), markup=False)
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody looks at a terminal."""
+        return self.console.is_terminal and not self.console.quiet
+
+    def say(self, line: str, strong: str = "") -> None:
+        """Print one line.
+
+        Args:
+            line: what is said.
+            strong: words of it that stand out where there are colours.
+        """
+        text = Text(one_line(line))
+        if strong:
+            text.highlight_words([strong], "bold green")
+        self.console.print(text)
+
+    def detail(self, line: str) -> None:
+        """Print one line, if details are wanted."""
+        if self.verbose:
+            self.say(line)
+
+    def show(self, table: RenderableType, lines: Sequence[str]) -> None:
+        """Print a table on a terminal, the same as lines elsewhere."""
+        if self.is_live:
+            self.console.print(table, soft_wrap=False)
+        else:
+            for line in lines:
+                self.say(line)
+
+    def event(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Print what has happened as one line of JSON, if events are wanted.
+
+        Args:
+            kind: its name.
+            values: all that belongs to it.
+        """
+        if self.events:
+            print(json.dumps({"event": kind, **values}), file=sys.stdout, flush=True)  # noqa: T201
+
+    @contextmanager
+    def status(self, what: str) -> Iterator[None]:
+        """Show what is going on while the block runs, on a terminal only."""
+        if self.is_live:
+            with self.console.status(Text(one_line(what))):
+                yield
+        else:
+            yield
 
     @contextmanager
     def bar(self, description: str, total: int | None) -> Iterator["Bar"]:
@@ -31,20 +93,41 @@ class Talk:
             description: what is going on.
             total: how many units there are; None where nobody knows.
         """
-        live = Progress(
-            TextColumn("{task.description}"),
+        with self._live(TimeElapsedColumn(), TimeRemainingColumn()) as live:
+            yield Bar(live, description, total)
+
+    @contextmanager
+    def steps(self, description: str, total: int) -> Iterator["Bar"]:
+        """Show a bar whose notes tell of speed and time, on a terminal only.
+
+        Args:
+            description: what is going on.
+            total: how many steps there are.
+        """
+        with self._live() as live:
+            yield Bar(live, description, total)
+
+    def _live(self, *times: ProgressColumn) -> Progress:
+        return _Live(
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            *times,
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal or self.console.quiet,
+            disable=not self.is_live,
             refresh_per_second=4,
         )
-        with live:
-            yield Bar(live, description, total)
+
+
+class _Live(Progress):
+    """Bars with their notes below them, cut where the terminal is narrow."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if note := task.fields["note"]:
+                yield Text(note, style="dim", no_wrap=True, overflow="ellipsis")
 
 
 class Bar:
@@ -52,7 +135,7 @@ class Bar:
 
     def __init__(self, live: Progress, description: str, total: int | None) -> None:
         self._live = live
-        self._task = live.add_task(description, total=total, note="")
+        self._task = live.add_task(one_line(description), total=total, note="")
 
     def advance(self, note: str = "", by: int = 1) -> None:
         """Count units as done.

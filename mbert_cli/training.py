@@ -17,6 +17,7 @@ from mbert_cli.compose import build, build_model, encoder_shape, reinitialise
 from mbert_cli.curricula import Curriculum, Phase
 from mbert_cli.data.batching import pack
 from mbert_cli.data.tokenizer import Tokenizer
+from mbert_cli.data_facts import data_facts
 from mbert_cli.encoder.checkpoint import load_encoder, locate
 from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.errors import CheckpointError, NotFiniteError, RecipeError, Stopped
@@ -29,6 +30,7 @@ from mbert_cli.loss_balancing import LossBalancing, Shared
 from mbert_cli.metrics import LOWER_IS_BETTER
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.optimizer import RowwiseAdamW, clip_gradients, learning_rate_factor, make_optimizer
+from mbert_cli.pace import Pace
 from mbert_cli.progress import Talk
 from mbert_cli.randomness import derive
 from mbert_cli.ranks import with_ranks
@@ -38,6 +40,7 @@ from mbert_cli.saved_model import write_model
 from mbert_cli.stopping import last_words, stopped_by, whole
 from mbert_cli.training_data import TrainingData, read_training_examples, tokenise_examples
 from mbert_cli.training_state import TrainingState, origin_of, read_state, write_state
+from mbert_cli.training_talk import tell_epoch, tell_opening
 
 
 def fit(
@@ -95,6 +98,8 @@ def prepare(
         raise RecipeError(f"{place} must be at most {shape.num_layers}, the encoder's layers, or all.")
     recipe = with_ranks(recipe, shape)
     data, tokenizer = tokenise_examples(recipe, examples, shape, talk)
+    facts = data_facts(recipe, examples, data)
+    del examples
     source = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
     encoder, absent = load_encoder(source, shape, recipe.encoder.sha256)
     reinitialise(encoder, recipe.encoder.reinitialise, recipe.training.seed)
@@ -117,7 +122,7 @@ def prepare(
         state = TrainingState()
         folder.clear()
     folder.write_recipe(recipe.to_yaml())
-    talk.say(_opening(recipe, model, data, hardware))
+    tell_opening(talk, recipe, model, facts, hardware)
     if recipe.training.cache_features:
         data = cache_features(model, data, folder.path, talk)
     return TrainingRun(recipe, folder, hardware, talk, model, tokenizer, optimizer, balancing, data, state, origin)
@@ -159,6 +164,7 @@ class TrainingRun:
             for phase in self._phases(epoch):
                 self.total_steps += len(phase.steps)
                 balanced = balanced or any(len(tasks) > 1 for tasks in phase.steps)
+        self.pace = Pace(self.total_steps, state.step)
         if not balanced and recipe.loss_balancing.kind != "total":
             talk.say(
                 f"loss_balancing {recipe.loss_balancing.kind} has no effect: under curriculum {recipe.curriculum.kind} "
@@ -181,7 +187,8 @@ class TrainingRun:
                 trained = time.monotonic()
                 with whole():
                     self.optimizer.catch_up()
-                evaluation = evaluate(self.model, self.data.dev)
+                with self.talk.status(f"epoch {epoch}/{self.recipe.training.epochs}: scoring the dev files"):
+                    evaluation = evaluate(self.model, self.data.dev)
                 with whole():
                     self._commit_epoch(evaluation, time.monotonic() - trained)
             best = self._best()
@@ -208,17 +215,16 @@ class TrainingRun:
             own = None if everything else list(phase.rows)
             self.model.train_only(own)
             state.encoder_trained |= everything
-            description = (
-                f"epoch {epoch}/{training.epochs} {'all tasks' if len(phase.rows) > 1 else next(iter(phase.rows))}"
-            )
+            tasks = "all tasks" if len(phase.rows) > 1 else next(iter(phase.rows))
+            frozen = "" if everything else ", encoder frozen"
             batches = phase.batches(self.data.sizes, training.batch_size, training.seed, epoch)
-            with self.talk.bar(description, len(phase.steps)) as bar:
+            with self.talk.steps(f"epoch {epoch}/{training.epochs} {tasks}{frozen}", len(phase.steps)) as bar:
                 bar.advance(by=taken)
                 for rows in islice(batches, taken, None):
-                    losses = self._advance(rows)
-                    bar.advance(" ".join(f"{task} {loss:.3f}" for task, loss in losses.items()))
+                    self._advance(rows)
+                    bar.advance(self.pace.note() if self.talk.is_live else "")
 
-    def _advance(self, rows: Mapping[str, np.ndarray]) -> dict[str, float]:
+    def _advance(self, rows: Mapping[str, np.ndarray]) -> None:
         """Take a step and account for it; save the state where it is time to."""
         started = time.monotonic()
         with whole():
@@ -226,10 +232,12 @@ class TrainingRun:
             for task, loss in losses.items():
                 self.state.count(task, loss, len(rows[task]))
             self.state.epoch_step += 1
-            self.state.seconds += time.monotonic() - started
+            seconds = time.monotonic() - started
+            self.state.seconds += seconds
+            tokens = sum(self.data.train[task].count_tokens(own) for task, own in rows.items())
+            self.pace.count(seconds, tokens, losses)
             if self._state_is_due():
                 self._save_progress()
-        return losses
 
     def _state_is_due(self) -> bool:
         every = self.recipe.training.state_every
@@ -273,7 +281,7 @@ class TrainingRun:
         best = (self._model_writer(scores), self._evaluation_writer(evaluation)) if is_best else None
         self.folder.commit_epoch(state.epoch, line, self._write_state, training.keep, best)
         self._note_save()
-        self.talk.say(epoch_line(line, training.epochs, self.model))
+        tell_epoch(self.talk, line, training.epochs, self.model)
 
     def _write_state(self, at: Path) -> None:
         write_state(at, self.state, self.origin, self.model, self.optimizer, self.balancing)
@@ -409,31 +417,3 @@ def _disk_needed(model: MultiTaskBert, recipe: Recipe, resume: bool) -> int:
     trained = own if recipe.training.freeze_encoder else everything
     state, kept = everything + 2 * trained, everything if trained == everything else own
     return 4 * (state + kept if resume else (recipe.training.keep + 1) * state + 2 * kept)
-
-
-def _opening(recipe: Recipe, model: MultiTaskBert, data: TrainingData, hardware: Hardware) -> str:
-    total = sum(parameter.numel() for parameter in model.parameters())
-    adapters = " + ".join(each.kind for each in recipe.adapters) or "no adapters"
-    sizes = ", ".join(f"{task} {len(train)}/{len(data.dev[task])}" for task, train in data.train.items())
-    return (
-        f"training on {hardware.device} in {hardware.precision}, {hardware.kernels} kernels: {adapters}, "
-        f"{recipe.pooling.kind} pooling, {recipe.curriculum.kind} curriculum, {total:,} parameters; "
-        f"rows train/dev: {sizes}"
-    )
-
-
-def epoch_line(line: Mapping[str, Any], epochs: int, model: MultiTaskBert) -> str:
-    """Return the line that tells of a finished epoch."""
-    parts = []
-    for task, metrics in line["tasks"].items():
-        name = model.head(task).main_metric
-        loss = f"loss {line['train_loss'][task]:.3f} " if task in line["train_loss"] else ""
-        parts.append(f"{task} {loss}{name} {metrics[name]:.3f}")
-    best = " (best)" if line["best"] else ""
-    parts.append(f"overall {line['overall']:.3f}{best}")
-    return f"epoch {line['epoch']}/{epochs}: {'; '.join(parts)}; {sum(line['seconds'].values()):.0f} s"
-
-
-def epoch_summary(line: Mapping[str, Any], path: Path) -> str:
-    """Return the closing line of a run: which epoch's model was kept, and where."""
-    return f"kept the model of epoch {line['epoch']} (overall {line['overall']:.3f}) in {path / 'model'}"

@@ -55,14 +55,46 @@ def test_help_does_not_import_torch(words, tmp_path):
 def test_train_says_one_line_an_epoch_on_stderr(tiny_recipe, tmp_path):
     done = mbert("train", tiny_recipe, "-o", "run", "training.epochs=3", cwd=tmp_path)
     assert done.returncode == 0
-    assert [line.split(":")[0] for line in done.stderr.splitlines()[1:]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    lines = done.stderr.splitlines()
+    assert [line.split(":")[0] for line in lines[2:8]] == [
+        "mood",
+        "same",
+        "near",
+        "epoch 1/3",
+        "epoch 2/3",
+        "epoch 3/3",
+    ]
     assert done.stdout.startswith("kept the model of epoch")
+    assert "\x1b" not in done.stderr
 
 
-def test_quiet_train_says_nothing_and_json_prints_metrics(tiny_recipe, tmp_path):
+def test_train_begins_with_what_it_trains_and_ends_with_what_to_do_next(tiny_recipe, tmp_path):
+    done = mbert("train", tiny_recipe, "-o", "run", "--seed", "7", "--precision", "fp32", cwd=tmp_path)
+    lines = done.stderr.splitlines()
+    assert re.match(r"mbert \S+ on cpu: fp32, \w+ kernels, \d+ threads; torch \S+; seed 7$", lines[0])
+    assert "low_rank + top, mean pooling, hybrid curriculum, total loss; " in lines[1]
+    assert lines[3].startswith("same: 30 train and 11 dev rows; 4 batches of ")
+    assert lines[3].endswith("0 57% 1 43%")
+    commands = [line.split(": ", 1)[1].strip() for line in lines[-3:]]
+    assert all(command.startswith("mbert ") and " run" in command for command in commands)
+
+
+def test_verbose_train_tells_every_metric(tiny_recipe, tmp_path):
+    done = mbert("train", tiny_recipe, "-o", "run", "-v", cwd=tmp_path)
+    assert len(re.findall(r"^  near: .*pearson .*spearman .*mae ", done.stderr, re.MULTILINE)) == 2
+
+
+def test_quiet_train_says_nothing_and_json_prints_events(tiny_recipe, tmp_path):
     done = mbert("train", tiny_recipe, "-o", "run", "-q", "--json", cwd=tmp_path)
     assert done.stderr == ""
-    assert set(json.loads(done.stdout)["tasks"]) == {"mood", "same", "near"}
+    start, *epochs, end = map(json.loads, done.stdout.splitlines())
+    assert [each["event"] for each in (start, *epochs, end)] == ["start", "epoch", "epoch", "end"]
+    assert start["tasks"]["mood"]["train"] == 20
+    assert start["tasks"]["mood"]["shares"] == {"low": 0.35, "mid": 0.45, "high": 0.2}
+    written = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [{"event": "epoch", **line} for line in written] == epochs
+    assert end["kept"] in written
+    assert end["run"] == "run"
 
 
 def test_flags_override_the_recipe(tiny_recipe, tmp_path):
@@ -71,7 +103,7 @@ def test_flags_override_the_recipe(tiny_recipe, tmp_path):
     text = (tmp_path / "run" / "recipe.yaml").read_text()
     assert "batch_size: 5" in text
     assert "seed: 3" in text
-    assert "mood 6/6" in done.stderr
+    assert "mood: 6 train and 6 dev rows; 2 batches of " in done.stderr
 
 
 def misspelt(tiny_recipe, tmp_path, old, new):

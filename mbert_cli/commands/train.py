@@ -1,6 +1,6 @@
 """`mbert train`."""
 
-import json
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +8,6 @@ import typer
 
 from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.commands.options import (
-    AsJson,
     BatchSize,
     Device,
     Force,
@@ -18,6 +17,7 @@ from mbert_cli.commands.options import (
     Precision,
     Quiet,
     Settings,
+    Verbose,
     go_offline,
     recipe_and_settings,
     tell_of_compiling,
@@ -50,7 +50,10 @@ def train(
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Everything random is a function of it.")] = None,
     limit: Limit = None,
     quiet: Quiet = False,
-    as_json: AsJson = False,
+    verbose: Verbose = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what happens as JSON, an object a line: start, epoch, end.")
+    ] = False,
 ) -> None:
     """Train a model as a recipe says.
 
@@ -63,7 +66,8 @@ def train(
     from mbert_cli.recipe import shipped_names
     from mbert_cli.run_folder import RunFolder
 
-    talk = Talk(quiet)
+    talk = Talk(quiet, verbose, as_json)
+    started = time.monotonic()
     go_offline(offline)
     recipe, chosen = recipe_and_settings(recipe, settings)
     if batch_size is not None:
@@ -82,13 +86,14 @@ def train(
     with folder.locked(resume, force):
         from mbert_cli.compose import load_recipe
         from mbert_cli.hardware import choose
-        from mbert_cli.training import epoch_summary, fit
+        from mbert_cli.training import fit
+        from mbert_cli.training_talk import summary, tell_what_next
 
         loaded = load_recipe(name, chosen)
         hardware = choose(device, precision, kernels)
         tell_of_compiling(talk)
         best = fit(loaded, folder, hardware, talk, resume, limit, allow_drift)
-    if as_json:
-        typer.echo(json.dumps(best, indent=2))
-    else:
-        typer.echo(epoch_summary(best, folder.path))
+    talk.event("end", {"run": str(folder.path), "kept": best})
+    if not as_json:
+        typer.echo(summary(best, folder.path))
+        tell_what_next(talk, folder.path, time.monotonic() - started)

@@ -45,6 +45,10 @@ class TaskData:
         """Tokens of each example, all its sentences together."""
         return np.sum([side.lengths for side in self.sides], axis=0)
 
+    def count_tokens(self, rows: np.ndarray) -> int:
+        """Return the tokens of some examples, all their sentences together."""
+        return int(sum((side.starts[rows + 1] - side.starts[rows]).sum() for side in self.sides))
+
 
 def pack(data: Mapping[str, TaskData], rows: Mapping[str, np.ndarray], device: torch.device | str = "cpu") -> Batch:
     """Pack rows of several tasks into one batch.

@@ -1,0 +1,125 @@
+"""What a training tells: what it begins with, a line an epoch, and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from mbert_cli.data_facts import TaskFacts
+from mbert_cli.errors import one_line
+from mbert_cli.hardware import Hardware
+from mbert_cli.model import MultiTaskBert
+from mbert_cli.pace import duration
+from mbert_cli.progress import Talk
+from mbert_cli.recipe import Recipe, as_spec
+from mbert_cli.terminal import Fitting, new_table
+from mbert_cli.versions import versions
+
+
+def tell_opening(
+    talk: Talk, recipe: Recipe, model: MultiTaskBert, facts: Mapping[str, TaskFacts], hardware: Hardware
+) -> None:
+    """Tell what is computed on, what is trained, and what on.
+
+    Args:
+        talk: where it is told.
+        recipe: what is trained.
+        model: made of it.
+        facts: of its data.
+        hardware: what is computed on.
+    """
+    found, software = hardware.facts(), versions()
+    total = sum(parameter.numel() for parameter in model.parameters())
+    talk.say(
+        f"mbert {software['mbert-cli']} on {hardware.device}: {found['precision']}, {found['kernels']} kernels, "
+        f"{found['threads']} threads; torch {software['torch']}; seed {recipe.training.seed}"
+    )
+    adapters = " + ".join(each.kind for each in recipe.adapters) or "no adapters"
+    talk.say(
+        f"{recipe.encoder.checkpoint}: {adapters}, {recipe.pooling.kind} pooling, {recipe.curriculum.kind} curriculum, "
+        f"{recipe.loss_balancing.kind} loss; {total:,} parameters"
+    )
+    lines = [_facts_line(name, each) for name, each in facts.items()]
+    talk.show(Fitting(_facts_table(facts), Group(*(Text(one_line(line)) for line in lines))), lines)
+    talk.event(
+        "start",
+        {
+            "recipe": as_spec(recipe),
+            "hardware": found,
+            "versions": software,
+            "parameters": total,
+            "tasks": {name: asdict(each) for name, each in facts.items()},
+        },
+    )
+
+
+def _facts_table(facts: Mapping[str, TaskFacts]) -> Any:
+    numbers = ("train", "dev", "batches", "tokens/row", "cut", "bad rows")
+    table = new_table("task", *((name, "right") for name in numbers), "labels")
+    for name, each in facts.items():
+        table.add_row(
+            Text(one_line(name)),
+            f"{each.train:,}",
+            f"{each.dev:,}",
+            f"{each.batches:,}",
+            f"{each.tokens:.1f}",
+            f"{each.cut:.1%}",
+            f"{each.bad:,}",
+            Text(one_line(each.labels())),
+        )
+    return table
+
+
+def _facts_line(name: str, facts: TaskFacts) -> str:
+    bad = f", {facts.bad:,} bad rows left out" if facts.bad else ""
+    return (
+        f"{name}: {facts.train:,} train and {facts.dev:,} dev rows{bad}; {facts.batches:,} batches of "
+        f"{facts.tokens:.1f} tokens a row, {facts.cut:.1%} cut; {facts.labels()}"
+    )
+
+
+def tell_epoch(talk: Talk, line: Mapping[str, Any], epochs: int, model: MultiTaskBert) -> None:
+    """Tell of an epoch that was committed.
+
+    Args:
+        talk: where it is told.
+        line: of `metrics.jsonl`.
+        epochs: how many the run has.
+        model: its heads know their main metrics.
+    """
+    parts = []
+    for task, metrics in line["tasks"].items():
+        name = model.head(task).main_metric
+        loss = f"loss {line['train_loss'][task]:.3f} " if task in line["train_loss"] else ""
+        parts.append(f"{task} {loss}{name} {metrics[name]:.3f}")
+    best = " (best)" if line["best"] else ""
+    parts.append(f"overall {line['overall']:.3f}{best}")
+    seconds = line["seconds"]
+    talk.say(f"epoch {line['epoch']}/{epochs}: {'; '.join(parts)}; {sum(seconds.values()):.0f} s", strong="(best)")
+    talk.detail(f"  {line['step']:,} steps so far; trained {seconds['train']:.1f} s, scored {seconds['dev']:.1f} s")
+    for task, metrics in line["tasks"].items():
+        numbers = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float))
+        talk.detail(f"  {task}: {numbers}")
+    talk.event("epoch", line)
+
+
+def summary(line: Mapping[str, Any], path: Path) -> str:
+    """Return the closing line of a run: which epoch's model was kept, and where."""
+    return f"kept the model of epoch {line['epoch']} (overall {line['overall']:.3f}) in {path / 'model'}"
+
+
+def tell_what_next(talk: Talk, path: Path, seconds: float) -> None:
+    """Tell where results are, and what to do with them.
+
+    Args:
+        talk: where it is told.
+        path: the run folder.
+        seconds: how long the command took.
+    """
+    talk.say(f"{duration(seconds)}; scores of every epoch in {path / 'metrics.jsonl'}, figures in {path / 'figures'}")
+    talk.say(f"  look:     mbert report {path} -o report.html")
+    talk.say(f"  measure:  mbert evaluate {path}")
+    talk.say(f"  predict:  mbert predict {path} YOUR.tsv -o predicted.tsv")
