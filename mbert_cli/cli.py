@@ -20,6 +20,7 @@ from mbert_cli.commands.count_params import count_params
 from mbert_cli.commands.evaluate import evaluate
 from mbert_cli.commands.help import help_text
 from mbert_cli.commands.info import info
+from mbert_cli.commands.init import init
 from mbert_cli.commands.predict import predict
 from mbert_cli.commands.report import report
 from mbert_cli.commands.sweep import sweep
@@ -52,6 +53,7 @@ def _main(
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {
+    "init": init,
     "train": train,
     "evaluate": evaluate,
     "report": report,

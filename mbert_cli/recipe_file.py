@@ -429,6 +429,12 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
-def dump(values: Any) -> str:
-    """Return values as YAML that `parse` reads back as they are."""
-    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+def dump(values: Any, compact: bool = False) -> str:
+    """Return values as YAML that `parse` reads back as they are.
+
+    Args:
+        values: mappings, lists and plain values.
+        compact: write what holds plain values only in one line, as people do.
+    """
+    flow = None if compact else False
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=flow)
