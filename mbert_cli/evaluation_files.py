@@ -98,6 +98,12 @@ def read_numbers(path: Path, *columns: str) -> list[list[float]]:
     return [[float(row[header.index(column)]) for row in rows] for column in columns]
 
 
+def read_predictions(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a `TASK_predictions.tsv`, cells by their columns' names."""
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file, delimiter="\t")
+
+
 def _write_matrix(
     path: Path, labels: Sequence[str], matrix: Sequence[Sequence[int]] | Sequence[Sequence[float]]
 ) -> None:

@@ -1,8 +1,8 @@
-"""Figures as PNG files, drawn from the files of an evaluation and of a run.
+"""Figures as PNG and as SVG files, drawn from the files of an evaluation and of a run.
 
-TASK_confusion.png   the confusion matrix of a classification
-TASK_scatter.png     a regression's predictions against its labels
-curves.png           losses and scores over the epochs
+TASK_confusion   the confusion matrix of a classification
+TASK_scatter     a regression's predictions against its labels
+curves           losses and scores over the epochs
 
 Their bytes are a function of the numbers and of matplotlib's version: no dates, no display, nobody's settings.
 """
@@ -31,11 +31,11 @@ def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
         metrics_file: a run's metrics.jsonl; it need not exist.
 
     Returns:
-        PNG files by name.
+        PNG and SVG files by name.
     """
     lines = read_metrics(metrics_file)
     metrics = read_summary(evaluation)
-    drawn = {}
+    drawn: dict[str, bytes] = {}
     with in_our_style():
         # Whoever draws nothing does not wait for matplotlib.
         from mbert_cli import plots
@@ -46,13 +46,13 @@ def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
                 labels, counts = read_matrix(evaluation / f"{task}{CONFUSION}")
                 _, shares = read_matrix(evaluation / f"{task}{CONFUSION_SHARES}")
                 title += f"accuracy {found['accuracy']:.3f}, macro F1 {found['macro']['f1']:.3f}"
-                drawn[f"{task}_confusion.png"] = png(plots.confusion_figure(title, labels, counts, shares))
+                drawn |= _files(f"{task}_confusion", plots.confusion_figure(title, labels, counts, shares))
             elif "pearson" in found:
                 values = read_numbers(evaluation / f"{task}{PREDICTIONS}", "label", "pred")
                 title += f"Pearson {found['pearson']:.3f}, Spearman {found['spearman']:.3f}, MSE {found['mse']:.3f}"
-                drawn[f"{task}_scatter.png"] = png(plots.scatter_figure(title, *values))
+                drawn |= _files(f"{task}_scatter", plots.scatter_figure(title, *values))
         if lines:
-            drawn["curves.png"] = png(plots.curves_figure(lines))
+            drawn |= _files("curves", plots.curves_figure(lines))
     return drawn
 
 
@@ -74,8 +74,8 @@ def draw_or_say(evaluation: Path, metrics_file: Path, talk: Talk) -> dict[str, b
 
 def write_figures(folder: Path, drawn: Mapping[str, bytes]) -> None:
     """Write figures into a folder that exists."""
-    for name, png in drawn.items():
-        (folder / name).write_bytes(png)
+    for name, content in drawn.items():
+        (folder / name).write_bytes(content)
 
 
 @contextmanager
@@ -103,10 +103,23 @@ def in_our_style() -> Iterator[None]:
             log.setLevel(level)
 
 
+def _files(name: str, figure: Any) -> dict[str, bytes]:
+    return {f"{name}.png": png(figure), f"{name}.svg": svg(figure)}
+
+
 def png(figure: Any) -> bytes:
     """Return a matplotlib Figure as the bytes of a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    return file.getvalue()
+
+
+def svg(figure: Any) -> bytes:
+    """Return a matplotlib Figure as the bytes of an SVG file, its text as text."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    file = io.BytesIO()
+    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
     return file.getvalue()

@@ -27,7 +27,7 @@ class Pace:
             losses: of its tasks.
         """
         self.seconds = _mean(self.seconds, seconds)
-        self.tokens = _mean(self.tokens, tokens)
+        self.tokens = _mean(self.tokens, float(tokens))
         self.losses |= {task: _mean(self.losses.get(task, 0.0), loss) for task, loss in losses.items()}
         self.left -= 1
 

@@ -22,6 +22,9 @@ DPI = 150
 INK = "#22272e"
 FAINT = "#8b949e"
 STYLE: dict[Any, Any] = {
+    # Ids within an SVG follow from its content, and its letters stay letters.
+    "svg.hashsalt": "mbert",
+    "svg.fonttype": "none",
     "axes.edgecolor": "#c4cad1",
     "axes.grid": False,
     "axes.labelcolor": INK,
@@ -157,7 +160,8 @@ def scatter_figure(title: str, labels: Sequence[float], predicted: Sequence[floa
     axes.plot(ends, ends, color=INK, linestyle=(0, (4, 3)), linewidth=1.2, zorder=3)
     # The more points, the fainter each, so that density shows.
     alpha = min(0.8, max(0.06, 10 / math.sqrt(len(labels))))
-    axes.scatter(labels, predicted, s=16, color=_COLOURS[0], alpha=alpha, linewidths=0, zorder=2)
+    # As pixels in an SVG: there may be a million.
+    axes.scatter(labels, predicted, s=16, color=_COLOURS[0], alpha=alpha, linewidths=0, zorder=2, rasterized=True)
     axes.set(xlim=ends, ylim=ends, aspect="equal", ylabel="prediction")
     axes.set_xlabel("label (dashed: the prediction equals it)")
     axes.set_title(title, pad=10)

@@ -235,6 +235,7 @@ class TrainingRun:
             seconds = time.monotonic() - started
             self.state.seconds += seconds
             tokens = sum(self.data.train[task].count_tokens(own) for task, own in rows.items())
+            self.state.tokens += tokens
             self.pace.count(seconds, tokens, losses)
             if self._state_is_due():
                 self._save_progress()
@@ -263,6 +264,8 @@ class TrainingRun:
         self.balancing.end_epoch()
         score = selected(evaluation.metrics, training.select)
         seconds = {"train": round(state.seconds, 3), "dev": round(dev_seconds, 3)}
+        rows = {task: state.loss_rows[task] for task in self.data.train if task in state.loss_rows}
+        tokens = state.tokens
         losses = state.end_epoch()
         is_best = state.best_score is None or score > state.best_score
         if is_best:
@@ -271,6 +274,8 @@ class TrainingRun:
             "epoch": state.epoch,
             "step": state.step,
             "phases": self._order(state.epoch),
+            "rows": rows,
+            "tokens": tokens,
             "train_loss": {task: losses[task] for task in self.data.train if task in losses},
             **evaluation.metrics,
             "best": is_best,

@@ -33,6 +33,7 @@ class TrainingState:
         step: optimizer steps taken since the run began.
         loss_sums: for each task the losses of those of `epoch_step`, each times its rows.
         loss_rows: for each task its rows in them.
+        tokens: read in them, by all tasks.
         seconds: how long they took.
         encoder_trained: whether any phase trained the encoder.
         best_epoch: the epoch whose model is kept.
@@ -45,6 +46,7 @@ class TrainingState:
     step: int = 0
     loss_sums: dict[str, float] = field(default_factory=dict)
     loss_rows: dict[str, int] = field(default_factory=dict)
+    tokens: int = 0
     seconds: float = 0.0
     encoder_trained: bool = False
     best_epoch: int = 0
@@ -60,7 +62,7 @@ class TrainingState:
         """Go over to the next epoch; return each task's mean loss of the one that ended."""
         means = {task: total / self.loss_rows[task] for task, total in self.loss_sums.items()}
         self.epoch += 1
-        self.epoch_step, self.loss_sums, self.loss_rows, self.seconds = 0, {}, {}, 0.0
+        self.epoch_step, self.loss_sums, self.loss_rows, self.tokens, self.seconds = 0, {}, {}, 0, 0.0
         return means
 
 

@@ -316,14 +316,17 @@ def test_evaluate_prints_tables_and_json_and_writes_a_folder(run, tmp_path):
     assert set(json.loads(done.stdout)["tasks"]) == {"mood", "near"}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "curves.png",
+        "curves.svg",
         "manifest.json",
         "metrics.json",
         "mood_confusion.png",
+        "mood_confusion.svg",
         "mood_confusion.tsv",
         "mood_confusion_shares.tsv",
         "mood_predictions.tsv",
         "near_predictions.tsv",
         "near_scatter.png",
+        "near_scatter.svg",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "recipe.yaml", "run"]
 

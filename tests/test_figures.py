@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -57,10 +58,14 @@ def pixels(png):
         return image.size, image.info, np.asarray(image.convert("RGB"))
 
 
+SVG = "{http://www.w3.org/2000/svg}"
+FIGURES = ("mood_confusion", "same_confusion", "near_scatter", "curves")
+
+
 def test_every_task_and_the_curves_are_drawn_to_png_files_of_the_expected_size(drawable):
     drawn = draw(drawable, drawable / "metrics.jsonl")
-    assert set(drawn) == {"mood_confusion.png", "same_confusion.png", "near_scatter.png", "curves.png"}
-    sizes = {name: pixels(png)[0] for name, png in drawn.items()}
+    assert set(drawn) == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    sizes = {name: pixels(png)[0] for name, png in drawn.items() if name.endswith(".png")}
     assert sizes["curves.png"] == (11 * DPI, 4.4 * DPI)
     assert sizes["near_scatter.png"] == (5.2 * DPI, 5.2 * DPI)
     assert sizes["mood_confusion.png"] > sizes["same_confusion.png"]
@@ -71,8 +76,15 @@ def test_every_task_and_the_curves_are_drawn_to_png_files_of_the_expected_size(d
 def test_a_second_drawing_has_the_same_bytes_and_names_no_software_and_no_date(drawable):
     first, second = (draw(drawable, drawable / "metrics.jsonl") for _ in range(2))
     assert first == second
-    for png in first.values():
-        assert set(pixels(png)[1]) == {"dpi"}
+    for name in FIGURES:
+        assert set(pixels(first[f"{name}.png"])[1]) == {"dpi"}
+        assert b"<dc:date>" not in first[f"{name}.svg"]
+
+
+def test_vector_figures_hold_their_words_as_text(drawable):
+    drawn = draw(drawable, drawable / "metrics.jsonl")
+    words = ["".join(each.itertext()) for each in ElementTree.fromstring(drawn["curves.svg"]).iter(f"{SVG}text")]
+    assert {"training loss", "main metric on dev", "epoch"} <= set(words)
 
 
 def test_another_process_without_a_display_and_with_other_settings_draws_the_same_bytes(drawable, tmp_path):
@@ -89,8 +101,8 @@ def test_another_process_without_a_display_and_with_other_settings_draws_the_sam
         [sys.executable, "-c", code, drawable], capture_output=True, text=True, env={"PATH": "", **environment}
     )
     assert (done.returncode, done.stderr) == (0, "")
-    for name, png in draw(drawable, drawable / "metrics.jsonl").items():
-        assert (drawable / "out" / name).read_bytes() == png, name
+    for name, content in draw(drawable, drawable / "metrics.jsonl").items():
+        assert (drawable / "out" / name).read_bytes() == content, name
 
 
 def test_drawing_leaves_matplotlibs_settings_alone(drawable):

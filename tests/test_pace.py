@@ -4,7 +4,7 @@ from mbert_cli.pace import Pace, duration
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5940, "99 min"), (11100, "3 h 5 min")]
+    ("seconds", "said"), [(0.4, "0 s"), (89.0, "89 s"), (90.0, "2 min"), (5940.0, "99 min"), (11100.0, "3 h 5 min")]
 )
 def test_times_are_told_for_people(seconds, said):
     assert duration(seconds) == said

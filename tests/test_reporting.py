@@ -206,7 +206,7 @@ def test_the_command_prints_a_table_json_and_tsv_without_torch(tmp_path):
     assert (table.returncode, table.stderr) == (0, "")
     assert table.stdout.count("a paper, Table 5") == 2
     done = report("a", "b", "--json", "-o", "r.tsv", cwd=tmp_path)
-    assert [each["run"] for each in json.loads(done.stdout)] == ["a", "b"]
+    assert [json.loads(line)["run"] for line in done.stdout.splitlines()] == ["a", "b"]
     with (tmp_path / "r.tsv").open(newline="") as file:
         assert len(list(csv.reader(file, delimiter="\t"))) == 7
     refused = report("a", "-o", "r.tsv", cwd=tmp_path)

@@ -1,6 +1,5 @@
 """`mbert count-params`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.commands.options import AsJson, Offline, Settings, go_offline, recipe_and_settings
-from mbert_cli.commands.output import print_tables
+from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import UsageError
 
 
@@ -55,7 +54,7 @@ def count_params(
         name = str(Path(name) / "recipe.yaml")
     if methods is not None:
         compared = compare(name, chosen, methods, num_tasks)
-        typer.echo(json.dumps(compared.as_json(), indent=2)) if as_json else print_tables(comparison_tables(compared))
+        print_json(compared.as_json()) if as_json else print_tables(comparison_tables(compared))
         return
     counts = count(load_recipe(name, chosen))
-    typer.echo(json.dumps(counts.as_json(), indent=2)) if as_json else print_tables(count_tables(counts))
+    print_json(counts.as_json()) if as_json else print_tables(count_tables(counts))

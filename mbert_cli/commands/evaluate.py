@@ -1,6 +1,5 @@
 """`mbert evaluate`."""
 
-import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +21,7 @@ from mbert_cli.commands.options import (
     split_pair,
     tell_of_compiling,
 )
-from mbert_cli.commands.output import check_output_folder, print_tables
+from mbert_cli.commands.output import check_output_folder, print_json, print_tables
 from mbert_cli.errors import UsageError
 from mbert_cli.progress import Talk
 
@@ -117,6 +116,6 @@ def evaluate(
     if output is not None:
         replace_folder(output, write)
         talk.say(f"wrote {output}")
-    typer.echo(json.dumps(found.metrics, indent=2)) if as_json else print_tables(metrics_tables(found.metrics))
+    print_json(found.metrics) if as_json else print_tables(metrics_tables(found.metrics))
     if not as_json and (hint := lopsided(found.metrics, run)):
         talk.say(hint)

@@ -1,12 +1,11 @@
 """`mbert info`."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from mbert_cli.commands.options import AsJson, tell_of_compiling
-from mbert_cli.commands.output import print_tables
+from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import UsageError
 from mbert_cli.progress import Talk
 
@@ -34,4 +33,4 @@ def info(
         from mbert_cli.warm_up import compile_kernels
 
         compile_kernels()
-    typer.echo(json.dumps(found, indent=2)) if as_json else print_tables([key_values(found)])
+    print_json(found) if as_json else print_tables([key_values(found)])

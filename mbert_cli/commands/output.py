@@ -1,5 +1,6 @@
 """Where commands put what they found: files, folders, the terminal."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -88,3 +89,8 @@ def print_tables(tables: list[Any]) -> None:
         console = Console(highlight=False, width=200)
     for table in tables:
         console.print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print a value to stdout as one line of JSON."""
+    print(json.dumps(value))  # noqa: T201

@@ -1,25 +1,34 @@
 """`mbert report`."""
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbert_cli.commands.options import AsJson, Force
-from mbert_cli.commands.output import check_output, print_tables, replacing
+from mbert_cli.commands.output import check_output, print_json, print_tables, replacing
+from mbert_cli.progress import Talk
+
+if TYPE_CHECKING:
+    from mbert_cli.reporting import RunReport
 
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or still training.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to this TSV file as well.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write it to this file as well: a page if it ends in .html, else TSV."),
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs, and each with the published scores that its recipe names.
 
-    $ mbert report runs/demo
+    $ mbert report runs/demo -o report.html
     $ mbert report runs/a runs/b -o runs.tsv
+
+    The page is one file with curves, confusion matrices, the errors that the model is surest of, and the recipes'
+    differences. It needs no network.
     """
     from mbert_cli.report_tables import report_table, write_report
     from mbert_cli.reporting import read_runs
@@ -28,8 +37,19 @@ def report(
         check_output(output, force)
     found = read_runs(runs)
     if output is not None:
+        text = _page(found) if output.suffix.lower() in (".html", ".htm") else None
         with replacing(output) as file:
-            write_report(file, found)
-    typer.echo(json.dumps([each.as_json() for each in found], indent=2)) if as_json else print_tables(
-        [report_table(found)]
-    )
+            write_report(file, found) if text is None else file.write(text)
+        Talk().say(f"wrote {output}")
+    if as_json:
+        for each in found:
+            print_json(each.as_json())
+    else:
+        print_tables([report_table(found)])
+
+
+def _page(runs: "list[RunReport]") -> str:
+    # Imported here: a table does not wait for what draws pages.
+    from mbert_cli.report_page import report_page
+
+    return report_page(runs)

@@ -1,6 +1,5 @@
 """`mbert sweep`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from mbert_cli.commands.completion import plan_or_file
 from mbert_cli.commands.options import AsJson, Device, Kernels, Limit, Offline, Precision, Quiet
-from mbert_cli.commands.output import print_tables
+from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import RecipeError, RunInUseError, UsageError
 from mbert_cli.progress import Talk
 
@@ -83,7 +82,7 @@ def sweep(
         with folder.locked():
             result = run_plan(planned, folder, options, talk, jobs, force, offline)
             write_tables(folder.path, result, draw_scores_or_say(result, talk))
-    typer.echo(json.dumps(result.as_json(), indent=2)) if as_json else print_tables([sweep_table(result)])
+    print_json(result.as_json()) if as_json else print_tables([sweep_table(result)])
     if not table:
         check_failures(result, folder)
 

@@ -1,0 +1,91 @@
+"""The errors that a model is surest of, with their texts; no torch here."""
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mbert_cli.data.table import Table
+from mbert_cli.errors import MbertError
+from mbert_cli.evaluation_files import PREDICTIONS, read_predictions
+from mbert_cli.recipe import TaskSection
+
+
+@dataclass(frozen=True)
+class TopError:
+    """One wrong prediction.
+
+    Args:
+        line: where the example begins in its file.
+        label: the true one.
+        predicted: what was predicted.
+        size: how wrong it is: the probability of the class that was predicted, or the distance between two numbers.
+        texts: of the example; none where its file is no longer there or has changed.
+    """
+
+    line: int
+    label: str
+    predicted: str
+    size: float
+    texts: tuple[str, ...] = ()
+
+
+def top_errors(evaluation: Path, task: str, labels: Sequence[str] | None, count: int) -> list[TopError]:
+    """Return a task's largest errors, the largest first.
+
+    Args:
+        evaluation: a folder that `write_evaluation` wrote.
+        task: its name.
+        labels: the names of its classes, in order; None where its labels are numbers.
+        count: how many at most.
+    """
+    rows = read_predictions(evaluation / f"{task}{PREDICTIONS}")
+    errors = (_error(row, labels) for row in rows)
+    return heapq.nlargest(count, (each for each in errors if each is not None), key=lambda error: error.size)
+
+
+def _error(row: Mapping[str, str], labels: Sequence[str] | None) -> TopError | None:
+    line, label, predicted = int(row["line"]), row["label"], row["pred"]
+    if labels is None:
+        return TopError(line, label, predicted, abs(float(predicted) - float(label)))
+    if label == predicted:
+        return None
+    if f"p_{predicted}" in row:
+        return TopError(line, label, predicted, float(row[f"p_{predicted}"]))
+    second = float(row["score"])
+    return TopError(line, label, predicted, second if predicted == labels[1] else 1 - second)
+
+
+def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list[TopError]:
+    """Return errors with their texts, as far as the data file still holds them.
+
+    Args:
+        errors: of one task.
+        file: its data file.
+        task: says which columns hold texts and label.
+    """
+    wanted = {error.line: error for error in errors}
+    found: dict[int, TopError] = {}
+    try:
+        with Table(file, task.quoting, task.delimiter) as table:
+            columns = [table.column(name) for name in task.text]
+            label = table.column(task.label)
+            for row in table:
+                error = wanted.get(row.line)
+                if error is not None and _same(row.cells[label], error.label):
+                    found[row.line] = replace(error, texts=tuple(row.cells[column] for column in columns))
+                if len(found) == len(wanted):
+                    break
+    except MbertError:
+        pass  # a file that is gone or broken has no texts to show
+    return [found.get(error.line, error) for error in errors]
+
+
+def _same(cell: str, label: str) -> bool:
+    """Whether a cell of the data file is the label that an evaluation wrote down."""
+    if cell.strip() == label:
+        return True
+    try:
+        return abs(float(cell) - float(label)) <= 1e-5 * max(1.0, abs(float(label)))
+    except ValueError:
+        return False

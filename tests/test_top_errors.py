@@ -1,0 +1,52 @@
+import pytest
+
+from mbert_cli.recipe import Component, TaskSection
+from mbert_cli.top_errors import TopError, top_errors, with_texts
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    (tmp_path / "mood_predictions.tsv").write_text(
+        "line\tlabel\tpred\tp_low\tp_high\n2\tlow\tlow\t.9\t.1\n3\tlow\thigh\t.3\t.7\n4\thigh\tlow\t.95\t.05\n"
+    )
+    (tmp_path / "same_predictions.tsv").write_text("line\tlabel\tpred\tscore\n2\t0\t1\t.8\n3\t1\t0\t.1\n4\t1\t1\t.9\n")
+    (tmp_path / "near_predictions.tsv").write_text("line\tlabel\tpred\tscore\n2\t5\t4.5\t.9\n3\t0\t3.25\t.65\n")
+    return tmp_path
+
+
+def test_the_surest_errors_of_a_classification_come_first(evaluation):
+    assert top_errors(evaluation, "mood", ["low", "high"], 5) == [
+        TopError(4, "high", "low", 0.95), TopError(3, "low", "high", 0.7),
+    ]  # fmt: skip
+    assert len(top_errors(evaluation, "mood", ["low", "high"], 1)) == 1
+
+
+def test_with_one_score_that_of_the_first_class_is_what_is_left(evaluation):
+    assert [(each.line, each.size) for each in top_errors(evaluation, "same", ["0", "1"], 5)] == [(3, 0.9), (2, 0.8)]
+
+
+def test_numbers_are_the_further_the_worse(evaluation):
+    assert [(each.line, each.size) for each in top_errors(evaluation, "near", None, 5)] == [(3, 3.25), (2, 0.5)]
+
+
+@pytest.fixture
+def task():
+    return TaskSection(
+        train="t", dev="d", text=["one", "two"], label="mood", head=Component(kind="classification", options={})
+    )
+
+
+def test_texts_are_found_by_their_lines(tmp_path, task):
+    path = tmp_path / "dev.csv"
+    path.write_text('one,two,mood\n"a\nb",c,1.0\nd,e,2\n')
+    errors = [TopError(2, "1", "x", 0.5), TopError(4, "2", "x", 0.4)]
+    assert [each.texts for each in with_texts(errors, str(path), task)] == [("a\nb", "c"), ("d", "e")]
+
+
+@pytest.mark.parametrize("content", [None, "one,two,mood\na,b,other\n", "one,mood\na,1\n", "one,two,mood\n"])
+def test_where_the_file_has_changed_there_are_no_texts(tmp_path, task, content):
+    path = tmp_path / "dev.csv"
+    if content is not None:
+        path.write_text(content)
+    errors = [TopError(2, "1", "x", 0.5)]
+    assert with_texts(errors, str(path), task) == errors
