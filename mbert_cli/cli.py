@@ -25,6 +25,7 @@ from mbert_cli.commands.predict import predict
 from mbert_cli.commands.report import report
 from mbert_cli.commands.sweep import sweep
 from mbert_cli.commands.train import train
+from mbert_cli.commands.validate import validate
 from mbert_cli.errors import MbertError, ResourceError, Stopped, UsageError
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ def _main(
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "init": init,
+    "validate": validate,
     "train": train,
     "evaluate": evaluate,
     "report": report,

@@ -21,6 +21,8 @@ class TaskFacts:
         train: rows of its training set.
         dev: rows of its dev set.
         bad: rows of both files that are left out.
+        known: rows of the dev set whose texts stand in the training set, too.
+        unseen: classes that only the dev set has.
         batches: of one pass over the training set.
         tokens: of a training row, on the mean.
         cut: the share of training rows with a sentence that is longer than allowed.
@@ -31,11 +33,24 @@ class TaskFacts:
     train: int
     dev: int
     bad: int
+    known: int
+    unseen: list[str]
     batches: int
     tokens: float
     cut: float
     shares: Mapping[str, float] | None
     span: tuple[float, float, float] | None
+
+    def warnings(self) -> list[str]:
+        """Return what may make scores mean less than they seem to."""
+        found = []
+        if self.known:
+            found.append(f"{self.known:,} of {self.dev:,} dev rows have texts of the training file: scores flatter")
+        if self.unseen:
+            found.append(f"the training file has no row of {', '.join(self.unseen)}, which the dev file has")
+        if self.cut > _MUCH:
+            found.append(f"{self.cut:.0%} of the training rows are cut; raise training.max_length")
+        return found
 
     def labels(self) -> str:
         """Return what the labels are, for people."""
@@ -47,6 +62,7 @@ class TaskFacts:
 
 
 _MOST_CLASSES = 6
+_MUCH = 0.05
 
 
 def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -> dict[str, TaskFacts]:
@@ -60,16 +76,20 @@ def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -
     heads = build_heads(recipe.tasks, hidden_size=1)
     found = {}
     for name, train in data.train.items():
-        bad = sum(len(examples[name, split].skipped) for split in ("train", "dev"))
         head = heads[name]
+        names = head.labels if isinstance(head, ClassHead) else None
+        own, dev = (examples[name, split] for split in ("train", "dev"))
+        known = set(zip(*own.texts, strict=True))
         found[name] = TaskFacts(
             train=len(train),
             dev=len(data.dev[name]),
-            bad=bad,
+            bad=len(own.skipped) + len(dev.skipped),
+            known=sum(texts in known for texts in zip(*dev.texts, strict=True)),
+            unseen=[] if names is None else [names[int(i)] for i in sorted({*dev.labels} - {*own.labels})],
             batches=-(-len(train) // recipe.training.batch_size),
             tokens=float(np.mean(train.lengths)),
             cut=len({row for side in train.sides for row in side.cut}) / len(train),
-            **_labels(train, head.labels if isinstance(head, ClassHead) else None),
+            **_labels(train, names),
         )
     return found
 

@@ -113,7 +113,7 @@ def prepare(
     optimizer = make_optimizer(model, recipe.training)
     goals = {task: model.head(task).goal for task in model.task_names}
     balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing, goals).to(hardware.device)
-    folder.check_room(_disk_needed(model, recipe, resume))
+    folder.check_room(disk_needed(model, recipe, resume))
     origin = origin_of(recipe, {"train": data.train, "dev": data.dev}, hardware)
     if resume:
         state = read_state(folder, origin, model, optimizer, balancing, talk, allow_drift)
@@ -161,7 +161,7 @@ class TrainingRun:
         self.total_steps = 0
         balanced = False
         for epoch in range(1, recipe.training.epochs + 1):
-            for phase in self._phases(epoch):
+            for phase in self.phases(epoch):
                 self.total_steps += len(phase.steps)
                 balanced = balanced or any(len(tasks) > 1 for tasks in phase.steps)
         self.pace = Pace(self.total_steps, state.step)
@@ -171,7 +171,8 @@ class TrainingRun:
                 "every step of this run holds one task only."
             )
 
-    def _phases(self, epoch: int) -> list[Phase]:
+    def phases(self, epoch: int) -> list[Phase]:
+        """Return the phases of an epoch, in order."""
         return self.curriculum.phases(epoch, self.data.sizes, self.recipe.training.batch_size)
 
     def run(self) -> dict[str, Any]:
@@ -206,15 +207,12 @@ class TrainingRun:
         """Train what is left of an epoch."""
         training, state = self.recipe.training, self.state
         ahead = state.epoch_step
-        for phase in self._phases(epoch):
+        for phase in self.phases(epoch):
             taken = min(ahead, len(phase.steps))
             ahead -= taken
             if taken == len(phase.steps):
                 continue
-            everything = phase.trains == "everything" and not training.freeze_encoder
-            own = None if everything else list(phase.rows)
-            self.model.train_only(own)
-            state.encoder_trained |= everything
+            everything = self.begin(phase)
             tasks = "all tasks" if len(phase.rows) > 1 else next(iter(phase.rows))
             frozen = "" if everything else ", encoder frozen"
             batches = phase.batches(self.data.sizes, training.batch_size, training.seed, epoch)
@@ -223,6 +221,13 @@ class TrainingRun:
                 for rows in islice(batches, taken, None):
                     self._advance(rows)
                     bar.advance(self.pace.note() if self.talk.is_live else "")
+
+    def begin(self, phase: Phase) -> bool:
+        """Let train what trains in a phase; return whether that is everything."""
+        everything = phase.trains == "everything" and not self.recipe.training.freeze_encoder
+        self.model.train_only(None if everything else list(phase.rows))
+        self.state.encoder_trained |= everything
+        return everything
 
     def _advance(self, rows: Mapping[str, np.ndarray]) -> None:
         """Take a step and account for it; save the state where it is time to."""
@@ -322,7 +327,7 @@ class TrainingRun:
 
     def _order(self, epoch: int) -> str:
         """Return how an epoch goes through the tasks, for its figure."""
-        phases = self._phases(epoch)
+        phases = self.phases(epoch)
         if any(len(tasks) > 1 for phase in phases for tasks in phase.steps):
             return "simultaneous"
         return "alternating" if any(len(phase.rows) > 1 for phase in phases) else "sequential"
@@ -415,8 +420,14 @@ def shared_of(model: MultiTaskBert) -> Shared:
     return Shared(parameters, last.output.weight if last.output.weight.requires_grad else None)
 
 
-def _disk_needed(model: MultiTaskBert, recipe: Recipe, resume: bool) -> int:
-    """Return the bytes of what a run keeps, and of what is written beside it before it is replaced."""
+def disk_needed(model: MultiTaskBert, recipe: Recipe, resume: bool) -> int:
+    """Return the bytes of what a run keeps, and of what is written beside it before it is replaced.
+
+    Args:
+        model: made of the recipe.
+        recipe: what is trained.
+        resume: whether the run keeps states already.
+    """
     own = sum(each.numel() for name in model.task_names for each in model.task(name).parameters())
     everything = sum(each.numel() for each in model.parameters())
     trained = own if recipe.training.freeze_encoder else everything

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mbert_cli.commands import validate as validation
 from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.commands.options import (
     BatchSize,
@@ -40,6 +41,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped or killed.")] = False,
     allow_drift: Annotated[
         bool, typer.Option("--allow-drift", help="Resume with another recipe, data, hardware or versions.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, tell what it would take, and train nothing.")
     ] = False,
     force: Force = False,
     batch_size: BatchSize = None,
@@ -82,6 +86,9 @@ def train(
         recipe = str(output / "recipe.yaml")
     name = recipe or "demo"
     folder = RunFolder(output or Path("runs") / (name if name in shipped_names() else Path(name).stem))
+    if dry_run:
+        validation.dry_run(name, chosen, folder.path, (device, precision, kernels), talk, limit)
+        return
     # The lock first: all that follows takes seconds, and a second run shall not wait for its refusal.
     with folder.locked(resume, force):
         from mbert_cli.compose import load_recipe

@@ -45,6 +45,15 @@ class TaskData:
         """Tokens of each example, all its sentences together."""
         return np.sum([side.lengths for side in self.sides], axis=0)
 
+    def take(self, rows: np.ndarray) -> "TaskData":
+        """Return some of the examples, without their features."""
+        sides = []
+        for side in self.sides:
+            places, starts = token_places(side, rows), np.concatenate([[0], np.cumsum(side.lengths[rows])])
+            sides.append(Tokens(side.ids[places], side.types[places], starts, []))
+        labels = None if self.labels is None else self.labels[rows]
+        return TaskData(tuple(sides), labels, [self.lines[row] for row in rows] if self.lines else [])
+
     def count_tokens(self, rows: np.ndarray) -> int:
         """Return the tokens of some examples, all their sentences together."""
         return int(sum((side.starts[rows + 1] - side.starts[rows]).sum() for side in self.sides))

@@ -1,0 +1,80 @@
+"""`mbert validate`, and `mbert train --dry-run`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mbert_cli.commands.completion import recipe_or_file
+from mbert_cli.commands.options import (
+    AsJson,
+    Device,
+    Kernels,
+    Limit,
+    Offline,
+    Precision,
+    Quiet,
+    Settings,
+    go_offline,
+    recipe_and_settings,
+    tell_of_compiling,
+)
+from mbert_cli.progress import Talk
+
+
+def validate(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="A recipe, or a shipped one's name.", autocompletion=recipe_or_file),
+    ] = None,
+    settings: Settings = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the run would be kept.")] = Path("runs"),
+    device: Device = "auto",
+    precision: Precision = "auto",
+    kernels: Kernels = "auto",
+    offline: Offline = False,
+    limit: Limit = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check everything without training, and tell what training would take.
+
+    $ mbert validate my.yaml
+    $ mbert validate my.yaml training.batch_size=64
+
+    Recipe, data of every split, encoder and disk are checked; a few steps are taken and forgotten, from which time and
+    memory are estimated. Nothing is written.
+    """
+    go_offline(offline)
+    recipe, chosen = recipe_and_settings(recipe, settings)
+    dry_run(recipe or "demo", chosen, output, (device, precision, kernels), Talk(quiet, events=as_json), limit)
+
+
+def dry_run(
+    recipe: str,
+    settings: list[str],
+    output: Path,
+    hardware: tuple[str, str, str],
+    talk: Talk,
+    limit: int | None,
+) -> None:
+    """Check a training and print what it would take.
+
+    Args:
+        recipe: a file, or a shipped one's name.
+        settings: overrides.
+        output: where the run would be kept.
+        hardware: device, precision and kernels.
+        talk: where progress is told.
+        limit: rows of each file at most.
+    """
+    from mbert_cli.compose import load_recipe
+    from mbert_cli.hardware import choose
+    from mbert_cli.validation import validate
+
+    loaded = load_recipe(recipe, settings)
+    tell_of_compiling(talk)
+    estimate = validate(loaded, output, choose(*hardware), talk, limit)
+    talk.event("estimate", estimate.as_json())
+    if not talk.events:
+        typer.echo(f"nothing is wrong; {estimate.line()}")
