@@ -71,7 +71,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
             _write_matrix(folder / f"{task}{CONFUSION_SHARES}", labels, metrics["confusion_shares"])
     for task, parts in evaluation.predictions.items():
         names = next(iter(parts)).columns
-        _write_table(folder / f"{task}{PREDICTIONS}", ["line", "label", *names], _rows(parts))
+        write_table(folder / f"{task}{PREDICTIONS}", ["line", "label", *names], _rows(parts))
 
 
 def _rows(parts: Iterable[Predictions]) -> Iterator[tuple[str | float, ...]]:
@@ -108,10 +108,11 @@ def _write_matrix(
     path: Path, labels: Sequence[str], matrix: Sequence[Sequence[int]] | Sequence[Sequence[float]]
 ) -> None:
     # Two words, so that no label of a task about truth is taken for it.
-    _write_table(path, ["true label", *labels], ((label, *row) for label, row in zip(labels, matrix, strict=True)))
+    write_table(path, ["true label", *labels], ((label, *row) for label, row in zip(labels, matrix, strict=True)))
 
 
-def _write_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[str | float]]) -> None:
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[str | int | float]]) -> None:
+    """Write a TSV file."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(header)

@@ -117,7 +117,7 @@ def _stem(file: Path) -> str:
 
 
 def _task_name(stem: str) -> str:
-    return re.sub(r"\W+", "_", stem.lower()).strip("_") or "task"
+    return re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")[:64] or "task"
 
 
 def _guess(file: Path, text: Sequence[str], label: str | None) -> Guess:

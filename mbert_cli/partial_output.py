@@ -6,6 +6,8 @@ Beside OUT lies, until it is whole, the folder `.OUT.partial`:
     journal.jsonl  what it is made of; then, for each piece, the rows and bytes up to its end and their SHA-256
     lock           held by the process that writes
 
+What ends in `.gz` is compressed, each piece by itself, which gzip's format allows.
+
 A piece is forced to disk before the journal tells of it. Who comes after a crash cuts `rows` to the last piece that the
 journal tells of and whose hash holds, and goes on from there. At the end `rows` becomes OUT by renaming; a crash before
 the folder is removed is known by the journal, whose last hash is then OUT's.
@@ -15,6 +17,7 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +25,6 @@ from types import TracebackType
 from typing import IO, Any, BinaryIO
 
 from mbert_cli.commits import put_in_place, replace_file
-from mbert_cli.data.table import TextSink
 from mbert_cli.disk import disk_errors
 from mbert_cli.errors import MbertError, ResourceError, UsageError
 from mbert_cli.locks import take_lock
@@ -34,6 +36,11 @@ _JOURNAL = "journal.jsonl"
 def partial_folder(path: Path) -> Path:
     """Return where the pieces of an output lie until it is whole."""
     return path.with_name(f".{path.name}.partial")
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether an output is to be compressed, by its name."""
+    return path.suffix.lower() == ".gz"
 
 
 @contextmanager
@@ -71,20 +78,48 @@ class Stream:
 
     Args:
         file: where the text goes.
+        compressed: write it as gzip has it; the file's `buffer` takes the bytes then.
     """
 
     rows = 0
     finished = False
 
-    def __init__(self, file: TextSink) -> None:
+    def __init__(self, file: IO[str], compressed: bool = False) -> None:
         self._file = file
+        self._gzip = _Gzip() if compressed else None
 
     def write(self, text: str) -> None:
         """Write text."""
-        self._file.write(text)
+        if self._gzip is None:
+            self._file.write(text)
+        else:
+            self._file.buffer.write(self._gzip.compress(text.encode("utf-8")))  # type: ignore[attr-defined]
 
     def commit(self, rows: int) -> None:
-        """End a piece, which is nothing to a stream."""
+        """End a piece, which is nothing to a stream, but that what is compressed is whole."""
+        if self._gzip is not None:
+            self._file.buffer.write(self._gzip.end())  # type: ignore[attr-defined]
+
+
+class _Gzip:
+    """Bytes as gzip has them, without the time and the name that it may hold: the same for the same bytes."""
+
+    def __init__(self) -> None:
+        self._new()
+
+    def _new(self) -> None:
+        self._compressor, self._is_empty = zlib.compressobj(wbits=31), True
+
+    def compress(self, data: bytes) -> bytes:
+        """Take in bytes; return what can be written by now."""
+        self._is_empty = False
+        return self._compressor.compress(data)
+
+    def end(self) -> bytes:
+        """End a member of the format, if one was begun; return what is left to be written of it."""
+        rest = b"" if self._is_empty else self._compressor.flush()
+        self._new()
+        return rest
 
 
 class PartialOutput:
@@ -101,6 +136,7 @@ class PartialOutput:
         self._path = path
         self._rows_file, self._journal_file = folder / "rows", folder / _JOURNAL
         self._digest = hashlib.sha256()
+        self._gzip = _Gzip() if is_compressed(path) else None
         entries = self._read_journal(origin)
         self.finished = bool(entries) and self._is_in_place(entries[-1])
         if path.exists() and not (force or self.finished):
@@ -128,12 +164,17 @@ class PartialOutput:
     def write(self, text: str) -> None:
         """Write text."""
         data = text.encode("utf-8")
+        self._write(data if self._gzip is None else self._gzip.compress(data))
+
+    def _write(self, data: bytes) -> None:
         self._digest.update(data)
         self._bytes += len(data)
         self._file.write(data)
 
     def commit(self, rows: int) -> None:
         """End a piece: what was written so far holds so many rows, and is kept whatever happens."""
+        if self._gzip is not None:
+            self._write(self._gzip.end())
         self._sync(self._file)
         entry = {"rows": rows, "bytes": self._bytes, "sha256": self._digest.hexdigest()}
         self._journal.write(json.dumps(entry) + "\n")
@@ -155,6 +196,8 @@ class PartialOutput:
             self._journal_file.unlink()
 
     def _put_in_place(self) -> None:
+        if self._gzip is not None:
+            self._write(self._gzip.end())  # a header without rows
         self._sync(self._file)
         put_in_place(self._rows_file, self._path)
 

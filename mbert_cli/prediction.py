@@ -159,7 +159,7 @@ def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> li
             table.column(column, f"text of task {task}")
     if asked:
         return list(dict.fromkeys(asked))
-    fitting = [name for name, task in predictor.saved.section.tasks.items() if set(task.text) <= set(table.header)]
+    fitting = [name for name, task in predictor.saved.section.tasks.items() if all(map(table.has, task.text))]
     if not fitting:
         wanted = "; ".join(f"{name}: {', '.join(task.text)}" for name, task in predictor.saved.section.tasks.items())
         have = ", ".join(column for column in table.header if column)
@@ -168,7 +168,12 @@ def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> li
 
 
 def origin_of(
-    predictor: Predictor, table: Table, tasks: Sequence[str], format_: str, limit: int | None
+    predictor: Predictor,
+    table: Table,
+    tasks: Sequence[str],
+    format_: str,
+    limit: int | None,
+    kept: Sequence[str] | None = None,
 ) -> dict[str, Any] | None:
     """Return all that the bytes of a prediction follow from; None where the input can be read once only."""
     if table.path is None or not table.path.is_file():
@@ -177,7 +182,8 @@ def origin_of(
         "input": sha256_of(table.path),
         "model": predictor.saved.sha256,
         "tasks": list(tasks),
-        "reading": [table.quoting, table.delimiter],
+        "reading": [table.quoting, table.delimiter, dict(table.names)],
+        "kept": None if kept is None else list(kept),
         "format": format_,
         "limit": limit,
         "batch_size": predictor.batch_size,
@@ -188,9 +194,15 @@ def origin_of(
 
 
 def predict_table(
-    predictor: Predictor, table: Table, tasks: Sequence[str], out: TextSink, limit: int | None = None, done: int = 0
+    predictor: Predictor,
+    table: Table,
+    tasks: Sequence[str],
+    out: TextSink,
+    limit: int | None = None,
+    done: int = 0,
+    kept: Sequence[str] | None = None,
 ) -> Iterator[int]:
-    """Write a table's rows in their order, with all their columns and the predictions appended.
+    """Write a table's rows in their order, with the predictions appended.
 
     Memory does not grow with the table.
 
@@ -201,21 +213,22 @@ def predict_table(
         out: where the rows are written.
         limit: how many rows at most.
         done: how many rows were written before, as this yielded it; they are passed over.
+        kept: which of the table's columns are written; by default all.
 
     Yields:
         How many rows are written, after every few thousand.
 
     Raises:
-        DataError: a row is malformed, or the table has a column of a prediction's name already.
+        DataError: a row is malformed, a column to keep does not exist, or one has a prediction's name already.
     """
     prefixes = {task: f"{task}_" if len(tasks) > 1 else "" for task in tasks}
     appended = [prefixes[task] + name for task in tasks for name in predictor.saved.model.head(task).column_names]
-    taken = next((name for name in appended if name in table.header), None)
+    taken = next((name for name in appended if name in (table.header if kept is None else kept)), None)
     if taken is not None:
         raise DataError(
             f"{table.name}:{table.header_line}: has a column '{taken}' already, as the prediction would; rename it."
         )
-    writer = TableWriter(out, table, appended)
+    writer = TableWriter(out, table, appended, kept)
     if not done:
         writer.write_header()
     for rows in _windows(table, done, limit):

@@ -118,6 +118,8 @@ class TaskSection(Section):
         text: column of the sentence, or the two columns of a pair.
         label: column of the label.
         head: the task's head.
+        columns: other names of columns, for files that call them so: `{text: review}` reads `text` in `review`
+            wherever a file has no `text`.
         id: column that names a row in `--format cs224n`.
         quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other (GLUE's files).
         delimiter: `auto` is a comma where the header holds one and no tab, else a tab.
@@ -130,6 +132,7 @@ class TaskSection(Section):
     text: Annotated[list[str], Field(min_length=1, max_length=2)]
     label: str
     head: Component
+    columns: Mapping[str, str] = {}
     id: str = "id"
     quoting: Literal["csv", "none"] = "csv"
     delimiter: Literal["auto", "tab", "comma"] = "auto"

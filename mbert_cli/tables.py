@@ -1,17 +1,20 @@
 """Counts and metrics as tables for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mbert_cli.errors import one_line
 from mbert_cli.metrics import percent
 from mbert_cli.parameters import BYTES, Comparison, Counts
 from mbert_cli.terminal import Fitting, new_table
+from mbert_cli.top_errors import TopError
 
 _MOST_MISTAKES = 12
+_MOST_TEXT = 200
 
 
 def count_tables(counts: Counts) -> list[RenderableType]:
@@ -167,3 +170,16 @@ def _mistakes(metrics: Mapping[str, Any]) -> Table:
         table.add_row(Text(true), Text(predicted), f"{count:,}", percent(share))
     table.caption = f"the commonest mistakes of {len(labels)} classes; -o writes all"
     return table
+
+
+def error_tables(errors: Mapping[str, Sequence[TopError]]) -> list[RenderableType]:
+    """Return the tables of `mbert evaluate --top-errors`."""
+    found: list[RenderableType] = []
+    for task, own in errors.items():
+        table = new_table(("line", "right"), ("size", "right"), "label", "prediction", "text")
+        for error in own:
+            shown = " / ".join(each[:_MOST_TEXT] for each in error.texts) or "(the data file has changed)"
+            cells = (str(error.line), f"{error.size:.3f}", error.label, error.predicted, shown)
+            table.add_row(*(Text(one_line(cell)) for cell in cells))
+        found += [Text(f"Largest errors of {task}"), table]
+    return found

@@ -4,11 +4,14 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mbert_cli.data.table import Table
 from mbert_cli.errors import MbertError
-from mbert_cli.evaluation_files import PREDICTIONS, read_predictions
+from mbert_cli.evaluation_files import PREDICTIONS, read_predictions, write_table
 from mbert_cli.recipe import TaskSection
+
+ERRORS = "_errors.tsv"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,35 @@ def _error(row: Mapping[str, str], labels: Sequence[str] | None) -> TopError | N
     return TopError(line, label, predicted, second if predicted == labels[1] else 1 - second)
 
 
+def errors_of(
+    evaluation: Path, metrics: Mapping[str, Any], tasks: Mapping[str, TaskSection], count: int
+) -> dict[str, list[TopError]]:
+    """Return the largest errors of every task of an evaluation, with their texts.
+
+    Args:
+        evaluation: a folder that `write_evaluation` wrote.
+        metrics: what it holds: each task's labels and file.
+        tasks: of the run's recipe.
+        count: how many of each task at most.
+    """
+    found = {}
+    for name, each in metrics["tasks"].items():
+        errors = top_errors(evaluation, name, each.get("labels"), count)
+        found[name] = with_texts(errors, each["file"], tasks[name])
+    return found
+
+
+def write_top_errors(folder: Path, errors: Mapping[str, Sequence[TopError]]) -> None:
+    """Write a `TASK_errors.tsv` for each task into a folder that exists."""
+    for task, own in errors.items():
+        width = max((len(error.texts) for error in own), default=1)
+        texts = ["text"] if width <= 1 else [f"text{number}" for number in range(1, width + 1)]
+        rows: list[list[str | int | float]] = [
+            [error.line, error.label, error.predicted, error.size, *error.texts] for error in own
+        ]
+        write_table(folder / f"{task}{ERRORS}", ["line", "label", "pred", "size", *texts], rows)
+
+
 def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list[TopError]:
     """Return errors with their texts, as far as the data file still holds them.
 
@@ -67,7 +99,7 @@ def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list
     wanted = {error.line: error for error in errors}
     found: dict[int, TopError] = {}
     try:
-        with Table(file, task.quoting, task.delimiter) as table:
+        with Table(file, task.quoting, task.delimiter, task.columns) as table:
             columns = [table.column(name) for name in task.text]
             label = table.column(task.label)
             for row in table:

@@ -377,7 +377,7 @@ def test_evaluate_writes_the_numbers_where_figures_cannot_be_drawn(run, tmp_path
 
 
 def test_a_run_can_be_reported(run, tmp_path):
-    (found,) = json.loads(mbert("report", "run", "--json", cwd=tmp_path).stdout)
+    found = json.loads(mbert("report", "run", "--json", cwd=tmp_path).stdout)
     assert found["epochs"]["ended"] == 2
     assert set(found["tasks"]) == {"mood", "same", "near"}
     # The tiny encoder, and per task low rank (2 layers of 4 x 16 x 2, with 4 + 16 biases) and one layer of its own.

@@ -1,5 +1,10 @@
+import csv
+import json
+from pathlib import Path
+
 import pytest
 
+from mbert_cli.cli import app
 from mbert_cli.recipe import Component, TaskSection
 from mbert_cli.top_errors import TopError, top_errors, with_texts
 
@@ -50,3 +55,23 @@ def test_where_the_file_has_changed_there_are_no_texts(tmp_path, task, content):
         path.write_text(content)
     errors = [TopError(2, "1", "x", 0.5)]
     assert with_texts(errors, str(path), task) == errors
+
+
+def test_evaluate_shows_writes_and_prints_them(tiny_recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    app(["train", str(tiny_recipe), "-o", "run", "-q", "training.epochs=1"], standalone_mode=False)
+    capsys.readouterr()
+    app(["evaluate", "run", "--top-errors", "2", "-o", "out", "-q"], standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "Largest errors of mood" in shown
+    assert "Largest errors of near" in shown
+    app(["evaluate", "run", "--top-errors", "2", "-q", "--json"], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)["top_errors"]
+    assert [len(own) for own in found.values()] == [2, 2, 2]
+    with (tmp_path / "out" / "near_errors.tsv").open(newline="") as file:
+        written = list(csv.DictReader(file, delimiter="\t"))
+    assert [(int(row["line"]), row["text1"], row["text2"]) for row in written] == [
+        (each["line"], *each["texts"]) for each in found["near"]
+    ]
+    lines = Path(str(tiny_recipe)).read_text()
+    assert found["near"][0]["texts"][0] in (Path(json.loads(lines)["tasks"]["near"]["dev"])).read_text()

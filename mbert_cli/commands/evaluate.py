@@ -1,8 +1,10 @@
 """`mbert evaluate`."""
 
+import tempfile
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,6 +26,9 @@ from mbert_cli.commands.options import (
 from mbert_cli.commands.output import check_output_folder, print_json, print_tables
 from mbert_cli.errors import UsageError
 from mbert_cli.progress import Talk
+
+if TYPE_CHECKING:
+    from mbert_cli.top_errors import TopError
 
 
 def evaluate(
@@ -47,6 +52,10 @@ def evaluate(
         typer.Option("--calibrate", help="Fit a temperature for probabilities to dev; save it in the model."),
     ] = False,
     reset: Annotated[bool, typer.Option("--reset", help="Thresholds of .5 and temperatures of 1 again.")] = False,
+    most_errors: Annotated[
+        int,
+        typer.Option("--top-errors", metavar="N", min=0, max=10_000, help="Show each task's N largest errors, too."),
+    ] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write metrics, predictions and figures to this folder.")
     ] = None,
@@ -87,7 +96,8 @@ def evaluate(
     from mbert_cli.prediction import Predictor
     from mbert_cli.run_folder import RunFolder
     from mbert_cli.saved_model import write_decisions
-    from mbert_cli.tables import metrics_tables
+    from mbert_cli.tables import error_tables, metrics_tables
+    from mbert_cli.top_errors import errors_of, write_top_errors
     from mbert_cli.tuning import check_fits, lopsided, take_back, tune
 
     talk = Talk(quiet)
@@ -109,13 +119,24 @@ def evaluate(
     if fitted:
         found.metrics["fitted"] = fitted
 
+    errors: dict[str, list[TopError]] = {}
+    if most_errors:
+        with tempfile.TemporaryDirectory() as at:
+            write_evaluation(Path(at), found)
+            errors = errors_of(Path(at), found.metrics, predictor.saved.section.tasks, most_errors)
+
     def write(at: Path) -> None:
         write_evaluation(at, found)
+        write_top_errors(at, errors)
         write_figures(at, draw_or_say(at, RunFolder(run).metrics_file, talk))
 
     if output is not None:
         replace_folder(output, write)
         talk.say(f"wrote {output}")
-    print_json(found.metrics) if as_json else print_tables(metrics_tables(found.metrics))
-    if not as_json and (hint := lopsided(found.metrics, run)):
+    if as_json:
+        listed = {task: [asdict(each) for each in own] for task, own in errors.items()}
+        print_json({**found.metrics, "top_errors": listed} if most_errors else found.metrics)
+        return
+    print_tables([*metrics_tables(found.metrics), *error_tables(errors)])
+    if hint := lopsided(found.metrics, run):
         talk.say(hint)

@@ -1,7 +1,7 @@
 """`mbert predict`."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,24 +17,40 @@ from mbert_cli.commands.options import (
     Precision,
     Quiet,
     Run,
+    Verbose,
     go_offline,
+    split_pair,
     tell_of_compiling,
 )
 from mbert_cli.commands.output import check_output, replacing
-from mbert_cli.errors import UsageError
+from mbert_cli.disk import disk_errors
+from mbert_cli.errors import DataError, UsageError
 from mbert_cli.progress import Talk
 
 if TYPE_CHECKING:
+    from mbert_cli.data.table import Table
     from mbert_cli.partial_output import PartialOutput, Stream
+    from mbert_cli.prediction import Predictor
 
 
 def predict(
     run: Run,
-    input_file: Annotated[str, typer.Argument(metavar="INPUT", help="A TSV, CSV or JSONL file; - is stdin.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="TSV, CSV, JSONL or Parquet files, also .gz; - is stdin.")
+    ],
     tasks: Annotated[
         list[str] | None, typer.Option("--task", "-t", help="May be repeated. Default: all whose columns INPUT has.")
     ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="The output file; - is stdout.")] = "-",
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="The output file, .gz if so named; - is stdout. Of several: a folder.")
+    ] = "-",
+    keep: Annotated[
+        str | None, typer.Option("--keep", metavar="COLUMNS", help="Write id,text of INPUT only. Default: all columns.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--columns", metavar="NAME=OTHER", help="Read a task's column NAME in OTHER. May be repeated."),
+    ] = None,
     format_: Annotated[
         Literal["same", "cs224n"], typer.Option("--format", help="The input's own, or the course's submission file.")
     ] = "same",
@@ -49,43 +65,100 @@ def predict(
     offline: Offline = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read the first N rows only.")] = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Predict a file: every row and column in its order, with the predictions appended.
+    """Predict files: every row and column in its order, with the predictions appended.
 
     $ mbert predict runs/demo new.tsv -o predicted.tsv
     $ head new.tsv | mbert predict runs/demo - -t sentiment
 
-    An output file that is interrupted goes on where it was when the same command is run again.
+    An output file that is interrupted goes on where it was when the same command is run again. Several inputs go to
+    files of their names in the folder -o; one that cannot be read does not stop the others.
     """
     from mbert_cli.data.table import Table
 
-    talk = Talk(quiet)
+    talk = Talk(quiet, verbose)
     go_offline(offline)
-    if output != "-":
-        check_output(Path(output), force, input_file)
-    with Table(input_file, quoting, delimiter) as table:
-        from mbert_cli.prediction import Predictor, choose_tasks, origin_of, predict_cs224n, predict_table
+    given = dict(split_pair(pair, "--columns NAME=OTHER") for pair in columns or [])
+    kept = None if keep is None else [name.strip() for name in keep.split(",") if name.strip()]
+    if kept is not None and format_ == "cs224n":
+        raise UsageError("--keep: --format cs224n has columns of its own; leave one of them out.")
+    predictor: Predictor | None = None
+    problems: list[str] = []
+    for path, target in zip(inputs, _targets(inputs, output, force), strict=True):
+        try:
+            with Table(path, quoting, delimiter, given) as table:
+                talk.detail(table.description)
+                if predictor is None:
+                    from mbert_cli import prediction
 
-        tell_of_compiling(talk)
-        predictor = Predictor(
-            run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, fold=fold
-        )
-        chosen = choose_tasks(predictor, table, tasks or [])
-        if format_ == "cs224n" and len(chosen) != 1:
-            raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")
-        origin = None if output == "-" else origin_of(predictor, table, chosen, format_, limit)
-        with _output(output, origin, force, talk) as out, talk.bar(f"predict {', '.join(chosen)}", limit) as bar:
-            done = out.rows
-            bar.advance(by=done)
-            if format_ == "cs224n":
-                pieces = predict_cs224n(predictor, table, chosen[0], out, limit, done)
-            else:
-                pieces = predict_table(predictor, table, chosen, out, limit, done)
-            for count in pieces if not out.finished else ():
-                out.commit(count)
-                bar.advance(by=count - done)
-                done = count
-    talk.say(f"predicted {', '.join(chosen)} for {done} rows")
+                    tell_of_compiling(talk)
+                    predictor = prediction.Predictor(
+                        run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, fold=fold
+                    )
+                _predict(predictor, table, tasks or [], target, format_, limit, kept, force, talk)
+        except DataError as error:
+            if len(inputs) == 1:
+                raise
+            problems += error.problems
+    if problems:
+        raise DataError(*problems)
+
+
+def _targets(inputs: Sequence[str], output: str, force: bool) -> list[str]:
+    """Return where the predictions of each input are written."""
+    if len(inputs) == 1:
+        if output != "-":
+            check_output(Path(output), force, inputs[0])
+        return [output]
+    if output == "-" or "-" in inputs:
+        raise UsageError("several inputs must be files, and -o a folder, where each has an output of its name.")
+    folder, found = Path(output), dict[Path, str]()
+    if not folder.is_dir():
+        if folder.exists():
+            raise UsageError(f"{folder}: is a file; for several inputs name a folder.")
+        with disk_errors(folder):
+            folder.mkdir(parents=True)
+    for path in inputs:
+        target = folder / Path(path).name
+        if target in found:
+            raise UsageError(f"{path}: has the name of {found[target]}, so that both would be {target}; rename one.")
+        found[target] = path
+        check_output(target, force, path)
+    return list(map(str, found))
+
+
+def _predict(
+    predictor: "Predictor",
+    table: "Table",
+    tasks: Sequence[str],
+    output: str,
+    format_: str,
+    limit: int | None,
+    kept: Sequence[str] | None,
+    force: bool,
+    talk: Talk,
+) -> None:
+    from mbert_cli.prediction import choose_tasks, origin_of, predict_cs224n, predict_table
+
+    recipes = predictor.saved.section.tasks.values()
+    table.names = {name: other for task in recipes for name, other in task.columns.items()} | dict(table.names)
+    chosen = choose_tasks(predictor, table, tasks)
+    if format_ == "cs224n" and len(chosen) != 1:
+        raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")
+    origin = None if output == "-" else origin_of(predictor, table, chosen, format_, limit, kept)
+    with _output(output, origin, force, talk) as out, talk.bar(f"predict {', '.join(chosen)}", limit) as bar:
+        done = out.rows
+        bar.advance(by=done)
+        if format_ == "cs224n":
+            pieces = predict_cs224n(predictor, table, chosen[0], out, limit, done)
+        else:
+            pieces = predict_table(predictor, table, chosen, out, limit, done, kept)
+        for count in pieces if not out.finished else ():
+            out.commit(count)
+            bar.advance(by=count - done)
+            done = count
+    talk.say(f"{'' if output == '-' else f'{output}: '}predicted {', '.join(chosen)} for {done} rows")
 
 
 @contextmanager
@@ -93,7 +166,7 @@ def _output(
     output: str, origin: Mapping[str, Any] | None, force: bool, talk: Talk
 ) -> Iterator["PartialOutput | Stream"]:
     """Open the output of a prediction: in pieces that survive, where both input and output are files."""
-    from mbert_cli.partial_output import Stream, partial_output
+    from mbert_cli.partial_output import Stream, is_compressed, partial_output
 
     if output == "-":
         sys.stdout.reconfigure(encoding="utf-8", newline="\n") if hasattr(sys.stdout, "reconfigure") else None
@@ -102,7 +175,9 @@ def _output(
     elif origin is None:
         talk.say(f"{output}: cannot be gone on with if it is interrupted, for the input can be read once only.")
         with replacing(Path(output)) as file:
-            yield Stream(file)
+            stream = Stream(file, is_compressed(Path(output)))
+            yield stream
+            stream.commit(0)
     else:
         with partial_output(Path(output), origin, force) as out:
             if out.rows and not out.finished:

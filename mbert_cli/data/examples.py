@@ -90,10 +90,10 @@ def example_windows(
         ids: filled with every id and its line, by which one that stands twice is known; None does not ask.
     """
     found, usable = Examples([[] for _ in task.text]), 0
-    with Table(path, task.quoting, task.delimiter) as table:
+    with Table(path, task.quoting, task.delimiter, task.columns) as table:
         columns = [table.column(text, f"text of task {name}") for text in task.text]
         label_column = table.column(task.label, f"label of task {name} (files without labels can be predicted only)")
-        id_column = None if ids is None or task.id not in table.header else table.column(task.id, f"id of task {name}")
+        id_column = None if ids is None or not table.has(task.id) else table.column(task.id, f"id of task {name}")
         for row in table:
             problem, label = _checked(row, columns, label_column, task, parse_label)
             if ids is not None and id_column is not None and row.cells[id_column] and not problem:

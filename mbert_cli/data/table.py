@@ -1,25 +1,24 @@
-"""Tables: TSV, CSV and JSONL files as a header and a stream of rows that know their line."""
+"""Tables: TSV, CSV, JSONL and Parquet files as a header and a stream of rows that know their line."""
 
 import csv
 import json
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Literal, Protocol, runtime_checkable
+from types import MappingProxyType, TracebackType
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from mbert_cli.errors import DataError, UsageError
+from mbert_cli.data.parquet import as_text, parquet_rows
+from mbert_cli.data.source import decoded, open_source
+from mbert_cli.errors import DataError
 from mbert_cli.recipe_file import nearest
 
 Quoting = Literal["csv", "none"]
 Delimiter = Literal["auto", "tab", "comma"]
 _DELIMITERS = {"tab": "\t", "comma": ","}
 _MAX_CELL = 1 << 24  # characters
-_MAX_LINE = 1 << 26  # bytes
 
 
 @runtime_checkable
@@ -49,21 +48,35 @@ class Table:
     """A table being read: `header`, which stands at `header_line`, then its rows, once. A context manager.
 
     Args:
-        path: the file; `-` is standard input. A name that ends in `.jsonl` holds one JSON object a line.
+        path: the file; `-` is standard input. A name that ends in `.jsonl` holds one JSON object a line. What is
+            compressed by gzip, and what is Parquet, is known by its first bytes.
         quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other.
         delimiter: `auto` is a comma where the header holds one and no tab, else a tab.
+        names: other names that columns may have in this file.
 
     Raises:
         DataError: the file cannot be read, is empty, or is not a UTF-8 text table; with its line.
     """
 
-    def __init__(self, path: str, quoting: Quoting = "csv", delimiter: Delimiter = "auto") -> None:
+    def __init__(
+        self,
+        path: str,
+        quoting: Quoting = "csv",
+        delimiter: Delimiter = "auto",
+        names: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.name = "standard input" if path == "-" else path
         self.path = None if path == "-" else Path(path)
         self.quoting: Quoting = quoting
-        self._file = _open(path)
+        self.names = names
+        self._file, self._kind = open_source(path)
         try:
-            lines = _decoded(self._file, self.name)
+            if self._kind == "parquet":
+                self.is_jsonl, self.delimiter, self.header_line = False, "\t", 1
+                self.header, cells = parquet_rows(self._file, self.name)
+                self._rows: Iterator[Row] = (Row(number, each) for number, each in enumerate(cells, 2))
+                return
+            lines = decoded(self._file, self.name)
             head: list[str] = []  # blank lines, and the header or the first record
             while not head or not head[-1].strip():
                 if (line := next(lines, None)) is None:
@@ -72,7 +85,9 @@ class Table:
             first = head[-1] if head else ""
             if not first.strip():
                 raise DataError(f"{self.name}: is empty; expected a header line and rows.")
-            self.is_jsonl = path.endswith(".jsonl") or (path == "-" and first.lstrip().startswith("{"))
+            self.is_jsonl = path.removesuffix(".gz").endswith(".jsonl") or (
+                path == "-" and first.lstrip().startswith("{")
+            )
             if delimiter == "auto":
                 delimiter = "comma" if "," in first and "\t" not in first else "tab"
             self.delimiter = _DELIMITERS[delimiter]
@@ -103,16 +118,36 @@ class Table:
                 )
             yield row
 
+    @property
+    def description(self) -> str:
+        """What the file was taken for."""
+        if self._kind == "parquet":
+            format_ = "Parquet"
+        elif self.is_jsonl:
+            format_ = "JSONL"
+        else:
+            format_ = (
+                f"{'CSV' if self.delimiter == ',' else 'TSV'}{', quotes are text' if self.quoting == 'none' else ''}"
+            )
+        compressed = ", gzip" if self._kind == "gzip" else ""
+        return f"{self.name}: {format_}{compressed}; columns {', '.join(self.header)}"
+
+    def has(self, name: str) -> bool:
+        """Whether there is a column of a name, or of its other name."""
+        return name in self.header or self.names.get(name) in self.header
+
     def column(self, name: str, why: str = "") -> int:
         """Return the index of a column.
 
         Args:
-            name: as in the header.
+            name: as in the header; where that has none of it, its other name among `names` is looked for.
             why: who asks for it, e.g. ``task sst's text``.
 
         Raises:
             DataError: there is no such column, or more than one.
         """
+        if name not in self.header:
+            name = self.names.get(name, name)
         if self.header.count(name) == 1:
             return self.header.index(name)
         asked = f", asked for as {why}" if why else ""
@@ -179,18 +214,23 @@ class TableWriter:
         file: where the text goes.
         table: the table whose rows are written; gives header, delimiter and quoting.
         appended: names of the appended columns.
+        kept: names of the table's columns that are written, in order; by default all.
+
+    Raises:
+        DataError: there is no such column.
     """
 
-    def __init__(self, file: TextSink, table: Table, appended: list[str]) -> None:
+    def __init__(self, file: TextSink, table: Table, appended: list[str], kept: Sequence[str] | None = None) -> None:
         self._file = file
         self._table = table
         self._appended = appended
+        self._kept = None if kept is None else [table.column(name, "one to keep") for name in kept]
         self._csv = csv.writer(file, delimiter=table.delimiter, lineterminator="\n")
 
     def write_header(self) -> None:
         """Write the header; a JSONL file has none."""
         if not self._table.is_jsonl:
-            self._write_cells([*self._table.header, *self._appended])
+            self._write_cells([*self._chosen(self._table.header), *self._appended])
 
     def write(self, row: Row, values: list[str | float]) -> None:
         """Write a row.
@@ -203,14 +243,20 @@ class TableWriter:
             DataError: an object of a JSONL file has a name already that is to be appended.
         """
         if row.record is not None:
-            taken = next((name for name in self._appended if name in row.record), None)
+            kept = row.record
+            if self._kept is not None:
+                kept = {name: kept[name] for name in self._chosen(self._table.header)}
+            taken = next((name for name in self._appended if name in kept), None)
             if taken is not None:
                 place = f"{self._table.name}:{row.line}"
                 raise DataError(f"{place}: has a '{taken}' already, as the prediction would; rename it.")
-            record = {**row.record, **dict(zip(self._appended, values, strict=True))}
+            record = {**kept, **dict(zip(self._appended, values, strict=True))}
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
         else:
-            self._write_cells([*row.cells, *(as_cell(value) for value in values)])
+            self._write_cells([*self._chosen(row.cells), *(as_cell(value) for value in values)])
+
+    def _chosen(self, cells: list[str]) -> list[str]:
+        return cells if self._kept is None else [cells[column] for column in self._kept]
 
     def _write_cells(self, cells: list[str]) -> None:
         if self._table.quoting == "none":
@@ -234,7 +280,7 @@ def _parsed(line: str) -> tuple[dict[str, Any], dict[str, str]]:
     record = json.loads(line, object_pairs_hook=_object)
     if not isinstance(record, dict):
         return {}, {}
-    cells = {key: _as_text(value) for key, value in record.items()}
+    cells = {key: as_text(value) for key, value in record.items()}
     if "\\u" in line:
         "".join((*cells, *cells.values())).encode()
     return record, cells
@@ -246,44 +292,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"the name '{next(name for name in names if names.count(name) > 1)}' stands twice")
     return found
-
-
-def _as_text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _open(path: str) -> IO[bytes]:
-    if path == "-":
-        return sys.stdin.buffer
-    if os.path.isdir(path):
-        raise DataError(f"{path}: is a folder; name the file in it.")
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-    except ValueError:
-        raise UsageError(f"{path!r}: is not a file name.") from None
-
-
-def _decoded(file: IO[bytes], name: str) -> Iterator[str]:
-    offset = 0
-    # Not simply the file's lines: a file without line ends would be in memory as a whole.
-    for number, raw in enumerate(iter(partial(file.readline, _MAX_LINE + 1), b""), 1):
-        if len(raw) > _MAX_LINE:
-            raise DataError(f"{name}:{number}: is longer than {_MAX_LINE >> 20} MiB; is it a text file?")
-        if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise DataError(f"{name}:1: is UTF-16; save it as UTF-8.")
-        if b"\0" in raw:
-            raise DataError(f"{name}:{number}: holds a NUL byte; is it a text file?")
-        try:
-            text = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            at = offset + error.start
-            raise DataError(f"{name}:{number}: is not UTF-8 (byte {at} of the file); save it as UTF-8.") from None
-        yield text.removeprefix("\ufeff") if number == 1 else text
-        offset += len(raw)
 
 
 _CLOSE_QUOTE = "Close it, or read the file with quoting: none."

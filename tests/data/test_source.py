@@ -1,0 +1,110 @@
+import gzip
+import io
+import json
+
+import pytest
+
+from mbert_cli.data.table import Table
+from mbert_cli.errors import DataError
+
+ROWS = [["id", "text"], *[[str(i), f"some words {i}"] for i in range(50)]]
+TEXTS = {
+    "t.tsv": "\n".join("\t".join(row) for row in ROWS) + "\n",
+    "t.csv": "\n".join(",".join(row) for row in ROWS) + "\n",
+    "t.jsonl": "\n".join(json.dumps({"id": number, "text": text}) for number, text in ROWS[1:]) + "\n",
+}
+
+
+def read(path, **options):
+    with Table(str(path), **options) as table:
+        return [table.header, *[row.cells for row in table]]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("ending", [".gz", ""])
+def test_compressed_files_are_known_by_their_first_bytes(tmp_path, name, ending):
+    path = tmp_path / f"{name}{ending}"
+    path.write_bytes(gzip.compress(TEXTS[name].encode()))
+    assert read(path) == ROWS
+    with Table(str(path)) as table:
+        assert ", gzip; columns id, text" in table.description
+
+
+def test_members_of_a_compressed_file_are_read_on(tmp_path):
+    path = tmp_path / "t.tsv.gz"
+    text = TEXTS["t.tsv"].encode()
+    path.write_bytes(gzip.compress(text[:200]) + gzip.compress(text[200:]))
+    assert read(path) == ROWS
+
+
+def test_a_compressed_stream_is_read_from_standard_input(monkeypatch):
+    stream = io.TextIOWrapper(io.BufferedReader(io.BytesIO(gzip.compress(TEXTS["t.jsonl"].encode()))))
+    monkeypatch.setattr("sys.stdin", stream)
+    assert read("-") == ROWS
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-20], lambda data: data[:60] + b"\xff\x00\xff" + data[63:], lambda data: data[:2]]
+)
+def test_damaged_compression_is_told_with_its_place(tmp_path, damage):
+    path = tmp_path / "t.tsv.gz"
+    path.write_bytes(damage(gzip.compress(TEXTS["t.tsv"].encode())))
+    with pytest.raises(DataError, match=r"t\.tsv\.gz:\d+: is damaged or cut off here \(.*\); compress it anew\."):
+        read(path)
+
+
+def test_what_unpacks_to_far_more_is_read_line_by_line(tmp_path):
+    path = tmp_path / "bomb.tsv.gz"
+    path.write_bytes(gzip.compress(b"text\n" + b"x" * (1 << 27)))
+    with pytest.raises(DataError, match="bomb.tsv.gz:2: is longer than 64 MiB"):
+        read(path)
+
+
+def parquet(path, columns):
+    pyarrow = pytest.importorskip("pyarrow")
+    write_table = pytest.importorskip("pyarrow.parquet").write_table
+
+    write_table(pyarrow.table(columns), path, row_group_size=7)
+
+
+def test_parquet_files_are_tables(tmp_path):
+    parquet(tmp_path / "t.parquet", {"id": list(range(50)), "text": [row[1] for row in ROWS[1:]]})
+    assert read(tmp_path / "t.parquet") == ROWS
+    with Table(str(tmp_path / "t.parquet")) as table:
+        assert table.description.endswith("t.parquet: Parquet; columns id, text")
+
+
+def test_values_of_parquet_files_are_written_as_json_has_them(tmp_path):
+    values = {"a": [1.5, None], "b": [True, False], "c": ["x", None], "d": [[1, 2], []], "e": [2, 3]}
+    parquet(tmp_path / "t.parquet", values)
+    assert read(tmp_path / "t.parquet") == [["a", "b", "c", "d", "e"], ["1.5", "true", "x", "[1, 2]", "2"],
+                                            ["", "false", "", "[]", "3"]]  # fmt: skip
+
+
+def test_a_broken_parquet_file_is_told(tmp_path):
+    parquet(tmp_path / "t.parquet", {"id": [1]})
+    (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"t\.parquet: cannot be read as Parquet"):
+        read(tmp_path / "t.parquet")
+
+
+def test_without_pyarrow_the_command_that_installs_it_is_named(tmp_path, monkeypatch):
+    (tmp_path / "t.parquet").write_bytes(b"PAR1....")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(Exception, match=r"pip install 'mbert-cli\[parquet\]'"):
+        read(tmp_path / "t.parquet")
+
+
+def test_a_column_is_found_by_its_other_name_where_it_has_not_its_own(tmp_path):
+    (tmp_path / "a.tsv").write_text("review\ttext\nx\ty\n")
+    (tmp_path / "b.tsv").write_text("review\tid\nx\ty\n")
+    for name, column in (("a.tsv", 1), ("b.tsv", 0)):
+        with Table(str(tmp_path / name), names={"text": "review"}) as table:
+            assert table.column("text") == column
+            assert table.has("text")
+            assert not table.has("label")
+    with (
+        Table(str(tmp_path / "b.tsv"), names={"text": "reviews"}) as table,
+        pytest.raises(DataError, match="has no column 'reviews'; did you mean 'review'"),
+    ):
+        table.column("text")

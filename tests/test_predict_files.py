@@ -1,0 +1,152 @@
+import gzip
+import json
+
+import pytest
+
+from mbert_cli.cli import app
+from mbert_cli.data.table import Table
+from mbert_cli.errors import MbertError
+
+FLAGS = ("--precision", "fp32", "--device", "cpu", "-q")
+
+
+@pytest.fixture(scope="module")
+def run(tiny_checkpoint, tiny_files, tmp_path_factory):
+    import tiny
+
+    folder = tmp_path_factory.mktemp("predict")
+    recipe = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny_files)
+    app(["train", str(recipe), "-o", str(folder / "run"), "training.epochs=1", *FLAGS[2:]], standalone_mode=False)
+    return folder / "run"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tsv").write_text("id\ttext\tnote\n1\tcat dog\tx\n2\tman runs great\ty\n")
+    (tmp_path / "b.tsv").write_text("text\nbird\n")
+    return tmp_path
+
+
+def predict(run, *words):
+    app(["predict", str(run), *map(str, words), "-t", "mood", *FLAGS], standalone_mode=False)
+
+
+def rows(path):
+    with Table(str(path)) as table:
+        return [table.header, *[row.cells for row in table]]
+
+
+def test_several_inputs_go_to_files_of_their_names(run, here):
+    predict(run, "a.tsv", "b.tsv", "-o", "out")
+    for name in ("a.tsv", "b.tsv"):
+        predict(run, name, "-o", f"alone-{name}")
+        assert (here / "out" / name).read_bytes() == (here / f"alone-{name}").read_bytes()
+
+
+def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, here):
+    (here / "bad.tsv").write_text("text\nbird\tone too many\n")
+    with pytest.raises(MbertError) as refusal:
+        predict(run, "missing.tsv", "bad.tsv", "b.tsv", "-o", "out")
+    assert [problem.split(":")[0] for problem in refusal.value.problems] == ["missing.tsv", "bad.tsv"]
+    assert [path.name for path in (here / "out").iterdir()] == ["b.tsv"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a.tsv", "b.tsv"], "several inputs must be files, and -o a folder"),
+        (["a.tsv", "-", "-o", "out"], "several inputs must be files"),
+        (["a.tsv", "b.tsv", "-o", "a.tsv"], "a.tsv: is a file; for several inputs name a folder."),
+        (["a.tsv", "other/a.tsv", "-o", "out"], "other/a.tsv: has the name of a.tsv, so that both would be out/a.tsv"),
+        (["a.tsv", "b.tsv", "-o", "there"], "there/b.tsv: exists; replace it with --force"),
+        (["a.tsv", "-o", "x.tsv", "--keep", "id,txt"], "'txt', asked for as one to keep; did you mean 'text'?"),
+        (["a.tsv", "-o", "x.tsv", "--columns", "text"], "'text': must read --columns NAME=OTHER."),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_told_before_anything_is_written(run, here, words, said):
+    (here / "there").mkdir()
+    (here / "there" / "b.tsv").write_text("mine")
+    with pytest.raises(MbertError) as refusal:
+        predict(run, *words)
+    assert said in str(refusal.value)
+    assert (here / "there" / "b.tsv").read_text() == "mine"
+    assert not (here / "x.tsv").exists()
+    assert not list(here.glob("out/*"))
+
+
+def test_only_the_columns_to_keep_are_written_in_their_order(run, here):
+    predict(run, "a.tsv", "-o", "all.tsv")
+    predict(run, "a.tsv", "-o", "kept.tsv", "--keep", "note, id")
+    predict(run, "a.tsv", "-o", "none.tsv", "--keep", "")
+    header, *found = rows(here / "all.tsv")
+    assert rows(here / "kept.tsv") == [["note", "id", *header[3:]], *[[row[2], row[0], *row[3:]] for row in found]]
+    assert rows(here / "none.tsv") == [header[3:], *[row[3:] for row in found]]
+
+
+def test_names_to_keep_are_of_jsonl_files_too_and_may_free_a_name(run, here):
+    (here / "a.jsonl").write_text(json.dumps({"text": "cat", "pred": "old", "n": [1]}) + "\n")
+    predict(run, "a.jsonl", "-o", "out.jsonl", "--keep", "n")
+    record = json.loads((here / "out.jsonl").read_text())
+    assert list(record) == ["n", "pred", "p_low", "p_mid", "p_high"]
+    assert record["n"] == [1]
+
+
+def test_a_compressed_output_holds_the_same_and_has_the_same_bytes_again(run, here):
+    predict(run, "a.tsv", "-o", "plain.tsv")
+    predict(run, "a.tsv", "-o", "one.tsv.gz")
+    predict(run, "a.tsv", "-o", "two.tsv.gz")
+    assert gzip.decompress((here / "one.tsv.gz").read_bytes()) == (here / "plain.tsv").read_bytes()
+    assert (here / "one.tsv.gz").read_bytes() == (here / "two.tsv.gz").read_bytes()
+    (here / "empty.tsv").write_text("text\n")
+    predict(run, "empty.tsv", "-o", "empty.tsv.gz")
+    assert gzip.decompress((here / "empty.tsv.gz").read_bytes()) == b"text\tpred\tp_low\tp_mid\tp_high\n"
+
+
+def test_a_compressed_output_goes_on_where_it_was(run, here, monkeypatch):
+    monkeypatch.setattr("mbert_cli.prediction._WINDOW", 5)
+    (here / "long.tsv").write_text("text\n" + "cat dog\n" * 23)
+    predict(run, "long.tsv", "-o", "whole.tsv.gz")
+    from mbert_cli.partial_output import PartialOutput
+
+    commit = PartialOutput.commit
+
+    def dying(self, count):
+        commit(self, count)
+        if count == 10:
+            raise MemoryError("out of memory")
+
+    monkeypatch.setattr(PartialOutput, "commit", dying)
+    with pytest.raises(MemoryError):
+        predict(run, "long.tsv", "-o", "cut.tsv.gz")
+    monkeypatch.setattr(PartialOutput, "commit", commit)
+    predict(run, "long.tsv", "-o", "cut.tsv.gz")
+    assert (here / "cut.tsv.gz").read_bytes() == (here / "whole.tsv.gz").read_bytes()
+    assert len(rows(here / "cut.tsv.gz")) == 24
+
+
+def test_columns_of_other_names_are_read_where_told(run, here):
+    (here / "other.tsv").write_text("id\treview\n1\tcat dog\n2\tman runs great\n")
+    predict(run, "other.tsv", "-o", "other-out.tsv", "--columns", "text=review", "--keep", "id")
+    predict(run, "a.tsv", "-o", "out.tsv", "--keep", "id")
+    assert (here / "other-out.tsv").read_bytes() == (here / "out.tsv").read_bytes()
+
+
+def test_a_recipe_may_name_columns_otherwise(tiny_recipe, tiny_files, here):
+    path = here / "renamed.tsv"
+    path.write_text((tiny_files / "mood-dev.tsv").read_text().replace("text\tmood", "review\tclass", 1))
+    words = ["train", str(tiny_recipe), f"tasks.mood.dev={path}", "tasks.mood.columns={text: review, mood: class}"]
+    app([*words, "-o", "run", "-q", "training.epochs=1"], standalone_mode=False)
+    app(["predict", "run", str(path), "-t", "mood", "-o", "out.tsv", "-q"], standalone_mode=False)
+    assert rows(here / "out.tsv")[0][:4] == ["id", "review", "class", "pred"]
+
+
+def test_parquet_files_are_predicted(run, here):
+    pyarrow = pytest.importorskip("pyarrow")
+    write_table = pytest.importorskip("pyarrow.parquet").write_table
+
+    columns = {"id": [1, 2], "text": ["cat dog", "man runs great"], "note": ["x", "y"]}
+    write_table(pyarrow.table(columns), here / "a.parquet")
+    predict(run, "a.parquet", "-o", "of-parquet.tsv")
+    predict(run, "a.tsv", "-o", "of-tsv.tsv")
+    assert (here / "of-parquet.tsv").read_bytes() == (here / "of-tsv.tsv").read_bytes()
