@@ -18,6 +18,7 @@ from mbert_cli import __version__, stopping
 from mbert_cli.commands import recipes
 from mbert_cli.commands.count_params import count_params
 from mbert_cli.commands.evaluate import evaluate
+from mbert_cli.commands.export import export
 from mbert_cli.commands.help import help_text
 from mbert_cli.commands.info import info
 from mbert_cli.commands.init import init
@@ -61,6 +62,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "report": report,
     "sweep": sweep,
     "predict": predict,
+    "export": export,
     "count-params": count_params,
     "info": info,
 }

@@ -89,9 +89,9 @@ def evaluate(
     if fits and reset:
         raise UsageError(f"--reset and {fits} exclude each other.")
 
-    from mbert_cli.commits import replace_folder
+    from mbert_cli.commits import read_json, replace_folder
     from mbert_cli.evaluation import run_outcomes
-    from mbert_cli.evaluation_files import write_evaluation
+    from mbert_cli.evaluation_files import METRICS, write_evaluation
     from mbert_cli.figures import draw_or_say, write_figures
     from mbert_cli.prediction import Predictor
     from mbert_cli.run_folder import RunFolder
@@ -102,7 +102,9 @@ def evaluate(
 
     talk = Talk(quiet)
     if output is not None:
-        check_output_folder(output, force)
+        check_output_folder(
+            output, force, "mbert evaluate -o", lambda at: (at / METRICS).is_file() and "run" in read_json(at / METRICS)
+        )
     tell_of_compiling(talk)
     with RunFolder(run).model_locked() if fits or reset else nullcontext(run) as model_folder:
         predictor = Predictor(run, device=device, precision=precision, kernels=kernels, batch_size=batch_size)

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -40,10 +40,19 @@ def check_output(path: Path, force: bool, input_file: str | None = None) -> None
         raise UsageError(f"{path}: there is no folder {path.parent}; make it first.")
 
 
-def check_output_folder(path: Path, force: bool) -> None:
-    """Check that a folder may be written; one is replaced only if all in it was written by `mbert evaluate -o`."""
-    from mbert_cli.commits import holds_only_what_was_committed, read_json
-    from mbert_cli.evaluation_files import METRICS
+def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable[[Path], bool]) -> None:
+    """Check that a folder may be written; one is replaced only if all in it was written by the same command.
+
+    Args:
+        path: the folder.
+        force: whether one that exists may be replaced.
+        command: that writes it, for messages.
+        is_ours: whether a folder that was committed is of this command.
+
+    Raises:
+        UsageError: it may not be written.
+    """
+    from mbert_cli.commits import holds_only_what_was_committed
 
     parent = path.resolve().parent
     if os.path.exists(path) and not path.is_dir():
@@ -53,9 +62,8 @@ def check_output_folder(path: Path, force: bool) -> None:
     if not os.access(parent, os.W_OK):
         raise UsageError(f"{path}: nothing can be written to {parent}; choose another place.")
     if path.is_dir() and any(path.iterdir()):
-        ours = (path / METRICS).is_file() and holds_only_what_was_committed(path) and "run" in read_json(path / METRICS)
-        if not ours:
-            raise UsageError(f"{path}: holds files that mbert evaluate -o did not write; choose another folder.")
+        if not (holds_only_what_was_committed(path) and is_ours(path)):
+            raise UsageError(f"{path}: holds files that {command} did not write; choose another folder.")
         if not force:
             raise UsageError(f"{path}: exists; replace it with --force, or choose another folder.")
 

@@ -56,7 +56,7 @@ class BertEncoder(nn.Module):
         """
         padding, sites = self._sites(layout, adapters)
         if features is None:
-            h = self._layers(token_ids, token_types, positions, padding, sites)
+            h = self.layers_over(token_ids, token_types, positions, padding, sites)
         else:
             h = padding.pad(features)
         return padding.unpad(sites.on_top(h))
@@ -71,16 +71,25 @@ class BertEncoder(nn.Module):
     ) -> Float[Tensor, "tokens hidden"]:
         """Return the last layer's hidden states below the adapters on top; arguments are those of `forward`."""
         padding, sites = self._sites(layout, adapters)
-        return padding.unpad(self._layers(token_ids, token_types, positions, padding, sites))
+        return padding.unpad(self.layers_over(token_ids, token_types, positions, padding, sites))
 
     def _sites(self, layout: Layout, adapters: Sequence[Sequence[Adapter]]) -> tuple[Padding, SegmentAdapters]:
         padding = Padding(layout, segments=any(adapters))
         of_added: list[Sequence[Adapter]] = [[]] * (padding.more_segments if adapters else 0)
         return padding, SegmentAdapters(padding.layout, [*adapters, *of_added], self.folded)
 
-    def _layers(
+    def layers_over(
         self, token_ids: Tensor, token_types: Tensor, positions: Tensor, padding: Padding, sites: SegmentAdapters
     ) -> Float[Tensor, "padded hidden"]:
+        """Return the hidden states after the last layer, of the added tokens as well; for `forward`'s tokens.
+
+        Args:
+            token_ids: see `forward`.
+            token_types: see `forward`.
+            positions: see `forward`.
+            padding: adds tokens to the stream, or none.
+            sites: the adapters of its segments.
+        """
         tables = (self.word_embeddings, self.position_embeddings, self.type_embeddings)
         ids = [padding.pad(each) for each in (token_ids, positions, token_types)]
         h = kernels.current().embed(tables, ids, self.embedding_norm)

@@ -82,10 +82,12 @@ def add_gated(
     """
     if not any(each.gate is not None for own in prefixes for each in own):
         return mixed
-    queries = qkv.chunk(3, -1)[0].unflatten(-1, (num_heads, -1)).split(layout.segment_tokens)
-    parts = list(mixed.split(layout.segment_tokens))
+    queries = qkv.chunk(3, -1)[0].unflatten(-1, (num_heads, -1))
+    whole = len(layout.segment_sentences) == 1
+    queries_of = [queries] if whole else queries.split(layout.segment_tokens)
+    parts = [mixed] if whole else list(mixed.split(layout.segment_tokens))
     for index, own in enumerate(prefixes):
-        q = queries[index].transpose(0, 1)
+        q = queries_of[index].transpose(0, 1)
         for each in own:
             if each.gate is None:
                 continue
@@ -95,4 +97,4 @@ def add_gated(
             weights = dropout(((q * q.shape[-1] ** -0.5) @ keys.transpose(1, 2)).softmax(-1), dropout_p)
             shares = (weights @ values) * each.gate.to(q.dtype)[:, None, None]
             parts[index] = parts[index] + shares.transpose(0, 1).flatten(1)
-    return torch.cat(parts)
+    return parts[0] if whole else torch.cat(parts)

@@ -51,7 +51,7 @@ class SegmentAdapters:
         y = kernels.current().linear(x, module)
         if "after_linear" not in self._acting:
             return y
-        inputs = x.split(self._layout.segment_tokens)
+        inputs = self._split(x)
         return Pending(
             self._apply(
                 "after_linear", y.tensor(), lambda adapter, part, i: adapter.after_linear(part, inputs[i], name, layer)
@@ -84,7 +84,7 @@ class SegmentAdapters:
         """See `Adapter.after_feed_forward`."""
         if "after_feed_forward" not in self._acting:
             return x
-        inputs, layouts = layer_input.split(self._layout.segment_tokens), self._layout.segments
+        inputs, layouts = self._split(layer_input), self._layout.segments
         apply = lambda adapter, part, i: adapter.after_feed_forward(part, inputs[i], layer, layouts[i])  # noqa: E731
         return Pending(self._apply("after_feed_forward", x.tensor(), apply))
 
@@ -93,12 +93,18 @@ class SegmentAdapters:
         layouts = self._layout.segments
         return self._apply("on_top", x, lambda adapter, part, i: adapter.on_top(part, layouts[i]))
 
+    def _split(self, x: Tensor) -> list[Tensor]:
+        """Return the tokens of each segment."""
+        if len(self._layout.segment_sentences) == 1:
+            return [x]
+        # split, not slices: its gradient is one concatenation, theirs a zero-filled stream each.
+        return list(x.split(self._layout.segment_tokens))
+
     def _apply(self, site: str, x: Tensor, apply: Callable[[Adapter, Tensor, int], Tensor]) -> Tensor:
         """Let the adapters of each segment act on that segment's tokens: (adapter, tokens, segment) to tokens."""
         if site not in self._acting:
             return x
-        # split, not slices: its gradient is one concatenation, theirs a zero-filled stream each.
-        parts = list(x.split(self._layout.segment_tokens))
+        parts = self._split(x)
         changed = False
         for index, own in enumerate(self._acting[site]):
             for adapter in own:

@@ -57,6 +57,10 @@ class Head(nn.Module, ABC):
         """Return outputs of `forward` as prediction and evaluation see them; training sees them as they are."""
         return outputs
 
+    def values(self, outputs: Tensor) -> Float[Tensor, " examples"]:
+        """Return the numbers that a regression predicts."""
+        raise NotImplementedError
+
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
         """Return the mean loss of a batch.

@@ -75,14 +75,18 @@ class CosineSimilarity(Head):
         """Return the mean squared error on the labels' scale."""
         return nn.functional.mse_loss(self._values(outputs, training=True), labels)
 
+    def values(self, outputs: Float[Tensor, " examples"]) -> Float[Tensor, " examples"]:
+        """Return the similarities that are predicted."""
+        return self._values(outputs, training=False)
+
     def predict(self, outputs: Float[Tensor, " examples"]) -> Columns:
         """Return `pred`, the similarity, and `score`, the cosine before its activation."""
-        values = self._values(outputs, training=False)
+        values = self.values(outputs)
         return {"pred": values.double().tolist(), "score": outputs.double().tolist()}
 
     def metrics(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Metrics:
         """Return Pearson, Spearman, MSE, MAE, R^2, and under ReLU the share of dead pairs."""
-        values = self._values(outputs, training=False)
+        values = self.values(outputs)
         found = regression_metrics(values.double().cpu().numpy(), labels.double().cpu().numpy())
         if self.activation == "relu":
             found["dead_pairs"] = float((outputs <= 0).double().mean())

@@ -73,6 +73,10 @@ class DualSimilarity(Head):
         """Return the mean of both parts' losses."""
         return self.joined.loss(outputs.flatten(), labels.repeat_interleave(2))
 
+    def values(self, outputs: Float[Tensor, "examples 2"]) -> Float[Tensor, " examples"]:
+        """Return the similarities that are predicted."""
+        return self.joined.values(outputs.mean(-1))
+
     def predict(self, outputs: Float[Tensor, "examples 2"]) -> Columns:
         """Return `pred`, the similarity, and `score`, its share of the scale."""
         return self.joined.predict(outputs.mean(-1))

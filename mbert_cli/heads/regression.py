@@ -61,8 +61,12 @@ class Regression(Head):
     def loss(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
         """Return the mean loss."""
         if self.loss_kind == "squared_error":
-            return nn.functional.mse_loss(self.scale * outputs.sigmoid(), labels)
+            return nn.functional.mse_loss(self.values(outputs), labels)
         return nn.functional.binary_cross_entropy_with_logits(outputs, labels / self.scale)
+
+    def values(self, outputs: Float[Tensor, " examples"]) -> Float[Tensor, " examples"]:
+        """Return the values that are predicted."""
+        return self.scale * outputs.sigmoid()
 
     def predict(self, outputs: Float[Tensor, " examples"]) -> Columns:
         """Return `pred`, the value, and `score`, its share of the scale."""
@@ -71,5 +75,5 @@ class Regression(Head):
 
     def metrics(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Metrics:
         """Return Pearson, Spearman, MSE, MAE and R^2."""
-        values = self.scale * outputs.double().sigmoid()
+        values = self.values(outputs.double())
         return regression_metrics(values.cpu().numpy(), labels.double().cpu().numpy())

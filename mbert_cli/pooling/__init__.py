@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
@@ -17,3 +17,9 @@ class Pooling(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "sentences hidden"]:
         """Return one vector a sentence, from its own tokens only."""
+
+    def padded(
+        self, x: Float[Tensor, "sentences width hidden"], mask: Bool[Tensor, "sentences width"]
+    ) -> Float[Tensor, "sentences hidden"]:
+        """Return the same of sentences that are padded, for `mbert export`; `mask` is True at real tokens."""
+        raise NotImplementedError

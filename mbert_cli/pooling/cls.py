@@ -1,6 +1,6 @@
 """CLS pooling."""
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mbert_cli.batch import Layout
@@ -23,3 +23,9 @@ class Cls(Pooling):
     def forward(self, x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "sentences hidden"]:
         """Return the hidden state of [CLS] of every sentence."""
         return x.index_select(0, layout.first_tokens)
+
+    def padded(
+        self, x: Float[Tensor, "sentences width hidden"], mask: Bool[Tensor, "sentences width"]
+    ) -> Float[Tensor, "sentences hidden"]:
+        """Return the hidden state of [CLS] of every sentence."""
+        return x[:, 0]

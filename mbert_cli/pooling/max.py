@@ -1,7 +1,7 @@
 """Max pooling."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mbert_cli.batch import Layout
@@ -17,3 +17,9 @@ class Max(Pooling):
     def forward(self, x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "sentences hidden"]:
         """Return the maximum of every sentence's hidden states, feature by feature."""
         return torch.segment_reduce(x, "max", lengths=layout.lengths, axis=0)
+
+    def padded(
+        self, x: Float[Tensor, "sentences width hidden"], mask: Bool[Tensor, "sentences width"]
+    ) -> Float[Tensor, "sentences hidden"]:
+        """Return the maximum of every sentence's hidden states, feature by feature."""
+        return x.masked_fill(~mask[:, :, None], float("-inf")).amax(1)

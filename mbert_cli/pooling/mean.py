@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -20,6 +20,13 @@ class Mean(Pooling):
     def forward(self, x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "sentences hidden"]:
         """Return the mean of every sentence's hidden states, in fp32 at least."""
         return cast(Tensor, _Mean.apply(x, layout))
+
+    def padded(
+        self, x: Float[Tensor, "sentences width hidden"], mask: Bool[Tensor, "sentences width"]
+    ) -> Float[Tensor, "sentences hidden"]:
+        """Return the mean of every sentence's hidden states."""
+        weights = mask[:, :, None].to(x.dtype)
+        return (x * weights).sum(1) / weights.sum(1)
 
 
 class _Mean(torch.autograd.Function):

@@ -18,8 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 Activation = Callable[[Tensor], Tensor]
-_MODULES = {"torch": "plain", "fused": "fused"}
-NAMES = tuple(_MODULES)
+_MODULES = {"torch": "plain", "fused": "fused", "padded": "padded"}
+NAMES = ("torch", "fused")
+"""Those that users choose among; `padded` is for exports."""
 tell_of_compiling: Callable[[str], object] | None = None
 """Is told when loops must be compiled, which takes a while and happens once on a machine."""
 _chosen: ContextVar[str] = ContextVar("kernels", default="torch")

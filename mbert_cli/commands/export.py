@@ -1,0 +1,50 @@
+"""`mbert export`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mbert_cli.commands.options import Force, Offline, Quiet, Run, go_offline
+from mbert_cli.commands.output import check_output_folder
+from mbert_cli.progress import Talk
+
+
+def export(
+    run: Run,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder that is written.")],
+    format_: Annotated[Literal["onnx"], typer.Option("--format", help="What other programs read.")] = "onnx",  # noqa: ARG001
+    tasks: Annotated[
+        list[str] | None, typer.Option("--task", "-t", help="May be repeated. Default: all tasks.")
+    ] = None,
+    force: Force = False,
+    offline: Offline = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model for programs that know neither mbert nor PyTorch.
+
+    $ mbert export runs/demo --format onnx -o exported
+    $ mbert export runs/demo -t sentiment -o exported
+
+    Each task becomes a graph in fp32; beside them lie tokenizer.json and config.json, which tells the inputs, the
+    labels and the threshold. It needs the extra [onnx].
+    """
+    from mbert_cli.commits import read_json
+
+    go_offline(offline)
+    check_output_folder(
+        output, force, "mbert export", lambda at: read_json(at / "config.json").get("format") == "mbert-onnx"
+    )
+
+    from mbert_cli.commits import replace_folder
+    from mbert_cli.export import export_onnx
+    from mbert_cli.saved_model import read_model
+
+    talk = Talk(quiet)
+    saved = read_model(run)
+    for task in tasks or ():
+        saved.task(task)
+    chosen = list(dict.fromkeys(tasks or saved.model.task_names))
+    with talk.status(f"exporting {', '.join(chosen)}"):
+        replace_folder(output, lambda at: export_onnx(saved, chosen, at))
+    talk.say(f"wrote {output}: {', '.join(f'{task}.onnx' for task in chosen)}, tokenizer.json, config.json")

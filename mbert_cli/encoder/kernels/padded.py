@@ -1,0 +1,59 @@
+"""What stands between the matrix products, for sentences that are padded to one width; for `mbert export`.
+
+As `plain`, but attention has no buckets: their number and widths follow from the lengths, and an exported graph is the
+same for all lengths. The layout is a `PaddedLayout`.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mbert_cli.batch import Layout
+from mbert_cli.encoder.kernels import Pending
+from mbert_cli.encoder.kernels.plain import activate, add_dropout, add_norm, embed, linear
+from mbert_cli.encoder.prefix import Prefix, add_gated, join
+
+__all__ = ["PaddedLayout", "activate", "add_dropout", "add_norm", "attend", "embed", "linear"]
+
+
+class PaddedLayout(Layout):
+    """Sentences beside each other, all of one width: of the stream's tokens some are padding.
+
+    Args:
+        mask: True at real tokens.
+    """
+
+    def __init__(self, mask: Bool[Tensor, "sentences width"]) -> None:
+        super().__init__([1], device=mask.device)  # one segment; of its lengths nobody asks
+        self.mask = mask
+
+
+def attend(
+    qkv: Pending,
+    layout: Layout,
+    num_heads: int,
+    dropout_p: float,
+    prefixes: Sequence[Sequence[Prefix]] = (),
+) -> Float[Tensor, "tokens features"]:
+    """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence on its own; see `encoder.attention`."""
+    mask = cast(PaddedLayout, layout).mask
+    x = qkv.tensor()
+    sentences, width = mask.shape
+    features = x.shape[-1] // 3
+    q, k, v = x.reshape(sentences, width, 3, num_heads, features // num_heads).permute(2, 0, 3, 1, 4).unbind()
+    seen = mask[:, None, None, :]
+    joined = join(prefixes, x)
+    if joined is not None:
+        before = [
+            each[0].unflatten(-1, (num_heads, -1)).transpose(0, 1)[None].expand(sentences, -1, -1, -1)
+            for each in (joined.keys, joined.values)
+        ]
+        k, v = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)
+        seen = torch.cat([torch.ones_like(seen[..., :1]).expand(-1, -1, -1, joined.keys.shape[1]), seen], -1)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    mixed = scores.masked_fill(~seen, float("-inf")).softmax(-1) @ v
+    mixed = mixed.transpose(1, 2).reshape(sentences * width, features)
+    return add_gated(mixed, x, prefixes, layout, num_heads, dropout_p)

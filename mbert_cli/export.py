@@ -1,0 +1,172 @@
+"""One procedure: export; a saved model as ONNX graphs, one a task, that need neither mbert nor PyTorch.
+
+TASK.onnx        ids, mask and types of padded sentences to probabilities or values
+tokenizer.json   as the library tokenizers reads it
+config.json      for each task its columns, its inputs, its labels, its threshold
+"""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mbert_cli import __version__
+from mbert_cli.batch import Layout
+from mbert_cli.encoder import kernels
+from mbert_cli.encoder.kernels.padded import PaddedLayout
+from mbert_cli.encoder.padding import Padding
+from mbert_cli.encoder.segment_adapters import SegmentAdapters
+from mbert_cli.errors import CheckpointError, UsageError
+from mbert_cli.heads import ClassHead
+from mbert_cli.model import MultiTaskBert
+from mbert_cli.saved_model import SavedModel
+
+CONFIG = "config.json"
+FORMAT = "mbert-onnx"
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+class _Whole(Padding):
+    """No tokens are added to the stream."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._source = None
+
+
+class PaddedTask(nn.Module):
+    """One task of a model, for sentences that are padded to one width.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        task: its name.
+    """
+
+    def __init__(self, model: MultiTaskBert, task: str) -> None:
+        super().__init__()
+        self.model = model
+        self.name = task
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the probabilities of the classes, or the values.
+
+        Args:
+            inputs: for each side that the head reads, in order: ids, mask and types, each ``[examples, width]``, int64.
+        """
+        head = self.model.head(self.name)
+        with kernels.using("padded"):
+            vectors = [self._vectors(*inputs[at : at + 3]) for at in range(0, len(inputs), 3)]
+        outputs = head(*vectors)
+        if isinstance(head, ClassHead):
+            return head.logits(head.calibrated(outputs)).softmax(-1)
+        return head.values(outputs)
+
+    def _vectors(self, ids: Tensor, mask: Tensor, types: Tensor) -> Tensor:
+        model, encoder = self.model, self.model.encoder
+        layout = PaddedLayout(mask.bool())
+        sites = SegmentAdapters(layout, [model.task(self.name).adapter_list()], encoder.folded)
+        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        h = encoder.layers_over(ids.flatten(), types.flatten(), positions.flatten(), _Whole(layout), sites)
+        h = sites.on_top(h).unflatten(0, ids.shape)
+        vectors = model.pooling.padded(h, layout.mask)
+        return torch.tanh(encoder.pooler(vectors)) if model.pooling.pooler else vectors
+
+
+def export_onnx(saved: SavedModel, tasks: Sequence[str], folder: Path) -> None:
+    """Write a model's tasks as ONNX graphs into a folder that exists.
+
+    Args:
+        saved: the model.
+        tasks: their names.
+        folder: where the files are written.
+
+    Raises:
+        UsageError: the packages that it takes are not installed.
+        CheckpointError: a part of the model has no padded form.
+    """
+    try:
+        import onnx  # noqa: F401 -- torch.onnx would say so in many lines
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise UsageError("--format onnx needs onnx and onnxscript; pip install 'mbert-cli[onnx]'.") from None
+    described = {}
+    for task in tasks:
+        file = f"{task}.onnx"
+        _export(saved.model.folded(task), task, folder / file)
+        described[task] = {"file": file, **_description(saved, task)}
+    config = {"format": FORMAT, "mbert": __version__, "max_length": saved.tokenizer.max_length, "tasks": described}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    saved.tokenizer.save(folder)
+
+
+def input_names(sides: Sequence[str]) -> list[str]:
+    """Return the names of a graph's inputs: those of BERT, with the side before them where the head reads several."""
+    if len(sides) == 1:
+        return list(_INPUTS)
+    return [f"{side}_{name}" for side in sides for name in _INPUTS]
+
+
+def _export(model: MultiTaskBert, task: str, file: Path) -> None:
+    model.compute_with(torch.float32, "padded")
+    module = PaddedTask(model, task).eval()
+    names = input_names(model.head(task).sides)
+    # Two examples of another width than sides there are: no two sizes are equal by chance.
+    example = tuple(torch.ones(2, 7, dtype=torch.int64) for _ in names)
+    rows = torch.export.Dim("examples", min=1, max=1 << 16)
+    shapes = []
+    for at in range(0, len(names), 3):
+        width = torch.export.Dim(f"width{at // 3}", min=2, max=model.encoder.shape.max_positions)
+        shapes += [{0: rows, 1: width}] * 3
+    with _silence(), torch.no_grad():
+        try:
+            torch.onnx.export(
+                module,
+                example,
+                str(file),
+                dynamo=True,
+                external_data=False,
+                input_names=names,
+                output_names=["probabilities" if isinstance(model.head(task), ClassHead) else "values"],
+                dynamic_shapes=(tuple(shapes),),
+                verbose=False,
+            )
+        except NotImplementedError:
+            raise CheckpointError(
+                f"task {task}: its pooling or its head has no padded form, so that it cannot be exported."
+            ) from None
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what the exporter tells of its own steps from the terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [each.level for each in loggers]
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for each in loggers:
+            each.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for each, level in zip(loggers, levels, strict=True):
+                each.setLevel(level)
+
+
+def _description(saved: SavedModel, task: str) -> dict[str, Any]:
+    """Return what one must know of a task's graph to use it."""
+    head, section = saved.model.head(task), saved.task(task)
+    found: dict[str, Any] = {"text": section.text, "sides": list(head.sides), "inputs": input_names(head.sides)}
+    if isinstance(head, ClassHead):
+        found |= {"output": "probabilities", "labels": head.labels}
+        if len(head.labels) == 2:
+            found["threshold"] = head.decision.threshold
+    else:
+        found["output"] = "values"
+    return found

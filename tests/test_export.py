@@ -1,0 +1,84 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny
+from word_salad import sentences
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+onnx_user = pytest.importorskip("onnx_user", exc_type=ImportError)
+
+PAIRS = {"train": "same-train.tsv", "dev": "same-dev.tsv", "text": ["one", "two"], "label": "same"}
+NEAR = {"train": "near-train.tsv", "dev": "near-dev.tsv", "text": ["one", "two"], "label": "near"}
+MORE_TASKS = {
+    "crossed": {**PAIRS, "head": {"kind": "classification", "num_classes": 2}},
+    "both": {**PAIRS, "head": {"kind": "dual_classification"}},
+    "valued": {**NEAR, "head": {"kind": "regression", "scale": 5}},
+    "twice": {**NEAR, "head": {"kind": "dual_similarity", "scale": 5}},
+}
+ADAPTERS = {
+    "beside, inside and on top": (
+        [{"kind": "pal", "rank": 4, "heads": 2, "init_std": 0.3}, {"kind": "low_rank", "rank": 4, "init_std": 0.3},
+         {"kind": "houlsby", "rank": 4, "init_std": 0.3}, {"kind": "top", "init": "random"}],
+        {"kind": "cls", "pooler": True},
+    ),
+    "folded, and a gated prefix": (
+        [{"kind": "lora", "rank": 2}, {"kind": "ia3"}, {"kind": "bitfit"}, {"kind": "layer_norm"},
+         {"kind": "prefix", "length": 3}],
+        {"kind": "mean"},
+    ),
+    "a prefix among the keys": ([{"kind": "prefix", "length": 3, "gate": "none"}], {"kind": "max"}),
+}  # fmt: skip
+
+
+def mbert(*words, cwd):
+    """Run a command as users do: the exporter traces code, which the checks of types in tests would disturb."""
+    command = [sys.executable, "-m", "mbert_cli.cli", *map(str, words)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module", params=ADAPTERS)
+def run(request, tiny_checkpoint, tmp_path_factory):
+    """A trained run of all heads, and its export."""
+    adapters, pooling = ADAPTERS[request.param]
+    folder = tmp_path_factory.mktemp("export")
+    tiny.write_files(folder)
+    path = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, folder)
+    recipe = json.loads(path.read_text())
+    recipe["tasks"] |= MORE_TASKS if request.param.startswith("beside") else {"twice": MORE_TASKS["twice"]}
+    recipe |= {"adapters": adapters, "pooling": pooling}
+    recipe["training"] |= {"epochs": 1, "learning_rate": 0.02}
+    path.write_text(json.dumps(recipe))
+    mbert("train", path, "-o", "run", "-q", "--precision", "fp32", cwd=folder)
+    mbert("evaluate", "run", "-q", "--calibrate", "--tune-thresholds", "f1", "--precision", "fp32", cwd=folder)
+    mbert("export", "run", "-o", "exported", cwd=folder)
+    return folder
+
+
+def test_graphs_predict_as_the_model_does(run):
+    from mbert_cli import Predictor
+
+    predictor = Predictor(run / "run", precision="fp32", device="cpu")
+    firsts, seconds = [*sentences(24, 5), "cat"], [*sentences(24, 6), "dog on a street in small why bird reads a awful"]
+    for task in predictor.tasks:
+        columns = predictor.saved.task(task).text
+        rows = [[text] for text in firsts] if len(columns) == 1 else list(zip(firsts, seconds, strict=True))
+        expected = predictor(dict(zip(columns, zip(*rows, strict=True), strict=True)), task)
+        found = onnx_user.predict(run / "exported", task, rows)
+        described = json.loads((run / "exported" / "config.json").read_text())["tasks"][task]
+        if described["output"] == "values":
+            assert np.abs(found - np.array(expected["pred"])).max() <= 1e-4
+        elif "score" in expected:
+            assert np.abs(found[:, 1] - np.array(expected["score"])).max() <= 1e-4
+            decided = [described["labels"][int(score > described["threshold"])] for score in found[:, 1]]
+            assert decided == list(expected["pred"])
+        else:
+            columns = [expected[f"p_{label}"] for label in described["labels"]]
+            assert np.abs(found - np.array(columns).T).max() <= 1e-4
+        # Alone, hence without padding, and beside longer ones it is the same.
+        assert np.abs(onnx_user.predict(run / "exported", task, rows[-1:])[0] - found[-1]).max() <= 1e-5
