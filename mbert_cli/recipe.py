@@ -124,6 +124,7 @@ class TaskSection(Section):
         quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other (GLUE's files).
         delimiter: `auto` is a comma where the header holds one and no tab, else a tab.
         on_bad_row: `error` stops at the first; `skip` leaves bad rows out, counted and listed.
+        token_dropout: share of the tokens that [MASK] stands for in training; see `token_dropout`.
     """
 
     train: str
@@ -137,6 +138,7 @@ class TaskSection(Section):
     quoting: Literal["csv", "none"] = "csv"
     delimiter: Literal["auto", "tab", "comma"] = "auto"
     on_bad_row: Literal["error", "skip"] = "error"
+    token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class TrainingSection(Section):

@@ -38,6 +38,7 @@ from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder, Write
 from mbert_cli.saved_model import write_model
 from mbert_cli.stopping import last_words, stopped_by, whole
+from mbert_cli.token_dropout import TokenDropout
 from mbert_cli.training_data import TrainingData, read_training_examples, tokenise_examples
 from mbert_cli.training_state import TrainingState, origin_of, read_state, write_state
 from mbert_cli.training_talk import tell_epoch, tell_opening
@@ -157,6 +158,8 @@ class TrainingRun:
         self.origin = origin
         self.balancing = balancing
         self._note_save()
+        shares = {name: task.token_dropout for name, task in recipe.tasks.items()}
+        self.token_dropout = TokenDropout(shares, tokenizer, recipe.training.seed)
         self.curriculum: Curriculum = build("curricula", recipe.curriculum, recipe.training.epochs)
         self.total_steps = 0
         balanced = False
@@ -349,7 +352,7 @@ class TrainingRun:
         factor = learning_rate_factor(training, self.state.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        batch = pack(self.data.train, rows, self.hardware.device)
+        batch = self.token_dropout(pack(self.data.train, rows, self.hardware.device), self.state.step)
         self.optimizer.catch_up(batch.token_ids)
         losses = self._losses(batch)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
