@@ -164,6 +164,7 @@ class TrainingSection(Section):
             null saves at ends of epochs only.
         keep: how many of those states are kept.
         seed: everything random is a function of it.
+        members: how many models are trained, each with a seed of its own, to predict together; see `ensemble`.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 20
@@ -183,6 +184,12 @@ class TrainingSection(Section):
     state_every: Interval = "10min"
     keep: Annotated[int, Field(ge=1, le=1000)] = 2
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 11711
+    members: Annotated[int, Field(ge=1, le=100)] = 1
+
+    @property
+    def rounds(self) -> int:
+        """How many lines metrics.jsonl has in the end: one an epoch, or of an ensemble one a member."""
+        return self.epochs if self.members == 1 else self.members
 
 
 class ReferenceSection(Section):
