@@ -307,12 +307,14 @@ def find(name: str) -> Path:
         RecipeError: there is no such file and no such shipped recipe.
     """
     path = Path(name)
-    if os.path.exists(path):
+    if os.path.exists(path) and not os.path.isdir(path):
         return path
     bare = name.removeprefix("recipes/").removesuffix(".yaml")
     shipped = shipped_names()
-    if bare in shipped:
+    if bare in shipped:  # also where a folder has its name: `mbert train -o demo` makes one
         return shipped_folder() / f"{bare}.yaml"
+    if os.path.exists(path):
+        return path
     hint = nearest(bare, shipped, listed_by="mbert recipes ls")
     raise RecipeError(f"{name}: there is no such recipe file, nor a shipped recipe of that name{hint}")
 
