@@ -55,7 +55,9 @@ def predict(
         Literal["same", "cs224n"], typer.Option("--format", help="The input's own, or the course's submission file.")
     ] = "same",
     quoting: Annotated[Literal["csv", "none"], typer.Option("--quoting", help="none: quotes are plain text.")] = "csv",
-    delimiter: Annotated[Literal["auto", "tab", "comma"], typer.Option("--delimiter", help="Of INPUT.")] = "auto",
+    delimiter: Annotated[
+        Literal["auto", "tab", "comma", "semicolon"], typer.Option("--delimiter", help="Of INPUT.")
+    ] = "auto",
     fold: Annotated[bool, typer.Option("--fold", help="Fold lora, ia3, bitfit, layer_norm into the weights.")] = False,
     force: Force = False,
     batch_size: BatchSize = None,

@@ -16,8 +16,9 @@ from mbert_cli.errors import DataError
 from mbert_cli.recipe_file import nearest
 
 Quoting = Literal["csv", "none"]
-Delimiter = Literal["auto", "tab", "comma"]
-_DELIMITERS = {"tab": "\t", "comma": ","}
+Delimiter = Literal["auto", "tab", "comma", "semicolon"]
+_DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";"}
+_FORMATS = {"\t": "TSV", ",": "CSV", ";": "CSV with semicolons"}
 _MAX_CELL = 1 << 24  # characters
 
 
@@ -48,10 +49,10 @@ class Table:
     """A table being read: `header`, which stands at `header_line`, then its rows, once. A context manager.
 
     Args:
-        path: the file; `-` is standard input. A name that ends in `.jsonl` holds one JSON object a line. What is
-            compressed by gzip, and what is Parquet, is known by its first bytes.
+        path: the file; `-` is standard input. One that begins with a brace, or whose name ends in `.jsonl`, holds one
+            JSON object a line. What is compressed by gzip, and what is Parquet, is known by its first bytes.
         quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other.
-        delimiter: `auto` is a comma where the header holds one and no tab, else a tab.
+        delimiter: `auto` is the first of tab, comma and semicolon that the header holds, else a tab.
         names: other names that columns may have in this file.
 
     Raises:
@@ -85,12 +86,13 @@ class Table:
             first = head[-1] if head else ""
             if not first.strip():
                 raise DataError(f"{self.name}: is empty; expected a header line and rows.")
-            self.is_jsonl = path.removesuffix(".gz").endswith(".jsonl") or (
-                path == "-" and first.lstrip().startswith("{")
-            )
+            self.is_jsonl = path.removesuffix(".gz").endswith(".jsonl") or first.lstrip().startswith("{")
+            if not self.is_jsonl and first.lstrip().startswith("[") and _is_json_array(first):
+                raise DataError(f"{self.name}:{len(head)}: begins a JSON array; write one object a line (JSON Lines).")
             if delimiter == "auto":
-                delimiter = "comma" if "," in first and "\t" not in first else "tab"
-            self.delimiter = _DELIMITERS[delimiter]
+                self.delimiter = next((each for each in _DELIMITERS.values() if each in first), "\t")
+            else:
+                self.delimiter = _DELIMITERS[delimiter]
             self._rows = self._read(chain(head, lines))
             row = next(self._rows)
             self.header_line, self.header = row.line, row.cells
@@ -126,9 +128,7 @@ class Table:
         elif self.is_jsonl:
             format_ = "JSONL"
         else:
-            format_ = (
-                f"{'CSV' if self.delimiter == ',' else 'TSV'}{', quotes are text' if self.quoting == 'none' else ''}"
-            )
+            format_ = _FORMATS[self.delimiter] + (", quotes are text" if self.quoting == "none" else "")
         compressed = ", gzip" if self._kind == "gzip" else ""
         return f"{self.name}: {format_}{compressed}; columns {', '.join(self.header)}"
 
@@ -284,6 +284,12 @@ def _parsed(line: str) -> tuple[dict[str, Any], dict[str, str]]:
     if "\\u" in line:
         "".join((*cells, *cells.values())).encode()
     return record, cells
+
+
+def _is_json_array(line: str) -> bool:
+    text = line.strip()
+    # A header may begin with a bracket, too: [text],[label].
+    return text == "[" or text.lstrip("[ ").startswith("{")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -60,6 +60,59 @@ def test_what_unpacks_to_far_more_is_read_line_by_line(tmp_path):
         read(path)
 
 
+def bz2(data):
+    return __import__("bz2").compress(data)
+
+
+def xz(data):
+    return __import__("lzma").compress(data)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (bz2(b"text\ncat\n"), "is compressed by bzip2; unpack it, or compress it by gzip."),
+        (xz(b"text\ncat\n"), "is compressed by xz; unpack it, or compress it by gzip."),
+        (b"PK\x03\x04\x14\0\n", "is a ZIP archive, as .xlsx files are, too; unpack it, or save the sheet as CSV."),
+        (b"\xd0\xcf\x11\xe0\n", "is an Excel file; save the sheet as CSV."),
+        (b"ARROW1\0\0\n", "is an Arrow or Feather file; save it as Parquet."),
+        (gzip.compress(gzip.compress(b"text\ncat\n")), "is compressed twice; unpack it once."),
+        (gzip.compress(b"PAR1\0"), "is Parquet inside gzip; unpack it; Parquet is compressed already."),
+        (b'[{"text": "cat"}]', "1: begins a JSON array; write one object a line (JSON Lines)."),
+        (b'\n[\n{"text": "cat"}\n]', "2: begins a JSON array; write one object a line (JSON Lines)."),
+    ],
+)
+def test_what_is_no_table_is_called_by_its_name(tmp_path, content, said):
+    (tmp_path / "t.tsv").write_bytes(content)
+    with pytest.raises(DataError) as refusal:
+        read(tmp_path / "t.tsv")
+    assert str(refusal.value) in (f"{tmp_path}/t.tsv: {said}", f"{tmp_path}/t.tsv:{said}")
+
+
+def test_a_header_may_begin_with_a_bracket(tmp_path):
+    (tmp_path / "t.csv").write_text("[text],[label]\ncat,1\n")
+    assert read(tmp_path / "t.csv") == [["[text]", "[label]"], ["cat", "1"]]
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.ndjson", "t.txt.gz"])
+def test_lines_of_json_are_known_by_their_first_brace(tmp_path, name):
+    (tmp_path / name).write_text(TEXTS["t.jsonl"])
+    assert read(tmp_path / name) == ROWS
+    with Table(str(tmp_path / name)) as table:
+        assert table.description.endswith(": JSONL; columns id, text")
+
+
+def test_semicolons_delimit_where_the_header_holds_neither_tab_nor_comma(tmp_path):
+    (tmp_path / "t.csv").write_text('id;text\n1;"a; b"\n2;a, b\n')
+    assert read(tmp_path / "t.csv") == [["id", "text"], ["1", "a; b"], ["2", "a, b"]]
+    with Table(str(tmp_path / "t.csv")) as table:
+        assert table.description.endswith(": CSV with semicolons; columns id, text")
+    (tmp_path / "t.csv").write_text("id;text\n1;a\n")
+    assert read(tmp_path / "t.csv", delimiter="tab") == [["id;text"], ["1;a"]]
+    (tmp_path / "t.csv").write_text("id,te;xt\n1,a;b\n")
+    assert read(tmp_path / "t.csv") == [["id", "te;xt"], ["1", "a;b"]]
+
+
 def parquet(path, columns):
     pyarrow = pytest.importorskip("pyarrow")
     write_table = pytest.importorskip("pyarrow.parquet").write_table
