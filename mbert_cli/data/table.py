@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from mbert_cli.data.parquet import as_text, parquet_rows
+from mbert_cli.data.parquet import Place, as_text, parquet_rows
 from mbert_cli.data.source import decoded, open_source
 from mbert_cli.errors import DataError
 from mbert_cli.recipe_file import nearest
@@ -35,14 +35,16 @@ class Row:
     """One row of a table.
 
     Args:
-        line: where it begins in the file, from 1.
+        line: where it begins in the file, from 1; of a Parquet file, the number of the row.
         cells: its values, in the order of the header.
         record: the whole object, for a row of a JSONL file.
+        place: where its values stand, for a row of a Parquet file.
     """
 
     line: int
     cells: list[str]
     record: dict[str, Any] | None = None
+    place: Place | None = None
 
 
 class Table:
@@ -70,12 +72,16 @@ class Table:
         self.path = None if path == "-" else Path(path)
         self.quoting: Quoting = quoting
         self.names = names
+        self.schema: Any = None  # of a Parquet file
         self._file, self._kind = open_source(path)
         try:
             if self._kind == "parquet":
                 self.is_jsonl, self.delimiter, self.header_line = False, "\t", 1
-                self.header, cells = parquet_rows(self._file, self.name)
-                self._rows: Iterator[Row] = (Row(number, each) for number, each in enumerate(cells, 2))
+                self.schema, rows = parquet_rows(self._file, self.name)
+                self.header = list(self.schema.names)
+                self._rows: Iterator[Row] = (
+                    Row(number, cells, place=place) for number, (cells, place) in enumerate(rows, 1)
+                )
                 return
             lines = decoded(self._file, self.name)
             head: list[str] = []  # blank lines, and the header or the first record

@@ -1,3 +1,4 @@
+import decimal
 import gzip
 import io
 import json
@@ -132,6 +133,35 @@ def test_values_of_parquet_files_are_written_as_json_has_them(tmp_path):
     parquet(tmp_path / "t.parquet", values)
     assert read(tmp_path / "t.parquet") == [["a", "b", "c", "d", "e"], ["1.5", "true", "x", "[1, 2]", "2"],
                                             ["", "false", "", "[]", "3"]]  # fmt: skip
+
+
+def test_dates_decimals_and_bytes_of_parquet_files_are_plain_text(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = {
+        "date": pyarrow.array([18263, None], pyarrow.date32()),
+        "time": pyarrow.array([1_577_934_245_000_000_001, 0], pyarrow.timestamp("ns")),  # no Python datetime
+        "price": pyarrow.array([decimal.Decimal("1.50"), decimal.Decimal(2)], pyarrow.decimal128(5, 2)),
+        "bytes": pyarrow.array(["é".encode(), b"\xff"]),
+        "kind": pyarrow.array(["x", None]).dictionary_encode(),
+        "none": pyarrow.nulls(2),
+    }
+    parquet(tmp_path / "t.parquet", columns)
+    assert read(tmp_path / "t.parquet")[1:] == [
+        ["2020-01-02", "2020-01-02 03:04:05.000000001", "1.50", "é", "x", ""],
+        ["", "1970-01-01 00:00:00.000000000", "2.00", "\\xff", "", ""],
+    ]
+
+
+def test_rows_of_parquet_files_are_counted_from_one(tmp_path):
+    parquet(tmp_path / "t.parquet", {"text": ["cat"] * 9})
+    with Table(str(tmp_path / "t.parquet")) as table:
+        assert [row.line for row in table] == list(range(1, 10))
+
+
+def test_parquet_is_not_read_from_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"PAR1..."))))
+    with pytest.raises(DataError, match="standard input: is Parquet, which can be read from a file only; name the fi"):
+        read("-")
 
 
 def test_a_broken_parquet_file_is_told(tmp_path):
