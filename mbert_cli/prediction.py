@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mbert_cli.commits import sha256_of
 from mbert_cli.data.batching import TaskData, by_length, pack, tokenise_texts
+from mbert_cli.data.parquet_output import ParquetSink, Types
 from mbert_cli.data.table import Row, Table, TableWriter, TextSink, as_cell
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.hardware import choose, is_out_of_memory
@@ -197,7 +198,7 @@ def predict_table(
     predictor: Predictor,
     table: Table,
     tasks: Sequence[str],
-    out: TextSink,
+    out: TextSink | ParquetSink,
     limit: int | None = None,
     done: int = 0,
     kept: Sequence[str] | None = None,
@@ -210,7 +211,7 @@ def predict_table(
         predictor: the model.
         table: the input.
         tasks: what to predict; the appended columns are prefixed with the task's name where there are several.
-        out: where the rows are written.
+        out: where the rows are written; what Parquet holds is there when its groups are committed.
         limit: how many rows at most.
         done: how many rows were written before, as this yielded it; they are passed over.
         kept: which of the table's columns are written; by default all.
@@ -221,14 +222,17 @@ def predict_table(
     Raises:
         DataError: a row is malformed, a column to keep does not exist, or one has a prediction's name already.
     """
-    prefixes = {task: f"{task}_" if len(tasks) > 1 else "" for task in tasks}
-    appended = [prefixes[task] + name for task in tasks for name in predictor.saved.model.head(task).column_names]
+    appended = _appended(predictor, tasks)
     taken = next((name for name in appended if name in (table.header if kept is None else kept)), None)
     if taken is not None:
         raise DataError(
             f"{table.name}:{table.header_line}: has a column '{taken}' already, as the prediction would; rename it."
         )
-    writer = TableWriter(out, table, appended, kept)
+    writer: TableWriter | ParquetSink
+    if isinstance(out, ParquetSink):
+        writer = out.begin(table, appended, kept)
+    else:
+        writer = TableWriter(out, table, list(appended), kept)
     if not done:
         writer.write_header()
     for rows in _windows(table, done, limit):
@@ -239,6 +243,17 @@ def predict_table(
             writer.write(row, list(values))
         done += len(rows)
         yield done
+
+
+def _appended(predictor: Predictor, tasks: Sequence[str]) -> Types:
+    """Return the names of the columns that are appended, and what they hold."""
+    prefixes = {task: f"{task}_" if len(tasks) > 1 else "" for task in tasks}
+    heads = {task: predictor.saved.model.head(task) for task in tasks}
+    return {
+        prefixes[task] + name: "text" if name == "pred" and head.goal == "classification" else "number"
+        for task, head in heads.items()
+        for name in head.column_names
+    }
 
 
 def predict_cs224n(

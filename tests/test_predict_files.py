@@ -150,3 +150,85 @@ def test_parquet_files_are_predicted(run, here):
     predict(run, "a.parquet", "-o", "of-parquet.tsv")
     predict(run, "a.tsv", "-o", "of-tsv.tsv")
     assert (here / "of-parquet.tsv").read_bytes() == (here / "of-tsv.tsv").read_bytes()
+
+
+def typed(path):
+    """The columns of a Parquet file, with their types."""
+    table = pytest.importorskip("pyarrow.parquet").read_table(path)
+    types = {field.name: str(field.type) for field in table.schema}
+    plain = [name for name, type_ in types.items() if type_ != "timestamp[ns]"]  # which Python does not have
+    return table.select(plain).to_pydict(), types
+
+
+@pytest.fixture
+def columns():
+    """Columns of types that text does not keep."""
+    pyarrow = pytest.importorskip("pyarrow")
+    texts = ["cat dog", "man runs great", None, "bird", "dog"]
+    return {
+        "id": pyarrow.array([1, 2, 3, None, 5], pyarrow.int16()),
+        "text": pyarrow.array(texts).dictionary_encode(),
+        "when": pyarrow.array([1_577_934_245_000_000_001, 0, 1, 2, None], pyarrow.timestamp("ns")),
+        "tags": pyarrow.array([["a"], [], None, ["b", "c"], ["d"]]),
+    }
+
+
+def test_columns_keep_their_types_in_parquet_outputs(run, here, monkeypatch, columns):
+    monkeypatch.setattr("mbert_cli.prediction._WINDOW", 2)
+    monkeypatch.setattr("mbert_cli.data.parquet._AT_ONCE", 3)
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table(columns)
+    parquet.write_table(table, here / "a.parquet")
+    predict(run, "a.parquet", "-o", "out.parquet")
+    predict(run, "a.parquet", "-o", "out.tsv")
+    predict(run, "a.parquet", "-o", "kept.parquet", "--keep", "tags,id")
+    out = parquet.read_table(here / "out.parquet")
+    assert out.select(list(columns)).equals(table)
+    found, types = typed(here / "out.parquet")
+    assert list(types) == [*columns, "pred", "p_low", "p_mid", "p_high"]
+    assert [types[name] for name in ("pred", "p_low", "p_mid", "p_high")] == ["string", "double", "double", "double"]
+    header, *texts = rows(here / "out.tsv")
+    for name in ("pred", "p_low"):
+        written = [value if isinstance(value, str) else f"{value:.6g}" for value in found[name]]
+        assert written == [row[header.index(name)] for row in texts]
+    kept, _ = typed(here / "kept.parquet")
+    assert list(kept)[:3] == ["tags", "id", "pred"]
+    assert {name: kept[name] for name in ("id", "pred")} == {name: found[name] for name in ("id", "pred")}
+
+
+def test_text_files_become_parquet_of_text(run, here):
+    predict(run, "a.tsv", "-o", "out.parquet", "-t", "mood")
+    found, types = typed(here / "out.parquet")
+    assert found["note"] == ["x", "y"]
+    assert types["id"] == "string"
+    (here / "empty.tsv").write_text("text\n")
+    predict(run, "empty.tsv", "-o", "empty.parquet")
+    assert typed(here / "empty.parquet")[0] == {name: [] for name in ("text", "pred", "p_low", "p_mid", "p_high")}
+
+
+def test_numbers_that_are_predicted_are_numbers_in_parquet(run, here):
+    (here / "pairs.tsv").write_text("one\ttwo\ncat\tdog\n")
+    app(["predict", str(run), "pairs.tsv", "-o", "out.parquet", *FLAGS], standalone_mode=False)
+    _, types = typed(here / "out.parquet")
+    assert types == {"one": "string", "two": "string", "same_pred": "string", "same_score": "double",
+                     "near_pred": "double", "near_score": "double"}  # fmt: skip
+
+
+def test_a_parquet_output_is_whole_or_not_there(run, here, monkeypatch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("mbert_cli.prediction._WINDOW", 1)
+    (here / "bad.tsv").write_text("text\nbird\ncat\tone too many\n")
+    with pytest.raises(MbertError, match="bad.tsv:3"):
+        predict(run, "bad.tsv", "-o", "out.parquet")
+    with pytest.raises(MbertError, match="has no column 'nope'"):
+        predict(run, "a.tsv", "-o", "out.parquet", "--keep", "nope")
+    assert not list(here.glob("*out.parquet*"))
+
+
+def test_what_parquet_cannot_hold_is_told_before_the_model_is_loaded(run, here, monkeypatch):
+    with pytest.raises(MbertError, match=r"out.parquet: --format cs224n is text; choose another name\."):
+        predict(run, "a.tsv", "-o", "out.parquet", "--format", "cs224n")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(MbertError, match=r"out.parquet: Parquet is written with pyarrow; pip install 'mbert-cli"):
+        predict("no-run", "a.tsv", "-o", "out.parquet")

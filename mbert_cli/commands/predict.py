@@ -28,6 +28,7 @@ from mbert_cli.errors import DataError, UsageError
 from mbert_cli.progress import Talk
 
 if TYPE_CHECKING:
+    from mbert_cli.data.parquet_output import ParquetSink
     from mbert_cli.data.table import Table
     from mbert_cli.partial_output import PartialOutput, Stream
     from mbert_cli.prediction import Predictor
@@ -42,7 +43,10 @@ def predict(
         list[str] | None, typer.Option("--task", "-t", help="May be repeated. Default: all whose columns INPUT has.")
     ] = None,
     output: Annotated[
-        str, typer.Option("--output", "-o", help="The output file, .gz if so named; - is stdout. Of several: a folder.")
+        str,
+        typer.Option(
+            "--output", "-o", help="The output file; .gz or .parquet if so named; - is stdout. Of several: a folder."
+        ),
     ] = "-",
     keep: Annotated[
         str | None, typer.Option("--keep", metavar="COLUMNS", help="Write id,text of INPUT only. Default: all columns.")
@@ -87,7 +91,9 @@ def predict(
         raise UsageError("--keep: --format cs224n has columns of its own; leave one of them out.")
     predictor: Predictor | None = None
     problems: list[str] = []
-    for path, target in zip(inputs, _targets(inputs, output, force), strict=True):
+    targets = _targets(inputs, output, force)
+    _check_parquet(targets, format_)
+    for path, target in zip(inputs, targets, strict=True):
         try:
             with Table(path, quoting, delimiter, given) as table:
                 talk.detail(table.description)
@@ -130,6 +136,15 @@ def _targets(inputs: Sequence[str], output: str, force: bool) -> list[str]:
     return list(map(str, found))
 
 
+def _check_parquet(targets: Sequence[str], format_: str) -> None:
+    from mbert_cli.data.parquet_output import check_pyarrow, is_parquet
+
+    for target in filter(is_parquet, map(Path, targets)):
+        if format_ == "cs224n":
+            raise UsageError(f"{target}: --format cs224n is text; choose another name.")
+        check_pyarrow(target)
+
+
 def _predict(
     predictor: "Predictor",
     table: "Table",
@@ -141,6 +156,7 @@ def _predict(
     force: bool,
     talk: Talk,
 ) -> None:
+    from mbert_cli.data.parquet_output import ParquetSink
     from mbert_cli.prediction import choose_tasks, origin_of, predict_cs224n, predict_table
 
     recipes = predictor.saved.section.tasks.values()
@@ -152,7 +168,7 @@ def _predict(
     with _output(output, origin, force, talk) as out, talk.bar(f"predict {', '.join(chosen)}", limit) as bar:
         done = out.rows
         bar.advance(by=done)
-        if format_ == "cs224n":
+        if format_ == "cs224n" and not isinstance(out, ParquetSink):
             pieces = predict_cs224n(predictor, table, chosen[0], out, limit, done)
         else:
             pieces = predict_table(predictor, table, chosen, out, limit, done, kept)
@@ -166,14 +182,23 @@ def _predict(
 @contextmanager
 def _output(
     output: str, origin: Mapping[str, Any] | None, force: bool, talk: Talk
-) -> Iterator["PartialOutput | Stream"]:
-    """Open the output of a prediction: in pieces that survive, where both input and output are files."""
+) -> Iterator["PartialOutput | Stream | ParquetSink"]:
+    """Open the output of a prediction: in pieces that survive, where both input and output are files of text."""
+    from mbert_cli.data.parquet_output import ParquetSink, is_parquet
     from mbert_cli.partial_output import Stream, is_compressed, partial_output
 
     if output == "-":
         sys.stdout.reconfigure(encoding="utf-8", newline="\n") if hasattr(sys.stdout, "reconfigure") else None
         yield Stream(sys.stdout)
         sys.stdout.flush()
+    elif is_parquet(Path(output)):
+        talk.say(f"{output}: cannot be gone on with if it is interrupted, for Parquet is whole or nothing.")
+        with replacing(Path(output)) as file:
+            sink = ParquetSink(file.buffer)  # type: ignore[attr-defined]
+            try:
+                yield sink
+            finally:
+                sink.close()  # in any case: what is not closed writes when it is collected
     elif origin is None:
         talk.say(f"{output}: cannot be gone on with if it is interrupted, for the input can be read once only.")
         with replacing(Path(output)) as file:
