@@ -75,10 +75,24 @@ def test_what_cannot_be_done_is_told_before_anything_is_written(run, here, words
     assert not list(here.glob("out/*"))
 
 
+def test_all_outputs_that_cannot_be_written_are_told_at_once(run, here):
+    for name in ("a.tsv", "b.tsv"):
+        (here / "there" / name).parent.mkdir(exist_ok=True)
+        (here / "there" / name).write_text("mine")
+    with pytest.raises(MbertError) as refusal:
+        predict(run, "a.tsv", "b.tsv", "-o", "there")
+    assert [problem.split(":")[0] for problem in refusal.value.problems] == ["there/a.tsv", "there/b.tsv"]
+    with pytest.raises(MbertError, match="has the name of"):
+        predict(run, "a.tsv", "there/a.tsv", "-o", "new")
+    assert not (here / "new").exists()
+
+
 def test_only_the_columns_to_keep_are_written_in_their_order(run, here):
     predict(run, "a.tsv", "-o", "all.tsv")
     predict(run, "a.tsv", "-o", "kept.tsv", "--keep", "note, id")
     predict(run, "a.tsv", "-o", "none.tsv", "--keep", "")
+    predict(run, "a.tsv", "-o", "none-named.tsv", "--keep", "none")
+    assert (here / "none-named.tsv").read_bytes() == (here / "none.tsv").read_bytes()
     header, *found = rows(here / "all.tsv")
     assert rows(here / "kept.tsv") == [["note", "id", *header[3:]], *[[row[2], row[0], *row[3:]] for row in found]]
     assert rows(here / "none.tsv") == [header[3:], *[row[3:] for row in found]]

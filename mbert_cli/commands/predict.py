@@ -49,7 +49,8 @@ def predict(
         ),
     ] = "-",
     keep: Annotated[
-        str | None, typer.Option("--keep", metavar="COLUMNS", help="Write id,text of INPUT only. Default: all columns.")
+        str | None,
+        typer.Option("--keep", metavar="COLUMNS", help="Write id,text of INPUT only, or none. Default: all columns."),
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -87,6 +88,8 @@ def predict(
     go_offline(offline)
     given = dict(split_pair(pair, "--columns NAME=OTHER") for pair in columns or [])
     kept = None if keep is None else [name.strip() for name in keep.split(",") if name.strip()]
+    if kept == ["none"]:
+        kept = []
     if kept is not None and format_ == "cs224n":
         raise UsageError("--keep: --format cs224n has columns of its own; leave one of them out.")
     predictor: Predictor | None = None
@@ -122,17 +125,25 @@ def _targets(inputs: Sequence[str], output: str, force: bool) -> list[str]:
     if output == "-" or "-" in inputs:
         raise UsageError("several inputs must be files, and -o a folder, where each has an output of its name.")
     folder, found = Path(output), dict[Path, str]()
-    if not folder.is_dir():
-        if folder.exists():
-            raise UsageError(f"{folder}: is a file; for several inputs name a folder.")
-        with disk_errors(folder):
-            folder.mkdir(parents=True)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; for several inputs name a folder.")
+    problems: list[str] = []
     for path in inputs:
         target = folder / Path(path).name
         if target in found:
-            raise UsageError(f"{path}: has the name of {found[target]}, so that both would be {target}; rename one.")
-        found[target] = path
-        check_output(target, force, path)
+            problems.append(f"{path}: has the name of {found[target]}, so that both would be {target}; rename one.")
+        found.setdefault(target, path)
+    if problems:
+        raise UsageError(*problems)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for target, path in found.items():
+        try:
+            check_output(target, force, path)
+        except UsageError as error:
+            problems += error.problems
+    if problems:
+        raise UsageError(*problems)
     return list(map(str, found))
 
 
