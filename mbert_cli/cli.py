@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 from mbert_cli import __version__, stopping
 from mbert_cli.commands import recipes
 from mbert_cli.commands.count_params import count_params
+from mbert_cli.commands.embed import embed
 from mbert_cli.commands.evaluate import evaluate
 from mbert_cli.commands.export import export
 from mbert_cli.commands.help import help_text
@@ -62,6 +63,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "report": report,
     "sweep": sweep,
     "predict": predict,
+    "embed": embed,
     "export": export,
     "count-params": count_params,
     "info": info,

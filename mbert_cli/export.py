@@ -23,6 +23,7 @@ from mbert_cli.encoder import kernels
 from mbert_cli.encoder.kernels.padded import PaddedLayout
 from mbert_cli.encoder.padding import Padding
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
+from mbert_cli.ensemble import Ensemble
 from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.heads import ClassHead
 from mbert_cli.model import MultiTaskBert
@@ -42,7 +43,7 @@ class _Whole(Padding):
 
 
 class PaddedTask(nn.Module):
-    """One task of a model, for sentences that are padded to one width.
+    """One task of a model, or of an ensemble, for sentences that are padded to one width.
 
     Args:
         model: in evaluation mode, on the CPU.
@@ -60,16 +61,21 @@ class PaddedTask(nn.Module):
         Args:
             inputs: for each side that the head reads, in order: ids, mask and types, each ``[examples, width]``, int64.
         """
-        head = self.model.head(self.name)
-        with kernels.using("padded"):
-            vectors = [self._vectors(*inputs[at : at + 3]) for at in range(0, len(inputs), 3)]
-        outputs = head(*vectors)
+        model, head = self.model, self.model.head(self.name)
+        members = model.members() if isinstance(model, Ensemble) else [model]
+        outputs = torch.stack([self._outputs(each, inputs) for each in members]).mean(0)
         if isinstance(head, ClassHead):
             return head.logits(head.calibrated(outputs)).softmax(-1)
         return head.values(outputs)
 
-    def _vectors(self, ids: Tensor, mask: Tensor, types: Tensor) -> Tensor:
-        model, encoder = self.model, self.model.encoder
+    def _outputs(self, model: MultiTaskBert, inputs: Sequence[Tensor]) -> Tensor:
+        with kernels.using("padded"):
+            vectors = [self._vectors(model, *inputs[at : at + 3]) for at in range(0, len(inputs), 3)]
+        outputs: Tensor = model.head(self.name)(*vectors)
+        return outputs
+
+    def _vectors(self, model: MultiTaskBert, ids: Tensor, mask: Tensor, types: Tensor) -> Tensor:
+        encoder = model.encoder
         layout = PaddedLayout(mask.bool())
         sites = SegmentAdapters(layout, [model.task(self.name).adapter_list()], encoder.folded)
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)

@@ -96,12 +96,16 @@ class MultiTaskBert(nn.Module):
         with self._computing(batch):
             return self.encoder.body(*self._given(batch))
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the outputs of each task's head for the batch's examples."""
+    def vectors(self, batch: Batch) -> Float[Tensor, "sentences hidden"]:
+        """Return the vectors of the batch's sentences, as the heads get them."""
         with self._computing(batch):
             h = self.encoder(*self._given(batch), batch.features)
         # Pooling and heads are a small part of the work, and the losses want full precision.
-        sentences = self._pool(h, batch)
+        return self._pool(h, batch)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the outputs of each task's head for the batch's examples."""
+        sentences = self.vectors(batch)
         outputs = {}
         for name, own in zip(batch.tasks, sentences.split(batch.layout.segment_sentences), strict=True):
             head = self.head(name)

@@ -14,6 +14,7 @@ the folder is removed is known by the journal, whose last hash is then OUT's.
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -93,12 +94,16 @@ class Stream:
         if self._gzip is None:
             self._file.write(text)
         else:
-            self._file.buffer.write(self._gzip.compress(text.encode("utf-8")))  # type: ignore[attr-defined]
+            self._write(self._gzip.compress(text.encode("utf-8")))
 
     def commit(self, rows: int) -> None:
         """End a piece, which is nothing to a stream, but that what is compressed is whole."""
         if self._gzip is not None:
-            self._file.buffer.write(self._gzip.end())  # type: ignore[attr-defined]
+            self._write(self._gzip.end())
+
+    def _write(self, data: bytes) -> None:
+        assert isinstance(self._file, io.TextIOWrapper), "what is compressed goes to a file"
+        self._file.buffer.write(data)
 
 
 class _Gzip:

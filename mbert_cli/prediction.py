@@ -36,7 +36,12 @@ _CS224N_NAMES: dict[tuple[Goal, int], str] = {
 
 
 def run_model(
-    model: MultiTaskBert, task: str, data: TaskData, batch_size: int | None = None, token_budget: int = TOKEN_BUDGET
+    model: MultiTaskBert,
+    task: str,
+    data: TaskData,
+    batch_size: int | None = None,
+    token_budget: int = TOKEN_BUDGET,
+    vectors: bool = False,
 ) -> Tensor:
     """Return the outputs of a task's head for all examples, in their order, on the CPU.
 
@@ -48,6 +53,7 @@ def run_model(
         data: its examples.
         batch_size: examples of a batch at most.
         token_budget: tokens of a batch at most.
+        vectors: return the vectors that the head would get, of examples of one side, in place of its outputs.
     """
     model.eval()
     device = model.encoder.word_embeddings.weight.device
@@ -61,7 +67,8 @@ def run_model(
                 pending.extendleft(reversed(np.array_split(rows, 2)))
                 continue
             try:
-                outputs.append(model(pack({task: data}, {task: rows}, device))[task].float().cpu())
+                batch = pack({task: data}, {task: rows}, device)
+                outputs.append((model.vectors(batch) if vectors else model(batch)[task]).float().cpu())
             except (MemoryError, RuntimeError) as error:
                 if len(rows) == 1 or not is_out_of_memory(error):
                     raise
@@ -146,6 +153,32 @@ class Predictor:
             return {name: [] for name in head.column_names}
         data = TaskData(tokenise_texts(self.saved.tokenizer, sides, head.sides), None)
         return head.predict(run_model(self._models[task], task, data, self.batch_size))
+
+    def embed(self, texts: Sequence[str], task: str | None = None) -> np.ndarray:
+        """Return the vectors of sentences, as a task's head gets them.
+
+        Args:
+            texts: the sentences.
+            task: whose adapters act; it may be left out where all tasks read the same vectors, having no adapters.
+
+        Returns:
+            ``[texts, hidden]``, float32.
+
+        Raises:
+            CheckpointError: the model has no such task.
+            UsageError: the task must be named.
+        """
+        if task is None:
+            if any(self.saved.model.task(name).adapter_list() for name in self.tasks) and len(self.tasks) > 1:
+                raise UsageError(
+                    f"each task has adapters, hence vectors of its own; name one: {', '.join(self.tasks)}."
+                )
+            task = self.tasks[0]
+        self.saved.task(task)
+        if not len(texts):
+            return np.zeros((0, self.saved.model.encoder.shape.hidden_size), np.float32)
+        data = TaskData((self.saved.tokenizer.encode(texts),), None)
+        return run_model(self._models[task], task, data, self.batch_size, vectors=True).numpy()
 
 
 def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> list[str]:
@@ -235,7 +268,7 @@ def predict_table(
         writer = TableWriter(out, table, list(appended), kept)
     if not done:
         writer.write_header()
-    for rows in _windows(table, done, limit):
+    for rows in windows(table, done, limit):
         predicted: list[list[str] | list[float]] = []
         for task in tasks:
             predicted += predictor.predict(_sides(predictor, table, task, rows), task).values()
@@ -270,7 +303,7 @@ def predict_cs224n(
     ids = table.column(section.id, f"id of task {task}")
     if not done:
         out.write(f"id \t {name} \n")
-    for rows in _windows(table, done, limit):
+    for rows in windows(table, done, limit):
         predicted: Sequence[str | float] = predictor.predict(_sides(predictor, table, task, rows), task)["pred"]
         for row, value in zip(rows, predicted, strict=True):
             out.write(f"{row.cells[ids]} , {as_cell(value)} \n")
@@ -278,8 +311,14 @@ def predict_cs224n(
         yield done
 
 
-def _windows(table: Table, done: int, limit: int | None) -> Iterator[list[Row]]:
-    """Yield rows in lists that memory has room for; where one ends is a function of the table alone."""
+def windows(table: Table, done: int, limit: int | None) -> Iterator[list[Row]]:
+    """Yield rows in lists that memory has room for; where one ends is a function of the table alone.
+
+    Args:
+        table: gives the rows.
+        done: how many are passed over.
+        limit: how many are yielded at most, those that are passed over included.
+    """
     window: list[Row] = []
     text = 0
     for row in islice(iter(table), done, limit):

@@ -124,6 +124,7 @@ class TaskSection(Section):
         quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other (GLUE's files).
         delimiter: `auto` is the first of tab, comma and semicolon that the header holds, else a tab.
         on_bad_row: `error` stops at the first; `skip` leaves bad rows out, counted and listed.
+        token_dropout: share of the tokens that [MASK] stands for in training; see `token_dropout`.
     """
 
     train: str
@@ -137,6 +138,7 @@ class TaskSection(Section):
     quoting: Literal["csv", "none"] = "csv"
     delimiter: Literal["auto", "tab", "comma", "semicolon"] = "auto"
     on_bad_row: Literal["error", "skip"] = "error"
+    token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class TrainingSection(Section):
@@ -162,6 +164,7 @@ class TrainingSection(Section):
             null saves at ends of epochs only.
         keep: how many of those states are kept.
         seed: everything random is a function of it.
+        members: how many models are trained, each with a seed of its own, to predict together; see `ensemble`.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 20
@@ -181,6 +184,12 @@ class TrainingSection(Section):
     state_every: Interval = "10min"
     keep: Annotated[int, Field(ge=1, le=1000)] = 2
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 11711
+    members: Annotated[int, Field(ge=1, le=100)] = 1
+
+    @property
+    def rounds(self) -> int:
+        """How many lines metrics.jsonl has in the end: one an epoch, or of an ensemble one a member."""
+        return self.epochs if self.members == 1 else self.members
 
 
 class ReferenceSection(Section):

@@ -83,7 +83,7 @@ def _run(run: RunReport) -> _Run:
         ("pooling", recipe.pooling.kind),
         ("loss balancing", recipe.loss_balancing.kind),
         ("curriculum", recipe.curriculum.kind),
-        ("epochs", f"{run.epochs} of {recipe.training.epochs}; the model of epoch {run.kept['epoch']} is kept"),
+        ("epochs" if recipe.training.members == 1 else "members of the ensemble", _rounds(run)),
         ("training", duration(run.train_seconds)),
         ("seed", str(recipe.training.seed)),
     ]
@@ -105,6 +105,13 @@ def _run(run: RunReport) -> _Run:
         parameters=_parameters(run),
         recipe=recipe.to_yaml(),
     )  # fmt: skip
+
+
+def _rounds(run: RunReport) -> str:
+    kept, what = run.kept["epoch"], f"{run.epochs} of {run.recipe.training.rounds}"
+    if run.recipe.training.members > 1:
+        return f"{what}; that of the first {kept} is kept"
+    return f"{what}; the model of epoch {kept} is kept"
 
 
 def _number(value: float | None) -> str:

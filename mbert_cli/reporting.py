@@ -103,7 +103,7 @@ class RunReport:
             "pooling": recipe.pooling.spec(),
             "loss_balancing": recipe.loss_balancing.spec(),
             "curriculum": recipe.curriculum.spec(),
-            "epochs": {"ended": self.epochs, "planned": recipe.training.epochs, "kept": self.kept["epoch"]},
+            "epochs": {"ended": self.epochs, "planned": recipe.training.rounds, "kept": self.kept["epoch"]},
             "parameters": {**self.parameters, "times_encoder": self.times_encoder} if self.parameters else None,
             **self.scores.as_json(),
             "train_seconds": round(self.train_seconds, 3),

@@ -9,6 +9,7 @@
       state/             what --resume needs, a folder each, the newest kept:
         epoch-0003/                 after the third epoch
         epoch-0003-step-00000150/   150 steps further
+      members/           of an ensemble, each a folder like this; metrics.jsonl has a line for each then
 
 Every folder and file is committed whole, see `commits`: a crash within a commit leaves what was there before. A state
 holds all that training goes on from. So the only question is what is on the disk between two commits, and that is
@@ -59,7 +60,8 @@ class RunFolder:
         self.evaluation = path / "evaluation"
         self.figures = path / "figures"
         self.states = path / "state"
-        self._folders = (self.states, self.model, self.evaluation, self.figures)
+        self.members = path / "members"
+        self._folders = (self.states, self.model, self.evaluation, self.figures, self.members)
         self._files = (self.metrics_file, self.recipe_file)
         self._lock = path / ".lock"
 

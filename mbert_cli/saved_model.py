@@ -4,6 +4,8 @@ config.json           what the model is built of, and what it scored
 encoder/              a Hugging Face checkpoint: config.json, tokenizer.json, and model.safetensors where the
                       encoder was trained; else config.json here names the checkpoint and its SHA-256
 tasks/NAME.safetensors  the adapters and the head of each task
+members/N/            of an ensemble in the place of encoder/ and tasks/, for each member its own; the tokenizer and
+                      the encoder's sizes are in encoder/ nevertheless
 README.md             a model card
 decisions-*.json      temperatures and cuts between two classes, once `mbert evaluate` has fitted them; a new best model
                       begins without
@@ -23,6 +25,7 @@ from mbert_cli.compose import build_model, problems
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.decisions import Decision
 from mbert_cli.encoder.checkpoint import WEIGHTS, load_encoder, locate, read_shape, save_config, save_weights
+from mbert_cli.ensemble import Ensemble
 from mbert_cli.errors import CheckpointError
 from mbert_cli.heads import ClassHead
 from mbert_cli.model import MultiTaskBert
@@ -82,19 +85,34 @@ def write_model(
     """
     section = {key: as_spec(getattr(recipe, key)) for key in ("encoder", "adapters", "pooling", "tasks")}
     config = {"format": _FORMAT, "mbert": __version__, **section, "max_length": tokenizer.max_length}
-    encoder = folder / "encoder"
-    encoder.mkdir()
-    save_config(model.encoder.shape, encoder)
-    tokenizer.save(encoder)
-    if encoder_changed or (weights := _weights_file(recipe)) is None:
-        save_weights(model.encoder, encoder)
-    else:
+    (folder / "encoder").mkdir()
+    save_config(model.encoder.shape, folder / "encoder")
+    tokenizer.save(folder / "encoder")
+    weights = None if encoder_changed else _weights_file(recipe)
+    if weights is not None:
         config["encoder_sha256"] = sha256_of(weights)
-    for name in model.task_names:
-        write_tensors(folder / "tasks" / f"{name}.safetensors", model.task(name).state_dict())
+    if isinstance(model, Ensemble):
+        config["members"] = len(model.members())
+    for place, each in _places(folder, model):
+        if weights is None:
+            (place / "encoder").mkdir(parents=True, exist_ok=True)
+            save_weights(each.encoder, place / "encoder")
+        for name in each.task_names:
+            write_tensors(place / "tasks" / f"{name}.safetensors", each.task(name).state_dict())
     config["scores"] = scores
     (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_card(recipe, model, scores), encoding="utf-8")
+
+
+def _places(folder: Path, model: MultiTaskBert) -> list[tuple[Path, MultiTaskBert]]:
+    """Return where the weights lie of a model, or of each member of an ensemble."""
+    if not isinstance(model, Ensemble):
+        return [(folder, model)]
+    return [(_member(folder, number), each) for number, each in enumerate(model.members(), 1)]
+
+
+def _member(folder: Path, number: int) -> Path:
+    return folder / "members" / str(number)
 
 
 def _weights_file(recipe: Recipe) -> Path | None:
@@ -122,17 +140,28 @@ def read_model(run: Path) -> SavedModel:
     keys = ("encoder", "adapters", "pooling", "tasks")
     document = Document({key: config.get(key) for key in keys}, {}, str(folder / "config.json"), folder.resolve())
     section = validate(document, problems)
-    weights, sha256 = folder / "encoder", None
-    shape = read_shape(weights)
-    if not (weights / WEIGHTS).is_file():
-        weights, sha256 = locate(section.encoder.checkpoint, section.encoder.revision), config.get("encoder_sha256")
-    encoder, _ = load_encoder(weights, shape, sha256)
-    model = build_model(section, shape, encoder, seed=0)
-    for name in model.task_names:
-        load_tensors(model.task(name), folder / "tasks" / f"{name}.safetensors")
+    count = config.get("members")
+    if count is None:
+        model = _read_weights(folder, folder, section, config)
+    else:
+        places = [_member(folder, number) for number in range(1, int(count) + 1)]
+        model = Ensemble([_read_weights(folder, place, section, config) for place in places])
     _read_decisions(folder, model)
     tokenizer = Tokenizer(folder / "encoder", int(config["max_length"]))
     return SavedModel(section, model.eval(), tokenizer, sha256_of(folder / MANIFEST))
+
+
+def _read_weights(folder: Path, place: Path, section: ModelSection, config: Mapping[str, Any]) -> MultiTaskBert:
+    """Read a model, or a member of an ensemble, whose weights lie at a place of the model's folder."""
+    weights, sha256 = place / "encoder", None
+    if not (weights / WEIGHTS).is_file():
+        weights, sha256 = locate(section.encoder.checkpoint, section.encoder.revision), config.get("encoder_sha256")
+    shape = read_shape(folder / "encoder")
+    encoder, _ = load_encoder(weights, shape, sha256)
+    model = build_model(section, shape, encoder, seed=0)
+    for name in model.task_names:
+        load_tensors(model.task(name), place / "tasks" / f"{name}.safetensors")
+    return model
 
 
 def write_decisions(folder: Path, model: MultiTaskBert) -> None:

@@ -107,13 +107,13 @@ class SweepRun:
             lines = self.folder.read_metrics()
         except MbertError:
             return False  # the training will say so
-        planned = list(range(1, self.recipe.training.epochs + 1))
+        planned = list(range(1, self.recipe.training.rounds + 1))
         return [line["epoch"] for line in lines] == planned and kept_epoch(lines) is not None
 
     def state(self) -> RunState:
         """Return how far it has come; reads only."""
         done = self.is_done()
-        epochs = self.recipe.training.epochs if done else self._epochs()
+        epochs = self.recipe.training.rounds if done else self._epochs()
         if done:
             return RunState("done", epochs)
         with suppress(UsageError):

@@ -141,7 +141,7 @@ def runs_table(runs: SweepRuns, rows: Sequence[PlannedRow], options: Options) ->
         state = run.state()
         status = "changed: see --force" if run.changes(options) else state.status
         names = one_line(", ".join(dict.fromkeys(sharing[run.name])))
-        table.add_row(*map(Text, (run.name, names, status, f"{state.epochs}/{run.recipe.training.epochs}")))
+        table.add_row(*map(Text, (run.name, names, status, f"{state.epochs}/{run.recipe.training.rounds}")))
     return table
 
 
@@ -303,7 +303,7 @@ def _notes(result: SweepResult) -> list[Note]:
 
 def note_of(run: SweepRun, state: RunState) -> str:
     """Return a sentence about a run that is not done."""
-    epochs = f"{state.epochs} of {run.recipe.training.epochs} epochs have ended"
+    epochs = f"{state.epochs} of {run.recipe.training.rounds} epochs have ended"
     said = {
         "failed": f"failed with exit code {state.exit_code}: {state.said[:_MOST_SHOWN]}",
         "training": f"is being trained; {epochs}",

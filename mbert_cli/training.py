@@ -20,6 +20,7 @@ from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.data_facts import data_facts
 from mbert_cli.encoder.checkpoint import load_encoder, locate
 from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.ensemble import Ensemble
 from mbert_cli.errors import CheckpointError, NotFiniteError, RecipeError, Stopped
 from mbert_cli.evaluation import evaluate
 from mbert_cli.evaluation_files import Evaluation, write_evaluation
@@ -38,6 +39,7 @@ from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder, Write
 from mbert_cli.saved_model import write_model
 from mbert_cli.stopping import last_words, stopped_by, whole
+from mbert_cli.token_dropout import TokenDropout
 from mbert_cli.training_data import TrainingData, read_training_examples, tokenise_examples
 from mbert_cli.training_state import TrainingState, origin_of, read_state, write_state
 from mbert_cli.training_talk import tell_epoch, tell_opening
@@ -157,6 +159,8 @@ class TrainingRun:
         self.origin = origin
         self.balancing = balancing
         self._note_save()
+        shares = {name: task.token_dropout for name, task in recipe.tasks.items()}
+        self.token_dropout = TokenDropout(shares, tokenizer, recipe.training.seed)
         self.curriculum: Curriculum = build("curricula", recipe.curriculum, recipe.training.epochs)
         self.total_steps = 0
         balanced = False
@@ -193,7 +197,7 @@ class TrainingRun:
                 with whole():
                     self._commit_epoch(evaluation, time.monotonic() - trained)
             best = self._best()
-            self._draw_figures()
+            draw_figures(self.folder, self.talk)
         except BaseException as error:
             stop = stopped_by(error)
             if stop is None:
@@ -286,7 +290,7 @@ class TrainingRun:
             "best": is_best,
             **({"drift": state.drift} if state.drift else {}),
         }
-        line = {**scores, "parameters": self._parameters(), "seconds": seconds}
+        line = {**scores, "parameters": parameter_counts(self.model), "seconds": seconds}
         # The model is written without the times: a repeated run gives the same bytes.
         best = (self._model_writer(scores), self._evaluation_writer(evaluation)) if is_best else None
         self.folder.commit_epoch(state.epoch, line, self._write_state, training.keep, best)
@@ -320,27 +324,12 @@ class TrainingRun:
         epoch, step, epochs = self.state.epoch + 1, self.state.epoch_step + ahead, self.recipe.training.epochs
         return f"epoch {epoch} of {epochs}, step {step}" if epoch <= epochs else f"all {epochs} epochs are trained"
 
-    def _draw_figures(self) -> None:
-        drawn = draw_or_say(self.folder.evaluation, self.folder.metrics_file, self.talk)
-        if drawn:
-            commit_folder(self.folder.figures, lambda at: write_figures(at, drawn))
-
     def _order(self, epoch: int) -> str:
         """Return how an epoch goes through the tasks, for its figure."""
         phases = self.phases(epoch)
         if any(len(tasks) > 1 for phase in phases for tasks in phase.steps):
             return "simultaneous"
         return "alternating" if any(len(phase.rows) > 1 for phase in phases) else "sequential"
-
-    def _parameters(self) -> dict[str, int]:
-        """Return the size of the model and of its parts, for comparisons of runs."""
-        parts = [self.model.task(name) for name in self.model.task_names]
-        modules: dict[str, nn.Module] = {
-            "encoder": self.model.encoder,
-            "adapters": nn.ModuleList(part.adapters for part in parts),
-            "all": self.model,
-        }
-        return {name: sum(each.numel() for each in module.parameters()) for name, module in modules.items()}
 
     def step(self, rows: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Take one optimizer step; return the losses of its tasks."""
@@ -349,7 +338,7 @@ class TrainingRun:
         factor = learning_rate_factor(training, self.state.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        batch = pack(self.data.train, rows, self.hardware.device)
+        batch = self.token_dropout(pack(self.data.train, rows, self.hardware.device), self.state.step)
         self.optimizer.catch_up(batch.token_ids)
         losses = self._losses(batch)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
@@ -396,6 +385,25 @@ class TrainingRun:
 
 _REMEDY = "Continue with --resume."
 _TAMER = "Lower the learning rates, set clip_norm, or use --precision fp32."
+
+
+def parameter_counts(model: MultiTaskBert) -> dict[str, int]:
+    """Return the size of a model and of its parts, for comparisons of runs."""
+    members = model.members() if isinstance(model, Ensemble) else [model]
+    parts = [each.task(name) for each in members for name in each.task_names]
+    modules: dict[str, nn.Module] = {
+        "encoder": nn.ModuleList(each.encoder for each in members),
+        "adapters": nn.ModuleList(part.adapters for part in parts),
+        "all": model,
+    }
+    return {name: sum(each.numel() for each in module.parameters()) for name, module in modules.items()}
+
+
+def draw_figures(folder: RunFolder, talk: Talk) -> None:
+    """Draw what a run found; where that fails say so."""
+    drawn = draw_or_say(folder.evaluation, folder.metrics_file, talk)
+    if drawn:
+        commit_folder(folder.figures, lambda at: write_figures(at, drawn))
 
 
 def selected(found: Mapping[str, Any], select: str) -> float:

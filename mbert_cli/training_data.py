@@ -148,6 +148,12 @@ def _reasons_not_to_cache(recipe: Recipe) -> list[str]:
     found = []
     if not recipe.training.freeze_encoder:
         found.append(f"{place} is true, but the encoder trains; set training.freeze_encoder to true as well.")
+    for name, task in recipe.tasks.items():
+        if task.token_dropout:
+            place_of_it = recipe.place("tasks", name, "token_dropout")
+            found.append(
+                f"{place_of_it} changes sentences at every step, so that nothing of them can be kept; set it to 0."
+            )
     for index, adapter in enumerate(recipe.adapters):
         if any(acts_at(component_class("adapters", adapter.kind), site) for site in INNER_SITES):
             found.append(

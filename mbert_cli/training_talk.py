@@ -109,9 +109,29 @@ def tell_epoch(talk: Talk, line: Mapping[str, Any], epochs: int, model: MultiTas
     talk.event("epoch", line)
 
 
+def tell_member(talk: Talk, line: Mapping[str, Any], members: int, model: MultiTaskBert) -> None:
+    """Tell what the members of an ensemble came to together, as far as they are trained.
+
+    Args:
+        talk: where it is told.
+        line: of `metrics.jsonl`.
+        members: how many the ensemble is to have.
+        model: its heads know their main metrics.
+    """
+    parts = []
+    for task, metrics in line["tasks"].items():
+        name = model.head(task).main_metric
+        parts.append(f"{task} {name} {metrics[name]:.3f}")
+    best = " (best)" if line["best"] else ""
+    parts.append(f"overall {line['overall']:.3f}{best}")
+    talk.say(f"members 1 to {line['epoch']} of {members} together: {'; '.join(parts)}", strong="(best)")
+    talk.event("member", line)
+
+
 def summary(line: Mapping[str, Any], path: Path) -> str:
     """Return the closing line of a run: which epoch's model was kept, and where."""
-    return f"kept the model of epoch {line['epoch']} (overall {line['overall']:.3f}) in {path / 'model'}"
+    what = f"ensemble of {line['epoch']}" if line["phases"] == "ensemble" else f"model of epoch {line['epoch']}"
+    return f"kept the {what} (overall {line['overall']:.3f}) in {path / 'model'}"
 
 
 def tell_what_next(talk: Talk, path: Path, seconds: float) -> None:

@@ -74,14 +74,15 @@ def validate(recipe: Recipe, folder: Path, hardware: Hardware, talk: Talk, limit
     _check_test_files(recipe, limit)
     with tempfile.TemporaryDirectory() as nowhere:
         run = prepare(recipe, RunFolder(Path(nowhere)), hardware, talk, limit=limit)
-        disk = disk_needed(run.model, run.recipe, resume=False)
+        disk = disk_needed(run.model, run.recipe, resume=False) * recipe.training.members
         RunFolder(next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())).check_room(
             disk
         )
         with talk.status("taking a few steps"):
             train_seconds = _train_seconds(run)
             dev_seconds = _dev_seconds(run)
-    return Estimate(run.total_steps, train_seconds, dev_seconds, _peak_memory(hardware), disk)
+    times = recipe.training.members  # they are trained one after another, and all models are kept
+    return Estimate(times * run.total_steps, times * train_seconds, times * dev_seconds, _peak_memory(hardware), disk)
 
 
 def _check_test_files(recipe: Recipe, limit: int | None) -> None:

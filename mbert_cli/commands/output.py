@@ -1,12 +1,13 @@
 """Where commands put what they found: files, folders, the terminal."""
 
+import io
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from mbert_cli.errors import UsageError
 
@@ -69,7 +70,7 @@ def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[str]]:
+def replacing(path: Path) -> Iterator[io.TextIOWrapper]:
     """Write a file beside its place and rename it when it is whole: a failure leaves what was there."""
     from mbert_cli.commits import put_in_place
     from mbert_cli.disk import disk_errors

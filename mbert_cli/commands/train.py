@@ -93,13 +93,15 @@ def train(
     with folder.locked(resume, force):
         from mbert_cli.compose import load_recipe
         from mbert_cli.hardware import choose
+        from mbert_cli.members import fit_members
         from mbert_cli.training import fit
         from mbert_cli.training_talk import summary, tell_what_next
 
         loaded = load_recipe(name, chosen)
         hardware = choose(device, precision, kernels)
         tell_of_compiling(talk)
-        best = fit(loaded, folder, hardware, talk, resume, limit, allow_drift)
+        train_it = fit if loaded.training.members == 1 else fit_members
+        best = train_it(loaded, folder, hardware, talk, resume, limit, allow_drift)
     talk.event("end", {"run": str(folder.path), "kept": best})
     if not as_json:
         typer.echo(summary(best, folder.path))

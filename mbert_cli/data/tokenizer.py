@@ -62,6 +62,10 @@ class Tokenizer:
         """Ids run below this number."""
         return 1 + max(self._tokenizer.get_vocab().values(), default=-1)
 
+    def token_id(self, token: str) -> int | None:
+        """Return the id of a token; None where there is no such token."""
+        return self._tokenizer.token_to_id(token)
+
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`."""
         self._tokenizer.save(str(folder / FILE))

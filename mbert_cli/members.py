@@ -1,0 +1,166 @@
+"""One procedure: fit_members; the models of an ensemble, one after another, and what they find together."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mbert_cli.commits import remove_folder
+from mbert_cli.compose import build_heads
+from mbert_cli.data.batching import TaskData, tokenise
+from mbert_cli.data.examples import read_examples
+from mbert_cli.data.tokenizer import Tokenizer
+from mbert_cli.disk import disk_errors
+from mbert_cli.ensemble import Ensemble
+from mbert_cli.errors import CheckpointError, UsageError
+from mbert_cli.evaluation import evaluate
+from mbert_cli.evaluation_files import Evaluation, write_evaluation
+from mbert_cli.hardware import Hardware
+from mbert_cli.metrics_file import kept_epoch
+from mbert_cli.model import MultiTaskBert
+from mbert_cli.progress import Talk
+from mbert_cli.randomness import derive
+from mbert_cli.recipe import Recipe
+from mbert_cli.run_folder import RunFolder
+from mbert_cli.saved_model import read_model, write_model
+from mbert_cli.stopping import whole
+from mbert_cli.training import draw_figures, fit, parameter_counts, selected
+from mbert_cli.training_talk import tell_member
+
+
+def fit_members(
+    recipe: Recipe,
+    folder: RunFolder,
+    hardware: Hardware,
+    talk: Talk,
+    resume: bool = False,
+    limit: int | None = None,
+    allow_drift: bool = False,
+) -> dict[str, Any]:
+    """Train `training.members` models, each a run of its own in `members/`; keep the best ensemble of the first ones.
+
+    Args, errors and what is returned are those of `fit`, a line of metrics standing for a member.
+    """
+    if not resume:
+        folder.clear()
+    folder.write_recipe(recipe.to_yaml())
+    members: list[MultiTaskBert] = []
+    lines: list[dict[str, Any]] = []
+    dev: dict[str, TaskData] = {}
+    for number in range(1, recipe.training.members + 1):
+        own = member_recipe(recipe, number)
+        place = RunFolder(folder.members / str(number))
+        talk.say(f"member {number} of {recipe.training.members}, seed {own.training.seed}")
+        _train(own, place, hardware, talk, limit, allow_drift)
+        saved = read_model(place.path)
+        members.append(saved.model.to(hardware.device))
+        saved.model.compute_with(hardware.dtype, hardware.kernels)
+        dev = dev or _read_dev(recipe, saved.tokenizer, limit)
+        started = time.monotonic()
+        with talk.status(f"scoring the first {number} members together"):
+            ensemble = Ensemble(members)
+            evaluation = evaluate(ensemble, dev)
+        seconds = time.monotonic() - started
+        with whole():
+            lines.append(_line(number, place, evaluation, ensemble, lines, recipe, seconds))
+            _commit(folder, lines[-1], ensemble, evaluation, recipe, saved.tokenizer)
+        tell_member(talk, lines[-1], recipe.training.members, ensemble)
+    draw_figures(folder, talk)
+    best = kept_epoch(lines)
+    assert best is not None, "the first ensemble is the best so far"
+    return dict(best)
+
+
+def member_recipe(recipe: Recipe, number: int) -> Recipe:
+    """Return the recipe of one member: the first has the run's seed, every other one that is derived from it."""
+    seed = recipe.training.seed
+    own = seed if number == 1 else derive(seed, "member", number) % 2**31
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"members": 1, "seed": own})})
+
+
+def _train(
+    recipe: Recipe, place: RunFolder, hardware: Hardware, talk: Talk, limit: int | None, allow_drift: bool
+) -> None:
+    """Train a member, or what is left to train of it."""
+    begun = place.holds_a_run()
+    if begun and len(place.read_metrics()) >= recipe.training.epochs and place.model.is_dir():
+        if place.recipe_file.read_text(encoding="utf-8") != recipe.to_yaml() and not allow_drift:
+            raise UsageError(
+                f"{place.path}: was trained as another recipe says; begin anew with --force, or give it with --resume."
+            )
+        return
+    with disk_errors(place.path):
+        place.path.mkdir(parents=True, exist_ok=True)
+    fit(recipe, place, hardware, talk, begun and place.states.is_dir(), limit, allow_drift)
+    remove_folder(place.states)  # nobody goes on from there
+
+
+def _read_dev(recipe: Recipe, tokenizer: Tokenizer, limit: int | None) -> dict[str, TaskData]:
+    heads = build_heads(recipe.tasks, hidden_size=1)
+    found = {}
+    for name, task in recipe.tasks.items():
+        examples = read_examples(task.dev, name, task, heads[name].parse_label, limit)
+        found[name] = tokenise(tokenizer, examples, heads[name].sides)
+    return found
+
+
+def _line(
+    number: int,
+    place: RunFolder,
+    evaluation: Evaluation,
+    ensemble: Ensemble,
+    before: Sequence[Mapping[str, Any]],
+    recipe: Recipe,
+    dev_seconds: float,
+) -> dict[str, Any]:
+    """Return the line of metrics.jsonl of an ensemble of the first members."""
+    epochs = place.read_metrics()
+    kept = kept_epoch(epochs)
+    if kept is None:
+        raise CheckpointError(f"{place.metrics_file}: names no epoch that is kept; begin anew with --force.")
+    score = selected(evaluation.metrics, recipe.training.select)
+    own = {
+        "train": round(sum(line["seconds"]["train"] for line in epochs), 3),
+        "dev": round(dev_seconds + sum(line["seconds"]["dev"] for line in epochs), 3),
+    }
+    rows: dict[str, int] = {}
+    for line in epochs:
+        for task, count in line["rows"].items():
+            rows[task] = rows.get(task, 0) + count
+    return {
+        "epoch": number,
+        "step": epochs[-1]["step"] + (before[-1]["step"] if before else 0),
+        "phases": "ensemble",
+        "rows": rows,
+        "tokens": sum(line["tokens"] for line in epochs),
+        "train_loss": kept["train_loss"],
+        **evaluation.metrics,
+        "best": all(score > selected(line, recipe.training.select) for line in before),
+        "parameters": parameter_counts(ensemble),
+        "seconds": own,
+    }
+
+
+def _commit(
+    folder: RunFolder,
+    line: Mapping[str, Any],
+    ensemble: Ensemble,
+    evaluation: Evaluation,
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+) -> None:
+    scores = {key: value for key, value in line.items() if key not in ("parameters", "seconds")}
+    files = {name: task.dev for name, task in recipe.tasks.items()}
+    found = evaluation.of("dev", files, epoch=line["epoch"])
+    # One that is frozen throughout is the checkpoint's in all members.
+    trained = not recipe.training.freeze_encoder or recipe.encoder.reinitialise != 0
+
+    def write_best(at: Path) -> None:
+        write_model(at, ensemble, recipe, tokenizer, trained, scores)
+
+    def write_state(at: Path) -> None:
+        (at / "members.json").write_text(json.dumps({"members": line["epoch"]}) + "\n", encoding="utf-8")
+
+    best = (write_best, lambda at: write_evaluation(at, found)) if line["best"] else None
+    folder.commit_epoch(int(line["epoch"]), line, write_state, 1, best)

@@ -1,0 +1,133 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mbert_cli import Predictor
+from mbert_cli.cli import app
+from mbert_cli.compose import load_recipe
+from mbert_cli.errors import MbertError, Stopped, UsageError
+from mbert_cli.members import member_recipe
+
+FLAGS = ("--precision", "fp32", "--device", "cpu", "-q")
+TEXTS = {"text": ["cat", "man runs great on a street", "dog"]}
+PAIRS = {"one": ["cat", "dog on blue"], "two": ["man runs", "bird"]}
+
+
+def mbert(*words):
+    app([*map(str, words)], standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_checkpoint, tiny_files, tmp_path_factory):
+    import tiny
+
+    return tiny.write_recipe(tmp_path_factory.mktemp("ensemble") / "recipe.yaml", tiny_checkpoint, tiny_files)
+
+
+@pytest.fixture(scope="module")
+def run(recipe):
+    mbert("train", recipe, "-o", recipe.parent / "run", "training.members=3", *FLAGS)
+    return recipe.parent / "run"
+
+
+def lines(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_members_are_runs_that_their_recipes_repeat(run, recipe):
+    seeds = [load_recipe(str(run / "members" / str(i) / "recipe.yaml"), []).training.seed for i in (1, 2, 3)]
+    assert seeds[0] == load_recipe(str(recipe), []).training.seed
+    assert len(set(seeds)) == 3
+    mbert("train", run / "members" / "2" / "recipe.yaml", "-o", run.parent / "second", *FLAGS)
+    for part in ("tasks/mood.safetensors", "encoder/model.safetensors"):
+        own = run / "members" / "2" / "model" / part
+        assert own.read_bytes() == (run.parent / "second" / "model" / part).read_bytes()
+    assert not (run / "members" / "2" / "state").exists()
+
+
+def test_the_ensemble_predicts_by_the_mean_of_its_members_outputs(run):
+    kept = next(line["epoch"] for line in reversed(lines(run)) if line["best"])
+    together = Predictor(run, precision="fp32")
+    apart = [Predictor(run / "members" / str(i), precision="fp32") for i in range(1, kept + 1)]
+    cosines = np.mean([each(PAIRS, "near")["score"] for each in apart], axis=0)
+    np.testing.assert_allclose(together(PAIRS, "near")["score"], cosines, atol=1e-6)
+    logits = [np.log([each(TEXTS, "mood")[f"p_{name}"] for name in ("low", "mid", "high")]) for each in apart]
+    expected = torch.tensor(np.mean([each - each.mean(0) for each in logits], axis=0)).softmax(0)
+    found = [together(TEXTS, "mood")[f"p_{name}"] for name in ("low", "mid", "high")]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_metrics_have_a_line_for_each_member_and_evaluation_agrees(run, capsys):
+    found = lines(run)
+    assert [line["epoch"] for line in found] == [1, 2, 3]
+    first = [json.loads(line) for line in (run / "members" / "1" / "metrics.jsonl").read_text().splitlines()]
+    assert found[0]["overall"] == pytest.approx(max(line["overall"] for line in first), abs=1e-9)
+    kept = next(line for line in reversed(found) if line["best"])
+    assert kept["overall"] == max(line["overall"] for line in found)
+    capsys.readouterr()
+    mbert("evaluate", run, "--json", *FLAGS)
+    evaluated = json.loads(capsys.readouterr().out)
+    assert evaluated["overall"] == pytest.approx(kept["overall"], abs=1e-9)
+    assert kept["parameters"]["encoder"] == kept["epoch"] * first[0]["parameters"]["encoder"]
+    assert kept["parameters"]["all"] == kept["epoch"] * first[0]["parameters"]["all"]
+
+
+def test_thresholds_are_the_ensembles(run, capsys):
+    mbert("evaluate", run, "--tune-thresholds", "f1", "--calibrate", *FLAGS)
+    capsys.readouterr()
+    mbert("evaluate", run, "--json", *FLAGS)
+    assert json.loads(capsys.readouterr().out)["tasks"]["same"]["decision"]["criterion"] == "f1"
+    mbert("evaluate", run, "--reset", *FLAGS)
+
+
+def test_an_interrupted_ensemble_goes_on_to_the_same_bytes(run, recipe, monkeypatch):
+    target = recipe.parent / "stopped"
+    words = ["train", recipe, "-o", target, "training.members=3", *FLAGS]
+    from mbert_cli.training import TrainingRun
+
+    step, taken = TrainingRun.step, []
+
+    def stopping(self, rows):
+        taken.append(1)
+        if len(taken) == 17:  # in the second member
+            raise Stopped(15)
+        return step(self, rows)
+
+    monkeypatch.setattr(TrainingRun, "step", stopping)
+    with pytest.raises(Stopped):
+        mbert(*words)
+    monkeypatch.setattr(TrainingRun, "step", step)
+    assert [line["epoch"] for line in lines(target)] == [1]
+    mbert(*words, "--resume")
+    files = [path.relative_to(run / "model") for path in (run / "model").rglob("*.safetensors")]
+    assert files
+    for file in files:
+        assert (target / "model" / file).read_bytes() == (run / "model" / file).read_bytes()
+    assert [line["overall"] for line in lines(target)] == [line["overall"] for line in lines(run)]
+
+
+def test_members_of_another_recipe_are_not_gone_on_with(run, recipe):
+    with pytest.raises(UsageError, match="was trained as another recipe says"):
+        mbert("train", recipe, "-o", run, "training.members=3", "training.learning_rate=2e-3", "--resume", *FLAGS)
+
+
+def test_an_ensemble_has_no_vectors_of_its_own(run, tmp_path):
+    (tmp_path / "in.tsv").write_text("text\ncat\n")
+    with pytest.raises(MbertError, match="embed with one of its members: RUN/members/1"):
+        mbert("embed", run, tmp_path / "in.tsv", "-t", "mood", "-o", tmp_path / "v.npy", *FLAGS)
+
+
+def test_the_seeds_of_members_follow_from_the_runs(recipe):
+    loaded = load_recipe(str(recipe), ["training.members=3", "training.seed=5"])
+    assert member_recipe(loaded, 1).training.seed == 5
+    assert member_recipe(loaded, 2) == member_recipe(loaded, 2)
+    assert member_recipe(loaded, 2).training.members == 1
+
+
+def test_reports_and_counts_know_ensembles(run, capsys):
+    mbert("report", run, "--json")
+    assert json.loads(capsys.readouterr().out)["epochs"]["planned"] == 3
+    mbert("report", run, "-o", run.parent / "page.html")
+    assert "members of the ensemble" in (run.parent / "page.html").read_text()
