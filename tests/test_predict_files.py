@@ -246,3 +246,36 @@ def test_what_parquet_cannot_hold_is_told_before_the_model_is_loaded(run, here, 
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MbertError, match=r"out.parquet: Parquet is written with pyarrow; pip install 'mbert-cli"):
         predict("no-run", "a.tsv", "-o", "out.parquet")
+
+
+@pytest.mark.parametrize("ending", ["tsv", "tsv.gz", "parquet"])
+def test_several_inputs_go_on_where_they_were(run, here, monkeypatch, ending):
+    from mbert_cli.partial_output import PartialOutput
+
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr("mbert_cli.prediction._WINDOW", 5)
+    names = [f"{letter}.{ending}" for letter in "cde"]
+    for name in names:
+        (here / name).write_text("text\n" + f"cat {name[0]}\n" * 12)
+    predict(run, *names, "-o", "whole")
+
+    write = PartialOutput.write_bytes
+
+    def dying(self, data):
+        write(self, data)
+        if self._path.name.startswith("d") and (self.rows or ending == "parquet"):
+            raise MemoryError("out of memory")
+
+    monkeypatch.setattr(PartialOutput, "write_bytes", dying)
+    with pytest.raises(MemoryError):
+        predict(run, *names, "-o", "cut")
+    monkeypatch.setattr(PartialOutput, "write_bytes", write)
+    first = (here / "cut" / names[0]).stat()
+    predict(run, *names, "-o", "cut")
+    assert (here / "cut" / names[0]).stat() == first
+    for name in names:
+        assert (here / "cut" / name).read_bytes() == (here / "whole" / name).read_bytes()
+    assert sorted(path.name for path in (here / "cut").iterdir()) == names
+    with pytest.raises(MbertError, match="exists; replace it with --force"):
+        predict(run, *names, "-o", "cut")

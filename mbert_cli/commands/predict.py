@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -107,13 +107,22 @@ def predict(
                     predictor = prediction.Predictor(
                         run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, fold=fold
                     )
-                _predict(predictor, table, tasks or [], target, format_, limit, kept, force, talk)
+                _predict(predictor, table, tasks or [], target, format_, limit, kept, force, len(inputs) > 1, talk)
         except DataError as error:
             if len(inputs) == 1:
                 raise
             problems += error.problems
+    if len(inputs) > 1:
+        _forget(targets)
     if problems:
         raise DataError(*problems)
+
+
+def _forget(targets: Sequence[str]) -> None:
+    from mbert_cli.partial_output import forget
+
+    for target in targets:
+        forget(Path(target))
 
 
 def _targets(inputs: Sequence[str], output: str, force: bool) -> list[str]:
@@ -165,6 +174,7 @@ def _predict(
     limit: int | None,
     kept: Sequence[str] | None,
     force: bool,
+    is_one_of_several: bool,
     talk: Talk,
 ) -> None:
     from mbert_cli.data.parquet_output import ParquetSink
@@ -176,7 +186,10 @@ def _predict(
     if format_ == "cs224n" and len(chosen) != 1:
         raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")
     origin = None if output == "-" else origin_of(predictor, table, chosen, format_, limit, kept)
-    with _output(output, origin, force, talk) as out, talk.bar(f"predict {', '.join(chosen)}", limit) as bar:
+    with (
+        _output(output, origin, force, is_one_of_several, talk) as out,
+        talk.bar(f"predict {', '.join(chosen)}", limit) as bar,
+    ):
         done = out.rows
         bar.advance(by=done)
         if format_ == "cs224n" and not isinstance(out, ParquetSink):
@@ -192,9 +205,9 @@ def _predict(
 
 @contextmanager
 def _output(
-    output: str, origin: Mapping[str, Any] | None, force: bool, talk: Talk
+    output: str, origin: Mapping[str, Any] | None, force: bool, is_one_of_several: bool, talk: Talk
 ) -> Iterator["PartialOutput | Stream | ParquetSink"]:
-    """Open the output of a prediction: in pieces that survive, where both input and output are files of text."""
+    """Open the output of a prediction: in pieces that survive, where the input is a file and the output is text."""
     from mbert_cli.data.parquet_output import ParquetSink, is_parquet
     from mbert_cli.partial_output import Stream, is_compressed, partial_output
 
@@ -202,22 +215,24 @@ def _output(
         sys.stdout.reconfigure(encoding="utf-8", newline="\n") if hasattr(sys.stdout, "reconfigure") else None
         yield Stream(sys.stdout)
         sys.stdout.flush()
-    elif is_parquet(Path(output)):
-        talk.say(f"{output}: cannot be gone on with if it is interrupted, for Parquet is whole or nothing.")
-        with replacing(Path(output)) as file:
-            sink = ParquetSink(file.buffer)  # type: ignore[attr-defined]
-            try:
-                yield sink
-            finally:
-                sink.close()  # in any case: what is not closed writes when it is collected
     elif origin is None:
         talk.say(f"{output}: cannot be gone on with if it is interrupted, for the input can be read once only.")
         with replacing(Path(output)) as file:
+            if is_parquet(Path(output)):
+                with closing(ParquetSink(file.buffer.write)) as sink:
+                    yield sink
+                return
             stream = Stream(file, is_compressed(Path(output)))
             yield stream
             stream.commit(0)
     else:
-        with partial_output(Path(output), origin, force) as out:
+        with partial_output(Path(output), origin, force, is_one_of_several) as out:
+            if is_parquet(Path(output)) and not out.finished:
+                talk.say(f"{output}: cannot be gone on with if it is interrupted, for Parquet is whole or nothing.")
+                with closing(ParquetSink(out.write_bytes)) as sink:
+                    yield sink
+                out.rows = sink.rows
+                return
             if out.rows and not out.finished:
                 talk.say(f"{output}: going on after {out.rows} rows that were predicted before.")
             yield out

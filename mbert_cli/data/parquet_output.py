@@ -1,9 +1,10 @@
 """Rows as a Parquet file, in which columns keep their types; needs the extra [parquet]."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from mbert_cli.data.table import Row, Table
 from mbert_cli.errors import UsageError
@@ -29,18 +30,32 @@ def check_pyarrow(path: Path) -> None:
         raise UsageError(f"{path}: Parquet is written with pyarrow; pip install 'mbert-cli[parquet]'.") from None
 
 
+class _File(io.RawIOBase):
+    """A file as pyarrow asks for one."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._take = write
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._take(bytes(data))
+        return len(data)
+
+
 class ParquetSink:
     """A Parquet file that is being written, a group of rows at a time. It cannot be gone on with: its end is its index.
 
     Args:
-        file: where its bytes go.
+        write: takes its bytes.
     """
 
-    rows = 0
     finished = False
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self.rows = 0
+        self._file = _File(write)
         self._pending: list[tuple[Row, list[str | float]]] = []
         self._writer: Any = None
 
@@ -83,9 +98,10 @@ class ParquetSink:
         self._pending.append((row, values))
 
     def commit(self, rows: int) -> None:
-        """Write the rows so far as a group."""
+        """Write what was not yet written of so many rows, as a group."""
         import pyarrow
 
+        self.rows = rows
         if not self._pending:
             return
         own = [pyarrow.chunked_array(list(self._chunks(column))) for column in self._columns]
