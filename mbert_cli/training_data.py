@@ -57,6 +57,7 @@ def read_training_examples(recipe: Recipe, limit: int | None, talk: Talk) -> Tra
     for name, task in recipe.tasks.items():
         for split, path in (("train", task.train), ("dev", task.dev)):
             found[name, split] = read_examples(path, name, task, heads[name].parse_label, limit)
+            talk.detail(found[name, split].source)
             if found[name, split].skipped:
                 talk.say(found[name, split].skipped_note(path))
     return found
