@@ -24,6 +24,7 @@ from mbert_cli.commands.help import help_text
 from mbert_cli.commands.info import info
 from mbert_cli.commands.init import init
 from mbert_cli.commands.predict import predict
+from mbert_cli.commands.push import push
 from mbert_cli.commands.report import report
 from mbert_cli.commands.sweep import sweep
 from mbert_cli.commands.train import train
@@ -65,6 +66,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict,
     "embed": embed,
     "export": export,
+    "push": push,
     "count-params": count_params,
     "info": info,
 }

@@ -41,6 +41,6 @@ def _explained(path: Path, code: int | None, remedy: str) -> MbertError | None:
         return ResourceError(f"{path}: the disk is full; free some space and {remedy}.")
     if code == errno.EIO:
         return ResourceError(f"{path}: the disk reports an error ({os.strerror(code)}); mend it and {remedy}.")
-    if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
         return UsageError(f"{path}: cannot be written ({os.strerror(code)}); choose another place.")
     return None

@@ -204,6 +204,20 @@ class ReferenceSection(Section):
     scores: Annotated[Mapping[str, Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]], Field(min_length=1)]
 
 
+class CardSection(Section):
+    """What the model card says that nobody can know but you; nothing of a run's result follows from it.
+
+    Args:
+        title: of the card.
+        license: of the model, as the Hub calls it, e.g. `mit`; think of the encoder's and the data's own terms.
+        language: of the texts, e.g. `en`.
+    """
+
+    title: str | None = None
+    license: str | None = None
+    language: str | None = None
+
+
 class ModelSection(Section):
     """What a model is built of: a recipe without its data's files and its training."""
 
@@ -225,6 +239,7 @@ class Recipe(ModelSection):
     curriculum: Component = Component(kind="hybrid")
     training: TrainingSection = TrainingSection()
     reference: ReferenceSection | None = None
+    card: CardSection = CardSection()
 
     def to_yaml(self) -> str:
         """Return the recipe with every default spelled out; reading it gives an equal recipe."""
@@ -236,8 +251,8 @@ _SAVING = ("state_every", "keep")
 
 
 def result_spec(recipe: Recipe) -> dict[str, Any]:
-    """Return what a run's result follows from: the recipe less the scores to compare with and how states are saved."""
-    spec = {key: value for key, value in as_spec(recipe).items() if key != "reference"}
+    """Return what a run's result follows from: the recipe less how it is compared, kept and told of."""
+    spec = {key: value for key, value in as_spec(recipe).items() if key not in ("reference", "card")}
     spec["training"] = {key: value for key, value in spec["training"].items() if key not in _SAVING}
     return spec
 
@@ -292,12 +307,14 @@ def find(name: str) -> Path:
         RecipeError: there is no such file and no such shipped recipe.
     """
     path = Path(name)
-    if os.path.exists(path):
+    if os.path.exists(path) and not os.path.isdir(path):
         return path
     bare = name.removeprefix("recipes/").removesuffix(".yaml")
     shipped = shipped_names()
-    if bare in shipped:
+    if bare in shipped:  # also where a folder has its name: `mbert train -o demo` makes one
         return shipped_folder() / f"{bare}.yaml"
+    if os.path.exists(path):
+        return path
     hint = nearest(bare, shipped, listed_by="mbert recipes ls")
     raise RecipeError(f"{name}: there is no such recipe file, nor a shipped recipe of that name{hint}")
 
@@ -369,6 +386,7 @@ def validate(document: Document, check: ComponentCheck) -> Recipe:
         "curriculum": reader.component(("curriculum",), "curricula", "hybrid"),
         "training": reader.section(("training",), TrainingSection, default={}),
         "reference": reader.reference(),
+        "card": reader.section(("card",), CardSection, default={}),
     }
     if reader.problems:
         raise RecipeError(*reader.problems)

@@ -8,7 +8,15 @@ from pydantic import BaseModel, create_model
 
 from mbert_cli.compose import component_class, kinds, options_model
 from mbert_cli.encoder.shape import EncoderShape
-from mbert_cli.recipe import EncoderSection, Recipe, ReferenceSection, ShapeSection, TaskSection, TrainingSection
+from mbert_cli.recipe import (
+    CardSection,
+    EncoderSection,
+    Recipe,
+    ReferenceSection,
+    ShapeSection,
+    TaskSection,
+    TrainingSection,
+)
 
 Schema = dict[str, Any]
 
@@ -32,6 +40,7 @@ def recipe_schema() -> Schema:
         "tasks": {"type": "object", "additionalProperties": _or_null(task)},
         "training": _section(TrainingSection),
         "reference": _or_null(_section(ReferenceSection)),
+        "card": _section(CardSection),
         **{key: _component(family) for key, family in _FAMILIES.items()},
     }
     assert {*sections} - {"extends"} == {*Recipe.model_fields} - {"document"}, "a section has no schema"

@@ -29,6 +29,7 @@ from mbert_cli.ensemble import Ensemble
 from mbert_cli.errors import CheckpointError
 from mbert_cli.heads import ClassHead
 from mbert_cli.model import MultiTaskBert
+from mbert_cli.model_card import model_card
 from mbert_cli.recipe import ModelSection, Recipe, TaskSection, as_spec, validate
 from mbert_cli.recipe_file import Document, nearest
 from mbert_cli.run_folder import RunFolder
@@ -101,7 +102,7 @@ def write_model(
             write_tensors(place / "tasks" / f"{name}.safetensors", each.task(name).state_dict())
     config["scores"] = scores
     (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_card(recipe, model, scores), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(recipe, model, scores), encoding="utf-8")
 
 
 def _places(folder: Path, model: MultiTaskBert) -> list[tuple[Path, MultiTaskBert]]:
@@ -194,23 +195,3 @@ def _read_decisions(folder: Path, model: MultiTaskBert) -> None:
             head.decision = Decision.model_validate(values)
         except ValidationError as error:
             raise CheckpointError(f"{path}: {name}: {error.errors()[0]['msg']}; fit it anew.") from None
-
-
-def _card(recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, Any]) -> str:
-    adapters = " + ".join(each.kind for each in recipe.adapters) or "none"
-    lines = [
-        "# A multi-task sentence model",
-        "",
-        f"Trained with mbert {__version__} from the encoder `{recipe.encoder.checkpoint}`.",
-        "",
-        f"- adapters: {adapters}; pooling: {recipe.pooling.kind}",
-        f"- loss balancing: {recipe.loss_balancing.kind}; curriculum: {recipe.curriculum.kind}",
-        "",
-        "| task | columns | main metric on dev |",
-        "|---|---|---|",
-    ]
-    for name, task in recipe.tasks.items():
-        metric = model.head(name).main_metric
-        lines.append(f"| {name} | {', '.join(task.text)} | {metric} {scores['tasks'][name][metric]:.3f} |")
-    lines += ["", f"Overall on dev: {scores['overall']:.3f}.", "", "Use: `mbert predict FOLDER INPUT -t TASK`.", ""]
-    return "\n".join(lines)

@@ -63,7 +63,10 @@ def test_one_text_column_may_be_written_without_a_list(write):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("poling: mean", "r.yaml:9: poling is not a known key; did you mean 'pooling'? Known: adapters, curriculum"),
+        (
+            "poling: mean",
+            "r.yaml:9: poling is not a known key; did you mean 'pooling'? Known: adapters, card, curriculum",
+        ),
         ("training: {epoch: 3}", "r.yaml:9: training.epoch is not a known key; did you mean 'epochs'? Known: "),
         ("training: {zzz: 3}", "r.yaml:9: training.zzz is not a known key. Known: "),
         ("training: {epochs: three}", "r.yaml:9: training.epochs must be a whole number, but is 'three'."),

@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 from word_salad import sentences
@@ -11,7 +12,7 @@ from mbert_cli.compose import build_heads, load_recipe
 from mbert_cli.errors import UsageError
 from mbert_cli.metrics import overall
 from mbert_cli.parameters import count
-from mbert_cli.recipe import as_spec, description, shipped_names
+from mbert_cli.recipe import as_spec, description, find, shipped_folder, shipped_names
 from mbert_cli.recipe_schema import recipe_schema
 from mbert_cli.run_folder import RunFolder
 
@@ -200,3 +201,12 @@ def test_a_copy_replaces_nothing_unasked(tmp_path, monkeypatch):
 def test_the_schema_is_printed_as_json(capsys):
     app(["recipes", "schema"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out) == recipe_schema()
+
+
+def test_a_folder_of_a_shipped_recipes_name_does_not_hide_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert find("demo") == shipped_folder() / "demo.yaml"
+    (tmp_path / "demo").rmdir()
+    (tmp_path / "demo").write_text("mine")
+    assert find("demo") == Path("demo")

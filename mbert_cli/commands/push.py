@@ -1,0 +1,42 @@
+"""`mbert push`."""
+
+from typing import Annotated
+
+import typer
+
+from mbert_cli.commands.options import AsJson, Offline, Quiet, Run, go_offline
+from mbert_cli.commands.output import print_json
+from mbert_cli.progress import Talk
+
+
+def push(
+    run: Run,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The repository on the Hub: OWNER/NAME.")],
+    private: Annotated[bool, typer.Option("--private", help="Make it private, if it is new.")] = False,
+    revision: Annotated[str | None, typer.Option("--revision", help="The branch. Default: main.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Upload nothing; list the files.")] = False,
+    offline: Offline = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a model to the Hugging Face Hub.
+
+    $ mbert push runs/demo me/moods --dry-run
+    $ mbert push runs/demo me/moods --private
+
+    What goes there is the folder model/ of the run, its card included: no state, no data, and of the data's paths the
+    file names only. The token is that of hf auth login, or HF_TOKEN.
+    """
+    go_offline(offline)
+
+    from mbert_cli.pushing import push_model
+
+    talk = Talk(quiet)
+    with talk.status(f"uploading to {name}"):
+        address, files = push_model(run, name, private, revision, dry_run)
+    talk.say(f"{'would upload' if dry_run else 'uploaded'} {len(files)} files to {address}")
+    if as_json:
+        print_json({"address": address, "files": files, "dry_run": dry_run})
+    elif dry_run:
+        for file in files:
+            typer.echo(file)

@@ -1,0 +1,101 @@
+"""Twenty things that people get wrong, and what they are told: one line with the place, the value and the remedy."""
+
+import os
+import shutil
+
+import pytest
+from typer.exceptions import TyperException
+
+from mbert_cli.cli import app
+from mbert_cli.commands.mistakes import mistake
+from mbert_cli.errors import MbertError
+
+
+@pytest.fixture(scope="module")
+def run(tiny_checkpoint, tiny_files, tmp_path_factory):
+    import tiny
+
+    folder = tmp_path_factory.mktemp("mistakes")
+    recipe = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny_files)
+    app(["train", str(recipe), "-o", str(folder / "run"), "-q", "training.epochs=1"], standalone_mode=False)
+    return folder / "run"
+
+
+@pytest.fixture
+def here(run, tiny_files, tmp_path, monkeypatch):
+    """A folder as a user has it: a recipe, its data, a run of it, and files with faults."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, tmp_path / "run")
+    recipe = (run.parent / "recipe.yaml").read_text()
+    for name in tiny_files.glob("*.tsv"):
+        shutil.copy(name, tmp_path / name.name)
+    (tmp_path / "my.yaml").write_text(recipe.replace(f"{tiny_files}/", ""))
+    (tmp_path / "new.tsv").write_text("id\ttext\n1\tcat dog\n")
+    (tmp_path / "wide.tsv").write_text("id\ttext\n1\tcat\tdog\n")
+    (tmp_path / "latin.tsv").write_bytes("id\ttext\n1\tcaf\xe9\n".encode("latin-1"))
+    (tmp_path / "empty.tsv").write_text("")
+    rows = (tmp_path / "mood-train.tsv").read_text().splitlines()
+    (tmp_path / "unlabelled.tsv").write_text("\n".join([rows[0], rows[1].rpartition("\t")[0] + "\t", *rows[2:]]) + "\n")
+    old = tmp_path / "old"
+    shutil.copytree(run, old)
+    config = old / "model" / "config.json"
+    config.write_text(config.read_text().replace('"format": 1', '"format": 0'))
+    (tmp_path / "bad.yaml").write_text("tasks: {mood: [\n")
+    return tmp_path
+
+
+MISTAKES = {
+    "a command misspelt": ("trian my.yaml", "mbert: no such command 'trian'. Did you mean 'train'? See mbert -h."),
+    "a flag misspelt": ("train my.yaml --ouput x", "there is no option --ouput; did you mean '--output'?"),
+    "a recipe's key as a flag": ("train my.yaml --epochs 3", "overridden by KEY=VALUE: training.epochs="),
+    "a key misspelt": ("train my.yaml training.epoch=3", "'training.epoch=3': training.epoch is not a known key; did you mean 'epochs'?"),
+    "a kind misspelt": ("train my.yaml pooling=maen", "pooling.kind is 'maen'; did you mean 'mean'? Known: cls, max, mean."),
+    "a value of another type": ("train my.yaml training.epochs=many", "training.epochs must be a whole number, but is 'many'."),
+    "a shipped recipe misspelt": ("train dmo", "there is no such recipe file, nor a shipped recipe of that name; did you mean 'demo'?"),
+    "a recipe that is no YAML": ("train bad.yaml", "bad.yaml:2:1: is not YAML"),
+    "a data file that is missing": ("train my.yaml tasks.mood.train=mod-train.tsv", "there is no file {here}/mod-train.tsv; did you mean 'mood-train.tsv'?"),
+    "a column misspelt": ("train my.yaml tasks.mood.text=txt", "mood-train.tsv:1: has no column 'txt', asked for as text of task mood; did you mean 'text'? Known: id, mood, text."),
+    "a label that is none": ("train my.yaml tasks.mood.head.labels=[low,mid]", "mood must be one of low, mid, but is 'high'; mend the row, or set tasks.mood.on_bad_row: skip."),
+    "a label that is empty": ("train my.yaml tasks.mood.train=unlabelled.tsv", "unlabelled.tsv:2: mood is empty; mend the row, or set tasks.mood.on_bad_row: skip."),
+    "a run that is there already": ("train my.yaml -o run", "run exists and holds a run; continue it with --resume, or replace it with --force."),
+    "a folder that is no run": ("predict nowhere new.tsv", "nowhere: there is no such run folder; mbert train writes one with -o."),
+    "a model of another version": ("predict old new.tsv -t mood", "old/model/config.json: was altered"),
+    "a task misspelt": ("predict run new.tsv -t mod", "the model has no task 'mod'; did you mean 'mood'?"),
+    "an output that is there already": ("predict run new.tsv -t mood -o mood-dev.tsv", "mood-dev.tsv: exists; replace it with --force, or choose another output."),
+    "an input without the column": ("predict run mood-dev.tsv -t same", "mood-dev.tsv:1: has no column 'one', asked for as text of task same. Known: id, mood, text."),
+    "a row with a stray tab": ("predict run wide.tsv -t mood", "wide.tsv:2: has 3 columns, but the header has 2; check for a missing or stray delimiter or quote."),
+    "a file of another encoding": ("predict run latin.tsv -t mood", "latin.tsv:2: is not UTF-8 (byte 13 of the file); save it as UTF-8."),
+    "a file that is empty": ("predict run empty.tsv -t mood", "empty.tsv: is empty; expected a header line and rows."),
+    "a folder in a file's place": ("predict run run -t mood", "run: is a folder; name the file in it."),
+    "a device that is not there": ("predict run new.tsv -t mood --device cuda:7", "--device is 'cuda:7', but of CUDA devices there"),
+    "thresholds on a test file": ("evaluate run --tune-thresholds f1 --split test", "the recipe's dev files are fitted to, and nothing else; leave out --split test."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_told_in_one_line_with_its_remedy(name, here):
+    words, said = MISTAKES[name]
+    before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
+    with pytest.raises((MbertError, TyperException)) as refusal:
+        app(
+            [*words.split(), *(["-q"] if "predict" in words or "train" in words else [])],
+            prog_name="mbert",
+            standalone_mode=False,
+        )
+    error = refusal.value
+    told = "\n".join(error.problems) if isinstance(error, MbertError) else mistake(error)
+    assert said.format(here=here) in told
+    assert len(told.splitlines()) == 1
+    assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
+
+
+def test_a_place_that_cannot_be_written_to_is_told(here):
+    if os.geteuid() == 0:
+        target = "/proc/there"  # root may write everywhere else
+    else:
+        (here / "locked").mkdir(mode=0o500)
+        target = "locked/there"
+    with pytest.raises(MbertError) as refusal:
+        app(["train", "my.yaml", "-o", target, "-q"], standalone_mode=False)
+    assert target in str(refusal.value)
+    assert "choose another" in str(refusal.value)
