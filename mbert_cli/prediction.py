@@ -19,6 +19,7 @@ from mbert_cli.hardware import choose, is_out_of_memory
 from mbert_cli.heads import Columns
 from mbert_cli.metrics import Goal
 from mbert_cli.model import MultiTaskBert
+from mbert_cli.recipe import TaskSection
 from mbert_cli.saved_model import read_model
 from mbert_cli.versions import versions
 
@@ -189,16 +190,32 @@ def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> li
         DataError: the table lacks a task's column, or fits no task.
     """
     for task in asked:
-        for column in predictor.saved.task(task).text:
-            table.column(column, f"text of task {task}")
+        _text_columns(predictor, table, task)
     if asked:
         return list(dict.fromkeys(asked))
-    fitting = [name for name, task in predictor.saved.section.tasks.items() if all(map(table.has, task.text))]
+    fitting = [
+        name
+        for name, task in predictor.saved.section.tasks.items()
+        if all(table.has(_heading(table, task, each)) for each in task.text)
+    ]
     if not fitting:
         wanted = "; ".join(f"{name}: {', '.join(task.text)}" for name, task in predictor.saved.section.tasks.items())
         have = ", ".join(column for column in table.header if column)
-        raise DataError(f"{table.name}:{table.header_line}: has no task's text columns ({wanted}); it has {have}.")
+        raise DataError(
+            f"{table.name}:{table.header_line}: has no task's text columns ({wanted}); it has {have}. "
+            "Say which is which with --columns NAME=OTHER."
+        )
     return fitting
+
+
+def _heading(table: Table, task: TaskSection, name: str) -> str:
+    """Return what a task's column is called in a table: each task has other names of its own."""
+    return name if table.has(name) else task.columns.get(name, name)
+
+
+def _text_columns(predictor: Predictor, table: Table, task: str) -> list[int]:
+    section = predictor.saved.task(task)
+    return [table.column(_heading(table, section, name), f"text of task {task}") for name in section.text]
 
 
 def origin_of(
@@ -300,7 +317,7 @@ def predict_cs224n(
     name = _CS224N_NAMES.get((predictor.saved.model.head(task).goal, len(section.text)))
     if name is None:
         raise UsageError("--format cs224n is for the course's three tasks; none of them is a regression of one text.")
-    ids = table.column(section.id, f"id of task {task}")
+    ids = table.column(_heading(table, section, section.id), f"id of task {task}")
     if not done:
         out.write(f"id \t {name} \n")
     for rows in windows(table, done, limit):
@@ -332,5 +349,5 @@ def windows(table: Table, done: int, limit: int | None) -> Iterator[list[Row]]:
 
 
 def _sides(predictor: Predictor, table: Table, task: str, rows: Sequence[Row]) -> list[list[str]]:
-    columns = [table.column(name, f"text of task {task}") for name in predictor.saved.task(task).text]
+    columns = _text_columns(predictor, table, task)
     return [[row.cells[column] for row in rows] for column in columns]

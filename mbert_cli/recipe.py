@@ -140,6 +140,11 @@ class TaskSection(Section):
     on_bad_row: Literal["error", "skip"] = "error"
     token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
+    @property
+    def column_names(self) -> list[str]:
+        """All columns that the task knows, by the recipe's names."""
+        return [*self.text, self.label, self.id]
+
 
 class TrainingSection(Section):
     """How the model is trained.

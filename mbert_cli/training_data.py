@@ -126,6 +126,10 @@ def check_recipe(recipe: Recipe) -> dict[str, Head]:
         if "second" in heads[name].sides and len(task.text) < 2:
             place = recipe.place("tasks", name, "text")
             problems.append(f"{place} must name 2 columns for the head '{task.head.kind}', but names 1.")
+        for column in task.columns:
+            if column not in task.column_names:
+                place = recipe.place("tasks", name, "columns", column)
+                problems.append(f"{place} is no column of the task{nearest(column, task.column_names)}")
         for split in ("train", "dev"):
             path = Path(getattr(task, split))
             if not os.path.exists(path):

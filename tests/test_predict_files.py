@@ -61,6 +61,8 @@ def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, here):
         (["a.tsv", "other/a.tsv", "-o", "out"], "other/a.tsv: has the name of a.tsv, so that both would be out/a.tsv"),
         (["a.tsv", "b.tsv", "-o", "there"], "there/b.tsv: exists; replace it with --force"),
         (["a.tsv", "-o", "x.tsv", "--keep", "id,txt"], "'txt', asked for as one to keep; did you mean 'text'?"),
+        (["a.tsv", "-o", "x.tsv", "--columns", "txt=note"],
+         "--columns txt=note: no task has a column 'txt'; did you mean 'text'? Known: "),
         (["a.tsv", "-o", "x.tsv", "--columns", "text"], "'text': must read --columns NAME=OTHER."),
     ],
 )  # fmt: skip
@@ -273,9 +275,29 @@ def test_several_inputs_go_on_where_they_were(run, here, monkeypatch, ending):
     monkeypatch.setattr(PartialOutput, "write_bytes", write)
     first = (here / "cut" / names[0]).stat()
     predict(run, *names, "-o", "cut")
-    assert (here / "cut" / names[0]).stat() == first
+    again = (here / "cut" / names[0]).stat()
+    assert (again.st_ino, again.st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
     for name in names:
         assert (here / "cut" / name).read_bytes() == (here / "whole" / name).read_bytes()
     assert sorted(path.name for path in (here / "cut").iterdir()) == names
     with pytest.raises(MbertError, match="exists; replace it with --force"):
         predict(run, *names, "-o", "cut")
+
+
+def test_tasks_may_call_the_same_column_by_names_of_their_own(tiny_recipe, tiny_files, here):
+    names = ["tasks.same.columns={one: first, two: second}", "tasks.near.columns={one: left, two: right}"]
+    app(["train", str(tiny_recipe), *names, "-o", "run", "-q", "training.epochs=1"], standalone_mode=False)
+    for task, header in (("same", "first\tsecond"), ("near", "left\tright")):
+        (here / f"{task}.tsv").write_text(f"{header}\ncat\tdog\n")
+        app(["predict", "run", f"{task}.tsv", "-o", f"{task}-out.tsv", *FLAGS], standalone_mode=False)
+        assert rows(here / f"{task}-out.tsv")[0][:3] == [*header.split("\t"), "pred"]
+    (here / "neither.tsv").write_text("first\tright\ncat\tdog\n")
+    with pytest.raises(MbertError, match="it has first, right. Say which is which with --columns NAME=OTHER."):
+        app(["predict", "run", "neither.tsv", *FLAGS], standalone_mode=False)
+
+
+def test_another_name_for_no_column_of_the_task_is_refused(tiny_recipe, here):
+    with pytest.raises(
+        MbertError, match=r"columns\.txt.* is no column of the task; did you mean 'text'\? Known: id, moo"
+    ):
+        app(["train", str(tiny_recipe), "tasks.mood.columns={txt: review}", "-o", "run", "-q"], standalone_mode=False)

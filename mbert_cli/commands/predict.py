@@ -26,6 +26,7 @@ from mbert_cli.commands.output import check_output, replacing
 from mbert_cli.disk import disk_errors
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.progress import Talk
+from mbert_cli.recipe_file import nearest
 
 if TYPE_CHECKING:
     from mbert_cli.data.parquet_output import ParquetSink
@@ -107,6 +108,7 @@ def predict(
                     predictor = prediction.Predictor(
                         run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, fold=fold
                     )
+                    _check_columns(predictor, given)
                 _predict(predictor, table, tasks or [], target, format_, limit, kept, force, len(inputs) > 1, talk)
         except DataError as error:
             if len(inputs) == 1:
@@ -156,6 +158,13 @@ def _targets(inputs: Sequence[str], output: str, force: bool) -> list[str]:
     return list(map(str, found))
 
 
+def _check_columns(predictor: "Predictor", given: Mapping[str, str]) -> None:
+    known = {name for task in predictor.saved.section.tasks.values() for name in task.column_names}
+    for name, other in given.items():
+        if name not in known:
+            raise UsageError(f"--columns {name}={other}: no task has a column '{name}'{nearest(name, sorted(known))}")
+
+
 def _check_parquet(targets: Sequence[str], format_: str) -> None:
     from mbert_cli.data.parquet_output import check_pyarrow, is_parquet
 
@@ -180,8 +189,6 @@ def _predict(
     from mbert_cli.data.parquet_output import ParquetSink
     from mbert_cli.prediction import choose_tasks, origin_of, predict_cs224n, predict_table
 
-    recipes = predictor.saved.section.tasks.values()
-    table.names = {name: other for task in recipes for name, other in task.columns.items()} | dict(table.names)
     chosen = choose_tasks(predictor, table, tasks)
     if format_ == "cs224n" and len(chosen) != 1:
         raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")
