@@ -9,6 +9,7 @@ from typing import Any
 from mbert_cli.errors import DataError
 
 _AT_ONCE = 4096  # rows
+_BUFFER = 1 << 20  # bytes of each column
 
 Place = tuple[Any, int]
 """A record batch of Arrow's, and the index of a row in it."""
@@ -35,7 +36,8 @@ def parquet_rows(file: io.BufferedIOBase, name: str) -> tuple[Any, Iterator[tupl
     except ImportError:
         raise DataError(f"{name}: is Parquet, which is read with pyarrow; pip install 'mbert-cli[parquet]'.") from None
     try:
-        source = pyarrow.parquet.ParquetFile(file)
+        # Otherwise a group of rows would be in memory as a whole, and a file often is one group.
+        source = pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{name}: cannot be read as Parquet ({_first_line(error)}).") from None
     return source.schema_arrow, _rows(source, name)

@@ -2,6 +2,7 @@ import decimal
 import gzip
 import io
 import json
+import random
 
 import pytest
 
@@ -150,6 +151,27 @@ def test_dates_decimals_and_bytes_of_parquet_files_are_plain_text(tmp_path):
         ["2020-01-02", "2020-01-02 03:04:05.000000001", "1.50", "é", "x", ""],
         ["", "1970-01-01 00:00:00.000000000", "2.00", "\\xff", "", ""],
     ]
+
+
+def test_no_group_of_rows_is_in_memory_as_a_whole(tmp_path):
+    from mbert_cli.data.parquet import parquet_rows
+
+    class Watched(io.BufferedReader):
+        most = 0
+
+        def read(self, size=-1, /):
+            data = super().read(size)
+            self.most = max(self.most, len(data))
+            return data
+
+    pyarrow = pytest.importorskip("pyarrow")
+    rng = random.Random(0)
+    texts = [rng.randbytes(256).hex() for _ in range(20_000)]
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table({"text": texts}), tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size > 4 << 20
+    with Watched(io.FileIO(tmp_path / "t.parquet")) as file:
+        assert [cells[0] for cells, _ in parquet_rows(file, "t")[1]] == texts
+        assert 0 < file.most <= 2 << 20
 
 
 def test_rows_of_parquet_files_are_counted_from_one(tmp_path):
