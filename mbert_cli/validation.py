@@ -22,7 +22,7 @@ from mbert_cli.progress import Talk
 from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.training import TrainingRun, disk_needed, prepare
-from mbert_cli.training_data import check_recipe
+from mbert_cli.training_data import check_recipe, is_there
 
 _MEASURED = 6  # steps of each kind
 _MEASURED_ROWS = 128  # of each task, to know how long dev files take
@@ -153,7 +153,7 @@ def _problems_of_files(recipe: Recipe, limit: int | None, talk: Talk) -> list[st
     for name, task in recipe.tasks.items():
         for split, path in (("train", task.train), ("dev", task.dev), ("test", task.test)):
             # Files of train and dev that are not there have been told by now.
-            if path is None or (split != "test" and not os.path.exists(path)):
+            if path is None or (split != "test" and not is_there(path)):
                 continue
             try:
                 found = read_examples(

@@ -3,7 +3,8 @@
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from mbert_cli.errors import DataError
@@ -15,14 +16,14 @@ Place = tuple[Any, int]
 """A record batch of Arrow's, and the index of a row in it."""
 
 
-def parquet_rows(file: io.BufferedIOBase, name: str) -> tuple[Any, Iterator[tuple[list[str], Place]]]:
+def parquet_rows(file: io.BufferedIOBase | Path, name: str) -> tuple[Any, Iterator[tuple[list[str], Place]]]:
     """Return the schema, and the rows, read piece by piece.
 
     Numbers are written as JSON has them, null as an empty cell, and so are lists and other nested values; dates and
     decimals as Arrow writes them.
 
     Args:
-        file: of the format.
+        file: of the format, open or not.
         name: of it, for messages.
 
     Raises:
@@ -41,6 +42,29 @@ def parquet_rows(file: io.BufferedIOBase, name: str) -> tuple[Any, Iterator[tupl
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{name}: cannot be read as Parquet ({_first_line(error)}).") from None
     return source.schema_arrow, _rows(source, name)
+
+
+def rows_of_files(files: Sequence[Path], name: str) -> tuple[Any, Iterator[tuple[list[str], Place]]]:
+    """Return the same of several files that hold parts of one table.
+
+    Args:
+        files: of the same columns.
+        name: of the table, for messages.
+
+    Raises:
+        DataError: one cannot be read, or has other columns than the first; or pyarrow is not installed.
+    """
+    schema, first = parquet_rows(files[0], name)
+
+    def rows() -> Iterator[tuple[list[str], Place]]:
+        yield from first
+        for path in files[1:]:
+            other, more = parquet_rows(path, name)
+            if other.names != schema.names:
+                raise DataError(f"{name}: {path.name} has other columns than {files[0].name}.")
+            yield from more
+
+    return schema, rows()
 
 
 def _rows(source: Any, name: str) -> Iterator[tuple[list[str], Place]]:
