@@ -53,8 +53,9 @@ class Table:
     """A table being read: `header`, which stands at `header_line`, then its rows, once. A context manager.
 
     Args:
-        path: the file; `-` is standard input. One that begins with a brace, or whose name ends in `.jsonl`, holds one
-            JSON object a line. What is compressed by gzip, and what is Parquet, is known by its first bytes.
+        path: the file; `-` is standard input. One whose name ends in `.jsonl`, or which begins with a brace and is not
+            named `.tsv` or `.csv`, holds one JSON object a line. What is compressed by gzip, and what is Parquet, is
+            known by its first bytes.
         quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other.
         delimiter: `auto` is the first of tab, comma and semicolon that the header holds, else a tab.
         names: other names that columns may have in this file.
@@ -96,9 +97,14 @@ class Table:
             first = head[-1] if head else ""
             if not first.strip():
                 raise DataError(f"{self.name}: is empty; expected a header line and rows.")
-            self.is_jsonl = path.removesuffix(".gz").endswith(".jsonl") or first.lstrip().startswith("{")
-            if not self.is_jsonl and first.lstrip().startswith("[") and _is_json_array(first):
-                raise DataError(f"{self.name}:{len(head)}: begins a JSON array; write one object a line (JSON Lines).")
+            # What a name calls a table is one: a header may begin with a brace, too.
+            may_be_json = not path.removesuffix(".gz").endswith((".tsv", ".csv"))
+            self.is_jsonl = path.removesuffix(".gz").endswith(".jsonl") or (
+                may_be_json and first.lstrip().startswith("{")
+            )
+            if may_be_json and (first.strip() == "{" or _is_json_array(first)):
+                what = "array" if first.lstrip().startswith("[") else "object of several lines"
+                raise DataError(f"{self.name}:{len(head)}: begins a JSON {what}; write one object a line (JSON Lines).")
             if delimiter == "auto":
                 self.delimiter = next((each for each in _DELIMITERS.values() if each in first), "\t")
             else:
@@ -304,7 +310,7 @@ def _parsed(line: str) -> tuple[dict[str, Any], dict[str, str]]:
 def _is_json_array(line: str) -> bool:
     text = line.strip()
     # A header may begin with a bracket, too: [text],[label].
-    return text == "[" or text.lstrip("[ ").startswith("{")
+    return text == "[" or (text.startswith("[") and text.lstrip("[ ").startswith("{"))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

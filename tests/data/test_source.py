@@ -81,19 +81,23 @@ def xz(data):
         (gzip.compress(gzip.compress(b"text\ncat\n")), "is compressed twice; unpack it once."),
         (gzip.compress(b"PAR1\0"), "is Parquet inside gzip; unpack it; Parquet is compressed already."),
         (b'[{"text": "cat"}]', "1: begins a JSON array; write one object a line (JSON Lines)."),
+        (b'{\n  "text": "cat"\n}', "1: begins a JSON object of several lines; write one object a line (JSON Lines)."),
         (b'\n[\n{"text": "cat"}\n]', "2: begins a JSON array; write one object a line (JSON Lines)."),
     ],
 )
 def test_what_is_no_table_is_called_by_its_name(tmp_path, content, said):
-    (tmp_path / "t.tsv").write_bytes(content)
+    (tmp_path / "t.txt").write_bytes(content)
     with pytest.raises(DataError) as refusal:
-        read(tmp_path / "t.tsv")
-    assert str(refusal.value) in (f"{tmp_path}/t.tsv: {said}", f"{tmp_path}/t.tsv:{said}")
+        read(tmp_path / "t.txt")
+    assert str(refusal.value) in (f"{tmp_path}/t.txt: {said}", f"{tmp_path}/t.txt:{said}")
 
 
-def test_a_header_may_begin_with_a_bracket(tmp_path):
+def test_a_header_may_begin_with_a_bracket_or_brace(tmp_path):
     (tmp_path / "t.csv").write_text("[text],[label]\ncat,1\n")
     assert read(tmp_path / "t.csv") == [["[text]", "[label]"], ["cat", "1"]]
+    for header in ("{text}", "[{", "[", "{"):
+        (tmp_path / "t.csv").write_text(f"{header},label\ncat,1\n")
+        assert read(tmp_path / "t.csv") == [[header, "label"], ["cat", "1"]]
 
 
 @pytest.mark.parametrize("name", ["t.json", "t.ndjson", "t.txt.gz"])
