@@ -70,6 +70,8 @@ class NewTask:
     def dev_split(self, folder: Path) -> dict[str, Path]:
         """Return the files that `split_off_dev` writes into a folder."""
         ending = self.files["train"].name.removeprefix(_stem(self.files["train"]))
+        # What is written is text: no tool shall take it for something else.
+        ending = re.sub(r"\.gz$", "", re.sub(r"\.parquet", ".tsv", ending, flags=re.IGNORECASE), flags=re.IGNORECASE)
         return {split: folder / f"{self.name}-{split}{ending}" for split in ("train", "dev")}
 
     def line(self) -> str:
@@ -113,7 +115,7 @@ def new_tasks(files: Sequence[Path], text: Sequence[str], label: str | None) -> 
 
 
 def _stem(file: Path) -> str:
-    return re.sub(r"(\.(tsv|csv|jsonl|txt|parquet|gz))+$", "", file.name, flags=re.IGNORECASE) or file.name
+    return re.sub(r"(\.(tsv|csv|jsonl|ndjson|json|txt|parquet|gz))+$", "", file.name, flags=re.IGNORECASE) or file.name
 
 
 def _task_name(stem: str) -> str:

@@ -10,7 +10,8 @@ What ends in `.gz` is compressed, each piece by itself, which gzip's format allo
 
 A piece is forced to disk before the journal tells of it. Who comes after a crash cuts `rows` to the last piece that the
 journal tells of and whose hash holds, and goes on from there. At the end `rows` becomes OUT by renaming; a crash before
-the folder is removed is known by the journal, whose last hash is then OUT's.
+the folder is removed is known by the journal, whose last hash is then OUT's. Where OUT is one of several, the journal
+stays until all are whole, so that who comes after a crash does not begin those anew that are.
 """
 
 import hashlib
@@ -45,7 +46,9 @@ def is_compressed(path: Path) -> bool:
 
 
 @contextmanager
-def partial_output(path: Path, origin: Mapping[str, Any], force: bool) -> Iterator["PartialOutput"]:
+def partial_output(
+    path: Path, origin: Mapping[str, Any], force: bool, remember: bool = False
+) -> Iterator["PartialOutput"]:
     """Write an output in pieces, going on after those that an interrupted process left.
 
     Where the block ends, the output is put in place. Where it fails for want of space, or is stopped, the pieces are
@@ -55,6 +58,7 @@ def partial_output(path: Path, origin: Mapping[str, Any], force: bool) -> Iterat
         path: the output; its folder exists.
         origin: all that its bytes follow from, as JSON; pieces of another origin are not gone on from.
         force: replace what is there.
+        remember: leave word that it is whole, until `forget`: the same is not written again then.
 
     Raises:
         RunInUseError: another process writes it.
@@ -64,14 +68,30 @@ def partial_output(path: Path, origin: Mapping[str, Any], force: bool) -> Iterat
     folder = partial_folder(path)
     with disk_errors(path, "run the same command again; it goes on where it was"):
         folder.mkdir(exist_ok=True)
-        lock = take_lock(folder / "lock", f"{path} is being written by another mbert; choose another -o.")
-        try:
-            with PartialOutput(path, folder, origin, force) as output:
-                yield output
-        finally:
-            if not (folder / _JOURNAL).exists():
-                shutil.rmtree(folder)
-            lock.release()
+        with _held(path):
+            try:
+                with PartialOutput(path, folder, origin, force, remember) as output:
+                    yield output
+            finally:
+                if not (folder / _JOURNAL).exists():
+                    shutil.rmtree(folder)
+
+
+def forget(path: Path) -> None:
+    """Remove the word that an output is whole, if there is one."""
+    folder = partial_folder(path)
+    if folder.is_dir():
+        with disk_errors(path), _held(path):
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    lock = take_lock(partial_folder(path) / "lock", f"{path} is being written by another mbert; choose another -o.")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Stream:
@@ -135,10 +155,11 @@ class PartialOutput:
         folder: of its pieces; this process holds its lock.
         origin: all that its bytes follow from.
         force: replace what is there.
+        remember: leave the journal when the output is whole.
     """
 
-    def __init__(self, path: Path, folder: Path, origin: Mapping[str, Any], force: bool) -> None:
-        self._path = path
+    def __init__(self, path: Path, folder: Path, origin: Mapping[str, Any], force: bool, remember: bool) -> None:
+        self._path, self._remember = path, remember
         self._rows_file, self._journal_file = folder / "rows", folder / _JOURNAL
         self._digest = hashlib.sha256()
         self._gzip = _Gzip() if is_compressed(path) else None
@@ -169,9 +190,10 @@ class PartialOutput:
     def write(self, text: str) -> None:
         """Write text."""
         data = text.encode("utf-8")
-        self._write(data if self._gzip is None else self._gzip.compress(data))
+        self.write_bytes(data if self._gzip is None else self._gzip.compress(data))
 
-    def _write(self, data: bytes) -> None:
+    def write_bytes(self, data: bytes) -> None:
+        """Write bytes as they are."""
         self._digest.update(data)
         self._bytes += len(data)
         self._file.write(data)
@@ -179,7 +201,7 @@ class PartialOutput:
     def commit(self, rows: int) -> None:
         """End a piece: what was written so far holds so many rows, and is kept whatever happens."""
         if self._gzip is not None:
-            self._write(self._gzip.end())
+            self.write_bytes(self._gzip.end())
         self._sync(self._file)
         entry = {"rows": rows, "bytes": self._bytes, "sha256": self._digest.hexdigest()}
         self._journal.write(json.dumps(entry) + "\n")
@@ -197,13 +219,11 @@ class PartialOutput:
             self._file.close()
             self._journal.close()
         at_fault = isinstance(error, MbertError) and not isinstance(error, ResourceError)
-        if error is None or at_fault or not self._pieces:
+        if (error is None and not self._remember) or at_fault or not (self._pieces or self.finished):
             self._journal_file.unlink()
 
     def _put_in_place(self) -> None:
-        if self._gzip is not None:
-            self._write(self._gzip.end())  # a header without rows
-        self._sync(self._file)
+        self.commit(self.rows)  # a header without rows, or the end of what is no text
         put_in_place(self._rows_file, self._path)
 
     def _sync(self, file: Any) -> None:

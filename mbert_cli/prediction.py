@@ -12,12 +12,14 @@ from torch import Tensor
 
 from mbert_cli.commits import sha256_of
 from mbert_cli.data.batching import TaskData, by_length, pack, tokenise_texts
+from mbert_cli.data.parquet_output import ParquetSink, Types
 from mbert_cli.data.table import Row, Table, TableWriter, TextSink, as_cell
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.hardware import choose, is_out_of_memory
 from mbert_cli.heads import Columns
 from mbert_cli.metrics import Goal
 from mbert_cli.model import MultiTaskBert
+from mbert_cli.recipe import TaskSection
 from mbert_cli.saved_model import read_model
 from mbert_cli.versions import versions
 
@@ -188,16 +190,32 @@ def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> li
         DataError: the table lacks a task's column, or fits no task.
     """
     for task in asked:
-        for column in predictor.saved.task(task).text:
-            table.column(column, f"text of task {task}")
+        _text_columns(predictor, table, task)
     if asked:
         return list(dict.fromkeys(asked))
-    fitting = [name for name, task in predictor.saved.section.tasks.items() if all(map(table.has, task.text))]
+    fitting = [
+        name
+        for name, task in predictor.saved.section.tasks.items()
+        if all(table.has(_heading(table, task, each)) for each in task.text)
+    ]
     if not fitting:
         wanted = "; ".join(f"{name}: {', '.join(task.text)}" for name, task in predictor.saved.section.tasks.items())
         have = ", ".join(column for column in table.header if column)
-        raise DataError(f"{table.name}:{table.header_line}: has no task's text columns ({wanted}); it has {have}.")
+        raise DataError(
+            f"{table.name}:{table.header_line}: has no task's text columns ({wanted}); it has {have}. "
+            "Say which is which with --columns NAME=OTHER."
+        )
     return fitting
+
+
+def _heading(table: Table, task: TaskSection, name: str) -> str:
+    """Return what a task's column is called in a table: each task has other names of its own."""
+    return name if table.has(name) else task.columns.get(name, name)
+
+
+def _text_columns(predictor: Predictor, table: Table, task: str) -> list[int]:
+    section = predictor.saved.task(task)
+    return [table.column(_heading(table, section, name), f"text of task {task}") for name in section.text]
 
 
 def origin_of(
@@ -230,7 +248,7 @@ def predict_table(
     predictor: Predictor,
     table: Table,
     tasks: Sequence[str],
-    out: TextSink,
+    out: TextSink | ParquetSink,
     limit: int | None = None,
     done: int = 0,
     kept: Sequence[str] | None = None,
@@ -243,7 +261,7 @@ def predict_table(
         predictor: the model.
         table: the input.
         tasks: what to predict; the appended columns are prefixed with the task's name where there are several.
-        out: where the rows are written.
+        out: where the rows are written; what Parquet holds is there when its groups are committed.
         limit: how many rows at most.
         done: how many rows were written before, as this yielded it; they are passed over.
         kept: which of the table's columns are written; by default all.
@@ -254,14 +272,17 @@ def predict_table(
     Raises:
         DataError: a row is malformed, a column to keep does not exist, or one has a prediction's name already.
     """
-    prefixes = {task: f"{task}_" if len(tasks) > 1 else "" for task in tasks}
-    appended = [prefixes[task] + name for task in tasks for name in predictor.saved.model.head(task).column_names]
+    appended = _appended(predictor, tasks)
     taken = next((name for name in appended if name in (table.header if kept is None else kept)), None)
     if taken is not None:
         raise DataError(
             f"{table.name}:{table.header_line}: has a column '{taken}' already, as the prediction would; rename it."
         )
-    writer = TableWriter(out, table, appended, kept)
+    writer: TableWriter | ParquetSink
+    if isinstance(out, ParquetSink):
+        writer = out.begin(table, appended, kept)
+    else:
+        writer = TableWriter(out, table, list(appended), kept)
     if not done:
         writer.write_header()
     for rows in windows(table, done, limit):
@@ -272,6 +293,17 @@ def predict_table(
             writer.write(row, list(values))
         done += len(rows)
         yield done
+
+
+def _appended(predictor: Predictor, tasks: Sequence[str]) -> Types:
+    """Return the names of the columns that are appended, and what they hold."""
+    prefixes = {task: f"{task}_" if len(tasks) > 1 else "" for task in tasks}
+    heads = {task: predictor.saved.model.head(task) for task in tasks}
+    return {
+        prefixes[task] + name: "text" if name == "pred" and head.goal == "classification" else "number"
+        for task, head in heads.items()
+        for name in head.column_names
+    }
 
 
 def predict_cs224n(
@@ -285,7 +317,7 @@ def predict_cs224n(
     name = _CS224N_NAMES.get((predictor.saved.model.head(task).goal, len(section.text)))
     if name is None:
         raise UsageError("--format cs224n is for the course's three tasks; none of them is a regression of one text.")
-    ids = table.column(section.id, f"id of task {task}")
+    ids = table.column(_heading(table, section, section.id), f"id of task {task}")
     if not done:
         out.write(f"id \t {name} \n")
     for rows in windows(table, done, limit):
@@ -317,5 +349,5 @@ def windows(table: Table, done: int, limit: int | None) -> Iterator[list[Row]]:
 
 
 def _sides(predictor: Predictor, table: Table, task: str, rows: Sequence[Row]) -> list[list[str]]:
-    columns = [table.column(name, f"text of task {task}") for name in predictor.saved.task(task).text]
+    columns = _text_columns(predictor, table, task)
     return [[row.cells[column] for row in rows] for column in columns]

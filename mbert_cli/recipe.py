@@ -122,7 +122,7 @@ class TaskSection(Section):
             wherever a file has no `text`.
         id: column that names a row in `--format cs224n`.
         quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other (GLUE's files).
-        delimiter: `auto` is a comma where the header holds one and no tab, else a tab.
+        delimiter: `auto` is the first of tab, comma and semicolon that the header holds, else a tab.
         on_bad_row: `error` stops at the first; `skip` leaves bad rows out, counted and listed.
         token_dropout: share of the tokens that [MASK] stands for in training; see `token_dropout`.
     """
@@ -136,9 +136,14 @@ class TaskSection(Section):
     columns: Mapping[str, str] = {}
     id: str = "id"
     quoting: Literal["csv", "none"] = "csv"
-    delimiter: Literal["auto", "tab", "comma"] = "auto"
+    delimiter: Literal["auto", "tab", "comma", "semicolon"] = "auto"
     on_bad_row: Literal["error", "skip"] = "error"
     token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def column_names(self) -> list[str]:
+        """All columns that the task knows, by the recipe's names."""
+        return [*self.text, self.label, self.id]
 
 
 class TrainingSection(Section):

@@ -58,6 +58,7 @@ def read_training_examples(recipe: Recipe, limit: int | None, talk: Talk) -> Tra
     for name, task in recipe.tasks.items():
         for split, path in (("train", task.train), ("dev", task.dev)):
             found[name, split] = read_examples(path, name, task, heads[name].parse_label, limit)
+            talk.detail(found[name, split].source)
             if found[name, split].skipped:
                 talk.say(found[name, split].skipped_note(path))
     return found
@@ -111,6 +112,11 @@ def tokenise_examples(
     )
 
 
+def is_there(path: str) -> bool:
+    """Whether a data file exists; of the Hub's, whether the name reads as one."""
+    return is_well_formed(path) if path.startswith(PREFIX) else os.path.exists(path)
+
+
 def check_recipe(recipe: Recipe) -> dict[str, Head]:
     """Check what only the heads and the disk can tell.
 
@@ -126,6 +132,10 @@ def check_recipe(recipe: Recipe) -> dict[str, Head]:
         if "second" in heads[name].sides and len(task.text) < 2:
             place = recipe.place("tasks", name, "text")
             problems.append(f"{place} must name 2 columns for the head '{task.head.kind}', but names 1.")
+        for column in task.columns:
+            if column not in task.column_names:
+                place = recipe.place("tasks", name, "columns", column)
+                problems.append(f"{place} is no column of the task{nearest(column, task.column_names)}")
         for split in ("train", "dev"):
             path = Path(getattr(task, split))
             if getattr(task, split).startswith(PREFIX):

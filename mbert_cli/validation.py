@@ -1,5 +1,6 @@
 """One procedure: validate; all that a training would check, and what it would take, without training."""
 
+import os
 import sys
 import tempfile
 import time
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from mbert_cli.compose import build_heads, encoder_shape
 from mbert_cli.curricula import Phase
-from mbert_cli.data.examples import read_examples
+from mbert_cli.data.examples import Examples, read_examples
 from mbert_cli.errors import MbertError, RecipeError
 from mbert_cli.evaluation import evaluate
 from mbert_cli.hardware import Hardware
@@ -20,10 +22,11 @@ from mbert_cli.progress import Talk
 from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.training import TrainingRun, disk_needed, prepare
-from mbert_cli.training_data import check_recipe
+from mbert_cli.training_data import check_recipe, is_there
 
 _MEASURED = 6  # steps of each kind
 _MEASURED_ROWS = 128  # of each task, to know how long dev files take
+_MOST_LISTED = 5  # bad rows of a file
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,22 @@ class Estimate:
 
     Args:
         steps: of the optimizer.
-        train_seconds: for all of them.
+        train_seconds: for all of them; None where nothing was measured.
         dev_seconds: for the dev files after all epochs.
         memory: bytes of the process, or of the device, at their most.
         disk: bytes in the run folder at their most.
     """
 
     steps: int
-    train_seconds: float
-    dev_seconds: float
+    train_seconds: float | None
+    dev_seconds: float | None
     memory: int | None
     disk: int
 
     def line(self) -> str:
         """Return it for people."""
+        if self.train_seconds is None or self.dev_seconds is None:
+            return f"{self.steps:,} steps, {self.disk / 1e6:,.0f} MB of disk"
         memory = "" if self.memory is None else f", {self.memory / 1e9:.1f} GB of memory"
         return (
             f"about {duration(self.train_seconds + self.dev_seconds)}: {self.steps:,} steps in "
@@ -58,7 +63,21 @@ class Estimate:
         return asdict(self)
 
 
-def validate(recipe: Recipe, folder: Path, hardware: Hardware, talk: Talk, limit: int | None = None) -> Estimate:
+class _Nowhere(RunFolder):
+    """A folder that is forgotten; the disk that must have room is another's."""
+
+    def check_room(self, size: int) -> None:
+        pass
+
+
+def validate(
+    recipe: Recipe,
+    folder: Path,
+    hardware: Hardware,
+    talk: Talk,
+    limit: int | None = None,
+    measure: bool = True,
+) -> Estimate:
     """Check all that training checks, and test files, too; then take a few steps and forget them.
 
     Args:
@@ -67,36 +86,96 @@ def validate(recipe: Recipe, folder: Path, hardware: Hardware, talk: Talk, limit
         hardware: what would be computed on.
         talk: where progress is told.
         limit: how many examples to take of each file at most.
+        measure: take steps; otherwise time and memory stay unknown.
 
     Raises:
-        MbertError: the recipe, the data or the checkpoint cannot be used, or the disk is too small.
+        MbertError: the recipe, the data, the checkpoint or the folder cannot be used, or the disk is too small; all
+            problems that can be found at once.
     """
-    _check_test_files(recipe, limit)
-    with tempfile.TemporaryDirectory() as nowhere:
-        run = prepare(recipe, RunFolder(Path(nowhere)), hardware, talk, limit=limit)
-        disk = disk_needed(run.model, run.recipe, resume=False) * recipe.training.members
-        RunFolder(next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())).check_room(
-            disk
-        )
-        with talk.status("taking a few steps"):
-            train_seconds = _train_seconds(run)
-            dev_seconds = _dev_seconds(run)
-    times = recipe.training.members  # they are trained one after another, and all models are kept
-    return Estimate(times * run.total_steps, times * train_seconds, times * dev_seconds, _peak_memory(hardware), disk)
-
-
-def _check_test_files(recipe: Recipe, limit: int | None) -> None:
-    """Read the test files: training does not, and nobody wants to learn of their faults at the end."""
-    heads = check_recipe(recipe)
-    problems: list[str] = []
-    for name, task in recipe.tasks.items():
-        if task.test is not None:
-            try:
-                read_examples(task.test, name, task, heads[name].parse_label, limit)
-            except MbertError as error:
-                problems += error.problems
+    problems = [
+        *_problems_of_place(folder, talk),
+        *_problems_of_encoder(recipe),
+        *_problems_of_files(recipe, limit, talk),
+    ]
     if problems:
         raise RecipeError(*problems)
+    with tempfile.TemporaryDirectory() as nowhere:
+        run = prepare(recipe, _Nowhere(Path(nowhere)), hardware, talk, limit=limit)
+        times = recipe.training.members  # they are trained one after another, and all models are kept
+        disk = times * disk_needed(run.model, run.recipe, resume=False)
+        RunFolder(_existing(folder)).check_room(disk)
+        steps = times * run.total_steps
+        if not measure:
+            return Estimate(steps, None, None, None, disk)
+        with talk.status("taking a few steps"):
+            train_seconds = times * _train_seconds(run)
+            dev_seconds = times * _dev_seconds(run)
+    return Estimate(steps, train_seconds, dev_seconds, _peak_memory(hardware), disk)
+
+
+def _existing(folder: Path) -> Path:
+    """Return the nearest folder that is there."""
+    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
+
+
+def _problems_of_place(folder: Path, talk: Talk) -> list[str]:
+    run = RunFolder(folder)
+    try:
+        run.check_free(resume=False, force=True)
+    except MbertError as error:
+        return list(error.problems)
+    above = _existing(folder)
+    if not os.access(above, os.W_OK | os.X_OK):
+        return [f"{folder}: nothing can be written to {above}; choose another -o."]
+    if run.in_use():
+        talk.say(f"{folder} is in use by another mbert now.")
+    elif run.holds_a_run():
+        talk.say(f"{folder} holds a run already: train with --resume, --force or another -o.")
+    return []
+
+
+def _problems_of_encoder(recipe: Recipe) -> list[str]:
+    try:
+        encoder_shape(recipe.encoder)
+    except MbertError as error:
+        return list(error.problems)
+    return []
+
+
+def _problems_of_files(recipe: Recipe, limit: int | None, talk: Talk) -> list[str]:
+    """Read all files, of the test split, too: nobody wants to learn of their faults at the end."""
+    problems: list[str] = []
+    try:
+        check_recipe(recipe)
+    except MbertError as error:
+        problems += error.problems
+    heads = build_heads(recipe.tasks, hidden_size=1)
+    for name, task in recipe.tasks.items():
+        for split, path in (("train", task.train), ("dev", task.dev), ("test", task.test)):
+            # Files of train and dev that are not there have been told by now.
+            if path is None or (split != "test" and not is_there(path)):
+                continue
+            try:
+                found = read_examples(
+                    path, name, task.model_copy(update={"on_bad_row": "skip"}), heads[name].parse_label, limit
+                )
+            except MbertError as error:
+                problems += error.problems
+                continue
+            if task.on_bad_row == "error":
+                problems += _told(found, path, name)
+            if split == "test":
+                talk.detail(found.source)
+                bad = f", {len(found.skipped):,} bad rows left out" if found.skipped else ""
+                talk.say(f"{name}: {len(found):,} test rows{bad}")
+    return problems
+
+
+def _told(found: Examples, path: str, name: str) -> list[str]:
+    """Return the bad rows of a file, the first of them listed."""
+    rows = [each.removeprefix("line ") for each in found.skipped]
+    told = [f"{path}:{row}; mend the row, or set tasks.{name}.on_bad_row: skip." for row in rows[:_MOST_LISTED]]
+    return told + ([f"{path}: has {len(rows) - _MOST_LISTED:,} more bad rows."] if len(rows) > _MOST_LISTED else [])
 
 
 def _train_seconds(run: TrainingRun) -> float:

@@ -1,4 +1,5 @@
 import csv
+import gzip
 import json
 
 import pytest
@@ -60,6 +61,20 @@ def test_a_file_alone_is_split_without_losing_rows_or_sharing_texts(here):
     assert sum(len(rows) - 1 for rows in parts.values()) == 400
     assert 15 <= len(parts["dev"]) <= 70
     assert load_recipe("recipe.yaml").tasks["notes"].dev.endswith("/notes-dev.tsv")
+
+
+@pytest.mark.parametrize(("name", "written"), [("a.parquet", "a-train.tsv"), ("a.tsv.gz", "a-train.tsv")])
+def test_files_that_are_split_off_are_text_and_named_so(here, name, written):
+    if name.endswith("gz"):
+        write(here / "plain.tsv", moods(60))
+        (here / name).write_bytes(gzip.compress((here / "plain.tsv").read_bytes()))
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        columns = dict(zip(("id", "text", "mood"), map(list, zip(*moods(60), strict=True)), strict=True))
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), here / name)
+    init(name)
+    assert (here / written).read_text().startswith("id\ttext\tmood\n")
+    assert load_recipe("recipe.yaml").tasks["a"].train.endswith(f"/{written}")
 
 
 def test_a_jsonl_file_with_scores_is_split_and_becomes_a_scale(here):

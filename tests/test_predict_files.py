@@ -61,6 +61,8 @@ def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, here):
         (["a.tsv", "other/a.tsv", "-o", "out"], "other/a.tsv: has the name of a.tsv, so that both would be out/a.tsv"),
         (["a.tsv", "b.tsv", "-o", "there"], "there/b.tsv: exists; replace it with --force"),
         (["a.tsv", "-o", "x.tsv", "--keep", "id,txt"], "'txt', asked for as one to keep; did you mean 'text'?"),
+        (["a.tsv", "-o", "x.tsv", "--columns", "txt=note"],
+         "--columns txt=note: no task has a column 'txt'; did you mean 'text'? Known: "),
         (["a.tsv", "-o", "x.tsv", "--columns", "text"], "'text': must read --columns NAME=OTHER."),
     ],
 )  # fmt: skip
@@ -75,10 +77,24 @@ def test_what_cannot_be_done_is_told_before_anything_is_written(run, here, words
     assert not list(here.glob("out/*"))
 
 
+def test_all_outputs_that_cannot_be_written_are_told_at_once(run, here):
+    for name in ("a.tsv", "b.tsv"):
+        (here / "there" / name).parent.mkdir(exist_ok=True)
+        (here / "there" / name).write_text("mine")
+    with pytest.raises(MbertError) as refusal:
+        predict(run, "a.tsv", "b.tsv", "-o", "there")
+    assert [problem.split(":")[0] for problem in refusal.value.problems] == ["there/a.tsv", "there/b.tsv"]
+    with pytest.raises(MbertError, match="has the name of"):
+        predict(run, "a.tsv", "there/a.tsv", "-o", "new")
+    assert not (here / "new").exists()
+
+
 def test_only_the_columns_to_keep_are_written_in_their_order(run, here):
     predict(run, "a.tsv", "-o", "all.tsv")
     predict(run, "a.tsv", "-o", "kept.tsv", "--keep", "note, id")
     predict(run, "a.tsv", "-o", "none.tsv", "--keep", "")
+    predict(run, "a.tsv", "-o", "none-named.tsv", "--keep", "none")
+    assert (here / "none-named.tsv").read_bytes() == (here / "none.tsv").read_bytes()
     header, *found = rows(here / "all.tsv")
     assert rows(here / "kept.tsv") == [["note", "id", *header[3:]], *[[row[2], row[0], *row[3:]] for row in found]]
     assert rows(here / "none.tsv") == [header[3:], *[row[3:] for row in found]]
@@ -150,3 +166,138 @@ def test_parquet_files_are_predicted(run, here):
     predict(run, "a.parquet", "-o", "of-parquet.tsv")
     predict(run, "a.tsv", "-o", "of-tsv.tsv")
     assert (here / "of-parquet.tsv").read_bytes() == (here / "of-tsv.tsv").read_bytes()
+
+
+def typed(path):
+    """The columns of a Parquet file, with their types."""
+    table = pytest.importorskip("pyarrow.parquet").read_table(path)
+    types = {field.name: str(field.type) for field in table.schema}
+    plain = [name for name, type_ in types.items() if type_ != "timestamp[ns]"]  # which Python does not have
+    return table.select(plain).to_pydict(), types
+
+
+@pytest.fixture
+def columns():
+    """Columns of types that text does not keep."""
+    pyarrow = pytest.importorskip("pyarrow")
+    texts = ["cat dog", "man runs great", None, "bird", "dog"]
+    return {
+        "id": pyarrow.array([1, 2, 3, None, 5], pyarrow.int16()),
+        "text": pyarrow.array(texts).dictionary_encode(),
+        "when": pyarrow.array([1_577_934_245_000_000_001, 0, 1, 2, None], pyarrow.timestamp("ns")),
+        "tags": pyarrow.array([["a"], [], None, ["b", "c"], ["d"]]),
+    }
+
+
+def test_columns_keep_their_types_in_parquet_outputs(run, here, monkeypatch, columns):
+    monkeypatch.setattr("mbert_cli.prediction._WINDOW", 2)
+    monkeypatch.setattr("mbert_cli.data.parquet._AT_ONCE", 3)
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table(columns)
+    parquet.write_table(table, here / "a.parquet")
+    predict(run, "a.parquet", "-o", "out.parquet")
+    predict(run, "a.parquet", "-o", "out.tsv")
+    predict(run, "a.parquet", "-o", "kept.parquet", "--keep", "tags,id")
+    out = parquet.read_table(here / "out.parquet")
+    assert out.select(list(columns)).equals(table)
+    found, types = typed(here / "out.parquet")
+    assert list(types) == [*columns, "pred", "p_low", "p_mid", "p_high"]
+    assert [types[name] for name in ("pred", "p_low", "p_mid", "p_high")] == ["string", "double", "double", "double"]
+    header, *texts = rows(here / "out.tsv")
+    for name in ("pred", "p_low"):
+        written = [value if isinstance(value, str) else f"{value:.6g}" for value in found[name]]
+        assert written == [row[header.index(name)] for row in texts]
+    kept, _ = typed(here / "kept.parquet")
+    assert list(kept)[:3] == ["tags", "id", "pred"]
+    assert {name: kept[name] for name in ("id", "pred")} == {name: found[name] for name in ("id", "pred")}
+
+
+def test_text_files_become_parquet_of_text(run, here):
+    predict(run, "a.tsv", "-o", "out.parquet", "-t", "mood")
+    found, types = typed(here / "out.parquet")
+    assert found["note"] == ["x", "y"]
+    assert types["id"] == "string"
+    (here / "empty.tsv").write_text("text\n")
+    predict(run, "empty.tsv", "-o", "empty.parquet")
+    assert typed(here / "empty.parquet")[0] == {name: [] for name in ("text", "pred", "p_low", "p_mid", "p_high")}
+
+
+def test_numbers_that_are_predicted_are_numbers_in_parquet(run, here):
+    (here / "pairs.tsv").write_text("one\ttwo\ncat\tdog\n")
+    app(["predict", str(run), "pairs.tsv", "-o", "out.parquet", *FLAGS], standalone_mode=False)
+    _, types = typed(here / "out.parquet")
+    assert types == {"one": "string", "two": "string", "same_pred": "string", "same_score": "double",
+                     "near_pred": "double", "near_score": "double"}  # fmt: skip
+
+
+def test_a_parquet_output_is_whole_or_not_there(run, here, monkeypatch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("mbert_cli.prediction._WINDOW", 1)
+    (here / "bad.tsv").write_text("text\nbird\ncat\tone too many\n")
+    with pytest.raises(MbertError, match="bad.tsv:3"):
+        predict(run, "bad.tsv", "-o", "out.parquet")
+    with pytest.raises(MbertError, match="has no column 'nope'"):
+        predict(run, "a.tsv", "-o", "out.parquet", "--keep", "nope")
+    assert not list(here.glob("*out.parquet*"))
+
+
+def test_what_parquet_cannot_hold_is_told_before_the_model_is_loaded(run, here, monkeypatch):
+    with pytest.raises(MbertError, match=r"out.parquet: --format cs224n is text; choose another name\."):
+        predict(run, "a.tsv", "-o", "out.parquet", "--format", "cs224n")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(MbertError, match=r"out.parquet: Parquet is written with pyarrow; pip install 'mbert-cli"):
+        predict("no-run", "a.tsv", "-o", "out.parquet")
+
+
+@pytest.mark.parametrize("ending", ["tsv", "tsv.gz", "parquet"])
+def test_several_inputs_go_on_where_they_were(run, here, monkeypatch, ending):
+    from mbert_cli.partial_output import PartialOutput
+
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr("mbert_cli.prediction._WINDOW", 5)
+    names = [f"{letter}.{ending}" for letter in "cde"]
+    for name in names:
+        (here / name).write_text("text\n" + f"cat {name[0]}\n" * 12)
+    predict(run, *names, "-o", "whole")
+
+    write = PartialOutput.write_bytes
+
+    def dying(self, data):
+        write(self, data)
+        if self._path.name.startswith("d") and (self.rows or ending == "parquet"):
+            raise MemoryError("out of memory")
+
+    monkeypatch.setattr(PartialOutput, "write_bytes", dying)
+    with pytest.raises(MemoryError):
+        predict(run, *names, "-o", "cut")
+    monkeypatch.setattr(PartialOutput, "write_bytes", write)
+    first = (here / "cut" / names[0]).stat()
+    predict(run, *names, "-o", "cut")
+    again = (here / "cut" / names[0]).stat()
+    assert (again.st_ino, again.st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+    for name in names:
+        assert (here / "cut" / name).read_bytes() == (here / "whole" / name).read_bytes()
+    assert sorted(path.name for path in (here / "cut").iterdir()) == names
+    with pytest.raises(MbertError, match="exists; replace it with --force"):
+        predict(run, *names, "-o", "cut")
+
+
+def test_tasks_may_call_the_same_column_by_names_of_their_own(tiny_recipe, tiny_files, here):
+    names = ["tasks.same.columns={one: first, two: second}", "tasks.near.columns={one: left, two: right}"]
+    app(["train", str(tiny_recipe), *names, "-o", "run", "-q", "training.epochs=1"], standalone_mode=False)
+    for task, header in (("same", "first\tsecond"), ("near", "left\tright")):
+        (here / f"{task}.tsv").write_text(f"{header}\ncat\tdog\n")
+        app(["predict", "run", f"{task}.tsv", "-o", f"{task}-out.tsv", *FLAGS], standalone_mode=False)
+        assert rows(here / f"{task}-out.tsv")[0][:3] == [*header.split("\t"), "pred"]
+    (here / "neither.tsv").write_text("first\tright\ncat\tdog\n")
+    with pytest.raises(MbertError, match="it has first, right. Say which is which with --columns NAME=OTHER."):
+        app(["predict", "run", "neither.tsv", *FLAGS], standalone_mode=False)
+
+
+def test_another_name_for_no_column_of_the_task_is_refused(tiny_recipe, here):
+    with pytest.raises(
+        MbertError, match=r"columns\.txt.* is no column of the task; did you mean 'text'\? Known: id, moo"
+    ):
+        app(["train", str(tiny_recipe), "tasks.mood.columns={txt: review}", "-o", "run", "-q"], standalone_mode=False)

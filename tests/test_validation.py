@@ -68,6 +68,59 @@ def test_faults_of_any_split_are_found(tiny_recipe, tiny_files, here, split, cha
     assert said in str(refusal.value)
 
 
+def test_all_that_is_wrong_is_told_at_once(tiny_recipe, tiny_files, here):
+    text = (tiny_files / "mood-train.tsv").read_text()
+    (here / "bad.tsv").write_text(text.replace("low", "lwo"))
+    (here / "short.tsv").write_text(text.replace("text\tmood", "text\tmod"))
+    (here / "all.tsv").write_text("id\tone\ttwo\tsame\n1\tcat\tdog\t7\n")
+    (here / "file").write_text("")
+    words = ["validate", str(tiny_recipe), "encoder.checkpoint=nowhere", "-o", "file", "-q"]
+    words += ["tasks.mood.train=bad.tsv", "tasks.mood.dev=short.tsv", "tasks.same.test=all.tsv", "tasks.near.dev=gone"]
+    with pytest.raises(MbertError) as refusal:
+        app(words, standalone_mode=False)
+    told = [problem.replace(f"{here}/", "") for problem in refusal.value.problems]
+    assert told[0] == "file is a file; choose another -o."
+    assert told[1].startswith("encoder.checkpoint")
+    assert "tasks.near.dev: there is no file gone;" in told[2]
+    remedy = "mend the row, or set tasks.mood.on_bad_row: skip."
+    bad = [number for number, line in enumerate(text.splitlines(), 1) if line.endswith("low")]
+    assert told[3:-2] == [
+        *(f"bad.tsv:{line}: mood must be one of low, mid, high, but is 'lwo'; {remedy}" for line in bad[:5]),
+        f"bad.tsv: has {len(bad) - 5} more bad rows.",
+    ]
+    assert told[-2].startswith("short.tsv:1: has no column 'mood'")
+    assert told[-1] == (
+        "all.tsv: holds no usable row for task same; all 1 are bad, the first in line 2: same must be one of 0, 1, "
+        "but is '7'."
+    )
+    assert refusal.value.exit_code == 2
+
+
+def test_rows_that_a_recipe_skips_are_no_fault(tiny_recipe, tiny_files, here, capsys):
+    words = with_file(tiny_recipe, tiny_files, here, "test", lambda text: text.replace("low", "lwo", 1))
+    found = run(capsys, "validate", *words, "tasks.mood.on_bad_row=skip", "--no-measure")
+    assert found.out.startswith("nothing is wrong; 12 steps, ")
+    assert "mood: 8 test rows, 1 bad rows left out" in found.err
+
+
+def test_without_measuring_time_and_memory_are_unknown(tiny_recipe, here, capsys):
+    _, estimate = map(json.loads, run(capsys, "validate", tiny_recipe, "--json", "-q", "--no-measure").out.splitlines())
+    assert (estimate["train_seconds"], estimate["dev_seconds"], estimate["memory"]) == (None, None, None)
+    assert estimate["steps"] == 12
+
+
+def test_details_tell_what_files_were_taken_for(tiny_recipe, here, capsys):
+    assert "mood-train.tsv: TSV; columns id, text, mood\n" in run(capsys, "validate", tiny_recipe, "-v").err
+
+
+def test_only_the_disk_of_the_run_must_have_room(tiny_recipe, here, monkeypatch, capsys):
+    def free(path):
+        return type("", (), {"free": 10**9 if str(path).startswith(str(here)) else 0})()
+
+    monkeypatch.setattr("mbert_cli.run_folder.shutil.disk_usage", free)
+    assert "nothing is wrong" in run(capsys, "validate", tiny_recipe, "--no-measure", "-o", here / "new" / "run").out
+
+
 def test_rows_that_training_and_dev_share_are_told(tiny_recipe, tiny_files, here, capsys):
     shared = (tiny_files / "mood-train.tsv").read_text().splitlines()[:6]
     words = with_file(tiny_recipe, tiny_files, here, "dev", lambda text: "\n".join(shared) + "\n")
@@ -89,6 +142,8 @@ def test_a_disk_that_is_too_small_is_told(tiny_recipe, here, monkeypatch):
 
 def test_a_run_that_is_there_is_no_obstacle_to_a_check(tiny_recipe, here, capsys):
     run(capsys, "train", tiny_recipe, "-o", "there", "-q")
-    assert "nothing is wrong" in run(capsys, "train", tiny_recipe, "-o", "there", "--dry-run").out
+    found = run(capsys, "train", tiny_recipe, "-o", "there", "--dry-run")
+    assert "nothing is wrong" in found.out
+    assert "there holds a run already: train with --resume, --force or another -o." in found.err
     with pytest.raises(UsageError):
         app(["train", str(tiny_recipe), "-o", "there"], standalone_mode=False)

@@ -47,6 +47,13 @@ def recipe_and_settings(recipe: str | None, settings: list[str] | None) -> tuple
     return recipe, words
 
 
+def default_folder(recipe: str) -> Path:
+    """Return where a recipe's run is kept, unless somebody says otherwise."""
+    from mbert_cli.recipe import shipped_names
+
+    return Path("runs") / (recipe if recipe in shipped_names() else Path(recipe).stem)
+
+
 def split_pair(text: str, form: str) -> tuple[str, str]:
     """Split what the user wrote at its first equals sign.
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,8 +26,10 @@ from mbert_cli.commands.output import check_output, replacing
 from mbert_cli.disk import disk_errors
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.progress import Talk
+from mbert_cli.recipe_file import nearest
 
 if TYPE_CHECKING:
+    from mbert_cli.data.parquet_output import ParquetSink
     from mbert_cli.data.table import Table
     from mbert_cli.partial_output import PartialOutput, Stream
     from mbert_cli.prediction import Predictor
@@ -42,10 +44,14 @@ def predict(
         list[str] | None, typer.Option("--task", "-t", help="May be repeated. Default: all whose columns INPUT has.")
     ] = None,
     output: Annotated[
-        str, typer.Option("--output", "-o", help="The output file, .gz if so named; - is stdout. Of several: a folder.")
+        str,
+        typer.Option(
+            "--output", "-o", help="The output file; .gz or .parquet if so named; - is stdout. Of several: a folder."
+        ),
     ] = "-",
     keep: Annotated[
-        str | None, typer.Option("--keep", metavar="COLUMNS", help="Write id,text of INPUT only. Default: all columns.")
+        str | None,
+        typer.Option("--keep", metavar="COLUMNS", help="Write id,text of INPUT only, or none. Default: all columns."),
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -55,7 +61,9 @@ def predict(
         Literal["same", "cs224n"], typer.Option("--format", help="The input's own, or the course's submission file.")
     ] = "same",
     quoting: Annotated[Literal["csv", "none"], typer.Option("--quoting", help="none: quotes are plain text.")] = "csv",
-    delimiter: Annotated[Literal["auto", "tab", "comma"], typer.Option("--delimiter", help="Of INPUT.")] = "auto",
+    delimiter: Annotated[
+        Literal["auto", "tab", "comma", "semicolon"], typer.Option("--delimiter", help="Of INPUT.")
+    ] = "auto",
     fold: Annotated[bool, typer.Option("--fold", help="Fold lora, ia3, bitfit, layer_norm into the weights.")] = False,
     force: Force = False,
     batch_size: BatchSize = None,
@@ -81,11 +89,15 @@ def predict(
     go_offline(offline)
     given = dict(split_pair(pair, "--columns NAME=OTHER") for pair in columns or [])
     kept = None if keep is None else [name.strip() for name in keep.split(",") if name.strip()]
+    if kept == ["none"]:
+        kept = []
     if kept is not None and format_ == "cs224n":
         raise UsageError("--keep: --format cs224n has columns of its own; leave one of them out.")
     predictor: Predictor | None = None
     problems: list[str] = []
-    for path, target in zip(inputs, _targets(inputs, output, force), strict=True):
+    targets = _targets(inputs, output, force)
+    _check_parquet(targets, format_)
+    for path, target in zip(inputs, targets, strict=True):
         try:
             with Table(path, quoting, delimiter, given) as table:
                 talk.detail(table.description)
@@ -96,13 +108,23 @@ def predict(
                     predictor = prediction.Predictor(
                         run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, fold=fold
                     )
-                _predict(predictor, table, tasks or [], target, format_, limit, kept, force, talk)
+                    _check_columns(predictor, given)
+                _predict(predictor, table, tasks or [], target, format_, limit, kept, force, len(inputs) > 1, talk)
         except DataError as error:
             if len(inputs) == 1:
                 raise
             problems += error.problems
+    if len(inputs) > 1:
+        _forget(targets)
     if problems:
         raise DataError(*problems)
+
+
+def _forget(targets: Sequence[str]) -> None:
+    from mbert_cli.partial_output import forget
+
+    for target in targets:
+        forget(Path(target))
 
 
 def _targets(inputs: Sequence[str], output: str, force: bool) -> list[str]:
@@ -114,18 +136,42 @@ def _targets(inputs: Sequence[str], output: str, force: bool) -> list[str]:
     if output == "-" or "-" in inputs:
         raise UsageError("several inputs must be files, and -o a folder, where each has an output of its name.")
     folder, found = Path(output), dict[Path, str]()
-    if not folder.is_dir():
-        if folder.exists():
-            raise UsageError(f"{folder}: is a file; for several inputs name a folder.")
-        with disk_errors(folder):
-            folder.mkdir(parents=True)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; for several inputs name a folder.")
+    problems: list[str] = []
     for path in inputs:
         target = folder / Path(path).name
         if target in found:
-            raise UsageError(f"{path}: has the name of {found[target]}, so that both would be {target}; rename one.")
-        found[target] = path
-        check_output(target, force, path)
+            problems.append(f"{path}: has the name of {found[target]}, so that both would be {target}; rename one.")
+        found.setdefault(target, path)
+    if problems:
+        raise UsageError(*problems)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for target, path in found.items():
+        try:
+            check_output(target, force, path)
+        except UsageError as error:
+            problems += error.problems
+    if problems:
+        raise UsageError(*problems)
     return list(map(str, found))
+
+
+def _check_columns(predictor: "Predictor", given: Mapping[str, str]) -> None:
+    known = {name for task in predictor.saved.section.tasks.values() for name in task.column_names}
+    for name, other in given.items():
+        if name not in known:
+            raise UsageError(f"--columns {name}={other}: no task has a column '{name}'{nearest(name, sorted(known))}")
+
+
+def _check_parquet(targets: Sequence[str], format_: str) -> None:
+    from mbert_cli.data.parquet_output import check_pyarrow, is_parquet
+
+    for target in filter(is_parquet, map(Path, targets)):
+        if format_ == "cs224n":
+            raise UsageError(f"{target}: --format cs224n is text; choose another name.")
+        check_pyarrow(target)
 
 
 def _predict(
@@ -137,20 +183,23 @@ def _predict(
     limit: int | None,
     kept: Sequence[str] | None,
     force: bool,
+    is_one_of_several: bool,
     talk: Talk,
 ) -> None:
+    from mbert_cli.data.parquet_output import ParquetSink
     from mbert_cli.prediction import choose_tasks, origin_of, predict_cs224n, predict_table
 
-    recipes = predictor.saved.section.tasks.values()
-    table.names = {name: other for task in recipes for name, other in task.columns.items()} | dict(table.names)
     chosen = choose_tasks(predictor, table, tasks)
     if format_ == "cs224n" and len(chosen) != 1:
         raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")
     origin = None if output == "-" else origin_of(predictor, table, chosen, format_, limit, kept)
-    with _output(output, origin, force, talk) as out, talk.bar(f"predict {', '.join(chosen)}", limit) as bar:
+    with (
+        _output(output, origin, force, is_one_of_several, talk) as out,
+        talk.bar(f"predict {', '.join(chosen)}", limit) as bar,
+    ):
         done = out.rows
         bar.advance(by=done)
-        if format_ == "cs224n":
+        if format_ == "cs224n" and not isinstance(out, ParquetSink):
             pieces = predict_cs224n(predictor, table, chosen[0], out, limit, done)
         else:
             pieces = predict_table(predictor, table, chosen, out, limit, done, kept)
@@ -163,9 +212,10 @@ def _predict(
 
 @contextmanager
 def _output(
-    output: str, origin: Mapping[str, Any] | None, force: bool, talk: Talk
-) -> Iterator["PartialOutput | Stream"]:
-    """Open the output of a prediction: in pieces that survive, where both input and output are files."""
+    output: str, origin: Mapping[str, Any] | None, force: bool, is_one_of_several: bool, talk: Talk
+) -> Iterator["PartialOutput | Stream | ParquetSink"]:
+    """Open the output of a prediction: in pieces that survive, where the input is a file and the output is text."""
+    from mbert_cli.data.parquet_output import ParquetSink, is_parquet
     from mbert_cli.partial_output import Stream, is_compressed, partial_output
 
     if output == "-":
@@ -175,11 +225,21 @@ def _output(
     elif origin is None:
         talk.say(f"{output}: cannot be gone on with if it is interrupted, for the input can be read once only.")
         with replacing(Path(output)) as file:
+            if is_parquet(Path(output)):
+                with closing(ParquetSink(file.buffer.write)) as sink:
+                    yield sink
+                return
             stream = Stream(file, is_compressed(Path(output)))
             yield stream
             stream.commit(0)
     else:
-        with partial_output(Path(output), origin, force) as out:
+        with partial_output(Path(output), origin, force, is_one_of_several) as out:
+            if is_parquet(Path(output)) and not out.finished:
+                talk.say(f"{output}: cannot be gone on with if it is interrupted, for Parquet is whole or nothing.")
+                with closing(ParquetSink(out.write_bytes)) as sink:
+                    yield sink
+                out.rows = sink.rows
+                return
             if out.rows and not out.finished:
                 talk.say(f"{output}: going on after {out.rows} rows that were predicted before.")
             yield out

@@ -19,6 +19,7 @@ from mbert_cli.commands.options import (
     Quiet,
     Settings,
     Verbose,
+    default_folder,
     go_offline,
     recipe_and_settings,
     tell_of_compiling,
@@ -67,7 +68,6 @@ def train(
     A run that was stopped or killed goes on with --resume. Recipes are listed
     by mbert recipes ls; one is written from your own files by mbert init.
     """
-    from mbert_cli.recipe import shipped_names
     from mbert_cli.run_folder import RunFolder
 
     talk = Talk(quiet, verbose, as_json)
@@ -85,7 +85,7 @@ def train(
     if recipe is None and resume and output is not None:
         recipe = str(output / "recipe.yaml")
     name = recipe or "demo"
-    folder = RunFolder(output or Path("runs") / (name if name in shipped_names() else Path(name).stem))
+    folder = RunFolder(output or default_folder(name))
     if dry_run:
         validation.dry_run(name, chosen, folder.path, (device, precision, kernels), talk, limit)
         return

@@ -15,6 +15,8 @@ from mbert_cli.commands.options import (
     Precision,
     Quiet,
     Settings,
+    Verbose,
+    default_folder,
     go_offline,
     recipe_and_settings,
     tell_of_compiling,
@@ -28,13 +30,19 @@ def validate(
         typer.Argument(metavar="RECIPE", help="A recipe, or a shipped one's name.", autocompletion=recipe_or_file),
     ] = None,
     settings: Settings = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the run would be kept.")] = Path("runs"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where the run would be kept. Default: runs/RECIPE.")
+    ] = None,
+    no_measure: Annotated[
+        bool, typer.Option("--no-measure", help="Take no steps; time and memory are not estimated then.")
+    ] = False,
     device: Device = "auto",
     precision: Precision = "auto",
     kernels: Kernels = "auto",
     offline: Offline = False,
     limit: Limit = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Check everything without training, and tell what training would take.
@@ -42,12 +50,14 @@ def validate(
     $ mbert validate my.yaml
     $ mbert validate my.yaml training.batch_size=64
 
-    Recipe, data of every split, encoder and disk are checked; a few steps are taken and forgotten, from which time and
-    memory are estimated. Nothing is written.
+    Recipe, data of every split, encoder, folder and disk are checked, and all that is wrong is told at once; then a few
+    steps are taken and forgotten, from which time and memory are estimated. Nothing is written.
     """
     go_offline(offline)
     recipe, chosen = recipe_and_settings(recipe, settings)
-    dry_run(recipe or "demo", chosen, output, (device, precision, kernels), Talk(quiet, events=as_json), limit)
+    name = recipe or "demo"
+    talk = Talk(quiet, verbose, as_json)
+    dry_run(name, chosen, output or default_folder(name), (device, precision, kernels), talk, limit, not no_measure)
 
 
 def dry_run(
@@ -57,6 +67,7 @@ def dry_run(
     hardware: tuple[str, str, str],
     talk: Talk,
     limit: int | None,
+    measure: bool = True,
 ) -> None:
     """Check a training and print what it would take.
 
@@ -67,6 +78,7 @@ def dry_run(
         hardware: device, precision and kernels.
         talk: where progress is told.
         limit: rows of each file at most.
+        measure: take a few steps, to know how long they take.
     """
     from mbert_cli.compose import load_recipe
     from mbert_cli.hardware import choose
@@ -74,7 +86,7 @@ def dry_run(
 
     loaded = load_recipe(recipe, settings)
     tell_of_compiling(talk)
-    estimate = validate(loaded, output, choose(*hardware), talk, limit)
+    estimate = validate(loaded, output, choose(*hardware), talk, limit, measure)
     talk.event("estimate", estimate.as_json())
     if not talk.events:
         typer.echo(f"nothing is wrong; {estimate.line()}")

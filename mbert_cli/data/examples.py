@@ -21,12 +21,14 @@ class Examples:
         labels: one number an example.
         lines: where each example begins in its file.
         skipped: the problems of the rows that were left out.
+        source: what the file was taken for.
     """
 
     texts: list[list[str]]
     labels: list[float] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -38,13 +40,15 @@ class Examples:
         self.labels += more.labels
         self.lines += more.lines
         self.skipped += more.skipped
+        self.source = self.source or more.source
 
     def spread(self, count: int) -> "Examples":
         """Return at most `count` of the examples, evenly spread over them, in their order."""
         count = min(count, len(self))
         rows = [index * len(self) // count for index in range(count)]
         texts = [[side[row] for row in rows] for side in self.texts]
-        return Examples(texts, [self.labels[row] for row in rows], [self.lines[row] for row in rows], self.skipped)
+        labels, lines = [self.labels[row] for row in rows], [self.lines[row] for row in rows]
+        return Examples(texts, labels, lines, self.skipped, self.source)
 
     def skipped_note(self, path: str) -> str:
         """Return a line on the rows left out, the first of them listed."""
@@ -91,6 +95,7 @@ def example_windows(
     """
     found, usable = Examples([[] for _ in task.text]), 0
     with Table(path, task.quoting, task.delimiter, task.columns) as table:
+        found.source = table.description
         columns = [table.column(text, f"text of task {name}") for text in task.text]
         label_column = table.column(task.label, f"label of task {name} (files without labels can be predicted only)")
         id_column = None if ids is None or not table.has(task.id) else table.column(task.id, f"id of task {name}")
@@ -116,7 +121,12 @@ def example_windows(
                 found = Examples([[] for _ in task.text])
     usable += len(found)
     if not usable:
-        raise DataError(f"{path}: holds no usable row for task {name}; expected rows below the header.")
+        why = (
+            f"all {len(found.skipped)} are bad, the first in {found.skipped[0]}."
+            if found.skipped
+            else "expected rows below the header."
+        )
+        raise DataError(f"{path}: holds no usable row for task {name}; {why}")
     yield found
 
 

@@ -1,42 +1,50 @@
-"""Parquet files as rows of text; needs the extra [parquet]."""
+"""Parquet files as rows of text, and rows as Parquet files; needs the extra [parquet]."""
 
 import io
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mbert_cli.errors import DataError, UsageError
+from mbert_cli.errors import DataError
 
 _AT_ONCE = 4096  # rows
+_BUFFER = 1 << 20  # bytes of each column
+
+Place = tuple[Any, int]
+"""A record batch of Arrow's, and the index of a row in it."""
 
 
-def parquet_rows(file: io.BufferedIOBase, name: str) -> tuple[list[str], Iterator[list[str]]]:
-    """Return the names of the columns, and the rows, read piece by piece.
+def parquet_rows(file: io.BufferedIOBase | Path, name: str) -> tuple[Any, Iterator[tuple[list[str], Place]]]:
+    """Return the schema, and the rows, read piece by piece.
 
-    Numbers are written as JSON has them, null as an empty cell, and so are lists and other nested values.
+    Numbers are written as JSON has them, null as an empty cell, and so are lists and other nested values; dates and
+    decimals as Arrow writes them.
 
     Args:
-        file: of the format.
+        file: of the format, open or not.
         name: of it, for messages.
 
     Raises:
-        UsageError: pyarrow is not installed.
-        DataError: it cannot be read.
+        DataError: it cannot be read, or pyarrow is not installed.
     """
+    if file is sys.stdin.buffer:
+        raise DataError(f"{name}: is Parquet, which can be read from a file only; name the file.")
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UsageError(f"{name}: is Parquet, which is read with pyarrow; pip install 'mbert-cli[parquet]'.") from None
+        raise DataError(f"{name}: is Parquet, which is read with pyarrow; pip install 'mbert-cli[parquet]'.") from None
     try:
-        source = pyarrow.parquet.ParquetFile(file)
+        # Otherwise a group of rows would be in memory as a whole, and a file often is one group.
+        source = pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{name}: cannot be read as Parquet ({_first_line(error)}).") from None
-    return list(source.schema_arrow.names), _rows(source, name)
+    return source.schema_arrow, _rows(source, name)
 
 
-def rows_of_files(files: Sequence[Path], name: str) -> tuple[list[str], Iterator[list[str]]]:
+def rows_of_files(files: Sequence[Path], name: str) -> tuple[Any, Iterator[tuple[list[str], Place]]]:
     """Return the same of several files that hold parts of one table.
 
     Args:
@@ -44,35 +52,40 @@ def rows_of_files(files: Sequence[Path], name: str) -> tuple[list[str], Iterator
         name: of the table, for messages.
 
     Raises:
-        UsageError: pyarrow is not installed.
-        DataError: one cannot be read, or has other columns than the first.
+        DataError: one cannot be read, or has other columns than the first; or pyarrow is not installed.
     """
-    header, first = _opened(files[0], name)
+    schema, first = parquet_rows(files[0], name)
 
-    def rest() -> Iterator[list[str]]:
+    def rows() -> Iterator[tuple[list[str], Place]]:
         yield from first
         for path in files[1:]:
-            names, rows = _opened(path, name)
-            if names != header:
+            other, more = parquet_rows(path, name)
+            if other.names != schema.names:
                 raise DataError(f"{name}: {path.name} has other columns than {files[0].name}.")
-            yield from rows
+            yield from more
 
-    return header, rest()
-
-
-def _opened(path: Path, name: str) -> tuple[list[str], Iterator[list[str]]]:
-    return parquet_rows(io.BytesIO(path.read_bytes()), name)
+    return schema, rows()
 
 
-def _rows(source: Any, name: str) -> Iterator[list[str]]:
+def _rows(source: Any, name: str) -> Iterator[tuple[list[str], Place]]:
     import pyarrow
 
     try:
         for batch in source.iter_batches(_AT_ONCE):
-            columns = [[as_text(value) for value in column.to_pylist()] for column in batch.columns]
-            yield from map(list, zip(*columns, strict=True))
-    except (pyarrow.ArrowException, OSError) as error:
+            columns = [_texts(column) for column in batch.columns]
+            for index, cells in enumerate(zip(*columns, strict=True)):
+                yield list(cells), (batch, index)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{name}: cannot be read as Parquet ({_first_line(error)}).") from None
+
+
+def _texts(column: Any) -> list[str]:
+    from pyarrow import types
+
+    # As text right away: Python has no nanoseconds.
+    if types.is_temporal(column.type) or types.is_decimal(column.type):
+        column = column.cast("string")
+    return [as_text(value) for value in column.to_pylist()]
 
 
 def _first_line(error: Exception) -> str:
@@ -83,4 +96,6 @@ def as_text(value: Any) -> str:
     """Return a value as the cell of a table: text as it is, nothing for None, anything else as JSON."""
     if value is None:
         return ""
+    if isinstance(value, bytes):  # some writers do not say that theirs are text
+        return value.decode("utf-8", "backslashreplace")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

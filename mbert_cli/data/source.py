@@ -13,6 +13,20 @@ from mbert_cli.errors import DataError, UsageError
 Kind = Literal["text", "gzip", "parquet"]
 _MAX_LINE = 1 << 26  # bytes
 _MAGIC: dict[bytes, Kind] = {b"\x1f\x8b": "gzip", b"PAR1": "parquet"}
+_COMPRESS_ANEW = "unpack it, or compress it by gzip"
+# What is met in place of tables, and what to do with it.
+_OTHERS = {
+    b"PK\x03\x04": ("a ZIP archive, as .xlsx files are, too", "unpack it, or save the sheet as CSV"),
+    b"\xd0\xcf\x11\xe0": ("an Excel file", "save the sheet as CSV"),
+    b"BZh91AY": ("compressed by bzip2", _COMPRESS_ANEW),
+    b"\xfd7zXZ": ("compressed by xz", _COMPRESS_ANEW),
+    b"\x28\xb5\x2f\xfd": ("compressed by zstd", _COMPRESS_ANEW),
+    b"ARROW1\0": ("an Arrow or Feather file", "save it as Parquet"),
+}
+_INSIDE = _OTHERS | {
+    b"\x1f\x8b": ("compressed twice", "unpack it once"),
+    b"PAR1": ("Parquet inside gzip", "unpack it; Parquet is compressed already"),
+}
 
 
 def open_source(path: str) -> tuple[io.BufferedIOBase, Kind]:
@@ -32,6 +46,22 @@ def open_source(path: str) -> tuple[io.BufferedIOBase, Kind]:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     kind: Kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "text")
     return (_Unzipped(file) if kind == "gzip" else file), kind
+
+
+def _refuse_others(name: str, line: bytes, unzipped: bool) -> None:
+    """Refuse what is no text, by its first bytes.
+
+    Args:
+        name: of the file, for messages.
+        line: its first one.
+        unzipped: whether gzip was taken off already.
+
+    Raises:
+        DataError: it is of a known other format; with what to do.
+    """
+    for magic, (what, remedy) in (_INSIDE if unzipped else _OTHERS).items():
+        if line.startswith(magic):
+            raise DataError(f"{name}: is {what}; {remedy}.")
 
 
 class _Unzipped(gzip.GzipFile):
@@ -82,6 +112,8 @@ def decoded(file: io.BufferedIOBase, name: str) -> Iterator[str]:
             return
         if len(raw) > _MAX_LINE:
             raise DataError(f"{name}:{number}: is longer than {_MAX_LINE >> 20} MiB; is it a text file?")
+        if number == 1:
+            _refuse_others(name, raw, isinstance(file, _Unzipped))
         if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise DataError(f"{name}:1: is UTF-16; save it as UTF-8.")
         if b"\0" in raw:

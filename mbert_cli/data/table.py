@@ -12,14 +12,15 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from mbert_cli.data.hub import PREFIX, dataset_files
-from mbert_cli.data.parquet import as_text, parquet_rows, rows_of_files
+from mbert_cli.data.parquet import Place, as_text, parquet_rows, rows_of_files
 from mbert_cli.data.source import Kind, decoded, open_source
 from mbert_cli.errors import DataError
 from mbert_cli.recipe_file import nearest
 
 Quoting = Literal["csv", "none"]
-Delimiter = Literal["auto", "tab", "comma"]
-_DELIMITERS = {"tab": "\t", "comma": ","}
+Delimiter = Literal["auto", "tab", "comma", "semicolon"]
+_DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";"}
+_FORMATS = {"\t": "TSV", ",": "CSV", ";": "CSV with semicolons"}
 _MAX_CELL = 1 << 24  # characters
 
 
@@ -36,24 +37,27 @@ class Row:
     """One row of a table.
 
     Args:
-        line: where it begins in the file, from 1.
+        line: where it begins in the file, from 1; of a Parquet file, the number of the row.
         cells: its values, in the order of the header.
         record: the whole object, for a row of a JSONL file.
+        place: where its values stand, for a row of a Parquet file.
     """
 
     line: int
     cells: list[str]
     record: dict[str, Any] | None = None
+    place: Place | None = None
 
 
 class Table:
     """A table being read: `header`, which stands at `header_line`, then its rows, once. A context manager.
 
     Args:
-        path: the file; `-` is standard input. A name that ends in `.jsonl` holds one JSON object a line. What is
-            compressed by gzip, and what is Parquet, is known by its first bytes.
+        path: the file; `-` is standard input. One whose name ends in `.jsonl`, or which begins with a brace and is not
+            named `.tsv` or `.csv`, holds one JSON object a line. What is compressed by gzip, and what is Parquet, is
+            known by its first bytes.
         quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other.
-        delimiter: `auto` is a comma where the header holds one and no tab, else a tab.
+        delimiter: `auto` is the first of tab, comma and semicolon that the header holds, else a tab.
         names: other names that columns may have in this file.
 
     Raises:
@@ -71,6 +75,7 @@ class Table:
         self.path = None if path == "-" else Path(path)
         self.quoting: Quoting = quoting
         self.names = names
+        self.schema: Any = None  # of Parquet
         self._rows: Iterator[Row]
         self._file: io.BufferedIOBase = io.BytesIO()
         self._kind: Kind
@@ -92,12 +97,18 @@ class Table:
             first = head[-1] if head else ""
             if not first.strip():
                 raise DataError(f"{self.name}: is empty; expected a header line and rows.")
+            # What a name calls a table is one: a header may begin with a brace, too.
+            may_be_json = not path.removesuffix(".gz").endswith((".tsv", ".csv"))
             self.is_jsonl = path.removesuffix(".gz").endswith(".jsonl") or (
-                path == "-" and first.lstrip().startswith("{")
+                may_be_json and first.lstrip().startswith("{")
             )
+            if may_be_json and (first.strip() == "{" or _is_json_array(first)):
+                what = "array" if first.lstrip().startswith("[") else "object of several lines"
+                raise DataError(f"{self.name}:{len(head)}: begins a JSON {what}; write one object a line (JSON Lines).")
             if delimiter == "auto":
-                delimiter = "comma" if "," in first and "\t" not in first else "tab"
-            self.delimiter = _DELIMITERS[delimiter]
+                self.delimiter = next((each for each in _DELIMITERS.values() if each in first), "\t")
+            else:
+                self.delimiter = _DELIMITERS[delimiter]
             self._rows = self._read(chain(head, lines))
             row = next(self._rows)
             self.header_line, self.header = row.line, row.cells
@@ -125,9 +136,10 @@ class Table:
                 )
             yield row
 
-    def _take_parquet(self, header: list[str], cells: Iterator[list[str]]) -> None:
-        self.is_jsonl, self.delimiter, self.header_line, self.header = False, "\t", 1, header
-        self._rows = (Row(number, each) for number, each in enumerate(cells, 2))
+    def _take_parquet(self, schema: Any, rows: Iterator[tuple[list[str], Place]]) -> None:
+        self.is_jsonl, self.delimiter, self.header_line = False, "\t", 1
+        self.schema, self.header = schema, list(schema.names)
+        self._rows = (Row(number, cells, place=place) for number, (cells, place) in enumerate(rows, 1))
 
     @property
     def description(self) -> str:
@@ -137,9 +149,7 @@ class Table:
         elif self.is_jsonl:
             format_ = "JSONL"
         else:
-            format_ = (
-                f"{'CSV' if self.delimiter == ',' else 'TSV'}{', quotes are text' if self.quoting == 'none' else ''}"
-            )
+            format_ = _FORMATS[self.delimiter] + (", quotes are text" if self.quoting == "none" else "")
         compressed = ", gzip" if self._kind == "gzip" else ""
         return f"{self.name}: {format_}{compressed}; columns {', '.join(self.header)}"
 
@@ -295,6 +305,12 @@ def _parsed(line: str) -> tuple[dict[str, Any], dict[str, str]]:
     if "\\u" in line:
         "".join((*cells, *cells.values())).encode()
     return record, cells
+
+
+def _is_json_array(line: str) -> bool:
+    text = line.strip()
+    # A header may begin with a bracket, too: [text],[label].
+    return text == "[" or (text.startswith("[") and text.lstrip("[ ").startswith("{"))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

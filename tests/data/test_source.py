@@ -1,6 +1,8 @@
+import decimal
 import gzip
 import io
 import json
+import random
 
 import pytest
 
@@ -60,6 +62,63 @@ def test_what_unpacks_to_far_more_is_read_line_by_line(tmp_path):
         read(path)
 
 
+def bz2(data):
+    return __import__("bz2").compress(data)
+
+
+def xz(data):
+    return __import__("lzma").compress(data)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (bz2(b"text\ncat\n"), "is compressed by bzip2; unpack it, or compress it by gzip."),
+        (xz(b"text\ncat\n"), "is compressed by xz; unpack it, or compress it by gzip."),
+        (b"PK\x03\x04\x14\0\n", "is a ZIP archive, as .xlsx files are, too; unpack it, or save the sheet as CSV."),
+        (b"\xd0\xcf\x11\xe0\n", "is an Excel file; save the sheet as CSV."),
+        (b"ARROW1\0\0\n", "is an Arrow or Feather file; save it as Parquet."),
+        (gzip.compress(gzip.compress(b"text\ncat\n")), "is compressed twice; unpack it once."),
+        (gzip.compress(b"PAR1\0"), "is Parquet inside gzip; unpack it; Parquet is compressed already."),
+        (b'[{"text": "cat"}]', "1: begins a JSON array; write one object a line (JSON Lines)."),
+        (b'{\n  "text": "cat"\n}', "1: begins a JSON object of several lines; write one object a line (JSON Lines)."),
+        (b'\n[\n{"text": "cat"}\n]', "2: begins a JSON array; write one object a line (JSON Lines)."),
+    ],
+)
+def test_what_is_no_table_is_called_by_its_name(tmp_path, content, said):
+    (tmp_path / "t.txt").write_bytes(content)
+    with pytest.raises(DataError) as refusal:
+        read(tmp_path / "t.txt")
+    assert str(refusal.value) in (f"{tmp_path}/t.txt: {said}", f"{tmp_path}/t.txt:{said}")
+
+
+def test_a_header_may_begin_with_a_bracket_or_brace(tmp_path):
+    (tmp_path / "t.csv").write_text("[text],[label]\ncat,1\n")
+    assert read(tmp_path / "t.csv") == [["[text]", "[label]"], ["cat", "1"]]
+    for header in ("{text}", "[{", "[", "{"):
+        (tmp_path / "t.csv").write_text(f"{header},label\ncat,1\n")
+        assert read(tmp_path / "t.csv") == [[header, "label"], ["cat", "1"]]
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.ndjson", "t.txt.gz"])
+def test_lines_of_json_are_known_by_their_first_brace(tmp_path, name):
+    (tmp_path / name).write_text(TEXTS["t.jsonl"])
+    assert read(tmp_path / name) == ROWS
+    with Table(str(tmp_path / name)) as table:
+        assert table.description.endswith(": JSONL; columns id, text")
+
+
+def test_semicolons_delimit_where_the_header_holds_neither_tab_nor_comma(tmp_path):
+    (tmp_path / "t.csv").write_text('id;text\n1;"a; b"\n2;a, b\n')
+    assert read(tmp_path / "t.csv") == [["id", "text"], ["1", "a; b"], ["2", "a, b"]]
+    with Table(str(tmp_path / "t.csv")) as table:
+        assert table.description.endswith(": CSV with semicolons; columns id, text")
+    (tmp_path / "t.csv").write_text("id;text\n1;a\n")
+    assert read(tmp_path / "t.csv", delimiter="tab") == [["id;text"], ["1;a"]]
+    (tmp_path / "t.csv").write_text("id,te;xt\n1,a;b\n")
+    assert read(tmp_path / "t.csv") == [["id", "te;xt"], ["1", "a;b"]]
+
+
 def parquet(path, columns):
     pyarrow = pytest.importorskip("pyarrow")
     write_table = pytest.importorskip("pyarrow.parquet").write_table
@@ -79,6 +138,56 @@ def test_values_of_parquet_files_are_written_as_json_has_them(tmp_path):
     parquet(tmp_path / "t.parquet", values)
     assert read(tmp_path / "t.parquet") == [["a", "b", "c", "d", "e"], ["1.5", "true", "x", "[1, 2]", "2"],
                                             ["", "false", "", "[]", "3"]]  # fmt: skip
+
+
+def test_dates_decimals_and_bytes_of_parquet_files_are_plain_text(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = {
+        "date": pyarrow.array([18263, None], pyarrow.date32()),
+        "time": pyarrow.array([1_577_934_245_000_000_001, 0], pyarrow.timestamp("ns")),  # no Python datetime
+        "price": pyarrow.array([decimal.Decimal("1.50"), decimal.Decimal(2)], pyarrow.decimal128(5, 2)),
+        "bytes": pyarrow.array(["é".encode(), b"\xff"]),
+        "kind": pyarrow.array(["x", None]).dictionary_encode(),
+        "none": pyarrow.nulls(2),
+    }
+    parquet(tmp_path / "t.parquet", columns)
+    assert read(tmp_path / "t.parquet")[1:] == [
+        ["2020-01-02", "2020-01-02 03:04:05.000000001", "1.50", "é", "x", ""],
+        ["", "1970-01-01 00:00:00.000000000", "2.00", "\\xff", "", ""],
+    ]
+
+
+def test_no_group_of_rows_is_in_memory_as_a_whole(tmp_path):
+    from mbert_cli.data.parquet import parquet_rows
+
+    class Watched(io.BufferedReader):
+        most = 0
+
+        def read(self, size=-1, /):
+            data = super().read(size)
+            self.most = max(self.most, len(data))
+            return data
+
+    pyarrow = pytest.importorskip("pyarrow")
+    rng = random.Random(0)
+    texts = [rng.randbytes(256).hex() for _ in range(20_000)]
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table({"text": texts}), tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size > 4 << 20
+    with Watched(io.FileIO(tmp_path / "t.parquet")) as file:
+        assert [cells[0] for cells, _ in parquet_rows(file, "t")[1]] == texts
+        assert 0 < file.most <= 2 << 20
+
+
+def test_rows_of_parquet_files_are_counted_from_one(tmp_path):
+    parquet(tmp_path / "t.parquet", {"text": ["cat"] * 9})
+    with Table(str(tmp_path / "t.parquet")) as table:
+        assert [row.line for row in table] == list(range(1, 10))
+
+
+def test_parquet_is_not_read_from_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"PAR1..."))))
+    with pytest.raises(DataError, match="standard input: is Parquet, which can be read from a file only; name the fi"):
+        read("-")
 
 
 def test_a_broken_parquet_file_is_told(tmp_path):

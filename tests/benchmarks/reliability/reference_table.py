@@ -29,7 +29,7 @@ def read_rows(data: bytes, name: str, quoting: str = "csv") -> Rows:
         raise Defect(None)
     if name.endswith(".jsonl"):
         return _jsonl(data)
-    delimiter = "," if "," in decided and "\t" not in decided else "\t"
+    delimiter = next((each for each in "\t,;" if each in decided), "\t")
     return _same_width(_plain(data, delimiter) if quoting == "none" else _quoted(data, delimiter))
 
 
