@@ -25,7 +25,7 @@ def embed_table(
         table: the input.
         column: holds the texts.
         task: whose adapters act; see `Predictor.embed`.
-        out: where they are written.
+        out: where they are written; it is not closed.
         normalise: scale each vector to length 1.
         limit: how many rows at most.
 
@@ -45,4 +45,3 @@ def embed_table(
         out.write(window, vectors)
         rows += len(window)
         yield rows
-    out.finish()

@@ -1,5 +1,6 @@
 """`mbert embed`."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Annotated, Literal, cast
 
@@ -76,7 +77,8 @@ def embed(
             data = cast(IO[bytes], file.buffer)
             out: VectorFile
             out = NumpyVectors(data, hidden) if output.suffix == ".npy" else ParquetVectors(data, table, hidden)
-            for count in embed_table(predictor, table, column, task, out, normalise, limit):
-                bar.advance(by=count - done)
-                done = count
+            with closing(out):
+                for count in embed_table(predictor, table, column, task, out, normalise, limit):
+                    bar.advance(by=count - done)
+                    done = count
     talk.say(f"wrote {output}: {done} vectors of {hidden} numbers")

@@ -20,7 +20,7 @@ class VectorFile(Protocol):
     def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
         """Write rows of the input and their vectors, ``[rows, hidden]``, float32."""
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Write what can be known at the end only."""
 
 
@@ -41,7 +41,7 @@ class NumpyVectors:
         self._file.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
         self._rows += len(rows)
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Write the header, which tells the number of rows."""
         self._file.seek(0)
         facts = {"descr": "<f4", "fortran_order": False, "shape": (self._rows, self._hidden)}
@@ -86,7 +86,7 @@ class ParquetVectors:
         lists = pyarrow.FixedSizeListArray.from_arrays(flat, type=self._schema.field(EMBEDDING).type)
         self._writer.write_table(pyarrow.Table.from_arrays([*cells, lists], schema=self._schema))
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Write the index of the groups."""
         self._writer.close()
 
