@@ -8,6 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from mbert_cli import __version__
+from mbert_cli.data.hub import PREFIX
 from mbert_cli.ensemble import Ensemble
 from mbert_cli.errors import one_line
 from mbert_cli.heads import ClassHead
@@ -34,15 +35,17 @@ def model_card(recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, Any]) 
         "",
         f"# {title}",
         "",
+        *([recipe.card.description.strip(), ""] if recipe.card.description else []),
         f"One BERT encoder for {len(recipe.tasks)} tasks, trained with mbert {__version__}.",
         "",
         *_facts(recipe, model),
         "",
-        "| task | text | labels | main metric on dev |",
-        "|---|---|---|---|",
+        "| task | text | labels | main metric on dev | trained on |",
+        "|---|---|---|---|---|",
         *(_row(name, recipe, model, scores) for name in recipe.tasks),
         "",
-        f"Overall on dev: {scores['overall']:.3f}. The best model was chosen on the same dev files, which flatters it.",
+        f"Overall on dev: {scores['overall']:.3f}. The best model was chosen on the same dev files, which flatters it. "
+        "Thresholds and temperatures that were fitted afterwards, if any, are in decisions-*.json.",
         "",
         *_USE,
         "",
@@ -95,8 +98,21 @@ def _row(name: str, recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, A
         more = f" and {len(head.labels) - _MOST_LABELS} more" if len(head.labels) > _MOST_LABELS else ""
         labels = ", ".join(head.labels[:_MOST_LABELS]) + more
     metric = head.main_metric
-    cells = (name, ", ".join(recipe.tasks[name].text), labels, f"{metric} {scores['tasks'][name][metric]:.3f}")
+    score = f"{metric} {scores['tasks'][name][metric]:.3f}"
+    cells = (name, ", ".join(recipe.tasks[name].text), labels, score, _file(recipe.tasks[name].train))
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _file(path: str) -> str:
+    """Return a data file's own name, or that of a data set on the Hub."""
+    return one_line(path.removeprefix(PREFIX) if path.startswith(PREFIX) else PurePath(path).name)
+
+
+def _datasets(recipe: Recipe) -> list[str] | None:
+    """Return the data sets' names on the Hub, each once."""
+    files = [path for task in recipe.tasks.values() for path in (task.train, task.dev)]
+    named = ["/".join(_file(path).split("#")[0].split("/")[:2]) for path in files if path.startswith(PREFIX)]
+    return list(dict.fromkeys([*recipe.card.datasets, *named])) or None
 
 
 def _cell(text: str) -> str:
@@ -114,7 +130,7 @@ def _metadata(recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, Any], t
                 task_type=kind,
                 task_name=name,
                 dataset_type=name,
-                dataset_name=one_line(PurePath(task.dev).name),
+                dataset_name=_file(task.dev),
                 dataset_split="dev",
                 metric_type=metric,
                 metric_value=found[metric],
@@ -128,6 +144,7 @@ def _metadata(recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, Any], t
         license=recipe.card.license,
         language=recipe.card.language,
         base_model=recipe.encoder.checkpoint if is_hub_name else None,
+        datasets=_datasets(recipe),
         library_name="mbert",
         pipeline_tag="text-classification",
         tags=["multi-task", "bert", "adapters", *sorted({each.kind for each in recipe.adapters})],

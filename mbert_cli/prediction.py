@@ -1,7 +1,7 @@
 """One procedure: predict. Also `Predictor`, the same from Python."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mbert_cli.commits import sha256_of
 from mbert_cli.data.batching import TaskData, by_length, pack, tokenise_texts
+from mbert_cli.data.given import Given, sides_of
 from mbert_cli.data.parquet_output import ParquetSink, Types
 from mbert_cli.data.table import Row, Table, TableWriter, TextSink, as_cell
 from mbert_cli.errors import DataError, UsageError
@@ -123,11 +124,12 @@ class Predictor:
         """The names of the model's tasks."""
         return self.saved.model.task_names
 
-    def __call__(self, columns: Mapping[str, Sequence[str]], task: str | None = None) -> Columns:
+    def __call__(self, rows: Given, task: str | None = None) -> Columns:
         """Predict a task for rows of text.
 
         Args:
-            columns: the task's text columns, by name, all of one length.
+            rows: the task's text columns by name, a list of rows that are dicts, or a data frame; for a task that reads
+                one text, also a list of texts. Other columns are passed over.
             task: the task's name; it may be left out where the model has one task only.
 
         Returns:
@@ -135,17 +137,14 @@ class Predictor:
 
         Raises:
             CheckpointError: the model has no such task.
-            DataError: a column is missing.
+            DataError: a column is missing, columns differ in length, or something is no text.
+            UsageError: the task must be named.
         """
         if task is None:
             if len(self.tasks) > 1:
                 raise UsageError(f"the model has several tasks; name one: {', '.join(self.tasks)}.")
             task = self.tasks[0]
-        names = self.saved.task(task).text
-        missing = [name for name in names if name not in columns]
-        if missing:
-            raise DataError(f"task {task} reads the columns {', '.join(names)}; missing: {', '.join(missing)}.")
-        return self.predict([columns[name] for name in names], task)
+        return self.predict(sides_of(rows, task, self.saved.task(task)), task)
 
     def predict(self, sides: Sequence[Sequence[str]], task: str) -> Columns:
         """Predict a task for its sentences, or for the two sides of its pairs."""

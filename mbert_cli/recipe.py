@@ -216,11 +216,15 @@ class CardSection(Section):
         title: of the card.
         license: of the model, as the Hub calls it, e.g. `mit`; think of the encoder's and the data's own terms.
         language: of the texts, e.g. `en`.
+        description: what the model is for, and what it is not; Markdown.
+        datasets: names on the Hub of what it was trained on; those that a task names as `hub:` are added.
     """
 
     title: str | None = None
     license: str | None = None
     language: str | None = None
+    description: str | None = None
+    datasets: list[str] = []
 
 
 class ModelSection(Section):

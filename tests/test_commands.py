@@ -109,3 +109,12 @@ def test_what_libraries_warn_of_does_not_reach_the_terminal(tmp_path):
     )
     assert (quiet.returncode, quiet.stderr) == (0, "")
     assert "for programmers" in loud.stderr
+
+
+def test_help_shows_brackets():
+    from rich.markup import render
+
+    from mbert_cli.commands.embed import embed
+    from mbert_cli.commands.help import help_text
+
+    assert "(extra [parquet])" in render(help_text(embed)).plain

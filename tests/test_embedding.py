@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,33 @@ def test_vectors_of_length_one_and_of_another_column(run, here):
     np.testing.assert_allclose(found, found[:1].repeat(4, 0), atol=1e-6)
 
 
+def test_parquet_keeps_the_columns_beside_the_vectors(run, here, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra [parquet]")
+    monkeypatch.setattr("mbert_cli.prediction._WINDOW", 3)  # more than one group of rows
+    embed(run, "-t", "mood", "-o", "v.npy")
+    embed(run, "-t", "mood", "-o", "v.parquet")
+    found = parquet.read_table(here / "v.parquet")
+    assert found.column_names == ["id", "text", "other", "embedding"]
+    assert found["text"].to_pylist() == TEXTS
+    assert found.schema.field("embedding").type.list_size == 16
+    np.testing.assert_array_equal(np.array(found["embedding"].to_pylist(), np.float32), np.load(here / "v.npy"))
+
+
+def test_an_input_that_has_an_embedding_is_refused(run, here):
+    pytest.importorskip("pyarrow.parquet", reason="needs the extra [parquet]")
+    (here / "in.tsv").write_text("text\tembedding\na cat\t1\n")
+    with pytest.raises(MbertError, match="in.tsv:1: has a column 'embedding' already; rename it"):
+        embed(run, "-t", "mood", "-o", "v.parquet")
+    assert [path.name for path in here.iterdir()] == ["in.tsv"]
+
+
+def test_parquet_without_its_package_is_refused_before_a_file_is_made(run, here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(MbertError, match=r"pip install 'mbert-cli\[parquet\]'"):
+        embed(run, "-t", "mood", "-o", "v.parquet")
+    assert [path.name for path in here.iterdir()] == ["in.tsv"]
+
+
 def test_a_table_without_rows_gives_no_vectors(run, here):
     (here / "in.tsv").write_text("text\n")
     embed(run, "-t", "mood", "-o", "v.npy")
@@ -82,7 +111,10 @@ def test_without_adapters_no_task_need_be_named(run, here):
             ["-o", "v.npy", "-t", "mood", "--text", "txt"],
             "has no column 'txt', asked for as text to embed; did you mean",
         ),
-        (["-o", "v.tsv", "-t", "mood"], "v.tsv: vectors are written as NumPy has them; name a file that ends in .npy."),
+        (
+            ["-o", "v.tsv", "-t", "mood"],
+            "v.tsv: vectors are written for NumPy or as Parquet; end the name in .npy or .parquet.",
+        ),
     ],
 )
 def test_what_cannot_be_done_leaves_no_file(run, here, words, said):

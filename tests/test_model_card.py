@@ -4,6 +4,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from mbert_cli.cli import app
+from mbert_cli.model_card import _datasets
+from mbert_cli.recipe import CardSection, Component, Recipe, TaskSection
 
 
 @pytest.fixture
@@ -36,6 +38,22 @@ def test_a_card_names_no_folder_of_the_machine_and_no_license_that_nobody_gave(c
     assert str(tiny_checkpoint.parent) not in found.content
     assert found.data.license is None
     assert found.data.base_model is None
+
+
+def test_a_card_names_its_data_and_says_what_its_author_says(card):
+    found, _ = card("card.description=For toys only.", "card.datasets=[me/toys, you/toys]")
+    assert found.data.datasets == ["me/toys", "you/toys"]
+    assert "\n\nFor toys only.\n\n" in found.text
+    assert "| mood-train.tsv |" in found.text
+
+
+def test_a_data_set_of_the_hub_is_named_by_itself():
+    def task(train):
+        return TaskSection(train=train, dev="dev.tsv", text=["a"], label="b", head=Component(kind="classification"))
+
+    tasks = {"a": task("hub:me/toys/small#train"), "b": task("hub:me/toys#train"), "c": task("c.tsv")}
+    recipe = Recipe.model_construct(tasks=tasks, card=CardSection(datasets=["you/toys"]))
+    assert _datasets(recipe) == ["you/toys", "me/toys"]
 
 
 def test_names_are_no_markup(card):

@@ -269,7 +269,7 @@ def test_an_unknown_task_is_refused_with_the_nearest_name(predictor, tiny_files)
 def test_predictor_asks_for_the_task_and_the_columns(predictor):
     with pytest.raises(UsageError, match="several tasks; name one: mood, same, near"):
         predictor({"text": ["a"]})
-    with pytest.raises(DataError, match="reads the columns one, two; missing: two"):
+    with pytest.raises(DataError, match="reads the columns one, two, but there is no 'two'"):
         predictor({"one": ["a"]}, task="same")
     assert predictor({"text": []}, task="mood") == {"pred": [], "p_low": [], "p_mid": [], "p_high": []}
 

@@ -1,5 +1,6 @@
 """`mbert embed`."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Annotated, Literal, cast
 
@@ -25,7 +26,7 @@ from mbert_cli.progress import Talk
 def embed(
     run: Run,
     input_file: Annotated[str, typer.Argument(metavar="INPUT", help="A TSV, CSV, JSONL or Parquet file; - is stdin.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .npy file that is written.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file that is written: .npy or .parquet.")],
     task: Annotated[str | None, typer.Option("--task", "-t", help="Whose adapters act.")] = None,
     text: Annotated[
         str | None, typer.Option("--text", metavar="COLUMN", help="The column of texts. Default: the task's first.")
@@ -42,21 +43,27 @@ def embed(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read the first N rows only.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the vectors of sentences as a NumPy file: a row a sentence, float32.
+    """Write the vectors of sentences as a NumPy or Parquet file: a row a sentence, float32.
 
     $ mbert embed runs/demo new.tsv -t sentiment -o v.npy
-    $ mbert embed runs/a new.tsv --text title -o v.npy
+    $ mbert embed runs/a new.tsv --text title -o v.parquet
 
     They are what the task's head gets: the encoder's hidden states with the task's adapters, pooled.
+    Parquet (extra [parquet]) keeps the input's columns as text and adds `embedding`.
     """
     from mbert_cli.data.table import Table
 
     talk = Talk(quiet)
     go_offline(offline)
     check_output(output, force)
-    if output.suffix != ".npy":
-        raise UsageError(f"{output}: vectors are written as NumPy has them; name a file that ends in .npy.")
+    if output.suffix not in (".npy", ".parquet"):
+        raise UsageError(f"{output}: vectors are written for NumPy or as Parquet; end the name in .npy or .parquet.")
     with Table(input_file, quoting, delimiter) as table:
+        from mbert_cli.data.vectors import NumpyVectors, ParquetVectors, VectorFile, check_pyarrow
+
+        if output.suffix == ".parquet":
+            check_pyarrow()
+
         from mbert_cli.embedding import embed_table
         from mbert_cli.prediction import Predictor
 
@@ -65,9 +72,13 @@ def embed(
         section = predictor.saved.task(task or predictor.tasks[0])
         table.names = section.columns
         column = text or section.text[0]
-        done = 0
+        hidden, done = predictor.saved.model.encoder.shape.hidden_size, 0
         with replacing(output) as file, talk.bar("embed", limit) as bar:
-            for count in embed_table(predictor, table, column, task, cast(IO[bytes], file.buffer), normalise, limit):
-                bar.advance(by=count - done)
-                done = count
-    talk.say(f"wrote {output}: {done} vectors of {predictor.saved.model.encoder.shape.hidden_size} numbers")
+            data = cast(IO[bytes], file.buffer)
+            out: VectorFile
+            out = NumpyVectors(data, hidden) if output.suffix == ".npy" else ParquetVectors(data, table, hidden)
+            with closing(out):
+                for count in embed_table(predictor, table, column, task, out, normalise, limit):
+                    bar.advance(by=count - done)
+                    done = count
+    talk.say(f"wrote {output}: {done} vectors of {hidden} numbers")

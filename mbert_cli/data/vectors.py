@@ -1,0 +1,103 @@
+"""Vectors as a file that grows row by row: NumPy's, or Parquet beside the columns of the input."""
+
+from collections.abc import Sequence
+from typing import IO, Protocol, runtime_checkable
+
+import numpy as np
+
+from mbert_cli.data.table import Row, Table
+from mbert_cli.errors import DataError, UsageError
+
+_HEADER = 128  # bytes, which is what a header of NumPy's format takes for any number of rows
+EMBEDDING = "embedding"
+"""The column of a Parquet file that holds the vectors."""
+
+
+@runtime_checkable
+class VectorFile(Protocol):
+    """A file of vectors that is being written."""
+
+    def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
+        """Write rows of the input and their vectors, ``[rows, hidden]``, float32."""
+
+    def close(self) -> None:
+        """Write what can be known at the end only."""
+
+
+class NumpyVectors:
+    """A .npy file of float32, ``[rows, hidden]``.
+
+    Args:
+        file: can be gone back in.
+        hidden: numbers of a vector.
+    """
+
+    def __init__(self, file: IO[bytes], hidden: int) -> None:
+        self._file, self._hidden, self._rows = file, hidden, 0
+        file.write(bytes(_HEADER))
+
+    def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
+        """Append vectors."""
+        self._file.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
+        self._rows += len(rows)
+
+    def close(self) -> None:
+        """Write the header, which tells the number of rows."""
+        self._file.seek(0)
+        facts = {"descr": "<f4", "fortran_order": False, "shape": (self._rows, self._hidden)}
+        np.lib.format.write_array_header_1_0(self._file, facts)
+        assert self._file.tell() == _HEADER
+        self._file.seek(0, 2)
+
+
+class ParquetVectors:
+    """A Parquet file: the input's columns as text, and `embedding`, lists of one length.
+
+    Args:
+        file: where it is written.
+        table: the input.
+        hidden: numbers of a vector.
+
+    Raises:
+        DataError: the input has an `embedding` already, or two columns of one name.
+        UsageError: pyarrow is not installed.
+    """
+
+    def __init__(self, file: IO[bytes], table: Table, hidden: int) -> None:
+        check_pyarrow()
+        import pyarrow
+        import pyarrow.parquet
+
+        names = [*table.header, EMBEDDING]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            what = "a column 'embedding' already" if twice == EMBEDDING else f"more than one column '{twice}'"
+            raise DataError(f"{table.name}:{table.header_line}: has {what}; rename it.")
+        text = [(name, pyarrow.string()) for name in table.header]
+        self._schema = pyarrow.schema([*text, (EMBEDDING, pyarrow.list_(pyarrow.float32(), hidden))])
+        self._writer = pyarrow.parquet.ParquetWriter(file, self._schema)
+
+    def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
+        """Append a group of rows."""
+        import pyarrow
+
+        cells = [pyarrow.array([row.cells[at] for row in rows], "string") for at in range(len(self._schema) - 1)]
+        flat = pyarrow.array(vectors.reshape(-1))
+        lists = pyarrow.FixedSizeListArray.from_arrays(flat, type=self._schema.field(EMBEDDING).type)
+        self._writer.write_table(pyarrow.Table.from_arrays([*cells, lists], schema=self._schema))
+
+    def close(self) -> None:
+        """Write the index of the groups."""
+        self._writer.close()
+
+
+def check_pyarrow() -> None:
+    """Check that Parquet can be written.
+
+    Raises:
+        UsageError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise UsageError("Parquet is written with pyarrow; pip install 'mbert-cli[parquet]'.") from None

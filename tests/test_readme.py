@@ -1,0 +1,49 @@
+"""The README's examples in Python, run as they stand."""
+
+import re
+from pathlib import Path
+
+import pytest
+import tiny
+
+from mbert_cli.cli import app
+
+SECTION = re.search(
+    r"\n## From Python and elsewhere\n(.*?)\n## ", (Path(__file__).parent.parent / "README.md").read_text(), re.S
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_checkpoint, tiny_files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("readme")
+    recipe = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny_files)
+    recipe.write_text(recipe.read_text().replace('"mood": {\n   "train"', '"sentiment": {\n   "train"'))
+    app(["train", str(recipe), "-o", str(folder / "runs" / "demo"), "-q", "training.epochs=1"], standalone_mode=False)
+    return folder
+
+
+def test_predictor(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (code,) = [each for each in blocks() if "Predictor" in each]
+    found = {}
+    imported, made, *calls = code.strip().split("\n\n")[0:1] + code.strip().split("\n\n")[1].splitlines()
+    exec(f"{imported}\n{made}", found)
+    columns, rows, texts, vectors = [eval(call.split("#")[0], found) for call in calls]
+    assert columns == rows == texts
+    assert list(columns) == ["pred", "p_low", "p_mid", "p_high"]
+    assert vectors.shape == (1, 16)
+
+
+def test_onnx(folder, monkeypatch, capsys):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="needs the extra [onnx]")
+    monkeypatch.chdir(folder)
+    app(["export", "runs/demo", "--format", "onnx", "-o", "exported", "-q"], standalone_mode=False)
+    (code,) = [each for each in blocks() if "onnxruntime" in each]
+    capsys.readouterr()
+    exec(code, {})
+    assert "['low', 'mid', 'high'] [array([[" in capsys.readouterr().out
+
+
+def blocks():
+    return re.findall(r"```python\n(.*?)```", SECTION[1], re.S)
