@@ -8,6 +8,7 @@ ends with that of the first run that failed.
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated
 
@@ -80,6 +81,7 @@ def main() -> None:
     # PyTorch's threads wait for each other by spinning. Where another process wants the cores, that is ruinous: steps
     # of half a second were seen to take fourteen. A short spin costs nothing on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    _hush()
     stopping.listen()
     odd = next((word for word in sys.argv if not _is_utf_8(word)), None)
     if odd is not None:
@@ -109,6 +111,14 @@ def main() -> None:
         if not is_out_of_memory(error):
             raise
         _fail("out of memory; lower --batch-size.", ResourceError.exit_code)
+
+
+def _hush() -> None:
+    """Keep what libraries tell their programmers, and their bars, from the terminal; `python -W` brings it back."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
 def _is_utf_8(word: str) -> bool:

@@ -537,6 +537,8 @@ class Reader:
         if not expanded:
             self.problem(path, "is empty.")
             return text
+        if expanded.startswith("hub:") and not checkpoint:
+            return expanded  # a data set of the Hub
         # What a variable says is said at the shell, hence relative to the working folder.
         folder = Path.cwd() if text.startswith("${") else place.folder
         if "\0" in expanded:

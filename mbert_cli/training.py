@@ -93,13 +93,16 @@ def prepare(
         The run, ready to take its first step.
     """
     # First what the user wrote, then what may have to be downloaded.
-    examples = read_training_examples(recipe, limit, talk)
-    shape = encoder_shape(recipe.encoder)
+    with talk.status("reading the data"):
+        examples = read_training_examples(recipe, limit, talk)
+    with talk.status(f"looking for {recipe.encoder.checkpoint}"):
+        shape = encoder_shape(recipe.encoder)
     if recipe.encoder.reinitialise != "all" and recipe.encoder.reinitialise > shape.num_layers:
         place = recipe.place("encoder", "reinitialise")
         raise RecipeError(f"{place} must be at most {shape.num_layers}, the encoder's layers, or all.")
     recipe = with_ranks(recipe, shape)
-    data, tokenizer = tokenise_examples(recipe, examples, shape, talk)
+    with talk.status("tokenising"):
+        data, tokenizer = tokenise_examples(recipe, examples, shape, talk)
     facts = data_facts(recipe, examples, data)
     del examples
     source = locate(recipe.encoder.checkpoint, recipe.encoder.revision)

@@ -8,6 +8,7 @@ from pathlib import Path
 from mbert_cli.compose import build_heads, component_class
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, read_examples
+from mbert_cli.data.hub import FORM, PREFIX, is_well_formed
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import locate
 from mbert_cli.encoder.segment_adapters import INNER_SITES, acts_at
@@ -127,7 +128,10 @@ def check_recipe(recipe: Recipe) -> dict[str, Head]:
             problems.append(f"{place} must name 2 columns for the head '{task.head.kind}', but names 1.")
         for split in ("train", "dev"):
             path = Path(getattr(task, split))
-            if not os.path.exists(path):
+            if getattr(task, split).startswith(PREFIX):
+                if not is_well_formed(getattr(task, split)):
+                    problems.append(f"{recipe.place('tasks', name, split)} must read {FORM}.")
+            elif not os.path.exists(path):
                 siblings = [each.name for each in path.parent.iterdir()] if os.path.isdir(path.parent) else []
                 close = difflib.get_close_matches(path.name, siblings, n=1)
                 hint = f"did you mean '{close[0]}'?" if close else "correct the path, or put the file there."

@@ -94,3 +94,18 @@ def completed(words, tmp_path, shell="bash"):
 def test_shells_complete_commands_options_and_recipes(words, offered, tmp_path):
     (tmp_path / "mine.yaml").touch()
     assert completed(words, tmp_path) == offered
+
+
+def test_what_libraries_warn_of_does_not_reach_the_terminal(tmp_path):
+    code = (
+        "import sys, warnings, mbert_cli.versions as versions\n"
+        "def facts(): warnings.warn('for programmers'); return {'torch': '1'}\n"
+        "versions.facts = facts; sys.argv = ['mbert', 'info', '--json']\n"
+        "from mbert_cli.cli import main; main()"
+    )
+    quiet, loud = (
+        subprocess.run([sys.executable, *flags, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+        for flags in ([], ["-W", "default"])
+    )
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert "for programmers" in loud.stderr

@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from mbert_cli.errors import DataError, UsageError
@@ -33,6 +34,34 @@ def parquet_rows(file: io.BufferedIOBase, name: str) -> tuple[list[str], Iterato
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{name}: cannot be read as Parquet ({_first_line(error)}).") from None
     return list(source.schema_arrow.names), _rows(source, name)
+
+
+def rows_of_files(files: Sequence[Path], name: str) -> tuple[list[str], Iterator[list[str]]]:
+    """Return the same of several files that hold parts of one table.
+
+    Args:
+        files: of the same columns.
+        name: of the table, for messages.
+
+    Raises:
+        UsageError: pyarrow is not installed.
+        DataError: one cannot be read, or has other columns than the first.
+    """
+    header, first = _opened(files[0], name)
+
+    def rest() -> Iterator[list[str]]:
+        yield from first
+        for path in files[1:]:
+            names, rows = _opened(path, name)
+            if names != header:
+                raise DataError(f"{name}: {path.name} has other columns than {files[0].name}.")
+            yield from rows
+
+    return header, rest()
+
+
+def _opened(path: Path, name: str) -> tuple[list[str], Iterator[list[str]]]:
+    return parquet_rows(io.BytesIO(path.read_bytes()), name)
 
 
 def _rows(source: Any, name: str) -> Iterator[list[str]]:

@@ -1,6 +1,7 @@
 """Tables: TSV, CSV, JSONL and Parquet files as a header and a stream of rows that know their line."""
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +11,9 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from mbert_cli.data.parquet import as_text, parquet_rows
-from mbert_cli.data.source import decoded, open_source
+from mbert_cli.data.hub import PREFIX, dataset_files
+from mbert_cli.data.parquet import as_text, parquet_rows, rows_of_files
+from mbert_cli.data.source import Kind, decoded, open_source
 from mbert_cli.errors import DataError
 from mbert_cli.recipe_file import nearest
 
@@ -69,12 +71,17 @@ class Table:
         self.path = None if path == "-" else Path(path)
         self.quoting: Quoting = quoting
         self.names = names
+        self._rows: Iterator[Row]
+        self._file: io.BufferedIOBase = io.BytesIO()
+        self._kind: Kind
+        if path.startswith(PREFIX):
+            self._kind, self.path = "parquet", None
+            self._take_parquet(*rows_of_files(dataset_files(path), path))
+            return
         self._file, self._kind = open_source(path)
         try:
             if self._kind == "parquet":
-                self.is_jsonl, self.delimiter, self.header_line = False, "\t", 1
-                self.header, cells = parquet_rows(self._file, self.name)
-                self._rows: Iterator[Row] = (Row(number, each) for number, each in enumerate(cells, 2))
+                self._take_parquet(*parquet_rows(self._file, self.name))
                 return
             lines = decoded(self._file, self.name)
             head: list[str] = []  # blank lines, and the header or the first record
@@ -117,6 +124,10 @@ class Table:
                     "check for a missing or stray delimiter or quote."
                 )
             yield row
+
+    def _take_parquet(self, header: list[str], cells: Iterator[list[str]]) -> None:
+        self.is_jsonl, self.delimiter, self.header_line, self.header = False, "\t", 1, header
+        self._rows = (Row(number, each) for number, each in enumerate(cells, 2))
 
     @property
     def description(self) -> str:

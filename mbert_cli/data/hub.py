@@ -1,0 +1,83 @@
+"""Data sets of the Hugging Face Hub: `hub:OWNER/NAME/CONFIG#SPLIT`, read from Parquet files that the Hub makes of each.
+
+They lie on a branch of the data set's repository, in a folder for each configuration and split. No code of theirs runs.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mbert_cli.errors import DataError
+from mbert_cli.recipe_file import nearest
+
+PREFIX = "hub:"
+_BRANCH = "refs/convert/parquet"
+_SPEC = re.compile(r"hub:([\w.-]+/[\w.-]+)(?:/([\w.-]+))?#([\w.-]+)")
+FORM = "hub:OWNER/NAME#SPLIT, or hub:OWNER/NAME/CONFIG#SPLIT"
+
+
+def is_well_formed(name: str) -> bool:
+    """Whether a name that begins with `hub:` reads as one of `FORM`."""
+    return _SPEC.fullmatch(name) is not None
+
+
+def dataset_files(name: str) -> list[Path]:
+    """Return the Parquet files of a split, in order, once they are on this machine.
+
+    Args:
+        name: as in `FORM`; CONFIG may be left out where there is one only.
+
+    Raises:
+        DataError: there is no such data set, configuration or split, or the Hub cannot be reached.
+    """
+    match = _SPEC.fullmatch(name)
+    if match is None:
+        raise DataError(f"{name}: must read {FORM}.")
+    repository, config, split = match.groups()
+    root = _fetched(name, repository, f"{config or '*'}/{split}/*.parquet")
+    found = sorted(root.glob(f"{config or '*'}/{split}/*.parquet"))
+    configs = sorted({path.parent.parent.name for path in found})
+    if len(configs) > 1:
+        raise DataError(f"{name}: has several configurations; name one: {', '.join(configs)}.")
+    if not found:
+        raise DataError(f"{name}: {_what_is_missing(_listed(repository, root), config, split)}")
+    return found
+
+
+def _fetched(name: str, repository: str, pattern: str) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    no_answer: type[Exception] = getattr(errors, "HTTPError", OSError)
+    try:
+        return Path(snapshot_download(repository, repo_type="dataset", revision=_BRANCH, allow_patterns=pattern))
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
+        raise DataError(
+            f"{name}: is not on this machine, and the Hub cannot be reached; leave out --offline."
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise DataError(f"{name}: the Hub has no data set {repository}, or none that you may read.") from None
+    except errors.RevisionNotFoundError:
+        raise DataError(
+            f"{name}: the Hub has made no Parquet files of {repository}; download it, and name files."
+        ) from None
+    except (no_answer, OSError) as error:
+        raise DataError(f"{name}: cannot be fetched ({' '.join(str(error).split())[:160]}).") from None
+
+
+def _listed(repository: str, root: Path) -> list[str]:
+    """Return the files that there are, as far as that can be known."""
+    from huggingface_hub import HfApi
+
+    try:
+        return list(HfApi().list_repo_files(repository, repo_type="dataset", revision=_BRANCH))
+    except Exception:  # offline, say: those that are here are named then
+        return [path.relative_to(root).as_posix() for path in root.rglob("*.parquet")]
+
+
+def _what_is_missing(files: Sequence[str], config: str | None, split: str) -> str:
+    parts = [file.split("/") for file in files if file.count("/") == 2]
+    configs = sorted({each[0] for each in parts})
+    if config is not None and config not in configs:
+        return f"there is no configuration '{config}'{nearest(config, configs)}"
+    splits = sorted({each[1] for each in parts if config in (None, each[0])})
+    return f"there is no split '{split}'{nearest(split, splits)}"
