@@ -40,7 +40,7 @@ class Listener(Talk):
         super().__init__(quiet=True)
         self.lines = []
 
-    def say(self, line):
+    def say(self, line, strong=""):
         self.lines.append(line)
 
 

@@ -59,7 +59,7 @@ def test_steps_and_evaluations_on_features_compute_no_layer_of_the_encoder(
     def refuse(*_):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(BertEncoder, "_layers", refuse)
+    monkeypatch.setattr(BertEncoder, "layers_over", refuse)
     assert len(losses_of(run)) > 1
     evaluate(run.model, run.data.dev)
 
