@@ -86,7 +86,11 @@ class Chart:
 
 
 def line_chart(
-    title: str, lines: Mapping[str, Mapping[int, float]], strong: str | None = None, mark: tuple[int, str] | None = None
+    title: str,
+    lines: Mapping[str, Mapping[int, float]],
+    strong: str | None = None,
+    mark: tuple[int, str] | None = None,
+    rounds: str = "epoch",
 ) -> Chart | None:
     """Return a chart of values over the epochs; None where there are no finite ones.
 
@@ -95,6 +99,7 @@ def line_chart(
         lines: for each its values by epoch.
         strong: the line that is drawn in the colour of text.
         mark: an epoch, and what is said of it.
+        rounds: what the epochs are called.
     """
     values = [value for line in lines.values() for value in line.values() if math.isfinite(value)]
     if not values:
@@ -109,14 +114,14 @@ def line_chart(
         colour = None if name == strong else number
         number += name != strong
         points = [
-            (round(x(epoch), 1), round(y(value), 1), f"{name}, epoch {epoch}: {value:.4g}")
+            (round(x(epoch), 1), round(y(value), 1), f"{name}, {rounds} {epoch}: {value:.4g}")
             for epoch, value in sorted(line.items())
             if math.isfinite(value)
         ]
         series.append(Series(name, colour, points))
     return Chart(
         title,
-        "epoch",
+        rounds,
         [Tick(round(x(epoch), 1), str(epoch)) for epoch in _thinned(epochs)],
         y.ticks(),
         series=series,
@@ -125,12 +130,13 @@ def line_chart(
     )
 
 
-def share_chart(title: str, amounts: Mapping[int, Mapping[str, int]]) -> Chart | None:
+def share_chart(title: str, amounts: Mapping[int, Mapping[str, int]], rounds: str = "epoch") -> Chart | None:
     """Return a chart of stacked bars, one an epoch; None where there are no amounts.
 
     Args:
         title: of the chart.
         amounts: for each epoch those of the tasks.
+        rounds: what the epochs are called.
     """
     tasks = list(dict.fromkeys(task for parts in amounts.values() for task in parts))
     highest = max((sum(parts.values()) for parts in amounts.values()), default=0)
@@ -147,7 +153,7 @@ def share_chart(title: str, amounts: Mapping[int, Mapping[str, int]]) -> Chart |
             amount = amounts[epoch].get(task, 0)
             if amount:
                 top = y(below + amount)
-                told = f"{task}, epoch {epoch}: {amount:,}"
+                told = f"{task}, {rounds} {epoch}: {amount:,}"
                 bars.append(
                     Bar(
                         round(x(epoch) - width / 2, 1),
@@ -161,7 +167,7 @@ def share_chart(title: str, amounts: Mapping[int, Mapping[str, int]]) -> Chart |
             below += amount
     return Chart(
         title,
-        "epoch",
+        rounds,
         [Tick(round(x(epoch), 1), str(epoch)) for epoch in _thinned(epochs)],
         y.ticks(),
         bars=bars,

@@ -138,6 +138,7 @@ def _line(
         **evaluation.metrics,
         "best": all(score > selected(line, recipe.training.select) for line in before),
         "parameters": parameter_counts(ensemble),
+        "hardware": epochs[-1].get("hardware", {}),
         "seconds": own,
     }
 
@@ -150,7 +151,7 @@ def _commit(
     recipe: Recipe,
     tokenizer: Tokenizer,
 ) -> None:
-    scores = {key: value for key, value in line.items() if key not in ("parameters", "seconds")}
+    scores = {key: value for key, value in line.items() if key not in ("parameters", "hardware", "seconds")}
     files = {name: task.dev for name, task in recipe.tasks.items()}
     found = evaluation.of("dev", files, epoch=line["epoch"])
     # One that is frozen throughout is the checkpoint's in all members.

@@ -72,6 +72,12 @@ class Component(Section):
         """Return the component as a recipe writes it."""
         return {"kind": self.kind, **self.options}
 
+    @property
+    def told(self) -> str:
+        """The component as one word, or with its options: ``low_rank(rank=204)``."""
+        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{self.kind}({options})" if options else self.kind
+
 
 class ShapeSection(Section):
     """Sizes of an encoder; what is not said is BERT-base's. See `encoder.shape.EncoderShape`."""
@@ -249,6 +255,11 @@ class Recipe(ModelSection):
     training: TrainingSection = TrainingSection()
     reference: ReferenceSection | None = None
     card: CardSection = CardSection()
+
+    @property
+    def adapters_told(self) -> str:
+        """The adapters in one line: ``low_rank(rank=204) + top``."""
+        return " + ".join(each.told for each in self.adapters) or "none"
 
     def to_yaml(self) -> str:
         """Return the recipe with every default spelled out; reading it gives an equal recipe."""

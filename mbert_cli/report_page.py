@@ -1,44 +1,24 @@
 """The HTML page of `mbert report`: what runs are made of, how they went, what they get wrong. No torch here."""
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from mbert_cli.charts import Chart, line_chart, scatter_chart, share_chart
+import yaml
+
+from mbert_cli.charts import Chart, line_chart, share_chart
 from mbert_cli.errors import one_line
-from mbert_cli.evaluation_files import PREDICTIONS, read_numbers, read_summary
 from mbert_cli.html_page import html_page
-from mbert_cli.metrics_file import METRICS_FILE, main_metric, read_metrics
+from mbert_cli.metrics_file import METRICS_FILE, read_metrics
 from mbert_cli.pace import duration
 from mbert_cli.recipe import as_spec, flat
+from mbert_cli.report_task import TaskPart, task_parts
 from mbert_cli.reporting import RunReport, Scores
-from mbert_cli.run_folder import RunFolder
-from mbert_cli.top_errors import TopError, top_errors, with_texts
 
-_MOST_ERRORS = 8
-_MOST_LABELS = 20  # of a confusion matrix that is shown as one
-_MOST_TEXT = 400
+_MOST_TASKS_SIDE_BY_SIDE = 11
 _HIDDEN_IN_DIFFERENCES = ("training.state_every", "training.keep", "reference")
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What the page tells of one task of a run."""
-
-    name: str
-    file: str
-    metric: str
-    score: float
-    reference: float | None
-    numbers: list[tuple[str, str]]
-    classes: list[tuple[str, ...]]
-    labels: list[str]
-    confusion: list[tuple[str, list[tuple[int, float]]]]
-    confused: list[tuple[str, str, int]]
-    scatter: Chart | None
-    errors: list[TopError]
-    are_numbers: bool
 
 
 @dataclass(frozen=True)
@@ -49,12 +29,13 @@ class _Run:
     facts: list[tuple[str, str]]
     overall: str
     against: str
-    tasks: list[_Task]
+    tasks: list[TaskPart]
     charts: list[Chart]
     epochs: list[list[str]]
     headings: list[str]
     kept: int
     parameters: list[tuple[str, str, str]]
+    drift: list[str]
     recipe: str
 
 
@@ -67,7 +48,7 @@ def report_page(runs: Sequence[RunReport]) -> str:
         title=one_line(title),
         runs=shown,
         comparison=_comparison(runs) if len(runs) > 1 else None,
-        progress=_progress_of_all(runs) if len(runs) > 1 else None,
+        progress=_progress_of_all(runs) if len(runs) > 1 else [],
         differences=_differences(runs) if len(runs) > 1 else [],
         names=[one_line(str(run.path)) for run in runs],
     )
@@ -77,34 +58,36 @@ def _run(run: RunReport) -> _Run:
     lines = read_metrics(run.path / METRICS_FILE)
     metrics = list(run.scores.tasks)
     recipe = run.recipe
+    rounds = "epoch" if recipe.training.members == 1 else "member"
     facts = [
         ("encoder", recipe.encoder.checkpoint),
-        ("adapters", " + ".join(each.kind for each in recipe.adapters) or "none"),
-        ("pooling", recipe.pooling.kind),
-        ("loss balancing", recipe.loss_balancing.kind),
-        ("curriculum", recipe.curriculum.kind),
+        ("adapters", recipe.adapters_told),
+        ("pooling", recipe.pooling.told),
+        ("loss balancing", recipe.loss_balancing.told),
+        ("curriculum", recipe.curriculum.told),
         ("epochs" if recipe.training.members == 1 else "members of the ensemble", _rounds(run)),
         ("training", duration(run.train_seconds)),
         ("seed", str(recipe.training.seed)),
     ]
     if run.parameters:
         facts.append(("parameters", f"{run.parameters['all']:,}"))
+    if run.kept.get("hardware"):  # runs from before it was written down do not tell
+        facts.append(("computed on", "{device}, {precision}".format(**run.kept["hardware"])))
+    headings, epochs = _epochs(lines, metrics, rounds)
     return _Run(
         name=one_line(str(run.path)),
         facts=[(name, one_line(value)) for name, value in facts],
         overall=_number(run.scores.overall),
         against=_against(run),
-        tasks=_tasks(run),
-        charts=_charts(lines, metrics, int(run.kept["epoch"])),
-        epochs=[_epoch(line, metrics) for line in lines],
-        headings=[
-            "epoch", *(f"{one_line(task)} {metric}" for task, metric in metrics), "overall", "steps", "order",
-            "training", "dev", "tokens/s",
-        ],
+        tasks=task_parts(run),
+        charts=_charts(lines, metrics, int(run.kept["epoch"]), rounds),
+        epochs=epochs,
+        headings=headings,
         kept=int(run.kept["epoch"]),
         parameters=_parameters(run),
+        drift=[one_line(each) for each in lines[-1].get("drift", [])],
         recipe=recipe.to_yaml(),
-    )  # fmt: skip
+    )
 
 
 def _rounds(run: RunReport) -> str:
@@ -125,7 +108,9 @@ def _against(run: RunReport) -> str:
     return f"{difference.overall:+.3f} against {_number(reference.overall)} of {one_line(reference.name)}"
 
 
-def _charts(lines: Sequence[Mapping[str, Any]], metrics: Sequence[tuple[str, str]], kept: int) -> list[Chart]:
+def _charts(
+    lines: Sequence[Mapping[str, Any]], metrics: Sequence[tuple[str, str]], kept: int, rounds: str
+) -> list[Chart]:
     """Return the curves of a run, and how its curriculum mixed the tasks."""
     scores = {
         f"{one_line(task)} {metric}": {line["epoch"]: float(line["tasks"][task][metric]) for line in lines}
@@ -137,14 +122,32 @@ def _charts(lines: Sequence[Mapping[str, Any]], metrics: Sequence[tuple[str, str
         one_line(task): {epoch: float(found[task]) for epoch, found in trained.items() if task in found}
         for task, _ in metrics
     }
-    rows = {line["epoch"]: {one_line(task): n for task, n in line["rows"].items()} for line in lines if "rows" in line}
-    mark = (kept, f"epoch {kept} is kept")
+    # In the recipe's order, so that a task has one colour in all charts.
+    rows = {
+        line["epoch"]: {one_line(task): line["rows"].get(task, 0) for task, _ in metrics}
+        for line in lines
+        if "rows" in line
+    }
+    mark = (kept, f"{rounds} {kept} is kept")
     found = [
-        line_chart("Scores on dev", scores, "overall", mark),
-        line_chart("Training loss", losses, None, mark),
-        share_chart("Rows that each task trained on", rows),
+        line_chart("Scores on dev", scores, "overall", mark, rounds),
+        line_chart("Training loss", losses, None, mark, rounds),
+        share_chart("Rows that each task trained on", rows, rounds),
     ]
     return [chart for chart in found if chart is not None]
+
+
+def _epochs(
+    lines: Sequence[Mapping[str, Any]], metrics: Sequence[tuple[str, str]], rounds: str
+) -> tuple[list[str], list[list[str]]]:
+    """Return the table of a run's epochs, its headings first, without columns that have nothing to tell."""
+    headings = [
+        rounds, *(f"{one_line(task)} {metric}" for task, metric in metrics), "overall", "steps", "order", "training",
+        "dev", "tokens/s",
+    ]  # fmt: skip
+    rows = [_epoch(line, metrics) for line in lines]
+    told = [number for number in range(len(headings)) if any(row[number] for row in rows)]
+    return [headings[number] for number in told], [[row[number] for number in told] for row in rows]
 
 
 def _epoch(line: Mapping[str, Any], metrics: Sequence[tuple[str, str]]) -> list[str]:
@@ -167,119 +170,26 @@ def _parameters(run: RunReport) -> list[tuple[str, str, str]]:
     return [(name, f"{parts[name]:,}", f"{parts[name] / parts['encoder']:.2%}") for name in order]
 
 
-def _tasks(run: RunReport) -> list[_Task]:
-    folder = RunFolder(run.path).evaluation
-    summary = read_summary(folder).get("tasks", {})
-    reference = {} if run.reference is None else {task: value for (task, _), value in run.reference.tasks.items()}
-    found = []
-    for name, kept in run.kept["tasks"].items():
-        metrics = {**kept, **summary.get(name, {})}
-        metric = main_metric(metrics)
-        labels = metrics.get("labels")
-        has_predictions = (folder / f"{name}{PREDICTIONS}").is_file()
-        errors = top_errors(folder, name, labels, _MOST_ERRORS) if has_predictions else []
-        file = str(metrics.get("file", run.recipe.tasks[name].dev))
-        found.append(
-            _Task(
-                name=one_line(name),
-                file=one_line(file),
-                metric=metric,
-                score=float(metrics[metric]),
-                reference=reference.get(name),
-                numbers=_numbers(metrics),
-                classes=_classes(metrics),
-                labels=[one_line(label) for label in labels or []],
-                confusion=_confusion(metrics),
-                confused=_confused(metrics),
-                scatter=_scatter(folder, name) if has_predictions and labels is None else None,
-                errors=[_shown(each) for each in with_texts(errors, file, run.recipe.tasks[name])],
-                are_numbers=labels is None,
-            )
-        )
-    return found
-
-
-_NAMES = {
-    "examples": "rows", "accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1",
-    "ece": "calibration error", "pearson": "Pearson", "spearman": "Spearman", "mse": "mean squared error",
-    "mae": "mean absolute error", "r2": "R²", "loss": "loss",
-}  # fmt: skip
-
-
-def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found = []
-    for key, name in _NAMES.items():
-        value = metrics.get(key)
-        if isinstance(value, int | float):
-            found.append((name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}"))
-    decision = metrics.get("decision") or {}
-    if decision.get("criterion"):
-        found.append((f"threshold for {decision['criterion']}", f"{decision['threshold']:.4f}"))
-    if decision.get("temperature", 1.0) != 1.0:
-        found.append(("temperature", f"{decision['temperature']:.3f}"))
-    return found
-
-
-def _classes(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    return [
-        (one_line(label), *(_number(each[key]) for key in ("precision", "recall", "f1")), f"{each['support']:,}")
-        for label, each in metrics.get("per_class", {}).items()
-    ]
-
-
-def _confusion(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[int, float]]]]:
-    labels = metrics.get("labels", [])
-    if not 0 < len(labels) <= _MOST_LABELS:
-        return []
-    rows = zip(labels, metrics["confusion"], metrics["confusion_shares"], strict=True)
-    return [(one_line(label), list(zip(counts, shares, strict=True))) for label, counts, shares in rows]
-
-
-def _confused(metrics: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    """Return which labels are taken for which most often, where there are too many for a matrix."""
-    labels = metrics.get("labels", [])
-    if len(labels) <= _MOST_LABELS:
-        return []
-    cells = [
-        (one_line(labels[i]), one_line(labels[j]), count)
-        for i, row in enumerate(metrics["confusion"])
-        for j, count in enumerate(row)
-        if i != j and count
-    ]
-    return sorted(cells, key=lambda cell: -cell[2])[:_MOST_LABELS]
-
-
-def _scatter(folder: Path, name: str) -> Chart | None:
-    return scatter_chart("Predictions against labels", *read_numbers(folder / f"{name}{PREDICTIONS}", "label", "pred"))
-
-
-def _shown(error: TopError) -> TopError:
-    texts = tuple(
-        one_line(text) if len(text) <= _MOST_TEXT else f"{one_line(text[:_MOST_TEXT])}…" for text in error.texts
-    )
-    return TopError(error.line, one_line(error.label), _short(error.predicted), error.size, texts)
-
-
-def _short(predicted: str) -> str:
-    """Return a label, or a number with three digits."""
-    try:
-        return f"{float(predicted):.3g}"
-    except ValueError:
-        return one_line(predicted)
-
-
 def _comparison(runs: Sequence[RunReport]) -> dict[str, Any]:
     """Return the scores of runs, and of what they are compared with, side by side; the best of the runs marked."""
     columns = list(dict.fromkeys(metric for run in runs for metric in run.scores.tasks))
     best = [max((run.scores.tasks[each] for run in runs if each in run.scores.tasks), default=None) for each in columns]
     overall = [run.scores.overall for run in runs if run.scores.overall is not None]
-    best.append(max(overall, default=None))
+    best.append(max(overall, default=None) if _have_the_same_tasks(runs) else None)
     lines = []
     for run in runs:
-        lines.append((one_line(str(run.path)), _cells(run.scores, columns, best), False))
+        size = f"{run.parameters['all'] / 1e6:.1f}M" if run.parameters else ""
+        facts = [one_line(run.recipe.adapters_told), size, duration(run.train_seconds)]
+        lines.append((one_line(str(run.path)), _cells(run.scores, columns, best), facts, False))
         if run.reference is not None:
-            lines.append((one_line(run.reference.name), _cells(run.reference, columns, None), True))
-    return {"headings": [*(f"{one_line(task)} {metric}" for task, metric in columns), "overall"], "lines": lines}
+            lines.append((one_line(run.reference.name), _cells(run.reference, columns, None), [""] * 3, True))
+    tasks = [f"{one_line(task)} {metric}" for task, metric in columns]
+    return {"headings": [*tasks, "overall", "adapters", "parameters", "training"], "lines": lines}
+
+
+def _have_the_same_tasks(runs: Sequence[RunReport]) -> bool:
+    """Whether the overall scores of runs are means over the same."""
+    return len({frozenset(run.scores.tasks) for run in runs}) == 1
 
 
 def _cells(scores: Scores, columns: Sequence[tuple[str, str]], best: Sequence[float | None] | None) -> list[Any]:
@@ -289,12 +199,24 @@ def _cells(scores: Scores, columns: Sequence[tuple[str, str]], best: Sequence[fl
     ]
 
 
-def _progress_of_all(runs: Sequence[RunReport]) -> Chart | None:
+def _progress_of_all(runs: Sequence[RunReport]) -> list[Chart]:
+    """Return the curves of all runs, overall and of each task that more than one of them has."""
     lines = {one_line(str(run.path)): read_metrics(run.path / METRICS_FILE) for run in runs}
-    scores = {
-        name: {line["epoch"]: float(line["overall"]) for line in own if line["overall"]} for name, own in lines.items()
-    }
-    return line_chart("Overall score on dev", scores)
+    found = []
+    if _have_the_same_tasks(runs):
+        scores = {
+            name: {line["epoch"]: float(line["overall"]) for line in own if line["overall"] is not None}
+            for name, own in lines.items()
+        }
+        found.append(line_chart("Overall score on dev", scores))
+    metrics = Counter(metric for run in runs for metric in run.scores.tasks)
+    for task, metric in [each for each, number in metrics.items() if number > 1][:_MOST_TASKS_SIDE_BY_SIDE]:
+        scores = {
+            name: {line["epoch"]: float(line["tasks"][task][metric]) for line in own if task in line["tasks"]}
+            for name, own in lines.items()
+        }
+        found.append(line_chart(f"{one_line(task)} {metric} on dev", scores))
+    return [chart for chart in found if chart is not None]
 
 
 def _differences(runs: Sequence[RunReport]) -> list[tuple[str, list[str]]]:
@@ -302,7 +224,17 @@ def _differences(runs: Sequence[RunReport]) -> list[tuple[str, list[str]]]:
     recipes = [flat(as_spec(run.recipe)) for run in runs]
     found = []
     for key in dict.fromkeys(key for recipe in recipes for key in recipe):
-        values = ["" if recipe.get(key) is None else str(recipe[key]) for recipe in recipes]
+        values = [_as_written(recipe.get(key)) for recipe in recipes]
         if len(set(values)) > 1 and not key.startswith(_HIDDEN_IN_DIFFERENCES):
             found.append((one_line(key), [one_line(value) for value in values]))
     return found
+
+
+def _as_written(value: Any) -> str:
+    """Return a value as a recipe would hold it in one line."""
+    if value is None:
+        return ""
+    if not isinstance(value, list | dict):
+        return str(value)
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    return str(text).strip()

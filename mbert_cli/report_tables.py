@@ -7,7 +7,6 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mbert_cli.data.table import TextSink
-from mbert_cli.recipe import Component
 from mbert_cli.reporting import RunReport, Scores, TaskMetric
 from mbert_cli.terminal import Fitting, new_table
 
@@ -80,14 +79,8 @@ def _columns(runs: Sequence[RunReport]) -> list[TaskMetric]:
 
 def _made_of(run: RunReport) -> list[str]:
     recipe = run.recipe
-    adapters = " + ".join(map(_component, recipe.adapters)) or "none"
-    return [adapters, *map(_component, (recipe.pooling, recipe.loss_balancing, recipe.curriculum))]
-
-
-def _component(component: Component) -> str:
-    """Return a component as one word, or with its options: ``low_rank(rank=204)``."""
-    options = ", ".join(f"{name}={value}" for name, value in component.options.items())
-    return f"{component.kind}({options})" if options else component.kind
+    made_of = (recipe.pooling, recipe.loss_balancing, recipe.curriculum)
+    return [recipe.adapters_told, *(each.told for each in made_of)]
 
 
 def _facts(run: RunReport) -> Iterator[str]:

@@ -89,7 +89,7 @@ def write_top_errors(folder: Path, errors: Mapping[str, Sequence[TopError]]) -> 
 
 
 def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list[TopError]:
-    """Return errors with their texts, as far as the data file still holds them.
+    """Return errors with their texts; with none at all where the data file is gone, broken or holds other labels.
 
     Args:
         errors: of one task.
@@ -104,13 +104,15 @@ def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list
             label = table.column(task.label)
             for row in table:
                 error = wanted.get(row.line)
-                if error is not None and _same(row.cells[label], error.label):
+                if error is not None and not _same(row.cells[label], error.label):
+                    return list(errors)  # what has changed in one place may have changed in others
+                if error is not None:
                     found[row.line] = replace(error, texts=tuple(row.cells[column] for column in columns))
                 if len(found) == len(wanted):
                     break
     except MbertError:
-        pass  # a file that is gone or broken has no texts to show
-    return [found.get(error.line, error) for error in errors]
+        return list(errors)
+    return [found[error.line] for error in errors] if len(found) == len(wanted) else list(errors)
 
 
 def _same(cell: str, label: str) -> bool:

@@ -293,7 +293,8 @@ class TrainingRun:
             "best": is_best,
             **({"drift": state.drift} if state.drift else {}),
         }
-        line = {**scores, "parameters": parameter_counts(self.model), "seconds": seconds}
+        hardware = {"device": self.hardware.device.type, "precision": self.hardware.precision}
+        line = {**scores, "parameters": parameter_counts(self.model), "hardware": hardware, "seconds": seconds}
         # The model is written without the times: a repeated run gives the same bytes.
         best = (self._model_writer(scores), self._evaluation_writer(evaluation)) if is_best else None
         self.folder.commit_epoch(state.epoch, line, self._write_state, training.keep, best)

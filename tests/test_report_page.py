@@ -38,8 +38,38 @@ def test_runs_side_by_side_mark_the_best_and_tell_what_differs(tmp_path):
     ]
     shown = texts(page)
     assert "training.epochs 4 7" in shown
-    assert "adapters [{&#39;kind&#39;: &#39;pal&#39;, &#39;rank&#39;: 204}] []" in shown
+    assert "adapters [{kind: pal, rank: 204}] []" in shown
     assert "training.seed" not in shown.partition("differs in their recipes")[2].partition("Tasks")[0]
+
+
+def test_overall_scores_over_other_tasks_are_not_compared(tmp_path):
+    make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)])
+    make_run(tmp_path / "b", [{"sts": ("pearson", 0.9)}])
+    page = report_page(read_runs([tmp_path / "a", tmp_path / "b"]))
+    assert re.findall(r'<span class="best">([.\d]+)</span>', page) == ["0.500", "0.800", "0.900"]
+    assert re.findall(r"<figcaption>(.*on dev)</figcaption>", page)[0] == "sts pearson on dev"
+
+
+def test_components_are_told_with_their_options(tmp_path):
+    make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)], adapters="[{kind: pal, rank: 204}, {kind: top}]")
+    assert "adapters pal(rank=204) + top" in texts(report_page(read_runs([tmp_path / "a"])))
+
+
+def test_what_nobody_wrote_down_has_no_column(tmp_path):
+    make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)])
+    make_run(tmp_path / "b", [three(0.5, 0.8, 0.8)], step=75, phases="sequential", tokens=21_000)
+    shown = [texts(report_page(read_runs([tmp_path / name]))).partition("Epochs")[2] for name in "ab"]
+    assert "overall training dev 1 kept 0.500 0.800 0.800 0.733 10 s" in shown[0]
+    assert "overall steps order training dev tokens/s 1 kept 0.500 0.800 0.800 0.733 75 sequential 10 s" in shown[1]
+    assert "2,000" in shown[1]
+
+
+def test_hardware_and_changes_of_a_resumed_run_are_told(tmp_path):
+    hardware = {"device": "cuda", "precision": "bf16"}
+    make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)], hardware=hardware, drift=["epoch 2, step 0: recipe.seed"])
+    shown = texts(report_page(read_runs([tmp_path / "a"])))
+    assert "computed on cuda, bf16" in shown
+    assert "resumed though this had changed: epoch 2, step 0: recipe.seed" in shown
 
 
 def test_the_same_runs_give_the_same_bytes(tmp_path):

@@ -203,10 +203,12 @@ def test_the_command_prints_a_table_json_and_tsv_without_torch(tmp_path):
     for name in "ab":
         make_run(tmp_path / name, [three(0.5, 0.8, 0.8)], REFERENCE)
     table = report("a", "b", cwd=tmp_path)
-    assert (table.returncode, table.stderr) == (0, "")
+    assert (table.returncode, table.stderr.count("\n")) == (0, 1)
+    assert "-o report.html writes a page" in table.stderr
     assert table.stdout.count("a paper, Table 5") == 2
     done = report("a", "b", "--json", "-o", "r.tsv", cwd=tmp_path)
     assert [json.loads(line)["run"] for line in done.stdout.splitlines()] == ["a", "b"]
+    assert done.stderr == "wrote r.tsv\n"
     with (tmp_path / "r.tsv").open(newline="") as file:
         assert len(list(csv.reader(file, delimiter="\t"))) == 7
     refused = report("a", "-o", "r.tsv", cwd=tmp_path)

@@ -176,7 +176,7 @@ def signals():
         (training, "evaluate", 1, "epoch-0000-step-00000009"),
         (RunFolder, "commit_epoch", 1, "epoch-0001"),  # within the commit: when it is whole
         (RunFolder, "commit_state", 1, "epoch-0001"),
-        (TrainingRun, "_draw_figures", 1, "epoch-0002"),
+        (training, "draw_figures", 1, "epoch-0002"),
     ],
 )
 def test_a_signal_is_heeded_when_everything_is_whole_and_saved(

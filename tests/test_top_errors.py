@@ -57,6 +57,13 @@ def test_where_the_file_has_changed_there_are_no_texts(tmp_path, task, content):
     assert with_texts(errors, str(path), task) == errors
 
 
+def test_a_file_that_has_changed_in_one_place_gives_no_texts_at_all(tmp_path, task):
+    path = tmp_path / "dev.csv"
+    path.write_text("one,two,mood\na,b,1\nc,d,other\n")
+    errors = [TopError(2, "1", "x", 0.5), TopError(3, "2", "x", 0.4)]
+    assert with_texts(errors, str(path), task) == errors
+
+
 def test_evaluate_shows_writes_and_prints_them(tiny_recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     app(["train", str(tiny_recipe), "-o", "run", "-q", "training.epochs=1"], standalone_mode=False)

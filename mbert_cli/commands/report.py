@@ -46,6 +46,10 @@ def report(
             print_json(each.as_json())
     else:
         print_tables([report_table(found)])
+        if output is None:
+            Talk().say(
+                "-o report.html writes a page: curves, confusion matrices, the errors that the model is surest of."
+            )
 
 
 def _page(runs: "list[RunReport]") -> str:
