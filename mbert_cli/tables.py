@@ -181,5 +181,5 @@ def error_tables(errors: Mapping[str, Sequence[TopError]]) -> list[RenderableTyp
             shown = " / ".join(each[:_MOST_TEXT] for each in error.texts) or "(the data file has changed)"
             cells = (str(error.line), f"{error.size:.3f}", error.label, error.predicted, shown)
             table.add_row(*(Text(one_line(cell)) for cell in cells))
-        found += [Text(f"Largest errors of {task}"), table]
+        found += [Text(f"Largest errors of {task}"), table] if own else [Text(f"No errors of {task}")]
     return found
