@@ -82,3 +82,24 @@ def test_graphs_predict_as_the_model_does(run):
             assert np.abs(found - np.array(columns).T).max() <= 1e-4
         # Alone, hence without padding, and beside longer ones it is the same.
         assert np.abs(onnx_user.predict(run / "exported", task, rows[-1:])[0] - found[-1]).max() <= 1e-5
+
+
+@pytest.mark.real_weights
+def test_a_real_encoder_predicts_real_sentences_as_the_model_does(minilm, tmp_path):
+    from mbert_cli import Predictor
+    from mbert_cli.data.table import Table
+    from mbert_cli.recipe import shipped_folder
+
+    words = ["--limit", "64", "training.epochs=1", "tasks.similarity=null", "--precision", "fp32"]
+    mbert("train", "demo", *words, "-o", "run", "-q", cwd=tmp_path)
+    mbert("export", "run", "-o", "exported", cwd=tmp_path)
+    predictor = Predictor(tmp_path / "run", precision="fp32", device="cpu")
+    for task, columns in (("sentiment", ["text"]), ("paraphrase", ["question1", "question2"])):
+        with Table(str(shipped_folder() / "demo" / f"{task}-dev.tsv")) as table:
+            places = [table.column(name) for name in columns]
+            rows = [[row.cells[place] for place in places] for row in table][:100]
+        expected = predictor(dict(zip(columns, zip(*rows, strict=True), strict=True)), task)
+        found = onnx_user.predict(tmp_path / "exported", task, rows)
+        names = [name for name in expected if name.startswith("p_")]
+        ours = np.array([expected[name] for name in names]).T if names else np.array(expected["score"])
+        assert np.abs((found if names else found[:, 1]) - ours).max() <= 1e-4

@@ -217,3 +217,11 @@ def test_the_command_prints_a_table_json_and_tsv_without_torch(tmp_path):
     wrong = report("a", "c", cwd=tmp_path)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "c: there is no such run folder; mbert train writes one with -o.\n"
+
+
+def test_an_output_of_another_ending_is_refused(tmp_path):
+    make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)])
+    done = report("a", "-o", "page.htlm", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "page.htlm: is written as a page or as a table; end the name in .html or .tsv.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

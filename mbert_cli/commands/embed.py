@@ -59,10 +59,11 @@ def embed(
     if output.suffix not in (".npy", ".parquet"):
         raise UsageError(f"{output}: vectors are written for NumPy or as Parquet; end the name in .npy or .parquet.")
     with Table(input_file, quoting, delimiter) as table:
-        from mbert_cli.data.vectors import NumpyVectors, ParquetVectors, VectorFile, check_pyarrow
+        from mbert_cli.data.parquet_output import check_pyarrow, is_parquet
+        from mbert_cli.data.vectors import NumpyVectors, ParquetVectors, VectorFile
 
-        if output.suffix == ".parquet":
-            check_pyarrow()
+        if is_parquet(output):
+            check_pyarrow(output)
 
         from mbert_cli.embedding import embed_table
         from mbert_cli.prediction import Predictor

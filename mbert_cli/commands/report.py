@@ -7,6 +7,7 @@ import typer
 
 from mbert_cli.commands.options import AsJson, Force
 from mbert_cli.commands.output import check_output, print_json, print_tables, replacing
+from mbert_cli.errors import UsageError
 from mbert_cli.progress import Talk
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or still training.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write it to this file as well: a page if it ends in .html, else TSV."),
+        typer.Option("--output", "-o", help="Write it to this file as well: a page (.html), or a table (.tsv)."),
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -33,11 +34,14 @@ def report(
     from mbert_cli.report_tables import report_table, write_report
     from mbert_cli.reporting import read_runs
 
+    is_page = output is not None and output.suffix.lower() in (".html", ".htm")
     if output is not None:
+        if not is_page and output.suffix.lower() != ".tsv":
+            raise UsageError(f"{output}: is written as a page or as a table; end the name in .html or .tsv.")
         check_output(output, force)
     found = read_runs(runs)
     if output is not None:
-        text = _page(found) if output.suffix.lower() in (".html", ".htm") else None
+        text = _page(found) if is_page else None
         with replacing(output) as file:
             write_report(file, found) if text is None else file.write(text)
         Talk().say(f"wrote {output}")

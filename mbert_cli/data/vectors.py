@@ -6,7 +6,7 @@ from typing import IO, Protocol, runtime_checkable
 import numpy as np
 
 from mbert_cli.data.table import Row, Table
-from mbert_cli.errors import DataError, UsageError
+from mbert_cli.errors import DataError
 
 _HEADER = 128  # bytes, which is what a header of NumPy's format takes for any number of rows
 EMBEDDING = "embedding"
@@ -60,11 +60,9 @@ class ParquetVectors:
 
     Raises:
         DataError: the input has an `embedding` already, or two columns of one name.
-        UsageError: pyarrow is not installed.
     """
 
     def __init__(self, file: IO[bytes], table: Table, hidden: int) -> None:
-        check_pyarrow()
         import pyarrow
         import pyarrow.parquet
 
@@ -89,15 +87,3 @@ class ParquetVectors:
     def close(self) -> None:
         """Write the index of the groups."""
         self._writer.close()
-
-
-def check_pyarrow() -> None:
-    """Check that Parquet can be written.
-
-    Raises:
-        UsageError: pyarrow is not installed.
-    """
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError:
-        raise UsageError("Parquet is written with pyarrow; pip install 'mbert-cli[parquet]'.") from None
