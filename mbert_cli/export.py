@@ -24,7 +24,7 @@ from mbert_cli.encoder.kernels.padded import PaddedLayout
 from mbert_cli.encoder.padding import Padding
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.ensemble import Ensemble
-from mbert_cli.errors import CheckpointError, UsageError
+from mbert_cli.errors import UsageError
 from mbert_cli.heads import ClassHead
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.saved_model import SavedModel
@@ -131,22 +131,18 @@ def _export(model: MultiTaskBert, task: str, file: Path) -> None:
         width = torch.export.Dim(f"width{at // 3}", min=2, max=model.encoder.shape.max_positions)
         shapes += [{0: rows, 1: width}] * 3
     with _silence(), torch.no_grad():
-        try:
-            torch.onnx.export(
-                module,
-                example,
-                str(file),
-                dynamo=True,
-                external_data=False,
-                input_names=names,
-                output_names=["probabilities" if isinstance(model.head(task), ClassHead) else "values"],
-                dynamic_shapes=(tuple(shapes),),
-                verbose=False,
-            )
-        except NotImplementedError:
-            raise CheckpointError(
-                f"task {task}: its pooling or its head has no padded form, so that it cannot be exported."
-            ) from None
+        module(*example)  # what has no padded form says so here; the exporter would wrap it in errors of its own
+        torch.onnx.export(
+            module,
+            example,
+            str(file),
+            dynamo=True,
+            external_data=False,
+            input_names=names,
+            output_names=["probabilities" if isinstance(model.head(task), ClassHead) else "values"],
+            dynamic_shapes=(tuple(shapes),),
+            verbose=False,
+        )
 
 
 @contextmanager

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -6,9 +8,13 @@ import torch
 
 from mbert_cli import Predictor
 from mbert_cli.cli import app
+from mbert_cli.commits import commit_folder
 from mbert_cli.compose import load_recipe
-from mbert_cli.errors import MbertError, Stopped, UsageError
+from mbert_cli.ensemble import Ensemble
+from mbert_cli.errors import CheckpointError, MbertError, Stopped, UsageError
 from mbert_cli.members import member_recipe
+from mbert_cli.pooling.mean import Mean
+from mbert_cli.saved_model import read_model, write_model
 
 FLAGS = ("--precision", "fp32", "--device", "cpu", "-q")
 TEXTS = {"text": ["cat", "man runs great on a street", "dog"]}
@@ -47,16 +53,62 @@ def test_members_are_runs_that_their_recipes_repeat(run, recipe):
     assert not (run / "members" / "2" / "state").exists()
 
 
-def test_the_ensemble_predicts_by_the_mean_of_its_members_outputs(run):
-    kept = next(line["epoch"] for line in reversed(lines(run)) if line["best"])
-    together = Predictor(run, precision="fp32")
-    apart = [Predictor(run / "members" / str(i), precision="fp32") for i in range(1, kept + 1)]
-    cosines = np.mean([each(PAIRS, "near")["score"] for each in apart], axis=0)
-    np.testing.assert_allclose(together(PAIRS, "near")["score"], cosines, atol=1e-6)
-    logits = [np.log([each(TEXTS, "mood")[f"p_{name}"] for name in ("low", "mid", "high")]) for each in apart]
+@pytest.fixture(scope="module")
+def together(run):
+    """A saved ensemble of the first two members, whichever number was the best in this run."""
+    members = [read_model(run / "members" / str(i)) for i in (1, 2)]
+    ensemble = Ensemble([each.model for each in members])
+    recipe = load_recipe(str(run / "recipe.yaml"), [])
+    folder = run.parent / "together"
+    commit_folder(
+        folder,
+        lambda at: write_model(at, ensemble, recipe, members[0].tokenizer, encoder_changed=True, scores=lines(run)[0]),
+    )
+    return folder
+
+
+def test_a_saved_ensemble_predicts_by_the_mean_of_its_members_outputs(run, together):
+    found = Predictor(together, precision="fp32")
+    first, second = (Predictor(run / "members" / str(i), precision="fp32") for i in (1, 2))
+    cosines = [np.array(each(PAIRS, "near")["score"]) for each in (first, second)]
+    assert np.abs(cosines[0] - cosines[1]).max() > 1e-3  # they do differ
+    np.testing.assert_allclose(found(PAIRS, "near")["score"], np.mean(cosines, axis=0), atol=1e-6)
+    names = [f"p_{name}" for name in ("low", "mid", "high")]
+    logits = [np.log([each(TEXTS, "mood")[name] for name in names]) for each in (first, second)]
     expected = torch.tensor(np.mean([each - each.mean(0) for each in logits], axis=0)).softmax(0)
-    found = [together(TEXTS, "mood")[f"p_{name}"] for name in ("low", "mid", "high")]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose([found(TEXTS, "mood")[name] for name in names], expected, atol=1e-6)
+
+
+def test_an_exported_ensemble_predicts_as_it_does(together, tmp_path):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="needs the extra [onnx]")
+    import onnx_user
+
+    # In a process of its own: the exporter traces code, which the checks of types in tests would disturb.
+    command = [
+        sys.executable,
+        "-m",
+        "mbert_cli.cli",
+        "export",
+        str(together),
+        "-t",
+        "near",
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = list(zip(PAIRS["one"], PAIRS["two"], strict=True))
+    expected = Predictor(together, precision="fp32")(PAIRS, "near")["pred"]
+    np.testing.assert_allclose(onnx_user.predict(tmp_path / "out", "near", rows), expected, atol=1e-4)
+
+
+def test_what_has_no_padded_form_is_refused(run, monkeypatch, tmp_path):
+    pytest.importorskip("onnxscript", reason="needs the extra [onnx]")
+    monkeypatch.delattr(Mean, "padded")
+    with pytest.raises(CheckpointError, match="the pooling Mean has no padded form, so that it cannot be exported"):
+        mbert("export", run, "-o", tmp_path / "out", "-q")
+    assert not (tmp_path / "out").exists()
 
 
 def test_metrics_have_a_line_for_each_member_and_evaluation_agrees(run, capsys):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mbert_cli.batch import Side
 from mbert_cli.decisions import Decision
-from mbert_cli.errors import OptionError
+from mbert_cli.errors import CheckpointError, OptionError
 from mbert_cli.metrics import Goal, Metrics, classification_metrics, expected_calibration_error
 from mbert_cli.recipe_file import shown
 
@@ -58,8 +58,16 @@ class Head(nn.Module, ABC):
         return outputs
 
     def values(self, outputs: Tensor) -> Float[Tensor, " examples"]:
-        """Return the numbers that a regression predicts."""
-        raise NotImplementedError
+        """Return the numbers that a regression predicts.
+
+        A head that does not tell them can do all but `mbert export`.
+
+        Raises:
+            CheckpointError: it does not.
+        """
+        raise CheckpointError(
+            f"the head {type(self).__name__} does not tell its values, so that it cannot be exported."
+        )
 
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:

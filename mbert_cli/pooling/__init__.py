@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
+from mbert_cli.errors import CheckpointError
 
 
 class Pooling(nn.Module, ABC):
@@ -21,5 +22,11 @@ class Pooling(nn.Module, ABC):
     def padded(
         self, x: Float[Tensor, "sentences width hidden"], mask: Bool[Tensor, "sentences width"]
     ) -> Float[Tensor, "sentences hidden"]:
-        """Return the same of sentences that are padded, for `mbert export`; `mask` is True at real tokens."""
-        raise NotImplementedError
+        """Return the same of sentences that are padded; `mask` is True at real tokens.
+
+        A pooling that has no such form can do all but `mbert export`.
+
+        Raises:
+            CheckpointError: it has none.
+        """
+        raise CheckpointError(f"the pooling {type(self).__name__} has no padded form, so that it cannot be exported.")
