@@ -1,5 +1,6 @@
 """What a command computes on: device, precision and kernels."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -63,6 +64,18 @@ def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto")
     bf16 = precision == "bf16" or (precision == "auto" and computes_in_bf16(chosen))
     fused = problem is None if kernels == "auto" else kernels == "fused"
     return Hardware(chosen, torch.bfloat16 if bf16 else torch.float32, "fused" if fused else "torch")
+
+
+def make_reproducible(device: torch.device) -> None:
+    """Let a GPU do its additions in the same order every time, so that a training repeated is the same.
+
+    A CPU does so anyway. To be asked before the first matrix product of the process.
+    """
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Memory that is filled before it is written to helps to find errors only.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def computes_in_bf16(device: torch.device) -> bool:

@@ -102,7 +102,7 @@ class RowwiseAdamW(torch.optim.AdamW):
             for table in group["params"]:
                 state = self.state.get(table, {})
                 if "row_step" in state and bool((state["row_step"] < state["step"]).any()):
-                    self._replay(table, group, np.arange(len(table)) if rows is None else np.unique(rows.numpy()))
+                    self._replay(table, group, np.arange(len(table)) if rows is None else np.unique(rows.cpu()))
                     if rows is None:
                         state["rates"] = state["rates"][:0]
 
@@ -160,22 +160,29 @@ class RowwiseAdamW(torch.optim.AdamW):
         return state
 
     def _replay(self, table: Tensor, group: dict[str, Any], rows: np.ndarray) -> None:
-        from mbert_cli.encoder.kernels.adamw_loops import replay
-
         state, (beta_1, beta_2) = self.state[table], group["betas"]
-        now, rates = int(state["step"]), state["rates"].numpy()
+        now, rates = int(state["step"]), state["rates"].cpu().numpy()
         if not len(rates):
             return
+        from mbert_cli.encoder.kernels.adamw_loops import replay
+
         steps = np.arange(now - len(rates) + 1, now + 1)
         decays = 1 - rates * group["weight_decay"]
+        arrays = _arrays(table, state)
         replay(
-            *_arrays(table, state), rows, now, len(rates), np.append(0, np.cumsum(np.log(decays))), decays,
+            *arrays, rows, now, len(rates), np.append(0, np.cumsum(np.log(decays))), decays,
             rates / (1 - beta_1**steps), 1 / np.sqrt(1 - beta_2**steps),
             beta_1, beta_2, group["eps"], table.shape[1], _CHUNKS,
         )  # fmt: skip
+        if table.device.type != "cpu":
+            for tensor, array in zip(_tensors(table, state), arrays, strict=True):
+                tensor.copy_(torch.from_numpy(array).view(tensor.shape))
+
+
+def _tensors(table: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    return table.detach(), state["exp_avg"], state["exp_avg_sq"], state["row_step"]
 
 
 def _arrays(table: Tensor, state: dict[str, Tensor]) -> tuple[np.ndarray, ...]:
-    """Return a table, Adam's moments and the rows' steps as the loops see them."""
-    flat = (each.detach().view(-1).numpy() for each in (table, state["exp_avg"], state["exp_avg_sq"]))
-    return (*flat, state["row_step"].numpy())
+    """Return a table, Adam's moments and the rows' steps as the loops see them; of a GPU's, copies."""
+    return tuple(each.cpu().view(-1).numpy() for each in _tensors(table, state))

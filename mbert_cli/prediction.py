@@ -24,7 +24,8 @@ from mbert_cli.recipe import TaskSection
 from mbert_cli.saved_model import read_model
 from mbert_cli.versions import versions
 
-TOKEN_BUDGET = 4096
+# Tokens of a batch: more fill no more of the device.
+TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768}
 # What is in memory at once: rows, and characters of their cells.
 _WINDOW = 8192
 _WINDOW_TEXT = 1 << 24
@@ -42,7 +43,7 @@ def run_model(
     task: str,
     data: TaskData,
     batch_size: int | None = None,
-    token_budget: int = TOKEN_BUDGET,
+    token_budget: int | None = None,
     vectors: bool = False,
 ) -> Tensor:
     """Return the outputs of a task's head for all examples, in their order, on the CPU.
@@ -54,11 +55,12 @@ def run_model(
         task: the task's name.
         data: its examples.
         batch_size: examples of a batch at most.
-        token_budget: tokens of a batch at most.
+        token_budget: tokens of a batch at most; as many as keep the device busy by default.
         vectors: return the vectors that the head would get, of examples of one side, in place of its outputs.
     """
     model.eval()
     device = model.encoder.word_embeddings.weight.device
+    token_budget = token_budget or TOKEN_BUDGETS[device.type]
     outputs, order = [], []
     lengths, pending = data.lengths, deque(by_length(data, token_budget, batch_size))
     most = token_budget  # tokens that memory has room for
@@ -70,7 +72,7 @@ def run_model(
                 continue
             try:
                 batch = pack({task: data}, {task: rows}, device)
-                outputs.append((model.vectors(batch) if vectors else model(batch)[task]).float().cpu())
+                outputs.append((model.vectors(batch) if vectors else model(batch)[task]).float())
             except (MemoryError, RuntimeError) as error:
                 if len(rows) == 1 or not is_out_of_memory(error):
                     raise
@@ -78,7 +80,8 @@ def run_model(
                 pending.appendleft(rows)
                 continue
             order.append(rows)
-        return torch.cat(outputs)[torch.from_numpy(np.argsort(np.concatenate(order)))]
+        # Copied at last: a GPU is never waited for between two batches.
+        return torch.cat(outputs).cpu()[torch.from_numpy(np.argsort(np.concatenate(order)))]
 
 
 class Predictor:

@@ -26,7 +26,7 @@ from mbert_cli.evaluation import evaluate
 from mbert_cli.evaluation_files import Evaluation, write_evaluation
 from mbert_cli.features import cache_features
 from mbert_cli.figures import draw_or_say, write_figures
-from mbert_cli.hardware import Hardware
+from mbert_cli.hardware import Hardware, make_reproducible
 from mbert_cli.loss_balancing import LossBalancing, Shared
 from mbert_cli.metrics import LOWER_IS_BETTER
 from mbert_cli.model import MultiTaskBert
@@ -111,6 +111,7 @@ def prepare(
     model = build_model(recipe, shape, encoder, recipe.training.seed)
     for name, train in data.train.items():
         model.head(name).observe(torch.from_numpy(train.labels))
+    make_reproducible(hardware.device)
     model.to(hardware.device)
     model.compute_with(hardware.dtype, hardware.kernels)
     if absent and model.pooling.pooler:

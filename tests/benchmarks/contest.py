@@ -39,6 +39,7 @@ def parser(description, rounds):
     found = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     found.add_argument("--rounds", type=positive, default=rounds, help="how often each contender runs")
     found.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)), help="of each contender")
+    found.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what all contenders compute on")
     found.add_argument("--json", type=Path, metavar="OUT", help="write rows and ratios to this file as well")
     return found
 
@@ -211,11 +212,13 @@ def facts(arguments):
     """Return what the figures depend on beside the code."""
     import torch
 
+    gpu = {"gpu": torch.cuda.get_device_name()} if arguments.device == "cuda" else {}
     return {
         "machine": platform.processor() or platform.machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
         "amx": torch.cpu._is_amx_tile_supported(),
         "torch": torch.__version__,
+        **gpu,
         **{key: value for key, value in vars(arguments).items() if key != "json"},
     }

@@ -18,9 +18,10 @@ from workload import (
     MAX_LENGTH,
     course_file,
     course_steps,
-    peak_rss_mb,
+    memory,
     settings_of_worker,
     tell,
+    wait_for,
 )
 
 # As the command mbert does, before PyTorch is imported.
@@ -121,16 +122,17 @@ def save_untrained(recipe, run):
     commit_folder(RunFolder(run).model, lambda at: write_model(at, model, recipe, tokenizer, False, scores))
 
 
-def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto"):
+def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto", device="cpu"):
     """Take the steps of a training as `mbert train` takes them, and return the time of each after the warm-up.
 
     Args:
-        recipe: what is trained, on the CPU.
+        recipe: what is trained.
         folder: for the run's files.
         precision: `fp32` or `bf16`.
         steps: makes the steps, the indices of each task's rows, of the sizes of the training sets.
         warm_up: how many of the steps are not timed.
         kernels: as `mbert train` takes it.
+        device: as `mbert train` takes it.
 
     Returns:
         The times in seconds, each task's mean number of tokens in the timed steps, and the encoder's sizes.
@@ -142,13 +144,14 @@ def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto"):
     from mbert_cli.progress import Talk
     from mbert_cli.run_folder import RunFolder
 
-    run = training.prepare(recipe, RunFolder(folder), choose("cpu", precision, kernels), Talk(quiet=True))
+    run = training.prepare(recipe, RunFolder(folder), choose(device, precision, kernels), Talk(quiet=True))
     run.model.train_only(run.model.task_names if recipe.training.freeze_encoder else None)
     times, tokens = [], []
     for index, step in enumerate(steps(run.data.sizes)):
         rows = {task: np.asarray(indices) for task, indices in step.items()}
         start = time.perf_counter()
         run.step(rows)
+        wait_for(device)
         if index >= warm_up:
             times.append(time.perf_counter() - start)
             tokens.append([int(run.data.train[task].lengths[rows[task]].sum()) for task in rows])
@@ -192,10 +195,12 @@ def train(settings):
     with tempfile.TemporaryDirectory() as folder:
         run, recipe = Path(folder, "run"), load(recipe_of(method, str(encoder), rank), Path(folder))
         run.mkdir()
-        times, tokens, shape = timed_steps(recipe, run, precision, steps, settings["warm_up"], kernels)
-    result = {"times": times, "tokens": sum(tokens), "rss_mb": peak_rss_mb()}
+        times, tokens, shape = timed_steps(
+            recipe, run, precision, steps, settings["warm_up"], kernels, settings["device"]
+        )
+    result = {"times": times, "tokens": sum(tokens), **memory(settings["device"])}
     products = limit.step(method, tokens, shape, rank)
-    if products is not None:
+    if products is not None and settings["device"] == "cpu":
         result["limit_times"] = limit.measure(products, precision == "bf16", len(times))
     return result
 
@@ -207,14 +212,14 @@ def predict(settings):
     from mbert_cli.progress import Talk
 
     with Table(settings["input"]) as table:
-        predictor = Predictor(settings["run"], device="cpu", precision=settings["precision"])
+        predictor = Predictor(settings["run"], device=settings["device"], precision=settings["precision"])
         start = time.perf_counter()
         with (
             open(settings["output"], "w", encoding="utf-8", newline="\n") as out,
             Talk(quiet=True).bar("", None) as bar,
         ):
             predict_table(predictor, table, [settings["task"]], out, None, bar)
-        return {"work_s": time.perf_counter() - start, "rss_mb": peak_rss_mb()}
+        return {"work_s": time.perf_counter() - start, **memory(settings["device"])}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 
-from workload import MAX_LENGTH, peak_rss_mb, settings_of_worker, tell
+from workload import MAX_LENGTH, memory, settings_of_worker, tell
 
 PEERS = ("hf_fp32", "hf_bf16", "st_fp32", "st_bf16")
 _BATCH_SIZE = 32
@@ -17,7 +17,11 @@ def embed_with_transformers(settings, dtype):
     from transformers import AutoTokenizer, BertModel
 
     tokenizer = AutoTokenizer.from_pretrained(settings["encoder"])
-    model = BertModel.from_pretrained(settings["encoder"], add_pooling_layer=False, dtype=dtype).eval()
+    model = (
+        BertModel.from_pretrained(settings["encoder"], add_pooling_layer=False, dtype=dtype)
+        .eval()
+        .to(settings["device"])
+    )
 
     def embed(texts):
         order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
@@ -30,10 +34,10 @@ def embed_with_transformers(settings, dtype):
                 truncation=True,
                 max_length=MAX_LENGTH,
                 return_tensors="pt",
-            )
+            ).to(settings["device"])
             states = model(**inputs).last_hidden_state.float()
             mask = inputs["attention_mask"].unsqueeze(-1).float()
-            vectors[members] = (states * mask).sum(dim=1) / mask.sum(dim=1)
+            vectors[members] = (states * mask).sum(dim=1).div(mask.sum(dim=1)).cpu()
         return vectors
 
     return embed
@@ -46,8 +50,8 @@ def embed_with_sentence_transformers(settings, dtype):
 
     encoder = Transformer(settings["encoder"], max_seq_length=MAX_LENGTH, model_kwargs={"dtype": dtype})
     pooling = Pooling(encoder.get_embedding_dimension(), "mean")
-    model = SentenceTransformer(modules=[encoder, pooling], device="cpu")
-    return lambda texts: model.encode(texts, batch_size=_BATCH_SIZE, convert_to_tensor=True).float()
+    model = SentenceTransformer(modules=[encoder, pooling], device=settings["device"])
+    return lambda texts: model.encode(texts, batch_size=_BATCH_SIZE, convert_to_tensor=True).float().cpu()
 
 
 def scores_of(task, weights, vectors):
@@ -82,7 +86,7 @@ def main():
         out = csv.writer(file, delimiter="\t", lineterminator="\n")
         out.writerow([*header, *(f"p_{index}" for index in range(len(found[0])))])
         out.writerows([*row, *(f"{score:.6g}" for score in scores)] for row, scores in zip(rows, found, strict=True))
-    tell({"work_s": time.perf_counter() - start, "rss_mb": peak_rss_mb()})
+    tell({"work_s": time.perf_counter() - start, **memory(settings["device"])})
 
 
 if __name__ == "__main__":

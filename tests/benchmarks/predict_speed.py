@@ -61,7 +61,7 @@ def contenders_in(folder, options):
         names = [(each, None) for each in options.ours] + [(each, each) for each in options.peers]
         for each, peer in names:
             name = f"{task}_{each}"
-            work = {"task": task, "input": str(source), "output": str(folder / f"{name}.out")}
+            work = {"device": options.device, "task": task, "input": str(source), "output": str(folder / f"{name}.out")}
             sentences[name] = count
             if peer is None:
                 settings = {"procedure": "predict", "run": str(run), "precision": each}

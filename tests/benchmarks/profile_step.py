@@ -14,12 +14,16 @@ def main():
 
     parser = contest.parser(__doc__, rounds=1)
     parser.add_argument("name", nargs="?", default="full_bf16", help="as train_speed.py names it")
+    parser.add_argument("--encoder", default=MINILM, help="a checkpoint, as a recipe names it")
     parser.add_argument("--steps", type=contest.positive, default=8)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     _, drawn = course_steps({"warm_up": 4, "steps": options.steps})
     method, precision, kernels = parts_of(options.name)
-    profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if options.device == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    profile = torch.profiler.profile(activities=activities)
 
     def steps(_):
         for index, step in enumerate(drawn):
@@ -31,14 +35,21 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder, "run")
         run.mkdir()
-        timed_steps(load(recipe_of(method, MINILM, rank=96), Path(folder)), run, precision, steps, 4, kernels)
-    found = sorted(profile.key_averages(), key=lambda each: -each.self_cpu_time_total)
-    table = contest.table(f"{options.name}: ms of a step", "", "ms", "calls")
-    for each in found[:25]:
-        table.add_row(
-            each.key[:48], f"{each.self_cpu_time_total / 1000 / options.steps:.1f}", f"{each.count / options.steps:.0f}"
-        )
-    contest.show(table)
+        recipe = load(recipe_of(method, options.encoder, rank=96), Path(folder))
+        timed_steps(recipe, run, precision, steps, 4, kernels, options.device)
+    found = profile.key_averages()
+    contest.show(table_of(f"{options.name}: ms of a step on the CPU", found, "self_cpu_time_total", options.steps))
+    if options.device == "cuda":
+        contest.show(table_of("on the GPU", found, "self_device_time_total", options.steps))
+
+
+def table_of(title, found, time, steps):
+    """Return the table of the operations that take longest, with the sum over all of them."""
+    shown = contest.table(title, "", "ms", "calls")
+    for each in sorted(found, key=lambda each: -getattr(each, time))[:25]:
+        shown.add_row(each.key[:48], f"{getattr(each, time) / 1000 / steps:.2f}", f"{each.count / steps:.0f}")
+    shown.add_row("all", f"{sum(getattr(each, time) for each in found) / 1000 / steps:.2f}", "")
+    return shown
 
 
 if __name__ == "__main__":

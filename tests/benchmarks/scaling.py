@@ -13,7 +13,7 @@ from pathlib import Path
 import contest
 import limit
 from ours import load, timed_steps, write_random_encoder
-from workload import draw_steps, peak_rss_mb, settings_of_worker, tell
+from workload import draw_steps, memory, settings_of_worker, tell
 
 _WORDS = 30_000
 _ROWS = 1024
@@ -54,7 +54,7 @@ def main():
     options = parser.parse_args()
     contest.check_names(options.sweeps, SWEEPS, "--sweeps")
     points = {point: name_of(point) for sweep in options.sweeps for point in SWEEPS[sweep]}
-    keys = ("precision", "layers", "adapters", "steps", "warm_up")
+    keys = ("precision", "layers", "adapters", "steps", "warm_up", "device")
     common = {key: getattr(options, key) for key in keys}
     contenders = {
         name: contest.worker("scaling.py", dataclasses.asdict(point) | common) for point, name in points.items()
@@ -146,9 +146,10 @@ def work(settings):
             settings["precision"],
             lambda sizes: draw_steps(sizes, count, batch_size=settings["rows"] // tasks),
             settings["warm_up"],
+            device=settings["device"],
         )
-    result = {"times": times, "tokens": sum(tokens), "rss_mb": peak_rss_mb()}
-    if not settings["adapters"]:
+    result = {"times": times, "tokens": sum(tokens), **memory(settings["device"])}
+    if not settings["adapters"] and settings["device"] == "cpu":
         products = limit.step("full", tokens, shape, rank=0)
         result["limit_times"] = limit.measure(products, settings["precision"] == "bf16", len(times))
     return result

@@ -7,7 +7,17 @@ import tempfile
 import time
 import warnings
 
-from workload import BATCH_SIZE, COLUMNS, LEARNING_RATE, MAX_LENGTH, course_steps, peak_rss_mb, settings_of_worker, tell
+from workload import (
+    BATCH_SIZE,
+    COLUMNS,
+    LEARNING_RATE,
+    MAX_LENGTH,
+    course_steps,
+    memory,
+    settings_of_worker,
+    tell,
+    wait_for,
+)
 
 PEERS = {
     f"{name}_{precision}{fused}": f"{library}{name}_{precision}{fused}"
@@ -91,12 +101,14 @@ def loop(settings):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(settings["encoder"])
+    device = settings["device"]
     model, parameters, activate = transformers_model(settings)
-    heads = make_heads(model.config.hidden_size).train()
+    model.to(device)
+    heads = make_heads(model.config.hidden_size).train().to(device)
     model.train()
     fused = True if settings["name"].endswith("fused") else None
     optimizer = torch.optim.AdamW([*parameters, *heads.parameters()], lr=LEARNING_RATE, weight_decay=0.01, fused=fused)
-    bf16 = torch.autocast("cpu", torch.bfloat16) if "bf16" in settings["name"] else contextlib.nullcontext()
+    bf16 = torch.autocast(device, torch.bfloat16) if "bf16" in settings["name"] else contextlib.nullcontext()
     rows, steps = course_steps(settings)
     times, tokens = [], []
     for step in steps:
@@ -110,12 +122,14 @@ def loop(settings):
                     inputs = tokenizer(
                         list(side), padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
                     )
+                    count += int(inputs["attention_mask"].sum())
+                    inputs = inputs.to(device)
                     states = model(**inputs).last_hidden_state
                     sentences.append(mean_pool(states, inputs["attention_mask"]))
-                    count += int(inputs["attention_mask"].sum())
-            heads.loss(task, sentences, torch.tensor(labels)).backward()
+            heads.loss(task, sentences, torch.tensor(labels, device=device)).backward()
         optimizer.step()
         optimizer.zero_grad()
+        wait_for(device)
         times.append(time.perf_counter() - start)
         tokens.append(count)
     untrained = [parameter for parameter in parameters if parameter not in optimizer.state]
@@ -139,7 +153,7 @@ def sentence_transformers_trainer(settings):
 
     encoder = Transformer(settings["encoder"], max_seq_length=MAX_LENGTH)
     hidden = encoder.get_embedding_dimension()
-    model = SentenceTransformer(modules=[encoder, Pooling(hidden, "mean")], device="cpu")
+    model = SentenceTransformer(modules=[encoder, Pooling(hidden, "mean")], device=settings["device"])
 
     class SentimentLoss(torch.nn.Module):
         def __init__(self):
@@ -168,6 +182,7 @@ def sentence_transformers_trainer(settings):
 
     class Clock(TrainerCallback):
         def on_step_end(self, *args, **kwargs):
+            wait_for(settings["device"])
             ends.append(time.perf_counter())
 
     encoder.register_forward_pre_hook(lambda _, inputs: tokens.append(int(inputs[0]["attention_mask"].sum())))
@@ -181,7 +196,7 @@ def sentence_transformers_trainer(settings):
             learning_rate=LEARNING_RATE,
             weight_decay=0.01,
             bf16="bf16" in settings["name"],
-            use_cpu=True,
+            use_cpu=settings["device"] == "cpu",
             dataloader_pin_memory=False,
             save_strategy="no",
             logging_strategy="no",
@@ -207,7 +222,7 @@ def main():
     torch.manual_seed(0)
     sentence_transformers = settings["name"].startswith("st_")
     result = sentence_transformers_trainer(settings) if sentence_transformers else loop(settings)
-    tell({**result, "rss_mb": peak_rss_mb()})
+    tell({**result, **memory(settings["device"])})
 
 
 if __name__ == "__main__":

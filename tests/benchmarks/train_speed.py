@@ -33,7 +33,7 @@ def main():
         from ours import checkpoint_folder
 
         encoder = str(checkpoint_folder(options.encoder, Path(folder)))
-        work = {"encoder": encoder, "steps": options.steps, "warm_up": options.warm_up}
+        work = {"encoder": encoder, "steps": options.steps, "warm_up": options.warm_up, "device": options.device}
         contenders = {name: contest.worker("ours.py", {"procedure": "train", "name": name, **work}) for name in ours}
         for name in options.peers:
             python = contest.peer_python(name, options.peer_python)
@@ -63,6 +63,8 @@ def row_of(label, runs):
         "tokens_per_s": tokens / median * 1000,
         "rss_mb": max(run["rss_mb"] for run in found),
     }
+    if "gpu_mb" in found[0]:
+        row["gpu_mb"] = max(run["gpu_mb"] for run in found)
     if "limit_times" in found[0]:
         row["limit_ms"] = 1000 * statistics.median(each for run in found for each in run["limit_times"])
         row["share_of_limit"] = row["limit_ms"] / median
@@ -71,15 +73,18 @@ def row_of(label, runs):
 
 def steps_table(title, rows, ratios):
     """Return the table of all contenders, ours first."""
-    columns = ("ms/step", "min", "max", "tokens/s", "RSS MB", "of least peer", "x best peer", "limit ms", "of limit")
+    columns = ("ms/step", "min", "max", "tokens/s", "MB", "of least peer", "x best peer", "limit ms", "of limit")
     table = contest.table(title, "", *columns)
     for label, row in rows.items():
         if "error" in row:
             contest.add_failure(table, row)
             continue
-        cells = [f"{row[key]:,.0f}" for key in ("ms_per_step", "ms_min", "ms_max", "tokens_per_s", "rss_mb")]
+        memory = "gpu_mb" if "gpu_mb" in row else "rss_mb"
+        digits = 1 if "gpu_mb" in row else 0  # a GPU takes a few milliseconds
+        cells = [f"{row[key]:,.{digits}f}" for key in ("ms_per_step", "ms_min", "ms_max")]
+        cells += [f"{row[key]:,.0f}" for key in ("tokens_per_s", memory)]
         rivals = contest.rivals_of(label, ratios)
-        cells.append(f"{row['rss_mb'] / min(rows[peer]['rss_mb'] for peer in rivals):.2f}" if rivals else "")
+        cells.append(f"{row[memory] / min(rows[peer][memory] for peer in rivals):.2f}" if rivals else "")
         cells.append(contest.against_best(label, rows, ratios, lambda each: each["ms_per_step"]))
         if "limit_ms" in row:
             cells += [f"{row['limit_ms']:,.0f}", f"{row['share_of_limit']:.0%}"]

@@ -72,9 +72,22 @@ def course_steps(settings):
     return rows, steps
 
 
-def peak_rss_mb():
-    """Return the most memory that this process ever held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def wait_for(device):
+    """Wait until a device has done all that it was told to do."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def memory(device):
+    """Return the most memory that this process ever held: `rss_mb`, and of a GPU's `gpu_mb` by its tensors."""
+    found = {"rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    if device == "cuda":
+        import torch
+
+        found["gpu_mb"] = torch.cuda.max_memory_allocated() / (1 << 20)
+    return found
 
 
 def settings_of_worker():

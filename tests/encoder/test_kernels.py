@@ -196,7 +196,10 @@ def test_flash_attention_gets_the_packed_stream(monkeypatch):
     lengths = [3, 20, 17, 1, 40]
     qkv, layout = rows(sum(lengths), 96).detach(), Layout(lengths)
 
-    def varlen_attn(q, k, v, starts, key_starts, longest, longest_key):
+    def flash_attention(q, k, v, starts, key_starts, longest, longest_key, dropout_p, is_causal, *, return_debug_mask):
+        assert dropout_p == 0.25
+        assert not is_causal
+        assert not return_debug_mask
         assert starts.dtype == torch.int32
         assert starts is key_starts
         assert longest == longest_key == 40
@@ -204,17 +207,17 @@ def test_flash_attention_gets_the_packed_stream(monkeypatch):
         for start, end in pairwise(starts):
             own = (each[start:end].transpose(0, 1) for each in (q, k, v))
             found.append(nn.functional.scaled_dot_product_attention(*own).transpose(0, 1))
-        return torch.cat(found)
+        return torch.cat(found), None
 
     expected = plain.attend(Pending(qkv), layout, 2, 0.0)
     monkeypatch.setattr(plain, "has_flash_attention", lambda *_: True)
-    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_attn)
-    assert torch.allclose(plain.attend(Pending(qkv), layout, 2, 0.0), expected, atol=1e-6)
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", flash_attention)
+    assert torch.allclose(plain.attend(Pending(qkv), layout, 2, 0.25), expected, atol=1e-6)
 
 
-def test_flash_attention_is_for_gpus_half_precision_and_no_dropout():
-    assert not plain.has_flash_attention(torch.empty(1, 96), 16, 0.0)
-    assert not plain.has_flash_attention(torch.empty(1, 96, dtype=torch.bfloat16), 16, 0.0)
+def test_flash_attention_is_for_gpus():
+    assert not plain.has_flash_attention(torch.empty(1, 96), 16)
+    assert not plain.has_flash_attention(torch.empty(1, 96, dtype=torch.bfloat16), 16)
 
 
 # Dropout

@@ -73,8 +73,8 @@ def attend(
     features = x.shape[-1] // 3
     if layout.num_tokens == 0:
         return x[:, :features]
-    if not any(prefixes) and has_flash_attention(x, features // num_heads, dropout_p):
-        return _flash_attention(x, layout, num_heads)
+    if not any(prefixes) and has_flash_attention(x, features // num_heads):
+        return _flash_attention(x, layout, num_heads, dropout_p)
     joined = join(prefixes, x)
     blocks = []
     slots = to_slots(x, layout).split(layout.bucket_slots)
@@ -89,21 +89,20 @@ def attend(
     return add_gated(to_tokens(torch.cat(blocks), layout), x, prefixes, layout, num_heads, dropout_p)
 
 
-def has_flash_attention(x: Tensor, size: int, dropout_p: float) -> bool:
-    """Whether FlashAttention (Dao et al. 2022) runs on packed sentences as they are, without dropout, on x's device."""
-    if x.device.type != "cuda" or x.dtype == torch.float32 or dropout_p or size % 8 or size > 256:
+def has_flash_attention(x: Tensor, size: int) -> bool:
+    """Whether FlashAttention (Dao 2023) runs on packed sentences as they are on x's device, with heads of some size."""
+    if x.device.type != "cuda" or x.dtype == torch.float32 or size % 8 or size > 256:
         return False
     return torch.cuda.get_device_capability(x.device) >= (8, 0)
 
 
-def _flash_attention(x: Tensor, layout: Layout, num_heads: int) -> Tensor:
-    # It brings PyTorch's compiler along, which takes a second to import.
-    from torch.nn.attention.varlen import varlen_attn
-
+def _flash_attention(x: Tensor, layout: Layout, num_heads: int, dropout_p: float) -> Tensor:
     q, k, v = x.view(len(x), 3, num_heads, -1).unbind(1)
     longest = int(layout.host_lengths.max())
-    mixed = varlen_attn(q, k, v, layout.bounds, layout.bounds, longest, longest)
-    return cast(Tensor, mixed).reshape(len(x), -1)
+    # What `torch.nn.attention.varlen` calls: that drops nothing, and brings PyTorch's compiler along.
+    forward = torch.ops.aten._flash_attention_forward
+    mixed = forward(q, k, v, layout.bounds, layout.bounds, longest, longest, dropout_p, False, return_debug_mask=False)
+    return cast(Tensor, mixed[0]).reshape(len(x), -1)
 
 
 def _with_prefix(
