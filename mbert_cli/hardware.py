@@ -69,11 +69,12 @@ def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto")
 def make_reproducible(device: torch.device) -> None:
     """Let a GPU do its additions in the same order every time, so that a training repeated is the same.
 
-    A CPU does so anyway. To be asked before the first matrix product of the process.
+    A CPU does so anyway. To be asked before the first matrix product of the process. An operation that has no such
+    order stops the training, and none of ours is such: with `warn_only` attention would add in any order.
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(True)
         # Memory that is filled before it is written to helps to find errors only.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

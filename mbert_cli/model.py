@@ -13,6 +13,7 @@ from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.folding import can_fold, fold
+from mbert_cli.encoder.kernels.product import Linear, renew
 from mbert_cli.heads import Head
 from mbert_cli.pooling import Pooling
 
@@ -53,6 +54,7 @@ class MultiTaskBert(nn.Module):
         self.pooling = pooling
         self.task_names = tuple(tasks)
         self._parts = nn.ModuleList(tasks.values())
+        self._linears = tuple(module for module in self.modules() if isinstance(module, Linear))
         self.compute_with(torch.float32, "torch")
 
     def compute_with(self, dtype: torch.dtype, kernels: str) -> None:
@@ -119,7 +121,11 @@ class MultiTaskBert(nn.Module):
 
     @contextmanager
     def _computing(self, batch: Batch) -> Iterator[None]:
-        precision = torch.autocast(batch.token_ids.device.type, self.compute_dtype, self.compute_dtype != torch.float32)
+        device = batch.token_ids.device.type
+        if device == "cuda":
+            # All at once: a GPU takes longer to be told of a copy than to make it.
+            renew(each for linear in self._linears for each in linear.outdated(self.compute_dtype))
+        precision = torch.autocast(device, self.compute_dtype, self.compute_dtype != torch.float32)
         with kernels.using(self.kernels), precision:
             yield
 

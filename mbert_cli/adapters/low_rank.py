@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from mbert_cli.adapters import check_rank
 from mbert_cli.batch import Layout
+from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.initialisation import start_projections
+from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.shape import EncoderShape
 
 
@@ -44,10 +46,10 @@ class LowRank(Adapter):
     ) -> None:
         super().__init__()
         check_rank(rank, shape.hidden_size)
-        self.activation = nn.GELU() if activation == "gelu" else nn.Identity()
+        self.activation = nn.functional.gelu if activation == "gelu" else None
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for _ in range(shape.num_layers):
-            down, up = nn.Linear(shape.hidden_size, rank), nn.Linear(rank, shape.hidden_size)
+            down, up = Linear(shape.hidden_size, rank), Linear(rank, shape.hidden_size)
             start_projections(down, up, init_std)
             self.down.append(down)
             self.up.append(up)
@@ -60,4 +62,8 @@ class LowRank(Adapter):
         self, x: Float[Tensor, "tokens hidden"], layer_input: Float[Tensor, "tokens hidden"], layer: int, layout: Layout
     ) -> Float[Tensor, "tokens hidden"]:
         """Return x + V_D V_E h."""
-        return x + self.up[layer](self.activation(self.down[layer](layer_input)))
+        linear = kernels.current().linear
+        inside = linear(layer_input, self.down[layer])
+        if self.activation is not None:
+            inside = inside.activated(self.activation)
+        return x + linear(inside, self.up[layer]).tensor()

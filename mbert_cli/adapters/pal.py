@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from mbert_cli.adapters import check_rank
 from mbert_cli.batch import Layout
+from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.attention import attend
 from mbert_cli.encoder.initialisation import initialise, start_projections
+from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import OptionError
 
@@ -55,10 +57,10 @@ class Pal(Adapter):
             raise OptionError("rank", f"must be a multiple of the attention heads ({heads}), but is {rank}")
         self.heads = heads
         self.dropout_p = shape.attention_dropout
-        self.post_activation = nn.GELU() if post_activation == "gelu" else nn.Identity()
-        self.down, self.up = nn.Linear(shape.hidden_size, rank), nn.Linear(rank, shape.hidden_size)
+        self.post_activation = nn.functional.gelu if post_activation == "gelu" else None
+        self.down, self.up = Linear(shape.hidden_size, rank), Linear(rank, shape.hidden_size)
         start_projections(self.down, self.up, init_std)
-        self.qkv = nn.ModuleList(nn.Linear(rank, 3 * rank) for _ in range(shape.num_layers))
+        self.qkv = nn.ModuleList(Linear(rank, 3 * rank) for _ in range(shape.num_layers))
         initialise(self.qkv)
 
     def num_weights(self) -> int:
@@ -70,5 +72,7 @@ class Pal(Adapter):
     ) -> Float[Tensor, "tokens hidden"]:
         """Return x + V_D MH(V_E h)."""
         dropout_p = self.dropout_p if self.training else 0.0
-        mixed = attend(self.qkv[layer](self.down(layer_input)), layout, self.heads, dropout_p)
-        return x + self.post_activation(self.up(mixed))
+        linear = kernels.current().linear
+        qkv = linear(linear(layer_input, self.down), self.qkv[layer])
+        y = linear(attend(qkv, layout, self.heads, dropout_p), self.up)
+        return x + (y if self.post_activation is None else y.activated(self.post_activation)).tensor()

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from copy import deepcopy
 from itertools import pairwise
 
 import pytest
@@ -15,7 +16,7 @@ from mbert_cli.encoder import kernels
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.kernels import Pending, plain
 from mbert_cli.encoder.kernels.memory import empty_rows
-from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.kernels.product import Linear, renew
 from mbert_cli.encoder.shape import EncoderShape
 
 fused = pytest.importorskip("mbert_cli.encoder.kernels.fused")
@@ -191,12 +192,16 @@ def test_what_is_not_finite_stays_so_and_hurts_no_other_sentence(encoder, value)
             assert after.isnan().any()
 
 
-def test_flash_attention_gets_the_packed_stream(monkeypatch):
+@pytest.mark.parametrize("heads", [2, 4, 6])
+def test_flash_attention_gets_the_packed_stream(monkeypatch, heads):
     """On a GPU alone; here another function with its signature stands in its place."""
     lengths = [3, 20, 17, 1, 40]
-    qkv, layout = rows(sum(lengths), 96).detach(), Layout(lengths)
+    qkv, layout = rows(sum(lengths), 3 * 36).detach(), Layout(lengths)
 
-    def flash_attention(q, k, v, starts, key_starts, longest, longest_key, dropout_p, is_causal, *, return_debug_mask):
+    def flash_attention(
+        q, k, v, starts, key_starts, longest, longest_key, dropout_p, is_causal, *, return_debug_mask, scale
+    ):
+        assert q.shape[-1] % 8 == 0
         assert dropout_p == 0.25
         assert not is_causal
         assert not return_debug_mask
@@ -206,13 +211,13 @@ def test_flash_attention_gets_the_packed_stream(monkeypatch):
         found = []
         for start, end in pairwise(starts):
             own = (each[start:end].transpose(0, 1) for each in (q, k, v))
-            found.append(nn.functional.scaled_dot_product_attention(*own).transpose(0, 1))
+            found.append(nn.functional.scaled_dot_product_attention(*own, scale=scale).transpose(0, 1))
         return torch.cat(found), None
 
-    expected = plain.attend(Pending(qkv), layout, 2, 0.0)
+    expected = plain.attend(Pending(qkv), layout, heads, 0.0)
     monkeypatch.setattr(plain, "has_flash_attention", lambda *_: True)
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", flash_attention)
-    assert torch.allclose(plain.attend(Pending(qkv), layout, 2, 0.25), expected, atol=1e-6)
+    assert torch.allclose(plain.attend(Pending(qkv), layout, heads, 0.25), expected, atol=1e-6)
 
 
 def test_flash_attention_is_for_gpus():
@@ -314,8 +319,33 @@ def test_a_copy_of_a_weight_follows_it():
         copy = layer.weight_in(torch.bfloat16)
         assert torch.equal(copy, layer.weight.bfloat16())
         assert layer.weight_in(torch.bfloat16) is copy
-        assert torch.allclose(layer.product(x).float(), (x.float() @ copy.float().T), atol=0.05, rtol=0.02)
-    assert "_copy" not in layer.__getstate__()
+        exact = x.float() @ copy.float().T
+        assert torch.allclose(layer.product(x).float(), exact, atol=0.05, rtol=0.02)
+        assert torch.allclose(layer.affine(x).float(), exact + layer.bias, atol=0.05, rtol=0.02)
+    assert deepcopy(layer)._copies["weight"].value is None
+
+
+def test_copies_that_are_outdated_are_made_at_once():
+    layers = [Linear(16, 16), Linear(16, 8)]
+    renew(each for layer in layers for each in layer.outdated(torch.bfloat16))
+    assert not any(layer.outdated(torch.bfloat16) for layer in layers)
+    assert not layers[0].outdated(torch.float32)
+    with torch.no_grad():
+        layers[1].bias.add_(1)
+    (outdated,) = (each for layer in layers for each in layer.outdated(torch.bfloat16))
+    assert outdated[1] is layers[1].bias
+    renew([outdated])
+    assert torch.equal(layers[1].bias_in(torch.bfloat16), layers[1].bias.bfloat16())
+
+
+def test_the_gradients_of_a_layer_in_half_precision_are_the_formulas():
+    layer, x = Linear(16, 24), rows(40, 16, dtype=torch.bfloat16).detach().requires_grad_()
+    weights = rows(40, 24, dtype=torch.bfloat16).detach()
+    (layer.affine(x) * weights).sum().backward()
+    assert layer.weight.grad.dtype == layer.bias.grad.dtype == torch.float32
+    assert torch.allclose(layer.weight.grad, weights.float().T @ x.detach().float(), atol=0.1, rtol=0.02)
+    assert torch.allclose(layer.bias.grad, weights.float().sum(0), atol=1e-4)
+    assert torch.allclose(x.grad.float(), weights.float() @ layer.weight.detach(), atol=0.1, rtol=0.03)
 
 
 def test_memory_is_used_again_and_never_twice_at_once():

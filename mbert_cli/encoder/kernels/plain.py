@@ -37,7 +37,7 @@ def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending
     x = x.tensor() if isinstance(x, Pending) else x
     x = x.to(working_dtype(x))
     if isinstance(layer, Linear) and x.dtype != layer.weight.dtype:
-        return Pending(layer.product(x) + layer.bias.to(x.dtype))
+        return Pending(layer.affine(x))
     return Pending(nn.functional.linear(x, layer.weight, layer.bias))
 
 
@@ -91,18 +91,22 @@ def attend(
 
 def has_flash_attention(x: Tensor, size: int) -> bool:
     """Whether FlashAttention (Dao 2023) runs on packed sentences as they are on x's device, with heads of some size."""
-    if x.device.type != "cuda" or x.dtype == torch.float32 or size % 8 or size > 256:
+    if x.device.type != "cuda" or x.dtype == torch.float32 or size > 256:
         return False
     return torch.cuda.get_device_capability(x.device) >= (8, 0)
 
 
 def _flash_attention(x: Tensor, layout: Layout, num_heads: int, dropout_p: float) -> Tensor:
-    q, k, v = x.view(len(x), 3, num_heads, -1).unbind(1)
-    longest = int(layout.host_lengths.max())
+    heads = x.view(len(x), 3, num_heads, -1)
+    size = heads.shape[-1]
+    # It wants whole vectors of 8 features: zeros beside them change no product.
+    q, k, v = (nn.functional.pad(heads, (0, -size % 8)) if size % 8 else heads).unbind(1)
+    longest, scale = int(layout.host_lengths.max()), size**-0.5
     # What `torch.nn.attention.varlen` calls: that drops nothing, and brings PyTorch's compiler along.
     forward = torch.ops.aten._flash_attention_forward
-    mixed = forward(q, k, v, layout.bounds, layout.bounds, longest, longest, dropout_p, False, return_debug_mask=False)
-    return cast(Tensor, mixed[0]).reshape(len(x), -1)
+    ends = layout.bounds
+    mixed = forward(q, k, v, ends, ends, longest, longest, dropout_p, False, return_debug_mask=False, scale=scale)
+    return cast(Tensor, mixed[0])[..., :size].reshape(len(x), -1)
 
 
 def _with_prefix(
