@@ -197,7 +197,7 @@ def _evaluate_file(predictor: Predictor, name: str, path: str, limit: int | None
     for window in windows:
         skipped.skipped += window.skipped
         if len(window):
-            data = tokenise(saved.tokenizer, window, head.sides)
+            data = tokenise(saved.tokenizer, window, head.sides, task.symmetric)
             parts.append(_outcome(saved.model, name, data, predictor.batch_size))
     if skipped.skipped:
         talk.say(skipped.skipped_note(path))

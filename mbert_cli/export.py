@@ -165,6 +165,9 @@ def _description(saved: SavedModel, task: str) -> dict[str, Any]:
     """Return what one must know of a task's graph to use it."""
     head, section = saved.model.head(task), saved.task(task)
     found: dict[str, Any] = {"text": section.text, "sides": list(head.sides), "inputs": input_names(head.sides)}
+    if section.symmetric:
+        # A graph reads a pair in the order it is given; mbert takes the mean over both.
+        found["symmetric"] = True
     if isinstance(head, ClassHead):
         found |= {"output": "probabilities", "labels": head.labels}
         if len(head.labels) == 2:

@@ -101,7 +101,7 @@ def _read_dev(recipe: Recipe, tokenizer: Tokenizer, limit: int | None) -> dict[s
     found = {}
     for name, task in recipe.tasks.items():
         examples = read_examples(task.dev, name, task, heads[name].parse_label, limit)
-        found[name] = tokenise(tokenizer, examples, heads[name].sides)
+        found[name] = tokenise(tokenizer, examples, heads[name].sides, task.symmetric)
     return found
 
 

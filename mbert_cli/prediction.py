@@ -46,7 +46,7 @@ def run_model(
     token_budget: int | None = None,
     vectors: bool = False,
 ) -> Tensor:
-    """Return the outputs of a task's head for all examples, in their order, on the CPU.
+    """Return the outputs of a task's head for all examples, in their order, on the CPU; the mean over both orders.
 
     A batch that memory has no room for is computed in halves, and so are the following ones that are as large.
 
@@ -61,6 +61,21 @@ def run_model(
     model.eval()
     device = model.encoder.word_embeddings.weight.device
     token_budget = token_budget or TOKEN_BUDGETS[device.type]
+    outputs = _run_batches(model, task, data, batch_size, token_budget, vectors, device)
+    if data.swapped is None or vectors:
+        return outputs
+    return (outputs + _run_batches(model, task, data.swapped, batch_size, token_budget, vectors, device)) / 2
+
+
+def _run_batches(
+    model: MultiTaskBert,
+    task: str,
+    data: TaskData,
+    batch_size: int | None,
+    token_budget: int,
+    vectors: bool,
+    device: torch.device,
+) -> Tensor:
     outputs, order = [], []
     lengths, pending = data.lengths, deque(by_length(data, token_budget, batch_size))
     most = token_budget  # tokens that memory has room for
@@ -154,7 +169,7 @@ class Predictor:
         head = self.saved.model.head(task)
         if not len(sides[0]):
             return {name: [] for name in head.column_names}
-        data = TaskData(tokenise_texts(self.saved.tokenizer, sides, head.sides), None)
+        data = tokenise_texts(self.saved.tokenizer, sides, head.sides, self.saved.task(task).symmetric)
         return head.predict(run_model(self._models[task], task, data, self.batch_size))
 
     def embed(self, texts: Sequence[str], task: str | None = None) -> np.ndarray:

@@ -131,6 +131,8 @@ class TaskSection(Section):
         delimiter: `auto` is the first of tab, comma and semicolon that the header holds, else a tab.
         on_bad_row: `error` stops at the first; `skip` leaves bad rows out, counted and listed.
         token_dropout: share of the tokens that [MASK] stands for in training; see `token_dropout`.
+        symmetric: the two texts of a pair may change places: they do so at random in training, and a prediction is the
+            mean of what the head puts out for either order; see `pair_order`.
     """
 
     train: str
@@ -145,6 +147,7 @@ class TaskSection(Section):
     delimiter: Literal["auto", "tab", "comma", "semicolon"] = "auto"
     on_bad_row: Literal["error", "skip"] = "error"
     token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    symmetric: bool = False
 
     @property
     def column_names(self) -> list[str]:

@@ -15,7 +15,6 @@ from mbert_cli.batch import Batch
 from mbert_cli.commits import commit_folder
 from mbert_cli.compose import build, build_model, encoder_shape, reinitialise
 from mbert_cli.curricula import Curriculum, Phase
-from mbert_cli.data.batching import pack
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.data_facts import data_facts
 from mbert_cli.encoder.checkpoint import load_encoder, locate
@@ -32,6 +31,7 @@ from mbert_cli.metrics import LOWER_IS_BETTER
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.optimizer import RowwiseAdamW, clip_gradients, learning_rate_factor, make_optimizer
 from mbert_cli.pace import Pace
+from mbert_cli.pair_order import PairOrder
 from mbert_cli.progress import Talk
 from mbert_cli.randomness import derive
 from mbert_cli.ranks import with_ranks
@@ -164,6 +164,7 @@ class TrainingRun:
         self.balancing = balancing
         self._note_save()
         shares = {name: task.token_dropout for name, task in recipe.tasks.items()}
+        self.pairs = PairOrder(data.train, recipe.training.seed)
         self.token_dropout = TokenDropout(shares, tokenizer, recipe.training.seed)
         self.curriculum: Curriculum = build("curricula", recipe.curriculum, recipe.training.epochs)
         self.total_steps = 0
@@ -343,7 +344,7 @@ class TrainingRun:
         factor = learning_rate_factor(training, self.state.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        batch = self.token_dropout(pack(self.data.train, rows, self.hardware.device), self.state.step)
+        batch = self.token_dropout(self.pairs.pack(rows, self.state.step, self.hardware.device), self.state.step)
         self.optimizer.catch_up(batch.token_ids)
         losses = self._losses(batch)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))

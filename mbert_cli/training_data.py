@@ -93,7 +93,10 @@ def tokenise_examples(
             f"{shape.vocab_size}; the checkpoint's files do not belong together."
         )
     heads = build_heads(recipe.tasks, hidden_size=1)
-    tokenised = {key: tokenise(tokenizer, found, heads[key[0]].sides) for key, found in examples.items()}
+    tokenised = {
+        (name, split): tokenise(tokenizer, found, heads[name].sides, recipe.tasks[name].symmetric)
+        for (name, split), found in examples.items()
+    }
     for (name, split), data in tokenised.items():
         cut = sorted(row for side in data.sides for row in side.cut)
         if cut and recipe.training.strict_length:
@@ -132,6 +135,9 @@ def check_recipe(recipe: Recipe) -> dict[str, Head]:
         if "second" in heads[name].sides and len(task.text) < 2:
             place = recipe.place("tasks", name, "text")
             problems.append(f"{place} must name 2 columns for the head '{task.head.kind}', but names 1.")
+        if task.symmetric and len(task.text) < 2:
+            place = recipe.place("tasks", name, "symmetric")
+            problems.append(f"{place} is true, but the task reads one text; name two in text, or set it to false.")
         for column in task.columns:
             if column not in task.column_names:
                 place = recipe.place("tasks", name, "columns", column)
@@ -168,6 +174,9 @@ def _reasons_not_to_cache(recipe: Recipe) -> list[str]:
             found.append(
                 f"{place_of_it} changes sentences at every step, so that nothing of them can be kept; set it to 0."
             )
+        if task.symmetric:
+            place_of_it = recipe.place("tasks", name, "symmetric")
+            found.append(f"{place_of_it} is true, but hidden states are kept of one order only; set it to false.")
     for index, adapter in enumerate(recipe.adapters):
         if any(acts_at(component_class("adapters", adapter.kind), site) for site in INNER_SITES):
             found.append(

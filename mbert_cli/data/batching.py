@@ -22,12 +22,14 @@ class TaskData:
         labels: one number an example, float32; None where there are none.
         lines: where each example begins in its file; empty where it comes from none.
         features: for each side its tokens' hidden states after the encoder's last layer; None where unknown.
+        swapped: the same examples with their two texts in the other order; None where the order matters.
     """
 
     sides: tuple[Tokens, ...]
     labels: np.ndarray | None
     lines: Sequence[int] = ()
     features: tuple[Tensor, ...] | None = None
+    swapped: "TaskData | None" = None
 
     def __len__(self) -> int:
         return len(self.sides[0])
@@ -52,7 +54,8 @@ class TaskData:
             places, starts = token_places(side, rows), np.concatenate([[0], np.cumsum(side.lengths[rows])])
             sides.append(Tokens(side.ids[places], side.types[places], starts, []))
         labels = None if self.labels is None else self.labels[rows]
-        return TaskData(tuple(sides), labels, [self.lines[row] for row in rows] if self.lines else [])
+        lines = [self.lines[row] for row in rows] if self.lines else []
+        return TaskData(tuple(sides), labels, lines, swapped=self.swapped and self.swapped.take(rows))
 
     def count_tokens(self, rows: np.ndarray) -> int:
         """Return the tokens of some examples, all their sentences together."""
@@ -129,25 +132,31 @@ def by_length(data: TaskData, token_budget: int, most_rows: int | None = None) -
         start += count
 
 
-def tokenise(tokenizer: Tokenizer, examples: Examples, sides: Sequence[Side]) -> TaskData:
-    """Turn examples into token ids and labels.
-
-    Args:
-        tokenizer: the encoder's.
-        examples: texts and labels.
-        sides: as `tokenise_texts` takes them.
-    """
-    tokens = tokenise_texts(tokenizer, examples.texts, sides)
-    return TaskData(tokens, np.asarray(examples.labels, dtype=np.float32), examples.lines)
+def tokenise(tokenizer: Tokenizer, examples: Examples, sides: Sequence[Side], symmetric: bool) -> TaskData:
+    """Turn examples into token ids and labels; arguments are those of `tokenise_texts`."""
+    labels = np.asarray(examples.labels, dtype=np.float32)
+    return tokenise_texts(tokenizer, examples.texts, sides, symmetric, labels, examples.lines)
 
 
-def tokenise_texts(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], sides: Sequence[Side]) -> tuple[Tokens, ...]:
+def tokenise_texts(
+    tokenizer: Tokenizer,
+    texts: Sequence[Sequence[str]],
+    sides: Sequence[Side],
+    symmetric: bool,
+    labels: np.ndarray | None = None,
+    lines: Sequence[int] = (),
+) -> TaskData:
     """Turn the columns of a task into token ids, for each side in turn.
 
     Args:
         tokenizer: the encoder's.
         texts: one column, or the two of a pair.
         sides: what the task's head reads of each example.
+        symmetric: whether the two texts may change places.
+        labels: as `TaskData` takes them.
+        lines: the same.
     """
     columns = {"first": texts[:1], "second": texts[1:], "whole": texts}
-    return tuple(tokenizer.encode(*columns[side]) for side in sides)
+    tokens = tuple(tokenizer.encode(*columns[side]) for side in sides)
+    swapped = tokenise_texts(tokenizer, texts[::-1], sides, False, labels, lines) if symmetric else None
+    return TaskData(tokens, labels, lines, swapped=swapped)

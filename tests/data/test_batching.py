@@ -64,7 +64,7 @@ def test_random_batches_equal_plain_python(tiny_checkpoint, sides):
     rng = np.random.default_rng(0)
     texts = [[" ".join(rng.choice(words, rng.integers(1, 12))) for _ in range(30)] for _ in range(2)]
     tokenizer = Tokenizer(tiny_checkpoint, 9)
-    data = tokenise(tokenizer, Examples(texts, [float(i) for i in range(30)]), sides)
+    data = tokenise(tokenizer, Examples(texts, [float(i) for i in range(30)]), sides, False)
     chosen = rng.permutation(30)[:13]
     batch = pack({"t": data}, {"t": chosen})
     read = {
@@ -135,7 +135,7 @@ def test_other_tokens_or_labels_have_another_hash(other):
 
 
 def test_tokenised_labels_are_float32(tiny_checkpoint):
-    data = tokenise(Tokenizer(tiny_checkpoint, 8), Examples([["the dog", "a"]], [0.1, 3.0]), ("whole",))
+    data = tokenise(Tokenizer(tiny_checkpoint, 8), Examples([["the dog", "a"]], [0.1, 3.0]), ("whole",), False)
     assert data.labels.dtype == np.float32
     assert data.labels.tolist() == pytest.approx([0.1, 3.0])
 

@@ -127,7 +127,7 @@ class _Affine(torch.autograd.Function):
         return *_product_gradients(ctx, dy, x, copy), dbias, None, None
 
 
-def _product_gradients(ctx: Any, dy: Tensor, x: Tensor, copy: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of what was multiplied and of the weight."""
+def _product_gradients(ctx: Any, dy: Tensor, x: Tensor | None, copy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of what was multiplied and of the weight; x is kept where the weight trains."""
     into = torch.mm(dy, copy, out=empty_rows(dy, copy.shape[1])) if ctx.needs_input_grad[0] else None
-    return into, weight_gradient(dy, x, ctx.dtype) if ctx.needs_input_grad[1] else None
+    return into, None if x is None else weight_gradient(dy, x, ctx.dtype)

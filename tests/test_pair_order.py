@@ -1,0 +1,134 @@
+"""Pairs whose two texts may change places."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logit
+from word_salad import sentences
+
+from mbert_cli.compose import encoder_shape, load_recipe
+from mbert_cli.data.batching import pack
+from mbert_cli.errors import RecipeError
+from mbert_cli.evaluation import evaluate_run
+from mbert_cli.hardware import choose
+from mbert_cli.pair_order import PairOrder
+from mbert_cli.prediction import Predictor
+from mbert_cli.progress import Talk
+from mbert_cli.run_folder import RunFolder
+from mbert_cli.training import fit
+from mbert_cli.training_data import read_training_examples, tokenise_examples
+
+QUIET = Talk(quiet=True)
+# Heads that tell the two orders apart: by the sequence of both texts, and by [u, v].
+SYMMETRIC = (
+    "tasks.near.head={kind: dual_similarity}",
+    "tasks.near.symmetric=true",
+    "tasks.same.symmetric=true",
+    "training.epochs=1",
+)
+
+
+@pytest.fixture
+def train_data(tiny_recipe):
+    recipe = load_recipe(str(tiny_recipe), SYMMETRIC)
+    examples = read_training_examples(recipe, None, QUIET)
+    return tokenise_examples(recipe, examples, encoder_shape(recipe.encoder), QUIET)[0].train
+
+
+def train(recipe, folder, *settings):
+    folder.mkdir()
+    fit(load_recipe(str(recipe), settings), RunFolder(folder), choose("cpu", "fp32"), QUIET)
+    return folder
+
+
+def test_about_half_of_the_pairs_change_places_and_no_other_task_does(train_data):
+    pairs, rows = PairOrder(train_data, seed=1), {"mood": np.arange(20), "near": np.arange(12)}
+    kept, swapped = (
+        pack({"near": each}, {"near": rows["near"]}) for each in (train_data["near"], train_data["near"].swapped)
+    )
+    ways = [
+        [own.tolist() for own in each.token_ids.split(each.layout.host_lengths.tolist())] for each in (kept, swapped)
+    ]
+    moved = 0
+    for step in range(40):
+        batch = pairs.pack(rows, step, "cpu")
+        mood, near = batch.token_ids.split(batch.layout.segment_tokens)
+        assert torch.equal(mood, pack(train_data, {"mood": rows["mood"]}).token_ids)
+        found = [own.tolist() for own in near.split(batch.layout.host_lengths[20:].tolist())]
+        assert torch.equal(batch.labels["near"], kept.labels["near"])
+        for row in range(12):
+            # All that the head reads of a pair, its first text, its second and both, lies in one of the two orders.
+            read = [found[row + 12 * side] for side in range(3)]
+            orders = [[way[row + 12 * side] for side in range(3)] for way in ways]
+            assert read in orders
+            moved += read == orders[1]
+    assert 0.4 < moved / (40 * 12) < 0.6
+
+
+def test_the_order_follows_from_seed_and_step(train_data):
+    rows = {"near": np.arange(12)}
+
+    def drawn(seed, step):
+        return PairOrder(train_data, seed).pack(rows, step, "cpu").token_ids.tolist()
+
+    assert drawn(1, 5) == drawn(1, 5)
+    assert drawn(1, 5) != drawn(1, 6)
+    assert drawn(1, 5) != drawn(2, 5)
+
+
+def test_a_prediction_is_the_mean_over_both_orders(tiny_recipe, tmp_path, monkeypatch):
+    run = train(tiny_recipe, tmp_path / "run", *SYMMETRIC)
+    one, two = sentences(25, 2), sentences(25, 3)
+    both = Predictor(run, device="cpu", precision="fp32")
+    means = {task: both.predict([one, two], task)["score"] for task in ("same", "near")}
+    for task, mean in means.items():
+        assert mean == pytest.approx(both.predict([two, one], task)["score"], abs=1e-6)
+    # The same model, read in one order.
+    single = Predictor(run, device="cpu", precision="fp32")
+    tasks = {name: single.saved.task(name).model_copy(update={"symmetric": False}) for name in ("same", "near")}
+    monkeypatch.setattr(type(single.saved), "task", lambda _, name: tasks[name])
+    for task, mean in means.items():
+        forth, back = (logit(np.array(single.predict(each, task)["score"])) for each in ([one, two], [two, one]))
+        assert np.abs(forth - back).max() > 1e-4
+        assert logit(np.array(mean)) == pytest.approx((forth + back) / 2, abs=1e-4)
+
+
+def test_evaluation_reads_both_orders_as_training_did(tiny_recipe, tmp_path):
+    run = train(tiny_recipe, tmp_path / "run", *SYMMETRIC)
+    found = evaluate_run(Predictor(run, device="cpu", precision="fp32"), "dev", {}, (), None, QUIET)
+    (line,) = RunFolder(run).read_metrics()
+    for task in ("same", "near"):
+        assert found.metrics["tasks"][task]["loss"] == pytest.approx(line["tasks"][task]["loss"], rel=1e-5)
+
+
+def test_a_repeated_run_is_the_same_and_another_than_without(tiny_recipe, tmp_path):
+    runs = [train(tiny_recipe, tmp_path / name, *SYMMETRIC) for name in "ab"]
+    without = train(tiny_recipe, tmp_path / "c", *SYMMETRIC, "tasks.near.symmetric=false")
+    one, other, plain = (RunFolder(run).read_metrics()[0]["train_loss"] for run in (*runs, without))
+    assert one == other
+    assert one["mood"] == plain["mood"]
+    assert one["near"] != plain["near"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["tasks.mood.symmetric=true"], "tasks.mood.symmetric is true, but the task reads one text"),
+        (
+            ["adapters=[top]", "training.freeze_encoder=true", "training.cache_features=true", SYMMETRIC[2]],
+            "tasks.same.symmetric is true, but hidden states are kept of one order only",
+        ),
+    ],
+)
+def test_where_it_makes_no_sense_the_recipe_is_refused(tiny_recipe, tmp_path, settings, said):
+    with pytest.raises(RecipeError, match=said):
+        train(tiny_recipe, tmp_path / "run", *settings)
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_recipe_of_old_reads_one_order(tiny_recipe):
+    recipe = json.loads(tiny_recipe.read_text())
+    assert "symmetric" not in recipe["tasks"]["same"]
+    assert not load_recipe(str(tiny_recipe), []).tasks["same"].symmetric
