@@ -25,7 +25,7 @@ from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.saved_model import read_model, write_model
 from mbert_cli.stopping import whole
-from mbert_cli.training import draw_figures, fit, parameter_counts, selected
+from mbert_cli.training import draw_figures, fit, parameter_counts
 from mbert_cli.training_talk import tell_member
 
 
@@ -38,7 +38,7 @@ def fit_members(
     limit: int | None = None,
     allow_drift: bool = False,
 ) -> dict[str, Any]:
-    """Train `training.members` models, each a run of its own in `members/`; keep the best ensemble of the first ones.
+    """Train `training.members` models, each a run of its own in `members/`; keep them all.
 
     Args, errors and what is returned are those of `fit`, a line of metrics standing for a member.
     """
@@ -63,13 +63,11 @@ def fit_members(
             evaluation = evaluate(ensemble, dev)
         seconds = time.monotonic() - started
         with whole():
-            lines.append(_line(number, place, evaluation, ensemble, lines, recipe, seconds))
+            lines.append(_line(number, place, evaluation, ensemble, lines, seconds))
             _commit(folder, lines[-1], ensemble, evaluation, recipe, saved.tokenizer)
         tell_member(talk, lines[-1], recipe.training.members, ensemble)
     draw_figures(folder, talk)
-    best = kept_epoch(lines)
-    assert best is not None, "the first ensemble is the best so far"
-    return dict(best)
+    return lines[-1]
 
 
 def member_recipe(recipe: Recipe, number: int) -> Recipe:
@@ -111,7 +109,6 @@ def _line(
     evaluation: Evaluation,
     ensemble: Ensemble,
     before: Sequence[Mapping[str, Any]],
-    recipe: Recipe,
     dev_seconds: float,
 ) -> dict[str, Any]:
     """Return the line of metrics.jsonl of an ensemble of the first members."""
@@ -119,7 +116,6 @@ def _line(
     kept = kept_epoch(epochs)
     if kept is None:
         raise CheckpointError(f"{place.metrics_file}: names no epoch that is kept; begin anew with --force.")
-    score = selected(evaluation.metrics, recipe.training.select)
     own = {
         "train": round(sum(line["seconds"]["train"] for line in epochs), 3),
         "dev": round(dev_seconds + sum(line["seconds"]["dev"] for line in epochs), 3),
@@ -136,7 +132,8 @@ def _line(
         "tokens": sum(line["tokens"] for line in epochs),
         "train_loss": kept["train_loss"],
         **evaluation.metrics,
-        "best": all(score > selected(line, recipe.training.select) for line in before),
+        # Where fewer of them score better on dev, that is noise.
+        "best": True,
         "parameters": parameter_counts(ensemble),
         "hardware": epochs[-1].get("hardware", {}),
         "seconds": own,
@@ -157,11 +154,11 @@ def _commit(
     # One that is frozen throughout is the checkpoint's in all members.
     trained = not recipe.training.freeze_encoder or recipe.encoder.reinitialise != 0
 
-    def write_best(at: Path) -> None:
+    def write_ensemble(at: Path) -> None:
         write_model(at, ensemble, recipe, tokenizer, trained, scores)
 
     def write_state(at: Path) -> None:
         (at / "members.json").write_text(json.dumps({"members": line["epoch"]}) + "\n", encoding="utf-8")
 
-    best = (write_best, lambda at: write_evaluation(at, found)) if line["best"] else None
-    folder.commit_epoch(int(line["epoch"]), line, write_state, 1, best)
+    parts = (write_ensemble, lambda at: write_evaluation(at, found))
+    folder.commit_epoch(int(line["epoch"]), line, write_state, 1, parts)

@@ -122,9 +122,8 @@ def tell_member(talk: Talk, line: Mapping[str, Any], members: int, model: MultiT
     for task, metrics in line["tasks"].items():
         name = model.head(task).main_metric
         parts.append(f"{task} {name} {metrics[name]:.3f}")
-    best = " (best)" if line["best"] else ""
-    parts.append(f"overall {line['overall']:.3f}{best}")
-    talk.say(f"members 1 to {line['epoch']} of {members} together: {'; '.join(parts)}", strong="(best)")
+    parts.append(f"overall {line['overall']:.3f}")
+    talk.say(f"members 1 to {line['epoch']} of {members} together: {'; '.join(parts)}")
     talk.event("member", line)
 
 

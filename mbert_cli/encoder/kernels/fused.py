@@ -5,6 +5,7 @@ prefixes, activations but GELU. Dropout draws a key from PyTorch's generator, an
 so they are repeatable like any other, and are computed again in the backward pass.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -31,6 +32,12 @@ Dropping = tuple[np.uint32, np.uint32, np.uint32, np.float32]
 _LEVELS = 1 << 16
 _CHUNKS = 32  # parts that work is shared in: sums of parts do not depend on the number of threads
 _NOTHING = np.empty(0, np.float32)
+
+with warnings.catch_warnings():
+    # PyTorch 2.11 wants to hear that what is off by default shall be off, and warns where it is asked whether it is.
+    warnings.simplefilter("ignore")
+    if not torch.sparse.check_sparse_tensor_invariants.is_enabled():
+        torch.sparse.check_sparse_tensor_invariants.disable()
 
 
 def fits(*tensors: Tensor) -> bool:
