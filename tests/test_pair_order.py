@@ -8,6 +8,7 @@ import torch
 from scipy.special import logit
 from word_salad import sentences
 
+from mbert_cli import export
 from mbert_cli.compose import encoder_shape, load_recipe
 from mbert_cli.data.batching import pack
 from mbert_cli.errors import RecipeError
@@ -17,6 +18,7 @@ from mbert_cli.pair_order import PairOrder
 from mbert_cli.prediction import Predictor
 from mbert_cli.progress import Talk
 from mbert_cli.run_folder import RunFolder
+from mbert_cli.saved_model import read_model
 from mbert_cli.training import fit
 from mbert_cli.training_data import read_training_examples, tokenise_examples
 
@@ -101,6 +103,12 @@ def test_evaluation_reads_both_orders_as_training_did(tiny_recipe, tmp_path):
     (line,) = RunFolder(run).read_metrics()
     for task in ("same", "near"):
         assert found.metrics["tasks"][task]["loss"] == pytest.approx(line["tasks"][task]["loss"], rel=1e-5)
+
+
+def test_an_export_tells_that_its_graph_reads_one_order(tiny_recipe, tmp_path):
+    saved = read_model(train(tiny_recipe, tmp_path / "run", *SYMMETRIC))
+    assert export._description(saved, "near")["symmetric"] is True
+    assert "symmetric" not in export._description(saved, "mood")
 
 
 def test_a_repeated_run_is_the_same_and_another_than_without(tiny_recipe, tmp_path):
