@@ -7,9 +7,14 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import tiny
+from hypothesis import settings
 
 # Shapes and types of every annotated function are checked while testing.
 jaxtyping.install_import_hook("mbert_cli", "beartype.beartype")
+
+# No test asserts a time.
+settings.register_profile("mbert", deadline=None)
+settings.load_profile("mbert")
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # As the command line does: threads that wait by spinning take eight times as long where others want the cores too.

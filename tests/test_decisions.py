@@ -28,7 +28,7 @@ def value(criterion, macro, labels, predicted):
 
 @pytest.mark.parametrize("macro", [False, True])
 @pytest.mark.parametrize("criterion", CRITERIA)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=LABELLED)
 def test_no_cut_is_better_than_the_one_found(criterion, macro, rows):
     scores, labels = rows[0].astype(np.float64), rows[1]
@@ -38,7 +38,7 @@ def test_no_cut_is_better_than_the_one_found(criterion, macro, rows):
     assert found == pytest.approx(max(every), abs=1e-12)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=LABELLED)
 def test_a_cut_at_one_half_moves_only_where_something_is_gained(rows):
     scores, labels = rows[0].astype(np.float64), rows[1]
@@ -112,7 +112,7 @@ def test_a_temperature_is_found_again():
     assert best_temperature(logits, labels) == pytest.approx(4, rel=1e-4)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_no_temperature_on_a_grid_is_better_than_the_one_found(seed):
     rng = np.random.default_rng(seed)

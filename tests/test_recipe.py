@@ -426,9 +426,7 @@ def edited(text: str, edit: tuple[str, float, str]) -> str:
     return text[:at] + middle + text[at + 1 :]
 
 
-@settings(
-    max_examples=100, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=st.lists(EDIT, min_size=1, max_size=6))
 def test_a_damaged_recipe_loads_or_is_refused(tmp_path, edits):
     text = DEMO

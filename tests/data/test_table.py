@@ -388,7 +388,7 @@ def test_rows_of_the_courses_files_read_differently_without_quoting(course_data)
 # Anything at all
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.lists(
         st.sampled_from(
