@@ -36,11 +36,13 @@ class PairOrder:
             step: its number within the run.
             device: where the batch is put.
         """
-        chosen = {}
-        for task, indices in rows.items():
-            drawn = np.random.default_rng(derive(self._seed, "pair order", step, task)).integers(0, 2, len(indices))
-            chosen[task] = indices + drawn * self._rows[task] if task in self._rows else indices
-        return pack(self._data, chosen, device)
+        return pack(self._data, {task: self._drawn(task, own, step) for task, own in rows.items()}, device)
+
+    def _drawn(self, task: str, rows: np.ndarray, step: int) -> np.ndarray:
+        if task not in self._rows:
+            return rows
+        swapped = np.random.default_rng(derive(self._seed, "pair order", step, task)).integers(0, 2, len(rows))
+        return rows + swapped * self._rows[task]
 
 
 def _both_orders(data: TaskData) -> TaskData:
