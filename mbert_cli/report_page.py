@@ -71,8 +71,8 @@ def _run(run: RunReport) -> _Run:
     ]
     if run.parameters:
         facts.append(("parameters", f"{run.parameters['all']:,}"))
-    if run.kept.get("hardware"):  # runs from before it was written down do not tell
-        facts.append(("computed on", "{device}, {precision}".format(**run.kept["hardware"])))
+    if run.hardware:
+        facts.append(("computed on", run.hardware))
     headings, epochs = _epochs(lines, metrics, rounds)
     return _Run(
         name=one_line(str(run.path)),

@@ -67,6 +67,11 @@ class RunReport:
         return 1 + self.parameters["adapters"] / self.parameters["encoder"]
 
     @property
+    def hardware(self) -> str:
+        """What its kept epoch was computed on, as `cuda, bf16`; empty for runs that do not tell."""
+        return ", ".join(filter(None, (self.kept.get("hardware", {}).get(key) for key in ("device", "precision"))))
+
+    @property
     def scores(self) -> Scores:
         """The run's own."""
         metrics: Mapping[str, Any] = self.kept["tasks"]
@@ -107,6 +112,7 @@ class RunReport:
             "parameters": {**self.parameters, "times_encoder": self.times_encoder} if self.parameters else None,
             **self.scores.as_json(),
             "train_seconds": round(self.train_seconds, 3),
+            "hardware": self.hardware or None,
             "reference": None,
         }
         if self.reference is not None and self.difference is not None:

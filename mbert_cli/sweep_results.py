@@ -98,6 +98,11 @@ class RowResult:
         """Of a run, on average."""
         return fmean(run.train_seconds for run in self.reports) if self.reports else None
 
+    @property
+    def hardware(self) -> list[str]:
+        """What its runs were computed on, each once: `cuda, bf16`."""
+        return list(dict.fromkeys(run.hardware for run in self.reports if run.hardware))
+
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
         published = self.published
@@ -122,6 +127,7 @@ class RowResult:
             "parameters": self.reports[0].parameters if self.reports else None,
             "times_encoder": self.times_encoder,
             "train_seconds": self.train_seconds,
+            "hardware": self.hardware,
         }
 
 
@@ -141,6 +147,11 @@ class SweepResult:
     def columns(self) -> list[TaskMetric]:
         """The tasks of all rows, each once."""
         return list(dict.fromkeys(column for row in self.rows for column in row.tasks))
+
+    @property
+    def hardware(self) -> set[str]:
+        """What the runs were computed on."""
+        return {each for row in self.rows for each in row.hardware}
 
     @property
     def groups(self) -> Mapping[str, Sequence[RowResult]]:

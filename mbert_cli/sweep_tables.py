@@ -19,6 +19,7 @@ from mbert_cli.sweep_results import RowResult, Spread, SweepResult
 from mbert_cli.terminal import Fitting, new_table
 
 _FACTS = ("kept epoch", "size", "training")
+_HARDWARE = "trained on"  # a column where that differs
 _MOST_SHOWN = 160  # characters of a failed run's last line
 
 
@@ -122,7 +123,7 @@ def _upright(headings: Sequence[str], line: Line) -> Iterator[RenderableType]:
 
 
 def _is_fact(heading: str) -> bool:
-    return heading in (*_FACTS, "seeds")
+    return heading in (*_FACTS, _HARDWARE, "seeds")
 
 
 def _shown(cell: Cell) -> Text:
@@ -199,7 +200,19 @@ def as_tsv(result: SweepResult) -> str:
     names = [*(f"{task}_{metric}" for task, metric in result.columns), "overall"]
     scores = [f"{name}_{part}" for name in names for part in ("mean", "min", "max", "published")]
     sizes = ["encoder_parameters", "adapter_parameters", "times_encoder"]
-    known = ["group", "row", "seeds", "done", *scores, "published_in", "kept_epochs", *sizes, "train_seconds", "runs"]
+    known = [
+        "group",
+        "row",
+        "seeds",
+        "done",
+        *scores,
+        "published_in",
+        "kept_epochs",
+        *sizes,
+        "train_seconds",
+        "trained_on",
+        "runs",
+    ]
     writer.writerow(known)
     for row in result.rows:
         published = row.published
@@ -221,6 +234,7 @@ def as_tsv(result: SweepResult) -> str:
                 parameters.get("adapters"),
                 row.times_encoder,
                 None if row.train_seconds is None else round(row.train_seconds, 3),
+                "; ".join(row.hardware),
                 " ".join(run.name for run in row.runs),
             ]
         )
@@ -232,7 +246,8 @@ def _numbers(spread: Spread | None) -> list[float | None]:
 
 
 def _headings(result: SweepResult) -> list[str]:
-    return ["row", "seeds", *(f"{one_line(task)} {metric}" for task, metric in result.columns), "overall", *_FACTS]
+    scores = (f"{one_line(task)} {metric}" for task, metric in result.columns)
+    return ["row", "seeds", *scores, "overall", *_FACTS, *([_HARDWARE] if len(result.hardware) > 1 else [])]
 
 
 def _groups(result: SweepResult) -> list[tuple[str, list[Line]]]:
@@ -251,7 +266,7 @@ def _lines(result: SweepResult, rows: Sequence[RowResult]) -> list[Line]:
         for (spread, published), value, top, several in zip(own, rounded, highest, compared, strict=True):
             cells.append(_score_cell(spread, published, several and value is not None and value == top))
         source = one_line(row.published.name) if row.published is not None else ""
-        lines.append(Line(one_line(row.row.name), (*cells, *_facts(row)), source))
+        lines.append(Line(one_line(row.row.name), (*cells, *_facts(result, row)), source))
     return lines
 
 
@@ -270,10 +285,12 @@ def _score_cell(spread: Spread | None, published: float | None, best: bool) -> C
     return Cell(f"{spread.mean:.3f}", f"({spread.lowest:.3f}–{spread.highest:.3f})" if several else "", beside, best)  # noqa: RUF001
 
 
-def _facts(row: RowResult) -> Iterator[Cell]:
+def _facts(result: SweepResult, row: RowResult) -> Iterator[Cell]:
     yield Cell(", ".join(map(str, row.kept_epochs)))
     yield Cell("" if row.times_encoder is None else f"{row.times_encoder:.3f}x")
     yield Cell("" if row.train_seconds is None else _duration(row.train_seconds))
+    if len(result.hardware) > 1:
+        yield Cell("; ".join(row.hardware))
 
 
 def _duration(seconds: float) -> str:

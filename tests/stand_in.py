@@ -25,7 +25,7 @@ def accuracy(epoch, seed, adapters):
     return 0.5 + epoch / 100 + seed / 500 + adapters / 20
 
 
-def line_of(recipe, epoch):
+def line_of(recipe, epoch, hardware):
     value = accuracy(epoch, recipe.training.seed, len(recipe.adapters))
     tasks = {
         name: {"main_metric": "pearson" if name == "near" else "accuracy", "accuracy": value, "pearson": value}
@@ -37,6 +37,7 @@ def line_of(recipe, epoch):
         "overall": value,
         "best": True,
         "parameters": {"encoder": 1000, "adapters": 10 * len(recipe.adapters), "all": 1100},
+        "hardware": hardware,
         "seconds": {"train": 30.0, "dev": 1.0},
     }
 
@@ -45,7 +46,7 @@ def write_text(text):
     return lambda folder: (folder / "a.txt").write_text(text)
 
 
-def train(recipe, folder, resume, threads):
+def train(recipe, folder, resume, threads, hardware):
     with folder.locked(resume=resume):
         if not resume:
             folder.clear()
@@ -62,7 +63,7 @@ def train(recipe, folder, resume, threads):
                 wait(folder, epoch)
             with stopping.whole():
                 best = write_text("model"), write_text("evaluation")
-                folder.commit_epoch(epoch, line_of(recipe, epoch), write_text("state"), 2, best)
+                folder.commit_epoch(epoch, line_of(recipe, epoch, hardware), write_text("state"), 2, best)
             print(f"epoch {epoch}", flush=True)
 
 
@@ -85,8 +86,9 @@ def main(words, threads):
     assert words[0] == "train"
     assert words[2] == "-o"
     recipe = load(Path(words[1]), [], lambda *_: [])
+    hardware = {key: words[words.index(f"--{key}") + 1] for key in ("device", "precision")}
     try:
-        train(recipe, RunFolder(Path(words[3])), "--resume" in words, threads)
+        train(recipe, RunFolder(Path(words[3])), "--resume" in words, threads, hardware)
     except MbertError as error:
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from None

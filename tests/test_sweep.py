@@ -237,8 +237,28 @@ def test_runs_of_other_options_are_refused(here):
     mbert_sweep("-q", "--limit", "5")
     with pytest.raises(UsageError, match="out/runs/g-both-seed-1: limit was 5 and is now None."):
         mbert_sweep("-q")
-    with pytest.raises(UsageError, match="precision was 'auto' and is now 'fp32'"):
-        mbert_sweep("-q", "--limit", "5", "--precision", "fp32")
+    fail(here, KILLED)
+    with pytest.raises(RunFailedError):
+        mbert_sweep("-q", "--force")
+    with pytest.raises(UsageError) as caught:
+        mbert_sweep("-q", "--precision", "fp32")
+    *problems, _ = caught.value.problems
+    for seed, problem in zip((1, 2), problems, strict=True):
+        assert problem == f"out/runs/g-none-seed-{seed}: precision was 'auto' and is now 'fp32'."
+
+
+def test_runs_that_are_done_stay_where_others_are_trained_on_another_device(here):
+    part, whole = PLAN.replace("seeds: [1, 2]", "seeds: [1]"), here / "plan.yaml"
+    whole.write_text(part)
+    mbert_sweep("-q", "--device", "cpu", "--precision", "fp32")
+    assert "trained on" not in printed(here, 200)
+    assert table(here)["G", "both"]["trained_on"] == "cpu, fp32"
+    whole.write_text(PLAN)
+    mbert_sweep("-q", "--device", "cpu", "--precision", "bf16")
+    assert set(starts(here).values()) == {1}
+    assert table(here)["G", "both"]["trained_on"] == "cpu, fp32; cpu, bf16"
+    assert printed(here, 220).count("cpu, fp32; cpu, bf16") == 3
+    assert "| trained on |" in as_markdown(result_of(here))
 
 
 def test_what_changes_no_result_may_change(here):
