@@ -26,6 +26,7 @@ from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.ensemble import Ensemble
 from mbert_cli.errors import UsageError
 from mbert_cli.heads import ClassHead
+from mbert_cli.late_interaction import padded_max_sim
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.saved_model import SavedModel
 
@@ -70,19 +71,25 @@ class PaddedTask(nn.Module):
 
     def _outputs(self, model: MultiTaskBert, inputs: Sequence[Tensor]) -> Tensor:
         with kernels.using("padded"):
-            vectors = [self._vectors(model, *inputs[at : at + 3]) for at in range(0, len(inputs), 3)]
-        outputs: Tensor = model.head(self.name)(*vectors)
+            tokens = [self._tokens(model, *inputs[at : at + 3]) for at in range(0, len(inputs), 3)]
+        masks = [mask.bool() for mask in inputs[1::3]]
+        vectors = [self._vectors(model, h, mask) for h, mask in zip(tokens, masks, strict=True)]
+        head = model.head(self.name)
+        late = [padded_max_sim(*tokens[:2], *masks[:2])] if head.late_interaction else []
+        outputs: Tensor = head(*vectors, *late)
         return outputs
 
-    def _vectors(self, model: MultiTaskBert, ids: Tensor, mask: Tensor, types: Tensor) -> Tensor:
+    def _tokens(self, model: MultiTaskBert, ids: Tensor, mask: Tensor, types: Tensor) -> Tensor:
         encoder = model.encoder
         layout = PaddedLayout(mask.bool())
         sites = SegmentAdapters(layout, [model.task(self.name).adapter_list()], encoder.folded)
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         h = encoder.layers_over(ids.flatten(), types.flatten(), positions.flatten(), _Whole(layout), sites)
-        h = sites.on_top(h).unflatten(0, ids.shape)
-        vectors = model.pooling.padded(h, layout.mask)
-        return torch.tanh(encoder.pooler(vectors)) if model.pooling.pooler else vectors
+        return sites.on_top(h).unflatten(0, ids.shape)
+
+    def _vectors(self, model: MultiTaskBert, h: Tensor, mask: Tensor) -> Tensor:
+        vectors = model.pooling.padded(h, mask)
+        return torch.tanh(model.encoder.pooler(vectors)) if model.pooling.pooler else vectors
 
 
 def export_onnx(saved: SavedModel, tasks: Sequence[str], folder: Path) -> None:

@@ -15,6 +15,7 @@ from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.folding import can_fold, fold
 from mbert_cli.encoder.kernels.product import Linear, renew
 from mbert_cli.heads import Head
+from mbert_cli.late_interaction import max_sim
 from mbert_cli.pooling import Pooling
 
 
@@ -100,20 +101,27 @@ class MultiTaskBert(nn.Module):
 
     def vectors(self, batch: Batch) -> Float[Tensor, "sentences hidden"]:
         """Return the vectors of the batch's sentences, as the heads get them."""
-        with self._computing(batch):
-            h = self.encoder(*self._given(batch), batch.features)
-        # Pooling and heads are a small part of the work, and the losses want full precision.
-        return self._pool(h, batch)
+        return self._pool(self._hidden(batch), batch)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs of each task's head for the batch's examples."""
-        sentences = self.vectors(batch)
+        h, layout = self._hidden(batch), batch.layout
+        # Pooling and heads are a small part of the work, and the losses want full precision.
+        sentences = self._pool(h, batch).split(layout.segment_sentences)
+        tokens = h.split(layout.segment_tokens)
         outputs = {}
-        for name, own in zip(batch.tasks, sentences.split(batch.layout.segment_sentences), strict=True):
+        for name, vectors, states, place in zip(batch.tasks, sentences, tokens, layout.segments, strict=True):
             head = self.head(name)
             # A segment holds one side of all examples after another.
-            outputs[name] = head(*own.view(len(head.sides), -1, own.shape[-1]).unbind())
+            sides = vectors.view(len(head.sides), -1, vectors.shape[-1])
+            late = [max_sim(states, place, sides.shape[1])] if head.late_interaction else []
+            outputs[name] = head(*sides.unbind(), *late)
         return outputs
+
+    def _hidden(self, batch: Batch) -> Float[Tensor, "tokens hidden"]:
+        """Return the hidden states after the last layer and the adapters on top."""
+        with self._computing(batch):
+            return self.encoder(*self._given(batch), batch.features)
 
     def _given(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Layout, list[list[Adapter]]]:
         adapters = [self.task(name).adapter_list() for name in batch.tasks]

@@ -48,7 +48,9 @@ def test_gradients_of_a_heads_loss(kind, options):
     torch.manual_seed(3)
     head = built("heads", kind, options, 3).double().eval()
     texts = [torch.randn(4, 3, dtype=torch.float64, requires_grad=True) for _ in head.sides]
+    late = [torch.rand(4, dtype=torch.float64, requires_grad=True)] if head.late_interaction else []
+    inputs = [*texts, *late]
     values = [0.0, 5.0, 2.5, 1.0] if head.goal == "regression" else [0.0, 1.0, 1.0, 0.0]
     labels = torch.tensor(values, dtype=torch.float64)
-    apply = lambda *inputs: head.loss(head(*inputs[: len(head.sides)]), labels)  # noqa: E731
-    assert torch.autograd.gradcheck(apply, (*texts, *head.parameters()))
+    apply = lambda *given: head.loss(head(*given[: len(inputs)]), labels)  # noqa: E731
+    assert torch.autograd.gradcheck(apply, (*inputs, *head.parameters()))

@@ -32,6 +32,8 @@ class Head(nn.Module, ABC):
     """What the labels are; loss balancing may weigh the two differently."""
     sides: ClassVar[tuple[Side, ...]] = ("whole",)
     """What the encoder reads of an example; `forward` takes a sentence vector of each."""
+    late_interaction: bool = False
+    """Whether `forward` also takes, at last, MaxSim of the first and the second text; see `late_interaction`."""
     main_metric: ClassVar[str] = "accuracy"
     """The metric that stands for the task in `overall`."""
     metric_names: ClassVar[tuple[str, ...]] = ()

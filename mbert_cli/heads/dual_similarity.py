@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mbert_cli.heads import Columns, Head
 from mbert_cli.heads.regression import Regression
+from mbert_cli.late_interaction import LateLogit
 from mbert_cli.metrics import Metrics
 
 # Where the cosine's logit starts: a cosine of 1 is 95 % of the scale, one of 0 is 5 %.
@@ -16,11 +17,12 @@ _SLOPE, _OFFSET = 6.0, -3.0
 
 
 class DualSimilarity(Head):
-    """Siamese cosine and cross-encoder side by side: scale * sigmoid of the mean of their logits.
+    """Siamese cosine and cross-encoder side by side, and late interaction: scale * sigmoid of the mean of their logits.
 
     The Siamese part is a cos(f(u), f(v)) + b of both sentences read apart, a and b learnt and f a linear layer that
-    starts as the identity; the cross-encoder w . x + c of the vector x of both in one sequence, see `Regression`. Each
-    part is trained on its own, by the mean of the two losses: so they err differently, and their mean errs less. The
+    starts as the identity; the cross-encoder w . x + c of the vector x of both in one sequence, see `Regression`; late
+    interaction, which may be left out, compares the tokens of both sentences read apart, see `late_interaction`. Each
+    part is trained on its own, by the mean of their losses: so they err differently, and their mean errs less. The
     encoder reads an example twice.
 
     Args:
@@ -28,6 +30,7 @@ class DualSimilarity(Head):
         scale: the largest label; labels run from 0 to it.
         loss: `cross_entropy` or `squared_error`; see `Regression`.
         dropout: probability of dropping a feature of x in training.
+        late_interaction: whether there is that part, which costs next to nothing.
     """
 
     sides = ("first", "second", "whole")
@@ -42,6 +45,7 @@ class DualSimilarity(Head):
         scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0,
         loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        late_interaction: bool = False,
     ) -> None:
         super().__init__()
         self.projection = nn.Linear(hidden_size, hidden_size)
@@ -50,16 +54,22 @@ class DualSimilarity(Head):
         self.slope = nn.Parameter(torch.tensor(_SLOPE))
         self.offset = nn.Parameter(torch.tensor(_OFFSET))
         self.joined = Regression(hidden_size, scale=scale, loss=loss, dropout=dropout)
+        self.late_interaction = late_interaction
+        self.late = LateLogit() if late_interaction else None
 
     def forward(
         self,
         u: Float[Tensor, "examples hidden"],
         v: Float[Tensor, "examples hidden"],
         x: Float[Tensor, "examples hidden"],
-    ) -> Float[Tensor, "examples 2"]:
-        """Return the logits of the share of the scale: the Siamese one, and the cross-encoder's."""
+        similarity: Float[Tensor, " examples"] | None = None,
+    ) -> Float[Tensor, "examples parts"]:
+        """Return the logits of the share of the scale: of the Siamese part, the cross-encoder, late interaction."""
         cosine = nn.functional.cosine_similarity(self.projection(u), self.projection(v))
-        return torch.stack([self.slope * cosine + self.offset, self.joined(x)], -1)
+        logits = [self.slope * cosine + self.offset, self.joined(x)]
+        if self.late is not None:
+            logits.append(self.late(similarity))
+        return torch.stack(logits, -1)
 
     def parse_label(self, text: str) -> float:
         """Return the similarity.
@@ -69,18 +79,18 @@ class DualSimilarity(Head):
         """
         return self.joined.parse_label(text)
 
-    def loss(self, outputs: Float[Tensor, "examples 2"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
-        """Return the mean of both parts' losses."""
-        return self.joined.loss(outputs.flatten(), labels.repeat_interleave(2))
+    def loss(self, outputs: Float[Tensor, "examples parts"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
+        """Return the mean of the parts' losses."""
+        return self.joined.loss(outputs.flatten(), labels.repeat_interleave(outputs.shape[-1]))
 
-    def values(self, outputs: Float[Tensor, "examples 2"]) -> Float[Tensor, " examples"]:
+    def values(self, outputs: Float[Tensor, "examples parts"]) -> Float[Tensor, " examples"]:
         """Return the similarities that are predicted."""
         return self.joined.values(outputs.mean(-1))
 
-    def predict(self, outputs: Float[Tensor, "examples 2"]) -> Columns:
+    def predict(self, outputs: Float[Tensor, "examples parts"]) -> Columns:
         """Return `pred`, the similarity, and `score`, its share of the scale."""
         return self.joined.predict(outputs.mean(-1))
 
-    def metrics(self, outputs: Float[Tensor, "examples 2"], labels: Float[Tensor, " examples"]) -> Metrics:
+    def metrics(self, outputs: Float[Tensor, "examples parts"], labels: Float[Tensor, " examples"]) -> Metrics:
         """Return Pearson, Spearman, MSE, MAE and R^2."""
         return self.joined.metrics(outputs.mean(-1), labels)

@@ -1,4 +1,4 @@
-"""The two heads that read a pair both ways."""
+"""The two heads that read a pair both ways, and compare its tokens."""
 
 import numpy as np
 import pytest
@@ -43,18 +43,37 @@ def test_a_similaritys_logits_are_the_cosines_and_the_cross_encoders():
     assert torch.allclose(head(u, v, x), torch.stack([6 * cosine - 3, joined], 1), atol=1e-5)
 
 
+@every_head
+def test_late_interaction_is_a_third_part(kind):
+    torch.manual_seed(1)
+    plain = kind(4).eval()
+    torch.manual_seed(1)
+    head = kind(4, late_interaction=True).eval()
+    assert (plain.late_interaction, head.late_interaction) == (False, True)
+    similarity = torch.tensor([0.1, 0.5, 0.7, 0.9, -0.2])
+    found = head(*vectors(), similarity)
+    assert torch.equal(found[:, :2], plain(*vectors()))
+    assert found[:, 2].tolist() == pytest.approx((10 * similarity - 6).tolist(), abs=1e-5)
+
+
+@every_head
+@pytest.mark.parametrize("parts", [2, 3])
+def test_every_part_counts_the_same_in_loss_and_prediction(kind, parts):
+    outputs = torch.cat([OUTPUTS, torch.tensor([[1.0], [0.0], [-2.0], [4.0]])], 1)[:, :parts]
+    labels = np.array(LABELS[kind])
+    shares = labels / 5 if kind is DualSimilarity else labels
+    head, expected = kind(4, late_interaction=parts == 3), outputs.numpy().mean(1)
+    loss = head.loss(outputs, torch.tensor(LABELS[kind])).item()
+    assert loss == pytest.approx(cross_entropy(outputs.numpy(), shares[:, None]).mean(), rel=1e-5)
+    scale = 5 if kind is DualSimilarity else 1
+    column = "pred" if kind is DualSimilarity else "score"
+    assert head.predict(outputs)[column] == pytest.approx(scale * expit(expected), rel=1e-5)
+
+
 def test_a_fresh_similarity_starts_at_the_encoders_own_cosine():
     head = DualSimilarity(4)
     u, v, x = vectors()
     assert torch.allclose(head(u, v, x)[:, 0], 6 * torch.cosine_similarity(u, v) - 3, atol=1e-5)
-
-
-@every_head
-def test_the_loss_is_the_mean_of_both_parts_losses(kind):
-    labels = np.array(LABELS[kind])
-    shares = labels / 5 if kind is DualSimilarity else labels
-    expected = cross_entropy(OUTPUTS.numpy(), shares[:, None]).mean()
-    assert kind(4).loss(OUTPUTS, torch.tensor(LABELS[kind])).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_both_parts_weigh_positive_examples():
