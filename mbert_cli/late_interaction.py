@@ -7,7 +7,24 @@ from torch import Tensor, nn
 
 from mbert_cli.batch import Layout, as_tensor
 
+# A step of the optimizer moves the logit as much as ten of a plain slope would: cosines lie close together.
+_STEEPNESS = 10.0
+# Where the logit is 0 at first: between texts that have little and that have much in common.
+_MIDDLE = 0.6
 _BELOW_ALL = -2.0  # less than any cosine
+
+
+class LateLogit(nn.Module):
+    """A logit of MaxSim m: 10 (a m - b); a and b are learnt, 1 and .6 at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(1.0))
+        self.middle = nn.Parameter(torch.tensor(_MIDDLE))
+
+    def forward(self, similarity: Float[Tensor, " examples"]) -> Float[Tensor, " examples"]:
+        """Return the logits."""
+        return _STEEPNESS * (self.slope * similarity - self.middle)
 
 
 def max_sim(h: Float[Tensor, "tokens hidden"], layout: Layout, examples: int) -> Float[Tensor, " examples"]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mbert_cli.batch import Layout
-from mbert_cli.late_interaction import max_sim, padded_max_sim
+from mbert_cli.late_interaction import LateLogit, max_sim, padded_max_sim
 
 LENGTHS = [3, 1, 7, 2, 9, 1]  # of three first texts, then of the three second ones
 WHOLE = [5, 2, 8]  # what else the encoder reads of each pair
@@ -62,3 +62,7 @@ def test_bf16_states_are_compared_in_fp32():
 
 def test_no_pairs_have_no_similarities():
     assert max_sim(torch.zeros(0, 4), Layout([]), 0).shape == (0,)
+
+
+def test_a_fresh_logit_parts_what_has_little_in_common_from_what_has_much():
+    assert LateLogit()(torch.tensor([0.3, 0.6, 1.0])).tolist() == pytest.approx([-3, 0, 4], abs=1e-5)

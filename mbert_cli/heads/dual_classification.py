@@ -9,32 +9,15 @@ from torch import Tensor, nn
 
 from mbert_cli.heads import ClassHead, Columns
 from mbert_cli.heads.pair_classification import PairClassification, Weight
-
-# A step of the optimizer moves the logit as much as ten of a plain slope would: cosines lie close together.
-_STEEPNESS = 10.0
-# Where the logit is 0 at first: between texts that have little and that have much in common.
-_MIDDLE = 0.6
-
-
-class _LateLogit(nn.Module):
-    """A logit of MaxSim m: 10 (a m - b); a and b are learnt, 1 and .6 at first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.slope = nn.Parameter(torch.tensor(1.0))
-        self.middle = nn.Parameter(torch.tensor(_MIDDLE))
-
-    def forward(self, similarity: Float[Tensor, " examples"]) -> Float[Tensor, " examples"]:
-        """Return the logits."""
-        return _STEEPNESS * (self.slope * similarity - self.middle)
+from mbert_cli.late_interaction import LateLogit
 
 
 class DualClassification(ClassHead):
     """Siamese classifier and cross-encoder side by side, and late interaction: sigmoid of the mean of their logits.
 
     The Siamese part is W [u, v, |u - v|] + b of both sentences read apart, see `PairClassification`; the cross-encoder
-    w . x + c of the vector x of both in one sequence; late interaction, which may be left out, 10 (a m - b) of their
-    tokens' MaxSim m, a and b learnt, see `late_interaction`.
+    w . x + c of the vector x of both in one sequence; late interaction, which may be left out, is of their tokens'
+    MaxSim, see `late_interaction`.
 
     Each part is trained on its own, by the mean of their cross-entropies: so they err differently, and their mean errs
     less. The encoder reads an example twice.
@@ -67,7 +50,7 @@ class DualClassification(ClassHead):
         self.apart = apart
         self.joined = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden_size, 1))
         self.late_interaction = late_interaction
-        self.late = _LateLogit() if late_interaction else None
+        self.late = LateLogit() if late_interaction else None
 
     def forward(
         self,

@@ -9,49 +9,29 @@ from torch import Tensor, nn
 
 from mbert_cli.heads import Columns, Head
 from mbert_cli.heads.regression import Regression
-from mbert_cli.metrics import Metrics
+from mbert_cli.late_interaction import LateLogit
+from mbert_cli.metrics import Metrics, regression_metrics
 
-# Shares of the scale that cosines of 0 and 1 stand for at first. MaxSim is seldom near 0: each token finds some other.
-_COSINE, _LATE = (0.05, 0.95), (-0.37, 0.98)
-_MARGIN = 0.01  # of the scale at either end; beyond it a share has no logit
-
-
-class _Share(nn.Module):
-    """The share of the scale that a cosine stands for, a c + b; a and b are learnt.
-
-    A line, and no sigmoid: people's judgements are nearly linear in cosines.
-
-    Args:
-        at_0: the share of 0 at first.
-        at_1: the share of 1.
-    """
-
-    def __init__(self, at_0: float, at_1: float) -> None:
-        super().__init__()
-        self.slope = nn.Parameter(torch.tensor(at_1 - at_0))
-        self.offset = nn.Parameter(torch.tensor(at_0))
-
-    def forward(self, cosine: Float[Tensor, " examples"]) -> Float[Tensor, " examples"]:
-        """Return the shares, which may leave [0, 1] a little."""
-        return self.slope * cosine + self.offset
+# Where the cosine's logit starts: a cosine of 1 is 95 % of the scale, one of 0 is 5 %.
+_SLOPE, _OFFSET = 6.0, -3.0
 
 
 class DualSimilarity(Head):
-    """Cross-encoder and Siamese cosine side by side, and late interaction: scale * sigmoid of the mean of their logits.
+    """Siamese cosine and cross-encoder side by side, and late interaction: scale times the mean of their shares.
 
-    The cross-encoder's logit is w . x + c of the vector x of both sentences in one sequence, see `Regression`. The
-    Siamese part is a share of the scale, p = a cos(f(u), f(v)) + b, of both sentences read apart, f a linear layer that
-    starts as the identity, and a, b learnt; so is late interaction, which may be left out, with their tokens' MaxSim in
-    the place of the cosine, see `late_interaction`. A share's logit is log(p / (1 - p)), p held between .01 and .99.
+    The Siamese part's logit is a cos(f(u), f(v)) + b of both sentences read apart, a and b learnt and f a linear layer
+    that starts as the identity; the cross-encoder's w . x + c of the vector x of both in one sequence, see
+    `Regression`; that of late interaction, which may be left out, is of their tokens' MaxSim, see `late_interaction`.
 
-    Each part is trained on its own, by the mean of their losses: so they err differently, and their mean errs less. The
-    encoder reads an example twice.
+    Each part is trained on its own, by the mean of their losses, in which a logit's share of the scale is its sigmoid:
+    so they err differently, and their mean errs less. In prediction a cosine's share is the sigmoid's piecewise linear
+    likeness, z / 6 + 1 / 2 within [0, 1], for what people judge is nearly linear in cosines. The encoder reads an
+    example twice.
 
     Args:
         hidden_size: features of a sentence vector.
         scale: the largest label; labels run from 0 to it.
-        loss: `cross_entropy` or `squared_error`; see `Regression`. Where it is cross-entropy, that of a share p of
-            label / scale = t is 2 (p - t)^2, which is as curved as cross-entropy is at the middle of the scale.
+        loss: `cross_entropy` or `squared_error`; see `Regression`.
         dropout: probability of dropping a feature of x in training.
         late_interaction: whether there is that part, which costs next to nothing.
     """
@@ -71,13 +51,14 @@ class DualSimilarity(Head):
         late_interaction: bool = False,
     ) -> None:
         super().__init__()
-        self.joined = Regression(hidden_size, scale=scale, loss=loss, dropout=dropout)
         self.projection = nn.Linear(hidden_size, hidden_size)
         nn.init.eye_(self.projection.weight)
         nn.init.zeros_(self.projection.bias)
-        self.apart = _Share(*_COSINE)
+        self.slope = nn.Parameter(torch.tensor(_SLOPE))
+        self.offset = nn.Parameter(torch.tensor(_OFFSET))
+        self.joined = Regression(hidden_size, scale=scale, loss=loss, dropout=dropout)
         self.late_interaction = late_interaction
-        self.late = _Share(*_LATE) if late_interaction else None
+        self.late = LateLogit() if late_interaction else None
 
     def forward(
         self,
@@ -86,12 +67,12 @@ class DualSimilarity(Head):
         x: Float[Tensor, "examples hidden"],
         similarity: Float[Tensor, " examples"] | None = None,
     ) -> Float[Tensor, "examples parts"]:
-        """Return the cross-encoder's logit, the Siamese share of the scale, and that of late interaction."""
+        """Return the logits: the cross-encoder's, the Siamese one, that of late interaction."""
         cosine = nn.functional.cosine_similarity(self.projection(u), self.projection(v))
-        parts = [self.joined(x), self.apart(cosine)]
+        logits = [self.joined(x), self.slope * cosine + self.offset]
         if self.late is not None:
-            parts.append(self.late(similarity))
-        return torch.stack(parts, -1)
+            logits.append(self.late(similarity))
+        return torch.stack(logits, -1)
 
     def parse_label(self, text: str) -> float:
         """Return the similarity.
@@ -103,24 +84,24 @@ class DualSimilarity(Head):
 
     def loss(self, outputs: Float[Tensor, "examples parts"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
         """Return the mean of the parts' losses."""
-        errors = (outputs[:, 1:] - labels[:, None] / self.joined.scale).square().mean(0)
-        weight = 2.0 if self.joined.loss_kind == "cross_entropy" else self.joined.scale**2
-        return (self.joined.loss(outputs[:, 0], labels) + weight * errors.sum()) / outputs.shape[1]
+        return self.joined.loss(outputs.flatten(), labels.repeat_interleave(outputs.shape[1]))
 
     def values(self, outputs: Float[Tensor, "examples parts"]) -> Float[Tensor, " examples"]:
         """Return the similarities that are predicted."""
-        return self.joined.values(_logit(outputs))
+        return self.joined.scale * _shares(outputs)
 
     def predict(self, outputs: Float[Tensor, "examples parts"]) -> Columns:
         """Return `pred`, the similarity, and `score`, its share of the scale."""
-        return self.joined.predict(_logit(outputs))
+        shares = _shares(outputs.double())
+        return {"pred": (self.joined.scale * shares).tolist(), "score": shares.tolist()}
 
     def metrics(self, outputs: Float[Tensor, "examples parts"], labels: Float[Tensor, " examples"]) -> Metrics:
         """Return Pearson, Spearman, MSE, MAE and R^2."""
-        return self.joined.metrics(_logit(outputs), labels)
+        values = self.values(outputs.double())
+        return regression_metrics(values.cpu().numpy(), labels.double().cpu().numpy())
 
 
-def _logit(outputs: Float[Tensor, "examples parts"]) -> Float[Tensor, " examples"]:
-    """Return the mean of the parts' logits."""
-    shares = outputs[:, 1:].clamp(_MARGIN, 1 - _MARGIN)
-    return torch.cat([outputs[:, :1], shares.logit()], 1).mean(1)
+def _shares(outputs: Float[Tensor, "examples parts"]) -> Float[Tensor, " examples"]:
+    """Return the mean of the parts' shares of the scale."""
+    cosines = (outputs[:, 1:] / 6 + 0.5).clamp(0, 1)
+    return torch.cat([outputs[:, :1].sigmoid(), cosines], 1).mean(1)
