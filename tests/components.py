@@ -21,7 +21,6 @@ OPTIONS: dict[str, dict[str, list[dict[str, Any]]]] = {
     "pooling": {"cls": [{}, {"pooler": True}]},
     "heads": {
         "classification": [{"num_classes": 3}, {"num_classes": 3, "class_weights": [1, 2, 3]}],
-        "dual_classification": [{}, {"late_interaction": True}],
         "dual_similarity": [{}, {"loss": "squared_error"}, {"late_interaction": True}],
         "regression": [{}, {"loss": "squared_error"}],
         "pair_classification": [{}, {"positive_weight": 3}],

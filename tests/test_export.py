@@ -15,7 +15,7 @@ PAIRS = {"train": "same-train.tsv", "dev": "same-dev.tsv", "text": ["one", "two"
 NEAR = {"train": "near-train.tsv", "dev": "near-dev.tsv", "text": ["one", "two"], "label": "near"}
 MORE_TASKS = {
     "crossed": {**PAIRS, "head": {"kind": "classification", "num_classes": 2}},
-    "both": {**PAIRS, "head": {"kind": "dual_classification", "late_interaction": True}},
+    "both": {**PAIRS, "head": {"kind": "dual_classification"}},
     "valued": {**NEAR, "head": {"kind": "regression", "scale": 5}},
     "twice": {**NEAR, "head": {"kind": "dual_similarity", "scale": 5, "late_interaction": True}},
 }

@@ -28,6 +28,9 @@ class DualSimilarity(Head):
     likeness, z / 6 + 1 / 2 within [0, 1], for what people judge is nearly linear in cosines. The encoder reads an
     example twice.
 
+    Dropout parts the tokens of two texts, so that MaxSim is smaller in training than in prediction and its share is too
+    large there: it is for tasks where correlation counts, not squared error.
+
     Args:
         hidden_size: features of a sentence vector.
         scale: the largest label; labels run from 0 to it.

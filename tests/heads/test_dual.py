@@ -1,4 +1,4 @@
-"""The two heads that read a pair both ways, and compare its tokens."""
+"""The two heads that read a pair both ways, of which one compares its tokens, too."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,6 @@ from scipy.special import expit
 from mbert_cli.heads.dual_classification import DualClassification
 from mbert_cli.heads.dual_similarity import DualSimilarity
 
-HEADS = (DualClassification, DualSimilarity)
-every_head = pytest.mark.parametrize("kind", HEADS)
-with_and_without = pytest.mark.parametrize("parts", [2, 3])
 OUTPUTS = torch.tensor([[2.0, -1.0, 1.0], [-0.5, -1.5, 0.0], [0.2, 0.4, -3.5], [3.0, 0.0, 4.0]])
 CLASSES, VALUES = [1.0, 0.0, 0.0, 1.0], [4.0, 1.0, 2.5, 5.0]
 LABELS = {DualClassification: CLASSES, DualSimilarity: VALUES}
@@ -57,20 +54,18 @@ def test_a_fresh_similarity_starts_at_the_encoders_own_cosine():
     assert torch.allclose(DualSimilarity(4)(u, v, x)[:, 1], 6 * torch.cosine_similarity(u, v) - 3, atol=1e-5)
 
 
-@every_head
-def test_late_interaction_is_a_third_part(kind):
+def test_late_interaction_is_a_third_part():
     torch.manual_seed(1)
-    plain = kind(4).eval()
+    plain = DualSimilarity(4).eval()
     torch.manual_seed(1)
-    head = kind(4, late_interaction=True).eval()
+    head = DualSimilarity(4, late_interaction=True).eval()
     assert (plain.late_interaction, head.late_interaction) == (False, True)
     found = head(*vectors(), SIMILARITY)
     assert torch.equal(found[:, :2], plain(*vectors()))
     assert torch.allclose(found[:, 2], 10 * SIMILARITY - 6, atol=1e-5)
 
 
-@every_head
-@with_and_without
+@pytest.mark.parametrize(("kind", "parts"), [(DualClassification, 2), (DualSimilarity, 2), (DualSimilarity, 3)])
 def test_the_loss_is_the_mean_of_the_parts_losses(kind, parts):
     outputs, labels = OUTPUTS[:, :parts], LABELS[kind]
     shares = np.array(labels) / (5 if kind is DualSimilarity else 1)
@@ -78,10 +73,11 @@ def test_the_loss_is_the_mean_of_the_parts_losses(kind, parts):
     assert kind(4).loss(outputs, torch.tensor(labels)).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_all_parts_weigh_positive_examples():
+def test_both_parts_weigh_positive_examples():
+    outputs = OUTPUTS[:, :2]
     labels = np.array(CLASSES)[:, None]
-    expected = (np.where(labels == 1, 3, 1) * cross_entropy(OUTPUTS.numpy(), labels)).mean()
-    found = DualClassification(4, positive_weight=3.0).loss(OUTPUTS, torch.tensor(CLASSES))
+    expected = (np.where(labels == 1, 3, 1) * cross_entropy(outputs.numpy(), labels)).mean()
+    found = DualClassification(4, positive_weight=3.0).loss(outputs, torch.tensor(CLASSES))
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -91,26 +87,31 @@ def test_a_balanced_weight_is_counted():
     assert head.apart.positive_weight.item() == 3
 
 
-@every_head
-def test_each_part_learns_from_its_own_inputs_alone(kind):
+BOTH, JOINED, LATE = (True, True, False, False), (False, False, True, False), (False, False, False, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "reads"),
+    [(DualClassification, {}, (BOTH, JOINED)), (DualSimilarity, {"late_interaction": True}, (JOINED, BOTH, LATE))],
+)
+def test_each_part_learns_from_its_own_inputs_alone(kind, options, reads):
     inputs = [each.requires_grad_() for each in (*vectors(), SIMILARITY.clone())]
-    both, joined, late = (True, True, False, False), (False, False, True, False), (False, False, False, True)
-    for part, reads in enumerate((both, joined, late) if kind is DualClassification else (joined, both, late)):
+    for part, expected in enumerate(reads):
         torch.manual_seed(2)
-        head = kind(4, late_interaction=True).eval()
-        found = torch.autograd.grad(head(*inputs)[:, part].sum(), inputs, allow_unused=True)
-        assert [each is not None and bool(each.any()) for each in found] == list(reads)
+        head = kind(4, **options).eval()
+        given = inputs if head.late_interaction else inputs[:3]
+        found = torch.autograd.grad(head(*given)[:, part].sum(), inputs, allow_unused=True)
+        assert [each is not None and bool(each.any()) for each in found] == list(expected)
 
 
-@with_and_without
-def test_a_class_is_predicted_by_the_mean_of_the_logits(parts):
-    columns = DualClassification(4, labels=["no", "yes"]).predict(OUTPUTS[:, :parts])
-    expected = OUTPUTS.numpy()[:, :parts].mean(1)
+def test_a_class_is_predicted_by_the_mean_of_the_logits():
+    columns = DualClassification(4, labels=["no", "yes"]).predict(OUTPUTS[:, :2])
+    expected = OUTPUTS.numpy()[:, :2].mean(1)
     assert columns["score"] == pytest.approx(expit(expected), rel=1e-5)
     assert columns["pred"] == ["yes" if each > 0 else "no" for each in expected]
 
 
-@with_and_without
+@pytest.mark.parametrize("parts", [2, 3])
 def test_a_similarity_is_predicted_by_the_mean_of_the_shares(parts):
     outputs = OUTPUTS[:, :parts]
     columns = DualSimilarity(4).predict(outputs)
