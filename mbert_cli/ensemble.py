@@ -56,7 +56,7 @@ class Ensemble(MultiTaskBert):
             "embed with one of its members: RUN/members/1."
         )
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, both_orders: bool = False) -> dict[str, Tensor]:
         """Return the mean of the members' outputs for the batch's examples, for each task."""
-        outputs = [each(batch) for each in self.members()]
+        outputs = [each(batch, both_orders) for each in self.members()]
         return {name: torch.stack([each[name] for each in outputs]).mean(0) for name in batch.tasks}

@@ -103,8 +103,14 @@ class MultiTaskBert(nn.Module):
         """Return the vectors of the batch's sentences, as the heads get them."""
         return self._pool(self._hidden(batch), batch)
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the outputs of each task's head for the batch's examples."""
+    def forward(self, batch: Batch, both_orders: bool = False) -> dict[str, Tensor]:
+        """Return the outputs of each task's head for the batch's examples.
+
+        Args:
+            batch: the examples.
+            both_orders: return the mean over both orders of the two texts. A segment then holds at last the sequences
+                of both in the other order, if the head reads any; what it reads of each text alone serves both orders.
+        """
         h, layout = self._hidden(batch), batch.layout
         # Pooling and heads are a small part of the work, and the losses want full precision.
         sentences = self._pool(h, batch).split(layout.segment_sentences)
@@ -113,9 +119,11 @@ class MultiTaskBert(nn.Module):
         for name, vectors, states, place in zip(batch.tasks, sentences, tokens, layout.segments, strict=True):
             head = self.head(name)
             # A segment holds one side of all examples after another.
-            sides = vectors.view(len(head.sides), -1, vectors.shape[-1])
+            count = len(head.sides) + both_orders * head.sides.count("whole")
+            sides = vectors.view(count, -1, vectors.shape[-1])
             late = [max_sim(states, place, sides.shape[1])] if head.late_interaction else []
-            outputs[name] = head(*sides.unbind(), *late)
+            found = head(*sides[: len(head.sides)], *late)
+            outputs[name] = (found + head(*_exchanged(head, sides), *late)) / 2 if both_orders else found
         return outputs
 
     def _hidden(self, batch: Batch) -> Float[Tensor, "tokens hidden"]:
@@ -140,3 +148,9 @@ class MultiTaskBert(nn.Module):
     def _pool(self, h: Float[Tensor, "tokens hidden"], batch: Batch) -> Float[Tensor, "sentences hidden"]:
         sentences: Tensor = self.pooling(h, batch.layout).to(self.encoder.pooler.weight.dtype)
         return torch.tanh(self.encoder.pooler(sentences)) if self.pooling.pooler else sentences
+
+
+def _exchanged(head: Head, sides: Float[Tensor, "sides examples hidden"]) -> list[Tensor]:
+    """Return the vectors of a head's sides where the two texts have changed places."""
+    own = dict(zip((*head.sides, "again"), sides, strict=False))
+    return [own[{"first": "second", "second": "first", "whole": "again"}[side]] for side in head.sides]

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -61,21 +62,10 @@ def run_model(
     model.eval()
     device = model.encoder.word_embeddings.weight.device
     token_budget = token_budget or TOKEN_BUDGETS[device.type]
-    outputs = _run_batches(model, task, data, batch_size, token_budget, vectors, device)
-    if data.swapped is None or vectors:
-        return outputs
-    return (outputs + _run_batches(model, task, data.swapped, batch_size, token_budget, vectors, device)) / 2
-
-
-def _run_batches(
-    model: MultiTaskBert,
-    task: str,
-    data: TaskData,
-    batch_size: int | None,
-    token_budget: int,
-    vectors: bool,
-    device: torch.device,
-) -> Tensor:
+    both_orders = data.swapped is not None and not vectors
+    if data.swapped is not None and both_orders:
+        sides = zip(model.head(task).sides, data.swapped.sides, strict=True)
+        data = replace(data, sides=(*data.sides, *(tokens for side, tokens in sides if side == "whole")))
     outputs, order = [], []
     lengths, pending = data.lengths, deque(by_length(data, token_budget, batch_size))
     most = token_budget  # tokens that memory has room for
@@ -87,7 +77,7 @@ def _run_batches(
                 continue
             try:
                 batch = pack({task: data}, {task: rows}, device)
-                outputs.append((model.vectors(batch) if vectors else model(batch)[task]).float())
+                outputs.append((model.vectors(batch) if vectors else model(batch, both_orders)[task]).float())
             except (MemoryError, RuntimeError) as error:
                 if len(rows) == 1 or not is_out_of_memory(error):
                     raise

@@ -97,6 +97,24 @@ def test_a_prediction_is_the_mean_over_both_orders(tiny_recipe, tmp_path):
         assert mean == pytest.approx(head.predict((forth + back) / 2)["score"], abs=1e-5)
 
 
+def test_only_sequences_of_both_texts_are_read_again_in_the_other_order(tiny_recipe, tmp_path, monkeypatch):
+    saved = read_model(train(tiny_recipe, tmp_path / "run", *SYMMETRIC))
+    read, forward = [], type(saved.model).forward
+
+    def counted(model, batch, both_orders):
+        read.append(batch.layout.num_tokens)
+        return forward(model, batch, both_orders)
+
+    monkeypatch.setattr(type(saved.model), "forward", counted)
+    for task, sides_read_again in (("same", ()), ("near", (2,))):
+        sides = saved.model.head(task).sides
+        data = tokenise_texts(saved.tokenizer, [sentences(9, 2), sentences(9, 3)], sides, symmetric=True)
+        read.clear()
+        run_model(saved.model, task, data)
+        tokens = [int(side.lengths.sum()) for side in data.sides]
+        assert sum(read) == sum(tokens) + sum(tokens[side] for side in sides_read_again)
+
+
 def test_evaluation_reads_both_orders_as_training_did(tiny_recipe, tmp_path):
     run = train(tiny_recipe, tmp_path / "run", *SYMMETRIC)
     found = evaluate_run(Predictor(run, device="cpu", precision="fp32"), "dev", {}, (), None, QUIET)
