@@ -78,6 +78,8 @@ def test_every_shipped_recipe_trains_one_step(name, course_files, tiny_checkpoin
     monkeypatch.setattr("mbert_cli.figures.draw", lambda *_: {})  # as slow as all else, and no recipe's own
     shipped = load_recipe(name)
     words = [f"encoder.checkpoint={tiny_checkpoint}", "encoder.sha256=null", *settings_for(shipped.adapters)]
+    if "steps" in shipped.curriculum.options:
+        words.append("curriculum.steps=3")
     words += ["training.epochs=3", "training.max_length=32", "--limit", "6", "--device", "cpu", "--precision", "fp32"]
     app(["train", name, *words, "-o", str(tmp_path / "run"), "-q"], standalone_mode=False)
     assert capsys.readouterr().out.startswith("kept the ")
