@@ -107,12 +107,12 @@ def test_a_batch_that_memory_has_no_room_for_is_computed_in_halves(predictor, mo
     whole = predictor({"text": texts}, task="mood")
     real, refused, sizes = MultiTaskBert.forward, [], []
 
-    def small(self, batch):
+    def small(self, batch, both_orders):
         if len(batch.token_ids) > 150:
             refused.append(len(batch.token_ids))
             raise error
         sizes.append(len(batch.token_ids))
-        return real(self, batch)
+        return real(self, batch, both_orders)
 
     monkeypatch.setattr(MultiTaskBert, "forward", small)
     found = predictor({"text": texts}, task="mood")
