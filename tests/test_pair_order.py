@@ -24,7 +24,7 @@ from mbert_cli.training_data import read_training_examples, tokenise_examples
 QUIET = Talk(quiet=True)
 # Heads that tell the two orders apart: by the sequence of both texts, and by [u, v].
 SYMMETRIC = (
-    "tasks.near.head={kind: dual_similarity}",
+    "tasks.near.head={kind: dual_similarity, late_interaction: true}",
     "tasks.near.symmetric=true",
     "tasks.same.symmetric=true",
     "training.epochs=1",

@@ -157,6 +157,11 @@ def tokenise_texts(
         lines: the same.
     """
     columns = {"first": texts[:1], "second": texts[1:], "whole": texts}
-    tokens = tuple(tokenizer.encode(*columns[side]) for side in sides)
-    swapped = tokenise_texts(tokenizer, texts[::-1], sides, False, labels, lines) if symmetric else None
-    return TaskData(tokens, labels, lines, swapped=swapped)
+    own = {side: tokenizer.encode(*columns[side]) for side in sides}
+    swapped = None
+    if symmetric:
+        # A text alone is the same text in either order.
+        of: dict[Side, Side] = {"first": "second", "second": "first"}
+        other = (own[of[side]] if side in of else tokenizer.encode(*texts[::-1]) for side in sides)
+        swapped = TaskData(tuple(other), labels, lines)
+    return TaskData(tuple(own.values()), labels, lines, swapped=swapped)
