@@ -28,6 +28,11 @@ class Hardware:
         """`fp32` or `bf16`."""
         return "bf16" if self.dtype == torch.bfloat16 else "fp32"
 
+    @property
+    def threads(self) -> int:
+        """How many threads a CPU computes with."""
+        return torch.get_num_threads()
+
     def facts(self) -> dict[str, str | int]:
         """Return what the bytes of a result follow from."""
         cpu = self.device.type == "cpu"
@@ -38,7 +43,7 @@ class Hardware:
             "instructions": (
                 torch.backends.cpu.get_cpu_capability() if cpu else torch.cuda.get_device_name(self.device)
             ),
-            "threads": torch.get_num_threads(),
+            "threads": self.threads,
         }
 
 

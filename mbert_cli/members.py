@@ -1,4 +1,4 @@
-"""One procedure: fit_members; the models of an ensemble, one after another, and what they find together."""
+"""One procedure: fit_members; the models of an ensemble, and what they find together."""
 
 import json
 import time
@@ -11,12 +11,12 @@ from mbert_cli.compose import build_heads
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import read_examples
 from mbert_cli.data.tokenizer import Tokenizer
-from mbert_cli.disk import disk_errors
 from mbert_cli.ensemble import Ensemble
 from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.evaluation import evaluate
 from mbert_cli.evaluation_files import Evaluation, write_evaluation
 from mbert_cli.hardware import Hardware
+from mbert_cli.member_processes import threads_begun_with, train_at_once
 from mbert_cli.metrics_file import kept_epoch
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.progress import Talk
@@ -37,20 +37,38 @@ def fit_members(
     resume: bool = False,
     limit: int | None = None,
     allow_drift: bool = False,
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """Train `training.members` models, each a run of its own in `members/`; keep them all.
 
-    Args, errors and what is returned are those of `fit`, a line of metrics standing for a member.
+    Args:
+        recipe: see `fit`.
+        folder: see `fit`.
+        hardware: see `fit`.
+        talk: see `fit`.
+        resume: see `fit`.
+        limit: see `fit`.
+        allow_drift: see `fit`.
+        jobs: how many members train at once, each in a process of its own; they share the cores.
+
+    Returns:
+        The metrics of all members together.
+
+    Raises:
+        MbertError: see `fit`; or a process of a member has failed.
+        Stopped: a signal asked for it; progress was saved.
     """
     if not resume:
         folder.clear()
     folder.write_recipe(recipe.to_yaml())
+    left = [each for each in _members(recipe, folder) if not _is_done(*each, allow_drift)]
+    # One that was begun beside others, with its share of the cores, goes on with as many also where it is alone.
+    elsewhere = [each for each in left if jobs > 1 or threads_begun_with(each[1]) not in (None, hardware.threads)]
+    train_at_once(folder, elsewhere, hardware, talk, jobs, limit, allow_drift)
     members: list[MultiTaskBert] = []
     lines: list[dict[str, Any]] = []
     dev: dict[str, TaskData] = {}
-    for number in range(1, recipe.training.members + 1):
-        own = member_recipe(recipe, number)
-        place = RunFolder(folder.members / str(number))
+    for number, (own, place) in enumerate(_members(recipe, folder), 1):
         talk.say(f"member {number} of {recipe.training.members}, seed {own.training.seed}")
         _train(own, place, hardware, talk, limit, allow_drift)
         saved = read_model(place.path)
@@ -65,7 +83,7 @@ def fit_members(
         with whole():
             lines.append(_line(number, place, evaluation, ensemble, lines, seconds))
             _commit(folder, lines[-1], ensemble, evaluation, recipe, saved.tokenizer)
-        tell_member(talk, lines[-1], recipe.training.members, ensemble)
+        tell_member(talk, lines[-1], recipe.training.members)
     draw_figures(folder, talk)
     return lines[-1]
 
@@ -77,21 +95,35 @@ def member_recipe(recipe: Recipe, number: int) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"members": 1, "seed": own})})
 
 
+def _members(recipe: Recipe, folder: RunFolder) -> list[tuple[Recipe, RunFolder]]:
+    """Return the recipe and the run folder of each member."""
+    numbers = range(1, recipe.training.members + 1)
+    return [(member_recipe(recipe, number), RunFolder(folder.members / str(number))) for number in numbers]
+
+
 def _train(
     recipe: Recipe, place: RunFolder, hardware: Hardware, talk: Talk, limit: int | None, allow_drift: bool
 ) -> None:
     """Train a member, or what is left to train of it."""
-    begun = place.holds_a_run()
-    if begun and len(place.read_metrics()) >= recipe.training.epochs and place.model.is_dir():
-        if place.recipe_file.read_text(encoding="utf-8") != recipe.to_yaml() and not allow_drift:
-            raise UsageError(
-                f"{place.path}: was trained as another recipe says; begin anew with --force, or give it with --resume."
-            )
-        return
-    with disk_errors(place.path):
-        place.path.mkdir(parents=True, exist_ok=True)
-    fit(recipe, place, hardware, talk, begun and place.states.is_dir(), limit, allow_drift)
+    if not _is_done(recipe, place, allow_drift):
+        # Held, for a process that trained it may outlive its parent by the time it takes to save.
+        with place.locked(force=True):
+            fit(recipe, place, hardware, talk, place.states.is_dir(), limit, allow_drift)
     remove_folder(place.states)  # nobody goes on from there
+
+
+def _is_done(recipe: Recipe, place: RunFolder, allow_drift: bool) -> bool:
+    """Whether a member is trained.
+
+    Raises:
+        UsageError: it is, but as another recipe says.
+    """
+    done = len(place.read_metrics()) >= recipe.training.epochs and place.model.is_dir()
+    if done and place.recipe_file.read_text(encoding="utf-8") != recipe.to_yaml() and not allow_drift:
+        raise UsageError(
+            f"{place.path}: was trained as another recipe says; begin anew with --force, or give it with --resume."
+        )
+    return done
 
 
 def _read_dev(recipe: Recipe, tokenizer: Tokenizer, limit: int | None) -> dict[str, TaskData]:

@@ -1,17 +1,12 @@
 """One procedure: sweep; the runs of a plan, each a training in a process of its own. No torch here."""
 
-import ctypes
-import os
-import shlex
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mbert_cli.child_training import exit_code, start, threads_each
 from mbert_cli.commits import replace_file
-from mbert_cli.disk import disk_errors
 from mbert_cli.errors import RunFailedError, RunInUseError, Stopped, UsageError
 from mbert_cli.metrics_file import kept_epoch
 from mbert_cli.plan import Plan
@@ -20,10 +15,6 @@ from mbert_cli.stopping import last_words, stopped_by, whole
 from mbert_cli.sweep_folder import Options, SweepFolder, SweepRun, SweepRuns
 from mbert_cli.sweep_results import SweepResult, read_results
 from mbert_cli.sweep_tables import note_of, write_tables
-
-# -P: nothing is imported from the folder that the command is run in.
-MBERT = (sys.executable, "-P", "-m", "mbert_cli.cli")
-"""The command that trains."""
 
 _LOOK_EVERY = 0.1  # seconds
 _LOOK_AGAIN = 1.0  # seconds, where all that is left is held by others
@@ -197,19 +188,16 @@ class _Sweep:
     def _begin(self, run: SweepRun) -> None:
         """Begin a training, or go on with it."""
         resume = run.folder.holds_a_run()
-        threads = run.begin(self.options, _threads(self.jobs))
+        threads = run.begin(self.options, threads_each(self.jobs))
         words = ["train", str(run.recipe_file), "-o", str(run.folder.path), *self.options.words()]
         words += ["--resume"] * resume + ["--offline"] * self.offline
-        with disk_errors(run.log), run.log.open("a", encoding="utf-8") as log:
-            log.write(f"$ mbert {shlex.join(words)}\n")
-            log.flush()
-            self.children.append(_Child(run, _start(words, threads, log.fileno())))
+        self.children.append(_Child(run, start(words, threads, run.log)))
         self.talk.say(f"{run.label}: {'going on' if resume else 'training'}; {run.log}")
 
     def _end(self, child: _Child) -> None:
         """Account for a training that has ended."""
         run = child.run
-        code = _exit_code(child)
+        code = exit_code(child.process)
         if code == RunInUseError.exit_code:
             self.pending.append(run)  # somebody took it just before we did
             return
@@ -229,55 +217,4 @@ class _Sweep:
         for child in self.children:
             child.process.wait()
             if not child.run.is_done():
-                child.run.note_end(_exit_code(child))
-
-
-def _exit_code(child: _Child) -> int:
-    """Return a training's exit code; 128 and the number of the signal that killed it."""
-    code = child.process.returncode
-    return code if code >= 0 else 128 - code
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _threads(jobs: int) -> int | None:
-    """Return how many threads each of so many runs has; None for PyTorch's own choice."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    stated = int(said) if said.isdecimal() and int(said) > 0 else None
-    if jobs == 1:
-        return stated
-    return max(1, (stated or _cores()) // jobs)
-
-
-def _start(words: Sequence[str], threads: int | None, log: int) -> subprocess.Popen[bytes]:
-    """Start a training in a process group of its own, so that Ctrl-C reaches it once, by way of the sweep."""
-    environment: Mapping[str, str] = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    if threads is not None:
-        environment = {**environment, "OMP_NUM_THREADS": str(threads)}
-    return subprocess.Popen(  # noqa: S603 -- this very program
-        [*MBERT, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        env=environment,
-        process_group=0,
-        preexec_fn=_end_with(os.getpid()) if sys.platform == "linux" else None,
-    )
-
-
-def _end_with(parent: int) -> Callable[[], None]:
-    """Return what makes a new process end with this one, however that dies: the system sends it SIGTERM then.
-
-    Elsewhere than on Linux a training outlives a sweep that is killed; the next sweep waits for it.
-    """
-    libc = ctypes.CDLL(None)
-    set_death_signal = 1  # PR_SET_PDEATHSIG
-
-    def prepare() -> None:
-        libc.prctl(set_death_signal, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(128 + signal.SIGTERM)
-
-    return prepare
+                child.run.note_end(exit_code(child.process))

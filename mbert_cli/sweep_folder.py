@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mbert_cli.child_training import last_lines, last_word
 from mbert_cli.commits import left_by_a_crash, read_json, remove_folder, replace_file
 from mbert_cli.disk import disk_errors
 from mbert_cli.errors import MbertError, RecipeError, UsageError
@@ -34,7 +35,6 @@ from mbert_cli.run_folder import RunFolder
 
 TABLES = ("table.tsv", "table.md", "table.html")
 FIGURE = "scores.png"
-_TAIL = 1 << 14  # bytes of a log that are looked at
 _LONGEST = 48  # characters of a name: at most four bytes each, beside what is appended
 _ENDED = "mbert sweep: the training ended with exit code "
 
@@ -206,17 +206,10 @@ class SweepRun:
 
     def _last_words(self) -> tuple[int | None, str]:
         """Return the exit code of the last training and the line that it ended with; None where it just broke off."""
-        try:
-            with self.log.open("rb") as file:
-                file.seek(max(0, self.log.stat().st_size - _TAIL))
-                lines = file.read().decode("utf-8", errors="replace").splitlines()
-        except OSError:
-            return None, ""
-        lines = [line for line in lines if line.strip()]
+        lines = last_lines(self.log)
         if not lines or not re.fullmatch(rf"{_ENDED}\d+", lines[-1]):
             return None, ""
-        said = lines[-2] if len(lines) > 1 and not lines[-2].startswith("$ ") else "it said nothing"
-        return int(lines[-1].removeprefix(_ENDED)), said
+        return int(lines[-1].removeprefix(_ENDED)), last_word(lines[:-1])
 
 
 class SweepFolder:

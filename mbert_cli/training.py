@@ -301,7 +301,7 @@ class TrainingRun:
         best = (self._model_writer(scores), self._evaluation_writer(evaluation)) if is_best else None
         self.folder.commit_epoch(state.epoch, line, self._write_state, training.keep, best)
         self._note_save()
-        tell_epoch(self.talk, line, training.epochs, self.model)
+        tell_epoch(self.talk, line, training.epochs)
 
     def _write_state(self, at: Path) -> None:
         write_state(at, self.state, self.origin, self.model, self.optimizer, self.balancing)

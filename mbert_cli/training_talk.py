@@ -84,43 +84,44 @@ def _facts_line(name: str, facts: TaskFacts) -> str:
     )
 
 
-def tell_epoch(talk: Talk, line: Mapping[str, Any], epochs: int, model: MultiTaskBert) -> None:
+def tell_epoch(talk: Talk, line: Mapping[str, Any], epochs: int, member: int | None = None) -> None:
     """Tell of an epoch that was committed.
 
     Args:
         talk: where it is told.
         line: of `metrics.jsonl`.
         epochs: how many the run has.
-        model: its heads know their main metrics.
+        member: which of an ensemble's the run is, where they train at once.
     """
     parts = []
     for task, metrics in line["tasks"].items():
-        name = model.head(task).main_metric
+        name = metrics["main_metric"]
         loss = f"loss {line['train_loss'][task]:.3f} " if task in line["train_loss"] else ""
         parts.append(f"{task} {loss}{name} {metrics[name]:.3f}")
     best = " (best)" if line["best"] else ""
     parts.append(f"overall {line['overall']:.3f}{best}")
     seconds = line["seconds"]
-    talk.say(f"epoch {line['epoch']}/{epochs}: {'; '.join(parts)}; {sum(seconds.values()):.0f} s", strong="(best)")
+    who = "" if member is None else f"member {member}, "
+    what = f"{who}epoch {line['epoch']}/{epochs}"
+    talk.say(f"{what}: {'; '.join(parts)}; {sum(seconds.values()):.0f} s", strong="(best)")
     talk.detail(f"  {line['step']:,} steps so far; trained {seconds['train']:.1f} s, scored {seconds['dev']:.1f} s")
     for task, metrics in line["tasks"].items():
         numbers = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float))
         talk.detail(f"  {task}: {numbers}")
-    talk.event("epoch", line)
+    talk.event("epoch", line if member is None else {"member": member, **line})
 
 
-def tell_member(talk: Talk, line: Mapping[str, Any], members: int, model: MultiTaskBert) -> None:
+def tell_member(talk: Talk, line: Mapping[str, Any], members: int) -> None:
     """Tell what the members of an ensemble came to together, as far as they are trained.
 
     Args:
         talk: where it is told.
         line: of `metrics.jsonl`.
         members: how many the ensemble is to have.
-        model: its heads know their main metrics.
     """
     parts = []
     for task, metrics in line["tasks"].items():
-        name = model.head(task).main_metric
+        name = metrics["main_metric"]
         parts.append(f"{task} {name} {metrics[name]:.3f}")
     parts.append(f"overall {line['overall']:.3f}")
     talk.say(f"members 1 to {line['epoch']} of {members} together: {'; '.join(parts)}")

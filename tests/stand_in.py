@@ -33,6 +33,8 @@ def line_of(recipe, epoch, hardware):
     }
     return {
         "epoch": epoch,
+        "step": 10 * epoch,
+        "train_loss": {},
         "tasks": tasks,
         "overall": value,
         "best": True,
@@ -85,7 +87,7 @@ def wait(folder, epoch):
 def main(words, threads):
     assert words[0] == "train"
     assert words[2] == "-o"
-    recipe = load(Path(words[1]), [], lambda *_: [])
+    recipe = load(Path(words[1]), [word for word in words[4:] if "=" in word], lambda *_: [])
     hardware = {key: words[words.index(f"--{key}") + 1] for key in ("device", "precision")}
     try:
         train(recipe, RunFolder(Path(words[3])), "--resume" in words, threads, hardware)

@@ -18,6 +18,7 @@ import pytest
 import stand_in
 from rich.console import Console
 
+from mbert_cli import child_training
 from mbert_cli import sweep as procedure
 from mbert_cli.cli import app
 from mbert_cli.errors import RunFailedError, RunInUseError, UsageError
@@ -40,11 +41,11 @@ rows:
 SLOW, NOT_FINITE, KILLED = (
     f"training.learning_rate={rate}" for rate in (stand_in.SLOW, stand_in.NOT_FINITE, stand_in.KILLED)
 )
-START = procedure._start
+START = child_training.spawn
 # The command line, its trainings replaced.
 DRIVER = (
-    "import sys; from mbert_cli import cli, sweep; import stand_in\n"
-    "sweep.MBERT = stand_in.COMMAND; cli.main()"
+    "import sys; from mbert_cli import child_training, cli; import stand_in\n"
+    "child_training.MBERT = stand_in.COMMAND; cli.main()"
 )  # fmt: skip
 
 
@@ -52,7 +53,7 @@ DRIVER = (
 def here(tiny_recipe, tmp_path, monkeypatch):
     """The working folder, with the tiny recipe and a plan in it; trainings are stand-ins."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(procedure, "_start", stand_in.Process)
+    monkeypatch.setattr(child_training, "spawn", stand_in.Process)
     monkeypatch.setattr(procedure, "_LOOK_EVERY", 0)
     monkeypatch.setattr("mbert_cli.commits._sync", lambda path: None)  # as slow as all else
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -354,7 +355,7 @@ def test_a_second_sweep_ends_with_3_and_changes_nothing(here):
 
 
 def test_jobs_go_on_at_once_and_share_the_cores(here, monkeypatch):
-    monkeypatch.setattr(procedure, "_cores", lambda: 6)
+    monkeypatch.setattr(child_training, "cores", lambda: 6)
     most = []
     begin = procedure._Sweep._begin
 
@@ -376,7 +377,7 @@ def test_jobs_go_on_at_once_and_share_the_cores(here, monkeypatch):
 
 
 def test_a_run_keeps_the_number_of_threads_that_it_was_begun_with(here, monkeypatch):
-    monkeypatch.setattr(procedure, "_cores", lambda: 6)
+    monkeypatch.setattr(child_training, "cores", lambda: 6)
     fail(here, NOT_FINITE)
     with pytest.raises(RunFailedError):
         mbert_sweep("-q", "-j", "3")
@@ -532,7 +533,7 @@ def test_a_run_that_somebody_takes_first_is_waited_for(here, monkeypatch):
             process.returncode = 3
         return process
 
-    monkeypatch.setattr(procedure, "_start", start)
+    monkeypatch.setattr(child_training, "spawn", start)
     mbert_sweep("-q")
     assert refused == ["out/runs/g-both-seed-1"]
     assert starts(here) == {"g-both-seed-1": 2, "g-both-seed-2": 1, "g-none-seed-1": 1, "g-none-seed-2": 1}
@@ -668,8 +669,8 @@ def test_a_figure_that_cannot_be_drawn_costs_no_table(here, capsys, monkeypatch)
 
 def test_a_table_that_cannot_be_written_stops_the_trainings(here, monkeypatch):
     fail(here, SLOW)
-    monkeypatch.setattr(procedure, "_start", START)
-    monkeypatch.setattr(procedure, "MBERT", stand_in.COMMAND)
+    monkeypatch.setattr(child_training, "spawn", START)
+    monkeypatch.setattr(child_training, "MBERT", stand_in.COMMAND)
     written = []
 
     def no_space(*words):

@@ -48,6 +48,9 @@ def train(
     ] = False,
     force: Force = False,
     batch_size: BatchSize = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=1000, help="Members of an ensemble at once; they share the cores.")
+    ] = 1,
     device: Device = "auto",
     precision: Precision = "auto",
     kernels: Kernels = "auto",
@@ -100,8 +103,12 @@ def train(
         loaded = load_recipe(name, chosen)
         hardware = choose(device, precision, kernels)
         tell_of_compiling(talk)
-        train_it = fit if loaded.training.members == 1 else fit_members
-        best = train_it(loaded, folder, hardware, talk, resume, limit, allow_drift)
+        if loaded.training.members > 1:
+            best = fit_members(loaded, folder, hardware, talk, resume, limit, allow_drift, jobs)
+        elif jobs == 1:
+            best = fit(loaded, folder, hardware, talk, resume, limit, allow_drift)
+        else:
+            raise UsageError("--jobs is for ensembles, and training.members is 1; mbert sweep trains several runs.")
     talk.event("end", {"run": str(folder.path), "kept": best})
     if not as_json:
         typer.echo(summary(best, folder.path))
