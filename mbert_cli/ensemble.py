@@ -59,4 +59,9 @@ class Ensemble(MultiTaskBert):
     def forward(self, batch: Batch, both_orders: bool = False) -> dict[str, Tensor]:
         """Return the mean of the members' outputs for the batch's examples, for each task."""
         outputs = [each(batch, both_orders) for each in self.members()]
-        return {name: torch.stack([each[name] for each in outputs]).mean(0) for name in batch.tasks}
+        return {name: mean_outputs([each[name] for each in outputs]) for name in batch.tasks}
+
+
+def mean_outputs(outputs: Sequence[Tensor]) -> Tensor:
+    """Return what an ensemble puts out where its members put out these."""
+    return torch.stack(list(outputs)).mean(0)

@@ -1,7 +1,7 @@
 """One procedure: evaluate; on data at hand, or on a run's files."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, example_windows, read_examples
+from mbert_cli.ensemble import mean_outputs
 from mbert_cli.errors import UsageError
 from mbert_cli.evaluation_files import Evaluation, Predictions
 from mbert_cli.heads import Head
@@ -33,8 +34,7 @@ def evaluate(model: MultiTaskBert, data: Mapping[str, TaskData], batch_size: int
         The metrics as the task's head gives them, with the number of examples, the mean loss and the name of the metric
         that stands for the task.
     """
-    outcomes = {task: _outcome(model, task, examples, batch_size) for task, examples in data.items()}
-    return _evaluation(model, outcomes)
+    return evaluation_of(model, outcomes_of(model, data, batch_size))
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,20 @@ class Outcome:
     outputs: Tensor
 
 
+def outcomes_of(
+    model: MultiTaskBert, data: Mapping[str, TaskData], batch_size: int | None = None
+) -> dict[str, Outcome]:
+    """Return what the heads of a model give for the examples of each task; args are those of `evaluate`."""
+    return {task: _outcome(model, task, examples, batch_size) for task, examples in data.items()}
+
+
+def mean_outcomes(members: Sequence[Mapping[str, Outcome]]) -> dict[str, Outcome]:
+    """Return what an ensemble gives for examples whose outcomes of each member are known."""
+    first = members[0]
+    means = {task: mean_outputs([each[task].outputs for each in members]) for task in first}
+    return {task: replace(outcome, outputs=means[task]) for task, outcome in first.items()}
+
+
 def _outcome(model: MultiTaskBert, task: str, examples: TaskData, batch_size: int | None) -> Outcome:
     assert examples.labels is not None, "without labels nothing can be evaluated"
     outputs = run_model(model, task, examples, batch_size)
@@ -63,7 +77,8 @@ def _joined(parts: Sequence[Outcome]) -> Outcome:
     return Outcome(np.concatenate([part.lines for part in parts]), labels, outputs)
 
 
-def _evaluation(model: MultiTaskBert, outcomes: Mapping[str, Outcome]) -> Evaluation:
+def evaluation_of(model: MultiTaskBert, outcomes: Mapping[str, Outcome]) -> Evaluation:
+    """Return what `evaluate` does, of outcomes at hand."""
     found: dict[str, Metrics] = {}
     predictions: dict[str, _Blocks] = {}
     for task, outcome in outcomes.items():
@@ -125,7 +140,7 @@ class RunOutcomes:
 
     def evaluation(self) -> Evaluation:
         """Return what `evaluate` returns, as the model decides now, with the run, the split and each task's file."""
-        found = _evaluation(self.predictor.saved.model, self.tasks)
+        found = evaluation_of(self.predictor.saved.model, self.tasks)
         return found.of(self.split, self.files, run=str(self.predictor.run))
 
 

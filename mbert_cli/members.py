@@ -13,7 +13,7 @@ from mbert_cli.data.examples import read_examples
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.ensemble import Ensemble
 from mbert_cli.errors import CheckpointError, UsageError
-from mbert_cli.evaluation import evaluate
+from mbert_cli.evaluation import Outcome, evaluation_of, mean_outcomes, outcomes_of
 from mbert_cli.evaluation_files import Evaluation, write_evaluation
 from mbert_cli.hardware import Hardware
 from mbert_cli.member_processes import threads_begun_with, train_at_once
@@ -66,6 +66,7 @@ def fit_members(
     elsewhere = [each for each in left if jobs > 1 or threads_begun_with(each[1]) not in (None, hardware.threads)]
     train_at_once(folder, elsewhere, hardware, talk, jobs, limit, allow_drift)
     members: list[MultiTaskBert] = []
+    outcomes: list[dict[str, Outcome]] = []
     lines: list[dict[str, Any]] = []
     dev: dict[str, TaskData] = {}
     for number, (own, place) in enumerate(_members(recipe, folder), 1):
@@ -77,8 +78,9 @@ def fit_members(
         dev = dev or _read_dev(recipe, saved.tokenizer, limit)
         started = time.monotonic()
         with talk.status(f"scoring the first {number} members together"):
+            outcomes.append(outcomes_of(saved.model, dev))
             ensemble = Ensemble(members)
-            evaluation = evaluate(ensemble, dev)
+            evaluation = evaluation_of(ensemble, mean_outcomes(outcomes))
         seconds = time.monotonic() - started
         with whole():
             lines.append(_line(number, place, evaluation, ensemble, lines, seconds))
