@@ -20,6 +20,7 @@ from mbert_cli.encoder.kernels.product import Linear, renew
 from mbert_cli.encoder.shape import EncoderShape
 
 fused = pytest.importorskip("mbert_cli.encoder.kernels.fused")
+weight_gradient = pytest.importorskip("mbert_cli.encoder.kernels.weight_gradient").weight_gradient
 SHAPE = EncoderShape(
     vocab_size=40, hidden_size=32, num_layers=2, num_heads=2, intermediate_size=48, max_positions=512, dropout=0.0,
     attention_dropout=0.0,
@@ -320,7 +321,7 @@ def test_a_copy_of_a_weight_follows_it():
         assert torch.equal(copy, layer.weight.bfloat16())
         assert layer.weight_in(torch.bfloat16) is copy
         exact = x.float() @ copy.float().T
-        assert torch.allclose(layer.product(x).float(), exact, atol=0.05, rtol=0.02)
+        assert torch.allclose(fused.linear(x, layer).value.float(), exact, atol=0.05, rtol=0.02)
         assert torch.allclose(layer.affine(x).float(), exact + layer.bias, atol=0.05, rtol=0.02)
     assert deepcopy(layer)._copies["weight"].value is None
 
@@ -336,6 +337,17 @@ def test_copies_that_are_outdated_are_made_at_once():
     assert outdated[1] is layers[1].bias
     renew([outdated])
     assert torch.equal(layers[1].bias_in(torch.bfloat16), layers[1].bias.bfloat16())
+
+
+@pytest.mark.parametrize("tokens", [1, 31, 300])
+@pytest.mark.parametrize(("ins", "outs"), [(128, 160), (160, 128), (128, 128), (128, 144), (64, 256), (128, 40)])
+def test_gradients_of_weights_in_half_precision_are_the_formulas(tokens, ins, outs):
+    """With either matrix the narrower one, and with sizes that are not turned."""
+    dy, x = (rows(tokens, size, dtype=torch.bfloat16).detach() for size in (outs, ins))
+    found = weight_gradient(dy, x, torch.float32)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, dy.float().T @ x.float(), atol=0.02, rtol=0.01)
+    assert torch.allclose(weight_gradient(dy.float(), x.float(), torch.float32), dy.float().T @ x.float(), atol=1e-3)
 
 
 def test_the_gradients_of_a_layer_in_half_precision_are_the_formulas():

@@ -25,27 +25,19 @@ from mbert_cli.encoder.kernels.lanes import WIDTH
 from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm as add_norm_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm_backward
-from mbert_cli.encoder.kernels.product import Linear, weight_gradient
+from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.kernels.views import CHUNKS, fits, flat
+from mbert_cli.encoder.kernels.weight_gradient import weight_gradient
 from mbert_cli.encoder.prefix import Prefix
 
 Dropping = tuple[np.uint32, np.uint32, np.uint32, np.float32]
 _LEVELS = 1 << 16
-_CHUNKS = 32  # parts that work is shared in: sums of parts do not depend on the number of threads
-_NOTHING = np.empty(0, np.float32)
 
 with warnings.catch_warnings():
     # PyTorch 2.11 wants to hear that what is off by default shall be off, and warns where it is asked whether it is.
     warnings.simplefilter("ignore")
     if not torch.sparse.check_sparse_tensor_invariants.is_enabled():
         torch.sparse.check_sparse_tensor_invariants.disable()
-
-
-def fits(*tensors: Tensor) -> bool:
-    """Whether the loops can compute with such tensors."""
-    return all(
-        x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.shape[-1] % WIDTH == 0 and x.numel()
-        for x in tensors
-    )
 
 
 def embed(
@@ -79,7 +71,8 @@ def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending
     x = x.to(working_dtype(x))
     if not isinstance(layer, Linear) or not fits(x, layer.bias):
         return plain.linear(x, layer)
-    return Pending(layer.product(x.contiguous()), layer.bias)
+    product = _Product.apply(x.contiguous(), layer.weight, layer.weight_in(x.dtype))
+    return Pending(cast(Tensor, product), layer.bias)
 
 
 def add_dropout(pending: Pending) -> Float[Tensor, "tokens features"]:
@@ -127,14 +120,6 @@ def attend(
     return cast(Tensor, _Attention.apply(qkv.value.contiguous(), qkv.bias, layout, num_heads, dropout_p))
 
 
-def _flat(x: Tensor | None) -> np.ndarray:
-    """Return a contiguous tensor's memory as the loops see it: bf16 as int16."""
-    if x is None:
-        return _NOTHING
-    x = x.detach().view(-1)
-    return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
-
-
 def _draw(p: float) -> Dropping:
     """Draw the key of a dropout."""
     dropped = round(p * _LEVELS)
@@ -147,7 +132,7 @@ def _draw(p: float) -> Dropping:
 
 def _sums(wanted: bool, features: int) -> np.ndarray:
     """Return zeros to add up a derivative in, part by part."""
-    return np.zeros((_CHUNKS if wanted else 0, features), np.float32)
+    return np.zeros((CHUNKS if wanted else 0, features), np.float32)
 
 
 def _summed(parts: np.ndarray) -> Tensor | None:
@@ -162,7 +147,7 @@ class _Embeddings(torch.autograd.Function):
         ctx.sizes = [table.shape for table in tables]
         hidden = tables[0].shape[1]
         out = torch.empty(len(ids[0]), hidden)
-        add_embeddings(*(_flat(table) for table in tables), *ctx.ids, hidden, _CHUNKS, _flat(out))
+        add_embeddings(*(flat(table) for table in tables), *ctx.ids, hidden, CHUNKS, flat(out))
         return out
 
     @staticmethod
@@ -177,7 +162,7 @@ class _Embeddings(torch.autograd.Function):
             order = np.argsort(ids, kind="stable")
             own, starts = np.unique(ids[order], return_index=True)
             sums = torch.empty(len(own), hidden)
-            add_rows(_flat(dy), order, np.append(starts, len(ids)), hidden, _CHUNKS, _flat(sums))
+            add_rows(flat(dy), order, np.append(starts, len(ids)), hidden, CHUNKS, flat(sums))
             places = torch.from_numpy(own)
             if index == 0:
                 found.append(
@@ -195,7 +180,7 @@ class _AddDropout(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, bias: Tensor | None, p: float) -> Tensor:
         ctx.dropping = _draw(p)
         y = empty_rows(z)
-        add_drop(_flat(z), _flat(bias), ctx.dropping, _CHUNKS, len(z), _flat(y))
+        add_drop(flat(z), flat(bias), ctx.dropping, CHUNKS, len(z), flat(y))
         return y
 
     @staticmethod
@@ -203,7 +188,7 @@ class _AddDropout(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         dy = gradients[0].contiguous()
         dz, dbias = empty_rows(dy), _sums(ctx.needs_input_grad[1], dy.shape[1])
-        add_drop_backward(_flat(dy), ctx.dropping, _CHUNKS, len(dy), _flat(dz), dbias)
+        add_drop_backward(flat(dy), ctx.dropping, CHUNKS, len(dy), flat(dz), dbias)
         return dz, _summed(dbias), None
 
 
@@ -212,7 +197,7 @@ class _AddGelu(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, bias: Tensor, graph: bool) -> Tensor:
         ctx.save_for_backward(z, bias)
         y = empty_rows(z) if graph and any(ctx.needs_input_grad) else z
-        add_gelu(_flat(z), _flat(bias), _CHUNKS, _flat(y))
+        add_gelu(flat(z), flat(bias), CHUNKS, flat(y))
         return y
 
     @staticmethod
@@ -221,8 +206,26 @@ class _AddGelu(torch.autograd.Function):
         z, bias = ctx.saved_tensors
         dy = gradients[0].contiguous()
         dz, dbias = empty_rows(z), _sums(ctx.needs_input_grad[1], len(bias))
-        add_gelu_backward(_flat(dy), _flat(z), _flat(bias), _CHUNKS, _flat(dz), dbias, _flat_like(None, z))
+        add_gelu_backward(flat(dy), flat(z), flat(bias), CHUNKS, flat(dz), dbias, _flat_like(None, z))
         return dz, _summed(dbias), None
+
+
+class _Product(torch.autograd.Function):
+    """x W^T, in the precision of x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, copy: Tensor) -> Tensor:
+        ctx.dtype = weight.dtype
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, copy)
+        return torch.mm(x, copy.t(), out=empty_rows(x, len(copy)))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, copy = ctx.saved_tensors
+        dy = gradients[0].contiguous()
+        dx = torch.mm(dy, copy, out=empty_rows(dy, copy.shape[1])) if ctx.needs_input_grad[0] else None
+        return dx, None if x is None else weight_gradient(dy, x, ctx.dtype), None
 
 
 class _GeluProduct(torch.autograd.Function):
@@ -233,7 +236,7 @@ class _GeluProduct(torch.autograd.Function):
         ctx.dtype = weight.dtype
         ctx.save_for_backward(z, bias, copy)
         y = empty_rows(z) if any(ctx.needs_input_grad) else z
-        add_gelu(_flat(z), _flat(bias), _CHUNKS, _flat(y))
+        add_gelu(flat(z), flat(bias), CHUNKS, flat(y))
         return torch.mm(y, copy.t(), out=empty_rows(y, len(copy)))
 
     @staticmethod
@@ -244,7 +247,7 @@ class _GeluProduct(torch.autograd.Function):
         trains = ctx.needs_input_grad[2]
         dy = torch.mm(dout, copy, out=empty_rows(dout, copy.shape[1]))
         y, dbias = empty_rows(z) if trains else None, _sums(ctx.needs_input_grad[1], len(bias))
-        add_gelu_backward(_flat(dy), _flat(z), _flat(bias), _CHUNKS, _flat(dy), dbias, _flat_like(y, z))
+        add_gelu_backward(flat(dy), flat(z), flat(bias), CHUNKS, flat(dy), dbias, _flat_like(y, z))
         return dy, _summed(dbias), None if y is None else weight_gradient(dout, y, ctx.dtype), None
 
 
@@ -267,8 +270,8 @@ class _AddNorm(torch.autograd.Function):
         scales = torch.empty(len(z))
         y = empty_rows(z) if trains or not owned else z
         states = None if not trains else z if owned else empty_rows(z)
-        vectors = (_flat(bias), _flat(residual), _flat(gamma), _flat(beta))
-        add_norm_rows(_flat(z), *vectors, eps, ctx.dropping, _CHUNKS, _flat_like(states, z), _flat(scales), _flat(y))
+        vectors = (flat(bias), flat(residual), flat(gamma), flat(beta))
+        add_norm_rows(flat(z), *vectors, eps, ctx.dropping, CHUNKS, _flat_like(states, z), flat(scales), flat(y))
         ctx.save_for_backward(states, scales, gamma)
         return y
 
@@ -282,8 +285,8 @@ class _AddNorm(torch.autograd.Function):
         hidden = len(gamma)
         dgamma, dbeta, dbias = _sums(needs[3], hidden), _sums(needs[3], hidden), _sums(needs[1], hidden)
         add_norm_backward(
-            _flat(gradients[0].contiguous()), _flat(states), _flat(scales), _flat(gamma), ctx.dropping, _CHUNKS,
-            _flat_like(dz, states), _flat(dresidual), dgamma, dbeta, dbias,
+            flat(gradients[0].contiguous()), flat(states), flat(scales), flat(gamma), ctx.dropping, CHUNKS,
+            _flat_like(dz, states), flat(dresidual), dgamma, dbeta, dbias,
         )  # fmt: skip
         into = dresidual if dz is None else dz
         beside = dresidual if needs[2] else None
@@ -291,7 +294,7 @@ class _AddNorm(torch.autograd.Function):
 
 
 def _flat_like(x: Tensor | None, like: Tensor) -> np.ndarray:
-    return _flat(like.new_empty(0) if x is None else x)
+    return flat(like.new_empty(0) if x is None else x)
 
 
 class _Attention(torch.autograd.Function):
@@ -299,9 +302,9 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, qkv: Tensor, bias: Tensor | None, layout: Layout, num_heads: int, p: float) -> Tensor:
         ctx.save_for_backward(qkv, bias)
         order = np.argsort(-layout.host_lengths, kind="stable")
-        ctx.given = (layout.host_starts, layout.host_lengths, order, num_heads, _draw(p), _CHUNKS)
+        ctx.given = (layout.host_starts, layout.host_lengths, order, num_heads, _draw(p), CHUNKS)
         out = empty_rows(qkv, qkv.shape[1] // 3)
-        attention(_flat(qkv), _flat(bias), *ctx.given, _flat(out))
+        attention(flat(qkv), flat(bias), *ctx.given, flat(out))
         return out
 
     @staticmethod
@@ -309,6 +312,6 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         qkv, bias = ctx.saved_tensors
         dqkv, dbias = empty_rows(qkv), _sums(ctx.needs_input_grad[1], qkv.shape[1])
-        dout = _flat(gradients[0].contiguous())
-        attention_backward(dout, _flat(qkv), _flat(bias), *ctx.given, _flat(dqkv), dbias)
+        dout = flat(gradients[0].contiguous())
+        attention_backward(dout, flat(qkv), flat(bias), *ctx.given, flat(dqkv), dbias)
         return dqkv, _summed(dbias), None, None, None

@@ -61,6 +61,11 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
     return builder.bitcast(builder.gep(data, [index]), like.as_pointer())
 
 
+def _widened(builder: Any, bits: Any) -> Any:
+    """Return the floats that the bits of bf16 stand for."""
+    return builder.bitcast(builder.shl(builder.zext(bits, _INTS), _constant(16, _INTS)), _FLOATS)
+
+
 def _intrinsic(result: Any, *wanted: Any) -> Callable[[Callable[..., Any]], Any]:
     """Make an intrinsic of a function (builder, values) to a value, of fixed types."""
 
@@ -90,7 +95,7 @@ def load(typingctx, array, index):
         if signature.args[0].dtype == types.float32:
             return builder.load(_pointer(context, builder, signature.args[0], *args, _FLOATS), align=4)
         bits = builder.load(_pointer(context, builder, signature.args[0], *args, _HALVES), align=2)
-        return builder.bitcast(builder.shl(builder.zext(bits, _INTS), _constant(16, _INTS)), _FLOATS)
+        return _widened(builder, bits)
 
     return f32x16(array, types.intp), codegen
 
@@ -147,20 +152,25 @@ def spread(typingctx, array, index):
 @intrinsic
 @no_type_check
 def transpose(typingctx, source, start, stride, target, at, width):
-    """Write the transpose of sixteen times sixteen numbers of a float32 array.
+    """Write the transpose of sixteen times sixteen numbers of an array; as floats where it is written to such.
 
     Row i is read at start + i * stride and becomes column i: number j of it is written at `at` + j * width + i.
     """
 
     def codegen(context, builder, signature, args):
         source, start, stride, target, at, width = args
-
-        def pointer(array_type, array, first, step, index):
-            place = builder.add(first, builder.mul(step, ir.Constant(step.type, index)))
-            return _pointer(context, builder, array_type, array, place, _FLOATS)
-
         read, written = signature.args[0], signature.args[3]
-        rows = [builder.load(pointer(read, source, start, stride, i), align=4) for i in range(WIDTH)]
+
+        def pointer(array_type, array, first, step, index, like):
+            place = builder.add(first, builder.mul(step, ir.Constant(step.type, index)))
+            return _pointer(context, builder, array_type, array, place, like)
+
+        given, align = (_FLOATS, 4) if read.dtype == types.float32 else (_HALVES, 2)
+        rows = [builder.load(pointer(read, source, start, stride, i, given), align=align) for i in range(WIDTH)]
+        wanted = given
+        if read.dtype != written.dtype:
+            wanted, align = _FLOATS, 4
+            rows = [_widened(builder, row) for row in rows]
         # Swap the off-diagonal blocks of 8 x 8, then those of 4 x 4 in each, and so on.
         for size in (8, 4, 2, 1):
             upper = [lane if not lane & size else WIDTH + lane - size for lane in range(WIDTH)]
@@ -171,7 +181,7 @@ def transpose(typingctx, source, start, stride, target, at, width):
                     rows[i] = builder.shuffle_vector(a, b, ir.Constant(_INTS, upper))
                     rows[i + size] = builder.shuffle_vector(a, b, ir.Constant(_INTS, lower))
         for i in range(WIDTH):
-            builder.store(rows[i], pointer(written, target, at, width, i), align=4)
+            builder.store(rows[i], pointer(written, target, at, width, i, wanted), align=align)
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, target, types.intp, types.intp), codegen

@@ -77,10 +77,6 @@ class Linear(nn.Linear):
         """Leave the copies out: what is pickled or deep-copied makes its own."""
         return {**super().__getstate__(), "_copies": {"weight": _Copy(), "bias": _Copy()}}
 
-    def product(self, x: Float[Tensor, "tokens in"]) -> Float[Tensor, "tokens out"]:
-        """Return x W^T, without the bias, in the precision of x."""
-        return cast(Tensor, _Product.apply(x, self.weight, self.weight_in(x.dtype)))
-
     def affine(self, x: Float[Tensor, "tokens in"]) -> Float[Tensor, "tokens out"]:
         """Return x W^T + b, in the precision of x."""
         copies = self.weight_in(x.dtype), self.bias_in(x.dtype)
@@ -98,20 +94,6 @@ def weight_gradient(
     return found if found.dtype == dtype else empty_gradient(x, shape, dtype).copy_(found)
 
 
-class _Product(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, copy: Tensor) -> Tensor:
-        ctx.dtype = weight.dtype
-        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, copy)
-        return torch.mm(x, copy.t(), out=empty_rows(x, len(copy)))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, copy = ctx.saved_tensors
-        (dy,) = gradients
-        return *_product_gradients(ctx, dy, x, copy), None
-
-
 class _Affine(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, copy: Tensor, bias_copy: Tensor) -> Tensor:
@@ -124,10 +106,5 @@ class _Affine(torch.autograd.Function):
         x, copy = ctx.saved_tensors
         (dy,) = gradients
         dbias = dy.sum(0, dtype=ctx.dtype) if ctx.needs_input_grad[2] else None
-        return *_product_gradients(ctx, dy, x, copy), dbias, None, None
-
-
-def _product_gradients(ctx: Any, dy: Tensor, x: Tensor | None, copy: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of what was multiplied and of the weight; x is kept where the weight trains."""
-    into = torch.mm(dy, copy, out=empty_rows(dy, copy.shape[1])) if ctx.needs_input_grad[0] else None
-    return into, None if x is None else weight_gradient(dy, x, ctx.dtype)
+        dx = torch.mm(dy, copy, out=empty_rows(dy, copy.shape[1])) if ctx.needs_input_grad[0] else None
+        return dx, None if x is None else weight_gradient(dy, x, ctx.dtype), dbias, None, None
