@@ -178,6 +178,23 @@ def test_gelu_on_its_whole_range():
     assert (found - x.grad).abs().max() <= 2e-6
 
 
+def test_gelu_in_half_precision_is_within_its_rounding():
+    x = torch.linspace(-40, 40, 32_000).bfloat16().view(-1, 32)
+    exact = nn.functional.gelu(x.double())
+    loops = pytest.importorskip("mbert_cli.encoder.kernels.gelu_loops")
+    found, zeros = torch.empty(x.shape), torch.zeros(32)
+    loops.add_gelu_roughly(fused.flat(x.float()), fused.flat(zeros), 4, fused.flat(found))
+    assert (found - exact).abs().max() <= 1e-4
+    with kernels.using("fused"):
+        halves = kernels.current().activate(Pending(x.clone(), zeros, nn.functional.gelu))
+    assert torch.equal(halves, found.bfloat16())
+    specials = torch.tensor([float("nan"), float("inf"), -float("inf"), 1e30] * 8).bfloat16().view(1, 32)
+    with kernels.using("fused"):
+        y = kernels.current().activate(Pending(specials, zeros, nn.functional.gelu)).flatten()
+    assert y[0].isnan()
+    assert y[1] == float("inf")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
 def test_what_is_not_finite_stays_so_and_hurts_no_other_sentence(encoder, value):
     packed = stream([5, 20])

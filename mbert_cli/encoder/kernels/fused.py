@@ -20,7 +20,7 @@ from mbert_cli.encoder.kernels import Pending, plain, working_dtype
 from mbert_cli.encoder.kernels.attention_loops import attention, attention_backward
 from mbert_cli.encoder.kernels.dropout_loops import add_drop, add_drop_backward
 from mbert_cli.encoder.kernels.embedding_loops import add_embeddings, add_rows
-from mbert_cli.encoder.kernels.gelu_loops import add_gelu, add_gelu_backward
+from mbert_cli.encoder.kernels.gelu_loops import add_gelu, add_gelu_backward, add_gelu_roughly
 from mbert_cli.encoder.kernels.lanes import WIDTH
 from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm as add_norm_rows
@@ -192,12 +192,18 @@ class _AddDropout(torch.autograd.Function):
         return dz, _summed(dbias), None
 
 
+def _write_gelu(z: Tensor, bias: Tensor, y: Tensor) -> None:
+    """Write y = GELU(z + bias), as precisely as y can hold."""
+    write = add_gelu_roughly if y.dtype == torch.bfloat16 else add_gelu
+    write(flat(z), flat(bias), CHUNKS, flat(y))
+
+
 class _AddGelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, bias: Tensor, graph: bool) -> Tensor:
         ctx.save_for_backward(z, bias)
         y = empty_rows(z) if graph and any(ctx.needs_input_grad) else z
-        add_gelu(flat(z), flat(bias), CHUNKS, flat(y))
+        _write_gelu(z, bias, y)
         return y
 
     @staticmethod
@@ -236,7 +242,7 @@ class _GeluProduct(torch.autograd.Function):
         ctx.dtype = weight.dtype
         ctx.save_for_backward(z, bias, copy)
         y = empty_rows(z) if any(ctx.needs_input_grad) else z
-        add_gelu(flat(z), flat(bias), CHUNKS, flat(y))
+        _write_gelu(z, bias, y)
         return torch.mm(y, copy.t(), out=empty_rows(y, len(copy)))
 
     @staticmethod

@@ -5,7 +5,7 @@ from typing import no_type_check
 from numba import prange, types
 
 from mbert_cli.encoder.kernels.compiling import compiled, inlined
-from mbert_cli.encoder.kernels.lanes import WIDTH, absolute, exp, fma, load, splat, store, with_sign_of
+from mbert_cli.encoder.kernels.lanes import WIDTH, absolute, exp, fma, larger, load, smaller, splat, store, with_sign_of
 
 
 @inlined
@@ -47,6 +47,35 @@ def add_gelu(z, bias, chunks, y):
             for column in range(0, columns, WIDTH):
                 x = load(z, at + column) + load(bias, column)
                 store(y, at + column, x * normal(x)[0])
+
+
+@compiled
+@no_type_check
+def add_gelu_roughly(z, bias, chunks, y):
+    """Write y = GELU(z + bias) to 1e-4, in half the time of `add_gelu`, whose arguments these are.
+
+    That is less than bf16 rounds away where |y| > 0.05. Phi(x) = 1/2 + x p(x^2), p of degree 7, for |x| <= 4.25, 0 or 1
+    beyond; p has the least largest |x| times error, by linear programming.
+    """
+    f = types.float32
+    limit = splat(f(4.25))
+    columns = len(bias)
+    rows = len(z) // columns
+    for chunk in prange(chunks):
+        for row in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
+            at = row * columns
+            for column in range(0, columns, WIDTH):
+                x = load(z, at + column) + load(bias, column)
+                inside = smaller(larger(x, splat(f(-4.25))), limit)
+                t = inside * inside
+                p = fma(splat(f(-8.46114497e-10)), t, splat(f(7.57132521e-08)))
+                p = fma(p, t, splat(f(-2.93893497e-06)))
+                p = fma(p, t, splat(f(6.55289304e-05)))
+                p = fma(p, t, splat(f(-0.000940461573)))
+                p = fma(p, t, splat(f(0.00925788069)))
+                p = fma(p, t, splat(f(-0.0654536171)))
+                p = fma(p, t, splat(f(0.398420138)))
+                store(y, at + column, x * fma(inside, p, splat(f(0.5))))
 
 
 @compiled

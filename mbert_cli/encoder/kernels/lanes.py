@@ -213,6 +213,12 @@ def larger(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
+@_intrinsic(f32x16, f32x16, f32x16)
+def smaller(builder: Any, a: Any, b: Any) -> Any:
+    """Return the smaller of each two."""
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+
 @_intrinsic(f32x16, f32x16)
 def absolute(builder: Any, a: Any) -> Any:
     """Return each without its sign."""
