@@ -11,9 +11,9 @@ from mbert_cli.optimizer import RowwiseAdamW
 
 def compile_kernels() -> None:
     """Train a very small encoder for a step in each precision: that calls every loop, which compiles it."""
-    hidden = 32
+    hidden = 128  # gradients of smaller weights are not turned
     shape = EncoderShape(
-        vocab_size=8, hidden_size=hidden, num_layers=1, num_heads=1, intermediate_size=hidden, max_positions=8
+        vocab_size=8, hidden_size=hidden, num_layers=1, num_heads=2, intermediate_size=2 * hidden, max_positions=8
     )
     encoder = BertEncoder(shape)
     optimizer = RowwiseAdamW([{"params": list(encoder.parameters())}], lr=1e-3)

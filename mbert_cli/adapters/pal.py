@@ -75,4 +75,4 @@ class Pal(Adapter):
         linear = kernels.current().linear
         qkv = linear(linear(layer_input, self.down), self.qkv[layer])
         y = linear(attend(qkv, layout, self.heads, dropout_p), self.up)
-        return x + (y if self.post_activation is None else y.activated(self.post_activation)).tensor()
+        return kernels.current().add(x, y if self.post_activation is None else y.activated(self.post_activation))

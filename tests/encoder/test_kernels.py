@@ -166,6 +166,23 @@ def test_what_is_frozen_has_no_gradient(encoder):
     assert all(parameter.grad is not None for parameter in top.parameters())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("columns", [32, 48, 40])
+def test_a_sum_is_that_of_three(columns, dtype):
+    """Also where the loops do not fit."""
+    x, z = (rows(50, columns, seed, dtype).detach().requires_grad_() for seed in (1, 2))
+    bias, weights = rows(1, columns, 3).detach()[0].requires_grad_(), rows(50, columns, 4).detach()
+    for name in ("torch", "fused"):
+        with kernels.using(name):
+            y = kernels.current().add(x, Pending(z * 1, bias))
+        found = torch.autograd.grad((y.float() * weights).sum(), (x, z, bias))
+        tolerance = {"atol": 1e-5} if dtype == torch.float32 else {"atol": 0.05, "rtol": 0.02}
+        assert y.dtype == dtype
+        assert torch.allclose(y.float(), x.float() + z.float() + bias, **tolerance)
+        assert all(torch.equal(each, weights.to(dtype)) for each in found[:2])
+        assert torch.allclose(found[2], weights.sum(0), atol=1e-5 if dtype == torch.float32 else 0.1)
+
+
 def test_gelu_on_its_whole_range():
     x = torch.linspace(-40, 40, 32_000).view(-1, 32).requires_grad_()
     with kernels.using("fused"):

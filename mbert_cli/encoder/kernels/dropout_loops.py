@@ -38,12 +38,13 @@ def drop(values, bits, half, dropping):
 
 @compiled
 @no_type_check
-def add_drop(z, bias, dropping, chunks, rows, y):
-    """Write y = dropout(z + bias).
+def add_drop(z, bias, residual, dropping, chunks, rows, y):
+    """Write y = residual + dropout(z + bias).
 
     Args:
         z: [rows * columns].
         bias: [columns], or empty.
+        residual: [rows * columns], or empty.
         dropping: see above.
         chunks: how many parts the rows are shared in.
         rows: how many.
@@ -61,7 +62,10 @@ def add_drop(z, bias, dropping, chunks, rows, y):
                         value = load(z, at + column)
                         if len(bias):
                             value = value + load(bias, column)
-                        store(y, at + column, drop(value, bits, half, dropping))
+                        value = drop(value, bits, half, dropping)
+                        if len(residual):
+                            value = value + load(residual, at + column)
+                        store(y, at + column, value)
 
 
 @compiled

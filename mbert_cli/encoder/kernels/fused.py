@@ -79,7 +79,15 @@ def add_dropout(pending: Pending) -> Float[Tensor, "tokens features"]:
     """See `plain.add_dropout`."""
     if not fits(pending.value):
         return plain.add_dropout(pending)
-    return cast(Tensor, _AddDropout.apply(pending.value.contiguous(), pending.bias, pending.dropout_p))
+    return cast(Tensor, _AddDropout.apply(pending.value.contiguous(), pending.bias, None, pending.dropout_p))
+
+
+def add(x: Float[Tensor, "tokens features"], pending: Pending) -> Float[Tensor, "tokens features"]:
+    """See `plain.add`."""
+    if pending.activation is not None or x.dtype != pending.value.dtype or not fits(x, pending.value):
+        return plain.add(x, pending)
+    given = (pending.value.contiguous(), pending.bias, x.contiguous(), pending.dropout_p)
+    return cast(Tensor, _AddDropout.apply(*given))
 
 
 def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
@@ -177,10 +185,10 @@ class _Embeddings(torch.autograd.Function):
 
 class _AddDropout(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, z: Tensor, bias: Tensor | None, p: float) -> Tensor:
+    def forward(ctx: Any, z: Tensor, bias: Tensor | None, residual: Tensor | None, p: float) -> Tensor:
         ctx.dropping = _draw(p)
         y = empty_rows(z)
-        add_drop(flat(z), flat(bias), ctx.dropping, CHUNKS, len(z), flat(y))
+        add_drop(flat(z), flat(bias), _flat_like(residual, z), ctx.dropping, CHUNKS, len(z), flat(y))
         return y
 
     @staticmethod
@@ -189,7 +197,7 @@ class _AddDropout(torch.autograd.Function):
         dy = gradients[0].contiguous()
         dz, dbias = empty_rows(dy), _sums(ctx.needs_input_grad[1], dy.shape[1])
         add_drop_backward(flat(dy), ctx.dropping, CHUNKS, len(dy), flat(dz), dbias)
-        return dz, _summed(dbias), None
+        return dz, _summed(dbias), dy if ctx.needs_input_grad[2] else None, None
 
 
 def _write_gelu(z: Tensor, bias: Tensor, y: Tensor) -> None:

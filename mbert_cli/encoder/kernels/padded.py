@@ -13,10 +13,10 @@ from torch import Tensor
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.kernels import Pending
-from mbert_cli.encoder.kernels.plain import activate, add_dropout, add_norm, embed, linear
+from mbert_cli.encoder.kernels.plain import activate, add, add_dropout, add_norm, embed, linear
 from mbert_cli.encoder.prefix import Prefix, add_gated, join
 
-__all__ = ["PaddedLayout", "activate", "add_dropout", "add_norm", "attend", "embed", "linear"]
+__all__ = ["PaddedLayout", "activate", "add", "add_dropout", "add_norm", "attend", "embed", "linear"]
 
 
 class PaddedLayout(Layout):

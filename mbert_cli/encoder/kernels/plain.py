@@ -47,6 +47,11 @@ def add_dropout(pending: Pending) -> Float[Tensor, "tokens features"]:
     return dropout(value, pending.dropout_p)
 
 
+def add(x: Float[Tensor, "tokens features"], pending: Pending) -> Float[Tensor, "tokens features"]:
+    """Return x + what is pending."""
+    return x + pending.tensor()
+
+
 def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
     """Return activation(value + bias)."""
     assert pending.activation is not None
