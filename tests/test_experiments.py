@@ -1,5 +1,6 @@
 """The published tables are what the runs' metrics say."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -24,16 +25,22 @@ def test_the_tables_are_what_a_sweep_makes_of_the_runs(minilm, tmp_path, monkeyp
     assert tables.strip() in RESULTS.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_an_ensembles_members_are_there(seed):
-    run = EXPERIMENTS / "best_minilm" / f"seed{seed}"
-    assert [line["epoch"] for line in read_metrics(run / "metrics.jsonl")] == [1, 2, 3]
+def test_the_best_recipes_runs_are_those_of_its_plan(minilm, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("MBERT_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(EXPERIMENTS / "best_minilm", tmp_path / "sweep")
+    app(["sweep", "best_minilm", "-o", "sweep", "--table", "--json"], standalone_mode=False)
+    best = json.loads(capsys.readouterr().out)["rows"][0]
+    assert [run["status"] for run in best["runs"]] == ["done", "waiting", "waiting"]
+    assert f"| 1 | {best['overall']['mean']:.3f}".replace("0.", ".") in (REPOSITORY / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "run", ["best_minilm/runs/best-minilm-seed-1", *(f"best_minilm_before/seed{i}" for i in (1, 2))]
+)
+def test_an_ensembles_members_are_there(run):
+    folder = EXPERIMENTS / run
+    assert [line["epoch"] for line in read_metrics(folder / "metrics.jsonl")] == [1, 2, 3]
     for member in "123":
-        assert [line["epoch"] for line in read_metrics(run / "members" / member / "metrics.jsonl")] == [
-            1,
-            2,
-            3,
-            4,
-            5,
-            6,
-        ]
+        found = [line["epoch"] for line in read_metrics(folder / "members" / member / "metrics.jsonl")]
+        assert found == [1, 2, 3, 4, 5, 6]
