@@ -174,6 +174,8 @@ class TrainingSection(Section):
         cache_features: compute the frozen encoder once for every sentence, without dropout, and keep its hidden states
             in a file while the run lasts; for adapters on top.
         select: which score keeps the best model: `overall`, or a metric of a task, e.g. `sts.pearson`.
+        select_after: share of the epochs that must have passed before a model can be the best; with 0.5 the best of six
+            is the fourth, fifth or sixth. Of a run that ends sooner, the best so far is kept.
         state_every: how often an epoch's progress is saved, beside its end: a number of steps, or of minutes (`10min`);
             null saves at ends of epochs only.
         keep: how many of those states are kept.
@@ -195,10 +197,17 @@ class TrainingSection(Section):
     freeze_encoder: bool = False
     cache_features: bool = False
     select: str = "overall"
+    select_after: Annotated[float, Field(ge=0, lt=1)] = 0.0
     state_every: Interval = "10min"
     keep: Annotated[int, Field(ge=1, le=1000)] = 2
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 11711
     members: Annotated[int, Field(ge=1, le=100)] = 1
+
+    @property
+    def early_epochs(self) -> int:
+        """How many epochs pass before one can be the best of all; at least one is left."""
+        passed = int(self.select_after * self.epochs + 1e-9)  # 0.29 x 100 is 28.999999999999996
+        return min(passed, self.epochs - 1)
 
     @property
     def rounds(self) -> int:

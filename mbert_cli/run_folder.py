@@ -133,8 +133,8 @@ class RunFolder:
         return False
 
     def holds_a_run(self) -> bool:
-        """Whether a run was begun here."""
-        return self.recipe_file.exists() or self.model.exists() or self.states.exists()
+        """Whether a run was begun here; of one that is done, perhaps only its metrics were kept."""
+        return any(each.exists() for each in (self.recipe_file, self.metrics_file, self.model, self.states))
 
     def check_free(self, resume: bool, force: bool) -> None:
         """Check that a run may begin, or go on, here.

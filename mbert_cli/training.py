@@ -281,7 +281,11 @@ class TrainingRun:
         rows = {task: state.loss_rows[task] for task in self.data.train if task in state.loss_rows}
         tokens = state.tokens
         losses = state.end_epoch()
-        is_best = state.best_score is None or score > state.best_score
+        is_best = (
+            state.best_score is None
+            or score > state.best_score
+            or state.best_epoch <= training.early_epochs < state.epoch
+        )
         if is_best:
             state.best_score, state.best_epoch = score, state.epoch
         scores = {

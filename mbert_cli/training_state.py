@@ -175,6 +175,7 @@ _LATER = {
     "training.freeze_encoder": False,
     "training.cache_features": False,
     "training.strict_length": False,
+    "training.select_after": 0.0,
     "encoder.reinitialise": 0,
 }
 # What the first runs do not tell.
@@ -188,8 +189,9 @@ def _drift(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if key.startswith(_UNTOLD):
             before.setdefault(key, value)
     curriculum: type[Curriculum] = component_class("curricula", now["curriculum"]["kind"])
-    if now["training"]["schedule"] == "constant" and not curriculum.knows_the_end:
-        # Without a schedule or a curriculum that knows its end, more epochs continue the very same run.
+    knows_the_end = curriculum.knows_the_end or now["training"]["select_after"] > 0
+    if now["training"]["schedule"] == "constant" and not knows_the_end:
+        # Without a schedule, a curriculum or a choice that knows the end, more epochs continue the very same run.
         before.pop("training.epochs")
         after.pop("training.epochs")
     return differences(before, after)

@@ -16,6 +16,7 @@ from mbert_cli import stopping, training
 from mbert_cli.commits import sha256_of
 from mbert_cli.compose import kinds
 from mbert_cli.errors import CheckpointError, ResourceError, Stopped, UsageError
+from mbert_cli.metrics_file import kept_epoch
 from mbert_cli.optimizer import RowwiseAdamW
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.training import TrainingRun
@@ -377,3 +378,24 @@ def test_metrics_without_the_best_epoch_are_missed(tiny_recipe, tmp_path):
     (tmp_path / "a" / "metrics.jsonl").unlink()
     with pytest.raises(CheckpointError, match=r"metrics.jsonl: has no line of epoch \d, whose model is kept"):
         train(tiny_recipe, tmp_path / "a", resume=True)
+
+
+def test_a_run_that_ends_before_its_late_epochs_keeps_the_best_so_far_and_goes_on_to_a_late_one(
+    tiny_recipe, tmp_path, monkeypatch
+):
+    settings = ("training.select_after=0.5", "training.epochs=4", "training.state_every=null")
+    given = [0.9, 0.5, 0.3, 0.4] * 2
+    monkeypatch.setattr("mbert_cli.training.selected", lambda found, select: given.pop(0))
+    train(tiny_recipe, tmp_path / "a", *settings)
+    with dying_after(2):
+        train(tiny_recipe, tmp_path / "b", *settings)
+    assert kept_epoch(RunFolder(tmp_path / "b").read_metrics())["epoch"] == 1
+    assert train(tiny_recipe, tmp_path / "b", *settings, resume=True)["epoch"] == 4
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_more_epochs_do_not_go_on_where_the_choice_knows_the_end(tiny_recipe, tmp_path):
+    settings = ("curriculum=simultaneous", "training.select_after=0.5")
+    train(tiny_recipe, tmp_path / "a", *settings, "training.epochs=1")
+    with pytest.raises(UsageError, match=r"training\.epochs was 1 and is now 2"):
+        train(tiny_recipe, tmp_path / "a", *settings, "training.epochs=2", resume=True)

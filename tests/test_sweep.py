@@ -198,6 +198,19 @@ def test_a_death_while_what_is_not_kept_is_removed_leaves_a_run_that_is_done(her
         assert {each.name for each in run.iterdir()} - {".lock"} == {"recipe.yaml", "metrics.jsonl"}
 
 
+def test_of_runs_that_are_done_their_metrics_suffice_and_belong_to_their_recipes(here):
+    mbert_sweep("-q")
+    for run in (here / "out" / "runs").iterdir():
+        for each in run.iterdir():
+            if each.name != "metrics.jsonl":
+                each.unlink()
+    mbert_sweep("-q")
+    assert set(starts(here).values()) == {1}
+    (here / "plan.yaml").write_text(PLAN.replace('"adapters=[]"', '"adapters=[]", training.batch_size=9'))
+    with pytest.raises(UsageError, match="out/runs/g-none-seed-1: training.batch_size was 8 and is now 9"):
+        mbert_sweep("-q")
+
+
 def test_a_row_that_is_added_is_run_and_nothing_else(here):
     mbert_sweep("-q")
     text = PLAN + '  - {group: H, name: mean, recipe: recipe.yaml, settings: ["adapters=[top]"], seeds: [3]}\n'

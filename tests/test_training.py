@@ -177,6 +177,25 @@ def test_the_best_model_is_kept_by_the_metric_asked_for(tiny_recipe, tmp_path, s
     assert best["tasks"][task][metric] == (max if metric == "f1" else min)(values)
 
 
+@pytest.mark.parametrize(
+    ("share", "epochs", "early"),
+    [(0, 6, 0), (0.5, 6, 3), (0.5, 7, 3), (0.29, 100, 29), (0.5, 1, 0), (0.9999999999, 1, 0)],
+)
+def test_select_after_counts_the_epochs_that_pass_and_leaves_one(share, epochs, early):
+    assert TrainingSection(select_after=share, epochs=epochs).early_epochs == early
+
+
+def test_the_best_model_is_of_the_late_epochs_where_select_after_says_so(tiny_recipe, tmp_path, monkeypatch):
+    scores = iter([0.5, 0.9, 0.1, 0.3, 0.2])
+    monkeypatch.setattr("mbert_cli.training.selected", lambda found, select: next(scores))
+    best = train(tiny_recipe, tmp_path / "a", "training.select_after=0.4", "training.epochs=5")
+    assert best["epoch"] == 4
+    lines = RunFolder(tmp_path / "a").read_metrics()
+    assert [line["epoch"] for line in lines if line["best"]] == [1, 2, 3, 4]
+    kept = json.loads((RunFolder(tmp_path / "a").evaluation / "metrics.json").read_text())
+    assert kept["epoch"] == 4
+
+
 def test_training_learns_what_the_words_say(tiny_recipe, tmp_path):
     """Moods that a word gives away are learnt; a model that ignored its input would stay at a third."""
     for split, count in (("train", 120), ("dev", 60)):
