@@ -15,7 +15,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch import nn
 
-from mbert_cli import recipe as recipes
 from mbert_cli.budget import parameters_within
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
@@ -27,8 +26,10 @@ from mbert_cli.heads import Head
 from mbert_cli.model import MultiTaskBert, TaskPart
 from mbert_cli.pooling import Pooling
 from mbert_cli.randomness import derive
-from mbert_cli.recipe import Component, EncoderSection, ModelSection, Recipe, TaskSection, explain
+from mbert_cli.recipe import Component, EncoderSection, ModelSection, Recipe, TaskSection
 from mbert_cli.recipe_file import KeyPath, nearest
+from mbert_cli.recipe_reader import explain, load
+from mbert_cli.shipped_recipes import find
 
 # What a component of each family is given by the program, to find out early whether it refuses its options.
 _SMALL = EncoderShape(
@@ -146,7 +147,7 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: with all problems found, each with its place.
     """
-    return recipes.load(recipes.find(name), settings, problems)
+    return load(find(name), settings, problems)
 
 
 def encoder_shape(section: EncoderSection, download: bool = True) -> EncoderShape:

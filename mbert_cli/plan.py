@@ -9,17 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mbert_cli.errors import RecipeError
-from mbert_cli.recipe import (
-    PLANS,
-    ComponentCheck,
-    Reader,
-    Recipe,
-    Section,
-    shipped_folder,
-    shipped_names,
-    validate,
-)
+from mbert_cli.recipe import Recipe, Section
 from mbert_cli.recipe_file import Document, KeyPath, Place, dotted, nearest, override, parse, read_document, read_text
+from mbert_cli.recipe_reader import ComponentCheck, Reader, validate
+from mbert_cli.shipped_recipes import PLANS, shipped_folder, shipped_names
 
 Keep = Literal["all", "model", "metrics"]
 """What of a run stays when it is done: all of it; all but its states; or its recipe and metrics alone."""

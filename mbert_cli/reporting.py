@@ -9,7 +9,8 @@ from typing import Any
 from mbert_cli.errors import MbertError, UsageError
 from mbert_cli.metrics import overall
 from mbert_cli.metrics_file import METRICS_FILE, kept_epoch, main_metric, read_metrics
-from mbert_cli.recipe import Recipe, load
+from mbert_cli.recipe import Recipe
+from mbert_cli.recipe_reader import load
 
 TaskMetric = tuple[str, str]
 """A task and its main metric: the heading of a column."""

@@ -30,8 +30,9 @@ from mbert_cli.errors import CheckpointError
 from mbert_cli.heads import ClassHead
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.model_card import model_card
-from mbert_cli.recipe import ModelSection, Recipe, TaskSection, as_spec, validate
+from mbert_cli.recipe import ModelSection, Recipe, TaskSection, as_spec
 from mbert_cli.recipe_file import Document, nearest
+from mbert_cli.recipe_reader import validate
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.tensor_files import load_tensors, write_tensors
 

@@ -30,7 +30,8 @@ from mbert_cli.errors import MbertError, RecipeError, UsageError
 from mbert_cli.locks import take_lock
 from mbert_cli.metrics_file import kept_epoch
 from mbert_cli.plan import Keep, Plan, PlannedRow
-from mbert_cli.recipe import Recipe, differences, flat, load, result_spec
+from mbert_cli.recipe import Recipe, differences, flat, result_spec
+from mbert_cli.recipe_reader import load
 from mbert_cli.run_folder import RunFolder
 
 TABLES = ("table.tsv", "table.md", "table.html")

@@ -33,7 +33,7 @@ def facts() -> dict[str, Any]:
 
     from mbert_cli.encoder.kernels import why_not_fused
     from mbert_cli.hardware import choose
-    from mbert_cli.recipe import shipped_folder
+    from mbert_cli.shipped_recipes import shipped_folder
 
     hardware = choose()
     found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}

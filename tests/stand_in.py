@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mbert_cli import stopping
 from mbert_cli.errors import MbertError, Stopped
-from mbert_cli.recipe import load
+from mbert_cli.recipe_reader import load
 from mbert_cli.run_folder import RunFolder
 
 COMMAND = [sys.executable, "-P", __file__]

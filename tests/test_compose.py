@@ -16,7 +16,8 @@ from mbert_cli.errors import RecipeError
 from mbert_cli.heads import Head
 from mbert_cli.loss_balancing import LossBalancing
 from mbert_cli.pooling import Pooling
-from mbert_cli.recipe import Component, shipped_names
+from mbert_cli.recipe import Component
+from mbert_cli.shipped_recipes import shipped_names
 
 FAMILIES = {
     "adapters": Adapter,

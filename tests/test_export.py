@@ -88,7 +88,7 @@ def test_graphs_predict_as_the_model_does(run):
 def test_a_real_encoder_predicts_real_sentences_as_the_model_does(minilm, tmp_path):
     from mbert_cli import Predictor
     from mbert_cli.data.table import Table
-    from mbert_cli.recipe import shipped_folder
+    from mbert_cli.shipped_recipes import shipped_folder
 
     words = ["--limit", "64", "training.epochs=1", "tasks.similarity=null", "--precision", "fp32"]
     mbert("train", "demo", *words, "-o", "run", "-q", cwd=tmp_path)

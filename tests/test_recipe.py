@@ -8,10 +8,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mbert_cli import recipe as recipes
 from mbert_cli.compose import load_recipe
 from mbert_cli.errors import RecipeError
-from mbert_cli.recipe import Recipe, as_spec, expand, shipped_folder
+from mbert_cli.recipe import Recipe, as_spec
+from mbert_cli.recipe_file import read_document
+from mbert_cli.recipe_reader import expand, validate
+from mbert_cli.shipped_recipes import find, shipped_folder
 
 TASK = """\
   mood:
@@ -381,15 +383,15 @@ def test_a_recipe_cannot_be_changed(tiny_recipe):
 
 
 def test_checking_a_document_twice_gives_the_same(tiny_recipe):
-    document = recipes.read_document(tiny_recipe)
-    first = recipes.validate(copy.deepcopy(document), lambda *_: [])
-    assert as_spec(recipes.validate(document, lambda *_: [])) == as_spec(first)
+    document = read_document(tiny_recipe)
+    first = validate(copy.deepcopy(document), lambda *_: [])
+    assert as_spec(validate(document, lambda *_: [])) == as_spec(first)
 
 
 @pytest.mark.parametrize("name", ["demo", "recipes/demo.yaml", "demo.yaml"])
 def test_a_shipped_recipe_is_found_by_its_name(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert recipes.find(name) == shipped_folder() / "demo.yaml"
+    assert find(name) == shipped_folder() / "demo.yaml"
 
 
 @pytest.mark.parametrize(
@@ -403,7 +405,7 @@ def test_a_shipped_recipe_is_found_by_its_name(name, tmp_path, monkeypatch):
 def test_a_recipe_that_does_not_exist_is_refused_with_the_nearest_shipped_one(name, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RecipeError, match=f"there is no such recipe file.*{re.escape(said)}$"):
-        recipes.find(name)
+        find(name)
 
 
 DEMO = (shipped_folder() / "demo.yaml").read_text(encoding="utf-8")

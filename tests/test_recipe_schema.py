@@ -5,9 +5,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from mbert_cli.compose import kinds
-from mbert_cli.recipe import find, shipped_names
 from mbert_cli.recipe_file import parse
 from mbert_cli.recipe_schema import recipe_schema
+from mbert_cli.shipped_recipes import find, shipped_names
 
 WHOLE = """
 encoder: {checkpoint: bert-base-uncased, reinitialise: 2}

@@ -12,9 +12,10 @@ from mbert_cli.compose import build_heads, load_recipe
 from mbert_cli.errors import UsageError
 from mbert_cli.metrics import overall
 from mbert_cli.parameters import count
-from mbert_cli.recipe import as_spec, description, find, shipped_folder, shipped_names
+from mbert_cli.recipe import as_spec
 from mbert_cli.recipe_schema import recipe_schema
 from mbert_cli.run_folder import RunFolder
+from mbert_cli.shipped_recipes import description, find, shipped_folder, shipped_names
 
 # SST accuracy, paraphrase accuracy, STS Pearson, all on dev.
 SCORES = {

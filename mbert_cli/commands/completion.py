@@ -6,7 +6,7 @@ from pathlib import Path
 
 def recipe_or_file(incomplete: str) -> list[str]:
     """Return the shipped recipes and the YAML files whose names begin as what was typed."""
-    from mbert_cli.recipe import shipped_names
+    from mbert_cli.shipped_recipes import shipped_names
 
     return _beginning_with(incomplete, shipped_names())
 

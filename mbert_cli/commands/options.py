@@ -49,7 +49,7 @@ def recipe_and_settings(recipe: str | None, settings: list[str] | None) -> tuple
 
 def default_folder(recipe: str) -> Path:
     """Return where a recipe's run is kept, unless somebody says otherwise."""
-    from mbert_cli.recipe import shipped_names
+    from mbert_cli.shipped_recipes import shipped_names
 
     return Path("runs") / (recipe if recipe in shipped_names() else Path(recipe).stem)
 

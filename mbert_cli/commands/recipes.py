@@ -23,7 +23,7 @@ def recipes_ls() -> None:
     $ mbert recipes ls
     $ mbert recipes ls | grep pal
     """
-    from mbert_cli.recipe import description, shipped_names
+    from mbert_cli.shipped_recipes import description, shipped_names
 
     names = shipped_names()
     longest = max(len(name) for name in names)
@@ -50,7 +50,7 @@ def recipes_cat(
     $ mbert recipes cat demo
     $ mbert recipes cat paper/hybrid_low_rank_top --resolved
     """
-    from mbert_cli.recipe import find
+    from mbert_cli.shipped_recipes import find
 
     if resolved:
         from mbert_cli.compose import load_recipe
@@ -80,7 +80,8 @@ def recipes_cp(
     $ mbert recipes cp demo
     $ mbert recipes cp demo mine.yaml
     """
-    from mbert_cli.recipe import find, merged_text
+    from mbert_cli.recipe_reader import merged_text
+    from mbert_cli.shipped_recipes import find
 
     source = find(name)
     path = target or Path(source.name)

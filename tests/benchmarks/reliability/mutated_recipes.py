@@ -14,7 +14,8 @@ from outcomes import refusal
 from processes import recipe_of
 
 from mbert_cli.compose import load_recipe
-from mbert_cli.recipe import Recipe, as_spec, shipped_folder, shipped_names
+from mbert_cli.recipe import Recipe, as_spec
+from mbert_cli.shipped_recipes import shipped_folder, shipped_names
 
 _SECONDS = 20  # of a megabyte of YAML, too
 _DIGITS = "9" * 5000
