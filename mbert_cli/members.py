@@ -25,7 +25,8 @@ from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.saved_model import read_model, write_model
 from mbert_cli.stopping import whole
-from mbert_cli.training import draw_figures, fit, parameter_counts
+from mbert_cli.training import fit
+from mbert_cli.training_run import draw_figures, parameter_counts
 from mbert_cli.training_talk import tell_member
 
 

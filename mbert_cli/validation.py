@@ -21,8 +21,9 @@ from mbert_cli.pace import duration
 from mbert_cli.progress import Talk
 from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder
-from mbert_cli.training import TrainingRun, disk_needed, prepare
+from mbert_cli.training import disk_needed, prepare
 from mbert_cli.training_data import check_recipe, is_there
+from mbert_cli.training_run import TrainingRun
 
 _MEASURED = 6  # steps of each kind
 _MEASURED_ROWS = 128  # of each task, to know how long dev files take

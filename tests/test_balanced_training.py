@@ -7,7 +7,7 @@ import pytest
 import torch
 from crashes import dying_after
 
-from mbert_cli import training
+from mbert_cli import training_run
 from mbert_cli.compose import component_class, kinds, load_recipe, options_model
 from mbert_cli.curricula import Phase
 from mbert_cli.curricula.sequential import Sequential
@@ -20,7 +20,8 @@ from mbert_cli.optimizer import RowwiseAdamW
 from mbert_cli.progress import Talk
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.tensor_files import read_tensors
-from mbert_cli.training import fit, shared_of
+from mbert_cli.training import fit
+from mbert_cli.training_run import shared_of
 
 BALANCINGS = kinds("loss_balancing")
 SAMPLING = ["annealed", "proportional", "round_robin", "square_root"]
@@ -30,7 +31,7 @@ SIMULTANEOUS = ("curriculum=simultaneous", "training.epochs=3")
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
     """They take as long as a tiny run, and are tested elsewhere."""
-    monkeypatch.setattr(training, "draw_or_say", lambda *_: {})
+    monkeypatch.setattr(training_run, "draw_or_say", lambda *_: {})
 
 
 class Listener(Talk):
@@ -194,7 +195,7 @@ def test_where_several_tasks_train_their_own_parameters_only_the_encoder_stays_a
         return shared
 
     monkeypatch.setattr(Sequential, "phases", phases)
-    monkeypatch.setattr(training, "shared_of", watched)
+    monkeypatch.setattr(training_run, "shared_of", watched)
     settings = ("curriculum=sequential", "training.epochs=1", f"loss_balancing={balancing}")
     lines = train(tiny_recipe, tmp_path / "a", *settings)
     assert seen == [(0, None)] * 3
@@ -240,7 +241,7 @@ def test_a_phase_of_own_parameters_leaves_all_others_bit_identical_under_every_a
     tiny_recipe, tmp_path, monkeypatch, kind
 ):
     phases = []
-    take_step = training.TrainingRun.step
+    take_step = training_run.TrainingRun.step
 
     def watched(self, rows):
         (task,) = rows
@@ -252,7 +253,7 @@ def test_a_phase_of_own_parameters_leaves_all_others_bit_identical_under_every_a
         phases.append((task, any(name.startswith(f"{place}adapters.") for name in changed)))
         return losses
 
-    monkeypatch.setattr(training.TrainingRun, "step", watched)
+    monkeypatch.setattr(training_run.TrainingRun, "step", watched)
     adapters = []
     if kind is not None:
         options = options_model(component_class("adapters", kind)).model_fields

@@ -10,7 +10,7 @@ from components import every
 from torch import nn
 from word_salad import sentences
 
-from mbert_cli import training
+from mbert_cli import training_run
 from mbert_cli.batch import Layout
 from mbert_cli.compose import component_class, load_recipe, options_model
 from mbert_cli.encoder.kernels import Pending, plain
@@ -36,7 +36,7 @@ NO_DROPOUT = (
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
     """They take as long as a tiny run, and are tested elsewhere."""
-    monkeypatch.setattr(training, "draw_or_say", lambda *_: {})
+    monkeypatch.setattr(training_run, "draw_or_say", lambda *_: {})
 
 
 @pytest.fixture

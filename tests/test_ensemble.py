@@ -137,7 +137,7 @@ def test_thresholds_are_the_ensembles(run, capsys):
 def test_an_interrupted_ensemble_goes_on_to_the_same_bytes(run, recipe, monkeypatch):
     target = recipe.parent / "stopped"
     words = ["train", recipe, "-o", target, "training.members=3", *FLAGS]
-    from mbert_cli.training import TrainingRun
+    from mbert_cli.training_run import TrainingRun
 
     step, taken = TrainingRun.step, []
 

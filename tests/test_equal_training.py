@@ -17,7 +17,8 @@ from mbert_cli.encoder.kernels import NAMES
 from mbert_cli.hardware import choose
 from mbert_cli.progress import Talk
 from mbert_cli.run_folder import RunFolder
-from mbert_cli.training import TrainingRun, prepare
+from mbert_cli.training import prepare
+from mbert_cli.training_run import TrainingRun
 
 HAVE_NUMBA = importlib.util.find_spec("numba") is not None
 KERNELS = [

@@ -12,14 +12,14 @@ from components import every
 from crashes import contents, dying_after
 from test_training import train
 
-from mbert_cli import stopping, training
+from mbert_cli import stopping, training_run
 from mbert_cli.commits import sha256_of
 from mbert_cli.compose import kinds
 from mbert_cli.errors import CheckpointError, ResourceError, Stopped, UsageError
 from mbert_cli.metrics_file import kept_epoch
 from mbert_cli.optimizer import RowwiseAdamW
 from mbert_cli.run_folder import RunFolder
-from mbert_cli.training import TrainingRun
+from mbert_cli.training_run import TrainingRun
 
 EVERY_STEP = "training.state_every=1"
 
@@ -88,7 +88,7 @@ def test_states_are_saved_as_often_and_kept_as_many_as_the_recipe_says(tiny_reci
     names = ["epoch-0000-step-00000004", "epoch-0000-step-00000008", "epoch-0001"]
     assert sorted(each.name for each in (tmp_path / "a" / "state").iterdir()) == names
     now = (7.0 * i for i in range(10_000))
-    monkeypatch.setattr(training.time, "monotonic", lambda: next(now))  # 7 seconds pass between any two looks
+    monkeypatch.setattr(training_run.time, "monotonic", lambda: next(now))  # 7 seconds pass between any two looks
     train(tiny_recipe, tmp_path / "b", "training.state_every=1min", "training.keep=9", "training.epochs=1")
     saved = sorted(each.name for each in (tmp_path / "b" / "state").iterdir())
     assert 2 < len(saved) < 6
@@ -174,10 +174,10 @@ def signals():
         (TrainingRun, "step", 5, "epoch-0000-step-00000005"),  # within a step: at its end
         (RowwiseAdamW, "step", 10, "epoch-0001-step-00000001"),
         (RowwiseAdamW, "catch_up", 10, "epoch-0000-step-00000009"),  # after the last step, before the dev files
-        (training, "evaluate", 1, "epoch-0000-step-00000009"),
+        (training_run, "evaluate", 1, "epoch-0000-step-00000009"),
         (RunFolder, "commit_epoch", 1, "epoch-0001"),  # within the commit: when it is whole
         (RunFolder, "commit_state", 1, "epoch-0001"),
-        (training, "draw_figures", 1, "epoch-0002"),
+        (training_run, "draw_figures", 1, "epoch-0002"),
     ],
 )
 def test_a_signal_is_heeded_when_everything_is_whole_and_saved(
@@ -214,8 +214,8 @@ def test_a_stop_that_other_code_turns_into_an_error_or_swallows_is_a_stop(
                 raise error from stop
         return evaluate(*_)
 
-    evaluate = training.evaluate
-    monkeypatch.setattr(training, "evaluate", signalled)
+    evaluate = training_run.evaluate
+    monkeypatch.setattr(training_run, "evaluate", signalled)
     with pytest.raises(Stopped, match=r"stopped.*saved.*--resume"):
         train(tiny_recipe, tmp_path / "b")
 
@@ -322,7 +322,8 @@ def test_a_run_of_the_first_version_goes_on(tiny_recipe, tmp_path):
         del content["origin"][key]
     for key in ("threads", "instructions"):
         del content["origin"]["hardware"][key]
-    del content["origin"]["training"]["strict_length"], content["origin"]["encoder"]["reinitialise"]
+    del content["origin"]["training"]["strict_length"], content["origin"]["training"]["select_after"]
+    del content["origin"]["encoder"]["reinitialise"]
     (state / "state.json").write_text(json.dumps(content))
     hashes = {path.name: sha256_of(path) for path in sorted(state.iterdir()) if path.name != "manifest.json"}
     (state / "manifest.json").write_text(json.dumps({"sha256": hashes}, indent=2) + "\n")
@@ -385,7 +386,7 @@ def test_a_run_that_ends_before_its_late_epochs_keeps_the_best_so_far_and_goes_o
 ):
     settings = ("training.select_after=0.5", "training.epochs=4", "training.state_every=null")
     given = [0.9, 0.5, 0.3, 0.4] * 2
-    monkeypatch.setattr("mbert_cli.training.selected", lambda found, select: given.pop(0))
+    monkeypatch.setattr("mbert_cli.training_run.selected", lambda found, select: given.pop(0))
     train(tiny_recipe, tmp_path / "a", *settings)
     with dying_after(2):
         train(tiny_recipe, tmp_path / "b", *settings)

@@ -9,18 +9,20 @@ import torch
 from crashes import contents
 from safetensors.torch import load_file
 
-from mbert_cli import training
+from mbert_cli import training_run
 from mbert_cli.commits import check_folder
 from mbert_cli.compose import load_recipe
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape
 from mbert_cli.errors import CheckpointError, NotFiniteError, RecipeError
 from mbert_cli.hardware import choose
+from mbert_cli.optimizer import learning_rate_factor
 from mbert_cli.prediction import Predictor
 from mbert_cli.progress import Talk
 from mbert_cli.recipe import TrainingSection
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.saved_model import read_model
-from mbert_cli.training import fit, learning_rate_factor, selected
+from mbert_cli.training import fit
+from mbert_cli.training_run import selected
 
 QUIET = Talk(quiet=True)
 
@@ -60,7 +62,7 @@ def test_sequential_phases_of_hybrid_leave_everything_but_the_tasks_own_bit_iden
     tiny_recipe, tmp_path, monkeypatch
 ):
     steps = []
-    take_step = training.TrainingRun.step
+    take_step = training_run.TrainingRun.step
 
     def watched(self, rows):
         before = snapshot(self.model)
@@ -73,7 +75,7 @@ def test_sequential_phases_of_hybrid_leave_everything_but_the_tasks_own_bit_iden
         )
         return losses
 
-    monkeypatch.setattr(training.TrainingRun, "step", watched)
+    monkeypatch.setattr(training_run.TrainingRun, "step", watched)
     train(tiny_recipe, tmp_path / "a", "training.head_learning_rate=0.01")
     sequential = [step for step in steps if step[0] == 1]
     assert [tasks for _, tasks, _, _ in sequential] == [("mood",)] * 3 + [("same",)] * 4 + [("near",)] * 2
@@ -187,7 +189,7 @@ def test_select_after_counts_the_epochs_that_pass_and_leaves_one(share, epochs, 
 
 def test_the_best_model_is_of_the_late_epochs_where_select_after_says_so(tiny_recipe, tmp_path, monkeypatch):
     scores = iter([0.5, 0.9, 0.1, 0.3, 0.2])
-    monkeypatch.setattr("mbert_cli.training.selected", lambda found, select: next(scores))
+    monkeypatch.setattr("mbert_cli.training_run.selected", lambda found, select: next(scores))
     best = train(tiny_recipe, tmp_path / "a", "training.select_after=0.4", "training.epochs=5")
     assert best["epoch"] == 4
     lines = RunFolder(tmp_path / "a").read_metrics()
@@ -241,7 +243,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_recipe, tmp_path
     ],
 )
 def test_what_can_be_checked_is_checked_before_a_weight_is_loaded(tiny_recipe, tmp_path, monkeypatch, setting, message):
-    monkeypatch.setattr(training, "load_encoder", lambda *_: pytest.fail("loaded weights"))
+    monkeypatch.setattr("mbert_cli.training.load_encoder", lambda *_: pytest.fail("loaded weights"))
     with pytest.raises(RecipeError, match=message):
         train(tiny_recipe, tmp_path / "a", setting)
     assert contents(tmp_path / "a") == {}
@@ -324,7 +326,7 @@ def test_selected_turns_lower_is_better_around():
 def test_the_optimizer_has_a_rate_for_each_part_and_decays_matrices_only(tiny_recipe, tmp_path):
     from mbert_cli.compose import build_model, encoder_shape
     from mbert_cli.encoder.bert import BertEncoder
-    from mbert_cli.training import make_optimizer
+    from mbert_cli.optimizer import make_optimizer
 
     recipe = load_recipe(str(tiny_recipe), ["training.adapter_learning_rate=0.1", "training.head_learning_rate=0.2"])
     shape = encoder_shape(recipe.encoder)

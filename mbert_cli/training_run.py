@@ -1,0 +1,345 @@
+"""The loop of a training: epochs, phases and steps; what is counted, checked and committed between them."""
+
+import math
+import time
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mbert_cli.batch import Batch
+from mbert_cli.commits import commit_folder
+from mbert_cli.compose import build
+from mbert_cli.curricula import Curriculum, Phase
+from mbert_cli.data.tokenizer import Tokenizer
+from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.ensemble import Ensemble
+from mbert_cli.errors import CheckpointError, NotFiniteError, Stopped
+from mbert_cli.evaluation import evaluate
+from mbert_cli.evaluation_files import Evaluation, write_evaluation
+from mbert_cli.figures import draw_or_say, write_figures
+from mbert_cli.hardware import Hardware
+from mbert_cli.loss_balancing import LossBalancing, Shared
+from mbert_cli.metrics import LOWER_IS_BETTER
+from mbert_cli.model import MultiTaskBert
+from mbert_cli.optimizer import RowwiseAdamW, clip_gradients, learning_rate_factor
+from mbert_cli.pace import Pace
+from mbert_cli.pair_order import PairOrder
+from mbert_cli.progress import Talk
+from mbert_cli.randomness import derive
+from mbert_cli.recipe import Recipe
+from mbert_cli.run_folder import RunFolder, Write
+from mbert_cli.saved_model import write_model
+from mbert_cli.stopping import last_words, stopped_by, whole
+from mbert_cli.token_dropout import TokenDropout
+from mbert_cli.training_data import TrainingData
+from mbert_cli.training_state import TrainingState, write_state
+from mbert_cli.training_talk import tell_epoch
+
+
+class TrainingRun:
+    """The loop over epochs, phases and steps, ready to `run`; `prepare` makes it, `step` takes one step of it."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        hardware: Hardware,
+        talk: Talk,
+        model: MultiTaskBert,
+        tokenizer: Tokenizer,
+        optimizer: RowwiseAdamW,
+        balancing: LossBalancing,
+        data: TrainingData,
+        state: TrainingState,
+        origin: Mapping[str, Any],
+    ) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.hardware = hardware
+        self.talk = talk
+        self.model = model
+        self.tokenizer = tokenizer
+        self.optimizer = optimizer
+        self.data = data
+        self.state = state
+        self.origin = origin
+        self.balancing = balancing
+        self._note_save()
+        shares = {name: task.token_dropout for name, task in recipe.tasks.items()}
+        self.pairs = PairOrder(data.train, recipe.training.seed)
+        self.token_dropout = TokenDropout(shares, tokenizer, recipe.training.seed)
+        self.curriculum: Curriculum = build("curricula", recipe.curriculum, recipe.training.epochs)
+        self.total_steps = 0
+        balanced = False
+        for epoch in range(1, recipe.training.epochs + 1):
+            for phase in self.phases(epoch):
+                self.total_steps += len(phase.steps)
+                balanced = balanced or any(len(tasks) > 1 for tasks in phase.steps)
+        self.pace = Pace(self.total_steps, state.step)
+        if not balanced and recipe.loss_balancing.kind != "total":
+            talk.say(
+                f"loss_balancing {recipe.loss_balancing.kind} has no effect: under curriculum {recipe.curriculum.kind} "
+                "every step of this run holds one task only."
+            )
+
+    def phases(self, epoch: int) -> list[Phase]:
+        """Return the phases of an epoch, in order."""
+        return self.curriculum.phases(epoch, self.data.sizes, self.recipe.training.batch_size)
+
+    def run(self) -> dict[str, Any]:
+        """Train all that is left; return the metrics of the epoch whose model was kept.
+
+        Raises:
+            MbertError: as `fit` says.
+            Stopped: a signal asked for it; progress was saved.
+        """
+        try:
+            for epoch in range(self.state.epoch + 1, self.recipe.training.epochs + 1):
+                self._train(epoch)
+                trained = time.monotonic()
+                with whole():
+                    self.optimizer.catch_up()
+                with self.talk.status(f"epoch {epoch}/{self.recipe.training.epochs}: scoring the dev files"):
+                    evaluation = evaluate(self.model, self.data.dev)
+                with whole():
+                    self._commit_epoch(evaluation, time.monotonic() - trained)
+            best = self._best()
+            draw_figures(self.folder, self.talk)
+        except BaseException as error:
+            stop = stopped_by(error)
+            if stop is None:
+                raise
+            last_words()
+            self._save_progress()
+            raise Stopped(stop.number, f"{self.folder.path}: stopped; {self._where()}, saved. {_REMEDY}") from None
+        return best
+
+    def _train(self, epoch: int) -> None:
+        """Train what is left of an epoch."""
+        training, state = self.recipe.training, self.state
+        ahead = state.epoch_step
+        for phase in self.phases(epoch):
+            taken = min(ahead, len(phase.steps))
+            ahead -= taken
+            if taken == len(phase.steps):
+                continue
+            everything = self.begin(phase)
+            tasks = "all tasks" if len(phase.rows) > 1 else next(iter(phase.rows))
+            frozen = "" if everything else ", encoder frozen"
+            batches = phase.batches(self.data.sizes, training.batch_size, training.seed, epoch)
+            with self.talk.steps(f"epoch {epoch}/{training.epochs} {tasks}{frozen}", len(phase.steps)) as bar:
+                bar.advance(by=taken)
+                for rows in islice(batches, taken, None):
+                    self._advance(rows)
+                    bar.advance(self.pace.note() if self.talk.is_live else "")
+
+    def begin(self, phase: Phase) -> bool:
+        """Let train what trains in a phase; return whether that is everything."""
+        everything = phase.trains == "everything" and not self.recipe.training.freeze_encoder
+        self.model.train_only(None if everything else list(phase.rows))
+        self.state.encoder_trained |= everything
+        return everything
+
+    def _advance(self, rows: Mapping[str, np.ndarray]) -> None:
+        """Take a step and account for it; save the state where it is time to."""
+        started = time.monotonic()
+        with whole():
+            losses = self.step(rows)
+            for task, loss in losses.items():
+                self.state.count(task, loss, len(rows[task]))
+            self.state.epoch_step += 1
+            seconds = time.monotonic() - started
+            self.state.seconds += seconds
+            tokens = sum(self.data.train[task].count_tokens(own) for task, own in rows.items())
+            self.state.tokens += tokens
+            self.pace.count(seconds, tokens, losses)
+            if self._state_is_due():
+                self._save_progress()
+
+    def _state_is_due(self) -> bool:
+        every = self.recipe.training.state_every
+        if isinstance(every, int):
+            return self.state.epoch_step % every == 0
+        return every is not None and time.monotonic() - self._saved_time >= 60 * int(every.removesuffix("min"))
+
+    def _save_progress(self) -> None:
+        """Commit the state, if steps were taken since the last one was committed."""
+        if self.state.step != self._saved_step:
+            self._check_weights()
+            state, keep = self.state, self.recipe.training.keep
+            self.folder.commit_state(state.epoch, state.epoch_step, self._write_state, keep)
+            self._note_save()
+
+    def _note_save(self) -> None:
+        self._saved_step, self._saved_time = self.state.step, time.monotonic()
+
+    def _commit_epoch(self, evaluation: Evaluation, dev_seconds: float) -> None:
+        """Account for an epoch that was trained and evaluated, and commit it."""
+        training, state = self.recipe.training, self.state
+        self._check_weights()
+        self.balancing.end_epoch()
+        score = selected(evaluation.metrics, training.select)
+        seconds = {"train": round(state.seconds, 3), "dev": round(dev_seconds, 3)}
+        rows = {task: state.loss_rows[task] for task in self.data.train if task in state.loss_rows}
+        tokens = state.tokens
+        losses = state.end_epoch()
+        is_best = (
+            state.best_score is None
+            or score > state.best_score
+            or state.best_epoch <= training.early_epochs < state.epoch
+        )
+        if is_best:
+            state.best_score, state.best_epoch = score, state.epoch
+        scores = {
+            "epoch": state.epoch,
+            "step": state.step,
+            "phases": self._order(state.epoch),
+            "rows": rows,
+            "tokens": tokens,
+            "train_loss": {task: losses[task] for task in self.data.train if task in losses},
+            **evaluation.metrics,
+            "best": is_best,
+            **({"drift": state.drift} if state.drift else {}),
+        }
+        hardware = {"device": self.hardware.device.type, "precision": self.hardware.precision}
+        line = {**scores, "parameters": parameter_counts(self.model), "hardware": hardware, "seconds": seconds}
+        # The model is written without the times: a repeated run gives the same bytes.
+        best = (self._model_writer(scores), self._evaluation_writer(evaluation)) if is_best else None
+        self.folder.commit_epoch(state.epoch, line, self._write_state, training.keep, best)
+        self._note_save()
+        tell_epoch(self.talk, line, training.epochs)
+
+    def _write_state(self, at: Path) -> None:
+        write_state(at, self.state, self.origin, self.model, self.optimizer, self.balancing)
+
+    def _model_writer(self, scores: Mapping[str, Any]) -> Write:
+        changed = self.state.encoder_trained or self.recipe.encoder.reinitialise != 0
+        return lambda at: write_model(at, self.model, self.recipe, self.tokenizer, changed, scores)
+
+    def _evaluation_writer(self, evaluation: Evaluation) -> Write:
+        files = {name: task.dev for name, task in self.recipe.tasks.items()}
+        found = evaluation.of("dev", files, epoch=self.state.epoch)
+        return lambda at: write_evaluation(at, found)
+
+    def _best(self) -> dict[str, Any]:
+        """Return the line of the epoch whose model was kept."""
+        found = next((line for line in self.folder.read_metrics() if line["epoch"] == self.state.best_epoch), None)
+        if found is None:
+            raise CheckpointError(
+                f"{self.folder.metrics_file}: has no line of epoch {self.state.best_epoch}, whose model is kept; "
+                "put the file back, or begin anew with --force."
+            )
+        return found
+
+    def _where(self, ahead: int = 0) -> str:
+        """Return how far the run has come, for messages; `ahead` counts steps that are being taken."""
+        epoch, step, epochs = self.state.epoch + 1, self.state.epoch_step + ahead, self.recipe.training.epochs
+        return f"epoch {epoch} of {epochs}, step {step}" if epoch <= epochs else f"all {epochs} epochs are trained"
+
+    def _order(self, epoch: int) -> str:
+        """Return how an epoch goes through the tasks, for its figure."""
+        phases = self.phases(epoch)
+        if any(len(tasks) > 1 for phase in phases for tasks in phase.steps):
+            return "simultaneous"
+        return "alternating" if any(len(phase.rows) > 1 for phase in phases) else "sequential"
+
+    def step(self, rows: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Take one optimizer step; return the losses of its tasks."""
+        training = self.recipe.training
+        self.model.train()
+        factor = learning_rate_factor(training, self.state.step, self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        batch = self.token_dropout(self.pairs.pack(rows, self.state.step, self.hardware.device), self.state.step)
+        self.optimizer.catch_up(batch.token_ids)
+        losses = self._losses(batch)
+        values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+        for task, value in values.items():
+            self._check_finite(f"the loss of task {task}", value, {task: rows[task]})
+        if len(losses) > 1:
+            self.balancing.backward(losses, shared_of(self.model))
+        else:
+            next(iter(losses.values())).backward()
+        if training.clip_norm is not None:
+            norm = clip_gradients(self.model.parameters(), training.clip_norm)
+            self._check_finite("the gradient's norm", float(norm), rows)
+        self.optimizer.step()
+        # Now, not before the next backward pass, so that the next step's activations find their memory free.
+        self.optimizer.zero_grad(set_to_none=True)
+        if len(losses) > 1:
+            # With autograd on, though nobody asks for gradients: without it attention runs other kernels, which drop
+            # other weights.
+            self.balancing.after_step(lambda: self._losses(batch))
+        self.state.step += 1
+        return values
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss of each task; asked again in the same step, it draws the same dropout."""
+        torch.manual_seed(derive(self.recipe.training.seed, "step", self.state.step))
+        outputs = self.model(batch)
+        return {task: self.model.head(task).loss(outputs[task], batch.labels[task]) for task in batch.tasks}
+
+    def _check_finite(self, what: str, value: float, rows: Mapping[str, np.ndarray]) -> None:
+        if not math.isfinite(value):
+            places = "; ".join(
+                f"task {task}, {self.recipe.tasks[task].train}, rows at lines "
+                + ", ".join(str(self.data.train[task].lines[row]) for row in indices)
+                for task, indices in rows.items()
+            )
+            raise NotFiniteError(f"{self._where(1)}: {what} is {value} ({places}); nothing was changed. {_TAMER}")
+
+    def _check_weights(self) -> None:
+        """Check that no weight is lost, so that no such is ever saved: without clip_norm nobody looks at gradients."""
+        for name, parameter in self.model.named_parameters():
+            if not bool(parameter.isfinite().all()):
+                raise NotFiniteError(f"{self._where()}: {name} is no longer finite; nothing was saved. {_TAMER}")
+
+
+_REMEDY = "Continue with --resume."
+_TAMER = "Lower the learning rates, set clip_norm, or use --precision fp32."
+
+
+def parameter_counts(model: MultiTaskBert) -> dict[str, int]:
+    """Return the size of a model and of its parts, for comparisons of runs."""
+    members = model.members() if isinstance(model, Ensemble) else [model]
+    parts = [each.task(name) for each in members for name in each.task_names]
+    modules: dict[str, nn.Module] = {
+        "encoder": nn.ModuleList(each.encoder for each in members),
+        "adapters": nn.ModuleList(part.adapters for part in parts),
+        "all": model,
+    }
+    return {name: sum(each.numel() for each in module.parameters()) for name, module in modules.items()}
+
+
+def draw_figures(folder: RunFolder, talk: Talk) -> None:
+    """Draw what a run found; where that fails say so."""
+    drawn = draw_or_say(folder.evaluation, folder.metrics_file, talk)
+    if drawn:
+        commit_folder(folder.figures, lambda at: write_figures(at, drawn))
+
+
+def selected(found: Mapping[str, Any], select: str) -> float:
+    """Return the score that chooses the best model; higher is better.
+
+    Args:
+        found: what `evaluate` returned.
+        select: `overall`, or ``task.metric``.
+    """
+    if select == "overall":
+        return float(found["overall"])
+    task, _, metric = select.partition(".")
+    value = float(found["tasks"][task][metric])
+    return -value if metric in LOWER_IS_BETTER else value
+
+
+def shared_of(model: MultiTaskBert) -> Shared:
+    """Return what the tasks train together, as `model.train_only` left it."""
+    parameters = [each for part in (model.encoder, model.pooling) for each in part.parameters() if each.requires_grad]
+    last = model.encoder.layers[-1]
+    assert isinstance(last, EncoderLayer)
+    return Shared(parameters, last.output.weight if last.output.weight.requires_grad else None)
