@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.commits import remove_folder
-from mbert_cli.compose import build_heads
+from mbert_cli.compose import build_heads, encoder_shape, problems
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import read_examples
 from mbert_cli.data.tokenizer import Tokenizer
@@ -21,11 +21,14 @@ from mbert_cli.metrics_file import kept_epoch
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.progress import Talk
 from mbert_cli.randomness import derive
-from mbert_cli.recipe import Recipe
+from mbert_cli.ranks import with_ranks
+from mbert_cli.recipe import Recipe, differences, flat, result_spec
+from mbert_cli.recipe_reader import load
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.saved_model import read_model, write_model
 from mbert_cli.stopping import whole
 from mbert_cli.training import fit
+from mbert_cli.training_data import read_training_examples
 from mbert_cli.training_run import draw_figures, parameter_counts
 from mbert_cli.training_talk import tell_member
 
@@ -59,10 +62,16 @@ def fit_members(
         MbertError: see `fit`; or a process of a member has failed.
         Stopped: a signal asked for it; progress was saved.
     """
+    # What is wrong with the data is said before a run that was here is removed.
+    with talk.status("reading the data"):
+        read_training_examples(recipe, limit, talk if jobs > 1 else Talk(quiet=True))
+    recipe = with_ranks(recipe, encoder_shape(recipe.encoder))
     if not resume:
         folder.clear()
+    elif not allow_drift:
+        _check_unchanged(recipe, folder)
     folder.write_recipe(recipe.to_yaml())
-    left = [each for each in _members(recipe, folder) if not _is_done(*each, allow_drift)]
+    left = [each for each in _members(recipe, folder) if not _is_done(*each)]
     # One that was begun beside others, with its share of the cores, goes on with as many also where it is alone.
     elsewhere = [each for each in left if jobs > 1 or threads_begun_with(each[1]) not in (None, hardware.threads)]
     train_at_once(folder, elsewhere, hardware, talk, jobs, limit, allow_drift)
@@ -72,7 +81,11 @@ def fit_members(
     dev: dict[str, TaskData] = {}
     for number, (own, place) in enumerate(_members(recipe, folder), 1):
         talk.say(f"member {number} of {recipe.training.members}, seed {own.training.seed}")
-        _train(own, place, hardware, talk, limit, allow_drift)
+        if not _is_done(own, place):
+            # Held, for a process that trained it may outlive its parent by the time it takes to save.
+            with place.locked(force=True):
+                fit(own, place, hardware, talk, place.states.is_dir(), limit, allow_drift)
+        remove_folder(place.states)  # nobody goes on from there
         saved = read_model(place.path)
         members.append(saved.model.to(hardware.device))
         saved.model.compute_with(hardware.dtype, hardware.kernels)
@@ -104,29 +117,33 @@ def _members(recipe: Recipe, folder: RunFolder) -> list[tuple[Recipe, RunFolder]
     return [(member_recipe(recipe, number), RunFolder(folder.members / str(number))) for number in numbers]
 
 
-def _train(
-    recipe: Recipe, place: RunFolder, hardware: Hardware, talk: Talk, limit: int | None, allow_drift: bool
-) -> None:
-    """Train a member, or what is left to train of it."""
-    if not _is_done(recipe, place, allow_drift):
-        # Held, for a process that trained it may outlive its parent by the time it takes to save.
-        with place.locked(force=True):
-            fit(recipe, place, hardware, talk, place.states.is_dir(), limit, allow_drift)
-    remove_folder(place.states)  # nobody goes on from there
-
-
-def _is_done(recipe: Recipe, place: RunFolder, allow_drift: bool) -> bool:
-    """Whether a member is trained.
+def _check_unchanged(recipe: Recipe, folder: RunFolder) -> None:
+    """Check that an ensemble and its members were begun as a recipe says.
 
     Raises:
-        UsageError: it is, but as another recipe says.
+        UsageError: with what differs.
+        RecipeError: a recipe that was kept cannot be read.
     """
-    done = len(place.read_metrics()) >= recipe.training.epochs and place.model.is_dir()
-    if done and place.recipe_file.read_text(encoding="utf-8") != recipe.to_yaml() and not allow_drift:
-        raise UsageError(
-            f"{place.path}: was trained as another recipe says; begin anew with --force, or give it with --resume."
-        )
-    return done
+    for now, place in ((recipe, folder), *_members(recipe, folder)):
+        if place.recipe_file.exists():
+            then = load(place.recipe_file, [], problems)
+            then = with_ranks(then, encoder_shape(then.encoder))
+            changed = differences(_made_of(then), _made_of(now))
+            if changed:
+                raise UsageError(
+                    f"{place.path}: cannot resume a changed run: {'; '.join(changed[:5])}. Undo the change; or keep "
+                    "the members that are trained, with --allow-drift; or begin anew with --force."
+                )
+
+
+def _made_of(recipe: Recipe) -> dict[str, Any]:
+    """Return what a member's result follows from; how many there are may change."""
+    return {key: value for key, value in flat(result_spec(recipe)).items() if key != "training.members"}
+
+
+def _is_done(recipe: Recipe, place: RunFolder) -> bool:
+    """Whether a member is trained."""
+    return len(place.read_metrics()) >= recipe.training.epochs and place.model.is_dir()
 
 
 def _read_dev(recipe: Recipe, tokenizer: Tokenizer, limit: int | None) -> dict[str, TaskData]:

@@ -11,7 +11,7 @@ from mbert_cli.cli import app
 from mbert_cli.commits import commit_folder
 from mbert_cli.compose import load_recipe
 from mbert_cli.ensemble import Ensemble
-from mbert_cli.errors import CheckpointError, MbertError, Stopped, UsageError
+from mbert_cli.errors import CheckpointError, MbertError, RecipeError, Stopped, UsageError
 from mbert_cli.members import member_recipe
 from mbert_cli.pooling.mean import Mean
 from mbert_cli.saved_model import read_model, write_model
@@ -161,8 +161,31 @@ def test_an_interrupted_ensemble_goes_on_to_the_same_bytes(run, recipe, monkeypa
 
 
 def test_members_of_another_recipe_are_not_gone_on_with(run, recipe):
-    with pytest.raises(UsageError, match="was trained as another recipe says"):
+    before = (run / "recipe.yaml").read_bytes()
+    changed = r"cannot resume a changed run: training\.learning_rate was 0\.001 and is now 0\.002"
+    with pytest.raises(UsageError, match=changed):
         mbert("train", recipe, "-o", run, "training.members=3", "training.learning_rate=2e-3", "--resume", *FLAGS)
+    assert (run / "recipe.yaml").read_bytes() == before
+    (run / "recipe.yaml").unlink()
+    with pytest.raises(UsageError, match=f"members/1: {changed}"):
+        mbert("train", recipe, "-o", run, "training.members=3", "training.learning_rate=2e-3", "--resume", *FLAGS)
+    (run / "recipe.yaml").write_bytes(before)
+
+
+def test_an_ensemble_of_a_budget_goes_on_without_training_anew(recipe, tmp_path, monkeypatch):
+    words = ["train", recipe, "adapters=[{kind: low_rank, budget: 5%}]", "-o", tmp_path / "run", *FLAGS]
+    mbert(*words, "training.members=2", "training.epochs=1")
+    assert "rank" in (tmp_path / "run" / "recipe.yaml").read_text()
+    monkeypatch.setattr("mbert_cli.members.fit", lambda *_: pytest.fail("trained again"))
+    mbert(*words, "training.members=2", "training.epochs=1", "--resume")
+
+
+def test_an_ensemble_is_not_removed_for_one_that_cannot_begin(run, recipe):
+    before = sorted(path for path in run.rglob("*") if path.is_file())
+    for setting in ("tasks.mood.train=nowhere.tsv", "adapters=[{kind: pal, budget: 1}]"):
+        with pytest.raises(RecipeError):
+            mbert("train", recipe, "-o", run, "training.members=2", setting, "--force", *FLAGS)
+    assert sorted(path for path in run.rglob("*") if path.is_file()) == before
 
 
 def test_an_ensemble_has_no_vectors_of_its_own(run, tmp_path):
