@@ -9,6 +9,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -177,6 +178,8 @@ def encoder_shape(section: EncoderSection, download: bool = True) -> EncoderShap
             raise CheckpointError(
                 f"encoder.shape.{key} is {should}, but the checkpoint's config.json says {getattr(shape, key)}."
             )
+    if section.dropout is not None:
+        shape = replace(shape, dropout=section.dropout, attention_dropout=section.dropout)
     return shape
 
 

@@ -100,6 +100,8 @@ class EncoderSection(Section):
         sha256: what the SHA-256 of the weights file must be.
         reinitialise: how many of the uppermost layers start from random values, or `all`: the embeddings and every
             layer, so that nothing of the pretraining is left but the tokenizer.
+        dropout: probability that training drops a feature of a sublayer's output, or an attention weight; by default
+            the checkpoint's own, which is 0.1 for nearly all. Runs of few passes may learn more with less.
         shape: sizes, for counting parameters where neither files nor a well-known name tell them.
     """
 
@@ -107,6 +109,7 @@ class EncoderSection(Section):
     revision: str | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     reinitialise: Layers = 0
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     shape: ShapeSection | None = None
 
 

@@ -177,6 +177,7 @@ _LATER = {
     "training.strict_length": False,
     "training.select_after": 0.0,
     "encoder.reinitialise": 0,
+    "encoder.dropout": None,
 }
 # What the first runs do not tell.
 _UNTOLD = ("rows.", "versions.", "hardware.threads", "hardware.instructions")

@@ -21,7 +21,7 @@ from mbert_cli.progress import Talk
 from mbert_cli.recipe import TrainingSection
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.saved_model import read_model
-from mbert_cli.training import fit
+from mbert_cli.training import fit, prepare
 from mbert_cli.training_run import selected
 
 QUIET = Talk(quiet=True)
@@ -273,6 +273,33 @@ def test_the_layers_a_recipe_says_start_from_random_values(tiny_recipe, tiny_che
     for layer in [found.layers[-1]] if fresh else []:
         assert layer.output.weight.std().item() == pytest.approx(0.02, rel=0.2)
         assert not layer.output.bias.any()
+
+
+def test_the_encoders_dropout_is_the_recipes_where_it_says_one(tiny_recipe, tiny_checkpoint, tmp_path):
+    assert read_shape(tiny_checkpoint).dropout == 0.1
+    recipe = load_recipe(str(tiny_recipe), ["encoder.dropout=0.25"])
+    run = prepare(recipe, RunFolder(tmp_path / "a"), choose("cpu", "fp32"), QUIET)
+    shape = run.model.encoder.shape
+    assert (shape.dropout, shape.attention_dropout) == (0.25, 0.25)
+    assert {layer.dropout_p for layer in run.model.encoder.layers} == {0.25}
+    assert {layer.attention.dropout_p for layer in run.model.encoder.layers} == {0.25}
+
+
+def test_without_any_dropout_the_loss_in_training_is_that_of_evaluation(tiny_recipe, tmp_path):
+    settings = [
+        "encoder.dropout=0",
+        "curriculum=simultaneous",
+        *(f"tasks.{t}.head.dropout=0" for t in ("mood", "same")),
+    ]
+    run = prepare(load_recipe(str(tiny_recipe), settings), RunFolder(tmp_path / "a"), choose("cpu", "fp32"), QUIET)
+    (phase,) = run.phases(1)
+    rows = next(iter(phase.batches(run.data.sizes, 8, 1, 1)))
+    batch = run.pairs.pack(rows, 0, torch.device("cpu"))
+    run.model.eval()
+    with torch.no_grad():
+        outputs = run.model(batch)
+    expected = {task: float(run.model.head(task).loss(outputs[task], batch.labels[task])) for task in batch.tasks}
+    assert run.step(rows) == pytest.approx(expected, rel=1e-5)
 
 
 def test_reinitialised_layers_are_a_function_of_the_seed(tiny_recipe, tmp_path):
