@@ -36,7 +36,14 @@ def test_the_best_recipes_runs_are_those_of_its_plan(minilm, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    "run", ["best_minilm/runs/best-minilm-seed-1", *(f"best_minilm_before/seed{i}" for i in (1, 2))]
+    "run",
+    [
+        "best_minilm/runs/best-minilm-seed-1",
+        "best_minilm_by_overall/seed1",
+        "best_minilm_by_quora/seed1",
+        "best_minilm_before/seed1",
+        "best_minilm_before/seed2",
+    ],
 )
 def test_an_ensembles_members_are_there(run):
     folder = EXPERIMENTS / run
