@@ -28,6 +28,27 @@ def normal(x):
     return fma(half, erf, half), density
 
 
+@inlined
+@no_type_check
+def normal_roughly(x):
+    """Return Phi(x), so that x Phi(x) is exact to 1e-4.
+
+    Phi(x) = 1/2 + x p(x^2), p of degree 7, for |x| <= 4.25, 0 or 1 beyond; p has the least largest |x| times error, by
+    linear programming.
+    """
+    f = types.float32
+    inside = smaller(larger(x, splat(f(-4.25))), splat(f(4.25)))
+    t = inside * inside
+    p = fma(splat(f(-8.46114497e-10)), t, splat(f(7.57132521e-08)))
+    p = fma(p, t, splat(f(-2.93893497e-06)))
+    p = fma(p, t, splat(f(6.55289304e-05)))
+    p = fma(p, t, splat(f(-0.000940461573)))
+    p = fma(p, t, splat(f(0.00925788069)))
+    p = fma(p, t, splat(f(-0.0654536171)))
+    p = fma(p, t, splat(f(0.398420138)))
+    return fma(inside, p, splat(f(0.5)))
+
+
 @compiled
 @no_type_check
 def add_gelu(z, bias, chunks, y):
@@ -54,11 +75,8 @@ def add_gelu(z, bias, chunks, y):
 def add_gelu_roughly(z, bias, chunks, y):
     """Write y = GELU(z + bias) to 1e-4, in half the time of `add_gelu`, whose arguments these are.
 
-    That is less than bf16 rounds away where |y| > 0.05. Phi(x) = 1/2 + x p(x^2), p of degree 7, for |x| <= 4.25, 0 or 1
-    beyond; p has the least largest |x| times error, by linear programming.
+    That is less than bf16 rounds away where |y| > 0.05.
     """
-    f = types.float32
-    limit = splat(f(4.25))
     columns = len(bias)
     rows = len(z) // columns
     for chunk in prange(chunks):
@@ -66,16 +84,7 @@ def add_gelu_roughly(z, bias, chunks, y):
             at = row * columns
             for column in range(0, columns, WIDTH):
                 x = load(z, at + column) + load(bias, column)
-                inside = smaller(larger(x, splat(f(-4.25))), limit)
-                t = inside * inside
-                p = fma(splat(f(-8.46114497e-10)), t, splat(f(7.57132521e-08)))
-                p = fma(p, t, splat(f(-2.93893497e-06)))
-                p = fma(p, t, splat(f(6.55289304e-05)))
-                p = fma(p, t, splat(f(-0.000940461573)))
-                p = fma(p, t, splat(f(0.00925788069)))
-                p = fma(p, t, splat(f(-0.0654536171)))
-                p = fma(p, t, splat(f(0.398420138)))
-                store(y, at + column, x * fma(inside, p, splat(f(0.5))))
+                store(y, at + column, x * normal_roughly(x))
 
 
 @compiled
