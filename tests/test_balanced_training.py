@@ -24,7 +24,7 @@ from mbert_cli.training import fit
 from mbert_cli.training_run import shared_of
 
 BALANCINGS = kinds("loss_balancing")
-SAMPLING = ["annealed", "proportional", "round_robin", "square_root"]
+SAMPLING = ["annealed", "proportional", "round_robin", "square_root", "temperature"]
 SIMULTANEOUS = ("curriculum=simultaneous", "training.epochs=3")
 
 

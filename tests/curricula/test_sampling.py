@@ -11,10 +11,11 @@ from mbert_cli.curricula.proportional import Proportional
 from mbert_cli.curricula.round_robin import RoundRobin
 from mbert_cli.curricula.simultaneous import Simultaneous
 from mbert_cli.curricula.square_root import SquareRoot
+from mbert_cli.curricula.temperature import Temperature
 
 PAPER = {"sst": 8544, "quora": 141_498, "sts": 6040}
 SIZES = {"sst": 10, "quora": 23, "sts": 7}
-SAMPLING = [Proportional, SquareRoot, Annealed]
+SAMPLING = [Proportional, SquareRoot, Annealed, Temperature]
 
 
 def epoch_of(curriculum, sizes=SIZES, batch_size=4, epoch=1, seed=1) -> list[tuple[str, list[int]]]:
@@ -60,6 +61,14 @@ def test_alpha_falls_from_one_to_a_fifth():
     assert Annealed(1).alpha(1) == 1
     assert {Proportional(5).alpha(epoch) for epoch in range(1, 6)} == {1}
     assert {SquareRoot(5).alpha(epoch) for epoch in range(1, 6)} == {0.5}
+
+
+def test_temperature_lies_between_proportional_and_square_root():
+    """Cube roots 20.443, 52.110 and 18.212; their squares are 417.9, 2715.4 and 331.7, of 3465.0."""
+    shares = sampling_shares(PAPER, Temperature(1, temperature=1.5).alpha(1))
+    assert shares == pytest.approx({"sst": 0.1206, "quora": 0.7837, "sts": 0.0957}, abs=0.0001)
+    for temperature, same in ((1.0, Proportional), (2.0, SquareRoot)):
+        assert epoch_of(Temperature(1, temperature=temperature), PAPER, 32) == epoch_of(same(1), PAPER, 32)
 
 
 def test_proportional_sees_each_row_exactly_once():
