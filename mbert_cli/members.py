@@ -11,6 +11,7 @@ from mbert_cli.compose import build_heads, encoder_shape, problems
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import read_examples
 from mbert_cli.data.tokenizer import Tokenizer
+from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.ensemble import Ensemble
 from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.evaluation import Outcome, evaluation_of, mean_outcomes, outcomes_of
@@ -65,11 +66,12 @@ def fit_members(
     # What is wrong with the data is said before a run that was here is removed.
     with talk.status("reading the data"):
         read_training_examples(recipe, limit, talk if jobs > 1 else Talk(quiet=True))
-    recipe = with_ranks(recipe, encoder_shape(recipe.encoder))
+    shape = encoder_shape(recipe.encoder)
+    recipe = with_ranks(recipe, shape)
     if not resume:
         folder.clear()
     elif not allow_drift:
-        _check_unchanged(recipe, folder)
+        _check_unchanged(recipe, folder, shape)
     folder.write_recipe(recipe.to_yaml())
     left = [each for each in _members(recipe, folder) if not _is_done(*each)]
     # One that was begun beside others, with its share of the cores, goes on with as many also where it is alone.
@@ -117,7 +119,7 @@ def _members(recipe: Recipe, folder: RunFolder) -> list[tuple[Recipe, RunFolder]
     return [(member_recipe(recipe, number), RunFolder(folder.members / str(number))) for number in numbers]
 
 
-def _check_unchanged(recipe: Recipe, folder: RunFolder) -> None:
+def _check_unchanged(recipe: Recipe, folder: RunFolder, shape: EncoderShape) -> None:
     """Check that an ensemble and its members were begun as a recipe says.
 
     Raises:
@@ -126,8 +128,7 @@ def _check_unchanged(recipe: Recipe, folder: RunFolder) -> None:
     """
     for now, place in ((recipe, folder), *_members(recipe, folder)):
         if place.recipe_file.exists():
-            then = load(place.recipe_file, [], problems)
-            then = with_ranks(then, encoder_shape(then.encoder))
+            then = with_ranks(load(place.recipe_file, [], problems), shape)
             changed = differences(_made_of(then), _made_of(now))
             if changed:
                 raise UsageError(
