@@ -4,12 +4,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mbert_cli.child_training import exit_code, last_lines, last_word, start, threads_each
 from mbert_cli.commits import read_json
 from mbert_cli.disk import disk_errors
-from mbert_cli.errors import CheckpointError, RunFailedError, Stopped
+from mbert_cli.errors import CheckpointError, RunFailedError, Stopped, one_line
 from mbert_cli.hardware import Hardware
 from mbert_cli.progress import Bar, Talk
 from mbert_cli.recipe import Recipe
@@ -67,6 +68,8 @@ def train_at_once(
                 ended = [each for each in training if each.has_ended()]
                 for each in training:
                     each.tell(talk, bar)
+                if talk.is_live:
+                    bar.advance(partial(_notes, training), by=0)
                 training = [each for each in training if each not in ended]
     except BaseException as error:
         stop = stopped_by(error)
@@ -90,6 +93,11 @@ def threads_begun_with(folder: RunFolder) -> int | None:
         return None if newest is None else int(read_json(newest / "state.json")["origin"]["hardware"]["threads"])
     except (CheckpointError, KeyError, TypeError, ValueError):
         return None  # the training says what is wrong
+
+
+def _notes(training: Sequence["_Member"]) -> str:
+    """Return what each member that trains said last, a line each."""
+    return "\n".join(one_line(f"member {each.name}: {last_word(last_lines(each.log))}") for each in training)
 
 
 class _Member:

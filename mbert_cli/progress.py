@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +21,8 @@ from rich.table import Column
 from rich.text import Text
 
 from mbert_cli.errors import one_line
+
+_LINE_EVERY = 60.0  # seconds, of what has no terminal for a bar
 
 
 class Talk:
@@ -87,25 +90,25 @@ class Talk:
 
     @contextmanager
     def bar(self, description: str, total: int | None) -> Iterator["Bar"]:
-        """Show a bar while the block runs, on a terminal only.
+        """Show a bar while the block runs; elsewhere than on a terminal, say every minute how far it is.
 
         Args:
             description: what is going on.
             total: how many units there are; None where nobody knows.
         """
         with self._live(TimeElapsedColumn(), TimeRemainingColumn()) as live:
-            yield Bar(live, description, total)
+            yield Bar(self, live, description, total)
 
     @contextmanager
     def steps(self, description: str, total: int) -> Iterator["Bar"]:
-        """Show a bar whose notes tell of speed and time, on a terminal only.
+        """Do as `bar` does, where notes tell of speed and time.
 
         Args:
             description: what is going on.
             total: how many steps there are.
         """
         with self._live() as live:
-            yield Bar(live, description, total)
+            yield Bar(self, live, description, total)
 
     def _live(self, *times: ProgressColumn) -> Progress:
         return _Live(
@@ -131,17 +134,28 @@ class _Live(Progress):
 
 
 class Bar:
-    """A bar that is being shown."""
+    """A bar that is being shown, or the lines that stand for it."""
 
-    def __init__(self, live: Progress, description: str, total: int | None) -> None:
+    def __init__(self, talk: Talk, live: Progress, description: str, total: int | None) -> None:
+        self._talk = talk
         self._live = live
-        self._task = live.add_task(one_line(description), total=total, note="")
+        self._description = one_line(description)
+        self._total = total
+        self._task = live.add_task(self._description, total=total, note="")
+        self._done = 0
+        self._next_line = time.monotonic() + _LINE_EVERY
 
-    def advance(self, note: str = "", by: int = 1) -> None:
+    def advance(self, note: Callable[[], str] = str, by: int = 1) -> None:
         """Count units as done.
 
         Args:
-            note: shown at the end of the bar.
+            note: gives what is shown beside the bar.
             by: how many units.
         """
-        self._live.update(self._task, advance=by, note=note)
+        self._done += by
+        if self._talk.is_live:
+            self._live.update(self._task, advance=by, note=note())
+        elif time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + _LINE_EVERY
+            of = "" if self._total is None else f" of {self._total:,}"
+            self._talk.say("; ".join(filter(None, (f"{self._description}: {self._done:,}{of}", note()))))

@@ -136,7 +136,7 @@ class TrainingRun:
                 bar.advance(by=taken)
                 for rows in islice(batches, taken, None):
                     self._advance(rows)
-                    bar.advance(self.pace.note() if self.talk.is_live else "")
+                    bar.advance(self.pace.note)
 
     def begin(self, phase: Phase) -> bool:
         """Let train what trains in a phase; return whether that is everything."""

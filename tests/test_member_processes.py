@@ -1,7 +1,9 @@
 """Members of an ensemble that train at once: with a stand-in for the training, but where a real one is what matters."""
 
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import time
 import pytest
 import stand_in
 import torch
+from rich.console import Console
 
 from mbert_cli import child_training
 from mbert_cli.cli import app
@@ -66,6 +69,16 @@ def test_epochs_of_all_members_are_told(here, capsys):
     assert sorted(found) == [(member, epoch) for member in (1, 2, 3) for epoch in (1, 2)]
     assert "3 members, 2 at once; what each says: " in told.err
     assert "member 3, epoch 2/2: " in told.err
+
+
+def test_on_a_terminal_what_each_member_said_last_stands_below_the_bar(here):
+    talk = Talk()
+    talk.console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    train(here, talk=talk)
+    shown = talk.console.file.getvalue()
+    assert "epochs of all members" in shown
+    assert re.search(r"member 1: \S", shown)
+    assert re.search(r"member 2: \S", shown)
 
 
 def test_jobs_beyond_the_members_leave_no_core_idle(here):

@@ -1,11 +1,13 @@
 import io
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
+from mbert_cli import progress
 from mbert_cli.progress import Talk
 from mbert_cli.terminal import new_table
 
@@ -22,9 +24,14 @@ def told(width, talk, **options):
     return console.file.getvalue()
 
 
+def note():
+    return "12,300 tokens/s · 18 min left · " + " · ".join(f"task_{i} 0.451" for i in range(9))
+
+
 def long_training(voice):
     with voice.steps("epoch 2/7 paraphrase, encoder frozen", 1388) as bar:
-        bar.advance("12,300 tokens/s · 18 min left · " + " · ".join(f"task_{i} 0.451" for i in range(9)), by=700)
+        bar.advance(note, by=700)
+        bar.advance(note, by=0)
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
@@ -45,6 +52,25 @@ def test_off_a_terminal_there_are_plain_lines_only(capsys):
     found = capsys.readouterr()
     assert found.err == "epoch 1/2: overall 0.5 (best)\ntask: 20 rows\n"
     assert found.out == ""
+
+
+def test_off_a_terminal_a_line_a_minute_tells_how_far_a_bar_would_be(monkeypatch, capsys):
+    seconds = iter([0, 59, 61, 61, 100, 122, 122])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    with Talk().bar("predict sst", None) as bar:
+        bar.advance(by=1000)
+        bar.advance(note, by=500)
+        bar.advance(note, by=500)
+        bar.advance(by=3)
+    assert capsys.readouterr().err == f"predict sst: 1,500; {note()}\npredict sst: 2,003\n"
+
+
+def test_a_quiet_command_says_nothing_of_its_bars_either(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_LINE_EVERY", 0.0)
+    long_training(Talk(quiet=True))
+    assert capsys.readouterr().err == ""
+    long_training(Talk())
+    assert capsys.readouterr().err.startswith("epoch 2/7 paraphrase, encoder frozen: 700 of 1,388; 12,300 tokens/s")
 
 
 def test_the_best_epoch_stands_out_only_where_there_are_colours(monkeypatch):
