@@ -37,7 +37,7 @@ from mbert_cli.commits import (
     replace_file,
 )
 from mbert_cli.disk import disk_errors
-from mbert_cli.errors import CheckpointError, ResourceError, RunInUseError, UsageError
+from mbert_cli.errors import CheckpointError, DataError, ResourceError, RunInUseError, UsageError
 from mbert_cli.locks import take_lock
 from mbert_cli.metrics_file import METRICS_FILE, read_metrics
 
@@ -133,8 +133,19 @@ class RunFolder:
         return False
 
     def holds_a_run(self) -> bool:
-        """Whether a run was begun here; of one that is done, perhaps only its metrics were kept."""
-        return any(each.exists() for each in (self.recipe_file, self.metrics_file, self.model, self.states))
+        """Whether a run was begun here, or its metrics alone were kept."""
+        return self.can_go_on() or self._metrics_alone()
+
+    def can_go_on(self) -> bool:
+        """Whether there is what `resume` goes on with; a run that has saved no state yet begins again."""
+        return any(each.exists() for each in (self.recipe_file, self.model, self.states))
+
+    def _metrics_alone(self) -> bool:
+        """Whether metrics.jsonl is of a run; somebody else may have a file of that name."""
+        try:
+            return bool(self.read_metrics())
+        except DataError:
+            return False
 
     def check_free(self, resume: bool, force: bool) -> None:
         """Check that a run may begin, or go on, here.
@@ -147,6 +158,11 @@ class RunFolder:
             raise UsageError(f"{self.path} is a file; choose another -o.")
         self._check_links()
         if self.holds_a_run():
+            if resume and not self.can_go_on():
+                raise UsageError(
+                    f"{self.path} holds the metrics of a run, and nothing to resume; replace them with --force, or "
+                    "choose another -o."
+                )
             if not (resume or force):
                 raise UsageError(
                     f"{self.path} exists and holds a run; continue it with --resume, or replace it with --force."

@@ -187,10 +187,12 @@ class _Sweep:
 
     def _begin(self, run: SweepRun) -> None:
         """Begin a training, or go on with it."""
-        resume = run.folder.holds_a_run()
+        resume = run.folder.can_go_on()
         threads = run.begin(self.options, threads_each(self.jobs))
         words = ["train", str(run.recipe_file), "-o", str(run.folder.path), *self.options.words()]
-        words += ["--resume"] * resume + ["--offline"] * self.offline
+        # Of a run that was cut short, perhaps its metrics alone were kept.
+        words += ["--resume"] if resume else ["--force"] * run.folder.holds_a_run()
+        words += ["--offline"] * self.offline
         self.children.append(_Child(run, start(words, threads, run.log)))
         self.talk.say(f"{run.label}: {'going on' if resume else 'training'}; {run.log}")
 

@@ -196,7 +196,7 @@ class SweepRun:
             "metrics": (folder.states, folder.model, folder.evaluation, folder.figures),
         }[keep]
         if parts:
-            with folder.locked(resume=True):
+            with folder.locked(force=True):
                 for each in parts:
                     remove_folder(each)
 

@@ -48,8 +48,8 @@ def write_text(text):
     return lambda folder: (folder / "a.txt").write_text(text)
 
 
-def train(recipe, folder, resume, threads, hardware):
-    with folder.locked(resume=resume):
+def train(recipe, folder, resume, force, threads, hardware):
+    with folder.locked(resume=resume, force=force):
         if not resume:
             folder.clear()
         folder.write_recipe(recipe.to_yaml())
@@ -90,7 +90,7 @@ def main(words, threads):
     recipe = load(Path(words[1]), [word for word in words[4:] if "=" in word], lambda *_: [])
     hardware = {key: words[words.index(f"--{key}") + 1] for key in ("device", "precision")}
     try:
-        train(recipe, RunFolder(Path(words[3])), "--resume" in words, threads, hardware)
+        train(recipe, RunFolder(Path(words[3])), "--resume" in words, "--force" in words, threads, hardware)
     except MbertError as error:
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -239,6 +239,24 @@ def test_tensors_that_do_not_fit_are_listed_the_first_five(tmp_path):
     assert "and 4 more" in str(error.value)
 
 
+def test_metrics_that_were_kept_alone_are_a_run_that_cannot_be_gone_on_with(tmp_path):
+    run = RunFolder(tmp_path)
+    run.metrics_file.write_text('{"epoch": 1, "overall": 0.5, "best": true}\n')
+    with pytest.raises(UsageError, match="holds the metrics of a run, and nothing to resume"):
+        run.check_free(resume=True, force=False)
+    with pytest.raises(UsageError, match="exists and holds a run"):
+        run.check_free(resume=False, force=False)
+    run.check_free(resume=False, force=True)
+
+
+@pytest.mark.parametrize("text", ['{"loss": 0.5}\n', "epoch 1: 0.5\n", ""])
+def test_a_file_of_somebody_else_that_has_the_name_of_the_metrics_is_not_replaced(text, tmp_path):
+    run = RunFolder(tmp_path)
+    run.metrics_file.write_text(text)
+    with pytest.raises(UsageError, match="is not empty and holds no run"):
+        run.check_free(resume=False, force=True)
+
+
 def test_what_a_run_left_that_died_at_its_first_write_is_nobodys(tmp_path):
     (tmp_path / "recipe.yaml.new").touch()
     (tmp_path / ".lock").touch()

@@ -206,6 +206,10 @@ def test_of_runs_that_are_done_their_metrics_suffice_and_belong_to_their_recipes
                 each.unlink()
     mbert_sweep("-q")
     assert set(starts(here).values()) == {1}
+    metrics = here / "out" / "runs" / "g-none-seed-2" / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().splitlines(keepends=True)[0])
+    mbert_sweep("-q")
+    assert {name for name, times in starts(here).items() if times == 2} == {"g-none-seed-2"}
     (here / "plan.yaml").write_text(PLAN.replace('"adapters=[]"', '"adapters=[]", training.batch_size=9'))
     with pytest.raises(UsageError, match="out/runs/g-none-seed-1: training.batch_size was 8 and is now 9"):
         mbert_sweep("-q")
