@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.recipe import TrainingSection
 
@@ -18,13 +19,15 @@ _CHUNKS = 32  # parts that the rows are shared in
 def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> "RowwiseAdamW":
     """Make AdamW with groups for the encoder, the adapters and the heads, each with its own learning rate.
 
-    Weight decay acts on matrices only, not on biases and LayerNorms.
+    With `layer_decay` d the encoder's layer l of L has learning_rate * d^(L - l), and the embeddings, below all, have
+    learning_rate * d^L: Clark et al. 2020 (ELECTRA), appendix B, whose own powers are higher by one. Weight decay acts
+    on matrices only, not on biases and LayerNorms.
     """
     adapter_rate = training.adapter_learning_rate or training.learning_rate
     head_rate = training.head_learning_rate or adapter_rate
     parts = [model.task(name) for name in model.task_names]
     modules: list[tuple[float, list[nn.Module]]] = [
-        (training.learning_rate, [model.encoder]),
+        *_encoder_rates(model.encoder, training),
         (adapter_rate, [part.adapters for part in parts]),
         (head_rate, [model.pooling, *(part.head for part in parts)]),
     ]
@@ -36,6 +39,20 @@ def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> "RowwiseA
         groups.append({"params": matrices, "base_lr": rate, "weight_decay": training.weight_decay})
         groups.append({"params": vectors, "base_lr": rate, "weight_decay": 0.0})
     return RowwiseAdamW([group for group in groups if group["params"]], training.learning_rate)
+
+
+def _encoder_rates(encoder: BertEncoder, training: TrainingSection) -> list[tuple[float, list[nn.Module]]]:
+    """Return the learning rates within the encoder, and what has each."""
+    rate, decay = training.learning_rate, training.layer_decay
+    if decay == 1:
+        return [(rate, [encoder])]
+    layers = list(encoder.layers)
+    embeddings = [each for each in encoder.children() if each not in (encoder.layers, encoder.pooler)]
+    return [
+        (rate, [encoder.pooler]),
+        *((rate * decay ** (len(layers) - number), [layer]) for number, layer in enumerate(layers, 1)),
+        (rate * decay ** len(layers), embeddings),
+    ]
 
 
 def learning_rate_factor(training: TrainingSection, step: int, total_steps: int) -> float:

@@ -161,6 +161,8 @@ class TrainingSection(Section):
         epochs: passes of the curriculum.
         batch_size: examples of each task in a step.
         learning_rate: of the encoder.
+        layer_decay: what the learning rate is multiplied by from each of the encoder's layers to the one below it, and
+            from the lowest to the embeddings; with less than 1 the lower layers stay nearer to their pretraining.
         adapter_learning_rate: of adapters; learning_rate by default.
         head_learning_rate: of heads; adapter_learning_rate by default.
         weight_decay: AdamW's, on matrices only: not on biases and LayerNorms.
@@ -185,6 +187,7 @@ class TrainingSection(Section):
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 20
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
     learning_rate: PositiveFloat = 1e-5
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     adapter_learning_rate: PositiveFloat | None = None
     head_learning_rate: PositiveFloat | None = None
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01

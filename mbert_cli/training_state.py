@@ -176,6 +176,7 @@ _LATER = {
     "training.cache_features": False,
     "training.strict_length": False,
     "training.select_after": 0.0,
+    "training.layer_decay": 1.0,
     "encoder.reinitialise": 0,
     "encoder.dropout": None,
 }

@@ -323,6 +323,7 @@ def test_a_run_of_the_first_version_goes_on(tiny_recipe, tmp_path):
     for key in ("threads", "instructions"):
         del content["origin"]["hardware"][key]
     del content["origin"]["training"]["strict_length"], content["origin"]["training"]["select_after"]
+    del content["origin"]["training"]["layer_decay"]
     del content["origin"]["encoder"]["reinitialise"], content["origin"]["encoder"]["dropout"]
     (state / "state.json").write_text(json.dumps(content))
     hashes = {path.name: sha256_of(path) for path in sorted(state.iterdir()) if path.name != "manifest.json"}

@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 
 from mbert_cli import training_run
 from mbert_cli.commits import check_folder
-from mbert_cli.compose import load_recipe
+from mbert_cli.compose import build_model, encoder_shape, load_recipe
+from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape
 from mbert_cli.errors import CheckpointError, NotFiniteError, RecipeError
 from mbert_cli.hardware import choose
-from mbert_cli.optimizer import learning_rate_factor
+from mbert_cli.optimizer import learning_rate_factor, make_optimizer
 from mbert_cli.prediction import Predictor
 from mbert_cli.progress import Talk
 from mbert_cli.recipe import TrainingSection
@@ -350,19 +351,33 @@ def test_selected_turns_lower_is_better_around():
     assert selected({"tasks": {"a": {"ece": 0.25}}}, "a.ece") == -0.25
 
 
-def test_the_optimizer_has_a_rate_for_each_part_and_decays_matrices_only(tiny_recipe, tmp_path):
-    from mbert_cli.compose import build_model, encoder_shape
-    from mbert_cli.encoder.bert import BertEncoder
-    from mbert_cli.optimizer import make_optimizer
-
-    recipe = load_recipe(str(tiny_recipe), ["training.adapter_learning_rate=0.1", "training.head_learning_rate=0.2"])
+def rates_and_decays(recipe):
+    """Return the learning rate and the weight decay that each parameter's name has."""
     shape = encoder_shape(recipe.encoder)
     model = build_model(recipe, shape, BertEncoder(shape), seed=0)
-    rates, decays = {}, {}
-    for group in make_optimizer(model, recipe.training).param_groups:
-        for parameter in group["params"]:
-            rates[parameter], decays[parameter] = group["base_lr"], group["weight_decay"]
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    groups = make_optimizer(model, recipe.training).param_groups
+    found = [(names.pop(each), group) for group in groups for each in group["params"]]
+    assert not names
+    return {name: (group["base_lr"], group["weight_decay"]) for name, group in found}, model
+
+
+def test_the_optimizer_has_a_rate_for_each_part_and_decays_matrices_only(tiny_recipe):
+    recipe = load_recipe(str(tiny_recipe), ["training.adapter_learning_rate=0.1", "training.head_learning_rate=0.2"])
+    found, model = rates_and_decays(recipe)
     for name, parameter in model.named_parameters():
         rate = 0.001 if name.startswith("encoder") else 0.1 if ".adapters." in name else 0.2
-        assert rates[parameter] == rate, name
-        assert decays[parameter] == (0.01 if parameter.ndim > 1 else 0.0), name
+        assert found[name] == (rate, 0.01 if parameter.ndim > 1 else 0.0), name
+
+
+def test_layer_decay_lowers_the_rates_from_the_uppermost_layer_to_the_embeddings(tiny_recipe):
+    recipe = load_recipe(str(tiny_recipe), ["training.layer_decay=0.5"])
+    found, model = rates_and_decays(recipe)
+    assert len(model.encoder.layers) == 2
+    assert found["encoder.pooler.weight"] == (0.001, 0.01)
+    assert found["encoder.layers.1.output_norm.bias"] == (0.001, 0.0)
+    assert found["encoder.layers.0.output_norm.bias"] == (0.0005, 0.0)
+    assert found["encoder.word_embeddings.weight"] == (0.00025, 0.01)
+    assert found["encoder.embedding_norm.weight"] == (0.00025, 0.0)
+    others = {rate for name, (rate, _) in found.items() if not name.startswith("encoder.")}
+    assert others == {0.001}
