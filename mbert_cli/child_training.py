@@ -63,9 +63,9 @@ def last_lines(log: Path) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def last_word(lines: Sequence[str]) -> str:
-    """Return what a training said last, of the lines of its log."""
-    return lines[-1] if lines and not lines[-1].startswith(_COMMAND) else "it said nothing"
+def last_word(lines: Sequence[str], silent: str = "it said nothing") -> str:
+    """Return what a training said last, of the lines of its log; `silent` where it said nothing."""
+    return lines[-1] if lines and not lines[-1].startswith(_COMMAND) else silent
 
 
 def exit_code(process: subprocess.Popen[bytes]) -> int:

@@ -97,7 +97,9 @@ def threads_begun_with(folder: RunFolder) -> int | None:
 
 def _notes(training: Sequence["_Member"]) -> str:
     """Return what each member that trains said last, a line each."""
-    return "\n".join(one_line(f"member {each.name}: {last_word(last_lines(each.log))}") for each in training)
+    return "\n".join(
+        one_line(f"member {each.name}: {last_word(last_lines(each.log), 'starting')}") for each in training
+    )
 
 
 class _Member:
