@@ -9,7 +9,6 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -178,9 +177,7 @@ def encoder_shape(section: EncoderSection, download: bool = True) -> EncoderShap
             raise CheckpointError(
                 f"encoder.shape.{key} is {should}, but the checkpoint's config.json says {getattr(shape, key)}."
             )
-    if section.dropout is not None:
-        shape = replace(shape, dropout=section.dropout, attention_dropout=section.dropout)
-    return shape
+    return shape.dropping(section.dropout)
 
 
 def _stated(section: EncoderSection) -> dict[str, Any]:
@@ -218,7 +215,8 @@ def build_model(section: ModelSection, shape: EncoderShape, encoder: BertEncoder
     with torch.random.fork_rng(devices=[]):
         for name, task in section.tasks.items():
             torch.manual_seed(derive(seed, "initial values", name))
-            adapters: list[Adapter] = [build("adapters", each, shape) for each in section.adapters]
+            own = shape.dropping(task.encoder_dropout)
+            adapters: list[Adapter] = [build("adapters", each, own) for each in section.adapters]
             parts[name] = TaskPart(adapters, build("heads", task.head, shape.hidden_size))
         for part in parts.values():
             for adapter in part.adapter_list():

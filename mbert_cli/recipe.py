@@ -130,6 +130,8 @@ class TaskSection(Section):
         delimiter: `auto` is the first of tab, comma and semicolon that the header holds, else a tab.
         on_bad_row: `error` stops at the first; `skip` leaves bad rows out, counted and listed.
         token_dropout: share of the tokens that [MASK] stands for in training; see `token_dropout`.
+        encoder_dropout: what `encoder.dropout` is for this task alone, its adapters included; a step then holds tasks
+            that want the same, see `encoder_dropout`.
         symmetric: the two texts of a pair may change places: they do so at random in training, and a prediction is the
             mean of what the head puts out for either order; see `pair_order`.
     """
@@ -146,6 +148,7 @@ class TaskSection(Section):
     delimiter: Literal["auto", "tab", "comma", "semicolon"] = "auto"
     on_bad_row: Literal["error", "skip"] = "error"
     token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    encoder_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     symmetric: bool = False
 
     @property

@@ -5,7 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mbert_cli.compose import build_heads, component_class
+from mbert_cli.compose import build, build_heads, component_class
+from mbert_cli.curricula import Curriculum
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, read_examples
 from mbert_cli.data.hub import FORM, PREFIX, is_well_formed
@@ -158,9 +159,34 @@ def check_recipe(recipe: Recipe) -> dict[str, Head]:
         problems.append(f"{recipe.place('training', 'select')} is '{select}'{nearest(select, known)}")
     if recipe.training.cache_features:
         problems += _reasons_not_to_cache(recipe)
+    problems += _dropouts_that_meet(recipe)
     if problems:
         raise RecipeError(*problems)
     return heads
+
+
+def _dropouts_that_meet(recipe: Recipe) -> list[str]:
+    """Return why tasks cannot have dropouts of their own within the encoder."""
+    shares = {
+        name: recipe.encoder.dropout if task.encoder_dropout is None else task.encoder_dropout
+        for name, task in recipe.tasks.items()
+    }
+    if len(set(shares.values())) == 1:
+        return []
+    curriculum: Curriculum = build("curricula", recipe.curriculum, recipe.training.epochs)
+    # Which tasks step together does not depend on how many rows they have.
+    sizes = dict.fromkeys(recipe.tasks, 1)
+    for epoch in range(1, recipe.training.epochs + 1):
+        for phase in curriculum.phases(epoch, sizes, recipe.training.batch_size):
+            for step in phase.steps:
+                if len({shares[task] for task in step}) > 1:
+                    name = next(name for name, task in recipe.tasks.items() if task.encoder_dropout is not None)
+                    return [
+                        f"{recipe.place('tasks', name, 'encoder_dropout')} differs from that of other tasks, but the "
+                        f"curriculum {recipe.curriculum.kind} puts them into one step; give all tasks the same, or "
+                        "choose a curriculum of one task a step, such as square_root."
+                    ]
+    return []
 
 
 def _reasons_not_to_cache(recipe: Recipe) -> list[str]:

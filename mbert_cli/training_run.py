@@ -17,6 +17,7 @@ from mbert_cli.compose import build
 from mbert_cli.curricula import Curriculum, Phase
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder_dropout import EncoderDropout
 from mbert_cli.ensemble import Ensemble
 from mbert_cli.errors import CheckpointError, NotFiniteError, Stopped
 from mbert_cli.evaluation import evaluate
@@ -73,6 +74,9 @@ class TrainingRun:
         shares = {name: task.token_dropout for name, task in recipe.tasks.items()}
         self.pairs = PairOrder(data.train, recipe.training.seed)
         self.token_dropout = TokenDropout(shares, tokenizer, recipe.training.seed)
+        self.encoder_dropout = EncoderDropout(
+            model.encoder, {name: task.encoder_dropout for name, task in recipe.tasks.items()}
+        )
         self.curriculum: Curriculum = build("curricula", recipe.curriculum, recipe.training.epochs)
         self.total_steps = 0
         balanced = False
@@ -252,6 +256,7 @@ class TrainingRun:
         """Take one optimizer step; return the losses of its tasks."""
         training = self.recipe.training
         self.model.train()
+        self.encoder_dropout(list(rows))
         factor = learning_rate_factor(training, self.state.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor

@@ -1,6 +1,7 @@
 """The BERT encoder: embeddings and layers, tokens in, hidden states out."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -77,6 +78,12 @@ class BertEncoder(nn.Module):
         padding = Padding(layout, segments=any(adapters))
         of_added: list[Sequence[Adapter]] = [[]] * (padding.more_segments if adapters else 0)
         return padding, SegmentAdapters(padding.layout, [*adapters, *of_added], self.folded)
+
+    def drop(self, shape: EncoderShape) -> None:
+        """Drop in training with the probabilities of `shape`, of which nothing else is looked at."""
+        self.dropout_p = shape.dropout
+        for layer in self.layers:
+            cast(EncoderLayer, layer).drop(shape)
 
     def layers_over(
         self, token_ids: Tensor, token_types: Tensor, positions: Tensor, padding: Padding, sites: SegmentAdapters

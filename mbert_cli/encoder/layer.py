@@ -42,6 +42,11 @@ class EncoderLayer(nn.Module):
         self.dropout_p = shape.dropout
         self.activation = ACTIVATIONS[shape.activation]
 
+    def drop(self, shape: EncoderShape) -> None:
+        """Drop in training with the probabilities of `shape`."""
+        self.dropout_p = shape.dropout
+        self.attention.dropout_p = shape.attention_dropout
+
     def linears(self) -> dict[adapter.Linear, nn.Linear]:
         """Return the linear layers, by the names that adapters know them by."""
         attention = self.attention

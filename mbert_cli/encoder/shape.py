@@ -1,6 +1,6 @@
 """The sizes of an encoder: all that is needed to build one, or to count its parameters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -32,3 +32,7 @@ class EncoderShape:
     layer_norm_eps: float = 1e-12
     dropout: float = 0.1
     attention_dropout: float = 0.1
+
+    def dropping(self, p: float | None) -> "EncoderShape":
+        """Return the shape with p as the probability of dropping either; for None as it is."""
+        return self if p is None else replace(self, dropout=p, attention_dropout=p)
