@@ -20,8 +20,8 @@ def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> "RowwiseA
     """Make AdamW with groups for the encoder, the adapters and the heads, each with its own learning rate.
 
     With `layer_decay` d the encoder's layer l of L has learning_rate * d^(L - l), and the embeddings, below all, have
-    learning_rate * d^L: Clark et al. 2020 (ELECTRA), appendix B, whose own powers are higher by one. Weight decay acts
-    on matrices only, not on biases and LayerNorms.
+    learning_rate * d^L. Source: Howard & Ruder 2018 (ULMFiT), section 3.2, discriminative fine-tuning, whose d is
+    1 / 2.6. Weight decay acts on matrices only, not on biases and LayerNorms.
     """
     adapter_rate = training.adapter_learning_rate or training.learning_rate
     head_rate = training.head_learning_rate or adapter_rate
