@@ -36,18 +36,20 @@ def test_the_best_recipes_runs_are_those_of_its_plan(minilm, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    "run",
+    ("run", "members", "epochs"),
     [
-        "best_minilm/runs/best-minilm-seed-1",
-        "best_minilm_by_overall/seed1",
-        "best_minilm_by_quora/seed1",
-        "best_minilm_before/seed1",
-        "best_minilm_before/seed2",
+        ("best_minilm/runs/best-minilm-seed-1", 2, 4),
+        ("best_minilm_select_after/seed1", 3, 6),
+        ("best_minilm_by_overall/seed1", 3, 6),
+        ("best_minilm_by_quora/seed1", 3, 6),
+        ("best_minilm_before/seed1", 3, 6),
+        ("best_minilm_before/seed2", 3, 6),
     ],
 )
-def test_an_ensembles_members_are_there(run):
+def test_an_ensembles_members_are_there(run, members, epochs):
     folder = EXPERIMENTS / run
-    assert [line["epoch"] for line in read_metrics(folder / "metrics.jsonl")] == [1, 2, 3]
-    for member in "123":
-        found = [line["epoch"] for line in read_metrics(folder / "members" / member / "metrics.jsonl")]
-        assert found == [1, 2, 3, 4, 5, 6]
+    numbers = list(range(1, members + 1))
+    assert [line["epoch"] for line in read_metrics(folder / "metrics.jsonl")] == numbers
+    for member in numbers:
+        found = [line["epoch"] for line in read_metrics(folder / "members" / str(member) / "metrics.jsonl")]
+        assert found == list(range(1, epochs + 1))
