@@ -18,8 +18,11 @@ class EncoderDropout:
 
     def __init__(self, encoder: BertEncoder, shares: Mapping[str, float | None]) -> None:
         self._encoder = encoder
-        self._shapes = {task: encoder.shape.dropping(share) for task, share in shares.items()}
+        # Where no task wants another than the encoder's own, there is nothing to choose.
+        chosen = shares if any(share is not None for share in shares.values()) else {}
+        self._shapes = {task: encoder.shape.dropping(share) for task, share in chosen.items()}
 
     def __call__(self, tasks: Sequence[str]) -> None:
         """Prepare the encoder for a step of these tasks."""
-        self._encoder.drop(self._shapes[tasks[0]])
+        if self._shapes:
+            self._encoder.drop(self._shapes[tasks[0]])
