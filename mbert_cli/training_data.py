@@ -180,7 +180,7 @@ def _dropouts_that_meet(recipe: Recipe) -> list[str]:
         for phase in curriculum.phases(epoch, sizes, recipe.training.batch_size):
             for step in phase.steps:
                 if len({shares[task] for task in step}) > 1:
-                    name = next(name for name, task in recipe.tasks.items() if task.encoder_dropout is not None)
+                    name = next(task for task in step if recipe.tasks[task].encoder_dropout is not None)
                     return [
                         f"{recipe.place('tasks', name, 'encoder_dropout')} differs from that of other tasks, but the "
                         f"curriculum {recipe.curriculum.kind} puts them into one step; give all tasks the same, or "
