@@ -192,8 +192,10 @@ def curves_figure(lines: Sequence[Mapping[str, Any]]) -> Figure:
         }
         losses.plot(epochs, [line["train_loss"].get(task, math.nan) for line in lines], **style)
         label = f"{shortened(task)} {metric}"
-        scores.plot(epochs, [line["tasks"][task][metric] for line in lines], label=label, **style)
-    overall = [line["overall"] for line in lines]
+        # Epochs that select_after rules out are not scored.
+        values = [line["tasks"][task][metric] if task in line["tasks"] else math.nan for line in lines]
+        scores.plot(epochs, values, label=label, **style)
+    overall = [math.nan if line["overall"] is None else line["overall"] for line in lines]
     scores.plot(epochs, overall, label="overall", color=INK, linewidth=2.4, marker="." if markers else None)
     kept = kept_epoch(lines)
     if kept is not None:

@@ -113,7 +113,9 @@ def _charts(
 ) -> list[Chart]:
     """Return the curves of a run, and how its curriculum mixed the tasks."""
     scores = {
-        f"{one_line(task)} {metric}": {line["epoch"]: float(line["tasks"][task][metric]) for line in lines}
+        f"{one_line(task)} {metric}": {
+            line["epoch"]: float(line["tasks"][task][metric]) for line in lines if task in line["tasks"]
+        }
         for task, metric in metrics
     }
     scores["overall"] = {line["epoch"]: float(line["overall"]) for line in lines if line["overall"] is not None}
@@ -153,7 +155,7 @@ def _epochs(
 def _epoch(line: Mapping[str, Any], metrics: Sequence[tuple[str, str]]) -> list[str]:
     seconds = line["seconds"]
     speed = f"{line['tokens'] / seconds['train']:,.0f}" if line.get("tokens") and seconds["train"] else ""
-    scores = [_number(line["tasks"][task][metric]) for task, metric in metrics]
+    scores = [_number(line["tasks"].get(task, {}).get(metric)) for task, metric in metrics]
     steps = f"{line['step']:,}" if "step" in line else ""
     return [
         str(line["epoch"]), *scores, _number(line["overall"]), steps, str(line.get("phases", "")),

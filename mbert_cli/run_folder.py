@@ -297,6 +297,6 @@ class RunFolder:
                 raise CheckpointError(f"{self.path}: there is no such run folder; mbert train writes one with -o.")
             if self.model.is_dir():
                 raise CheckpointError(f"{self.model / MANIFEST}: is missing; copy the folder again, or train anew.")
-            raise CheckpointError(f"{self.path}: holds no model; no epoch of this run has ended yet.")
+            raise CheckpointError(f"{self.path}: holds no model; no epoch of this run has been scored yet.")
         check_folder(folder)
         return folder

@@ -108,8 +108,7 @@ class TrainingRun:
                 trained = time.monotonic()
                 with whole():
                     self.optimizer.catch_up()
-                with self.talk.status(f"epoch {epoch}/{self.recipe.training.epochs}: scoring the dev files"):
-                    evaluation = evaluate(self.model, self.data.dev)
+                evaluation = self._evaluate(epoch)
                 with whole():
                     self._commit_epoch(evaluation, time.monotonic() - trained)
             best = self._best()
@@ -122,6 +121,14 @@ class TrainingRun:
             self._save_progress()
             raise Stopped(stop.number, f"{self.folder.path}: stopped; {self._where()}, saved. {_REMEDY}") from None
         return best
+
+    def _evaluate(self, epoch: int) -> Evaluation | None:
+        """Score the dev files, unless the model of the epoch will not be kept, whatever its scores."""
+        training = self.recipe.training
+        if epoch <= training.early_epochs:
+            return None
+        with self.talk.status(f"epoch {epoch}/{training.epochs}: scoring the dev files"):
+            return evaluate(self.model, self.data.dev)
 
     def _train(self, epoch: int) -> None:
         """Train what is left of an epoch."""
@@ -182,20 +189,19 @@ class TrainingRun:
     def _note_save(self) -> None:
         self._saved_step, self._saved_time = self.state.step, time.monotonic()
 
-    def _commit_epoch(self, evaluation: Evaluation, dev_seconds: float) -> None:
-        """Account for an epoch that was trained and evaluated, and commit it."""
+    def _commit_epoch(self, evaluation: Evaluation | None, dev_seconds: float) -> None:
+        """Account for an epoch that was trained, and evaluated if it can be the best, and commit it."""
         training, state = self.recipe.training, self.state
         self._check_weights()
         self.balancing.end_epoch()
-        score = selected(evaluation.metrics, training.select)
         seconds = {"train": round(state.seconds, 3), "dev": round(dev_seconds, 3)}
         rows = {task: state.loss_rows[task] for task in self.data.train if task in state.loss_rows}
         tokens = state.tokens
         losses = state.end_epoch()
-        is_best = (
-            state.best_score is None
-            or score > state.best_score
-            or state.best_epoch <= training.early_epochs < state.epoch
+        score = None if evaluation is None else selected(evaluation.metrics, training.select)
+        # The one before was early if the run has been made longer since, or by an older version.
+        is_best = score is not None and (
+            state.best_score is None or score > state.best_score or state.best_epoch <= training.early_epochs
         )
         if is_best:
             state.best_score, state.best_epoch = score, state.epoch
@@ -206,14 +212,14 @@ class TrainingRun:
             "rows": rows,
             "tokens": tokens,
             "train_loss": {task: losses[task] for task in self.data.train if task in losses},
-            **evaluation.metrics,
+            **(_NO_SCORES if evaluation is None else evaluation.metrics),
             "best": is_best,
             **({"drift": state.drift} if state.drift else {}),
         }
         hardware = {"device": self.hardware.device.type, "precision": self.hardware.precision}
         line = {**scores, "parameters": parameter_counts(self.model), "hardware": hardware, "seconds": seconds}
         # The model is written without the times: a repeated run gives the same bytes.
-        best = (self._model_writer(scores), self._evaluation_writer(evaluation)) if is_best else None
+        best = (self._model_writer(scores), self._evaluation_writer(evaluation)) if evaluation and is_best else None
         self.folder.commit_epoch(state.epoch, line, self._write_state, training.keep, best)
         self._note_save()
         tell_epoch(self.talk, line, training.epochs)
@@ -305,6 +311,7 @@ class TrainingRun:
                 raise NotFiniteError(f"{self._where()}: {name} is no longer finite; nothing was saved. {_TAMER}")
 
 
+_NO_SCORES: Mapping[str, Any] = {"tasks": {}, "overall": None}
 _REMEDY = "Continue with --resume."
 _TAMER = "Lower the learning rates, set clip_norm, or use --precision fp32."
 

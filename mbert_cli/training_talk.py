@@ -93,13 +93,16 @@ def tell_epoch(talk: Talk, line: Mapping[str, Any], epochs: int, member: int | N
         epochs: how many the run has.
         member: which of an ensemble's the run is, where they train at once.
     """
-    parts = []
-    for task, metrics in line["tasks"].items():
-        name = metrics["main_metric"]
-        loss = f"loss {line['train_loss'][task]:.3f} " if task in line["train_loss"] else ""
-        parts.append(f"{task} {loss}{name} {metrics[name]:.3f}")
-    best = " (best)" if line["best"] else ""
-    parts.append(f"overall {line['overall']:.3f}{best}")
+    losses = {task: f"loss {loss:.3f}" for task, loss in line["train_loss"].items()}
+    if line["tasks"]:
+        parts = []
+        for task, metrics in line["tasks"].items():
+            name = metrics["main_metric"]
+            parts.append(" ".join([task, *([losses[task]] if task in losses else []), f"{name} {metrics[name]:.3f}"]))
+        best = " (best)" if line["best"] else ""
+        parts.append(f"overall {line['overall']:.3f}{best}")
+    else:
+        parts = [*(f"{task} {loss}" for task, loss in losses.items()), "too early to be kept, not scored"]
     seconds = line["seconds"]
     who = "" if member is None else f"member {member}, "
     what = f"{who}epoch {line['epoch']}/{epochs}"

@@ -178,6 +178,14 @@ def test_curves_tell_sequential_epochs_apart_and_mark_the_one_that_is_kept():
     assert list(figure.axes[1].lines[2].get_ydata()) == [0.375] * 4
 
 
+def test_curves_of_scores_begin_where_epochs_are_scored():
+    unscored = {**line(1, best=False), "tasks": {}, "overall": None}
+    losses, scores = curves_figure([unscored, line(2)]).axes
+    assert list(losses.lines[0].get_ydata()) == [1, 1 / 2]
+    assert [list(curve.get_ydata()[1:]) for curve in scores.lines[:3]] == [[0.5], [0.25], [0.375]]
+    assert all(np.isnan(curve.get_ydata()[0]) for curve in scores.lines[:3])
+
+
 def test_curves_of_one_kind_of_epoch_have_no_bands():
     for phases in ("sequential", "simultaneous"):
         assert not curves_figure([line(1, phases), line(2, phases)]).axes[0].patches

@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -62,6 +63,17 @@ def test_what_nobody_wrote_down_has_no_column(tmp_path):
     assert "overall training dev 1 kept 0.500 0.800 0.800 0.733 10 s" in shown[0]
     assert "overall steps order training dev tokens/s 1 kept 0.500 0.800 0.800 0.733 75 sequential 10 s" in shown[1]
     assert "2,000" in shown[1]
+
+
+def test_epochs_that_were_not_scored_have_no_scores(tmp_path):
+    for name in "ab":
+        metrics = make_run(tmp_path / name, [three(0.4, 0.6, 0.6), three(0.5, 0.8, 0.8)]) / "metrics.jsonl"
+        first, second = (json.loads(each) for each in metrics.read_text().splitlines())
+        first |= {"tasks": {}, "overall": None, "best": False}
+        metrics.write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
+    shown = texts(report_page(read_runs([tmp_path / "a"]))).partition("Epochs")[2]
+    assert "overall training dev 1 10 s 2 min 2 kept 0.500 0.800 0.800 0.733 10 s" in shown
+    assert "Overall score on dev" in report_page(read_runs([tmp_path / "a", tmp_path / "b"]))
 
 
 def test_hardware_and_changes_of_a_resumed_run_are_told(tmp_path):

@@ -382,18 +382,24 @@ def test_metrics_without_the_best_epoch_are_missed(tiny_recipe, tmp_path):
         train(tiny_recipe, tmp_path / "a", resume=True)
 
 
-def test_a_run_that_ends_before_its_late_epochs_keeps_the_best_so_far_and_goes_on_to_a_late_one(
-    tiny_recipe, tmp_path, monkeypatch
-):
+def test_a_run_that_ends_before_its_late_epochs_has_no_model_and_goes_on_to_one(tiny_recipe, tmp_path):
     settings = ("training.select_after=0.5", "training.epochs=4", "training.state_every=null")
-    given = [0.9, 0.5, 0.3, 0.4] * 2
-    monkeypatch.setattr("mbert_cli.training_run.selected", lambda found, select: given.pop(0))
     train(tiny_recipe, tmp_path / "a", *settings)
     with dying_after(2):
         train(tiny_recipe, tmp_path / "b", *settings)
-    assert kept_epoch(RunFolder(tmp_path / "b").read_metrics())["epoch"] == 1
-    assert train(tiny_recipe, tmp_path / "b", *settings, resume=True)["epoch"] == 4
+    assert [line["overall"] for line in RunFolder(tmp_path / "b").read_metrics()] == [None, None]
+    with pytest.raises(CheckpointError, match="holds no model; no epoch of this run has been scored yet"):
+        RunFolder(tmp_path / "b").model_folder()
+    assert train(tiny_recipe, tmp_path / "b", *settings, resume=True)["epoch"] > 2
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_what_was_the_best_is_not_once_its_epoch_is_an_early_one(tiny_recipe, tmp_path, monkeypatch):
+    given = [0.9, 0.8, 0.1, 0.2]
+    monkeypatch.setattr("mbert_cli.training_run.selected", lambda found, select: given.pop(0))
+    train(tiny_recipe, tmp_path / "a", "training.epochs=2")
+    more = ("training.select_after=0.5", "training.epochs=4")
+    assert train(tiny_recipe, tmp_path / "a", *more, resume=True, allow_drift=True)["epoch"] == 4
 
 
 def test_more_epochs_do_not_go_on_where_the_choice_knows_the_end(tiny_recipe, tmp_path):

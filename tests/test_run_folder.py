@@ -271,7 +271,7 @@ def test_what_a_run_left_that_died_at_its_first_write_is_nobodys(tmp_path):
 
 def test_a_model_without_its_manifest_is_told_from_a_run_without_a_model(tmp_path):
     run = RunFolder(tmp_path)
-    with pytest.raises(CheckpointError, match="holds no model; no epoch of this run has ended yet"):
+    with pytest.raises(CheckpointError, match="holds no model; no epoch of this run has been scored yet"):
         run.model_folder()
     commit_folder(run.model, write("x"))
     (run.model / "manifest.json").unlink()

@@ -188,13 +188,19 @@ def test_select_after_counts_the_epochs_that_pass_and_leaves_one(share, epochs, 
     assert TrainingSection(select_after=share, epochs=epochs).early_epochs == early
 
 
-def test_the_best_model_is_of_the_late_epochs_where_select_after_says_so(tiny_recipe, tmp_path, monkeypatch):
-    scores = iter([0.5, 0.9, 0.1, 0.3, 0.2])
+def test_the_best_model_is_of_the_late_epochs_and_no_other_is_scored_where_select_after_says_so(
+    tiny_recipe, tmp_path, monkeypatch, capsys
+):
+    scores = iter([0.1, 0.3, 0.2])
     monkeypatch.setattr("mbert_cli.training_run.selected", lambda found, select: next(scores))
-    best = train(tiny_recipe, tmp_path / "a", "training.select_after=0.4", "training.epochs=5")
+    recipe = load_recipe(str(tiny_recipe), ["training.select_after=0.4", "training.epochs=5"])
+    best = fit(recipe, RunFolder(tmp_path / "a"), choose("cpu", "fp32"), Talk())
     assert best["epoch"] == 4
     lines = RunFolder(tmp_path / "a").read_metrics()
-    assert [line["epoch"] for line in lines if line["best"]] == [1, 2, 3, 4]
+    assert [line["epoch"] for line in lines if line["best"]] == [3, 4]
+    assert [(line["tasks"], line["overall"]) for line in lines[:2]] == [({}, None)] * 2
+    assert all(set(line["tasks"]) == {"mood", "same", "near"} for line in lines[2:])
+    assert "epoch 2/5: mood loss " in capsys.readouterr().err
     kept = json.loads((RunFolder(tmp_path / "a").evaluation / "metrics.json").read_text())
     assert kept["epoch"] == 4
 
