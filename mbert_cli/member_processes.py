@@ -38,7 +38,7 @@ def train_at_once(
         members: recipe and folder of each that is not trained, or not to its end.
         hardware: what to compute on.
         talk: where progress is told; what each training says itself is in a log beside its folder.
-        jobs: how many at once; they share the cores.
+        jobs: how many at once; they share the cores, and the last ones, where they are fewer, have more of them.
         limit: see `fit`.
         allow_drift: see `fit`.
 
@@ -52,7 +52,8 @@ def train_at_once(
     shared = ["--device", str(hardware.device), "--precision", hardware.precision, "--kernels", hardware.kernels]
     shared += [] if limit is None else ["--limit", str(limit)]
     jobs = min(jobs, len(members))
-    waiting = [_Member(recipe, own, allow_drift) for recipe, own in members]
+    threads = [threads_each(min(jobs, len(members) - number // jobs * jobs)) for number in range(len(members))]
+    waiting = [_Member(*each, allow_drift, own) for each, own in zip(members, threads, strict=True)]
     training: list[_Member] = []
     talk.say(f"{len(members)} members, {jobs} at once; what each says: {folder.members / '*.log'}")
     total = sum(recipe.training.epochs for recipe, _ in members)
@@ -62,7 +63,7 @@ def train_at_once(
                 # One that is held is saving still: its process outlives a parent that was killed, for a moment.
                 while waiting and len(training) < jobs and not waiting[0].folder.in_use():
                     with whole():
-                        waiting[0].begin(folder.recipe_file, shared, threads_each(jobs))
+                        waiting[0].begin(folder.recipe_file, shared)
                         training.append(waiting.pop(0))
                 time.sleep(_LOOK_EVERY)
                 ended = [each for each in training if each.has_ended()]
@@ -109,19 +110,21 @@ class _Member:
         recipe: what it trains.
         folder: where.
         allow_drift: see `fit`.
+        threads: how many it computes with, unless it was begun with others; None for PyTorch's own choice.
     """
 
     process: subprocess.Popen[bytes]
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, allow_drift: bool) -> None:
+    def __init__(self, recipe: Recipe, folder: RunFolder, allow_drift: bool, threads: int | None) -> None:
         self.recipe = recipe
         self.folder = folder
         self.allow_drift = allow_drift
+        self.threads = threads
         self.name = folder.path.name
         self.log = folder.path.with_suffix(".log")
         self.told = 0
 
-    def begin(self, recipe_file: Path, shared: Sequence[str], threads: int | None) -> None:
+    def begin(self, recipe_file: Path, shared: Sequence[str]) -> None:
         """Begin the training, or go on with it."""
         resume = self.folder.states.is_dir()
         if not resume and self.folder.holds_a_run():
@@ -132,7 +135,7 @@ class _Member:
         self.told = len(self.folder.read_metrics()) if resume else 0
         with disk_errors(self.log):
             self.log.parent.mkdir(parents=True, exist_ok=True)
-        self.process = start(words, threads_begun_with(self.folder) or threads, self.log)
+        self.process = start(words, threads_begun_with(self.folder) or self.threads, self.log)
 
     def tell(self, talk: Talk, bar: Bar) -> None:
         """Tell of epochs that have ended since."""

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,13 +52,12 @@ def log(here, number):
     return (here / "members" / f"{number}.log").read_text()
 
 
-def test_each_member_is_a_run_of_its_own_recipe_and_has_its_share_of_the_cores(here):
+def test_each_member_is_a_run_of_its_own_recipe(here):
     recipe = train(here)
     for number in (1, 2, 3):
         run = RunFolder(here / "members" / str(number))
         assert run.recipe_file.read_text() == member_recipe(recipe, number).to_yaml()
         assert [line["epoch"] for line in run.read_metrics()] == [1, 2]
-        assert "threads 3\n" in log(here, number)
         assert "--device cpu --precision fp32 --kernels torch" in log(here, number)
 
 
@@ -79,9 +79,12 @@ def test_on_a_terminal_what_each_member_said_last_stands_below_the_bar(here):
     assert "member 3: epoch 2" in shown  # the others ended before the terminal was drawn again
 
 
-def test_jobs_beyond_the_members_leave_no_core_idle(here):
-    train(here, jobs=6)
-    assert "threads 2\n" in log(here, 1)
+@pytest.mark.parametrize(
+    ("jobs", "threads"), [(2, ["3", "3", "free"]), (3, ["2", "2", "2"]), (6, ["2", "2", "2"]), (1, ["free"] * 3)]
+)
+def test_members_share_the_cores_among_those_that_train_at_once(here, jobs, threads):
+    train(here, jobs=jobs)
+    assert [re.findall("threads (.*)", log(here, number)) for number in (1, 2, 3)] == [[each] for each in threads]
 
 
 def test_a_member_that_fails_ends_the_training_with_its_exit_code_and_words(here):
