@@ -178,8 +178,8 @@ class TrainingSection(Section):
         cache_features: compute the frozen encoder once for every sentence, without dropout, and keep its hidden states
             in a file while the run lasts; for adapters on top.
         select: which score keeps the best model: `overall`, or a metric of a task, e.g. `sts.pearson`.
-        select_after: share of the epochs that must have passed before a model is scored on dev and can be the best; with
-            0.5 the best of six is the fourth, fifth or sixth. A run that is stopped sooner has no model yet.
+        select_after: share of the epochs that must have passed before a model is scored on dev and can be the best;
+            with 0.5 the best of six is the fourth, fifth or sixth. A run that is stopped sooner has no model yet.
         state_every: how often an epoch's progress is saved, beside its end: a number of steps, or of minutes (`10min`);
             null saves at ends of epochs only.
         keep: how many of those states are kept.

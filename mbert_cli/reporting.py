@@ -156,5 +156,7 @@ def _read_run(path: Path) -> RunReport:
     lines = read_metrics(path / METRICS_FILE)
     kept = kept_epoch(lines)
     if kept is None:
-        raise UsageError(f"{path}: no epoch of this run has been scored yet; wait for it, or train it on with --resume.")
+        raise UsageError(
+            f"{path}: no epoch of this run has been scored yet; wait for it, or train it on with --resume."
+        )
     return RunReport(path, recipe, len(lines), kept, sum(line["seconds"]["train"] for line in lines))

@@ -16,7 +16,6 @@ from mbert_cli import stopping, training_run
 from mbert_cli.commits import sha256_of
 from mbert_cli.compose import kinds
 from mbert_cli.errors import CheckpointError, ResourceError, Stopped, UsageError
-from mbert_cli.metrics_file import kept_epoch
 from mbert_cli.optimizer import RowwiseAdamW
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.training_run import TrainingRun
