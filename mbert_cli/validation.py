@@ -37,7 +37,7 @@ class Estimate:
     Args:
         steps: of the optimizer.
         train_seconds: for all of them; None where nothing was measured.
-        dev_seconds: for the dev files after all epochs.
+        dev_seconds: for the dev files after all epochs that are scored.
         memory: bytes of the process, or of the device, at their most.
         disk: bytes in the run folder at their most.
     """
@@ -210,7 +210,7 @@ def _train_seconds(run: TrainingRun) -> float:
 
 
 def _dev_seconds(run: TrainingRun) -> float:
-    """Return how long the dev files would take after all epochs: as their tokens to those of some rows."""
+    """Return how long the dev files would take in all, of which some rows are measured: as their tokens to those rows'."""
     total = 0.0
     for task, data in run.data.dev.items():
         some = data.take(np.arange(0, len(data), -(-len(data) // _MEASURED_ROWS)))
@@ -218,7 +218,9 @@ def _dev_seconds(run: TrainingRun) -> float:
         started = time.monotonic()
         evaluate(run.model, {task: some})
         total += (time.monotonic() - started) * data.lengths.sum() / some.lengths.sum()
-    return float(total) * run.recipe.training.epochs
+    training = run.recipe.training
+    # Each member of an ensemble is scored once more, with those before it.
+    return float(total) * (training.epochs - training.early_epochs + (training.members > 1))
 
 
 def _peak_memory(hardware: Hardware) -> int | None:

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,6 +47,25 @@ def test_the_estimate_grows_with_the_epochs(tiny_recipe, here, capsys):
     )
     assert long["steps"] == 100 * short["steps"]
     assert long["train_seconds"] > 10 * short["train_seconds"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "times"),
+    [
+        (["training.epochs=4"], 4),
+        (["training.epochs=4", "training.select_after=0.5"], 2),
+        (["training.epochs=4", "training.members=3"], 3 * 5),
+    ],
+)
+def test_the_dev_files_take_as_long_as_they_are_often_scored(tiny_recipe, here, capsys, monkeypatch, settings, times):
+    # Each look at the clock is a second after the one before.
+    monkeypatch.setattr("mbert_cli.validation.time", SimpleNamespace(monotonic=iter(range(10_000)).__next__))
+    words = ["validate", tiny_recipe, "--json", "-q"]
+    once, often = (
+        json.loads(run(capsys, *words, *chosen).out.splitlines()[1])["dev_seconds"]
+        for chosen in (["training.epochs=1"], settings)
+    )
+    assert often == pytest.approx(times * once)
 
 
 def with_file(recipe, files, here, split, change):
