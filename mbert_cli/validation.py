@@ -210,7 +210,7 @@ def _train_seconds(run: TrainingRun) -> float:
 
 
 def _dev_seconds(run: TrainingRun) -> float:
-    """Return how long the dev files would take in all, of which some rows are measured: as their tokens to those rows'."""
+    """Return how long the dev files would take in all: measured on some rows, as their tokens to all."""
     total = 0.0
     for task, data in run.data.dev.items():
         some = data.take(np.arange(0, len(data), -(-len(data) // _MEASURED_ROWS)))
