@@ -52,8 +52,9 @@ def train_at_once(
     shared = ["--device", str(hardware.device), "--precision", hardware.precision, "--kernels", hardware.kernels]
     shared += [] if limit is None else ["--limit", str(limit)]
     jobs = min(jobs, len(members))
-    threads = [threads_each(min(jobs, len(members) - number // jobs * jobs)) for number in range(len(members))]
-    waiting = [_Member(*each, allow_drift, own) for each, own in zip(members, threads, strict=True)]
+    # By its number, not by who still trains when it begins, which chance decides and results would follow from.
+    beside = [min(jobs, len(members) - number // jobs * jobs) for number in range(len(members))]
+    waiting = [_Member(*each, allow_drift, threads_each(many)) for each, many in zip(members, beside, strict=True)]
     training: list[_Member] = []
     talk.say(f"{len(members)} members, {jobs} at once; what each says: {folder.members / '*.log'}")
     total = sum(recipe.training.epochs for recipe, _ in members)
