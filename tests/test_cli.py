@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import tiny
 from word_salad import sentences
 
 from mbert_cli.cli import app
@@ -28,11 +29,18 @@ def contents(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.fixture
-def run(tiny_recipe, tmp_path):
-    done = mbert("train", tiny_recipe, "-o", "run", "--precision", "fp32", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def trained(tiny_checkpoint, tiny_files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny_files)
+    done = mbert("train", recipe, "-o", "run", "--precision", "fp32", cwd=folder)
     assert done.returncode == 0, done.stderr
-    return tmp_path / "run"
+    return folder / "run"
+
+
+@pytest.fixture
+def run(trained, tiny_recipe, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
