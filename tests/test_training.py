@@ -200,7 +200,9 @@ def test_the_best_model_is_of_the_late_epochs_and_no_other_is_scored_where_selec
     assert [line["epoch"] for line in lines if line["best"]] == [3, 4]
     assert [(line["tasks"], line["overall"]) for line in lines[:2]] == [({}, None)] * 2
     assert all(set(line["tasks"]) == {"mood", "same", "near"} for line in lines[2:])
-    assert "epoch 2/5: mood loss " in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert [told.count(f"epoch {epoch}/5: mood loss ") for epoch in (1, 2, 3)] == [1, 1, 1]
+    assert told.count("too early to be kept, not scored") == 2
     kept = json.loads((RunFolder(tmp_path / "a").evaluation / "metrics.json").read_text())
     assert kept["epoch"] == 4
 
