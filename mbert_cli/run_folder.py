@@ -75,20 +75,31 @@ class RunFolder:
         """
         self.check_free(resume, force)
         made = [each for each in (self.path, *self.path.parents) if not each.exists()]
-        with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-        lock = self._hold("wait for it to end, or choose another -o")
+        another = False
         try:
-            self.check_free(resume, force)
-            yield
+            with disk_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                lock = self._hold("wait for it to end, or choose another -o")
+            except RunInUseError:
+                another = True
+                raise
+            try:
+                self.check_free(resume, force)
+                yield
+            finally:
+                lock.release()
         finally:
-            lock.release()
-            # A run that was refused before it wrote anything leaves no folder behind.
-            if [each.name for each in self.path.iterdir()] in ([], [self._lock.name]):
-                shutil.rmtree(self.path)
-                for each in made[1:]:
-                    with suppress(OSError):  # somebody put a file there meanwhile
-                        each.rmdir()
+            if not another:
+                self._remove_unwritten(made)
+
+    def _remove_unwritten(self, made: list[Path]) -> None:
+        """Leave no folder behind of a run that was refused, or stopped, before it wrote anything."""
+        if self.path.is_dir() and [each.name for each in self.path.iterdir()] in ([], [self._lock.name]):
+            shutil.rmtree(self.path)
+            for each in made[1:]:
+                with suppress(OSError):  # somebody put a file there meanwhile
+                    each.rmdir()
 
     def _hold(self, remedy: str) -> filelock.BaseFileLock:
         with disk_errors(self.path):

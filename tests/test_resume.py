@@ -249,6 +249,19 @@ def test_a_signal_before_the_first_step_leaves_nothing_to_resume(tiny_recipe, tm
     assert not (tmp_path / "d").exists()
 
 
+def test_a_signal_as_the_lock_is_taken_leaves_no_folder(tmp_path, monkeypatch, signals):
+    def signalled(*words):
+        lock = hold(*words)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return lock
+
+    hold = RunFolder._hold
+    monkeypatch.setattr(RunFolder, "_hold", signalled)
+    with pytest.raises(Stopped), RunFolder(tmp_path / "runs" / "e").locked():
+        pass
+    assert not (tmp_path / "runs").exists()
+
+
 def test_more_epochs_continue_the_same_run(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.epochs=3")
     train(tiny_recipe, tmp_path / "b", "training.epochs=1")
