@@ -19,7 +19,7 @@ from mbert_cli.budget import parameters_within
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.checkpoint import is_local, known_shape, locate, read_shape, shape_problem
-from mbert_cli.encoder.initialisation import initialise
+from mbert_cli.encoder.initialisation import initialise, shapes_only
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, OptionError, RecipeError
 from mbert_cli.heads import Head
@@ -84,7 +84,7 @@ def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
     options = ["kind", *options_model(cls).model_fields]
     found: list[tuple[KeyPath, str]] = []
     try:
-        with torch.device("meta"):
+        with shapes_only():
             given = _checked_options(cls, component)
             if given.pop("budget", None) is not None:
                 _check_budget(cls, component)
@@ -240,5 +240,5 @@ def reinitialise(encoder: BertEncoder, layers: int | Literal["all"], seed: int) 
 
 def meta_model(section: ModelSection, shape: EncoderShape) -> MultiTaskBert:
     """Build a model without memory for its values, to count its parameters."""
-    with torch.device("meta"):
+    with shapes_only():
         return build_model(section, shape, BertEncoder(shape), seed=0)

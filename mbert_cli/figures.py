@@ -104,7 +104,9 @@ def in_our_style() -> Iterator[None]:
 
 
 def _files(name: str, figure: Any) -> dict[str, bytes]:
-    return {f"{name}.png": png(figure), f"{name}.svg": svg(figure)}
+    files = {f"{name}.png": png(figure)}
+    figure.set_layout_engine("none")  # its parts stay where they are: the search for room is a third of the time
+    return files | {f"{name}.svg": svg(figure)}
 
 
 def png(figure: Any) -> bytes:

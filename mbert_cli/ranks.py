@@ -2,13 +2,13 @@
 
 from bisect import bisect_right
 
-import torch
 from torch import nn
 
 from mbert_cli.budget import parameters_within
 from mbert_cli.compose import build, component_class
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.initialisation import shapes_only
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import RecipeError
 from mbert_cli.recipe import Component, Recipe
@@ -29,7 +29,7 @@ def with_ranks(recipe: Recipe, shape: EncoderShape) -> Recipe:
     """
     if not any("budget" in each.options for each in recipe.adapters):
         return recipe
-    with torch.device("meta"):
+    with shapes_only():
         adapters = tuple(_with_rank(each, shape, len(recipe.tasks)) for each in recipe.adapters)
     return recipe.model_copy(update={"adapters": adapters})
 

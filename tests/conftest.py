@@ -39,6 +39,18 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+@pytest.fixture
+def figures() -> None:
+    """A training in a test that asks for this draws its figures."""
+
+
+@pytest.fixture(autouse=True)
+def no_figures(request, monkeypatch):
+    """No other training in the tests' own process draws any: that takes as long as a tiny run."""
+    if "figures" not in request.fixturenames:
+        monkeypatch.setattr("mbert_cli.training_run.draw_or_say", lambda *_: {})
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory) -> Path:
     """A BERT of 16 features and 2 layers with random weights, as transformers writes it, with a tokenizer."""

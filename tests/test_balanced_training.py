@@ -28,12 +28,6 @@ SAMPLING = ["annealed", "proportional", "round_robin", "square_root", "temperatu
 SIMULTANEOUS = ("curriculum=simultaneous", "training.epochs=3")
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    """They take as long as a tiny run, and are tested elsewhere."""
-    monkeypatch.setattr(training_run, "draw_or_say", lambda *_: {})
-
-
 class Listener(Talk):
     """Keeps what is said."""
 

@@ -10,7 +10,6 @@ from components import every
 from torch import nn
 from word_salad import sentences
 
-from mbert_cli import training_run
 from mbert_cli.batch import Layout
 from mbert_cli.compose import component_class, load_recipe, options_model
 from mbert_cli.encoder.kernels import Pending, plain
@@ -31,12 +30,6 @@ NO_DROPOUT = (
     "tasks.same.head.dropout=0",
     "training.epochs=2",
 )
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    """They take as long as a tiny run, and are tested elsewhere."""
-    monkeypatch.setattr(training_run, "draw_or_say", lambda *_: {})
 
 
 @pytest.fixture

@@ -76,7 +76,6 @@ def settings_for(adapters) -> list[str]:
 def test_every_shipped_recipe_trains_one_step(name, course_files, tiny_checkpoint, tmp_path, monkeypatch, capsys):
     """Three epochs: hybrid takes steps of both sorts, and what loss balancing learns from two epochs is used."""
     monkeypatch.setenv("MBERT_DATA", str(course_files))
-    monkeypatch.setattr("mbert_cli.figures.draw", lambda *_: {})  # as slow as all else, and no recipe's own
     shipped = load_recipe(name)
     words = [f"encoder.checkpoint={tiny_checkpoint}", "encoder.sha256=null", *settings_for(shipped.adapters)]
     if "steps" in shipped.curriculum.options:

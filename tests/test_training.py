@@ -119,7 +119,7 @@ def test_the_run_folder_describes_itself(tiny_recipe, tmp_path):
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_the_kept_models_evaluation_and_its_figures_are_in_the_run_folder(tiny_recipe, tmp_path):
+def test_the_kept_models_evaluation_and_its_figures_are_in_the_run_folder(tiny_recipe, tmp_path, figures):
     best = train(tiny_recipe, tmp_path / "a", "training.epochs=4", "training.select=near.mse")
     kept = RunFolder(tmp_path / "a").evaluation
     check_folder(kept)
@@ -148,7 +148,7 @@ def test_the_kept_models_evaluation_and_its_figures_are_in_the_run_folder(tiny_r
     ]
 
 
-def test_a_run_is_not_lost_where_its_figures_cannot_be_drawn(tiny_recipe, tmp_path, monkeypatch):
+def test_a_run_is_not_lost_where_its_figures_cannot_be_drawn(tiny_recipe, tmp_path, monkeypatch, figures):
     def broken(*_):
         raise OSError("no fonts")
 

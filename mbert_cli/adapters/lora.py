@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mbert_cli.adapters import check_rank
 from mbert_cli.encoder.adapter import Adapter, Linear
 from mbert_cli.encoder.dropout import Dropout
-from mbert_cli.encoder.initialisation import INIT_STD
+from mbert_cli.encoder.initialisation import drawn
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import OptionError
 
@@ -99,7 +99,7 @@ class Product(nn.Module):
     def __init__(self, features_in: int, features_out: int, rank: int, alpha: float) -> None:
         super().__init__()
         self.scale = alpha / rank
-        self.down = nn.Parameter(torch.empty(rank, features_in).normal_(std=INIT_STD))
+        self.down = nn.Parameter(drawn(rank, features_in))
         self.up = nn.Parameter(torch.zeros(features_out, rank))
 
     def forward(self, x: Float[Tensor, "tokens in"]) -> Float[Tensor, "tokens out"]:

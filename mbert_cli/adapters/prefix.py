@@ -8,7 +8,7 @@ from torch import nn
 
 from mbert_cli.encoder import prefix
 from mbert_cli.encoder.adapter import Adapter
-from mbert_cli.encoder.initialisation import INIT_STD
+from mbert_cli.encoder.initialisation import drawn
 from mbert_cli.encoder.shape import EncoderShape
 
 
@@ -40,8 +40,8 @@ class Prefix(Adapter):
     ) -> None:
         super().__init__()
         layers = range(shape.num_layers)
-        self.keys = nn.ParameterList(torch.empty(length, shape.hidden_size).normal_(std=INIT_STD) for _ in layers)
-        self.values = nn.ParameterList(torch.empty(length, shape.hidden_size).normal_(std=INIT_STD) for _ in layers)
+        self.keys = nn.ParameterList(drawn(length, shape.hidden_size) for _ in layers)
+        self.values = nn.ParameterList(drawn(length, shape.hidden_size) for _ in layers)
         gates = [torch.zeros(shape.num_heads) for _ in layers] if gate == "zero" else []
         self.gates = nn.ParameterList(gates)
 

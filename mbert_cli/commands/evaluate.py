@@ -90,8 +90,14 @@ def evaluate(
         raise UsageError(f"--reset and {fits} exclude each other.")
 
     from mbert_cli.commits import read_json, replace_folder
-    from mbert_cli.evaluation import run_outcomes
     from mbert_cli.evaluation_files import METRICS, write_evaluation
+
+    if output is not None:
+        check_output_folder(
+            output, force, "mbert evaluate -o", lambda at: (at / METRICS).is_file() and "run" in read_json(at / METRICS)
+        )
+
+    from mbert_cli.evaluation import run_outcomes
     from mbert_cli.figures import draw_or_say, write_figures
     from mbert_cli.prediction import Predictor
     from mbert_cli.run_folder import RunFolder
@@ -101,10 +107,6 @@ def evaluate(
     from mbert_cli.tuning import check_fits, lopsided, take_back, tune
 
     talk = Talk(quiet)
-    if output is not None:
-        check_output_folder(
-            output, force, "mbert evaluate -o", lambda at: (at / METRICS).is_file() and "run" in read_json(at / METRICS)
-        )
     tell_of_compiling(talk)
     with RunFolder(run).model_locked() if fits or reset else nullcontext(run) as model_folder:
         predictor = Predictor(run, device=device, precision=precision, kernels=kernels, batch_size=batch_size)

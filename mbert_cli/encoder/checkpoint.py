@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mbert_cli.commits import sha256_of
 from mbert_cli.encoder.bert import BertEncoder
-from mbert_cli.encoder.initialisation import initialise
+from mbert_cli.encoder.initialisation import initialise, shapes_only
 from mbert_cli.encoder.layer import ACTIVATIONS
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError
@@ -230,7 +230,7 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
             )
     found = _read_weights(files)
     # The parameters are built without memory of their own: the checkpoint's tensors become them.
-    with torch.device("meta"):
+    with shapes_only():
         encoder = BertEncoder(shape)
     state, absent, wrong = {}, [], []
     for name, parameter in encoder.named_parameters():

@@ -1,8 +1,19 @@
-"""Initial values."""
+"""Initial values, or none."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 INIT_STD = 0.02  # BERT's initializer range
+
+
+def drawn(*size: int) -> torch.Tensor:
+    """Return values from N(0, .02)."""
+    return nn.init.normal_(torch.empty(*size), std=INIT_STD)
 
 
 def initialise(module: nn.Module) -> None:
@@ -30,3 +41,30 @@ def start_projections(down: nn.Linear, up: nn.Linear, init_std: float) -> None:
     initialise(down)
     nn.init.normal_(up.weight, std=init_std) if init_std else nn.init.zeros_(up.weight)
     nn.init.zeros_(up.bias)
+
+
+def start_identity(layer: nn.Linear) -> None:
+    """Let a square layer return what it is given."""
+    with torch.no_grad():
+        layer.weight.zero_().fill_diagonal_(1)
+        layer.bias.zero_()
+
+
+class _NothingDrawn(TorchFunctionMode):
+    def __torch_function__(
+        self, function: Callable[..., Any], _types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(function, "__module__", None) == nn.init.__name__:
+            return args[0] if args else given["tensor"]
+        return function(*args, **given)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Let modules that the block makes have shapes, but neither values nor memory for them.
+
+    On the meta device alone PyTorch would still draw the values, and import its compiler, a second's work, in order to.
+    """
+    with torch.device("meta"), _NothingDrawn():
+        yield

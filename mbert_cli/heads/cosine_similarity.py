@@ -6,6 +6,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from mbert_cli.encoder.initialisation import start_identity
 from mbert_cli.heads import Columns, Head, as_number
 from mbert_cli.metrics import Metrics, regression_metrics
 from mbert_cli.recipe_file import shown
@@ -50,8 +51,7 @@ class CosineSimilarity(Head):
         self.between = nn.ReLU() if hidden_activation == "relu" else nn.Identity()
         if init == "identity":
             for layer in (self.first, self.second):
-                nn.init.eye_(layer.weight)
-                nn.init.zeros_(layer.bias)
+                start_identity(layer)
 
     def forward(
         self, u: Float[Tensor, "examples hidden"], v: Float[Tensor, "examples hidden"]

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from mbert_cli.encoder.initialisation import start_identity
 from mbert_cli.heads import Columns, Head
 from mbert_cli.heads.regression import Regression
 from mbert_cli.late_interaction import LateLogit
@@ -55,8 +56,7 @@ class DualSimilarity(Head):
     ) -> None:
         super().__init__()
         self.projection = nn.Linear(hidden_size, hidden_size)
-        nn.init.eye_(self.projection.weight)
-        nn.init.zeros_(self.projection.bias)
+        start_identity(self.projection)
         self.slope = nn.Parameter(torch.tensor(_SLOPE))
         self.offset = nn.Parameter(torch.tensor(_OFFSET))
         self.joined = Regression(hidden_size, scale=scale, loss=loss, dropout=dropout)
