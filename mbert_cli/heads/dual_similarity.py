@@ -18,16 +18,16 @@ _SLOPE, _OFFSET = 6.0, -3.0
 
 
 class DualSimilarity(Head):
-    """Siamese cosine and cross-encoder side by side, and late interaction: scale times the mean of their shares.
+    """Siamese cosine and cross-encoder side by side, and late interaction: scale times the hard sigmoid of their mean.
 
     The Siamese part's logit is a cos(f(u), f(v)) + b of both sentences read apart, a and b learnt and f a linear layer
     that starts as the identity; the cross-encoder's w . x + c of the vector x of both in one sequence, see
     `Regression`; that of late interaction, which may be left out, is of their tokens' MaxSim, see `late_interaction`.
 
     Each part is trained on its own, by the mean of their losses, in which a logit's share of the scale is its sigmoid:
-    so they err differently, and their mean errs less. In prediction a cosine's share is the sigmoid's piecewise linear
-    likeness, z / 6 + 1 / 2 within [0, 1], for what people judge is nearly linear in cosines. The encoder reads an
-    example twice.
+    so they err differently, and their mean errs less. In prediction the share is that of the mean logit z, and the
+    sigmoid's piecewise linear likeness, z / 6 + 1 / 2 within [0, 1], for what people judge is nearly linear in cosines.
+    The encoder reads an example twice.
 
     Dropout parts the tokens of two texts, so that MaxSim is smaller in training than in prediction and its share is too
     large there: it is for tasks where correlation counts, not squared error.
@@ -105,6 +105,5 @@ class DualSimilarity(Head):
 
 
 def _shares(outputs: Float[Tensor, "examples parts"]) -> Float[Tensor, " examples"]:
-    """Return the mean of the parts' shares of the scale."""
-    cosines = (outputs[:, 1:] / 6 + 0.5).clamp(0, 1)
-    return torch.cat([outputs[:, :1].sigmoid(), cosines], 1).mean(1)
+    """Return the shares of the scale."""
+    return nn.functional.hardsigmoid(outputs.mean(1))

@@ -8,7 +8,7 @@ from scipy.special import expit
 from mbert_cli.heads.dual_classification import DualClassification
 from mbert_cli.heads.dual_similarity import DualSimilarity
 
-OUTPUTS = torch.tensor([[2.0, -1.0, 1.0], [-0.5, -1.5, 0.0], [0.2, 0.4, -3.5], [3.0, 0.0, 4.0]])
+OUTPUTS = torch.tensor([[2.0, -1.0, 1.0], [-3.5, -4.5, -3.0], [0.2, 0.4, -3.5], [4.0, 3.0, 4.0]])
 CLASSES, VALUES = [1.0, 0.0, 0.0, 1.0], [4.0, 1.0, 2.5, 5.0]
 LABELS = {DualClassification: CLASSES, DualSimilarity: VALUES}
 SIMILARITY = torch.tensor([0.1, 0.5, 0.7, 0.9, -0.2])
@@ -24,10 +24,9 @@ def cross_entropy(logits: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return -(shares * np.log(p) + (1 - shares) * np.log(1 - p))
 
 
-def mean_share(outputs: torch.Tensor) -> np.ndarray:
-    """Of a similarity: the cross-encoder's share, and those of cosines."""
-    found = outputs.double().numpy()
-    return np.column_stack([expit(found[:, 0]), (found[:, 1:] / 6 + 0.5).clip(0, 1)]).mean(1)
+def share(outputs: torch.Tensor) -> np.ndarray:
+    """Of a similarity: that of the mean logit."""
+    return (outputs.double().numpy().mean(1) / 6 + 0.5).clip(0, 1)
 
 
 def test_a_classifications_logits_are_the_siamese_one_and_the_cross_encoders():
@@ -112,17 +111,17 @@ def test_a_class_is_predicted_by_the_mean_of_the_logits():
 
 
 @pytest.mark.parametrize("parts", [2, 3])
-def test_a_similarity_is_predicted_by_the_mean_of_the_shares(parts):
+def test_a_similarity_is_predicted_by_the_mean_of_the_logits(parts):
     outputs = OUTPUTS[:, :parts]
     columns = DualSimilarity(4).predict(outputs)
-    assert columns["pred"] == pytest.approx(5 * mean_share(outputs), rel=1e-5)
-    assert columns["score"] == pytest.approx(mean_share(outputs), rel=1e-5)
+    assert columns["pred"] == pytest.approx(5 * share(outputs), rel=1e-5)
+    assert columns["score"] == pytest.approx(share(outputs), rel=1e-5)
 
 
 def test_metrics_are_those_of_the_predictions():
     outputs = OUTPUTS[:, :2]
     assert DualClassification(4).metrics(outputs, torch.tensor(CLASSES))["confusion"] == [[1, 1], [0, 2]]
-    expected = np.corrcoef(mean_share(OUTPUTS), VALUES)[0, 1]
+    expected = np.corrcoef(share(OUTPUTS), VALUES)[0, 1]
     assert DualSimilarity(4).metrics(OUTPUTS, torch.tensor(VALUES))["pearson"] == pytest.approx(expected, rel=1e-5)
 
 
