@@ -12,7 +12,7 @@ from mbert_cli.errors import RecipeError
 from mbert_cli.recipe import Recipe, Section
 from mbert_cli.recipe_file import Document, KeyPath, Place, dotted, nearest, override, parse, read_document, read_text
 from mbert_cli.recipe_reader import ComponentCheck, Reader, validate
-from mbert_cli.shipped_recipes import PLANS, shipped_folder, shipped_names
+from mbert_cli.shipped_recipes import PLANS, plan_names, shipped_folder, shipped_names
 
 Keep = Literal["all", "model", "metrics"]
 """What of a run stays when it is done: all of it; all but its states; or its recipe and metrics alone."""
@@ -94,11 +94,6 @@ class Plan:
     rows: tuple[PlannedRow, ...]
     keep: Keep
     text: str
-
-
-def plan_names() -> list[str]:
-    """Return the names of the plans that come with mbert."""
-    return sorted(path.stem for path in (shipped_folder() / PLANS).glob("*.yaml"))
 
 
 def find_plan(name: str) -> Path:

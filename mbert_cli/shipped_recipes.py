@@ -42,8 +42,13 @@ def shipped_names() -> list[str]:
     return sorted(name for name in names if not name.startswith(f"{PLANS}/"))
 
 
+def plan_names() -> list[str]:
+    """Return the names of the plans that come with mbert."""
+    return sorted(path.stem for path in (shipped_folder() / PLANS).glob("*.yaml"))
+
+
 def description(name: str) -> str:
-    """Return what a shipped recipe says of itself: its first line, where that is a comment."""
+    """Return what a shipped recipe, or plan below `PLANS`, says of itself: its first line, where that is a comment."""
     with (shipped_folder() / f"{name}.yaml").open(encoding="utf-8") as file:
         line = file.readline()
     return line.removeprefix("#").strip() if line.startswith("#") else ""

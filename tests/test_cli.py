@@ -12,6 +12,7 @@ import tiny
 from word_salad import sentences
 
 from mbert_cli.cli import app
+from mbert_cli.shipped_recipes import plan_names
 
 
 def mbert(*words, cwd, stdin=None, **environment):
@@ -450,6 +451,12 @@ def test_recipes_can_be_listed_and_copied_out(tmp_path):
     unknown = mbert("recipes", "cat", "dem", cwd=tmp_path)
     assert unknown.returncode == 2
     assert "did you mean 'demo'?" in unknown.stderr
+
+
+def test_plans_can_be_listed(capsys):
+    app(["recipes", "ls", "--plans"], standalone_mode=False)
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [name for name, description in rows if description] == plan_names()
 
 
 def test_on_a_terminal_the_descriptions_of_recipes_stand_below_each_other(monkeypatch, capsys):

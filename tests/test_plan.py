@@ -4,9 +4,9 @@ import pytest
 
 from mbert_cli.compose import problems
 from mbert_cli.errors import RecipeError
-from mbert_cli.plan import find_plan, plan_names, read_plan
+from mbert_cli.plan import find_plan, read_plan
 from mbert_cli.recipe import result_spec
-from mbert_cli.shipped_recipes import shipped_names
+from mbert_cli.shipped_recipes import plan_names, shipped_names
 from mbert_cli.training_data import check_recipe
 
 GOOD = """\

@@ -13,7 +13,7 @@ def recipe_or_file(incomplete: str) -> list[str]:
 
 def plan_or_file(incomplete: str) -> list[str]:
     """Return the shipped plans and the YAML files whose names begin as what was typed."""
-    from mbert_cli.plan import plan_names
+    from mbert_cli.shipped_recipes import plan_names
 
     return _beginning_with(incomplete, plan_names())
 

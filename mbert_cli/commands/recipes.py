@@ -17,19 +17,22 @@ from mbert_cli.progress import Talk
 app = typer.Typer(help="The recipes that come with mbert.", no_args_is_help=True)
 
 
-def recipes_ls() -> None:
+def recipes_ls(
+    plans: Annotated[bool, typer.Option("--plans", help="List the plans of mbert sweep instead.")] = False,
+) -> None:
     """List the recipes: name and description; off a terminal, a tab between them.
 
     $ mbert recipes ls
     $ mbert recipes ls | grep pal
+    $ mbert recipes ls --plans
     """
-    from mbert_cli.shipped_recipes import description, shipped_names
+    from mbert_cli.shipped_recipes import PLANS, description, plan_names, shipped_names
 
-    names = shipped_names()
+    names = {name: f"{PLANS}/{name}" for name in plan_names()} if plans else {name: name for name in shipped_names()}
     longest = max(len(name) for name in names)
-    for name in names:
+    for name, path in names.items():
         shown = f"{name:<{longest}}  " if sys.stdout.isatty() else f"{name}\t"
-        typer.echo(shown + description(name))
+        typer.echo(shown + description(path))
 
 
 def recipes_cat(

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 def sweep(
     plan: Annotated[
-        str, typer.Argument(metavar="PLAN", autocompletion=plan_or_file, help="A plan file, or a shipped plan's name.")
+        str,
+        typer.Argument(
+            metavar="PLAN",
+            autocompletion=plan_or_file,
+            help="A plan file, or a name that `mbert recipes ls --plans` lists.",
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The sweep's folder. Default: sweeps/PLAN.")
