@@ -286,7 +286,8 @@ def _score_cell(spread: Spread | None, published: float | None, best: bool) -> C
 
 
 def _facts(result: SweepResult, row: RowResult) -> Iterator[Cell]:
-    yield Cell(", ".join(map(str, row.kept_epochs)))
+    members = row.row.recipe.training.members
+    yield Cell(f"{members} members" if members > 1 and row.reports else ", ".join(map(str, row.kept_epochs)))
     yield Cell("" if row.times_encoder is None else f"{row.times_encoder:.3f}x")
     yield Cell("" if row.train_seconds is None else _duration(row.train_seconds))
     if len(result.hardware) > 1:

@@ -31,6 +31,7 @@ def test_the_best_recipes_table_is_what_a_sweep_makes_of_its_runs(minilm, tmp_pa
     app(["sweep", "best_minilm", "-o", "sweep", "--table", "-q"], standalone_mode=False)
     _, table = (tmp_path / "sweep" / "table.md").read_text(encoding="utf-8").split("\n", 1)
     assert "| best\\_minilm | 3/3 |" in table
+    assert "| 3 members |" in table
     assert table.strip() in (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
