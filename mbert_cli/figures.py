@@ -105,7 +105,7 @@ def in_our_style() -> Iterator[None]:
 
 def _files(name: str, figure: Any) -> dict[str, bytes]:
     files = {f"{name}.png": png(figure)}
-    figure.set_layout_engine("none")  # its parts stay where they are: the search for room is a third of the time
+    figure.set_layout_engine("none")  # its parts stay where they are: the search for room is a quarter of the time
     return files | {f"{name}.svg": svg(figure)}
 
 
