@@ -22,7 +22,7 @@ def shared(tmp_path_factory):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.real_data] * (name in ON_REAL_DATA)) for name in EXPERIMENTS]
 )
-def test_the_promise_is_kept(request, shared, name):
+def test_the_promise_is_kept(request, shared, name, figures):
     if name in ON_REAL_DATA:
         request.getfixturevalue("course_data")
     experiment = EXPERIMENTS[name]

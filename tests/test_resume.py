@@ -145,7 +145,7 @@ def start_and_wait_for(path, tmp_path, recipe, *words):
         ("annealed", "epoch-0001-step-00000003.new"),
     ],
 )
-def test_a_run_killed_for_real_resumes_to_the_same_bytes(tiny_recipe, tmp_path, curriculum, state):
+def test_a_run_killed_for_real_resumes_to_the_same_bytes(tiny_recipe, tmp_path, curriculum, state, figures):
     settings = (EVERY_STEP, f"curriculum={curriculum}", "training.keep=1")
     train(tiny_recipe, tmp_path / "a", *settings)
     process = start_and_wait_for(tmp_path / "b" / "state" / state, tmp_path, tiny_recipe, *settings, "-o", "b")

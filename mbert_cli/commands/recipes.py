@@ -22,7 +22,6 @@ def recipes_ls(
 ) -> None:
     """List the recipes: name and description; off a terminal, a tab between them.
 
-    $ mbert recipes ls
     $ mbert recipes ls | grep pal
     $ mbert recipes ls --plans
     """
