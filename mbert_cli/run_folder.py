@@ -75,22 +75,23 @@ class RunFolder:
         """
         self.check_free(resume, force)
         made = [each for each in (self.path, *self.path.parents) if not each.exists()]
-        another = False
+        ours = bool(made)
         try:
             with disk_errors(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
             try:
                 lock = self._hold("wait for it to end, or choose another -o")
             except RunInUseError:
-                another = True
+                ours = False
                 raise
+            ours = True
             try:
                 self.check_free(resume, force)
                 yield
             finally:
                 lock.release()
         finally:
-            if not another:
+            if ours:
                 self._remove_unwritten(made)
 
     def _remove_unwritten(self, made: list[Path]) -> None:

@@ -262,6 +262,17 @@ def test_a_signal_as_the_lock_is_taken_leaves_no_folder(tmp_path, monkeypatch, s
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_folder_that_was_there_and_cannot_be_held_stays(tmp_path, monkeypatch):
+    def refused(*_):
+        raise UsageError("it cannot be written to")
+
+    (tmp_path / "there").mkdir()
+    monkeypatch.setattr(RunFolder, "_hold", refused)
+    with pytest.raises(UsageError, match="written to"), RunFolder(tmp_path / "there").locked():
+        pass
+    assert (tmp_path / "there").is_dir()
+
+
 def test_more_epochs_continue_the_same_run(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.epochs=3")
     train(tiny_recipe, tmp_path / "b", "training.epochs=1")
