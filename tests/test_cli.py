@@ -9,21 +9,11 @@ import time
 
 import pytest
 import tiny
+from commands import mbert
 from word_salad import sentences
 
 from mbert_cli.cli import app
 from mbert_cli.shipped_recipes import plan_names
-
-
-def mbert(*words, cwd, stdin=None, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "mbert_cli.cli", *map(str, words)],
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "100", **environment},
-    )
 
 
 def contents(folder):
@@ -377,7 +367,9 @@ def test_evaluate_knows_before_it_begins_where_it_cannot_write(tiny_recipe, tmp_
 
 
 def test_evaluate_writes_the_numbers_where_figures_cannot_be_drawn(run, tmp_path):
-    done = mbert("evaluate", "run", "-o", "out", cwd=tmp_path, MPLBACKEND="no such thing")
+    command = [sys.executable, "-m", "mbert_cli.cli", "evaluate", "run", "-o", "out"]
+    environment = {**os.environ, "MPLBACKEND": "no such thing"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0
     assert done.stderr.startswith("the figures could not be drawn (")
     assert len(done.stderr.splitlines()) == 2

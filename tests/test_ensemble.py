@@ -1,7 +1,6 @@
 import json
-import subprocess
-import sys
 
+import commands
 import numpy as np
 import pytest
 import torch
@@ -85,22 +84,11 @@ def test_an_exported_ensemble_predicts_as_it_does(together, tmp_path):
     import onnx_user
 
     # In a process of its own: the exporter traces code, which the checks of types in tests would disturb.
-    command = [
-        sys.executable,
-        "-m",
-        "mbert_cli.cli",
-        "export",
-        str(together),
-        "-t",
-        "near",
-        "-o",
-        str(tmp_path / "out"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = commands.mbert("export", together, "-t", "mood", "-o", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    rows = list(zip(PAIRS["one"], PAIRS["two"], strict=True))
-    expected = Predictor(together, precision="fp32")(PAIRS, "near")["pred"]
-    np.testing.assert_allclose(onnx_user.predict(tmp_path / "out", "near", rows), expected, atol=1e-4)
+    expected = Predictor(together, precision="fp32")(TEXTS, "mood")
+    found = onnx_user.predict(tmp_path / "out", "mood", [[text] for text in TEXTS["text"]])
+    np.testing.assert_allclose(found, np.array([expected[f"p_{name}"] for name in ("low", "mid", "high")]).T, atol=1e-4)
 
 
 def test_what_has_no_padded_form_is_refused(run, monkeypatch, tmp_path):

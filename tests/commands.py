@@ -1,0 +1,46 @@
+"""The command line in processes of their own that begin with PyTorch imported: most of what a short command takes."""
+
+import multiprocessing
+import os
+import sys
+from subprocess import CompletedProcess
+from tempfile import TemporaryDirectory
+
+_processes = multiprocessing.get_context("forkserver")
+# Not mbert: each command imports what it needs of that. Nothing here starts threads, which a fork would lose.
+_processes.set_forkserver_preload(["torch._dynamo", "transformers", "sklearn.metrics", "matplotlib.pyplot", "numba"])
+
+
+def mbert(*words, cwd, stdin="", **environment):
+    """Run `mbert WORDS` in a folder, 100 columns wide; return its exit code and what it said, as subprocess.run does."""
+    with TemporaryDirectory() as folder:
+        files = [os.path.join(folder, name) for name in ("stdin", "stdout", "stderr")]
+        for file, text in zip(files, (stdin, "", ""), strict=True):
+            with open(file, "w", encoding="utf-8") as written:
+                written.write(text)
+        process = _processes.Process(
+            target=_run,
+            args=([str(word) for word in words], str(cwd), files, {**os.environ, "COLUMNS": "100", **environment}),
+        )
+        process.start()
+        process.join()
+        said = []
+        for file in files[1:]:
+            with open(file, encoding="utf-8") as read:
+                said.append(read.read())
+        return CompletedProcess(words, process.exitcode, *said)
+
+
+def _run(words, cwd, files, environment):
+    for number, file in enumerate(files):
+        os.dup2(os.open(file, os.O_RDWR), number)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    sys.argv = ["mbert", *words]
+    from mbert_cli.cli import main
+
+    main()
