@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
@@ -12,31 +13,25 @@ _processes.set_forkserver_preload(["torch._dynamo", "transformers", "sklearn.met
 
 
 def mbert(*words, cwd, stdin="", **environment):
-    """Run `mbert WORDS` in a folder, 100 columns wide; return its exit code and what it said, as subprocess.run does."""
+    """Run `mbert WORDS` in a folder, 100 columns wide; return its exit code and what it said."""
+    environment = {**os.environ, "COLUMNS": "100", **environment}
     with TemporaryDirectory() as folder:
-        files = [os.path.join(folder, name) for name in ("stdin", "stdout", "stderr")]
+        files = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
         for file, text in zip(files, (stdin, "", ""), strict=True):
-            with open(file, "w", encoding="utf-8") as written:
-                written.write(text)
-        process = _processes.Process(
-            target=_run,
-            args=([str(word) for word in words], str(cwd), files, {**os.environ, "COLUMNS": "100", **environment}),
-        )
+            file.write_text(text, encoding="utf-8")
+        process = _processes.Process(target=_run, args=([*map(str, words)], str(cwd), files, environment))
         process.start()
         process.join()
-        said = []
-        for file in files[1:]:
-            with open(file, encoding="utf-8") as read:
-                said.append(read.read())
-        return CompletedProcess(words, process.exitcode, *said)
+        return CompletedProcess(words, process.exitcode, *(file.read_text(encoding="utf-8") for file in files[1:]))
 
 
 def _run(words, cwd, files, environment):
     for number, file in enumerate(files):
         os.dup2(os.open(file, os.O_RDWR), number)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+    # They stay open for what a process says as it ends.
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)

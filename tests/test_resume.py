@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from commands import mbert
 from components import every
 from crashes import contents, dying_after
 from test_training import train
@@ -102,30 +103,14 @@ def test_saving_more_often_changes_nothing_else(tiny_recipe, tmp_path):
         assert found[0]
 
 
-def command(recipe, *words):
-    return [
-        sys.executable,
-        "-m",
-        "mbert_cli.cli",
-        "train",
-        str(recipe),
-        "--precision",
-        "fp32",
-        "--device",
-        "cpu",
-        *words,
-    ]
-
-
-def run(tmp_path, recipe, *words):
-    ended = subprocess.run(command(recipe, *words), capture_output=True, text=True, cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    return ended
+def training(recipe, *words):
+    return ["train", str(recipe), "--precision", "fp32", "--device", "cpu", *words]
 
 
 def start_and_wait_for(path, tmp_path, recipe, *words):
     """Start a training; return it as soon as a path exists, or a later state in its place: states come and go."""
-    process = subprocess.Popen(command(recipe, *words), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "mbert_cli.cli", *training(recipe, *words)]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         if path.parent.exists() and any(each.name >= path.name for each in path.parent.iterdir()):
@@ -152,7 +137,8 @@ def test_a_run_killed_for_real_resumes_to_the_same_bytes(tiny_recipe, tmp_path, 
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    run(tmp_path, tiny_recipe, *settings, "-o", "b", "--resume")
+    ended = mbert(*training(tiny_recipe, *settings, "-o", "b", "--resume"), cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
