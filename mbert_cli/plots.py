@@ -14,6 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.transforms import Bbox
 
 from mbert_cli.metrics import percent
 from mbert_cli.metrics_file import kept_epoch, main_metric
@@ -51,6 +52,14 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#f5f8fb", "#c5dbee", "#6aa6d3", "#1f6cae", "#08306b"])
 
+# Beside a point, below to the right where there is room.
+_CORNERS: tuple[dict[str, Any], ...] = (
+    {"position": (6, -3), "horizontalalignment": "left", "verticalalignment": "top"},
+    {"position": (6, 3), "horizontalalignment": "left", "verticalalignment": "bottom"},
+    {"position": (-6, 3), "horizontalalignment": "right", "verticalalignment": "bottom"},
+    {"position": (-6, -3), "horizontalalignment": "right", "verticalalignment": "top"},
+)
+_MARKER_RADIUS = 3.0  # points
 _LARGEST_GRID = 12.0  # inches
 _LONGEST_LABEL = 28  # characters
 _SMALLEST_TYPE = 5.0  # points
@@ -239,14 +248,9 @@ def scores_figure(title: str, groups: Mapping[str, Sequence[ScorePoint]]) -> Fig
         beyond = [[p.mean - p.lowest for p in ordered], [p.highest - p.mean for p in ordered]]
         axes.errorbar(
             sizes, means, yerr=beyond, color=_COLOURS[index % len(_COLOURS)], marker=_MARKERS[index % len(_MARKERS)],
-            linestyle=("-", "--", ":", "-.")[index // len(_COLOURS) % 4], linewidth=1.4, markersize=6, elinewidth=1,
-            capsize=3, label=shortened(group),
+            linestyle=("-", "--", ":", "-.")[index // len(_COLOURS) % 4], linewidth=1.4, markersize=2 * _MARKER_RADIUS,
+            elinewidth=1, capsize=3, label=shortened(group),
         )  # fmt: skip
-        for point in ordered:
-            axes.annotate(
-                shortened(point.name), (point.parameters, point.mean), xytext=(6, -3), textcoords="offset points",
-                fontsize=7.5, va="top", color=INK,
-            )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -258,7 +262,31 @@ def scores_figure(title: str, groups: Mapping[str, Sequence[ScorePoint]]) -> Fig
     axes.set_title(title, pad=10)
     if any(groups):
         axes.legend(loc="best")
+    figure.draw_without_rendering()  # from here on it is known where everything lies
+    _name_points(axes, [point for points in groups.values() for point in points])
     return figure
+
+
+def _name_points(axes: Axes, points: Sequence[ScorePoint]) -> None:
+    """Write each point's name at that corner of it where it lies over the fewest names and points."""
+    places = axes.transData.transform([(point.parameters, point.mean) for point in points])
+    taken = [Bbox.from_bounds(x, y, 0, 0).padded(_MARKER_RADIUS * DPI / 72) for x, y in places]
+    legend = axes.get_legend()
+    if legend is not None:
+        taken.append(legend.get_window_extent())
+    for point in points:
+        name = axes.annotate(
+            shortened(point.name), (point.parameters, point.mean), xytext=(0, 0), textcoords="offset points",
+            fontsize=7.5, color=INK,
+        )  # fmt: skip
+        boxes = []
+        for corner in _CORNERS:
+            name.set(**corner)
+            boxes.append(name.get_window_extent())
+        covered = [sum(box.overlaps(other) for other in taken) for box in boxes]
+        best = covered.index(min(covered))
+        name.set(**_CORNERS[best])
+        taken.append(boxes[best])
 
 
 def _count(value: float) -> str:

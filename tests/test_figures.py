@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+from itertools import combinations
 from xml.etree import ElementTree
 
 import numpy as np
@@ -235,3 +236,18 @@ def test_scores_are_drawn_by_size_with_their_ranges():
     assert [axes.xaxis.get_major_formatter()(value, 0) for value in (250.0, 1e3, 2.5e5, 1e6, 2e9)] == [
         "250", "1k", "250k", "1M", "2G",
     ]  # fmt: skip
+
+
+def test_names_of_points_that_lie_together_lie_apart():
+    points = [
+        ScorePoint(name, 1_000_000 + near, 0.7, 0.69, 0.71) for near, name in enumerate(("first", "second", "third"))
+    ]
+    far = ScorePoint("far", 9_000_000, 0.8, 0.8, 0.8)
+    figure = scores_figure("a title", {"": [*points, far]})
+    figure.draw_without_rendering()
+    names = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
+    assert set(names) == {"first", "second", "third", "far"}
+    assert not any(one.overlaps(other) for one, other in combinations(names.values(), 2))
+    mark = figure.axes[0].transData.transform((9_000_000, 0.8))
+    assert names["far"].x0 > mark[0]  # beside its point, below to the right
+    assert names["far"].y1 < mark[1]
