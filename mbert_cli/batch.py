@@ -1,7 +1,7 @@
 """Packed sentences: one stream of tokens without padding, and the layout that says where each sentence lies."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, cast
 
@@ -204,6 +204,7 @@ class Batch:
         tasks: the names of the tasks, one a segment.
         labels: each task's labels, one an example; empty where there are none.
         features: the tokens' hidden states after the encoder's last layer, where they are known already.
+        soft: soft labels of the tasks that have them, a row an example.
     """
 
     token_ids: Int[Tensor, " tokens"]
@@ -213,6 +214,7 @@ class Batch:
     tasks: tuple[str, ...]
     labels: Mapping[str, Float[Tensor, " examples"]]
     features: Float[Tensor, "tokens hidden"] | None = None
+    soft: Mapping[str, Float[Tensor, "_ _"]] = field(default_factory=dict)
 
 
 class _ToSlots(torch.autograd.Function):

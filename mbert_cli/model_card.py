@@ -76,12 +76,15 @@ kinds of text, other languages and other meanings of the labels have not been lo
 def _facts(recipe: Recipe, model: MultiTaskBert) -> list[str]:
     adapters = " + ".join(each.kind for each in recipe.adapters) or "none"
     together = [f"- an ensemble of {len(model.members())} models"] if isinstance(model, Ensemble) else []
+    soft = ", ".join(name for name, task in recipe.tasks.items() if task.soft_labels is not None)
+    taught = [f"- learnt from another model's predictions, too: {soft}"] if soft else []
     return [
         f"- encoder: `{_encoder(recipe)}`",
         f"- adapters: {adapters}; pooling: {recipe.pooling.kind}",
         f"- loss balancing: {recipe.loss_balancing.kind}; curriculum: {recipe.curriculum.kind}; "
         f"{recipe.training.epochs} epochs; seed {recipe.training.seed}",
         *together,
+        *taught,
     ]
 
 

@@ -51,7 +51,8 @@ def _both_orders(data: TaskData) -> TaskData:
         return data
     assert data.labels is not None, "training examples have labels"
     sides = tuple(_joined(own, other) for own, other in zip(data.sides, data.swapped.sides, strict=True))
-    return TaskData(sides, np.concatenate([data.labels, data.labels]))
+    soft = None if data.soft is None else np.concatenate([data.soft, data.soft])
+    return TaskData(sides, np.concatenate([data.labels, data.labels]), soft=soft)
 
 
 def _joined(one: Tokens, other: Tokens) -> Tokens:

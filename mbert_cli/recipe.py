@@ -39,6 +39,23 @@ Layers = Annotated[int | Literal["all"], PlainValidator(_layers, json_schema_inp
 """A number of layers, or all of the encoder."""
 
 
+def _soft(value: Any) -> float | Literal["annealed"] | None:
+    if value is None or value == "annealed":
+        found: Literal["annealed"] | None = value
+        return found
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1:
+        return float(value)
+    raise ValueError("must be annealed, or a share of the loss above 0 and at most 1")
+
+
+_SoftShare = Annotated[float, Field(gt=0, le=1)]
+SoftShare = Annotated[
+    float | Literal["annealed"] | None,
+    PlainValidator(_soft, json_schema_input_type=_SoftShare | Literal["annealed"] | None),
+]
+"""The soft labels' share of a task's loss; None where it has no such."""
+
+
 class Section(BaseModel):
     """A part of a recipe: unknown keys and wrong types are refused."""
 
@@ -134,6 +151,8 @@ class TaskSection(Section):
             that want the same, see `encoder_dropout`.
         symmetric: the two texts of a pair may change places: they do so at random in training, and a prediction is the
             mean of what the head puts out for either order; see `pair_order`.
+        soft_labels: the training file holds what another model predicts, too, in the columns that `mbert predict`
+            appends; this is their share of the loss, or `annealed`: from 1 down to 0. See `soft_labels`.
     """
 
     train: str
@@ -150,6 +169,7 @@ class TaskSection(Section):
     token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     encoder_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     symmetric: bool = False
+    soft_labels: SoftShare = None
 
     @property
     def column_names(self) -> list[str]:

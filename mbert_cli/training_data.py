@@ -8,7 +8,7 @@ from pathlib import Path
 from mbert_cli.compose import build, build_heads, component_class
 from mbert_cli.curricula import Curriculum
 from mbert_cli.data.batching import TaskData, tokenise
-from mbert_cli.data.examples import Examples, read_examples
+from mbert_cli.data.examples import Examples, SoftColumns, read_examples
 from mbert_cli.data.hub import FORM, PREFIX, is_well_formed
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import locate
@@ -17,7 +17,7 @@ from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, DataError, RecipeError
 from mbert_cli.heads import Head
 from mbert_cli.progress import Talk
-from mbert_cli.recipe import Recipe
+from mbert_cli.recipe import Recipe, TaskSection
 from mbert_cli.recipe_file import nearest
 
 TrainingExamples = dict[tuple[str, str], Examples]
@@ -58,7 +58,8 @@ def read_training_examples(recipe: Recipe, limit: int | None, talk: Talk) -> Tra
     found: TrainingExamples = {}
     for name, task in recipe.tasks.items():
         for split, path in (("train", task.train), ("dev", task.dev)):
-            found[name, split] = read_examples(path, name, task, heads[name].parse_label, limit)
+            soft = soft_columns(heads[name], task) if split == "train" else None
+            found[name, split] = read_examples(path, name, task, heads[name].parse_label, limit, soft)
             talk.detail(found[name, split].source)
             if found[name, split].skipped:
                 talk.say(found[name, split].skipped_note(path))
@@ -116,6 +117,11 @@ def tokenise_examples(
     )
 
 
+def soft_columns(head: Head, task: TaskSection) -> SoftColumns | None:
+    """Return the columns of a task's training file that hold soft labels, if it has such."""
+    return None if task.soft_labels is None else SoftColumns(head.soft_columns, head.parse_soft)
+
+
 def is_there(path: str) -> bool:
     """Whether a data file exists; of the Hub's, whether the name reads as one."""
     return is_well_formed(path) if path.startswith(PREFIX) else os.path.exists(path)
@@ -139,10 +145,12 @@ def check_recipe(recipe: Recipe) -> dict[str, Head]:
         if task.symmetric and len(task.text) < 2:
             place = recipe.place("tasks", name, "symmetric")
             problems.append(f"{place} is true, but the task reads one text; name two in text, or set it to false.")
+        soft = soft_columns(heads[name], task)
+        columns = [*task.column_names, *(soft.names if soft else ())]
         for column in task.columns:
-            if column not in task.column_names:
+            if column not in columns:
                 place = recipe.place("tasks", name, "columns", column)
-                problems.append(f"{place} is no column of the task{nearest(column, task.column_names)}")
+                problems.append(f"{place} is no column of the task{nearest(column, columns)}")
         for split in ("train", "dev"):
             path = Path(getattr(task, split))
             if getattr(task, split).startswith(PREFIX):

@@ -35,6 +35,7 @@ from mbert_cli.randomness import derive
 from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder, Write
 from mbert_cli.saved_model import write_model
+from mbert_cli.soft_labels import SoftLabels
 from mbert_cli.stopping import last_words, stopped_by, whole
 from mbert_cli.token_dropout import TokenDropout
 from mbert_cli.training_data import TrainingData
@@ -84,6 +85,7 @@ class TrainingRun:
             for phase in self.phases(epoch):
                 self.total_steps += len(phase.steps)
                 balanced = balanced or any(len(tasks) > 1 for tasks in phase.steps)
+        self.soft_labels = SoftLabels({name: task.soft_labels for name, task in recipe.tasks.items()}, self.total_steps)
         self.pace = Pace(self.total_steps, state.step)
         if not balanced and recipe.loss_balancing.kind != "total":
             talk.say(
@@ -292,8 +294,10 @@ class TrainingRun:
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of each task; asked again in the same step, it draws the same dropout."""
         torch.manual_seed(derive(self.recipe.training.seed, "step", self.state.step))
-        outputs = self.model(batch)
-        return {task: self.model.head(task).loss(outputs[task], batch.labels[task]) for task in batch.tasks}
+        outputs, step = self.model(batch), self.state.step
+        return {
+            task: self.soft_labels.loss(self.model.head(task), outputs[task], batch, task, step) for task in batch.tasks
+        }
 
     def _check_finite(self, what: str, value: float, rows: Mapping[str, np.ndarray]) -> None:
         if not math.isfinite(value):

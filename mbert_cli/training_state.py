@@ -191,7 +191,8 @@ def _drift(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if key.startswith(_UNTOLD):
             before.setdefault(key, value)
     curriculum: type[Curriculum] = component_class("curricula", now["curriculum"]["kind"])
-    knows_the_end = curriculum.knows_the_end or now["training"]["select_after"] > 0
+    annealed = any(task.get("soft_labels") == "annealed" for task in now["tasks"].values())
+    knows_the_end = curriculum.knows_the_end or now["training"]["select_after"] > 0 or annealed
     if now["training"]["schedule"] == "constant" and not knows_the_end:
         # Without a schedule, a curriculum or a choice that knows the end, more epochs continue the very same run.
         before.pop("training.epochs")

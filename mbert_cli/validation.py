@@ -22,7 +22,7 @@ from mbert_cli.progress import Talk
 from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.training import disk_needed, prepare
-from mbert_cli.training_data import check_recipe, is_there
+from mbert_cli.training_data import check_recipe, is_there, soft_columns
 from mbert_cli.training_run import TrainingRun
 
 _MEASURED = 6  # steps of each kind
@@ -156,10 +156,10 @@ def _problems_of_files(recipe: Recipe, limit: int | None, talk: Talk) -> list[st
             # Files of train and dev that are not there have been told by now.
             if path is None or (split != "test" and not is_there(path)):
                 continue
+            all_of_it = task.model_copy(update={"on_bad_row": "skip"})
+            soft = soft_columns(heads[name], task) if split == "train" else None
             try:
-                found = read_examples(
-                    path, name, task.model_copy(update={"on_bad_row": "skip"}), heads[name].parse_label, limit
-                )
+                found = read_examples(path, name, all_of_it, heads[name].parse_label, limit, soft)
             except MbertError as error:
                 problems += error.problems
                 continue

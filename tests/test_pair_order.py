@@ -1,6 +1,7 @@
 """Pairs whose two texts may change places."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,16 @@ def train(recipe, folder, *settings):
     folder.mkdir()
     fit(load_recipe(str(recipe), settings), RunFolder(folder), choose("cpu", "fp32"), QUIET)
     return folder
+
+
+def test_a_soft_label_stays_with_its_pair(train_data):
+    near = train_data["near"]
+    soft = near.labels[:, None] / 5
+    pairs = PairOrder({"near": replace(near, soft=soft), "mood": train_data["mood"]}, seed=1)
+    for step in range(10):
+        batch = pairs.pack({"mood": np.array([0]), "near": np.array([3, 0, 11])}, step, "cpu")
+        assert set(batch.soft) == {"near"}
+        assert torch.equal(batch.soft["near"], torch.from_numpy(soft[[3, 0, 11]]))
 
 
 def test_about_half_of_the_pairs_change_places_and_no_other_task_does(train_data):

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ class TaskData:
         lines: where each example begins in its file; empty where it comes from none.
         features: for each side its tokens' hidden states after the encoder's last layer; None where unknown.
         swapped: the same examples with their two texts in the other order; None where the order matters.
+        soft: soft labels, a row of float32 an example; None where there are none.
     """
 
     sides: tuple[Tokens, ...]
@@ -30,6 +31,7 @@ class TaskData:
     lines: Sequence[int] = ()
     features: tuple[Tensor, ...] | None = None
     swapped: "TaskData | None" = None
+    soft: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.sides[0])
@@ -39,7 +41,8 @@ class TaskData:
         digest = hashlib.sha256()
         for side in self.sides:
             digest.update(side.starts.tobytes() + side.ids.tobytes())
-        digest.update(b"" if self.labels is None else self.labels.tobytes())
+        for labels in (self.labels, self.soft):
+            digest.update(b"" if labels is None else labels.tobytes())
         return digest.hexdigest()
 
     @property
@@ -55,7 +58,8 @@ class TaskData:
             sides.append(Tokens(side.ids[places], side.types[places], starts, []))
         labels = None if self.labels is None else self.labels[rows]
         lines = [self.lines[row] for row in rows] if self.lines else []
-        return TaskData(tuple(sides), labels, lines, swapped=self.swapped and self.swapped.take(rows))
+        soft = None if self.soft is None else self.soft[rows]
+        return TaskData(tuple(sides), labels, lines, swapped=self.swapped and self.swapped.take(rows), soft=soft)
 
     def count_tokens(self, rows: np.ndarray) -> int:
         """Return the tokens of some examples, all their sentences together."""
@@ -73,14 +77,15 @@ def pack(data: Mapping[str, TaskData], rows: Mapping[str, np.ndarray], device: t
         device: where the batch is put.
     """
     sources, segments = [], []
-    labels = {}
+    labels: dict[str, Tensor] = {}
+    soft: dict[str, Tensor] = {}
     for task, indices in rows.items():
         sides = data[task].sides
         sources += [(side, indices) for side in sides]
         segments.append(len(sides) * len(indices))
-        values = data[task].labels
-        if values is not None:
-            labels[task] = as_tensor(values[indices], device)
+        for values, own in ((data[task].labels, labels), (data[task].soft, soft)):
+            if values is not None:
+                own[task] = as_tensor(values[indices], device)
     lengths = np.concatenate([side.lengths[indices] for side, indices in sources])
     ends = np.cumsum(lengths)
     positions = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
@@ -95,6 +100,7 @@ def pack(data: Mapping[str, TaskData], rows: Mapping[str, np.ndarray], device: t
         layout=Layout(lengths, segments, device),
         tasks=tuple(rows),
         labels=labels,
+        soft=soft,
         features=_gather(known, places, device) if known else None,
     )
 
@@ -135,7 +141,8 @@ def by_length(data: TaskData, token_budget: int, most_rows: int | None = None) -
 def tokenise(tokenizer: Tokenizer, examples: Examples, sides: Sequence[Side], symmetric: bool) -> TaskData:
     """Turn examples into token ids and labels; arguments are those of `tokenise_texts`."""
     labels = np.asarray(examples.labels, dtype=np.float32)
-    return tokenise_texts(tokenizer, examples.texts, sides, symmetric, labels, examples.lines)
+    soft = np.asarray(examples.soft, dtype=np.float32) if examples.soft else None
+    return replace(tokenise_texts(tokenizer, examples.texts, sides, symmetric, labels, examples.lines), soft=soft)
 
 
 def tokenise_texts(

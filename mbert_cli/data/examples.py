@@ -1,6 +1,6 @@
 """Examples: the texts and labels of one task, read from a table and checked row by row."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mbert_cli.data.table import Row, Table
@@ -10,6 +10,19 @@ from mbert_cli.recipe_file import shown
 
 _MOST_LISTED = 20
 _WINDOW = 8192
+
+
+@dataclass(frozen=True)
+class SoftColumns:
+    """Columns that hold what another model predicts of a task.
+
+    Args:
+        names: of the columns.
+        parse: their texts to numbers; raises ValueError with what one must be.
+    """
+
+    names: Sequence[str]
+    parse: Callable[[Sequence[str]], list[float]]
 
 
 @dataclass
@@ -22,6 +35,7 @@ class Examples:
         lines: where each example begins in its file.
         skipped: the problems of the rows that were left out.
         source: what the file was taken for.
+        soft: what another model predicts of each example; empty where nobody asked.
     """
 
     texts: list[list[str]]
@@ -29,6 +43,7 @@ class Examples:
     lines: list[int] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     source: str = ""
+    soft: list[list[float]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -39,6 +54,7 @@ class Examples:
             side += texts
         self.labels += more.labels
         self.lines += more.lines
+        self.soft += more.soft
         self.skipped += more.skipped
         self.source = self.source or more.source
 
@@ -48,7 +64,8 @@ class Examples:
         rows = [index * len(self) // count for index in range(count)]
         texts = [[side[row] for row in rows] for side in self.texts]
         labels, lines = [self.labels[row] for row in rows], [self.lines[row] for row in rows]
-        return Examples(texts, labels, lines, self.skipped, self.source)
+        soft = [self.soft[row] for row in rows] if self.soft else []
+        return Examples(texts, labels, lines, self.skipped, self.source, soft)
 
     def skipped_note(self, path: str) -> str:
         """Return a line on the rows left out, the first of them listed."""
@@ -58,7 +75,12 @@ class Examples:
 
 
 def read_examples(
-    path: str, name: str, task: TaskSection, parse_label: Callable[[str], float], limit: int | None = None
+    path: str,
+    name: str,
+    task: TaskSection,
+    parse_label: Callable[[str], float],
+    limit: int | None = None,
+    soft: SoftColumns | None = None,
 ) -> Examples:
     """Read a task's labelled file.
 
@@ -68,19 +90,25 @@ def read_examples(
         task: columns, quoting, and what to do with bad rows.
         parse_label: a label's text to its number; raises ValueError with what it must be.
         limit: how many examples to take at most, spread evenly over the file: files are often sorted.
+        soft: the columns of soft labels, where the task has them.
 
     Raises:
         DataError: the file cannot be read, a column is missing, no usable row is left, or a row is bad and
             `task.on_bad_row` is `error`; an id that stands twice is bad.
     """
     found = Examples([[] for _ in task.text])
-    for window in example_windows(path, name, task, parse_label, {}):
+    for window in example_windows(path, name, task, parse_label, {}, soft):
         found.extend(window)
     return found if limit is None else found.spread(limit)
 
 
 def example_windows(
-    path: str, name: str, task: TaskSection, parse_label: Callable[[str], float], ids: dict[str, int] | None = None
+    path: str,
+    name: str,
+    task: TaskSection,
+    parse_label: Callable[[str], float],
+    ids: dict[str, int] | None = None,
+    soft: SoftColumns | None = None,
 ) -> Iterator[Examples]:
     """Read a task's labelled file, a few thousand rows at a time.
 
@@ -92,12 +120,15 @@ def example_windows(
         task: columns, quoting, and what to do with bad rows.
         parse_label: a label's text to its number; raises ValueError with what it must be.
         ids: filled with every id and its line, by which one that stands twice is known; None does not ask.
+        soft: the columns of soft labels, where the task has them.
     """
     found, usable = Examples([[] for _ in task.text]), 0
     with Table(path, task.quoting, task.delimiter, task.columns) as table:
         found.source = table.description
         columns = [table.column(text, f"text of task {name}") for text in task.text]
         label_column = table.column(task.label, f"label of task {name} (files without labels can be predicted only)")
+        why = f"soft label of task {name} (mbert predict appends it)"
+        soft_columns = [table.column(column, why) for column in (soft.names if soft else ())]
         id_column = None if ids is None or not table.has(task.id) else table.column(task.id, f"id of task {name}")
         for row in table:
             problem, label = _checked(row, columns, label_column, task, parse_label)
@@ -105,6 +136,12 @@ def example_windows(
                 first = ids.setdefault(row.cells[id_column], row.line)
                 if first != row.line:
                     problem = f"{task.id} {shown(row.cells[id_column])} stands at line {first} already"
+            values: list[float] = []
+            if soft is not None and not problem:
+                try:
+                    values = soft.parse([row.cells[column] for column in soft_columns])
+                except ValueError as error:
+                    problem = str(error)
             if problem:
                 place = f"{row.line}: {problem}"
                 if task.on_bad_row == "error":
@@ -115,6 +152,8 @@ def example_windows(
                 side.append(row.cells[column])
             found.labels.append(label)
             found.lines.append(row.line)
+            if soft is not None:
+                found.soft.append(values)
             if len(found) == _WINDOW:
                 usable += len(found)
                 yield found

@@ -20,6 +20,7 @@ from mbert_cli.metrics import Goal, Metrics, classification_metrics, expected_ca
 from mbert_cli.recipe_file import shown
 
 _BLOCK = 1 << 16
+_ROUNDING = 1e-6  # of a probability in a file that we wrote
 
 Columns = dict[str, list[str] | list[float]]
 """What is predicted: `pred` and its scores, one value a row."""
@@ -51,6 +52,29 @@ class Head(nn.Module, ABC):
         Raises:
             ValueError: with a message that goes on after the column's name: "must be ..., but is ...".
         """
+
+    @property
+    def soft_columns(self) -> list[str]:
+        """The columns that `predict` returns which may stand for a label; see `soft_labels`."""
+        return ["pred"]
+
+    def parse_soft(self, texts: Sequence[str]) -> list[float]:
+        """Return a soft label as numbers, one for each of `soft_columns`.
+
+        Raises:
+            ValueError: with a message that begins with the column's name.
+        """
+        try:
+            return [self.parse_label(texts[0])]
+        except ValueError as error:
+            raise ValueError(f"{self.soft_columns[0]} {error}") from None
+
+    def soft_loss(self, outputs: Tensor, soft: Float[Tensor, "examples columns"]) -> Float[Tensor, ""]:
+        """Return the mean loss of a batch against soft labels, as `parse_soft` gave them.
+
+        A loss that takes any number as a label takes a soft one, too.
+        """
+        return self.loss(outputs, soft[:, 0])
 
     def observe(self, labels: Float[Tensor, " examples"]) -> None:
         """Be told the labels of the training set, once, before the first step; most heads need not know."""
@@ -113,6 +137,21 @@ class ClassHead(Head):
     def parse_label(self, text: str) -> float:
         """Return the index of the class."""
         return parse_class(text, self.labels)
+
+    @property
+    def soft_columns(self) -> list[str]:
+        """`p_<label>` of every class, or `score`, the probability of the second of two."""
+        return self.column_names[1:]
+
+    def parse_soft(self, texts: Sequence[str]) -> list[float]:
+        """Return probabilities; those of all classes add up to 1, but for their rounding."""
+        values = [as_number(text) for text in texts]
+        for name, text, value in zip(self.soft_columns, texts, values, strict=True):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be a probability, but is {shown(text)}")
+        if len(values) > 1 and abs(sum(values) - 1) > 0.01 + _ROUNDING * len(values):
+            raise ValueError(f"{self.soft_columns[0]} and the following must add up to 1, but come to {sum(values):g}")
+        return values
 
     @abstractmethod
     def logits(self, outputs: Tensor) -> Float[Tensor, "examples classes"]:

@@ -92,6 +92,13 @@ class Classification(ClassHead):
         weights = None if self.class_weights is None else self.class_weights.to(outputs)
         return nn.functional.cross_entropy(outputs, labels.long(), weights)
 
+    def soft_loss(
+        self, outputs: Float[Tensor, "examples classes"], soft: Float[Tensor, "examples classes"]
+    ) -> Float[Tensor, ""]:
+        """Return the mean cross-entropy with probabilities, weighted if so chosen: what `loss` is where they are 1."""
+        weights = soft if self.class_weights is None else soft * self.class_weights.to(soft)
+        return -(weights * outputs.log_softmax(-1)).sum() / weights.sum()
+
     def logits(self, outputs: Float[Tensor, "examples classes"]) -> Float[Tensor, "examples classes"]:
         """Return the outputs, which are the logits."""
         return outputs

@@ -126,12 +126,22 @@ def test_no_rows_make_no_batches():
         TaskData((tokens([10, 11], [12, 13], [14, 15]),), labels(0, 1, 2)),
         TaskData((tokens([10], [11, 12, 13], [14, 15]),), labels(0, 1, 1)),
         TaskData((tokens([10], [11, 12, 13], [14, 15]),), None),
+        TaskData((tokens([10], [11, 12, 13], [14, 15]),), labels(0, 1, 2), soft=labels(0, 1, 2)),
     ],
 )
 def test_other_tokens_or_labels_have_another_hash(other):
     same = TaskData((tokens([10], [11, 12, 13], [14, 15]),), labels(0, 1, 2))
     assert SINGLE.sha256() == same.sha256()
     assert SINGLE.sha256() != other.sha256()
+
+
+def test_some_of_the_examples_keep_their_soft_labels():
+    data = TaskData(SINGLE.sides, SINGLE.labels, soft=np.array([[0.1, 0.9], [0.2, 0.8], [1.0, 0.0]], np.float32))
+    some = data.take(rows(2, 0))
+    assert np.array_equal(some.soft, data.soft[[2, 0]])
+    batch = pack({"a": some, "b": PAIRS}, {"b": rows(1), "a": rows(1)})
+    assert batch.soft["a"].tolist() == [pytest.approx([0.1, 0.9])]
+    assert set(batch.soft) == {"a"}
 
 
 def test_tokenised_labels_are_float32(tiny_checkpoint):
