@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mbert_cli.batch import Side
 from mbert_cli.decisions import Decision
 from mbert_cli.errors import CheckpointError, OptionError
-from mbert_cli.metrics import Goal, Metrics, classification_metrics, expected_calibration_error
+from mbert_cli.metrics import Goal, Metrics, classification_metrics, expected_calibration_error, regression_metrics
 from mbert_cli.recipe_file import shown
 
 _BLOCK = 1 << 16
@@ -192,6 +192,42 @@ class ClassHead(Head):
             "ece": expected_calibration_error(confidences, right),
             "decision": {**self.decision.model_dump(), "threshold": self.decision.threshold},
         }
+
+
+class ValueHead(Head):
+    """A head whose labels are numbers on a scale; it tells its `values`.
+
+    Args:
+        scale: the largest label; labels run from 0 to it.
+    """
+
+    goal = "regression"
+    main_metric = "pearson"
+    metric_names = ("pearson", "spearman", "mse", "mae", "r2", "loss")
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def parse_label(self, text: str) -> float:
+        """Return the value.
+
+        Raises:
+            ValueError: it is not a number from 0 to scale.
+        """
+        value = as_number(text)
+        if not 0 <= value <= self.scale:
+            raise ValueError(f"must be a number from 0 to {self.scale:g}, but is {shown(text)}")
+        return value
+
+    @abstractmethod
+    def values(self, outputs: Tensor) -> Float[Tensor, " examples"]:
+        """Return the numbers that are predicted."""
+
+    def metrics(self, outputs: Tensor, labels: Float[Tensor, " examples"]) -> Metrics:
+        """Return Pearson, Spearman, MSE, MAE and R^2."""
+        values = self.values(outputs.double())
+        return regression_metrics(values.cpu().numpy(), labels.double().cpu().numpy())
 
 
 def balanced_weights(labels: Float[Tensor, " examples"], num_classes: int) -> Float[Tensor, " classes"]:

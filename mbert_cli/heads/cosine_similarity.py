@@ -7,12 +7,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mbert_cli.encoder.initialisation import start_identity
-from mbert_cli.heads import Columns, Head, as_number
-from mbert_cli.metrics import Metrics, regression_metrics
-from mbert_cli.recipe_file import shown
+from mbert_cli.heads import Columns, ValueHead
+from mbert_cli.metrics import Metrics
 
 
-class CosineSimilarity(Head):
+class CosineSimilarity(ValueHead):
     """Siamese similarity: scale * relu(cos(f(u), f(v))), f two fully connected layers; mean squared error.
 
     Source: Multi-BERT paper, Figure 2, which leaves open what stands between the two layers: `hidden_activation`.
@@ -29,10 +28,7 @@ class CosineSimilarity(Head):
             between them; `random` draws them.
     """
 
-    goal = "regression"
     sides = ("first", "second")
-    main_metric = "pearson"
-    metric_names = ("pearson", "spearman", "mse", "mae", "r2", "loss")
 
     def __init__(
         self,
@@ -43,8 +39,7 @@ class CosineSimilarity(Head):
         hidden_activation: Literal["relu", "none"] = "relu",
         init: Literal["random", "identity"] = "random",
     ) -> None:
-        super().__init__()
-        self.scale = scale
+        super().__init__(scale)
         self.activation = activation
         self.first = nn.Linear(hidden_size, hidden_size)
         self.second = nn.Linear(hidden_size, hidden_size)
@@ -59,17 +54,6 @@ class CosineSimilarity(Head):
         """Return the cosines, from -1 to 1."""
         project = nn.Sequential(self.first, self.between, self.second)
         return nn.functional.cosine_similarity(project(u), project(v))
-
-    def parse_label(self, text: str) -> float:
-        """Return the similarity.
-
-        Raises:
-            ValueError: it is not a number from 0 to scale.
-        """
-        value = as_number(text)
-        if not 0 <= value <= self.scale:
-            raise ValueError(f"must be a number from 0 to {self.scale:g}, but is {shown(text)}")
-        return value
 
     def loss(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
         """Return the mean squared error on the labels' scale."""
@@ -86,8 +70,7 @@ class CosineSimilarity(Head):
 
     def metrics(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Metrics:
         """Return Pearson, Spearman, MSE, MAE, R^2, and under ReLU the share of dead pairs."""
-        values = self.values(outputs)
-        found = regression_metrics(values.double().cpu().numpy(), labels.double().cpu().numpy())
+        found = super().metrics(outputs, labels)
         if self.activation == "relu":
             found["dead_pairs"] = float((outputs <= 0).double().mean())
         return found

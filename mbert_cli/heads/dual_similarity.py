@@ -8,16 +8,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mbert_cli.encoder.initialisation import start_identity
-from mbert_cli.heads import Columns, Head
+from mbert_cli.heads import Columns, ValueHead
 from mbert_cli.heads.regression import Regression
 from mbert_cli.late_interaction import LateLogit
-from mbert_cli.metrics import Metrics, regression_metrics
 
 # Where the cosine's logit starts: a cosine of 1 is 95 % of the scale, one of 0 is 5 %.
 _SLOPE, _OFFSET = 6.0, -3.0
 
 
-class DualSimilarity(Head):
+class DualSimilarity(ValueHead):
     """Siamese cosine and cross-encoder side by side, and late interaction: scale times the hard sigmoid of their mean.
 
     The Siamese part's logit is a cos(f(u), f(v)) + b of both sentences read apart, a and b learnt and f a linear layer
@@ -41,9 +40,6 @@ class DualSimilarity(Head):
     """
 
     sides = ("first", "second", "whole")
-    goal = "regression"
-    main_metric = Regression.main_metric
-    metric_names = Regression.metric_names
 
     def __init__(
         self,
@@ -54,7 +50,7 @@ class DualSimilarity(Head):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         late_interaction: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(scale)
         self.projection = nn.Linear(hidden_size, hidden_size)
         start_identity(self.projection)
         self.slope = nn.Parameter(torch.tensor(_SLOPE))
@@ -77,31 +73,18 @@ class DualSimilarity(Head):
             logits.append(self.late(similarity))
         return torch.stack(logits, -1)
 
-    def parse_label(self, text: str) -> float:
-        """Return the similarity.
-
-        Raises:
-            ValueError: it is not a number from 0 to scale.
-        """
-        return self.joined.parse_label(text)
-
     def loss(self, outputs: Float[Tensor, "examples parts"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
         """Return the mean of the parts' losses."""
         return self.joined.loss(outputs.flatten(), labels.repeat_interleave(outputs.shape[1]))
 
     def values(self, outputs: Float[Tensor, "examples parts"]) -> Float[Tensor, " examples"]:
         """Return the similarities that are predicted."""
-        return self.joined.scale * _shares(outputs)
+        return self.scale * _shares(outputs)
 
     def predict(self, outputs: Float[Tensor, "examples parts"]) -> Columns:
         """Return `pred`, the similarity, and `score`, its share of the scale."""
         shares = _shares(outputs.double())
-        return {"pred": (self.joined.scale * shares).tolist(), "score": shares.tolist()}
-
-    def metrics(self, outputs: Float[Tensor, "examples parts"], labels: Float[Tensor, " examples"]) -> Metrics:
-        """Return Pearson, Spearman, MSE, MAE and R^2."""
-        values = self.values(outputs.double())
-        return regression_metrics(values.cpu().numpy(), labels.double().cpu().numpy())
+        return {"pred": (self.scale * shares).tolist(), "score": shares.tolist()}
 
 
 def _shares(outputs: Float[Tensor, "examples parts"]) -> Float[Tensor, " examples"]:

@@ -6,12 +6,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from mbert_cli.heads import Columns, Head, as_number
-from mbert_cli.metrics import Metrics, regression_metrics
-from mbert_cli.recipe_file import shown
+from mbert_cli.heads import Columns, ValueHead
 
 
-class Regression(Head):
+class Regression(ValueHead):
     """scale * sigmoid(w dropout(u) + b), by cross-entropy or squared error.
 
     With two text columns it is the cross-encoder of sentence similarity: both are read as one sequence, so that every
@@ -25,10 +23,6 @@ class Regression(Head):
         dropout: probability of dropping a feature of the sentence vector in training.
     """
 
-    goal = "regression"
-    main_metric = "pearson"
-    metric_names = ("pearson", "spearman", "mse", "mae", "r2", "loss")
-
     def __init__(
         self,
         hidden_size: int,
@@ -37,8 +31,7 @@ class Regression(Head):
         loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
     ) -> None:
-        super().__init__()
-        self.scale = scale
+        super().__init__(scale)
         self.loss_kind = loss
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(hidden_size, 1)
@@ -46,17 +39,6 @@ class Regression(Head):
     def forward(self, u: Float[Tensor, "examples hidden"]) -> Float[Tensor, " examples"]:
         """Return the logits."""
         return self.linear(self.dropout(u)).squeeze(-1)
-
-    def parse_label(self, text: str) -> float:
-        """Return the value.
-
-        Raises:
-            ValueError: it is not a number from 0 to scale.
-        """
-        value = as_number(text)
-        if not 0 <= value <= self.scale:
-            raise ValueError(f"must be a number from 0 to {self.scale:g}, but is {shown(text)}")
-        return value
 
     def loss(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
         """Return the mean loss."""
@@ -72,8 +54,3 @@ class Regression(Head):
         """Return `pred`, the value, and `score`, its share of the scale."""
         shares = outputs.double().sigmoid()
         return {"pred": (self.scale * shares).tolist(), "score": shares.tolist()}
-
-    def metrics(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Metrics:
-        """Return Pearson, Spearman, MSE, MAE and R^2."""
-        values = self.values(outputs.double())
-        return regression_metrics(values.cpu().numpy(), labels.double().cpu().numpy())
