@@ -176,6 +176,22 @@ def test_labels_are_not_looked_at_where_soft_ones_are_all_that_counts(tiny_recip
     assert losses[0] == losses[1]
 
 
+def test_texts_without_labels_are_learnt_from_by_their_predictions(tiny_recipe, taught, tmp_path):
+    path = tmp_path / "mood.tsv"
+    with path.open(newline="") as file:
+        rows = [
+            {key: cell for key, cell in row.items() if key != "mood"} for row in csv.DictReader(file, delimiter="\t")
+        ]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    settings = [*taught, "tasks.mood.label=pred", "tasks.mood.columns={pred: mood}", "tasks.mood.soft_labels=0.5"]
+    found = train(tiny_recipe, tmp_path / "run", settings)
+    assert found[-1]["rows"]["mood"] == len(rows) == 20
+    assert found[-1]["tasks"]["mood"]["examples"] == 9  # dev's, whose column is called mood
+
+
 def test_a_run_with_soft_labels_goes_on_to_the_same_weights(tiny_recipe, taught, tmp_path):
     settings = [*taught, *shares(0.5), "curriculum=simultaneous", "tasks.same.symmetric=true"]
     whole = train(tiny_recipe, tmp_path / "whole", settings)
