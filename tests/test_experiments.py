@@ -40,6 +40,7 @@ def test_the_best_recipes_table_is_what_a_sweep_makes_of_its_runs(minilm, tmp_pa
     [
         ("best_minilm/runs/best-minilm-seed-1", 3, 4),
         ("best_minilm_two/seed1", 2, 4),
+        ("best_minilm_soft_labels/seed2", 3, 4),
         ("best_minilm_select_after/seed1", 3, 6),
         ("best_minilm_by_overall/seed1", 3, 6),
         ("best_minilm_by_quora/seed1", 3, 6),
