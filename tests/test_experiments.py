@@ -3,36 +3,56 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mbert_cli.cli import app
 from mbert_cli.metrics_file import read_metrics
 
 REPOSITORY = Path(__file__).parent.parent
 EXPERIMENTS = REPOSITORY / "tests" / "experiments"
-RESULTS = REPOSITORY / "recipes" / "paper" / "RESULTS.md"
 
 
-def test_the_tables_are_what_a_sweep_makes_of_the_runs(minilm, tmp_path, monkeypatch):
+def table_of(plan, folder, monkeypatch) -> str:
+    """What a sweep writes of the runs of a plan that are kept, into a folder; without the title."""
     monkeypatch.delenv("MBERT_DATA", raising=False)
-    monkeypatch.chdir(tmp_path)
-    sweep = tmp_path / "sweep"
-    shutil.copytree(EXPERIMENTS / "paper_tables_minilm", sweep)
-    app(["sweep", "paper_tables_minilm", "-o", str(sweep), "--table", "-q"], standalone_mode=False)
-    _, tables = (sweep / "table.md").read_text(encoding="utf-8").split("\n", 1)
-    assert "22 of 22 runs are done" in tables
-    assert tables.strip() in RESULTS.read_text(encoding="utf-8")
+    monkeypatch.chdir(folder.parent)
+    shutil.copytree(EXPERIMENTS / plan, folder)
+    app(["sweep", plan, "-o", str(folder), "--table", "-q"], standalone_mode=False)
+    _, tables = (folder / "table.md").read_text(encoding="utf-8").split("\n", 1)
+    return tables.strip()
+
+
+@pytest.mark.parametrize(
+    ("plan", "runs", "file"),
+    [
+        ("paper_tables_minilm", "22 of 22 runs are done", "paper/RESULTS.md"),
+        ("equal_budgets_minilm", "36 of 36 runs are done", "EQUAL_BUDGETS.md"),
+    ],
+)
+def test_the_tables_are_what_a_sweep_makes_of_the_runs(minilm, tmp_path, monkeypatch, plan, runs, file):
+    tables = table_of(plan, tmp_path / "sweep", monkeypatch)
+    assert runs in tables
+    assert tables in (REPOSITORY / "recipes" / file).read_text(encoding="utf-8")
+
+
+def test_the_figure_is_what_a_sweep_draws_of_the_runs(minilm, tmp_path, monkeypatch):
+    table_of("equal_budgets_minilm", tmp_path / "sweep", monkeypatch)
+    shown, drawn = (
+        np.asarray(Image.open(file).convert("RGB"), dtype=float)
+        for file in (REPOSITORY / "recipes" / "equal_budgets_minilm.png", tmp_path / "sweep" / "scores.png")
+    )
+    assert shown.shape == drawn.shape
+    # Processors round differently, which shows at edges, faintly; a point elsewhere is fifty pixels or more.
+    assert (np.abs(shown - drawn).max(-1) > 64).sum() < 20
 
 
 def test_the_best_recipes_table_is_what_a_sweep_makes_of_its_runs(minilm, tmp_path, monkeypatch):
-    monkeypatch.delenv("MBERT_DATA", raising=False)
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(EXPERIMENTS / "best_minilm", tmp_path / "sweep")
-    app(["sweep", "best_minilm", "-o", "sweep", "--table", "-q"], standalone_mode=False)
-    _, table = (tmp_path / "sweep" / "table.md").read_text(encoding="utf-8").split("\n", 1)
+    table = table_of("best_minilm", tmp_path / "sweep", monkeypatch)
     assert "| best\\_minilm | 3/3 |" in table
     assert "| 3 members |" in table
-    assert table.strip() in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert table in (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
