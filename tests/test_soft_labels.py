@@ -85,6 +85,11 @@ def test_probabilities_are_rounded_in_files():
     assert Classification(8, labels=["a", "b", "c"]).parse_soft(["0.3333"] * 3) == [0.3333] * 3
 
 
+def test_classes_of_any_number_are_not_all_improbable():
+    with pytest.raises(ValueError, match="must add up to 1, but come to 0"):
+        Classification(8, num_classes=5000).parse_soft(["0"] * 5000)
+
+
 @pytest.mark.parametrize(
     ("share", "step", "weight"),
     [
@@ -204,6 +209,21 @@ def test_annealing_knows_the_end_of_the_run(tiny_recipe, taught, tmp_path):
     train(tiny_recipe, tmp_path / "run", settings)
     with pytest.raises(UsageError, match=r"training\.epochs was 2 and is now 3"):
         train(tiny_recipe, tmp_path / "run", [*settings, "training.epochs=3"], resume=True)
+
+
+def test_annealing_goes_by_the_steps_of_the_run(tiny_recipe, taught, tmp_path, monkeypatch):
+    seen = []
+    loss = SoftLabels.loss
+
+    def noted(self, head, outputs, batch, task, step):
+        seen.append((task, step, self._total_steps))
+        return loss(self, head, outputs, batch, task, step)
+
+    monkeypatch.setattr(SoftLabels, "loss", noted)
+    train(tiny_recipe, tmp_path / "run", [*taught, *shares("annealed"), "curriculum={kind: proportional, steps: 6}"])
+    assert [step for _, step, _ in seen] == list(range(12))  # two epochs
+    assert {total for *_, total in seen} == {12}
+    assert {task for task, *_ in seen} == {"mood", "same", "near"}
 
 
 def test_a_run_whose_soft_labels_have_changed_is_not_resumed(tiny_recipe, taught, tmp_path):
