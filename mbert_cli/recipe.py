@@ -144,7 +144,8 @@ class TaskSection(Section):
             wherever a file has no `text`.
         id: column that names a row in `--format cs224n`.
         quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other (GLUE's files).
-        delimiter: `auto` is the first of tab, comma and semicolon that the header holds, else a tab.
+        delimiter: `auto` is the first of tab, comma and semicolon that the header holds, else a tab. `pipe` is never
+            guessed.
         on_bad_row: `error` stops at the first; `skip` leaves bad rows out, counted and listed.
         token_dropout: share of the tokens that [MASK] stands for in training; see `token_dropout`.
         encoder_dropout: what `encoder.dropout` is for this task alone, its adapters included; a step then holds tasks
@@ -164,7 +165,7 @@ class TaskSection(Section):
     columns: Mapping[str, str] = {}
     id: str = "id"
     quoting: Literal["csv", "none"] = "csv"
-    delimiter: Literal["auto", "tab", "comma", "semicolon"] = "auto"
+    delimiter: Literal["auto", "tab", "comma", "semicolon", "pipe"] = "auto"
     on_bad_row: Literal["error", "skip"] = "error"
     token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     encoder_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None

@@ -2,18 +2,20 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Annotated, Literal, cast
+from typing import IO, Annotated, cast
 
 import typer
 
 from mbert_cli.commands.options import (
     BatchSize,
+    Delimiter,
     Device,
     Force,
     Kernels,
     Offline,
     Precision,
     Quiet,
+    Quoting,
     Run,
     go_offline,
     tell_of_compiling,
@@ -32,8 +34,8 @@ def embed(
         str | None, typer.Option("--text", metavar="COLUMN", help="The column of texts. Default: the task's first.")
     ] = None,
     normalise: Annotated[bool, typer.Option("--normalise", help="Scale each vector to length 1.")] = False,
-    quoting: Annotated[Literal["csv", "none"], typer.Option("--quoting", help="none: quotes are plain text.")] = "csv",
-    delimiter: Annotated[Literal["auto", "tab", "comma"], typer.Option("--delimiter", help="Of INPUT.")] = "auto",
+    quoting: Quoting = None,
+    delimiter: Delimiter = None,
     force: Force = False,
     batch_size: BatchSize = None,
     device: Device = "auto",
@@ -58,7 +60,7 @@ def embed(
     check_output(output, force)
     if output.suffix not in (".npy", ".parquet"):
         raise UsageError(f"{output}: vectors are written for NumPy or as Parquet; end the name in .npy or .parquet.")
-    with Table(input_file, quoting, delimiter) as table:
+    with Table(input_file, quoting or "csv", delimiter or "auto") as table:
         from mbert_cli.data.parquet_output import check_pyarrow, is_parquet
         from mbert_cli.data.vectors import NumpyVectors, ParquetVectors, VectorFile
 

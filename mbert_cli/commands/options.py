@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +22,14 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 Force = Annotated[bool, typer.Option("--force", "-F", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")]
+Quoting = Annotated[
+    Literal["csv", "none"] | None,
+    typer.Option("--quoting", help="none: quotes are plain text. Default: as the task's files are read, else csv."),
+]
+Delimiter = Annotated[
+    Literal["auto", "tab", "comma", "semicolon", "pipe"] | None,
+    typer.Option("--delimiter", help="Of the file. Default: as the task's files are read, else auto."),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a saved model.")]
 
 

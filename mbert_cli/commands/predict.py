@@ -10,12 +10,14 @@ import typer
 
 from mbert_cli.commands.options import (
     BatchSize,
+    Delimiter,
     Device,
     Force,
     Kernels,
     Offline,
     Precision,
     Quiet,
+    Quoting,
     Run,
     Verbose,
     go_offline,
@@ -60,10 +62,8 @@ def predict(
     format_: Annotated[
         Literal["same", "cs224n"], typer.Option("--format", help="The input's own, or the course's submission file.")
     ] = "same",
-    quoting: Annotated[Literal["csv", "none"], typer.Option("--quoting", help="none: quotes are plain text.")] = "csv",
-    delimiter: Annotated[
-        Literal["auto", "tab", "comma", "semicolon"], typer.Option("--delimiter", help="Of INPUT.")
-    ] = "auto",
+    quoting: Quoting = None,
+    delimiter: Delimiter = None,
     fold: Annotated[bool, typer.Option("--fold", help="Fold lora, ia3, bitfit, layer_norm into the weights.")] = False,
     force: Force = False,
     batch_size: BatchSize = None,
@@ -99,7 +99,7 @@ def predict(
     _check_parquet(targets, format_)
     for path, target in zip(inputs, targets, strict=True):
         try:
-            with Table(path, quoting, delimiter, given) as table:
+            with Table(path, quoting or "csv", delimiter or "auto", given) as table:
                 talk.detail(table.description)
                 if predictor is None:
                     from mbert_cli import prediction

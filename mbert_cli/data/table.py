@@ -18,9 +18,10 @@ from mbert_cli.errors import DataError
 from mbert_cli.recipe_file import nearest
 
 Quoting = Literal["csv", "none"]
-Delimiter = Literal["auto", "tab", "comma", "semicolon"]
-_DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";"}
-_FORMATS = {"\t": "TSV", ",": "CSV", ";": "CSV with semicolons"}
+Delimiter = Literal["auto", "tab", "comma", "semicolon", "pipe"]
+_DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+_GUESSED = ("tab", "comma", "semicolon")  # a pipe is too common inside texts and labels to be guessed
+_FORMATS = {"\t": "TSV", ",": "CSV", ";": "CSV with semicolons", "|": "columns separated by pipes"}
 _MAX_CELL = 1 << 24  # characters
 
 
@@ -106,7 +107,7 @@ class Table:
                 what = "array" if first.lstrip().startswith("[") else "object of several lines"
                 raise DataError(f"{self.name}:{len(head)}: begins a JSON {what}; write one object a line (JSON Lines).")
             if delimiter == "auto":
-                self.delimiter = next((each for each in _DELIMITERS.values() if each in first), "\t")
+                self.delimiter = next((_DELIMITERS[each] for each in _GUESSED if _DELIMITERS[each] in first), "\t")
             else:
                 self.delimiter = _DELIMITERS[delimiter]
             self._rows = self._read(chain(head, lines))

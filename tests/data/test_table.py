@@ -126,9 +126,11 @@ def test_a_tab_in_the_header_tells_tsv_from_csv(write, text, header):
         assert read(write(text, name))[0] == header
 
 
-@pytest.mark.parametrize(("delimiter", "header"), [("tab", ["a,b", "c"]), ("comma", ["a", "b\tc"])])
+@pytest.mark.parametrize(
+    ("delimiter", "header"), [("tab", ["a,b", "c|d"]), ("comma", ["a", "b\tc|d"]), ("pipe", ["a,b\tc", "d"])]
+)
 def test_a_delimiter_that_is_asked_for_is_not_guessed(write, delimiter, header):
-    assert read(write("a,b\tc\n"), delimiter=delimiter)[0] == header
+    assert read(write("a,b\tc|d\n"), delimiter=delimiter)[0] == header
 
 
 def test_a_byte_order_mark_is_no_part_of_the_header(write):
