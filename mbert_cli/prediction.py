@@ -1,7 +1,7 @@
 """One procedure: predict. Also `Predictor`, the same from Python."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from mbert_cli.commits import sha256_of
 from mbert_cli.data.batching import TaskData, by_length, pack, tokenise_texts
+from mbert_cli.data.file_settings import with_file_settings
 from mbert_cli.data.given import Given, sides_of
 from mbert_cli.data.parquet_output import ParquetSink, Types
-from mbert_cli.data.table import Row, Table, TableWriter, TextSink, as_cell
+from mbert_cli.data.table import Delimiter, Quoting, Row, Table, TableWriter, TextSink, as_cell
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.hardware import choose, is_out_of_memory
 from mbert_cli.heads import Columns
@@ -132,6 +133,11 @@ class Predictor:
         """The names of the model's tasks."""
         return self.saved.model.task_names
 
+    def read_files_with(self, quoting: Quoting | None, delimiter: Delimiter | None, columns: Mapping[str, str]) -> None:
+        """Read the tasks' files otherwise than the model's recipe says; see `with_file_settings`."""
+        section = with_file_settings(self.saved.section, quoting, delimiter, columns)
+        self.saved = replace(self.saved, section=section)
+
     def __call__(self, rows: Given, task: str | None = None) -> Columns:
         """Predict a task for rows of text.
 
@@ -210,7 +216,7 @@ def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> li
         have = ", ".join(column for column in table.header if column)
         raise DataError(
             f"{table.name}:{table.header_line}: has no task's text columns ({wanted}); it has {have}. "
-            "Say which is which with --columns NAME=OTHER."
+            f"Say which is which with --columns NAME=OTHER (in a recipe's task: columns).{table.delimiter_hint}"
         )
     return fitting
 

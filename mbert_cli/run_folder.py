@@ -33,13 +33,17 @@ from mbert_cli.commits import (
     commit_folder,
     committed,
     left_by_a_crash,
+    read_json,
     remove_folder,
     replace_file,
 )
 from mbert_cli.disk import disk_errors
-from mbert_cli.errors import CheckpointError, DataError, ResourceError, RunInUseError, UsageError
+from mbert_cli.errors import CheckpointError, DataError, MbertError, ResourceError, RunInUseError, UsageError
 from mbert_cli.locks import take_lock
 from mbert_cli.metrics_file import METRICS_FILE, read_metrics
+from mbert_cli.recipe import ModelSection
+from mbert_cli.recipe_file import Document
+from mbert_cli.recipe_reader import ComponentCheck, validate
 
 Write = Callable[[Path], None]
 """Writes the files of a folder into the folder it is given."""
@@ -303,6 +307,25 @@ class RunFolder:
         Raises:
             CheckpointError: there is none, or a file of it was altered.
         """
+        folder = self._committed_model()
+        check_folder(folder)
+        return folder
+
+    def model_section(self) -> ModelSection:
+        """Return what the saved model is built of; neither hashes nor components are checked.
+
+        Raises:
+            CheckpointError: there is no model, or its config.json cannot be read.
+            RecipeError: it holds a value that no recipe may hold.
+        """
+        folder = self._committed_model()
+        try:
+            return section_of(read_json(folder / "config.json"), folder, lambda *_: [])
+        except MbertError:
+            check_folder(folder)  # names the file that was altered, if one was
+            raise
+
+    def _committed_model(self) -> Path:
         folder = committed(self.model) or committed(self.path)
         if folder is None:
             if not self.path.is_dir():
@@ -310,5 +333,19 @@ class RunFolder:
             if self.model.is_dir():
                 raise CheckpointError(f"{self.model / MANIFEST}: is missing; copy the folder again, or train anew.")
             raise CheckpointError(f"{self.path}: holds no model; no epoch of this run has been scored yet.")
-        check_folder(folder)
         return folder
+
+
+def section_of(config: Mapping[str, Any], folder: Path, check: ComponentCheck) -> ModelSection:
+    """Return what a saved model is built of.
+
+    Args:
+        config: its config.json.
+        folder: holds that.
+        check: tells what is wrong with a component.
+
+    Raises:
+        RecipeError: with all problems found.
+    """
+    values = {key: config.get(key) for key in ("encoder", "adapters", "pooling", "tasks")}
+    return validate(Document(values, {}, str(folder / "config.json"), folder.resolve()), check)

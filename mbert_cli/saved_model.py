@@ -31,9 +31,8 @@ from mbert_cli.heads import ClassHead
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.model_card import model_card
 from mbert_cli.recipe import ModelSection, Recipe, TaskSection, as_spec
-from mbert_cli.recipe_file import Document, nearest
-from mbert_cli.recipe_reader import validate
-from mbert_cli.run_folder import RunFolder
+from mbert_cli.recipe_file import nearest
+from mbert_cli.run_folder import RunFolder, section_of
 from mbert_cli.tensor_files import load_tensors, write_tensors
 
 _FORMAT = 1
@@ -139,9 +138,7 @@ def read_model(run: Path) -> SavedModel:
             f"{folder / 'config.json'}: has format {config.get('format')!r}, but this mbert ({__version__}) reads "
             f"format {_FORMAT}; use the mbert that wrote it."
         )
-    keys = ("encoder", "adapters", "pooling", "tasks")
-    document = Document({key: config.get(key) for key in keys}, {}, str(folder / "config.json"), folder.resolve())
-    section = validate(document, problems)
+    section = section_of(config, folder, problems)
     count = config.get("members")
     if count is None:
         model = _read_weights(folder, folder, section, config)

@@ -8,6 +8,7 @@ import typer
 
 from mbert_cli.commands.options import (
     BatchSize,
+    Columns,
     Delimiter,
     Device,
     Force,
@@ -18,6 +19,7 @@ from mbert_cli.commands.options import (
     Quoting,
     Run,
     go_offline,
+    other_columns,
     tell_of_compiling,
 )
 from mbert_cli.commands.output import check_output, replacing
@@ -34,6 +36,7 @@ def embed(
         str | None, typer.Option("--text", metavar="COLUMN", help="The column of texts. Default: the task's first.")
     ] = None,
     normalise: Annotated[bool, typer.Option("--normalise", help="Scale each vector to length 1.")] = False,
+    columns: Columns = None,
     quoting: Quoting = None,
     delimiter: Delimiter = None,
     force: Force = False,
@@ -53,14 +56,20 @@ def embed(
     They are what the task's head gets: the encoder's hidden states with the task's adapters, pooled.
     Parquet (extra [parquet]) keeps the input's columns as text and adds `embedding`.
     """
+    from mbert_cli.data.file_settings import input_settings
     from mbert_cli.data.table import Table
+    from mbert_cli.run_folder import RunFolder
 
     talk = Talk(quiet)
     go_offline(offline)
     check_output(output, force)
     if output.suffix not in (".npy", ".parquet"):
         raise UsageError(f"{output}: vectors are written for NumPy or as Parquet; end the name in .npy or .parquet.")
-    with Table(input_file, quoting or "csv", delimiter or "auto") as table:
+    model = RunFolder(run).model_section()
+    given = other_columns(columns, model)
+    own = {name: each for name, each in model.tasks.items() if name == task} or model.tasks
+    settings = input_settings(input_file, own, quoting, delimiter)
+    with Table(input_file, settings.quoting, settings.delimiter) as table:
         from mbert_cli.data.parquet_output import check_pyarrow, is_parquet
         from mbert_cli.data.vectors import NumpyVectors, ParquetVectors, VectorFile
 
@@ -73,7 +82,7 @@ def embed(
         tell_of_compiling(talk)
         predictor = Predictor(run, device=device, precision=precision, kernels=kernels, batch_size=batch_size)
         section = predictor.saved.task(task or predictor.tasks[0])
-        table.names = section.columns
+        table.names = {**section.columns, **given}
         column = text or section.text[0]
         hidden, done = predictor.saved.model.encoder.shape.hidden_size, 0
         with replacing(output) as file, talk.bar("embed", limit) as bar:

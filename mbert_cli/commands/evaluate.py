@@ -11,6 +11,8 @@ import typer
 from mbert_cli.commands.options import (
     AsJson,
     BatchSize,
+    Columns,
+    Delimiter,
     Device,
     Force,
     Kernels,
@@ -18,8 +20,10 @@ from mbert_cli.commands.options import (
     Offline,
     Precision,
     Quiet,
+    Quoting,
     Run,
     go_offline,
+    other_columns,
     split_pair,
     tell_of_compiling,
 )
@@ -56,6 +60,9 @@ def evaluate(
         int,
         typer.Option("--top-errors", metavar="N", min=0, max=10_000, help="Show each task's N largest errors, too."),
     ] = 0,
+    columns: Columns = None,
+    quoting: Quoting = None,
+    delimiter: Delimiter = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write metrics, predictions and figures to this folder.")
     ] = None,
@@ -80,8 +87,11 @@ def evaluate(
     reports (of the positive class for pairs, macro otherwise); balanced is
     the mean of both classes' recall. --reset takes back what was fitted.
     """
+    from mbert_cli.run_folder import RunFolder
+
     go_offline(offline)
     files = dict(split_pair(pair, "--data TASK=FILE") for pair in data or [])
+    given = other_columns(columns, RunFolder(run).model_section())
     fits = " and ".join(["--tune-thresholds"] * (tune_thresholds is not None) + ["--calibrate"] * calibrate)
     if fits and (split != "dev" or files):
         other = "--data" if files else f"--split {split}"
@@ -100,7 +110,6 @@ def evaluate(
     from mbert_cli.evaluation import run_outcomes
     from mbert_cli.figures import draw_or_say, write_figures
     from mbert_cli.prediction import Predictor
-    from mbert_cli.run_folder import RunFolder
     from mbert_cli.saved_model import write_decisions
     from mbert_cli.tables import error_tables, metrics_tables
     from mbert_cli.top_errors import errors_of, write_top_errors
@@ -110,6 +119,7 @@ def evaluate(
     tell_of_compiling(talk)
     with RunFolder(run).model_locked() if fits or reset else nullcontext(run) as model_folder:
         predictor = Predictor(run, device=device, precision=precision, kernels=kernels, batch_size=batch_size)
+        predictor.read_files_with(quoting, delimiter, given)
         check_fits(predictor, tasks or [], tune_thresholds, calibrate)
         if reset:  # saved now: the dev files may be elsewhere
             take_back(predictor, tasks or [])

@@ -2,12 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mbert_cli.errors import UsageError
 from mbert_cli.progress import Talk
+from mbert_cli.recipe_file import nearest
+
+if TYPE_CHECKING:
+    from mbert_cli.recipe import ModelSection
 
 Settings = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Overrides, such as training.epochs=3.")
@@ -29,6 +33,10 @@ Quoting = Annotated[
 Delimiter = Annotated[
     Literal["auto", "tab", "comma", "semicolon", "pipe"] | None,
     typer.Option("--delimiter", help="Of the file. Default: as the task's files are read, else auto."),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--columns", metavar="NAME=OTHER", help="Read a task's column NAME in OTHER. May be repeated."),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a saved model.")]
 
@@ -76,3 +84,21 @@ def split_pair(text: str, form: str) -> tuple[str, str]:
     if not (key and equals and value):
         raise UsageError(f"'{text}': must read {form}.")
     return key, value
+
+
+def other_columns(columns: list[str] | None, section: "ModelSection") -> dict[str, str]:
+    """Return the other names of columns that --columns gives.
+
+    Args:
+        columns: what was written.
+        section: of the model, whose tasks have the columns.
+
+    Raises:
+        UsageError: a word does not read NAME=OTHER, or no task has the column.
+    """
+    found = dict(split_pair(pair, "--columns NAME=OTHER") for pair in columns or [])
+    known = {name for task in section.tasks.values() for name in task.column_names}
+    for name, other in found.items():
+        if name not in known:
+            raise UsageError(f"--columns {name}={other}: no task has a column '{name}'{nearest(name, sorted(known))}")
+    return found

@@ -10,6 +10,7 @@ import typer
 
 from mbert_cli.commands.options import (
     BatchSize,
+    Columns,
     Delimiter,
     Device,
     Force,
@@ -21,14 +22,13 @@ from mbert_cli.commands.options import (
     Run,
     Verbose,
     go_offline,
-    split_pair,
+    other_columns,
     tell_of_compiling,
 )
 from mbert_cli.commands.output import check_output, replacing
 from mbert_cli.disk import disk_errors
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.progress import Talk
-from mbert_cli.recipe_file import nearest
 
 if TYPE_CHECKING:
     from mbert_cli.data.parquet_output import ParquetSink
@@ -55,10 +55,7 @@ def predict(
         str | None,
         typer.Option("--keep", metavar="COLUMNS", help="Write id,text of INPUT only, or none. Default: all columns."),
     ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option("--columns", metavar="NAME=OTHER", help="Read a task's column NAME in OTHER. May be repeated."),
-    ] = None,
+    columns: Columns = None,
     format_: Annotated[
         Literal["same", "cs224n"], typer.Option("--format", help="The input's own, or the course's submission file.")
     ] = "same",
@@ -83,11 +80,12 @@ def predict(
     An output file that is interrupted goes on where it was when the same command is run again. Several inputs go to
     files of their names in the folder -o; one that cannot be read does not stop the others.
     """
+    from mbert_cli.data.file_settings import input_settings
     from mbert_cli.data.table import Table
+    from mbert_cli.run_folder import RunFolder
 
     talk = Talk(quiet, verbose)
     go_offline(offline)
-    given = dict(split_pair(pair, "--columns NAME=OTHER") for pair in columns or [])
     kept = None if keep is None else [name.strip() for name in keep.split(",") if name.strip()]
     if kept == ["none"]:
         kept = []
@@ -97,9 +95,13 @@ def predict(
     problems: list[str] = []
     targets = _targets(inputs, output, force)
     _check_parquet(targets, format_)
+    section = RunFolder(run).model_section()
+    given = other_columns(columns, section)
+    own = {name: section.tasks[name] for name in tasks or section.tasks if name in section.tasks}
     for path, target in zip(inputs, targets, strict=True):
         try:
-            with Table(path, quoting or "csv", delimiter or "auto", given) as table:
+            settings = input_settings(path, own or section.tasks, quoting, delimiter)
+            with Table(path, settings.quoting, settings.delimiter, given) as table:
                 talk.detail(table.description)
                 if predictor is None:
                     from mbert_cli import prediction
@@ -108,7 +110,6 @@ def predict(
                     predictor = prediction.Predictor(
                         run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, fold=fold
                     )
-                    _check_columns(predictor, given)
                 _predict(predictor, table, tasks or [], target, format_, limit, kept, force, len(inputs) > 1, talk)
         except DataError as error:
             if len(inputs) == 1:
@@ -156,13 +157,6 @@ def _targets(inputs: Sequence[str], output: str, force: bool) -> list[str]:
     if problems:
         raise UsageError(*problems)
     return list(map(str, found))
-
-
-def _check_columns(predictor: "Predictor", given: Mapping[str, str]) -> None:
-    known = {name for task in predictor.saved.section.tasks.values() for name in task.column_names}
-    for name, other in given.items():
-        if name not in known:
-            raise UsageError(f"--columns {name}={other}: no task has a column '{name}'{nearest(name, sorted(known))}")
 
 
 def _check_parquet(targets: Sequence[str], format_: str) -> None:

@@ -77,6 +77,7 @@ class Table:
         self.quoting: Quoting = quoting
         self.names = names
         self.schema: Any = None  # of Parquet
+        self.delimiter_hint = ""
         self._rows: Iterator[Row]
         self._file: io.BufferedIOBase = io.BytesIO()
         self._kind: Kind
@@ -108,6 +109,7 @@ class Table:
                 raise DataError(f"{self.name}:{len(head)}: begins a JSON {what}; write one object a line (JSON Lines).")
             if delimiter == "auto":
                 self.delimiter = next((_DELIMITERS[each] for each in _GUESSED if _DELIMITERS[each] in first), "\t")
+                self.delimiter_hint = "" if self.is_jsonl else _delimiter_hint(self.delimiter, first)
             else:
                 self.delimiter = _DELIMITERS[delimiter]
             self._rows = self._read(chain(head, lines))
@@ -133,7 +135,7 @@ class Table:
             if width is not None and len(row.cells) != width:
                 raise DataError(
                     f"{self.name}:{row.line}: has {len(row.cells)} columns, but the header has {width}; "
-                    "check for a missing or stray delimiter or quote."
+                    f"check for a missing or stray delimiter or quote.{self.delimiter_hint}"
                 )
             yield row
 
@@ -176,7 +178,9 @@ class Table:
         place = f"{self.name}:{self.header_line}"
         if name in self.header:
             raise DataError(f"{place}: has more than one column '{name}'{asked}; rename all but one.")
-        raise DataError(f"{place}: has no column '{name}'{asked}{nearest(name, [c for c in self.header if c])}")
+        raise DataError(
+            f"{place}: has no column '{name}'{asked}{nearest(name, [c for c in self.header if c])}{self.delimiter_hint}"
+        )
 
     def _read(self, lines: Iterator[str]) -> Iterator[Row]:
         if self.is_jsonl:
@@ -287,6 +291,24 @@ class TableWriter:
             self._csv.writerow(cells)
 
 
+def _delimiter_hint(delimiter: str, header: str) -> str:
+    """Return which other delimiter a header may be meant to have, as the end of a message; nothing where it has none.
+
+    Args:
+        delimiter: what was guessed.
+        header: the line.
+    """
+    others = [name for name, sign in _DELIMITERS.items() if sign in header and sign != delimiter]
+    if not others:
+        return ""
+    name = max(others, key=lambda each: header.count(_DELIMITERS[each]))
+    read_as = next(each for each, sign in _DELIMITERS.items() if sign == delimiter)
+    return (
+        f" The columns were split at each {read_as}; if {name} is the delimiter, "
+        f"add --delimiter {name} (in a recipe's task: delimiter: {name})."
+    )
+
+
 def as_cell(value: str | float) -> str:
     """Return a predicted value as text: numbers with six significant digits."""
     return value if isinstance(value, str) else f"{value:.6g}"
@@ -322,7 +344,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_CLOSE_QUOTE = "Close it, or read the file with quoting: none."
+NO_QUOTES = "--quoting none (in a recipe's task: quoting: none)"
+"""What makes quotes plain text, for messages: the flag, and the setting."""
+_CLOSE_QUOTE = f"Close it, or read the file with {NO_QUOTES}."
 _LONE_CR = "a carriage return stands alone; end lines with \\n or \\r\\n."
 
 
@@ -332,7 +356,7 @@ def _explain_csv(message: str) -> str:
     if "unexpected end of data" in message:
         return f"a quote opens here and is never closed. {_CLOSE_QUOTE}"
     if "expected after" in message:
-        return "text follows a closing quote; double quotes inside a quoted cell, or read with quoting: none."
+        return f"text follows a closing quote; double quotes inside a quoted cell, or read the file with {NO_QUOTES}."
     if "new-line character" in message:
         return _LONE_CR
     return f"is not well-formed CSV ({message})."

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -412,3 +413,32 @@ def test_any_bytes_are_a_table_or_refused_by_name(tmp_path, data, name, quoting)
         assert "\n" not in str(error)  # noqa: PT017
     else:
         assert all(len(row) == len(header) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "sign"),
+    [("id;text;name, given\n1;a cat;x\n", "semicolon"), ("id|text\n1|a cat\n", "pipe"), ("id,a;text\n", "semicolon")],
+)
+def test_a_file_split_at_the_wrong_delimiter_is_told_which_flag_to_add(tmp_path, text, sign):
+    path = tmp_path / "in.csv"
+    path.write_text(text)
+    said = re.escape(f"if {sign} is the delimiter, add --delimiter {sign} (in a recipe's task: delimiter: {sign}).")
+    with Table(str(path)) as table, pytest.raises(DataError, match=said):
+        table.column("text")
+    if "given" in text:
+        with Table(str(path)) as table, pytest.raises(DataError, match=rf"in.csv:2: has 1 columns.*{said}"):
+            list(table)
+    with Table(str(path), delimiter=sign) as table:
+        assert table.column("text") == 1
+
+
+def test_a_file_whose_delimiter_was_named_or_is_the_only_one_gets_no_advice_on_it(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("id,text\n")
+    with Table(str(path)) as table, pytest.raises(DataError) as refusal:
+        table.column("txt")
+    assert "--delimiter" not in str(refusal.value)
+    path.write_text("id;text, given\n")
+    with Table(str(path), delimiter="comma") as table, pytest.raises(DataError) as refusal:
+        table.column("txt")
+    assert "--delimiter" not in str(refusal.value)

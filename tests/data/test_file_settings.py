@@ -1,0 +1,37 @@
+import pytest
+
+from mbert_cli.data.file_settings import FileSettings, input_settings
+from mbert_cli.errors import UsageError
+from mbert_cli.recipe import Component, TaskSection
+
+
+def task(text, **settings):
+    return TaskSection(train="t", dev="d", text=text, label="l", head=Component(kind="classification"), **settings)
+
+
+def test_an_input_is_read_as_the_files_of_its_task():
+    tasks = {"mood": task(["text"], quoting="none", delimiter="pipe")}
+    assert input_settings("-", tasks) == FileSettings("none", "pipe")
+    assert input_settings("-", tasks, quoting="csv") == FileSettings("csv", "pipe")
+    assert input_settings("-", tasks, delimiter="tab") == FileSettings("none", "tab")
+
+
+def test_tasks_that_are_read_differently_are_named_with_the_flags_that_choose():
+    tasks = {"mood": task(["text"], quoting="none"), "same": task(["one", "two"])}
+    with pytest.raises(UsageError) as refusal:
+        input_settings("-", tasks)
+    assert str(refusal.value) == (
+        "-: the model's tasks read their files differently (mood: quoting none; same: quoting csv); "
+        "choose one with -t, or --quoting."
+    )
+    assert input_settings("-", tasks, quoting="none") == FileSettings("none", "auto")
+
+
+def test_the_columns_of_a_file_decide_between_tasks_that_are_read_differently(tmp_path):
+    tasks = {"mood": task(["text"], quoting="none"), "same": task(["one", "two"], columns={"two": "second"})}
+    for header, quoting in (("text", "none"), ("one\tsecond", "csv")):
+        (tmp_path / "in.tsv").write_text(f"{header}\n")
+        assert input_settings(str(tmp_path / "in.tsv"), tasks).quoting == quoting
+    (tmp_path / "in.tsv").write_text("text\tone\ttwo\n")
+    with pytest.raises(UsageError, match="differently"):
+        input_settings(str(tmp_path / "in.tsv"), tasks)
