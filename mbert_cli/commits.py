@@ -59,6 +59,8 @@ def _write_whole(new: Path, write: Callable[[Path], None]) -> None:
     new.mkdir(parents=True)
     write(new)
     files = sorted(path for path in new.rglob("*") if path.is_file())
+    for path in files:
+        give_rights(path)
     hashes = {path.relative_to(new).as_posix(): sha256_of(path) for path in files}
     (new / MANIFEST).write_text(_manifest(hashes), encoding="utf-8")
     for path in (*files, new / MANIFEST, *(path for path in new.rglob("*") if path.is_dir()), new):
@@ -231,11 +233,16 @@ def replace_file(path: Path, content: str | bytes) -> None:
 
 def put_in_place(written: Path, path: Path) -> None:
     """Rename a file that was written beside its place and forced to disk, and give it the rights of a new file."""
-    mask = os.umask(0)
-    os.umask(mask)
-    written.chmod(0o666 & ~mask)
+    give_rights(written)
     written.replace(path)
     _sync(path.parent)
+
+
+def give_rights(path: Path) -> None:
+    """Give a file the rights that the umask says; libraries that write temporary files first leave it 0600."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 def left_by_a_crash(path: Path) -> bool:
