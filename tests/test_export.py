@@ -13,9 +13,9 @@ onnx_user = pytest.importorskip("onnx_user", exc_type=ImportError)
 PAIRS = {"train": "same-train.tsv", "dev": "same-dev.tsv", "text": ["one", "two"], "label": "same"}
 NEAR = {"train": "near-train.tsv", "dev": "near-dev.tsv", "text": ["one", "two"], "label": "near"}
 MORE_TASKS = {
-    "crossed": {**PAIRS, "head": {"kind": "classification", "num_classes": 2}},
+    "crossed": {**PAIRS, "head": {"kind": "classification", "labels": {"0": "no", "1": "yes"}}},
     "both": {**PAIRS, "head": {"kind": "dual_classification"}},
-    "valued": {**NEAR, "head": {"kind": "regression", "scale": 5}},
+    "valued": {**NEAR, "head": {"kind": "regression", "scale": 5, "min": -1}},
     "twice": {**NEAR, "head": {"kind": "dual_similarity", "scale": 5, "late_interaction": True}},
 }
 ADAPTERS = {

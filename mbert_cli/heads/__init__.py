@@ -2,9 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from mbert_cli.batch import Side
 from mbert_cli.decisions import Decision
 from mbert_cli.errors import CheckpointError, OptionError
+from mbert_cli.labels import ClassNames, Renaming, as_number, has_decimal_comma
 from mbert_cli.metrics import Goal, Metrics, classification_metrics, expected_calibration_error, regression_metrics
 from mbert_cli.recipe_file import shown
 
@@ -117,7 +116,7 @@ class ClassHead(Head):
     """A head whose labels are classes.
 
     Args:
-        labels: their names, in order.
+        labels: their names, in order; or what files hold, mapped to the names that predictions show.
 
     Raises:
         OptionError: there are not two, or they are not distinct.
@@ -128,15 +127,15 @@ class ClassHead(Head):
     positive: ClassVar[int | None] = None
     """The class that precision, recall and F1 are of; None for their macro average over all classes."""
 
-    def __init__(self, labels: list[str]) -> None:
+    def __init__(self, labels: list[str] | Renaming) -> None:
         super().__init__()
-        check_labels(labels)
-        self.labels = labels
+        self.class_names = ClassNames(labels)
+        self.labels = self.class_names.shown
         self.decision = Decision()
 
     def parse_label(self, text: str) -> float:
         """Return the index of the class."""
-        return parse_class(text, self.labels)
+        return float(self.class_names.index(text))
 
     @property
     def soft_columns(self) -> list[str]:
@@ -198,26 +197,42 @@ class ValueHead(Head):
     """A head whose labels are numbers on a scale; it tells its `values`.
 
     Args:
-        scale: the largest label; labels run from 0 to it.
+        scale: the largest label.
+        min: the smallest label.
+
+    Raises:
+        OptionError: scale is not above min.
     """
 
     goal = "regression"
     main_metric = "pearson"
     metric_names = ("pearson", "spearman", "mse", "mae", "r2", "loss")
 
-    def __init__(self, scale: float) -> None:
+    def __init__(self, scale: float, min: float = 0.0) -> None:
         super().__init__()
+        if min >= scale:
+            raise OptionError("scale", f"must be above min, {min:g}, but is {scale:g}")
         self.scale = scale
+        self.min = min
+
+    def on_scale(self, shares: Tensor) -> Tensor:
+        """Return shares of the scale, from 0 to 1, as values."""
+        return self.min + (self.scale - self.min) * shares
+
+    def shares(self, labels: Tensor) -> Tensor:
+        """Return labels as shares of the scale."""
+        return (labels - self.min) / (self.scale - self.min)
 
     def parse_label(self, text: str) -> float:
         """Return the value.
 
         Raises:
-            ValueError: it is not a number from 0 to scale.
+            ValueError: it is not a number from min to scale.
         """
         value = as_number(text)
-        if not 0 <= value <= self.scale:
-            raise ValueError(f"must be a number from 0 to {self.scale:g}, but is {shown(text)}")
+        if not self.min <= value <= self.scale:
+            comma = "; write numbers with a decimal point and no other separator" if has_decimal_comma(text) else ""
+            raise ValueError(f"must be a number from {self.min:g} to {self.scale:g}, but is {shown(text)}{comma}")
         return value
 
     @abstractmethod
@@ -247,46 +262,6 @@ PositiveNumber = Annotated[float, Field(gt=0)]
 def is_weight(value: Any) -> bool:
     """Whether a value of a recipe is a positive finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
-
-
-def as_number(text: str) -> float:
-    """Return a label as a number; NaN where it is none. Digits of other scripts, and `1_0`, which Python reads, are."""
-    plain = text.strip()
-    with suppress(ValueError):
-        if plain.isascii() and "_" not in plain:
-            return float(plain)
-    return math.nan
-
-
-def parse_class(text: str, labels: Sequence[str]) -> float:
-    """Return the index of a label among its names; a numeric name may also be written `1.0`.
-
-    Raises:
-        ValueError: it is none of them.
-    """
-    name = text.strip()
-    if name not in labels:
-        name = str(int(number)) if (number := as_number(name)).is_integer() else name
-    if name not in labels:
-        known = ", ".join(labels) if len(labels) <= 12 else f"{labels[0]} to {labels[-1]}"
-        raise ValueError(f"must be one of {known}, but is {shown(text)}")
-    return float(labels.index(name))
-
-
-def check_labels(labels: Sequence[str], at_least: int = 2) -> None:
-    """Check that label names are distinct and usable as column names.
-
-    Raises:
-        OptionError: they are not.
-    """
-    if len(labels) < at_least:
-        raise OptionError("labels", f"must name at least {at_least} classes, but names {len(labels)}")
-    doubled = next((label for label, count in Counter(labels).items() if count > 1), None)
-    if doubled is not None:
-        raise OptionError("labels", f"must differ from each other, but name '{doubled}' twice")
-    odd = next((label for label in labels if label != label.strip() or not label or not label.isprintable()), None)
-    if odd is not None:
-        raise OptionError("labels", f"must be printable and without blanks around them, but one is {shown(odd)}")
 
 
 def as_classes(values: Tensor) -> np.ndarray:

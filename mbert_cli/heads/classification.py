@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mbert_cli.errors import OptionError
 from mbert_cli.heads import ClassHead, Columns, PositiveNumber, balanced_weights, is_weight
+from mbert_cli.labels import ClassLabels
 
 
 def _weights(value: Any) -> str | list[float] | None:
@@ -35,7 +36,8 @@ class Classification(ClassHead):
     Args:
         hidden_size: features of a sentence vector.
         num_classes: classes named `0` to `num_classes - 1` in the data.
-        labels: names of the classes in the data, in order; instead of num_classes.
+        labels: names of the classes in the data, in order, instead of num_classes; `{0: bad, 1: good}` renames them:
+            the data holds 0 and 1, predictions show bad and good.
         dropout: probability of dropping a feature of the sentence vector in training.
         class_weights: how much an example of each class weighs in the loss, in the classes' order; `balanced` lets all
             classes weigh the same, by their numbers in the training file.
@@ -52,7 +54,7 @@ class Classification(ClassHead):
         hidden_size: int,
         *,
         num_classes: Annotated[int, Field(ge=2, le=100_000)] | None = None,
-        labels: list[str] | None = None,
+        labels: ClassLabels = None,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         class_weights: Weights = None,
     ) -> None:

@@ -20,7 +20,8 @@ class CosineSimilarity(ValueHead):
 
     Args:
         hidden_size: features of a sentence vector.
-        scale: the largest label; labels run from 0 to it.
+        scale: the largest label; labels run from `min` to it.
+        min: the smallest label.
         activation: from the cosine c to the prediction over scale: `relu` max(c, 0); `affine` (c + 1) / 2; `clamp` c in
             training and cut to [0, 1] in prediction; `none` c.
         hidden_activation: between the two layers.
@@ -34,12 +35,13 @@ class CosineSimilarity(ValueHead):
         self,
         hidden_size: int,
         *,
-        scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0,
+        scale: Annotated[float, Field(allow_inf_nan=False)] = 5.0,
+        min: Annotated[float, Field(allow_inf_nan=False)] = 0.0,
         activation: Literal["relu", "affine", "clamp", "none"] = "relu",
         hidden_activation: Literal["relu", "none"] = "relu",
         init: Literal["random", "identity"] = "random",
     ) -> None:
-        super().__init__(scale)
+        super().__init__(scale, min)
         self.activation = activation
         self.first = nn.Linear(hidden_size, hidden_size)
         self.second = nn.Linear(hidden_size, hidden_size)
@@ -77,7 +79,8 @@ class CosineSimilarity(ValueHead):
 
     def _values(self, cosines: Tensor, training: bool) -> Tensor:
         if self.activation == "relu" or (self.activation == "clamp" and not training):
-            cosines = cosines.clamp(min=0, max=None if self.activation == "relu" else 1)
+            # A cosine may be above 1 by its rounding: no prediction may.
+            cosines = cosines.clamp(min=0, max=None if training else 1)
         elif self.activation == "affine":
             cosines = (cosines + 1) / 2
-        return self.scale * cosines
+        return self.on_scale(cosines)

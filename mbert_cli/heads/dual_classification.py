@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mbert_cli.heads import ClassHead, Columns
 from mbert_cli.heads.pair_classification import PairClassification, Weight
+from mbert_cli.labels import ClassLabels
 
 
 class DualClassification(ClassHead):
@@ -20,7 +21,8 @@ class DualClassification(ClassHead):
 
     Args:
         hidden_size: features of a sentence vector.
-        labels: names of the negative and the positive class in the data; `0` and `1` by default.
+        labels: names of the negative and the positive class in the data, `0` and `1` by default; `{0: no, 1: yes}`
+            renames them: the data holds 0 and 1, predictions show no and yes.
         dropout: probability of dropping a feature in training, of [u, v, |u - v|] and of x.
         positive_weight: how much a positive example weighs in the loss; see `PairClassification`.
 
@@ -35,12 +37,12 @@ class DualClassification(ClassHead):
         self,
         hidden_size: int,
         *,
-        labels: list[str] | None = None,
+        labels: ClassLabels = None,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         positive_weight: Weight = 1.0,
     ) -> None:
         apart = PairClassification(hidden_size, labels=labels, dropout=dropout, positive_weight=positive_weight)
-        super().__init__(apart.labels)
+        super().__init__(["0", "1"] if labels is None else labels)
         self.apart = apart
         self.joined = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden_size, 1))
 

@@ -33,7 +33,8 @@ class DualSimilarity(ValueHead):
 
     Args:
         hidden_size: features of a sentence vector.
-        scale: the largest label; labels run from 0 to it.
+        scale: the largest label; labels run from `min` to it.
+        min: the smallest label.
         loss: `cross_entropy` or `squared_error`; see `Regression`.
         dropout: probability of dropping a feature of x in training.
         late_interaction: whether there is that part, which costs next to nothing.
@@ -45,17 +46,18 @@ class DualSimilarity(ValueHead):
         self,
         hidden_size: int,
         *,
-        scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0,
+        scale: Annotated[float, Field(allow_inf_nan=False)] = 5.0,
+        min: Annotated[float, Field(allow_inf_nan=False)] = 0.0,
         loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         late_interaction: bool = False,
     ) -> None:
-        super().__init__(scale)
+        super().__init__(scale, min)
         self.projection = nn.Linear(hidden_size, hidden_size)
         start_identity(self.projection)
         self.slope = nn.Parameter(torch.tensor(_SLOPE))
         self.offset = nn.Parameter(torch.tensor(_OFFSET))
-        self.joined = Regression(hidden_size, scale=scale, loss=loss, dropout=dropout)
+        self.joined = Regression(hidden_size, scale=scale, min=min, loss=loss, dropout=dropout)
         self.late_interaction = late_interaction
         self.late = LateLogit() if late_interaction else None
 
@@ -79,12 +81,12 @@ class DualSimilarity(ValueHead):
 
     def values(self, outputs: Float[Tensor, "examples parts"]) -> Float[Tensor, " examples"]:
         """Return the similarities that are predicted."""
-        return self.scale * _shares(outputs)
+        return self.on_scale(_shares(outputs))
 
     def predict(self, outputs: Float[Tensor, "examples parts"]) -> Columns:
         """Return `pred`, the similarity, and `score`, its share of the scale."""
         shares = _shares(outputs.double())
-        return {"pred": (self.scale * shares).tolist(), "score": shares.tolist()}
+        return {"pred": self.on_scale(shares).tolist(), "score": shares.tolist()}
 
 
 def _shares(outputs: Float[Tensor, "examples parts"]) -> Float[Tensor, " examples"]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mbert_cli.errors import OptionError
 from mbert_cli.heads import ClassHead, Columns, PositiveNumber, balanced_weights, is_weight
+from mbert_cli.labels import ClassLabels
 
 
 def _weight(value: Any) -> str | float:
@@ -32,7 +33,8 @@ class PairClassification(ClassHead):
 
     Args:
         hidden_size: features of a sentence vector.
-        labels: names of the negative and the positive class in the data; `0` and `1` by default.
+        labels: names of the negative and the positive class in the data, `0` and `1` by default; `{0: no, 1: yes}`
+            renames them: the data holds 0 and 1, predictions show no and yes.
         dropout: probability of dropping a feature of [u, v, |u - v|] in training; the paper has none.
         positive_weight: how much a positive example weighs in the loss, a negative one being 1; above 1 recall rises at
             the cost of precision. `balanced` is the number of negative over that of positive ones in the training file.
@@ -49,7 +51,7 @@ class PairClassification(ClassHead):
         self,
         hidden_size: int,
         *,
-        labels: list[str] | None = None,
+        labels: ClassLabels = None,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         positive_weight: Weight = 1.0,
     ) -> None:

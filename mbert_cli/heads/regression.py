@@ -18,7 +18,8 @@ class Regression(ValueHead):
 
     Args:
         hidden_size: features of a sentence vector.
-        scale: the largest label; labels run from 0 to it.
+        scale: the largest label; labels run from `min` to it.
+        min: the smallest label.
         loss: `cross_entropy`, binary, with label / scale as the probability; or `squared_error` on the labels' scale.
         dropout: probability of dropping a feature of the sentence vector in training.
     """
@@ -27,11 +28,12 @@ class Regression(ValueHead):
         self,
         hidden_size: int,
         *,
-        scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0,
+        scale: Annotated[float, Field(allow_inf_nan=False)] = 5.0,
+        min: Annotated[float, Field(allow_inf_nan=False)] = 0.0,
         loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
     ) -> None:
-        super().__init__(scale)
+        super().__init__(scale, min)
         self.loss_kind = loss
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(hidden_size, 1)
@@ -44,13 +46,13 @@ class Regression(ValueHead):
         """Return the mean loss."""
         if self.loss_kind == "squared_error":
             return nn.functional.mse_loss(self.values(outputs), labels)
-        return nn.functional.binary_cross_entropy_with_logits(outputs, labels / self.scale)
+        return nn.functional.binary_cross_entropy_with_logits(outputs, self.shares(labels))
 
     def values(self, outputs: Float[Tensor, " examples"]) -> Float[Tensor, " examples"]:
         """Return the values that are predicted."""
-        return self.scale * outputs.sigmoid()
+        return self.on_scale(outputs.sigmoid())
 
     def predict(self, outputs: Float[Tensor, " examples"]) -> Columns:
         """Return `pred`, the value, and `score`, its share of the scale."""
         shares = outputs.double().sigmoid()
-        return {"pred": (self.scale * shares).tolist(), "score": shares.tolist()}
+        return {"pred": self.on_scale(shares).tolist(), "score": shares.tolist()}

@@ -6,7 +6,6 @@ import torch
 
 from mbert_cli.decisions import Decision
 from mbert_cli.errors import OptionError
-from mbert_cli.heads import parse_class
 from mbert_cli.heads.classification import Classification
 
 LOGITS = [[1.0, 2.0, -1.0], [0.5, 0.0, 0.25], [-3.0, 0.0, 4.0]]
@@ -64,15 +63,33 @@ def test_every_promised_metric_but_the_loss_is_there():
     assert {*Classification.metric_names, Classification.main_metric} - {"loss"} <= found.keys()
 
 
-@pytest.mark.parametrize(
-    ("text", "number"), [("0", 0), ("4", 4), ("1.0", 1), ("2.", 2), (" 3 ", 3), ("3.0\n", 3), ("1e0", 1), ("+1", 1)]
-)
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("4", 4), ("1.0", 1), ("2.", 2), (" 3 ", 3), ("3.0\n", 3)])
 def test_numeric_labels_may_be_written_as_decimals(text, number):
     assert Classification(4, num_classes=5).parse_label(text) == number
 
 
 @pytest.mark.parametrize(
-    "text", ["5", "-1", "1.5", "nan", "NaN", "inf", "-inf", "1e999", "one", "", "1,0", "٣٣", "٣", "0_1", "0x1"]
+    "text",
+    [
+        "5",
+        "-1",
+        "1.5",
+        "nan",
+        "NaN",
+        "inf",
+        "-inf",
+        "1e999",
+        "one",
+        "",
+        "1,0",
+        "٣٣",
+        "٣",
+        "0_1",
+        "0x1",
+        "01",
+        "1e0",
+        "+1",
+    ],
 )
 def test_what_is_no_class_is_refused_with_the_classes(text):
     with pytest.raises(ValueError, match="must be one of 0, 1, 2, 3, 4, but is") as error:
@@ -103,8 +120,22 @@ def test_a_hundred_thousand_labels_are_checked_at_once_and_a_long_one_is_cut():
 
 
 def test_a_name_that_looks_like_a_decimal_is_itself_first():
-    assert parse_class("1.0", ["1.0", "1"]) == 0
-    assert parse_class("1", ["1.0", "1"]) == 1
+    head = Classification(4, labels=["1.0", "1"])
+    assert [head.parse_label(text) for text in ("1.0", "1")] == [0, 1]
+
+
+def test_names_are_compared_in_one_unicode_form():
+    head = Classification(4, labels=["caf\u00e9", "the\u0301"])
+    assert [head.parse_label(text) for text in ("cafe\u0301", "th\u00e9")] == [0, 1]
+
+
+def test_a_renamed_class_is_read_by_its_own_text_and_predicted_by_its_new_name():
+    head = Classification(4, labels={"0": "no", "1": "yes", "2": "so-so"})
+    assert [head.parse_label(text) for text in ("0", "1.0", "2")] == [0, 1, 2]
+    assert head.column_names == ["pred", "p_no", "p_yes", "p_so-so"]
+    assert head.predict(torch.tensor(LOGITS))["pred"] == ["yes", "no", "so-so"]
+    with pytest.raises(ValueError, match="must be one of 0, 1, 2, but is 'no'"):
+        head.parse_label("no")
 
 
 @pytest.mark.parametrize(
@@ -116,15 +147,39 @@ def test_a_name_that_looks_like_a_decimal_is_itself_first():
         ({"labels": []}, "labels", "must name at least 2 classes, but names 0"),
         ({"labels": ["a"]}, "labels", "must name at least 2 classes, but names 1"),
         ({"labels": ["a", "b", "a"]}, "labels", "must differ from each other, but name 'a' twice"),
-        ({"labels": ["a", " b"]}, "labels", "must be printable and without blanks around them, but one is ' b'"),
-        ({"labels": ["a", ""]}, "labels", "must be printable and without blanks around them, but one is ''"),
-        ({"labels": ["a", "b\tc"]}, "labels", r"must be printable and without blanks around them, but one is 'b\tc'"),
+        (
+            {"labels": ["a", " b"]},
+            "labels",
+            "must hold no line ends or control characters, and no blanks around them, but one is ' b'",
+        ),
+        ({"labels": ["th\u00e9", "the\u0301"]}, "labels", "must differ from each other, but name 'th\u00e9' twice"),
+        ({"labels": {"0": "no", "1": "no"}}, "labels", "must differ from each other, but name 'no' twice"),
+        ({"labels": {"0": "no"}}, "labels", "must name at least 2 classes, but names 1"),
+        (
+            {"labels": ["a", ""]},
+            "labels",
+            "must hold no line ends or control characters, and no blanks around them, but one is ''",
+        ),
+        (
+            {"labels": ["a", "b\tc"]},
+            "labels",
+            r"must hold no line ends or control characters, and no blanks around them, but one is 'b\tc'",
+        ),
     ],
 )
 def test_options_that_make_no_classes_are_refused(options, option, message):
     with pytest.raises(OptionError) as error:
         Classification(4, **options)
     assert (error.value.option, error.value.problem) == (option, message)
+
+
+@pytest.mark.parametrize(
+    "name", ["\u0646\u0645\u06cc\u200c\u062f\u0627\u0646\u0645", "\U0001f469\u200d\U0001f52c", "tr\u00e8s\u00a0bon"]
+)
+def test_joiners_and_hard_spaces_are_part_of_a_name(name):
+    head = Classification(4, labels=["plain", name])
+    assert head.parse_label(name) == 1
+    assert head.column_names == ["pred", "p_plain", f"p_{name}"]
 
 
 def test_as_many_labels_as_classes_are_allowed():

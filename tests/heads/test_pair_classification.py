@@ -122,3 +122,9 @@ def test_the_calibration_error_is_that_of_the_likeliest_class_wherever_the_cut_l
     assert before == pytest.approx(sum(gaps) / 4, rel=1e-5)
     head.decision = Decision(cut=5.0)
     assert head.metrics(outputs, labels)["ece"] == before
+
+
+def test_both_classes_can_be_renamed():
+    head = PairClassification(4, labels={"0": "no", "1": "yes"})
+    assert [head.parse_label(text) for text in ("0", "1")] == [0, 1]
+    assert head.predict(torch.tensor([-1.0, 2.0]))["pred"] == ["no", "yes"]

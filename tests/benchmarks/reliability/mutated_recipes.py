@@ -14,6 +14,7 @@ from outcomes import refusal
 from processes import recipe_of
 
 from mbert_cli.compose import load_recipe
+from mbert_cli.errors import one_line
 from mbert_cli.recipe import Recipe, as_spec
 from mbert_cli.shipped_recipes import shipped_folder, shipped_names
 
@@ -218,8 +219,8 @@ def _loads_or_is_refused(rng: random.Random, folder: Path) -> None:
 
 def _check_place(problem: str, recipes: Path, settings: list[str]) -> None:
     """Check that a problem is a line that begins with a line of a recipe, a whole recipe, or an override."""
-    check(problem.isprintable(), f"is no printable line: {problem[:300]!r}")
-    if any(re.match(rf"'{re.escape(_printable(each))}'(:\d+)*: ", problem) for each in settings):
+    check(one_line(problem) == problem, f"is no printable line: {problem[:300]!r}")
+    if any(re.match(rf"'{re.escape(one_line(each))}'(:\d+)*: ", problem) for each in settings):
         return
     found = re.match(rf"({re.escape(str(recipes))}/\S*?\.yaml)(?::(\d+))?(?::\d+)?: ", problem)
     check(found is not None, f"has no place: {problem[:300]}")
@@ -227,10 +228,6 @@ def _check_place(problem: str, recipes: Path, settings: list[str]) -> None:
     text = Path(found[1]).read_text(encoding="utf-8", errors="replace")
     lines = len(re.findall("\r\n|[\r\n\x85\u2028\u2029]", text)) + 1  # as YAML counts them
     check(found[2] is None or 1 <= int(found[2]) <= lines, f"has a line beyond the file's end: {problem[:300]}")
-
-
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 mutated_recipes = Experiment(

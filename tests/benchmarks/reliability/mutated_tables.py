@@ -15,7 +15,7 @@ from reference_table import Defect, read_rows
 
 from mbert_cli.data.examples import Examples, read_examples
 from mbert_cli.data.table import Table
-from mbert_cli.errors import MbertError
+from mbert_cli.errors import MbertError, one_line
 from mbert_cli.heads.classification import Classification
 from mbert_cli.heads.cosine_similarity import CosineSimilarity
 from mbert_cli.heads.pair_classification import PairClassification
@@ -225,7 +225,7 @@ def _check_place(error: MbertError | None, path: Path, line: int | None) -> None
     check(error is not None, f"read, though line {line} is defect")
     place = f"{path}:" if line is None else f"{path}:{line}:"
     check(str(error).startswith(f"{place} "), f"not at {place} but: {str(error)[:300]}")
-    check(str(error).isprintable() and len(str(error)) < 2000, f"is no short line: {str(error)[:300]!r}")
+    check(one_line(str(error)) == str(error) and len(str(error)) < 2000, f"is no short line: {str(error)[:300]!r}")
 
 
 def _read_or_refused(rng: random.Random, folder: Path) -> None:

@@ -1,0 +1,62 @@
+"""What the heads whose labels are numbers have in common."""
+
+import numpy as np
+import pytest
+import torch
+
+from mbert_cli.heads.cosine_similarity import CosineSimilarity
+from mbert_cli.heads.dual_similarity import DualSimilarity
+from mbert_cli.heads.regression import Regression
+
+EXTREMES = {
+    Regression: torch.tensor([-50.0, 0.0, 50.0]),
+    CosineSimilarity: torch.tensor([-1.0, 0.5, 1.0000001]),
+    DualSimilarity: torch.tensor([[-50.0, -50.0], [0.0, 0.0], [50.0, 50.0]]),
+}
+KINDS = list(EXTREMES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_run_from_min_to_scale(kind):
+    head = kind(4, scale=5.0, min=1.0)
+    assert head.values(EXTREMES[kind]).tolist() == [1.0, 3.0, 5.0]
+    assert head.predict(EXTREMES[kind])["pred"] == [1.0, 3.0, 5.0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_scale_may_begin_below_zero(kind):
+    head = kind(4, scale=1.0, min=-1.0)
+    assert head.values(EXTREMES[kind]).tolist() == [-1.0, 0.0, 1.0]
+    assert head.parse_label("-0.5") == -0.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_label_below_min_is_refused(kind):
+    with pytest.raises(ValueError, match="must be a number from 1 to 5, but is '0.9'"):
+        kind(4, scale=5.0, min=1.0).parse_label("0.9")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_of_labels_and_their_scale_moved_together_is_the_same(kind):
+    outputs, labels = EXTREMES[kind], torch.tensor([0.5, 2.0, 3.0])
+    expected = kind(4, scale=4.0).loss(outputs, labels).item()
+    assert kind(4, scale=5.0, min=1.0).loss(outputs, labels + 1).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_the_loss_is_least_at_the_label_of_a_scale_from_1(loss):
+    head, label = Regression(4, scale=5.0, min=1.0, loss=loss), torch.tensor([2.0])
+    at = torch.special.logit(torch.tensor([0.25]))
+    assert head.loss(at, label) < min(head.loss(at - 0.1, label), head.loss(at + 0.1, label))
+
+
+def test_metrics_are_on_the_labels_scale():
+    labels = np.array([1.0, 2.0, 5.0])
+    found = Regression(4, scale=5.0, min=1.0).metrics(EXTREMES[Regression], torch.from_numpy(labels).float())
+    assert found["mae"] == pytest.approx(np.abs(np.array([1.0, 3.0, 5.0]) - labels).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("text", ["3,7", "1,234", "1.234,5", "1,234,567.5"])
+def test_commas_in_numbers_are_named(text):
+    with pytest.raises(ValueError, match="but is '.*'; write numbers with a decimal point and no other separator"):
+        Regression(4).parse_label(text)
