@@ -1,6 +1,6 @@
-"""One procedure: embed; the sentences of a table as vectors in a file."""
+"""One procedure: embed; the texts of a table as vectors in a file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -12,19 +12,19 @@ from mbert_cli.prediction import Predictor, windows
 def embed_table(
     predictor: Predictor,
     table: Table,
-    column: str,
-    task: str | None,
+    columns: Sequence[str],
+    task: str,
     out: VectorFile,
     normalise: bool = False,
     limit: int | None = None,
 ) -> Iterator[int]:
-    """Write the vectors of a column's texts; memory does not grow with the table.
+    """Write the vectors of a table's rows; memory does not grow with the table.
 
     Args:
         predictor: the model.
         table: the input.
-        column: holds the texts.
-        task: whose adapters act; see `Predictor.embed`.
+        columns: the column of texts, or the two that are read as one sequence.
+        task: whose adapters act.
         out: where they are written; it is not closed.
         normalise: scale each vector to length 1.
         limit: how many rows at most.
@@ -34,12 +34,11 @@ def embed_table(
 
     Raises:
         DataError: a row is malformed, or there is no such column.
-        UsageError: the task must be named.
     """
-    index = table.column(column, "text to embed")
+    places = [table.column(column, "text to embed") for column in columns]
     rows = 0
     for window in windows(table, 0, limit):
-        vectors = predictor.embed([row.cells[index] for row in window], task)
+        vectors = predictor.embed_sides([[row.cells[place] for row in window] for place in places], task)
         if normalise:
             vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
         out.write(window, vectors)

@@ -14,7 +14,7 @@ from torch import Tensor
 from mbert_cli.commits import sha256_of
 from mbert_cli.data.batching import TaskData, by_length, pack, tokenise_texts
 from mbert_cli.data.file_settings import with_file_settings
-from mbert_cli.data.given import Given, sides_of
+from mbert_cli.data.given import Given, check_texts, sides_of, texts_or_rows
 from mbert_cli.data.parquet_output import ParquetSink, Types
 from mbert_cli.data.table import Delimiter, Quoting, Row, Table, TableWriter, TextSink, as_cell
 from mbert_cli.errors import DataError, UsageError
@@ -160,28 +160,46 @@ class Predictor:
             task = self.tasks[0]
         return self.predict(sides_of(rows, task, self.saved.task(task)), task)
 
-    def predict(self, sides: Sequence[Sequence[str]], task: str) -> Columns:
-        """Predict a task for its sentences, or for the two sides of its pairs."""
+    def predict(self, sides: Sequence[Sequence[Any]], task: str) -> Columns:
+        """Predict a task for its sentences, or for the two sides of its pairs; errors are those of a call."""
+        check_texts(sides, self.saved.task(task).text, task)
         head = self.saved.model.head(task)
         if not len(sides[0]):
             return {name: [] for name in head.column_names}
         data = tokenise_texts(self.saved.tokenizer, sides, head.sides, self.saved.task(task).symmetric)
         return head.predict(run_model(self._models[task], task, data, self.batch_size))
 
-    def embed(self, texts: Sequence[str], task: str | None = None) -> np.ndarray:
-        """Return the vectors of sentences, as a task's head gets them.
+    def embed(self, texts: Given, task: str | None = None) -> np.ndarray:
+        """Return vectors as a task's head gets them: of texts alone, or of a task's rows.
 
         Args:
-            texts: the sentences.
+            texts: a list of texts, each embedded alone; or a task's rows in any form that a call takes. A row's vector
+                is that of its only text, or of both in one sequence where the head reads them so. For a symmetric task
+                that is the sequence in the given order.
             task: whose adapters act; it may be left out where all tasks read the same vectors, having no adapters.
 
         Returns:
-            ``[texts, hidden]``, float32.
+            ``[rows, hidden]``, float32.
 
         Raises:
             CheckpointError: the model has no such task.
-            UsageError: the task must be named.
+            DataError: a column is missing, columns differ in length, or something is no text.
+            UsageError: the task must be named; or rows of pairs are given, and its head reads both texts apart.
         """
+        task = self.task_to_embed(task)
+        section = self.saved.task(task)
+        alone, texts = texts_or_rows(texts, task)
+        if alone is not None:
+            return self.embed_sides([alone], task)
+        if self.columns_to_embed(task) != section.text:
+            one, two = section.text
+            raise UsageError(
+                f"task {task} reads {one} and {two} apart, so that a row has two vectors; give one list of texts."
+            )
+        return self.embed_sides(sides_of(texts, task, section), task)
+
+    def task_to_embed(self, task: str | None) -> str:
+        """Return the task whose vectors are asked for; see `embed`."""
         if task is None:
             if any(self.saved.model.task(name).adapter_list() for name in self.tasks) and len(self.tasks) > 1:
                 raise UsageError(
@@ -189,9 +207,19 @@ class Predictor:
                 )
             task = self.tasks[0]
         self.saved.task(task)
-        if not len(texts):
+        return task
+
+    def columns_to_embed(self, task: str) -> list[str]:
+        """Return the columns that a row's vector is of: both texts where the head reads them as one, else the first."""
+        text = self.saved.task(task).text
+        return text if "whole" in self.saved.model.head(task).sides else text[:1]
+
+    def embed_sides(self, sides: Sequence[Sequence[Any]], task: str) -> np.ndarray:
+        """Return the vectors of texts, or of pairs that are read as one sequence each."""
+        check_texts(sides, self.saved.task(task).text if len(sides) > 1 else ["the text"], task)
+        if not len(sides[0]):
             return np.zeros((0, self.saved.model.encoder.shape.hidden_size), np.float32)
-        data = TaskData((self.saved.tokenizer.encode(texts),), None)
+        data = TaskData((self.saved.tokenizer.encode(*sides),), None)
         return run_model(self._models[task], task, data, self.batch_size, vectors=True).numpy()
 
 

@@ -1,3 +1,4 @@
+import json
 import sys
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from mbert_cli import Predictor
 from mbert_cli.cli import app
 from mbert_cli.data.batching import TaskData, pack
-from mbert_cli.errors import MbertError
+from mbert_cli.errors import DataError, MbertError, UsageError
 
 TEXTS = ["cat", "man runs great on a street", "dog", "bird reads a awful"]
 FLAGS = ("--precision", "fp32", "--device", "cpu", "-q")
@@ -122,3 +123,103 @@ def test_what_cannot_be_done_leaves_no_file(run, here, words, said):
         embed(run, *words)
     assert said in str(refusal.value)
     assert [path.name for path in here.iterdir()] == ["in.tsv"]
+
+
+ONE, TWO, OTHER = ["cat", "man runs great"], ["a dog", "bird reads"], ["awful street", "a great dog"]
+
+
+@pytest.fixture(scope="module")
+def pairs(run, tiny_checkpoint, tiny_files):
+    """A model whose tasks read pairs as one sequence (near), apart (same), and both ways (both)."""
+    import tiny
+
+    recipe = tiny.write_recipe(run.parent / "pairs.yaml", tiny_checkpoint, tiny_files)
+    same = json.loads(recipe.read_text())["tasks"]["same"]
+    words = [
+        "tasks.near.head={kind: regression}",
+        f"tasks.both={json.dumps(same | {'head': {'kind': 'dual_classification'}})}",
+    ]
+    app(
+        ["train", str(recipe), "-o", str(run.parent / "pairs"), "training.epochs=1", *words, "-q"],
+        standalone_mode=False,
+    )
+    return run.parent / "pairs"
+
+
+@pytest.fixture
+def two(here):
+    for name, seconds in (("two", TWO), ("other", OTHER)):
+        rows = "".join(f"{a}\t{b}\n" for a, b in zip(ONE, seconds, strict=True))
+        (here / f"{name}.tsv").write_text(f"one\ttwo\n{rows}")
+    return here
+
+
+def vectors(run, file, *words):
+    app(["embed", str(run), file, *words, "-o", "v.npy", "-F", *FLAGS[:-1]], standalone_mode=False)
+    return np.load("v.npy")
+
+
+def given_to_head(predictor, task):
+    got = []
+    predictor.saved.model.head(task).register_forward_pre_hook(lambda head, args: got.append(args))
+    predictor({"one": ONE, "two": TWO}, task=task)
+    order = np.argsort([-len(f"{a} {b}".split()) for a, b in zip(ONE, TWO, strict=True)], kind="stable")
+    return [side.numpy()[np.argsort(order)] for side in got[0]]
+
+
+@pytest.mark.parametrize("task", ["near", "both"])
+def test_a_pair_that_the_head_reads_as_one_sequence_is_embedded_so(pairs, two, task):
+    found = vectors(pairs, "two.tsv", "-t", task)
+    predictor = Predictor(pairs, device="cpu", precision="fp32")
+    np.testing.assert_allclose(found, given_to_head(predictor, task)[-1], atol=1e-5)
+    assert np.abs(found - vectors(pairs, "other.tsv", "-t", task)).max(axis=1).min() > 1e-3
+    rows = [{"one": a, "two": b} for a, b in zip(ONE, TWO, strict=True)]
+    for rows_or_columns in (rows, iter(rows), {"one": ONE, "two": TWO}):
+        np.testing.assert_allclose(predictor.embed(rows_or_columns, task), found, atol=1e-6)
+
+
+def test_a_text_of_a_pair_is_embedded_alone_where_it_is_named(pairs, two):
+    predictor = Predictor(pairs, device="cpu", precision="fp32")
+    for task, column, texts in (("near", "one", ONE), ("near", "two", TWO), ("same", "two", TWO)):
+        found = vectors(pairs, "two.tsv", "-t", task, "--text", column)
+        np.testing.assert_allclose(found, predictor.embed(texts, task), atol=1e-6)
+
+
+def test_a_second_text_that_is_read_apart_is_not_ignored_in_silence(pairs, two, capsys):
+    found = vectors(pairs, "two.tsv", "-t", "same")
+    said = capsys.readouterr().err
+    assert "of one\n" in said
+    assert "task same reads one and two apart; two is not embedded: --text two embeds it." in said
+    predictor = Predictor(pairs, device="cpu", precision="fp32")
+    np.testing.assert_allclose(found, predictor.embed(ONE, "same"), atol=1e-6)
+    with pytest.raises(UsageError, match="task same reads one and two apart, so that a row has two vectors"):
+        predictor.embed({"one": ONE, "two": TWO}, "same")
+    vectors(pairs, "two.tsv", "-t", "near")
+    said = capsys.readouterr().err
+    assert "of one and two as one sequence" in said
+    assert "not embedded" not in said
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ("a cat", "task mood: the input is one text, but must be a list of texts; write [text]."),
+        (["a cat", None], "task mood: row 1: the text must be a text, but is None."),
+        (["a cat", 7], "task mood: row 1: the text must be a text, but is 7."),
+        (["a cat", "\udc80"], "task mood: row 1: the text holds half of a surrogate pair"),
+        ({"txt": ["a cat"]}, "there is no 'text'; did you mean 'txt'?"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused_by_embed_as_by_a_call(run, texts, said):
+    predictor = Predictor(run, device="cpu", precision="fp32")
+    with pytest.raises(DataError) as refusal:
+        predictor.embed(texts, "mood")
+    assert said in str(refusal.value)
+    with pytest.raises(DataError) as refusal:
+        predictor(texts, "mood")
+    assert said.replace("the text", "text") in str(refusal.value)
+
+
+def test_half_a_surrogate_pair_is_refused_where_sides_are_given(run):
+    with pytest.raises(DataError, match="row 0: text holds half of a surrogate pair"):
+        Predictor(run, device="cpu", precision="fp32").predict([["\ud83d"]], "mood")

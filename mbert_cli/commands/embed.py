@@ -33,7 +33,8 @@ def embed(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file that is written: .npy or .parquet.")],
     task: Annotated[str | None, typer.Option("--task", "-t", help="Whose adapters act.")] = None,
     text: Annotated[
-        str | None, typer.Option("--text", metavar="COLUMN", help="The column of texts. Default: the task's first.")
+        str | None,
+        typer.Option("--text", metavar="COLUMN", help="Embed this column's texts alone. Default: see above."),
     ] = None,
     normalise: Annotated[bool, typer.Option("--normalise", help="Scale each vector to length 1.")] = False,
     columns: Columns = None,
@@ -48,12 +49,14 @@ def embed(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read the first N rows only.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the vectors of sentences as a NumPy or Parquet file: a row a sentence, float32.
+    """Write the vectors of a file's rows as a NumPy or Parquet file, float32.
 
     $ mbert embed runs/demo new.tsv -t sentiment -o v.npy
     $ mbert embed runs/a new.tsv --text title -o v.parquet
 
-    They are what the task's head gets: the encoder's hidden states with the task's adapters, pooled.
+    They are what the task's head gets: the encoder's hidden states with the task's adapters, pooled. Of a pair that is
+    both texts in one sequence, where the head reads them so (also the dual heads); otherwise it is the first text, and
+    --text COLUMN embeds the other.
     Parquet (extra [parquet]) keeps the input's columns as text and adds `embedding`.
     """
     from mbert_cli.data.file_settings import input_settings
@@ -81,16 +84,21 @@ def embed(
 
         tell_of_compiling(talk)
         predictor = Predictor(run, device=device, precision=precision, kernels=kernels, batch_size=batch_size)
-        section = predictor.saved.task(task or predictor.tasks[0])
+        task = predictor.task_to_embed(task)
+        section = predictor.saved.task(task)
         table.names = {**section.columns, **given}
-        column = text or section.text[0]
+        read = [text] if text else predictor.columns_to_embed(task)
         hidden, done = predictor.saved.model.encoder.shape.hidden_size, 0
         with replacing(output) as file, talk.bar("embed", limit) as bar:
             data = cast(IO[bytes], file.buffer)
             out: VectorFile
             out = NumpyVectors(data, hidden) if output.suffix == ".npy" else ParquetVectors(data, table, hidden)
             with closing(out):
-                for count in embed_table(predictor, table, column, task, out, normalise, limit):
+                for count in embed_table(predictor, table, read, task, out, normalise, limit):
                     bar.advance(by=count - done)
                     done = count
-    talk.say(f"wrote {output}: {done} vectors of {hidden} numbers")
+        ignored = [] if text else [name for name in section.text[len(read) :] if table.has(name)]
+    together = " as one sequence" if len(read) > 1 else ""
+    talk.say(f"wrote {output}: {done} vectors of {hidden} numbers, of {' and '.join(read)}{together}")
+    for other in ignored:
+        talk.say(f"task {task} reads {read[0]} and {other} apart; {other} is not embedded: --text {other} embeds it.")

@@ -18,45 +18,78 @@ class Frame(Protocol):
         """Return a column."""
 
 
-Given = Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Any]] | Sequence[Any] | Frame
+Given = Mapping[str, Iterable[Any]] | Iterable[Mapping[str, Any]] | Iterable[Any] | Frame
 
 
-def sides_of(given: Given, task: str, section: TaskSection) -> list[list[str]]:
-    """Return the texts of a task's sentences, or of the two sides of its pairs.
+def sides_of(given: Any, task: str, section: TaskSection) -> list[list[Any]]:
+    """Return what should be the texts of a task's sentences, or of the two sides of its pairs; see `check_texts`.
 
     Args:
-        given: columns by name, a list of rows that are dicts, a data frame, or, where the task reads one text, a list
-            of texts.
+        given: what should be `Given`: columns by name, a list of rows that are dicts, a data frame, or, where the task
+            reads one text, a list of texts.
         task: the task's name, for messages.
         section: names its columns.
 
     Raises:
-        DataError: a column is missing, columns differ in length, or something is no text; with its row, from 0.
+        DataError: a column is missing, or something is no list; with its row, from 0.
     """
-    if isinstance(given, str):
-        raise DataError(f"task {task}: one text is given, but a list is read; write [text].")
     if isinstance(given, Mapping | Frame):
         names = list(given) if isinstance(given, Mapping) else list(given.columns)
-        sides = [list(_column(given[name], name, task)) for name in _found(names, task, section)]
-    else:
-        sides = _of_rows(list(given), task, section)
+        return [_as_list(given[name], f"task {task}: {name}") for name in _found(names, task, section)]
+    return _of_rows(_as_list(given, f"task {task}: the input"), task, section)
+
+
+def texts_or_rows(given: Any, task: str) -> tuple[list[Any] | None, Given]:
+    """Return the list of what should be texts, or None where rows or columns are given; and all that is given."""
+    if isinstance(given, Mapping | Frame):
+        return None, given
+    rows = _as_list(given, f"task {task}: the input")
+    return None if rows and isinstance(rows[0], Mapping) else rows, rows
+
+
+def check_texts(sides: Sequence[Sequence[Any]], names: Sequence[str], task: str) -> None:
+    """Check that columns of texts are as long as each other, and hold texts.
+
+    Args:
+        sides: the columns.
+        names: of them, for messages.
+        task: the same.
+
+    Raises:
+        DataError: they are not; with the row, from 0.
+    """
     lengths = [len(side) for side in sides]
     if len(set(lengths)) > 1:
         raise DataError(
-            f"task {task}: {' and '.join(section.text)} hold {' and '.join(map(str, lengths))} texts; "
+            f"task {task}: {' and '.join(names)} hold {' and '.join(map(str, lengths))} texts; "
             "a pair takes one of each."
         )
-    for name, side in zip(section.text, sides, strict=True):
+    for name, side in zip(names, sides, strict=True):
         for row, text in enumerate(side):
             if not isinstance(text, str):
                 raise DataError(f"task {task}: row {row}: {name} must be a text, but is {shown(text)}.")
-    return sides
+            if not text.isascii() and _holds_surrogate(text):
+                raise DataError(
+                    f"task {task}: row {row}: {name} holds half of a surrogate pair, which is no character: "
+                    f"{ascii(text)[:60]}; clean it with text.encode('utf-8', 'replace').decode()."
+                )
 
 
-def _column(values: Iterable[Any], name: str, task: str) -> Iterable[Any]:
-    if isinstance(values, str):
-        raise DataError(f"task {task}: {name} is one text, but a list of them is read; write [text].")
-    return values
+def _holds_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _as_list(values: Any, what: str) -> list[Any]:
+    if isinstance(values, str | bytes):
+        raise DataError(f"{what} is one text, but must be a list of texts; write [text].")
+    try:
+        return list(values)
+    except TypeError:
+        raise DataError(f"{what} must be a list of texts, but is {shown(values)}.") from None
 
 
 def _of_rows(rows: list[Any], task: str, section: TaskSection) -> list[list[Any]]:

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mbert_cli.data.given import sides_of
+from mbert_cli.data.given import check_texts, sides_of
 from mbert_cli.errors import DataError
 from mbert_cli.recipe import Component, TaskSection
 
@@ -49,8 +49,8 @@ def test_a_column_may_have_its_other_name():
 @pytest.mark.parametrize(
     ("given", "text", "said"),
     [
-        ("a", ["text"], "task t: one text is given, but a list is read; write [text]."),
-        ({"text": "a"}, ["text"], "task t: text is one text, but a list of them is read; write [text]."),
+        ("a", ["text"], "task t: the input is one text, but must be a list of texts; write [text]."),
+        ({"text": "a"}, ["text"], "task t: text is one text, but must be a list of texts; write [text]."),
         ({"txt": ["a"]}, ["text"], "there is no 'text'; did you mean 'txt'? Known: txt."),
         (["a"], ["one", "two"], "task t reads pairs: give the columns one and two by name, or rows that have both."),
         (
@@ -62,14 +62,25 @@ def test_a_column_may_have_its_other_name():
         ([{"text": "a"}, "b"], ["text"], "task t: row 1 has no 'text', which row 0 has."),
         (["a", None], ["text"], "task t: row 1: text must be a text, but is None."),
         ({"text": ["a", float("nan")]}, ["text"], "task t: row 1: text must be a text, but is nan."),
+        (None, ["text"], "task t: the input must be a list of texts, but is None."),
+        (7, ["text"], "task t: the input must be a list of texts, but is 7."),
+        (b"a", ["text"], "task t: the input is one text, but must be a list of texts; write [text]."),
+        ([b"a"], ["text"], "task t: row 0: text must be a text, but is b'a'."),
+        ({"text": None}, ["text"], "task t: text must be a list of texts, but is None."),
+        ({"text": 1.5}, ["text"], "task t: text must be a list of texts, but is 1.5."),
+        (
+            ["a", "\ud83d b"],
+            ["text"],
+            "task t: row 1: text holds half of a surrogate pair, which is no character: '\\ud83d b'",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_row(given, text, said):
     with pytest.raises(DataError) as refusal:
-        sides_of(given, "t", task(*text))
+        check_texts(sides_of(given, "t", task(*text)), text, "t")
     assert said in str(refusal.value)
 
 
 def test_what_has_columns_alone_is_no_frame():
-    with pytest.raises(TypeError):
+    with pytest.raises(DataError, match="the input must be a list of texts, but is namespace"):
         sides_of(SimpleNamespace(columns=["text"]), "t", task("text"))
