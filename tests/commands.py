@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import runpy
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -14,18 +15,27 @@ _processes.set_forkserver_preload(["torch._dynamo", "transformers", "sklearn.met
 
 def mbert(*words, cwd, stdin="", **environment):
     """Run `mbert WORDS` in a folder, 100 columns wide; return its exit code and what it said."""
-    environment = {**os.environ, "COLUMNS": "100", **environment}
+    return _run_process(_mbert, words, cwd, stdin, {"COLUMNS": "100", **environment})
+
+
+def program(path, *words, cwd, **environment):
+    """Run a Python program in a folder, as `python PATH WORDS` does; return its exit code and what it printed."""
+    return _run_process(_program, (path, *words), cwd, "", environment)
+
+
+def _run_process(main, words, cwd, stdin, environment):
+    environment = {**os.environ, **environment}
     with TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
         for file, text in zip(files, (stdin, "", ""), strict=True):
             file.write_text(text, encoding="utf-8")
-        process = _processes.Process(target=_run, args=([*map(str, words)], str(cwd), files, environment))
+        process = _processes.Process(target=_run, args=(main, [*map(str, words)], str(cwd), files, environment))
         process.start()
         process.join()
         return CompletedProcess(words, process.exitcode, *(file.read_text(encoding="utf-8") for file in files[1:]))
 
 
-def _run(words, cwd, files, environment):
+def _run(main, words, cwd, files, environment):
     for number, file in enumerate(files):
         os.dup2(os.open(file, os.O_RDWR), number)
     # They stay open for what a process says as it ends.
@@ -35,7 +45,17 @@ def _run(words, cwd, files, environment):
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
+    main(words)
+
+
+def _mbert(words):
     sys.argv = ["mbert", *words]
     from mbert_cli.cli import main
 
     main()
+
+
+def _program(words):
+    sys.argv = words
+    sys.path.insert(0, str(Path(words[0]).parent))
+    runpy.run_path(words[0], run_name="__main__")

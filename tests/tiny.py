@@ -7,14 +7,14 @@ from pathlib import Path
 from word_salad import SPECIAL, TINY_SIZES, WORDS, sentences
 
 
-def write_checkpoint(folder: Path) -> Path:
+def write_checkpoint(folder: Path, **sizes: int) -> Path:
     """Write a BERT of 16 features and 2 layers with random weights, as transformers writes it, with a tokenizer."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
-    model = BertModel(BertConfig(**TINY_SIZES))
+    model = BertModel(BertConfig(**{**TINY_SIZES, **sizes}))
     # Larger than BERT's own initial values, so that what the encoder does shows in its outputs.
     with torch.no_grad():
         for parameter in model.parameters():

@@ -76,13 +76,16 @@ def worker(script, settings, python=sys.executable):
     return [python, str(HERE / script), json.dumps(settings)]
 
 
-def rounds_of(contenders, rounds, threads):
+def rounds_of(contenders, rounds, threads, problem_of):
     """Run all contenders once a round: A B C A B C. After each round, yield all results so far.
+
+    A contender that did not do its work is one that failed: the time of work that was not done is no result.
 
     Args:
         contenders: for each name its command.
         rounds: how many.
         threads: of each contender.
+        problem_of: says of a name and its result what of the work was not done; "" where all was.
 
     Yields:
         For each name its result in each round: what its worker told and `wall_s`, its time from start to end; or
@@ -99,6 +102,8 @@ def rounds_of(contenders, rounds, threads):
     for number in range(1, rounds + 1):
         for name, command in contenders.items():
             result = _run(command, environment)
+            problem = "" if "error" in result else problem_of(name, result)
+            result = {"error": problem} if problem else result
             results[name].append(result)
             said = f"failed: {result['error']}" if "error" in result else f"{result['wall_s']:.1f} s"
             _talk.print(f"round {number}/{rounds}: {name}: {said}", markup=False)
@@ -118,6 +123,17 @@ def _run(command, environment):
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         return {"error": lines[-1] if lines else f"ended with exit code {done.returncode}"}
     return {**result, "wall_s": time.perf_counter() - start}
+
+
+def undone(result, expected):
+    """Say how the work that a contender counted differs from what was asked for; "" where it does not.
+
+    Args:
+        result: of the contender; its `work` has the counts.
+        expected: the counts, by name.
+    """
+    wrong = [f"{result['work'][what]:,} {what} of {count:,}" for what, count in expected.items()]
+    return f"did other work: {', '.join(wrong)}" if result["work"] != expected else ""
 
 
 def good(runs):

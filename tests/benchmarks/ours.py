@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -135,7 +136,10 @@ def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto", devic
         device: as `mbert train` takes it.
 
     Returns:
-        The times in seconds, each task's mean number of tokens in the timed steps, and the encoder's sizes.
+        What was measured.
+
+    Raises:
+        AssertionError: a part that trains has the weights that it had before.
     """
     import numpy as np
 
@@ -146,6 +150,7 @@ def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto", devic
 
     run = training.prepare(recipe, RunFolder(folder), choose(device, precision, kernels), Talk(quiet=True))
     run.model.train_only(run.model.task_names if recipe.training.freeze_encoder else None)
+    work, before = count_work(run.model), sums_of(run.model)
     times, tokens = [], []
     for index, step in enumerate(steps(run.data.sizes)):
         rows = {task: np.asarray(indices) for task, indices in step.items()}
@@ -155,7 +160,52 @@ def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto", devic
         if index >= warm_up:
             times.append(time.perf_counter() - start)
             tokens.append([int(run.data.train[task].lengths[rows[task]].sum()) for task in rows])
-    return times, [fmean(each) for each in zip(*tokens, strict=True)], run.model.encoder.shape
+    run.optimizer.catch_up()
+    still = [part for part, value in sums_of(run.model).items() if value == before[part]]
+    assert not still, f"these parts did not train: {', '.join(still)}"
+    return Measured(times, [fmean(each) for each in zip(*tokens, strict=True)], work, run.model.encoder.shape)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of steps.
+
+    Args:
+        times: of each timed step, in seconds.
+        tokens: each task's mean number of tokens in the timed steps.
+        work: how many `sentences` and `tokens` the model read in all steps.
+        shape: the encoder's sizes.
+    """
+
+    times: list[float]
+    tokens: list[float]
+    work: dict[str, int]
+    shape: object
+
+
+def count_work(model):
+    """Count the sentences and tokens that a model reads from now on, in the dict that is returned."""
+    work = {"sentences": 0, "tokens": 0}
+
+    def count(_, inputs):
+        work["sentences"] += inputs[0].layout.num_sentences
+        work["tokens"] += inputs[0].layout.num_tokens
+
+    model.register_forward_pre_hook(count)
+    return work
+
+
+def sums_of(model):
+    """Return a sum over the weights that train of each part of a model: the encoder, and what each task owns."""
+    import torch
+
+    parts = {"encoder": model.encoder, **{f"task {name}": model.task(name) for name in model.task_names}}
+    sums = {}
+    for name, part in parts.items():
+        trained = [each for each in part.parameters() if each.requires_grad]
+        if trained:
+            sums[name] = sum(float(each.detach().sum(dtype=torch.float64)) for each in trained)
+    return sums
 
 
 def parts_of(name):
@@ -195,13 +245,11 @@ def train(settings):
     with tempfile.TemporaryDirectory() as folder:
         run, recipe = Path(folder, "run"), load(recipe_of(method, str(encoder), rank), Path(folder))
         run.mkdir()
-        times, tokens, shape = timed_steps(
-            recipe, run, precision, steps, settings["warm_up"], kernels, settings["device"]
-        )
-    result = {"times": times, "tokens": sum(tokens), **memory(settings["device"])}
-    products = limit.step(method, tokens, shape, rank)
+        found = timed_steps(recipe, run, precision, steps, settings["warm_up"], kernels, settings["device"])
+    result = {"times": found.times, "tokens": sum(found.tokens), "work": found.work, **memory(settings["device"])}
+    products = limit.step(method, found.tokens, found.shape, rank)
     if products is not None and settings["device"] == "cpu":
-        result["limit_times"] = limit.measure(products, precision == "bf16", len(times))
+        result["limit_times"] = limit.measure(products, precision == "bf16", len(found.times))
     return result
 
 
@@ -209,17 +257,15 @@ def predict(settings):
     """Time `mbert predict` between reading the input's first row and the output's end."""
     from mbert_cli.data.table import Table
     from mbert_cli.prediction import Predictor, predict_table
-    from mbert_cli.progress import Talk
 
     with Table(settings["input"]) as table:
         predictor = Predictor(settings["run"], device=settings["device"], precision=settings["precision"])
+        work = count_work(predictor.saved.model)
         start = time.perf_counter()
-        with (
-            open(settings["output"], "w", encoding="utf-8", newline="\n") as out,
-            Talk(quiet=True).bar("", None) as bar,
-        ):
-            predict_table(predictor, table, [settings["task"]], out, None, bar)
-        return {"work_s": time.perf_counter() - start, **memory(settings["device"])}
+        with open(settings["output"], "w", encoding="utf-8", newline="\n") as out:
+            for _ in predict_table(predictor, table, [settings["task"]], out):
+                pass  # it writes rows only while somebody iterates over it
+        return {"work_s": time.perf_counter() - start, "work": work, **memory(settings["device"])}
 
 
 if __name__ == "__main__":

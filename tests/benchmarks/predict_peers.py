@@ -11,8 +11,11 @@ PEERS = ("hf_fp32", "hf_bf16", "st_fp32", "st_bf16")
 _BATCH_SIZE = 32
 
 
-def embed_with_transformers(settings, dtype):
-    """Return a function from texts to their mean-pooled sentence vectors: longest first, in batches, padded."""
+def embed_with_transformers(settings, dtype, work):
+    """Return a function from texts to their mean-pooled sentence vectors: longest first, in batches, padded.
+
+    It counts in `work` the sentences and tokens that the model reads.
+    """
     import torch
     from transformers import AutoTokenizer, BertModel
 
@@ -35,6 +38,8 @@ def embed_with_transformers(settings, dtype):
                 max_length=MAX_LENGTH,
                 return_tensors="pt",
             ).to(settings["device"])
+            work["sentences"] += len(inputs["attention_mask"])
+            work["tokens"] += int(inputs["attention_mask"].sum())
             states = model(**inputs).last_hidden_state.float()
             mask = inputs["attention_mask"].unsqueeze(-1).float()
             vectors[members] = (states * mask).sum(dim=1).div(mask.sum(dim=1)).cpu()
@@ -43,14 +48,23 @@ def embed_with_transformers(settings, dtype):
     return embed
 
 
-def embed_with_sentence_transformers(settings, dtype):
-    """Return a function from texts to their sentence vectors: `SentenceTransformer.encode`."""
+def embed_with_sentence_transformers(settings, dtype, work):
+    """Return a function from texts to their sentence vectors: `SentenceTransformer.encode`.
+
+    It counts in `work` the sentences and tokens that the model reads.
+    """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     encoder = Transformer(settings["encoder"], max_seq_length=MAX_LENGTH, model_kwargs={"dtype": dtype})
     pooling = Pooling(encoder.get_embedding_dimension(), "mean")
     model = SentenceTransformer(modules=[encoder, pooling], device=settings["device"])
+
+    def count(_, inputs):
+        work["sentences"] += len(inputs[0]["attention_mask"])
+        work["tokens"] += int(inputs[0]["attention_mask"].sum())
+
+    encoder.register_forward_pre_hook(count)
     return lambda texts: model.encode(texts, batch_size=_BATCH_SIZE, convert_to_tensor=True).float().cpu()
 
 
@@ -75,7 +89,8 @@ def main():
 
     library, precision = settings["name"].split("_")
     makers = {"hf": embed_with_transformers, "st": embed_with_sentence_transformers}
-    embed = makers[library](settings, torch.bfloat16 if precision == "bf16" else torch.float32)
+    work = {"sentences": 0, "tokens": 0}
+    embed = makers[library](settings, torch.bfloat16 if precision == "bf16" else torch.float32, work)
     weights = load_file(settings["head"])
     start = time.perf_counter()
     with open(settings["input"], newline="", encoding="utf-8") as file:
@@ -86,7 +101,7 @@ def main():
         out = csv.writer(file, delimiter="\t", lineterminator="\n")
         out.writerow([*header, *(f"p_{index}" for index in range(len(found[0])))])
         out.writerows([*row, *(f"{score:.6g}" for score in scores)] for row, scores in zip(rows, found, strict=True))
-    tell({"work_s": time.perf_counter() - start, **memory(settings["device"])})
+    tell({"work_s": time.perf_counter() - start, "work": work, **memory(settings["device"])})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import contest
 from predict_peers import PEERS
-from workload import COLUMNS, course_file
+from workload import COLUMNS, MAX_LENGTH, course_file
 
 OURS = ("bf16", "fp32")
 TASKS = {"quora": "dev", "sst": "train"}
@@ -29,11 +29,19 @@ def main():
     contest.check_names(options.tasks, TASKS, "--tasks")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        contenders, sentences = contenders_in(folder, options)
-        for results in contest.rounds_of(contenders, options.rounds, options.threads):
-            rows = {name: row_of(name, runs, sentences[name]) for name, runs in results.items()}
+        contenders, work = contenders_in(folder, options)
+
+        def problem_of(name, result):
+            task = name.split("_")[0]
+            wrong_output = problem_of_output(folder / f"{task}.tsv", folder / f"{name}.out")
+            return wrong_output or contest.undone(result, work[task])
+
+        for results in contest.rounds_of(contenders, options.rounds, options.threads, problem_of):
+            rows = {name: row_of(name, runs, work[name.split("_")[0]]["sentences"]) for name, runs in results.items()}
             for task in options.tasks:
                 compare_outputs(folder, [row for name, row in rows.items() if name.startswith(f"{task}_")])
+            for output in folder.glob("*.out"):
+                output.unlink()  # the next round must write its own
             ratios, whole = {}, {}
             for task in options.tasks:
                 ours, peers = ([f"{task}_{each}" for each in names] for names in (options.ours, options.peers))
@@ -46,7 +54,7 @@ def main():
 
 
 def contenders_in(folder, options):
-    """Write the inputs and a saved run; return each contender's command and how many sentences it reads."""
+    """Write the inputs and a saved run; return each contender's command, and the work of each task."""
     from ours import checkpoint_folder, course_recipe, load, save_untrained
 
     weights, run = folder / "encoder", folder / "run"
@@ -54,27 +62,28 @@ def contenders_in(folder, options):
         each.mkdir()
     encoder = str(checkpoint_folder(options.encoder, weights))
     save_untrained(load(course_recipe(encoder), folder), run)
-    contenders, sentences = {}, {}
+    contenders, work = {}, {}
     for task in options.tasks:
         source = folder / f"{task}.tsv"
-        count = write_input(task, source, options.pairs if task == "quora" else options.sentences)
+        write_input(task, source, options.pairs if task == "quora" else options.sentences)
+        work[task] = work_of(encoder, source)
         names = [(each, None) for each in options.ours] + [(each, each) for each in options.peers]
         for each, peer in names:
             name = f"{task}_{each}"
-            work = {"device": options.device, "task": task, "input": str(source), "output": str(folder / f"{name}.out")}
-            sentences[name] = count
+            files = {"input": str(source), "output": str(folder / f"{name}.out")}
+            common = {"device": options.device, "task": task, **files}
             if peer is None:
                 settings = {"procedure": "predict", "run": str(run), "precision": each}
-                contenders[name] = contest.worker("ours.py", settings | work)
+                contenders[name] = contest.worker("ours.py", settings | common)
             else:
                 settings = {"name": peer, "encoder": encoder, "head": str(run / f"model/tasks/{task}.safetensors")}
                 python = contest.peer_python(peer, options.peer_python)
-                contenders[name] = contest.worker("predict_peers.py", settings | work, python)
-    return contenders, sentences
+                contenders[name] = contest.worker("predict_peers.py", settings | common, python)
+    return contenders, work
 
 
 def write_input(task, path, limit):
-    """Write a task's rows without their labels; return how many sentences they hold."""
+    """Write a task's rows without their labels."""
     texts, count = COLUMNS[task][1], 0
     with (
         open(course_file(task, TASKS[task]), newline="", encoding="utf-8") as source,
@@ -86,7 +95,35 @@ def write_input(task, path, limit):
             if count < limit and all(row[text] and row[text].strip() for text in texts):
                 out.writerow([row["id"], *(row[text] for text in texts)])
                 count += 1
-    return count * len(texts)
+
+
+def work_of(encoder, path):
+    """Return how many sentences and tokens an input has, by the encoder's own tokenizer."""
+    from transformers import AutoTokenizer
+
+    texts = [text for row in rows_of(path)[1:] for text in row[1:]]
+    ids = AutoTokenizer.from_pretrained(encoder)(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"]
+    return {"sentences": len(texts), "tokens": sum(map(len, ids))}
+
+
+def problem_of_output(source, output):
+    """Say what is wrong with an output; "" where it has the input's rows, in order, with probabilities after them."""
+    expected, found = rows_of(source), rows_of(output) if output.exists() else []
+    if len(found) != len(expected):
+        return f"wrote {max(0, len(found) - 1):,} rows of {len(expected) - 1:,}"
+    width = len(expected[0])
+    wrong = [number for number, rows in enumerate(zip(expected, found, strict=True)) if rows[0] != rows[1][:width]]
+    if wrong:
+        return f"row {wrong[0]} of the output is not that of the input"
+    numbers = [float(row[-1]) for row in found[1:]]
+    wrong = [number for number, value in enumerate(numbers, 1) if not 0 <= value <= 1]
+    return f"row {wrong[0]} of the output has no probability" if wrong else ""
+
+
+def rows_of(path):
+    """Return the rows of a TSV file, its header first."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.reader(file, delimiter="\t"))
 
 
 def row_of(name, runs, sentences):
@@ -108,7 +145,7 @@ def row_of(name, runs, sentences):
 
 def compare_outputs(folder, rows):
     """Say in each row how far the last column of its output lies from that of the first contender in fp32, at most."""
-    ran = [row for row in rows if "error" not in row]
+    ran = [row for row in rows if (folder / f"{row['name']}.out").exists() and "error" not in row]
     reference = next((row["name"] for row in ran if "fp32" in row["name"]), None)
     if reference is None:
         return
@@ -121,8 +158,7 @@ def compare_outputs(folder, rows):
 
 def last_column(path):
     """Return the numbers in the last column of a TSV file."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return [float(row[-1]) for row in list(csv.reader(file, delimiter="\t"))[1:]]
+    return [float(row[-1]) for row in rows_of(path)[1:]]
 
 
 def speed_table(title, rows, ratios, whole):

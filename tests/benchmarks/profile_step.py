@@ -7,6 +7,8 @@ import contest
 from ours import MINILM, load, parts_of, recipe_of, timed_steps
 from workload import course_steps
 
+STEP = "step"
+
 
 def main():
     """Profile the steps of one contender of train_speed.py."""
@@ -29,15 +31,19 @@ def main():
         for index, step in enumerate(drawn):
             if index == 4:
                 profile.start()
-            yield step
+            with torch.profiler.record_function(STEP):
+                yield step
         profile.stop()
 
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder, "run")
         run.mkdir()
         recipe = load(recipe_of(method, options.encoder, rank=96), Path(folder))
-        timed_steps(recipe, run, precision, steps, 4, kernels, options.device)
+        measured = timed_steps(recipe, run, precision, steps, 4, kernels, options.device)
     found = profile.key_averages()
+    profiled = sum(each.count for each in found if each.key == STEP)
+    assert profiled == options.steps, f"{profiled} steps of {options.steps} were profiled"
+    contest.write_json(options.json, {"steps": profiled, "tokens": sum(measured.tokens), "work": measured.work})
     contest.show(table_of(f"{options.name}: ms of a step on the CPU", found, "self_cpu_time_total", options.steps))
     if options.device == "cuda":
         contest.show(table_of("on the GPU", found, "self_device_time_total", options.steps))

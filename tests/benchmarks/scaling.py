@@ -59,7 +59,12 @@ def main():
     contenders = {
         name: contest.worker("scaling.py", dataclasses.asdict(point) | common) for point, name in points.items()
     }
-    for results in contest.rounds_of(contenders, options.rounds, options.threads):
+    expected = {name: work_of(point, options.warm_up + options.steps) for point, name in points.items()}
+
+    def problem_of(name, result):
+        return contest.undone(result, expected[name])
+
+    for results in contest.rounds_of(contenders, options.rounds, options.threads, problem_of):
         rows = {name: row_of(point, name, results[name]) for point, name in points.items()}
         sweeps = {sweep: [rows[name_of(point)] for point in SWEEPS[sweep]] for sweep in options.sweeps}
         contest.write_json(options.json, {"sweeps": sweeps, "settings": contest.facts(options)})
@@ -69,6 +74,20 @@ def main():
 def name_of(point):
     """Return a point's name."""
     return f"{point.rows} rows, hidden {point.hidden}, {point.tasks} tasks"
+
+
+def work_of(point, steps):
+    """Return how many sentences and tokens a point reads in all its steps: its words, [CLS] and [SEP]."""
+    sizes = dict.fromkeys(names_of_tasks(point.tasks), _ROWS)
+    drawn = draw_steps(sizes, steps, batch_size=point.rows // point.tasks)
+    rows = [row for step in drawn for each in step.values() for row in each]
+    lengths = [len(words) + 2 for words, _ in sentences()]
+    return {"sentences": len(rows), "tokens": sum(lengths[row] for row in rows)}
+
+
+def names_of_tasks(count):
+    """Return the names of a point's tasks."""
+    return [f"task{index}" for index in range(count)]
 
 
 def row_of(point, name, runs):
@@ -134,13 +153,13 @@ def work(settings):
         recipe = {
             "encoder": {"checkpoint": str(encoder)},
             "adapters": [{"kind": kind} for kind in settings["adapters"]],
-            "tasks": {f"task{index}": task for index in range(tasks)},
+            "tasks": dict.fromkeys(names_of_tasks(tasks), task),
             "curriculum": {"kind": "simultaneous"},
             "training": {"epochs": 1},
         }
         run = folder / "run"
         run.mkdir()
-        times, tokens, shape = timed_steps(
+        found = timed_steps(
             load(recipe, folder),
             run,
             settings["precision"],
@@ -148,10 +167,10 @@ def work(settings):
             settings["warm_up"],
             device=settings["device"],
         )
-    result = {"times": times, "tokens": sum(tokens), **memory(settings["device"])}
+    result = {"times": found.times, "tokens": sum(found.tokens), "work": found.work, **memory(settings["device"])}
     if not settings["adapters"] and settings["device"] == "cpu":
-        products = limit.step("full", tokens, shape, rank=0)
-        result["limit_times"] = limit.measure(products, settings["precision"] == "bf16", len(times))
+        products = limit.step("full", found.tokens, found.shape, rank=0)
+        result["limit_times"] = limit.measure(products, settings["precision"] == "bf16", len(found.times))
     return result
 
 
@@ -169,14 +188,20 @@ def write_tokenizer(folder):
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def write_sentences(path):
-    """Write labelled sentences of 4 to 28 words, of which a few are frequent, as in a language."""
+def sentences():
+    """Return sentences of 4 to 28 words, of which a few are frequent, as in a language; each with its label."""
     rng = random.Random(0)
-    lines = ["sentence\tlabel"]
+    found = []
     for _ in range(_ROWS):
         numbers = [min(_WORDS, int(rng.paretovariate(0.7))) - 1 for _ in range(rng.randint(4, 28))]
-        lines.append(" ".join(f"w{number}" for number in numbers) + f"\t{rng.randint(0, 1)}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        found.append(([f"w{number}" for number in numbers], rng.randint(0, 1)))
+    return found
+
+
+def write_sentences(path):
+    """Write the labelled sentences."""
+    lines = [f"{' '.join(words)}\t{label}" for words, label in sentences()]
+    path.write_text("\n".join(["sentence\tlabel", *lines]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def loop(settings):
     optimizer = torch.optim.AdamW([*parameters, *heads.parameters()], lr=LEARNING_RATE, weight_decay=0.01, fused=fused)
     bf16 = torch.autocast(device, torch.bfloat16) if "bf16" in settings["name"] else contextlib.nullcontext()
     rows, steps = course_steps(settings)
-    times, tokens = [], []
+    times, tokens, read = [], [], 0
     for step in steps:
         start, count = time.perf_counter(), 0
         for task, indices in step.items():
@@ -123,6 +123,7 @@ def loop(settings):
                         list(side), padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
                     )
                     count += int(inputs["attention_mask"].sum())
+                    read += len(inputs["attention_mask"])
                     inputs = inputs.to(device)
                     states = model(**inputs).last_hidden_state
                     sentences.append(mean_pool(states, inputs["attention_mask"]))
@@ -135,7 +136,8 @@ def loop(settings):
     untrained = [parameter for parameter in parameters if parameter not in optimizer.state]
     assert not untrained, f"{len(untrained)} parameters did not train"
     timed = slice(settings["warm_up"], None)
-    return {"times": times[timed], "tokens": sum(tokens[timed]) / settings["steps"]}
+    work = {"sentences": read, "tokens": sum(tokens)}
+    return {"times": times[timed], "tokens": sum(tokens[timed]) / settings["steps"], "work": work}
 
 
 def sentence_transformers_trainer(settings):
@@ -178,14 +180,18 @@ def sentence_transformers_trainer(settings):
         "quora": SoftmaxLoss(model, hidden, num_labels=2),
         "sts": CosineSimilarityLoss(model),
     }
-    ends, tokens = [], []
+    ends, work = [], {"sentences": 0, "tokens": 0}
 
     class Clock(TrainerCallback):
         def on_step_end(self, *args, **kwargs):
             wait_for(settings["device"])
             ends.append(time.perf_counter())
 
-    encoder.register_forward_pre_hook(lambda _, inputs: tokens.append(int(inputs[0]["attention_mask"].sum())))
+    def count(_, inputs):
+        work["sentences"] += len(inputs[0]["attention_mask"])
+        work["tokens"] += int(inputs[0]["attention_mask"].sum())
+
+    encoder.register_forward_pre_hook(count)
     with tempfile.TemporaryDirectory() as folder:
         arguments = SentenceTransformerTrainingArguments(
             output_dir=folder,
@@ -208,8 +214,14 @@ def sentence_transformers_trainer(settings):
         )
         trainer.train()
     assert len(ends) == len(steps), f"took {len(ends)} steps of {len(steps)}"
+    # The encoder's own pooler has weights, and nobody reads what it gives.
+    parameters = {
+        each for part in (model, *losses.values()) for name, each in part.named_parameters() if ".pooler." not in name
+    }
+    untrained = [each for each in parameters if each not in trainer.optimizer.state]
+    assert not untrained, f"{len(untrained)} parameters did not train"
     times = [end - start for start, end in itertools.pairwise(ends)]
-    return {"times": times[settings["warm_up"] - 1 :], "tokens": sum(tokens) / len(steps)}
+    return {"times": times[settings["warm_up"] - 1 :], "tokens": work["tokens"] / len(steps), "work": work}
 
 
 def main():

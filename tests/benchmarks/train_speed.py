@@ -6,7 +6,7 @@ from pathlib import Path
 
 import contest
 from train_peers import PEERS
-from workload import BATCH_SIZE
+from workload import BATCH_SIZE, MAX_LENGTH, course_steps
 
 OURS = ("full_bf16", "full_fp32", "full_bf16_plain", "houlsby_bf16", "top_bf16", "top_cached_bf16")
 METHODS = ("full", "houlsby", "top", "top_cached", "low_rank", "pal", "lora")
@@ -38,13 +38,28 @@ def main():
         for name in options.peers:
             python = contest.peer_python(name, options.peer_python)
             contenders[PEERS[name]] = contest.worker("train_peers.py", {"name": name, **work}, python)
-        for results in contest.rounds_of(contenders, options.rounds, options.threads):
+        expected = work_of(encoder, work)
+
+        def problem_of(_, result):
+            return contest.undone(result, expected)
+
+        for results in contest.rounds_of(contenders, options.rounds, options.threads, problem_of):
             rows = {label: row_of(label, runs) for label, runs in results.items()}
             ratios = contest.ratios_of(results, ours, peers, lambda run: statistics.median(run["times"]))
             content = {"rows": list(rows.values()), "ratios": ratios, "settings": contest.facts(options)}
             contest.write_json(options.json, content)
     title = f"a step of {BATCH_SIZE} rows of each task, {options.encoder}, {options.threads} threads"
     contest.show(steps_table(title, rows, ratios), contest.ratio_table(ratios))
+
+
+def work_of(encoder, settings):
+    """Return how many sentences and tokens a contender reads in all its steps, by the encoder's own tokenizer."""
+    from transformers import AutoTokenizer
+
+    rows, steps = course_steps(settings)
+    texts = [text for step in steps for task in step for index in step[task] for text in rows[task][index][:-1]]
+    ids = AutoTokenizer.from_pretrained(encoder)(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"]
+    return {"sentences": len(texts), "tokens": sum(map(len, ids))}
 
 
 def row_of(label, runs):

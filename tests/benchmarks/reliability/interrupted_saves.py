@@ -129,13 +129,13 @@ def _refused(chance: Chance, folder: Path) -> None:
 
 death_in_a_save = Experiment(
     13, "death before every single write, fsync, rename or removal of a run: the last state and the model load, and it "
-    "resumes to the same bytes", _CHANGES, 0, _killed,
+    "resumes to the same bytes", _CHANGES, 2, _killed,
 )  # fmt: skip
 refusal_in_a_save = Experiment(
     14,
     "no space (ENOSPC) or a failing disk (EIO) at every single one of them: exit 4, and the same",
     2 * _CHANGES,
-    0,
+    2,
     _refused,
 )
 

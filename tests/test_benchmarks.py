@@ -1,0 +1,230 @@
+"""Every contender of every benchmark does its work once, on a few rows: its output is counted against the input."""
+
+import ast
+import importlib.metadata
+import json
+import random
+import sys
+from pathlib import Path
+
+import commands
+import pytest
+import tiny
+from word_salad import sentences
+
+sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+
+import contest
+import limit
+import predict_peers
+import predict_speed
+import profile_step
+import scaling
+import train_peers
+import train_speed
+
+from mbert_cli.encoder.shape import EncoderShape
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+ROWS = {"sst": 9, "quora": 7, "sts": 8}
+BATCH_SIZE = 32  # rows of each task in a step of train_speed.py
+PACKAGES = {
+    "hf": {"transformers"},
+    "st": {"sentence-transformers"},
+    "houlsby": {"adapters"},
+    "lora": {"peft"},
+}
+"""What a peer needs, by the beginning of its name; those that are not installed here are skipped."""
+TRAINER_PACKAGES = {**PACKAGES, "st": {"sentence-transformers", "datasets", "accelerate"}}
+
+
+def installed(peers, packages):
+    """Return the peers whose packages are installed here."""
+    here = {each.name for each in importlib.metadata.distributions()}
+    return [each for each in peers if packages[each.split("_")[0]] <= here]
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """The files of the course that the benchmarks read, of a few made-up rows each."""
+    folder, rng = tmp_path_factory.mktemp("course"), random.Random(4)
+    for seed, (task, rows) in enumerate(ROWS.items()):
+        for split in ("train", "dev"):
+            firsts, seconds = sentences(rows, seed, longest=20), sentences(rows, seed + 10)
+            if task == "sst":
+                header, lines = "id\tsentence\tsentiment", [f"{text}\t{rng.randrange(5)}" for text in firsts]
+            else:
+                label = "is_duplicate" if task == "quora" else "similarity"
+                header, pairs = f"id\tsentence1\tsentence2\t{label}", zip(firsts, seconds, strict=True)
+                lines = [f"{a}\t{b}\t{float(rng.randrange(2))}" for a, b in pairs]
+            text = "\n".join([header, *(f"{number}\t{line}" for number, line in enumerate(lines))])
+            name = f"{'ids-' if task == 'sst' else ''}{task}-{split}.csv"
+            (folder / name).write_text(text + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """A tiny encoder with a tokenizer that transformers opens."""
+    folder = tiny.write_checkpoint(tmp_path_factory.mktemp("encoder") / "tiny", max_position_embeddings=128)
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "unk_token": "[UNK]"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(course, monkeypatch, tmp_path):
+    """Run a benchmark's program with words; return what it wrote as JSON. Its contenders are forks of one process."""
+    monkeypatch.setenv("MBERT_DATA", str(course))
+
+    def of_contender(command, environment):
+        _, script, settings = command
+        done = commands.program(script, settings, cwd=tmp_path, **environment)
+        result = contest.told(done.stdout)
+        return {**result, "wall_s": 1.0} if done.returncode == 0 else {"error": (done.stdout + done.stderr)[-2000:]}
+
+    def program(module, *words):
+        out = tmp_path / "out.json"
+        monkeypatch.setattr(sys, "argv", [module.__file__, *map(str, words), "--threads", "1", "--json", str(out)])
+        module.main()
+        return json.loads(out.read_text(encoding="utf-8"))
+
+    monkeypatch.setattr(contest, "_run", of_contender)
+    return program
+
+
+def check_all_ran(rows, names):
+    assert {row["name"]: row.get("error") for row in rows} == dict.fromkeys(names)
+
+
+def test_every_contender_of_prediction_writes_all_rows(run, encoder):
+    peers = installed(predict_peers.PEERS, PACKAGES)
+    found = run(predict_speed, "--rounds", 1, "--encoder", encoder, "--peers", ",".join(peers))
+    check_all_ran(
+        found["rows"], [f"{task}_{each}" for task in ("quora", "sst") for each in (*predict_speed.OURS, *peers)]
+    )
+    for row in found["rows"]:
+        assert row["sentences"] == (2 * ROWS["quora"] if row["name"].startswith("quora") else ROWS["sst"])
+        assert row["largest_difference"] < (0.02 if "bf16" in row["name"] else 1e-4)
+
+
+def test_every_contender_of_training_trains_on_all_tokens(run, encoder):
+    peers = installed(train_peers.PEERS, TRAINER_PACKAGES)
+    words = ("--rounds", 1, "--steps", 2, "--warm-up", 1, "--encoder", encoder, "--peers", ",".join(peers))
+    ours = [*train_speed.OURS, "lora_fp32"]
+    found = run(train_speed, "--ours", ",".join(ours), *words)
+    check_all_ran(found["rows"], [*ours, *(train_peers.PEERS[each] for each in peers)])
+    # The trainer of sentence-transformers shuffles the rows: its timed steps have others.
+    tokens = {row["tokens"] for row in found["rows"] if "sentence" not in row["name"]}
+    assert len(tokens) == 1
+
+
+def test_every_point_of_scaling_reads_all_tokens(run, monkeypatch):
+    small = {
+        "tokens": [scaling.Point(rows=rows, hidden=32, tasks=1) for rows in (4, 8)],
+        "hidden size": [scaling.Point(rows=4, hidden=64, tasks=1)],
+        "tasks": [scaling.Point(rows=8, hidden=32, tasks=4)],
+    }
+    monkeypatch.setattr(scaling, "SWEEPS", small)
+    found = run(scaling, "--rounds", 1, "--steps", 1, "--warm-up", 1, "--layers", 1)
+    for name, rows in found["sweeps"].items():
+        check_all_ran(rows, [scaling.name_of(point) for point in small[name]])
+        assert all(row["tokens"] >= 6 * row["rows"] for row in rows)
+
+
+def test_a_profile_holds_every_step(run, encoder, capsys):
+    found = run(profile_step, "full_fp32_plain", "--encoder", encoder, "--steps", 3)
+    assert found["steps"] == 3
+    assert found["work"]["sentences"] == (4 + 3) * 5 * BATCH_SIZE
+    assert "aten::" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["full", "houlsby", "top"])
+def test_the_limit_is_the_matrix_products_of_a_step(method):
+    """Hand arithmetic: a layer has 12 hidden^2 weights, read twice forward and as often for each gradient."""
+    tokens, hidden, rank = [128, 256, 640], 64, 16
+    shape = EncoderShape(hidden_size=hidden, num_layers=3, num_heads=2, intermediate_size=4 * hidden)
+    counted = limit.step(method, tokens, shape, rank)
+    found = sum(2 * rows * inner * columns * count for (rows, inner, columns), count in counted.items())
+    weights, all_tokens = 12 * hidden * hidden, sum(tokens)
+    bottlenecks = 2 * 2 * hidden * rank  # of a layer
+    expected = {
+        "full": 6 * all_tokens * 3 * weights,
+        # The first layer's attention has nothing that trains below it, hence no gradient of its input.
+        "houlsby": 2 * all_tokens * (3 * weights + 3 * weights - 4 * hidden * hidden)
+        + all_tokens * (6 * 3 * bottlenecks - 2 * hidden * rank),
+        "top": 2 * all_tokens * 3 * weights + all_tokens * (6 * weights - 2 * 3 * hidden * hidden),
+    }
+    assert found == expected[method]
+
+
+def test_the_limit_is_measured_by_all_its_products(monkeypatch):
+    torch = pytest.importorskip("torch")
+    done, multiply = [], torch.mm
+    monkeypatch.setattr(torch, "mm", lambda a, b, out: done.append(a.shape) or multiply(a, b, out=out))
+    times = limit.measure({(3, 4, 5): 2, (6, 7, 8): 1}, bf16=False, repeats=4)
+    assert len(times) == 4
+    tries = 2 * 8 * (limit._TRIES + 1)  # of the two products in each order of their operands
+    assert len(done) == tries + (4 + 1) * 3
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("id\ttext\tp\n1\ta\t0.5\n2\tb\t1\n", ""),
+        (None, "wrote 0 rows of 2"),
+        ("", "wrote 0 rows of 2"),
+        ("id\ttext\tp\n1\ta\t0.5\n", "wrote 1 rows of 2"),
+        ("id\ttext\tp\n2\tb\t0.5\n1\ta\t0.5\n", "row 1 of the output is not that of the input"),
+        ("id\ttext\tp\n1\ta\t0.5\n2\tb\tnan\n", "row 2 of the output has no probability"),
+    ],
+)
+def test_an_output_without_the_inputs_rows_is_a_failure(tmp_path, written, problem):
+    (tmp_path / "in.tsv").write_text("id\ttext\n1\ta\n2\tb\n")
+    if written is not None:
+        (tmp_path / "out.tsv").write_text(written)
+    assert predict_speed.problem_of_output(tmp_path / "in.tsv", tmp_path / "out.tsv") == problem
+
+
+def test_a_contender_that_did_other_work_is_one_that_failed(monkeypatch):
+    monkeypatch.setattr(contest, "_run", lambda *_: {"work": {"sentences": 5, "tokens": 0}, "wall_s": 1.0})
+
+    def problem_of(_, result):
+        return contest.undone(result, {"sentences": 5, "tokens": 2750})
+
+    (found,) = contest.rounds_of({"ours": []}, 1, 1, problem_of)
+    assert found == {"ours": [{"error": "did other work: 5 sentences of 5, 0 tokens of 2,750"}]}
+
+
+def test_no_generator_is_called_for_nothing():
+    """A generator does its work while somebody iterates over it: to call it and drop it does none."""
+    files = [*(BENCHMARKS.parent.parent / "mbert_cli").rglob("*.py"), *BENCHMARKS.rglob("*.py")]
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in files}
+    generators = {
+        node.name
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and yields(node) and not node.decorator_list
+    }
+    assert "predict_table" in generators
+    dropped = [
+        f"{path}:{node.lineno}: {name}"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+        for name in [getattr(node.value.func, "id", getattr(node.value.func, "attr", ""))]
+        if name in generators
+    ]
+    assert not dropped
+
+
+def yields(function):
+    """Whether a function is a generator: it yields, and not in a function within it."""
+    todo = list(function.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            todo += ast.iter_child_nodes(node)
+    return False
