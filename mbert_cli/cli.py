@@ -1,116 +1,71 @@
-"""The command line. No torch at module level: `mbert --help` answers at once.
+"""The command line: signals, streams, and what becomes of errors; the commands themselves are in `commands`.
 
-Data goes to stdout, talk to stderr. Exit codes: 0 done; 2 bad usage, recipe, data or checkpoint; 3 the run folder is in
-use; 4 disk full or out of memory; 5 a loss is not finite; 130 and 143 stopped by a signal; 1 a fault of ours. A sweep
-ends with that of the first run that failed.
+Data goes to stdout, messages to stderr. Exit codes: 0 done; 1 internal error, with a traceback; 2 bad usage, recipe,
+data or checkpoint; 3 the run folder is in use; 4 disk full or out of memory; 5 a loss is not finite; 129, 130 and 143
+stopped by SIGHUP, SIGINT or SIGTERM; 141 the reader of stdout has gone. A sweep ends with that of the first run that
+failed.
+
+Little is imported here, so that Ctrl-C is caught from the first hundredth of a second on.
 """
 
-import errno
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Annotated
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
-import typer
-from typer.exceptions import TyperException
-
-from mbert_cli import __version__, stopping
-from mbert_cli.commands import recipes
-from mbert_cli.commands.count_params import count_params
-from mbert_cli.commands.embed import embed
-from mbert_cli.commands.evaluate import evaluate
-from mbert_cli.commands.export import export
-from mbert_cli.commands.help import help_text
-from mbert_cli.commands.info import info
-from mbert_cli.commands.init import init
-from mbert_cli.commands.predict import predict
-from mbert_cli.commands.push import push
-from mbert_cli.commands.report import report
-from mbert_cli.commands.sweep import sweep
-from mbert_cli.commands.train import train
-from mbert_cli.commands.validate import validate
-from mbert_cli.errors import MbertError, ResourceError, Stopped, UsageError
-
-app = typer.Typer(
-    name="mbert",
-    help="One BERT encoder, fine-tuned for many sentence tasks.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from mbert_cli import stopping
+from mbert_cli.commands import streams
+from mbert_cli.errors import UsageError
 
 
-def _version(wanted: bool) -> bool:
-    if wanted:
-        typer.echo(f"mbert {__version__}")
-        raise typer.Exit
-    return wanted
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        from mbert_cli.commands.app import app
 
-
-@app.callback()
-def _main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
-
-
-_COMMANDS: dict[str, Callable[..., None]] = {
-    "init": init,
-    "validate": validate,
-    "train": train,
-    "evaluate": evaluate,
-    "report": report,
-    "sweep": sweep,
-    "predict": predict,
-    "embed": embed,
-    "export": export,
-    "push": push,
-    "count-params": count_params,
-    "info": info,
-}
-for _name, _command in _COMMANDS.items():
-    app.command(_name, help=help_text(_command))(_command)
-app.add_typer(recipes.app, name="recipes")
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main() -> None:
-    """Run the command line; turn errors that a user can mend into one line and an exit code."""
+    """Run the command line; turn errors that a user can act on into one line and an exit code."""
+    stopping.listen()
+    try:
+        streams.guard()
+        code = _run()
+        sys.stdout.flush()  # here, where an error still has an exit code
+        stopping.last_words()
+    except SystemExit:
+        raise
+    except BaseException as error:
+        stopping.last_words()
+        from mbert_cli.commands.failures import explain
+
+        found = explain(error)
+        if found is None:
+            raise
+        message, code = found
+        _flush()
+        if message:
+            print(message, file=sys.stderr)  # noqa: T201
+    raise SystemExit(code)
+
+
+def _run() -> int | None:
+    """Run the command that the words name; return the exit code of what ends early, such as --version."""
     # PyTorch's threads wait for each other by spinning. Where another process wants the cores, that is ruinous: steps
     # of half a second were seen to take fourteen. A short spin costs nothing on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     _hush()
-    stopping.listen()
+    _check_folder()
     odd = next((word for word in sys.argv if not _is_utf_8(word)), None)
     if odd is not None:
-        _fail(f"{odd!r}: is not UTF-8; rename the file or the folder.", UsageError.exit_code)
-    try:
-        # What is returned is the exit code of what ends early, such as --version.
-        raise SystemExit(app(prog_name="mbert", standalone_mode=False))
-    except TyperException as error:
-        from mbert_cli.commands.mistakes import mistake
+        raise UsageError(f"{odd!r}: is not UTF-8; rename the file or the folder.")
+    from mbert_cli.commands.app import app
 
-        _fail(mistake(error), UsageError.exit_code)
-    except MbertError as error:
-        _fail("\n".join(error.problems), error.exit_code)
-    except Stopped as stop:
-        _fail(str(stop), stop.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has gone; nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(141) from None
-    except Exception as error:
-        if hidden := stopping.stopped_by(error):
-            _fail(str(hidden), hidden.exit_code)
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            _fail(f"{str(error.filename)[:80]}...: is too long a name for the disk; choose a shorter one.", 2)
-        from mbert_cli.hardware import is_out_of_memory
-
-        if not is_out_of_memory(error):
-            raise
-        _fail("out of memory; lower --batch-size.", ResourceError.exit_code)
+    code: int | None = app(prog_name="mbert", standalone_mode=False)
+    return code
 
 
 def _hush() -> None:
@@ -121,6 +76,16 @@ def _hush() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
+def _check_folder() -> None:
+    """Check that the working folder exists: without it, PyTorch's matrix library ends the process by itself."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the working folder was removed or cannot be read ({error.strerror}); cd to another."
+        ) from None
+
+
 def _is_utf_8(word: str) -> bool:
     try:
         word.encode()
@@ -129,10 +94,10 @@ def _is_utf_8(word: str) -> bool:
     return True
 
 
-def _fail(message: str, code: int) -> None:
-    if message:
-        typer.echo(message, err=True)
-    raise SystemExit(code)
+def _flush() -> None:
+    """Write the data that precedes an error; its own failure would say less than the error does."""
+    with suppress(Exception):
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

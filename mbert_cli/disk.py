@@ -36,11 +36,30 @@ def disk_errors(path: Path, remedy: str = "run the command again (a training wit
         raise _explained(path, error.errno, remedy) or error from None
 
 
-def _explained(path: Path, code: int | None, remedy: str) -> MbertError | None:
+def resource_error(place: str | Path, code: int | None, remedy: str) -> ResourceError | None:
+    """Return the error that says which resource has run out, or failed; None where the system means something else.
+
+    Args:
+        place: what is being read or written.
+        code: the system's `errno`.
+        remedy: what to do afterwards.
+    """
     if code in (errno.ENOSPC, errno.EDQUOT):
-        return ResourceError(f"{path}: the disk is full; free some space and {remedy}.")
+        return ResourceError(f"{place}: the disk is full; free some space and {remedy}.")
+    if code == errno.EFBIG:
+        return ResourceError(f"{place}: is larger than a file may be here; raise the limit (ulimit -f) and {remedy}.")
     if code == errno.EIO:
-        return ResourceError(f"{path}: the disk reports an error ({os.strerror(code)}); mend it and {remedy}.")
+        return ResourceError(f"{place}: the disk reports an error ({os.strerror(code)}); repair it and {remedy}.")
+    if code in (errno.EMFILE, errno.ENFILE):
+        return ResourceError(f"{place}: too many files are open; raise the limit (ulimit -n) and {remedy}.")
+    if code == errno.ENOMEM:
+        return ResourceError(f"{place}: out of memory; free some and {remedy}.")
+    return None
+
+
+def _explained(path: Path, code: int | None, remedy: str) -> MbertError | None:
+    if found := resource_error(path, code, remedy):
+        return found
     if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
         return UsageError(f"{path}: cannot be written ({os.strerror(code)}); choose another place.")
     return None

@@ -1,5 +1,6 @@
 """The errors a user can mend, each with its exit code. Anything else that is raised is a fault of ours."""
 
+import errno
 import unicodedata
 
 _JOINERS = "\u200c\u200d"  # Persian words and emoji hold them
@@ -71,6 +72,12 @@ class ResourceError(MbertError):
     exit_code = 4
 
 
+class ReaderGoneError(MbertError):
+    """The program that read standard output has ended, as `head` does; no message follows."""
+
+    exit_code = 141  # 128 and the number of SIGPIPE
+
+
 class RunFailedError(MbertError):
     """Runs of a sweep have failed.
 
@@ -102,3 +109,23 @@ class NotFiniteError(MbertError):
     """A loss or a gradient became NaN or infinite; the update was not applied."""
 
     exit_code = 5
+
+
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "failed to map segment from shared object",  # an import
+    "could not create a primitive",  # oneDNN
+    "could not create a memory object",
+    "std::bad_alloc",
+    "can't start new thread",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out; libraries have no common class for that."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    said = str(error)
+    return any(each in said for each in _NO_MEMORY)

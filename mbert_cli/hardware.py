@@ -91,12 +91,6 @@ def computes_in_bf16(device: torch.device) -> bool:
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out; PyTorch has no class of its own for that on the CPU."""
-    said = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
-
-
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

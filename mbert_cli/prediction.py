@@ -17,8 +17,8 @@ from mbert_cli.data.file_settings import with_file_settings
 from mbert_cli.data.given import Given, check_texts, sides_of, texts_or_rows
 from mbert_cli.data.parquet_output import ParquetSink, Types
 from mbert_cli.data.table import Delimiter, Quoting, Row, Table, TableWriter, TextSink, as_cell
-from mbert_cli.errors import DataError, UsageError
-from mbert_cli.hardware import choose, is_out_of_memory
+from mbert_cli.errors import DataError, UsageError, is_out_of_memory
+from mbert_cli.hardware import choose
 from mbert_cli.heads import Columns
 from mbert_cli.metrics import Goal
 from mbert_cli.model import MultiTaskBert

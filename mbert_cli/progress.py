@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from mbert_cli.errors import one_line
+from mbert_cli.errors import MbertError, one_line
 
 _LINE_EVERY = 60.0  # seconds, of what has no terminal for a bar
 
@@ -77,7 +77,19 @@ class Talk:
             values: all that belongs to it.
         """
         if self.events:
-            print(json.dumps({"event": kind, **values}), file=sys.stdout, flush=True)  # noqa: T201
+            self.report(json.dumps({"event": kind, **values}))
+
+    def report(self, line: str) -> None:
+        """Print a line on stdout about work whose result is elsewhere: where it cannot be written, the work goes on.
+
+        Args:
+            line: what is printed.
+        """
+        try:
+            print(line, file=sys.stdout, flush=True)  # noqa: T201
+        except MbertError as error:
+            if error.problems:  # none where a reader has gone, as `head` does
+                self.say("standard output cannot be written: what mbert prints there is lost; the work goes on.")
 
     @contextmanager
     def status(self, what: str) -> Iterator[None]:

@@ -15,10 +15,15 @@ class _Heard:
 
 
 def listen() -> None:
-    """From now on, SIGINT and SIGTERM raise `Stopped`, but not within `whole` and `last_words`."""
+    """From now on, SIGINT, SIGTERM and SIGHUP raise `Stopped`, but not within `whole` and `last_words`.
+
+    SIGHUP, which a terminal sends as it closes, stays ignored where `nohup` asked for that.
+    """
     _Heard.number, _Heard.ending = None, False
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _hear)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _hear)
 
 
 def _hear(number: int, _frame: FrameType | None) -> None:

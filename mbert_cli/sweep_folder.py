@@ -122,7 +122,7 @@ class SweepRun:
                 return RunState("training", epochs)
         code, said = self._last_words()
         if code:
-            return RunState("stopped" if code in (130, 143) else "failed", epochs, code, said)
+            return RunState("stopped" if code in (129, 130, 143) else "failed", epochs, code, said)
         return RunState("stopped" if self.folder.holds_a_run() else "waiting", epochs)
 
     def _epochs(self) -> int:

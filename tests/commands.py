@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import resource
 import runpy
 import sys
 from pathlib import Path
@@ -13,35 +14,42 @@ _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["torch._dynamo", "transformers", "sklearn.metrics", "matplotlib.pyplot", "numba"])
 
 
-def mbert(*words, cwd, stdin="", **environment):
-    """Run `mbert WORDS` in a folder, 100 columns wide; return its exit code and what it said."""
-    return _run_process(_mbert, words, cwd, stdin, {"COLUMNS": "100", **environment})
+def mbert(*words, cwd, stdin="", broken=(), **environment):
+    """Run `mbert WORDS` in a folder, 100 columns wide; return its exit code and what it said.
+
+    Args:
+        broken: numbers of streams, each with `closed`, `full` (a full disk), `gone` (a reader that has ended) or, for
+            all files of the process, `limited` (none may be larger than 4 KiB).
+    """
+    return _run_process(_mbert, words, cwd, stdin, {"COLUMNS": "100", **environment}, dict(broken))
 
 
 def program(path, *words, cwd, **environment):
     """Run a Python program in a folder, as `python PATH WORDS` does; return its exit code and what it printed."""
-    return _run_process(_program, (path, *words), cwd, "", environment)
+    return _run_process(_program, (path, *words), cwd, "", environment, {})
 
 
-def _run_process(main, words, cwd, stdin, environment):
+def _run_process(main, words, cwd, stdin, environment, broken):
     environment = {**os.environ, **environment}
     with TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
         for file, text in zip(files, (stdin, "", ""), strict=True):
             file.write_text(text, encoding="utf-8")
-        process = _processes.Process(target=_run, args=(main, [*map(str, words)], str(cwd), files, environment))
+        process = _processes.Process(target=_run, args=(main, [*map(str, words)], str(cwd), files, environment, broken))
         process.start()
         process.join()
         return CompletedProcess(words, process.exitcode, *(file.read_text(encoding="utf-8") for file in files[1:]))
 
 
-def _run(main, words, cwd, files, environment):
+def _run(main, words, cwd, files, environment, broken):
     for number, file in enumerate(files):
-        os.dup2(os.open(file, os.O_RDWR), number)
+        _redirect(os.open(file, os.O_RDWR), number)
     # They stay open for what a process says as it ends.
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+    for number, fault in broken.items():
+        _break(number, fault)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
@@ -59,3 +67,23 @@ def _program(words):
     sys.argv = words
     sys.path.insert(0, str(Path(words[0]).parent))
     runpy.run_path(words[0], run_name="__main__")
+
+
+def _redirect(file, number):
+    os.dup2(file, number)
+    os.close(file)
+
+
+def _break(number, fault):
+    if fault == "full":
+        _redirect(os.open("/dev/full", os.O_WRONLY), number)
+    elif fault == "gone":
+        reader, writer = os.pipe()
+        os.close(reader)
+        _redirect(writer, number)
+    elif fault == "limited":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    else:
+        assert fault == "closed"
+        os.close(number)
+        setattr(sys, ("stdin", "stdout", "stderr")[number], None)  # as Python begins with a closed stream

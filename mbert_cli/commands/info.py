@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mbert_cli.commands.options import AsJson, tell_of_compiling
+from mbert_cli.commands.options import AsJson, Quiet, tell_of_compiling
 from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import UsageError
 from mbert_cli.progress import Talk
@@ -15,6 +15,7 @@ def info(
     warm_up: Annotated[
         bool, typer.Option("--warm-up", help="Compile the fused kernels now, not at the first training.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Print versions, devices, the precision and the kernels in use.
 
@@ -28,7 +29,7 @@ def info(
     if warm_up:
         if found["kernels"] != "fused":
             raise UsageError(f"--warm-up: {found['kernels']}.")
-        tell_of_compiling(Talk())
+        tell_of_compiling(Talk(quiet))
 
         from mbert_cli.warm_up import compile_kernels
 

@@ -10,7 +10,7 @@ import typer
 
 from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.commands.help import help_text
-from mbert_cli.commands.options import Force
+from mbert_cli.commands.options import Force, Quiet
 from mbert_cli.commands.output import check_output, replacing
 from mbert_cli.progress import Talk
 
@@ -76,6 +76,7 @@ def recipes_cp(
         Path | None, typer.Argument(metavar="FILE", help="The new file. Default: NAME.yaml, here.")
     ] = None,
     force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Copy a recipe, to be edited: in one file, with what it extends merged in; of comments the first is kept.
 
@@ -90,7 +91,7 @@ def recipes_cp(
     check_output(path, force)
     with replacing(path) as file:
         file.write(merged_text(source))
-    Talk().say(f"wrote {path}; train it with: mbert train {path}")
+    Talk(quiet).say(f"wrote {path}; train it with: mbert train {path}")
 
 
 def recipes_schema() -> None:

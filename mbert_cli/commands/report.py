@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbert_cli.commands.options import AsJson, Force
+from mbert_cli.commands.options import AsJson, Force, Quiet
 from mbert_cli.commands.output import check_output, print_json, print_tables, replacing
 from mbert_cli.errors import UsageError
 from mbert_cli.progress import Talk
@@ -21,6 +21,7 @@ def report(
         typer.Option("--output", "-o", help="Write it to this file as well: a page (.html), or a table (.tsv)."),
     ] = None,
     force: Force = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs, and each with the published scores that its recipe names.
@@ -34,6 +35,7 @@ def report(
     from mbert_cli.report_tables import report_table, write_report
     from mbert_cli.reporting import read_runs
 
+    talk = Talk(quiet)
     is_page = output is not None and output.suffix.lower() in (".html", ".htm")
     if output is not None:
         if not is_page and output.suffix.lower() != ".tsv":
@@ -44,14 +46,14 @@ def report(
         text = _page(found) if is_page else None
         with replacing(output) as file:
             write_report(file, found) if text is None else file.write(text)
-        Talk().say(f"wrote {output}")
+        talk.say(f"wrote {output}")
     if as_json:
         for each in found:
             print_json(each.as_json())
     else:
         print_tables([report_table(found)])
         if output is None:
-            Talk().say(
+            talk.say(
                 "-o report.html writes a page: curves, confusion matrices, the errors that the model is surest of."
             )
 

@@ -68,7 +68,8 @@ def train(
     $ mbert train
     $ mbert train my.yaml training.epochs=3 -o runs/a
 
-    A run that was stopped or killed goes on with --resume. Recipes are listed
+    A run that was stopped or killed goes on with --resume. It trains on where
+    messages or --json lines cannot be written. Recipes are listed
     by mbert recipes ls; one is written from your own files by mbert init.
     """
     from mbert_cli.run_folder import RunFolder
@@ -111,5 +112,5 @@ def train(
             raise UsageError("--jobs is for ensembles, and training.members is 1; mbert sweep trains several runs.")
     talk.event("end", {"run": str(folder.path), "kept": best})
     if not as_json:
-        typer.echo(summary(best, folder.path))
+        talk.report(summary(best, folder.path))
         tell_what_next(talk, folder.path, time.monotonic() - started)

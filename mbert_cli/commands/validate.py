@@ -21,6 +21,7 @@ from mbert_cli.commands.options import (
     recipe_and_settings,
     tell_of_compiling,
 )
+from mbert_cli.commands.output import print_json
 from mbert_cli.progress import Talk
 
 
@@ -87,6 +88,7 @@ def dry_run(
     loaded = load_recipe(recipe, settings)
     tell_of_compiling(talk)
     estimate = validate(loaded, output, choose(*hardware), talk, limit, measure)
-    talk.event("estimate", estimate.as_json())
-    if not talk.events:
+    if talk.events:
+        print_json({"event": "estimate", **estimate.as_json()})
+    else:
         typer.echo(f"nothing is wrong; {estimate.line()}")

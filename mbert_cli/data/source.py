@@ -73,12 +73,14 @@ class _Unzipped(gzip.GzipFile):
 
     def close(self) -> None:
         super().close()
-        if self._compressed is not sys.stdin.buffer:
+        if sys.stdin is None or self._compressed is not sys.stdin.buffer:
             self._compressed.close()
 
 
 def _open(path: str) -> io.BufferedReader:
     if path == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed; redirect a file to it, or name the file.")
         return cast(io.BufferedReader, sys.stdin.buffer)
     if os.path.isdir(path):
         raise DataError(f"{path}: is a folder; name the file in it.")
@@ -108,6 +110,8 @@ def decoded(file: io.BufferedIOBase, name: str) -> Iterator[str]:
             raw = file.readline(_MAX_LINE + 1)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(f"{name}:{number}: is damaged or cut off here ({error}); compress it anew.") from None
+        except OSError as error:
+            raise DataError(f"{name}:{number}: cannot be read on from here ({error.strerror}).") from None
         if not raw:
             return
         if len(raw) > _MAX_LINE:

@@ -1,0 +1,65 @@
+"""The commands as one Typer application. No torch at module level: `mbert --help` answers at once."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from mbert_cli import __version__
+from mbert_cli.commands import recipes
+from mbert_cli.commands.count_params import count_params
+from mbert_cli.commands.embed import embed
+from mbert_cli.commands.evaluate import evaluate
+from mbert_cli.commands.export import export
+from mbert_cli.commands.help import help_text
+from mbert_cli.commands.info import info
+from mbert_cli.commands.init import init
+from mbert_cli.commands.predict import predict
+from mbert_cli.commands.push import push
+from mbert_cli.commands.report import report
+from mbert_cli.commands.sweep import sweep
+from mbert_cli.commands.train import train
+from mbert_cli.commands.validate import validate
+
+app = typer.Typer(
+    name="mbert",
+    help="One BERT encoder, fine-tuned for many sentence tasks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"mbert {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "init": init,
+    "validate": validate,
+    "train": train,
+    "evaluate": evaluate,
+    "report": report,
+    "sweep": sweep,
+    "predict": predict,
+    "embed": embed,
+    "export": export,
+    "push": push,
+    "count-params": count_params,
+    "info": info,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name, help=help_text(_command))(_command)
+app.add_typer(recipes.app, name="recipes")

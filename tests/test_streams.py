@@ -1,0 +1,262 @@
+"""Each command with each fault of its streams: an exit code of the README and one line, never a traceback."""
+
+import errno
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import pytest
+import tiny
+from commands import mbert
+
+from mbert_cli.commands.failures import explain
+from mbert_cli.errors import ReaderGoneError, Stopped
+
+STDIN, STDOUT, STDERR = range(3)
+# What each command ends with, and what it says, where its data cannot be written.
+FAULTS = {
+    "full": (4, "standard output: the disk is full; free some space and run the command again.\n"),
+    "closed": (2, "standard output is closed; redirect it to a file, or to /dev/null.\n"),
+    "gone": (141, ""),
+}
+COMMANDS = (
+    "--help",
+    "--version",
+    "recipes ls",
+    "recipes cat demo",
+    "recipes schema",
+    "info",
+    "count-params recipe.yaml",
+    "validate recipe.yaml -q --no-measure",
+    "report run -q",
+    "evaluate run -q -t mood --kernels torch",
+    "predict run in.tsv -q --kernels torch",
+    "predict run - -q --kernels torch",
+    "sweep plan.yaml --dry-run -q",
+    "push run me/moods --dry-run -q",
+)
+PRINTERS = ("--help", "recipes cat demo", "info --json", "report run -q", "predict run in.tsv -q --kernels torch")
+TEXT = "text\nthe cat\na dog\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_checkpoint, tiny_files, tmp_path_factory):
+    """A trained run, its recipe, a plan and a table."""
+    folder = tmp_path_factory.mktemp("streams")
+    recipe = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny_files)
+    (folder / "in.tsv").write_text(TEXT)
+    (folder / "plan.yaml").write_text("title: One\nseeds: [1]\nrows:\n  - {name: a, recipe: recipe.yaml}\n")
+    done = mbert("train", recipe, "-o", "run", "--kernels", "torch", "training.epochs=1", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def lines(done):
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()
+
+
+# Every command with a full disk; of the other faults one command for each way of printing.
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        *((words, "full") for words in COMMANDS),
+        *((words, fault) for words in PRINTERS for fault in ("closed", "gone")),
+    ],
+)
+def test_data_that_cannot_be_written_ends_a_command_with_one_line(words, fault, folder):
+    done = mbert(*words.split(), cwd=folder, stdin=TEXT, broken={STDOUT: fault})
+    assert (done.returncode, done.stderr) == FAULTS[fault]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_messages_that_cannot_be_written_change_nothing(fault, folder):
+    done = mbert("predict", "run", "in.tsv", "-v", "--kernels", "torch", cwd=folder, broken={STDERR: fault})
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 3)
+    wrong = mbert("predict", "run", "none.tsv", cwd=folder, broken={STDERR: fault})
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(("streams", "fault"), [([STDERR], "full"), ([STDOUT, STDERR], "gone")])
+def test_a_training_whose_messages_cannot_be_written_trains_on(streams, fault, folder, tmp_path):
+    words = ("train", folder / "recipe.yaml", "-o", "run", "--kernels", "torch", "training.epochs=1")
+    done = mbert(*words, cwd=tmp_path, broken=dict.fromkeys(streams, fault))
+    assert done.returncode == 0
+    weights = "run/model/tasks/mood.safetensors"
+    assert (tmp_path / weights).read_bytes() == (folder / weights).read_bytes()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_training_whose_events_cannot_be_written_trains_on_and_says_so(fault, folder, tmp_path):
+    words = ("train", folder / "recipe.yaml", "-o", "run", "--kernels", "torch", "training.epochs=1", "--json")
+    done = mbert(*words, cwd=tmp_path, broken={STDOUT: fault})
+    assert done.returncode == 0
+    assert (tmp_path / "run" / "model").is_dir()
+    said = [line for line in lines(done) if line.startswith("standard output")]
+    lost = "standard output cannot be written: what mbert prints there is lost; the work goes on."
+    assert said == ([] if fault == "gone" else [lost])
+
+
+@pytest.mark.parametrize("words", ["predict run -", "predict run - -o out.tsv", "embed run - -t mood -o out.npy"])
+def test_a_closed_stdin_is_refused_where_it_is_read(words, folder):
+    done = mbert(*words.split(), cwd=folder, broken={STDIN: "closed"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert lines(done) == ["standard input is closed; redirect a file to it, or name the file."]
+    assert not list(folder.glob("out.*"))
+
+
+def test_closed_streams_do_not_give_their_numbers_to_files(folder, tmp_path):
+    closed = dict.fromkeys((STDIN, STDOUT, STDERR), "closed")
+    done = mbert("predict", folder / "run", folder / "in.tsv", "-o", "out.tsv", cwd=tmp_path, broken=closed)
+    assert done.returncode == 0
+    assert (
+        mbert("predict", folder / "run", folder / "in.tsv", cwd=tmp_path).stdout == (tmp_path / "out.tsv").read_text()
+    )
+
+
+# In processes of their own: how an interpreter begins and ends is what is tried.
+COMMAND = (sys.executable, "-P", "-m", "mbert_cli.cli")
+
+
+def test_an_interpreter_that_ends_flushes_a_full_stdout_in_silence(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "recipes", "cat", "demo"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr.decode()) == FAULTS["full"]
+
+
+def interrupted_import(module, tmp_path, *words):
+    """Run a command that gets Ctrl-C as it begins to import a module."""
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *rest):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from mbert_cli.cli import main\n"
+        f"sys.argv = ['mbert', *{words!r}]\n"
+        "main()"
+    )
+    return subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [("typer", ["--help"]), ("rich.console", ["recipes", "ls"]), ("torch", ["info"]), ("torch._C", ["info"])],
+)
+def test_ctrl_c_while_modules_are_imported_is_one_line(module, words, tmp_path):
+    done = interrupted_import(module, tmp_path, *words)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped.\n")
+
+
+def test_nothing_but_the_standard_library_is_imported_before_signals_are_caught():
+    code = "import sys; before = set(sys.modules); import mbert_cli.cli; print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    tops = {name.split(".")[0] for name in done.stdout.split()}
+    assert tops - sys.stdlib_module_names == {"mbert_cli"}
+    assert "importlib.metadata" not in done.stdout.split()
+
+
+def test_a_working_folder_that_was_removed_is_one_line(tmp_path):
+    (tmp_path / "gone").mkdir()
+    code = f"cd gone && rmdir ../gone && {' '.join(COMMAND)} count-params demo"
+    done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    said = "the working folder was removed or cannot be read (No such file or directory); cd to another.\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def close_the_terminal_of(command, tmp_path):
+    """Run a training in a terminal that is closed after the first epoch; return the exit code."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(tmp_path)
+        os.execvp(command[0], [*map(str, command)])
+    said = b""
+    while b"overall" not in said:
+        said += os.read(terminal, 4096)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def test_a_training_saves_when_its_terminal_is_closed_and_resumes(folder, tmp_path):
+    words = ("train", folder / "recipe.yaml", "-o", "run", "--kernels", "torch")
+    assert close_the_terminal_of([*COMMAND, *words, "training.epochs=500"], tmp_path) == 129
+    before = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert 1 <= before < 500
+    state = max((tmp_path / "run" / "state").iterdir(), key=lambda at: at.stat().st_mtime)
+    assert (state / "manifest.json").is_file()
+    shorter = mbert(
+        "train", "-o", "run", "--resume", f"training.epochs={before + 1}", "--kernels", "torch", cwd=tmp_path
+    )
+    assert shorter.returncode == 0, shorter.stderr
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored():
+    code = (
+        "import os, signal; from mbert_cli import stopping; from mbert_cli.errors import Stopped\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN); stopping.listen(); os.kill(os.getpid(), signal.SIGHUP)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); stopping.listen()\n"
+        "try: os.kill(os.getpid(), signal.SIGHUP)\n"
+        "except Stopped as stop: print(stop.exit_code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "129\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ("recipes schema", "standard output"),
+        ("train recipe.yaml -o limited --kernels torch training.epochs=1", "limited/"),
+        ("embed run long.tsv -t mood -o long.npy --kernels torch", "long.npy"),
+    ],
+)
+def test_a_limit_on_the_size_of_files_is_one_line_that_names_it(words, place, folder):
+    (folder / "long.tsv").write_text("text\n" + "the cat\n" * 500)
+    done = mbert(*words.split(), cwd=folder, broken={STDIN: "limited"})
+    assert done.returncode == 4
+    assert lines(done)[-1].startswith(place)
+    assert "is larger than a file may be here; raise the limit (ulimit -f)" in lines(done)[-1]
+    assert not [path for path in folder.iterdir() if path.name.startswith((".long", "long.npy"))]
+
+
+NO_MEMORY = "out of memory; lower --batch-size, or free some memory."
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "code"),
+    [
+        (MemoryError(), NO_MEMORY, 4),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), NO_MEMORY, 4),
+        (RuntimeError("could not create a primitive"), NO_MEMORY, 4),
+        (RuntimeError("unable to mmap 9 bytes from file <x>: Cannot allocate memory (12)"), NO_MEMORY, 4),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), NO_MEMORY, 4),
+        (ImportError("libx.so: failed to map segment from shared object"), NO_MEMORY, 4),
+        (RuntimeError("can't start new thread"), NO_MEMORY, 4),
+        (OSError(errno.EIO, "I/O error", "x"), "x: the disk reports an error (Input/output error); repair it and ", 4),
+        (OSError(errno.EDQUOT, "quota", "x"), "x: the disk is full; free some space and run the command again.", 4),
+        (OSError(errno.ENOSPC, "full"), "a file: the disk is full; free some space and run the command again.", 4),
+        (OSError(errno.EMFILE, "many", "x"), "x: too many files are open; raise the limit (ulimit -n) and ", 4),
+        (OSError(errno.EAGAIN, "again"), "no more processes or threads can be started (again); raise the limit.", 4),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "x: cannot be used (Permission denied); ", 2),
+        (FileNotFoundError(errno.ENOENT, "No such file", b"x"), "x: cannot be used (No such file); ", 2),
+        (ReaderGoneError(), "", 141),
+        (Stopped(signal.SIGHUP), "stopped.", 129),
+    ],
+)
+def test_errors_of_the_system_become_one_line_and_a_code(error, message, code):
+    said, found = explain(error)
+    assert said.startswith(message)
+    assert (len(said.splitlines()), found) == (bool(message), code)
+
+
+def test_an_error_that_a_library_wrapped_counts_but_a_mistake_of_ours_keeps_its_traceback():
+    wrapped = RuntimeError("the writer failed")
+    wrapped.__cause__ = OSError(errno.ENOSPC, "No space left on device", "x")
+    assert explain(wrapped) == ("x: the disk is full; free some space and run the command again.", 4)
+    ours = TypeError("a mistake")
+    ours.__context__ = FileNotFoundError(errno.ENOENT, "No such file", "x")
+    assert explain(ours) is None
+    assert explain(OSError("no number")) is None
