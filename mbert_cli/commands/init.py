@@ -1,13 +1,18 @@
 """`mbert init`."""
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbert_cli.commands.options import Force, Quiet
+from mbert_cli.commands.options import Columns, Delimiter, Force, Quiet, Quoting, split_pair
 from mbert_cli.commands.output import check_output, replacing
+from mbert_cli.errors import UsageError
 from mbert_cli.progress import Talk
+
+if TYPE_CHECKING:
+    from mbert_cli.authoring.new_recipe import AskedLabel
 
 
 def init(
@@ -19,32 +24,69 @@ def init(
     text: Annotated[
         list[str] | None, typer.Option("--text", metavar="COLUMN", help="The column of texts; twice for pairs.")
     ] = None,
-    label: Annotated[str | None, typer.Option("--label", metavar="COLUMN", help="The column of labels.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label", metavar="[TASK=]COLUMN", help="A column of labels. May be repeated: each makes a task."
+        ),
+    ] = None,
+    columns: Columns = None,
+    quoting: Quoting = None,
+    delimiter: Delimiter = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a recipe for your own files: columns, labels and heads are guessed, and told.
+    """Write a recipe for your own files: columns, labels and heads are guessed, and printed.
 
     $ mbert init reviews.tsv questions.csv -o mine.yaml
     $ mbert init a.tsv --text title --text body --label kind
+    $ mbert init sick.tsv --label entailment=entailment_judgment --label relatedness=relatedness_score
 
-    A file is a task; NAME-train, NAME-dev and NAME-test are splits of one. Where there is no dev file, a tenth of the
-    training rows is set aside in files of their own, beside the recipe.
+    NAME-train, NAME-dev and NAME-test are splits of one; another file is a training file. Where there is no dev file, a
+    tenth of the training texts, of each class, is set aside in files beside the recipe, chosen by their hash.
     """
-    from mbert_cli.new_recipe import new_tasks, recipe_text, split_off_dev
+    from mbert_cli.authoring.column import FileReading
+    from mbert_cli.authoring.new_recipe import new_files, recipe_text
+    from mbert_cli.authoring.splits import group_files
 
     talk = Talk(quiet)
     check_output(output, force)
     folder = output.parent
-    tasks = new_tasks(files, text or [], label)
-    for index, task in enumerate(tasks):
-        talk.say(task.line())
-        if "dev" not in task.files:
-            for path in task.dev_split(folder).values():
-                check_output(path, force)
-            tasks[index] = split_off_dev(task, folder)
-            talk.say(f"  set every tenth row aside: {tasks[index].files['train']} and {tasks[index].files['dev']}")
+    names = dict(split_pair(pair, "--columns NAME=OTHER") for pair in columns or [])
+    reading = FileReading(quoting or "csv", delimiter or "auto", names)
+    groups, remarks = group_files(files)
+    found = new_files(groups, reading, text or [], _asked(label or []))
+    for each in found:
+        for path in {} if "dev" in each.files else each.dev_paths(folder).values():
+            check_output(path, force)
+    for remark in remarks:
+        talk.say(remark)
+    for index, each in enumerate(found):
+        for line in each.lines():
+            talk.say(line)
+        if "dev" not in each.files:
+            found[index] = each.with_dev(folder)
+            for line in found[index].noted():
+                talk.say(line)
+    written = recipe_text(found, folder)
     with replacing(output) as file:
-        file.write(recipe_text(tasks, folder))
+        file.write(written)
     talk.say(f"wrote {output}: look at it, then check it with: mbert validate {output}")
     talk.say(f"and train it with: mbert train {output}")
+
+
+def _asked(labels: list[str]) -> "list[AskedLabel]":
+    """Return the columns of labels that the user named, each with its task's name, if that was given, too."""
+    from mbert_cli.authoring.new_recipe import AskedLabel
+
+    found = []
+    for text in labels:
+        task, equals, column = text.partition("=")
+        if equals and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", task) and column:
+            found.append(AskedLabel(column, task))
+        else:
+            found.append(AskedLabel(text))
+    doubled = next((each.column for each in found if [other.column for other in found].count(each.column) > 1), None)
+    if doubled is not None:
+        raise UsageError(f"--label {doubled}: is named twice; one task is made for each column.")
+    return found

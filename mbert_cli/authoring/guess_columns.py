@@ -1,0 +1,136 @@
+"""What the columns of a file seem to hold: texts, labels, an id."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mbert_cli.authoring.column import Column, CountedFile
+from mbert_cli.authoring.guess_labels import why_impossible, why_unlikely
+from mbert_cli.authoring.names import are_a_pair, label_rank, says_id, says_text
+from mbert_cli.errors import UsageError
+from mbert_cli.recipe_file import nearest
+
+_MOST_LISTED = 12
+_FEW = 12  # rows; fewer do not show that a column is of ids
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What the columns of a file seem to hold.
+
+    Args:
+        text: the column of texts, or the two of pairs.
+        is_pair: whether the two are sentences of a kind, such as two questions; not a title and a body.
+        labels: the columns of labels that are taken, each with why.
+        others: columns that could be labels, too.
+        refused: columns that are no labels, each with why.
+        id: the column of ids, if there is one.
+        words: of a row's texts, on the mean.
+    """
+
+    text: list[str]
+    is_pair: bool
+    labels: dict[str, str]
+    others: list[str]
+    refused: dict[str, str]
+    id: str | None
+    words: float
+
+
+def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[str] = ()) -> Guess:
+    """Guess what the columns of a file hold.
+
+    Args:
+        file: its columns, counted.
+        text: the columns of texts, if they are known.
+        labels: the columns of labels, if they are known.
+
+    Raises:
+        UsageError: a column that is said to be known does not exist or cannot be used, or no text or no label can be
+            found.
+    """
+    for name in (*text, *labels):
+        if file.column(name) is None:
+            known = [each.name for each in file.columns if each.name]
+            what = "has more than one column" if name in known else "has no column"
+            hint = "; rename all but one." if name in known else nearest(name, known)
+            raise UsageError(f"{file.path}: {what} '{name}'{hint}{_header_hint(file)}")
+    if not any(column.filled for column in file.columns):
+        raise UsageError(f"{file.path}: holds no rows below its header.")
+    candidates = [column for column in file.columns if column.name not in text]
+    reasons = {column.name: why_impossible(column) or why_unlikely(column) for column in candidates}
+    likely = [column for column in candidates if reasons[column.name] is None]
+    taken = _asked(file, labels) or _chosen(file, likely, reasons)
+    free = [column for column in file.columns if column.name not in taken and column.is_distinct]
+    texts, is_pair = _texts(file, free, text)
+    names = [column.name for column in texts]
+    unused = [column for column in candidates if column.name not in {*taken, *names}]
+    ids = [column.name for column in free if column.name not in names and column.is_unique and _looks_like_id(column)]
+    return Guess(
+        text=names,
+        is_pair=is_pair,
+        labels=taken,
+        others=[column.name for column in unused if reasons[column.name] is None],
+        refused={column.name: why for column in unused if (why := reasons[column.name]) is not None},
+        id=ids[0] if ids else None,
+        words=sum(column.mean_words for column in texts),
+    )
+
+
+def _header_hint(file: CountedFile) -> str:
+    return f" ({file.remark})" if file.remark else ""
+
+
+def _asked(file: CountedFile, labels: Sequence[str]) -> dict[str, str]:
+    """Return the columns that the user named; what speaks against one is said."""
+    found = {}
+    for name in labels:
+        column = file.column(name)
+        assert column is not None, "looked for before"
+        problem = why_impossible(column)
+        if problem:
+            raise UsageError(f"{file.path}: {name} {problem}, or name another column with --label.")
+        doubt = why_unlikely(column)
+        found[name] = f"as you say, but it does not look like labels: {doubt}" if doubt else "as you say"
+    return found
+
+
+def _chosen(file: CountedFile, likely: list[Column], reasons: dict[str, str | None]) -> dict[str, str]:
+    named = [(rank, column.name) for column in likely if (rank := label_rank(column.name)) is not None]
+    if named:
+        return {min(named)[1]: "by its name"}
+    if likely:
+        return {likely[-1].name: "guessed by its values"}  # labels tend to stand at the end
+    listed = [f"'{name}' ({why})" for name, why in reasons.items()]
+    more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
+    raise UsageError(
+        f"{file.path}: no column looks like labels; name it with --label. Known: "
+        f"{', '.join(listed[:_MOST_LISTED]) or 'none'}{more}.{_header_hint(file)}"
+    )
+
+
+def _texts(file: CountedFile, columns: list[Column], text: Sequence[str]) -> tuple[list[Column], bool]:
+    if text:
+        return [column for name in text for column in file.columns if column.name == name], len(text) == 2
+    texts = [each for each in columns if each.mean_words >= 2 or says_text(each.name)]
+    texts = [each for each in texts if each.filled and not _looks_like_id(each)]
+    if not texts:
+        known = ", ".join(column.name for column in file.columns)
+        raise UsageError(
+            f"{file.path}: no column looks like texts; name it with --text, twice for pairs. Known: {known}."
+            f"{_header_hint(file)}"
+        )
+    for first in texts:
+        for second in texts:
+            if first is not second and are_a_pair(first.name, second.name):
+                return [first, second], True
+    longest = sorted(texts, key=lambda column: -column.words)[:2]
+    if len(longest) == 2 and longest[1].words * 10 >= longest[0].words:
+        return [column for column in texts if column in longest], False
+    return longest[:1], False
+
+
+def _looks_like_id(column: Column) -> bool:
+    """Whether a column has an id in every row: by its name, or by values of one word that are no numbers."""
+    if says_id(column.name):
+        return column.mean_words < 1.5
+    return column.is_unique and column.rows > _FEW and column.mean_words < 1.5 and not column.numbers

@@ -1,0 +1,155 @@
+"""What a column's labels are: classes, or numbers on a scale; and what speaks against its being labels at all."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from mbert_cli.authoring.column import Column
+from mbert_cli.authoring.names import says_id, says_label, says_scale
+from mbert_cli.labels import has_decimal_comma, is_name, list_separator
+
+_FEW = 12  # as many whole numbers are classes, whatever they are
+_MOST_GUESSED = 100  # classes of a column that nobody named as labels
+_MOST_CLASSES = 20_000
+_MOST_DENSE = 1_000  # whole numbers without gaps that are classes
+_DENSE = 0.9
+_STRAY = 0.1  # share of cells that may be no numbers among numbers, such as N/A
+_LARGEST = 1e30
+_MOST_SHOWN = 6
+_LEADING_ZERO = re.compile(r"-?0[0-9]")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a task.
+
+    Args:
+        column: that holds them.
+        classes: their names, in order; none where labels are numbers.
+        min: the whole number that no label is below, where labels are numbers.
+        scale: the whole number that no label exceeds, where labels are numbers.
+        notes: what the user should know of them.
+    """
+
+    column: str
+    classes: list[str]
+    min: float = 0.0
+    scale: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Literal["classes", "numbers"]:
+        """Whether they are classes or numbers on a scale."""
+        return "classes" if self.classes else "numbers"
+
+    def line(self) -> str:
+        """Return what they are, for people."""
+        if self.kind == "numbers":
+            return f"numbers from {self.min:g} to {self.scale:g}"
+        return f"{len(self.classes)} classes: {first_of(self.classes)}"
+
+
+def first_of(names: list[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+    return ", ".join(names[:_MOST_SHOWN]) + more
+
+
+def why_impossible(column: Column) -> str | None:
+    """Return why a column cannot be labels; None where it can."""
+    if not column.is_distinct:
+        return "has no name of its own in the header"
+    if len(column.values) < 2:
+        return "holds one value only" if column.values else "is empty"
+    comma = next(filter(has_decimal_comma, column.values), None)
+    if comma and len(column.numbers) + sum(map(has_decimal_comma, column.values)) == len(column.values):
+        return f"holds numbers with commas, such as '{comma}'; write them with a decimal point and no other separator"
+    if _is_scale(column):
+        huge = next((text for text, value in column.numbers.items() if abs(value) > _LARGEST), None)
+        return f"holds {huge}, which is too large for a scale" if huge else None
+    if len(column.values) > _MOST_CLASSES:
+        return f"holds {len(column.values):,} different values or more, too many for classes"
+    odd = next((text for text in column.values if not is_name(text)), None)
+    return None if odd is None else f"holds {odd[:40]!r}, which has line ends or control characters"
+
+
+def why_unlikely(column: Column) -> str | None:
+    """Return why a column that nobody named is not taken for labels; None where it may be."""
+    distinct, numbers, named = len(column.values), column.numbers, says_label(column.name)
+    if says_id(column.name):
+        return "its name says id"
+    if column.mean_words > 3:
+        return f"texts of {column.mean_words:.0f} words"
+    much = column.filled > _FEW and distinct > (column.filled - 1 if named else column.filled // 2)
+    if len(numbers) == distinct:
+        if much and all(value.is_integer() for value in numbers.values()):
+            return f"{distinct:,} different whole numbers in {column.filled:,} rows, like ids"
+        if not named and distinct == column.filled:
+            return "every row has a number of its own"
+    elif distinct > max(2, column.filled // 2):
+        return f"{distinct:,} different values in {column.filled:,} rows"
+    if not named and not _is_scale(column) and distinct > _MOST_GUESSED:
+        return f"{distinct:,} different values"
+    return None
+
+
+def read_labels(column: Column) -> Labels:
+    """Return the labels of a column that can be such."""
+    numbers = column.numbers
+    notes = []
+    if column.other_forms:
+        notes.append(f"{column.other_forms:,} cells are in another Unicode form (NFD); each is of the class it shows")
+    if _is_scale(column):
+        stray = [text for text in column.values if text not in numbers]
+        if stray:
+            notes.append(f"not numbers, and skipped: {first_of(stray)}")
+        low, high = _range(min(numbers.values()), max(numbers.values()))
+        if all(value.is_integer() for value in numbers.values()):
+            notes.append(
+                "whole numbers, taken for a scale; if they are classes, write head: "
+                f"{{kind: classification, labels: [...]}} with all {len(numbers):,} of them"
+            )
+        return Labels(column.name, [], low, high, tuple(notes))
+    if len(numbers) == len(column.values):
+        classes = sorted(numbers, key=lambda text: (numbers[text], text))
+        if len(classes) > _FEW:
+            notes.append(
+                "whole numbers, taken for classes; if they are a scale, write head: "
+                f"{{kind: regression, scale: {max(numbers.values()):g}}}"
+            )
+    else:
+        classes = sorted(column.values)
+    separator = list_separator(classes)
+    if separator:
+        several = next(text for text in classes if separator in text)
+        notes.append(f"'{several}' looks like a list of labels; every such text is taken for a class of its own")
+    return Labels(column.name, classes, notes=tuple(notes))
+
+
+def _is_scale(column: Column) -> bool:
+    """Whether labels are numbers on a scale, not classes."""
+    numbers = column.numbers
+    if len(numbers) <= _FEW and all(value.is_integer() for value in numbers.values()):
+        return False
+    stray = [count for text, count in column.values.items() if text not in numbers]
+    if stray and (len(stray) > 3 or len(numbers) <= _FEW or sum(stray) > _STRAY * column.filled):
+        return False
+    if any(_LEADING_ZERO.match(text) and numbers[text].is_integer() for text in numbers):
+        return False  # codes: 007
+    if not numbers or any(not value.is_integer() for value in numbers.values()):
+        return bool(numbers)
+    low, high = min(numbers.values()), max(numbers.values())
+    is_dense = low in (0, 1) and len(numbers) >= _DENSE * (high - low + 1)
+    repeated = column.filled >= 2 * len(numbers)
+    return says_scale(column.name) or not (is_dense and repeated and len(numbers) <= _MOST_DENSE)
+
+
+def _range(low: float, high: float) -> tuple[float, float]:
+    """Return round numbers that labels lie between: 0 and 1 for 0.2 and 0.9, 1 and 5 for 1 and 4.8."""
+    least = 0.0 if 0 <= low < 1 else float(math.floor(low))
+    most = float(math.ceil(high))
+    if least == 0 and 0 < high <= 0.5:
+        unit = 10.0 ** math.floor(math.log10(high))
+        most = next((times * unit for times in (1, 2, 5) if times * unit >= high), 10 * unit)
+    return least, most if most > least else least + 1

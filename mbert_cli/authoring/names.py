@@ -1,0 +1,73 @@
+"""What the names of columns say: labels, scales, ids, texts, pairs."""
+
+import re
+
+_LABEL_NAMES = (
+    "label", "labels", "class", "category", "target", "y", "sentiment", "emotion", "mood", "intent", "topic", "stars",
+    "rating", "score", "similarity", "is_duplicate", "duplicate", "same", "is_same", "entailment", "gold_label",
+    "quality", "relatedness", "judgment", "judgement", "polarity", "gold", "classes", "categories",
+)  # fmt: skip
+_SCALE_WORDS = frozenset(
+    {"score", "scores", "rating", "similarity", "relatedness", "grade", "points", "percent", "percentage", "scale"}
+)
+_TEXT_NAMES = (
+    "text", "sentence", "review", "comment", "message", "question", "query", "title", "body", "content", "string",
+    "premise", "hypothesis",
+)  # fmt: skip
+# A whole name, and a word of one.
+_ID_NAMES = frozenset({"index", "key", "no", "nr", "number", "row", "line", "rownum", "unnamed: 0"})
+_ID_WORDS = frozenset({"id", "ids", "idx", "guid", "uuid", "uid", "pid", "qid", "sid", "did", "docid", "rowid"})
+# Names of a pair are alike but for one word.
+_PAIR_WORDS = frozenset(
+    {
+        ("1", "2"), ("0", "1"), ("a", "b"), ("one", "two"), ("first", "second"), ("left", "right"),
+        ("premise", "hypothesis"), ("question", "answer"), ("query", "passage"), ("query", "document"),
+        ("source", "target"),
+    }
+)  # fmt: skip
+_PAIR_ENDS = (("a", "b"), ("A", "B"), ("one", "two"), ("first", "second"), ("left", "right"))
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words and numbers of a name: `#1 String` is `1` and `string`, `pair_ID` is `pair` and `id`."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[0-9]+", name)]
+
+
+def label_rank(name: str) -> int | None:
+    """Return how surely a name says label, from 0, the surest; None where it does not."""
+    if name.lower() in _LABEL_NAMES:
+        return _LABEL_NAMES.index(name.lower())
+    ranks = [_LABEL_NAMES.index(word) for word in words_of(name) if word in _LABEL_NAMES and len(word) > 1]
+    return len(_LABEL_NAMES) + min(ranks) if ranks and not says_id(name) else None
+
+
+def says_label(name: str) -> bool:
+    """Whether a name says label."""
+    return label_rank(name) is not None
+
+
+def says_scale(name: str) -> bool:
+    """Whether a name says number on a scale."""
+    return not _SCALE_WORDS.isdisjoint(words_of(name))
+
+
+def says_id(name: str) -> bool:
+    """Whether a name says id or row number."""
+    return name.lower() in _ID_NAMES or not _ID_WORDS.isdisjoint(words_of(name))
+
+
+def says_text(name: str) -> bool:
+    """Whether a name says text."""
+    return re.sub(r"[_\W\d]+", "", name.lower()) in _TEXT_NAMES
+
+
+def are_a_pair(first: str, second: str) -> bool:
+    """Whether two names are those of a pair: alike but for 1 and 2, A and B, premise and hypothesis and so on."""
+    ones, twos = words_of(first), words_of(second)
+    differing = [pair for pair in zip(ones, twos, strict=False) if pair[0] != pair[1]]
+    if len(ones) == len(twos) and len(differing) == 1 and differing[0] in _PAIR_WORDS:
+        return True
+    return any(
+        first.endswith(one) and second.endswith(two) and first.removesuffix(one) == second.removesuffix(two) != ""
+        for one, two in _PAIR_ENDS
+    )

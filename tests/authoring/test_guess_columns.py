@@ -1,0 +1,115 @@
+import pytest
+
+from mbert_cli.authoring.column import Column, CountedFile
+from mbert_cli.authoring.guess_columns import guess_columns
+from mbert_cli.errors import UsageError
+
+LONG = [f"some words of row {i} and a few more" for i in range(40)]
+OTHER = [f"another sentence, the {i}th of its kind" for i in range(40)]
+ABC = ["good", "bad", "so-so", "bad"] * 10
+
+
+def counted(columns):
+    found = [Column(name) for name in columns]
+    for column in found:
+        for cell in columns[column.name]:
+            column.count(cell)
+    return CountedFile("f.tsv", found, [])
+
+
+def guess(columns, text=(), labels=()):
+    return guess_columns(counted(columns), text, labels)
+
+
+def test_a_text_and_its_named_classes():
+    found = guess({"id": [str(i) for i in range(40)], "review": LONG, "sentiment": ABC})
+    assert (found.text, found.labels, found.id, found.is_pair) == (
+        ["review"], {"sentiment": "by its name"}, "id", False,
+    )  # fmt: skip
+
+
+def test_a_label_without_a_telling_name_is_the_last_column_of_few_values():
+    found = guess({"a": ABC, "b": LONG, "c": ABC[::-1]})
+    assert (found.text, found.labels, found.others) == (["b"], {"c": "guessed by its values"}, ["a"])
+
+
+def test_ids_and_row_numbers_are_no_labels_and_this_is_said():
+    found = guess(
+        {
+            "Quality": ["0", "1"] * 20,
+            "#1 ID": [str(1097547 + 977 * i % 40 * 3) for i in range(40)],
+            "weight": [str(3 * i) for i in range(40)],
+            "#1 String": LONG,
+            "#2 String": OTHER,
+        }
+    )
+    assert (found.text, found.is_pair, list(found.labels)) == (["#1 String", "#2 String"], True, ["Quality"])
+    assert found.refused == {
+        "#1 ID": "its name says id",
+        "weight": "40 different whole numbers in 40 rows, like ids",
+    }
+
+
+@pytest.mark.parametrize("name", ["#2 ID", "pair_ID", "docId", "idx", "qid", "row"])
+def test_a_column_whose_name_says_id_is_no_label_though_few_values_repeat(name):
+    with pytest.raises(UsageError, match=f"'{name}' \\(its name says id\\)"):
+        guess({"text": LONG, name: ["1", "2"] * 20})
+
+
+def test_of_several_columns_of_labels_the_others_are_said():
+    found = guess({"sentence_A": LONG, "sentence_B": OTHER, "score": ["1", "4.5"] * 20, "judgment": ABC})
+    assert (list(found.labels), found.others) == (["score"], ["judgment"])
+    both = guess({"text": LONG, "score": ["1", "4.5"] * 20, "judgment": ABC}, labels=["judgment", "score"])
+    assert (both.labels, both.others) == ({"judgment": "as you say", "score": "as you say"}, [])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("sentence1", "sentence2"), ("text_a", "text_b"), ("q_first", "q_second"), ("premise", "hypothesis"),
+        ("#1 String", "#2 String"), ("sentence_A", "sentence_B"), ("question1", "question2"), ("textA", "textB"),
+        ("s1 text", "s2 text"), ("query", "passage"), ("Sentence 1", "Sentence 2"),
+    ],
+)  # fmt: skip
+def test_pairs_are_known_by_their_names(first, second):
+    found = guess({first: LONG, "note": LONG, second: OTHER, "same": ["0", "1"] * 20})
+    assert found.text == [first, second]
+    assert found.is_pair
+
+
+def test_a_title_and_a_body_are_two_texts_but_no_pair_of_a_kind():
+    found = guess({"title": LONG, "body": [each * 4 for each in LONG], "topic": ABC})
+    assert (found.text, found.is_pair) == (["title", "body"], False)
+
+
+def test_what_is_said_is_not_guessed():
+    found = guess({"note": LONG, "text": OTHER, "label": ABC, "b": ["x", "y"] * 20}, ["note"], ["b"])
+    assert (found.text, found.labels, found.others) == (["note"], {"b": "as you say"}, ["label"])
+
+
+def test_a_column_that_was_named_is_taken_though_it_does_not_look_like_labels_and_this_is_said():
+    found = guess({"text": LONG, "kind": [f"k{i}" for i in range(40)]}, labels=["kind"])
+    assert found.labels == {"kind": "as you say, but it does not look like labels: 40 different values in 40 rows"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "said"),
+    [
+        ({"text": LONG, "label": ABC}, {"labels": ["lable"]}, "has no column 'lable'; did you mean 'label'?"),
+        ({"text": LONG, "label": ABC}, {"text": ["txt"]}, "has no column 'txt'; did you mean 'text'?"),
+        ({"text": LONG}, {}, "no column looks like labels; name it with --label. Known: 'text' (texts of 9 words)."),
+        ({"n": ["1", "2"] * 20, "label": ABC}, {}, "no column looks like texts; name it with --text, twice for pairs."),
+        ({"text": LONG, "label": ["a"] * 40}, {}, "'label' (holds one value only)"),
+        ({"text": LONG * 4, "kind": [f"c{i % 110}" for i in range(320)]}, {}, "'kind' (110 different values)"),
+        ({"text": LONG, "label": [str(i) for i in range(40)]}, {}, "'label' (40 different whole numbers in 40 rows"),
+        ({"text": LONG, "score": ["3,7", "2,5"] * 20}, {}, "'score' (holds numbers with commas, such as '3,7'; write"),
+        ({"text": LONG, "n": ["1,250", "2"] * 20}, {"labels": ["n"]}, "n holds numbers with commas, such as '1,250'"),
+        ({"text": LONG, "label": ["a\tb", "c"] * 20}, {}, "holds 'a\\tb', which has line ends or control characters"),
+        ({"text": [], "label": []}, {}, "holds no rows below its header"),
+    ],
+)
+def test_what_cannot_be_guessed_is_asked_for(columns, options, said):
+    with pytest.raises(UsageError) as refusal:
+        guess(columns, **options)
+    assert said in str(refusal.value)
+    assert str(refusal.value).startswith("f.tsv: ")

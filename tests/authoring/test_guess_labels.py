@@ -1,0 +1,73 @@
+import pytest
+
+from mbert_cli.authoring.column import Column
+from mbert_cli.authoring.guess_labels import read_labels, why_impossible, why_unlikely
+
+
+def column(values, name="label"):
+    found = Column(name)
+    for value in values:
+        found.count(value)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "classes", "span"),
+    [
+        (["0", "4.8", "2.4", "1"], "numbers", [], (0, 5)),
+        (["0", "0.25", "0.5", "0.9"], "numbers", [], (0, 1)),
+        (["1", "4.5", "5", "3.25"], "numbers", [], (1, 5)),
+        (["-0.5", "0.5", "0.25"], "numbers", [], (-1, 1)),
+        (["0.01", "0.04", "0.03"], "numbers", [], (0, 0.05)),
+        ([str(3 * i * i) for i in range(20)], "numbers", [], (0, 1083)),
+        (["1.0", "5", "3", "3.0"], "classes", ["1", "3", "5"], None),
+        (["1", "0", "1.0", "0.0"], "classes", ["0", "1"], None),
+        (["-1", "1", "0"], "classes", ["-1", "0", "1"], None),
+        (["nan", "inf"], "classes", ["inf", "nan"], None),
+        (["1", "01", "2", "007"], "classes", ["01", "1", "2", "007"], None),
+        (["100", "1E2", "3"], "classes", ["3", "100", "1E2"], None),
+        (["caf\u00e9", "cafe\u0301", "tea"], "classes", ["caf\u00e9", "tea"], None),
+        ([f"{i:02}" for i in range(40)], "classes", [f"{i:02}" for i in range(40)], None),
+    ],
+)
+def test_labels_are_classes_or_numbers_on_a_scale(values, kind, classes, span):
+    found = read_labels(column(values * 10))
+    assert (found.kind, found.classes) == (kind, classes)
+    assert span is None or (found.min, found.scale) == span
+
+
+@pytest.mark.parametrize("count", [13, 20, 77, 500])
+@pytest.mark.parametrize("first", [0, 1])
+def test_whole_numbers_without_gaps_are_classes(count, first):
+    numbers = [str(i + first) for i in range(count)]
+    found = read_labels(column(numbers * 3))
+    assert found.classes == numbers
+    assert "whole numbers, taken for classes; if they are a scale, write head: {kind: regression" in found.notes[0]
+
+
+def test_whole_numbers_without_gaps_are_a_scale_where_the_name_says_so():
+    found = read_labels(column([str(i) for i in range(101)] * 3, "score"))
+    assert (found.kind, found.min, found.scale) == ("numbers", 0, 100)
+    assert "whole numbers, taken for a scale; if they are classes, write head:" in found.notes[0]
+
+
+def test_a_few_cells_that_are_no_numbers_are_skipped_among_many_that_are():
+    found = read_labels(column([f"{i / 10}" for i in range(50)] * 2 + ["N/A"] * 3))
+    assert (found.kind, found.notes[0]) == ("numbers", "not numbers, and skipped: N/A")
+
+
+def test_other_unicode_forms_and_lists_are_remarked_on():
+    notes = read_labels(column(["cafe\u0301|tea", "tea", "caf\u00e9"])).notes
+    assert notes[0].startswith("1 cells are in another Unicode form (NFD)")
+    assert "'caf\u00e9|tea' looks like a list of labels; every such text is taken for a class of its own" in notes[1]
+
+
+def test_as_many_classes_as_a_user_names_are_possible_but_not_any_number():
+    assert why_impossible(column([f"c{i}" for i in range(1_500)] * 2)) is None
+    assert "too many for classes" in why_impossible(column([f"c{i}" for i in range(20_001)]))
+
+
+def test_a_named_column_of_labels_has_more_than_a_hundred_classes():
+    intents = [f"intent {i}" for i in range(150)] * 4
+    assert why_unlikely(column(intents, "intent")) is None
+    assert why_unlikely(column(intents, "kind of")) == "150 different values"

@@ -1,0 +1,330 @@
+import contextlib
+import csv
+import gzip
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from word_salad import sentences
+
+from mbert_cli.cli import app
+from mbert_cli.compose import load_recipe
+from mbert_cli.data.examples import read_examples
+from mbert_cli.errors import DataError, UsageError
+from mbert_cli.training_data import check_recipe
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path, rows, names=("id", "text", "mood")):
+    path.write_text("\n".join("\t".join(map(str, row)) for row in [names, *rows]) + "\n")
+
+
+def moods(count, seed=1):
+    return [(i, text, ("bad", "good", "so-so")[i % 3]) for i, text in enumerate(sentences(count, seed))]
+
+
+def init(*words):
+    app(["init", *map(str, words)], standalone_mode=False)
+
+
+def test_a_recipe_of_two_tasks_with_dev_files_is_written_and_can_be_read(here, capsys):
+    write(here / "mood-train.tsv", moods(60))
+    write(here / "mood-dev.tsv", moods(20, 2))
+    pairs = [(one, two, i % 2) for i, (one, two) in enumerate(zip(sentences(40, 3), sentences(40, 4), strict=True))]
+    write(here / "same.train.tsv", pairs, ("question1", "question2", "is_duplicate"))
+    write(here / "same.valid.tsv", pairs, ("question1", "question2", "is_duplicate"))
+    init("mood-train.tsv", "same.train.tsv", "mood-dev.tsv", "same.valid.tsv", "-o", "mine.yaml")
+    recipe = load_recipe("mine.yaml")
+    assert [(name, task.text, task.label, task.head.kind) for name, task in recipe.tasks.items()] == [
+        ("mood", ["text"], "mood", "classification"),
+        ("same", ["question1", "question2"], "is_duplicate", "pair_classification"),
+    ]
+    assert recipe.tasks["mood"].head.options["labels"] == ["bad", "good", "so-so"]
+    assert [path.name for path in here.iterdir()].count("mood-dev.tsv") == 1
+    told = capsys.readouterr().err
+    assert "mood: mood-train.tsv: text 'text', label 'mood' (3 classes: bad, good, so-so; by its name)," in told
+    assert "mbert train mine.yaml" in told
+
+
+def test_a_file_alone_is_split_without_losing_rows_or_sharing_texts(here):
+    rows = moods(200)
+    write(here / "notes.tsv", rows + [(1000 + i, *row[1:]) for i, row in enumerate(rows)])  # every text twice
+    init("notes.tsv")
+    parts = {}
+    for split in ("train", "dev"):
+        with (here / f"notes-{split}.tsv").open() as file:
+            parts[split] = list(csv.reader(file, delimiter="\t"))
+    assert parts["train"][0] == parts["dev"][0] == ["id", "text", "mood"]
+    texts = {split: {row[1] for row in rows[1:]} for split, rows in parts.items()}
+    assert not texts["train"] & texts["dev"]
+    assert sum(len(rows) - 1 for rows in parts.values()) == 400
+    assert 15 <= len(parts["dev"]) <= 70
+    assert load_recipe("recipe.yaml").tasks["notes"].dev.endswith("/notes-dev.tsv")
+
+
+@pytest.mark.parametrize(("name", "written"), [("a.parquet", "a-train.tsv"), ("a.tsv.gz", "a-train.tsv")])
+def test_files_that_are_split_off_are_text_and_named_so(here, name, written):
+    if name.endswith("gz"):
+        write(here / "plain.tsv", moods(60))
+        (here / name).write_bytes(gzip.compress((here / "plain.tsv").read_bytes()))
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        columns = dict(zip(("id", "text", "mood"), map(list, zip(*moods(60), strict=True)), strict=True))
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), here / name)
+    init(name)
+    assert (here / written).read_text().startswith("id\ttext\tmood\n")
+    assert load_recipe("recipe.yaml").tasks["a"].train.endswith(f"/{written}")
+
+
+def test_a_jsonl_file_with_scores_is_split_and_becomes_a_scale(here):
+    lines = [json.dumps({"a": one, "b": two, "score": i % 9 / 2}) for i, (one, two) in
+             enumerate(zip(sentences(80, 3), sentences(80, 4), strict=True))]  # fmt: skip
+    (here / "near.jsonl").write_text("\n".join(lines) + "\n")
+    init("near.jsonl", "-o", "near.yaml")
+    head = load_recipe("near.yaml").tasks["near"].head
+    assert (head.kind, head.options["scale"]) == ("cosine_similarity", 4)
+    split = [(here / f"near-{split}.jsonl").read_text().splitlines() for split in ("train", "dev")]
+    assert sorted(map(json.loads, split[0] + split[1]), key=str) == sorted(map(json.loads, lines), key=str)
+
+
+def test_files_are_found_from_a_recipe_in_another_folder(here):
+    (here / "recipes").mkdir()
+    write(here / "mood-train.tsv", moods(60))
+    write(here / "mood-dev.tsv", moods(20, 2))
+    init("mood-train.tsv", "mood-dev.tsv", "-o", "recipes/mine.yaml")
+    assert "train: ../mood-train.tsv" in (here / "recipes" / "mine.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a.tsv", "b/a.tsv"], "b/a.tsv: is the train file of the same task as a.tsv; rename one of them."),
+        (["a-dev.tsv", "a-test.tsv"], "a-dev.tsv: there is no training file of task a; name it as well."),
+        (["a.tsv", "--label", "mood", "--label", "mood"], "--label mood: is named twice; one task is made for each"),
+        (["a.tsv", "--label", "x=mood", "--label", "x=id"], "--label x=id: two tasks would be called x."),
+        (["a.tsv", "bare/a-dev.tsv"], "bare/a-dev.tsv: has no labels in 'mood'; name a labelled dev file, or none"),
+        (["a.tsv", "-o", "old.yaml"], "old.yaml: exists; replace it with --force"),
+        (["a.tsv", "--label", "mod"], "a.tsv: has no column 'mod'; did you mean 'mood'?"),
+        (["few.tsv"], "few.tsv: has too few rows to set some aside as dev; name a dev file as well."),
+        (["taken.tsv"], "taken-train.tsv: exists; replace it with --force"),
+    ],
+)
+def test_nothing_is_written_where_something_is_wrong(here, words, said):
+    (here / "b").mkdir()
+    (here / "bare").mkdir()
+    write(here / "bare" / "a-dev.tsv", [row[:2] for row in moods(20)], ("id", "text"))
+    for name in ("a.tsv", "b/a.tsv", "a-dev.tsv", "a-test.tsv", "taken.tsv"):
+        write(here / name, moods(60))
+    write(here / "few.tsv", moods(2))
+    for name in ("old.yaml", "taken-train.tsv"):
+        (here / name).write_text("mine")
+    before = sorted(here.rglob("*"))
+    with pytest.raises(UsageError) as refusal:
+        init(*words)
+    assert said in str(refusal.value)
+    assert sorted(here.rglob("*")) == before
+
+
+def accepted(path):
+    """Read what `mbert validate` reads: the recipe, and every file of it as training or evaluation would."""
+    recipe = load_recipe(str(path))
+    heads = check_recipe(recipe)
+    for name, task in recipe.tasks.items():
+        for file in (task.train, task.dev, task.test):
+            if file is not None:
+                read_examples(file, name, task, heads[name].parse_label)
+    return recipe.tasks
+
+
+def pairs(count):
+    return zip(sentences(count, 3), sentences(count, 4), strict=True)
+
+
+def test_a_published_pair_file_with_ids(here, capsys):
+    rows = [(i % 2, 1_090_000 + 611 * i, 3_454_317 - 37 * i, one, two) for i, (one, two) in enumerate(pairs(60))]
+    write(here / "msr.tsv", rows, ("\ufeffQuality", "#1 ID", "#2 ID", "#1 String", "#2 String"))
+    init("msr.tsv")
+    task = accepted("recipe.yaml")["msr"]
+    assert (task.text, task.label, task.head.kind) == (["#1 String", "#2 String"], "Quality", "pair_classification")
+    assert "not labels: '#1 ID' (its name says id), '#2 ID' (its name says id)" in capsys.readouterr().err
+
+
+def two_labels(here):
+    kinds = ("ENTAILMENT", "NEUTRAL", "CONTRADICTION")
+    rows = [(i, one, two, 1 + i % 41 / 10, kinds[i % 3]) for i, (one, two) in enumerate(pairs(90))]
+    header = ("pair_ID", "sentence_A", "sentence_B", "relatedness_score", "entailment_judgment")
+    write(here / "both.tsv", rows, header)
+
+
+def test_a_second_column_of_labels_is_said(here, capsys):
+    two_labels(here)
+    init("both.tsv")
+    assert list(accepted("recipe.yaml")) == ["both"]
+    said = "'entailment_judgment' could be a label, too; for a task of each: --label relatedness_score"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_every_label_that_is_named_makes_a_task(here, named):
+    two_labels(here)
+    names = ("near", "entails") if named else ("relatedness_score", "entailment_judgment")
+    columns = ("relatedness_score", "entailment_judgment")
+    words = [f"{name}={column}" if named else column for name, column in zip(names, columns, strict=True)]
+    init("both.tsv", "--label", words[0], "--label", words[1])
+    tasks = accepted("recipe.yaml")
+    assert [(name, task.label, task.id) for name, task in tasks.items()] == [
+        (name, column, "pair_ID") for name, column in zip(names, columns, strict=True)
+    ]
+    near, entails = tasks.values()
+    assert near.train == entails.train == str(here / "both-train.tsv")
+    assert (near.head.options["min"], near.head.options["scale"]) == (1, 5)
+    assert entails.head.options["labels"] == ["CONTRADICTION", "ENTAILMENT", "NEUTRAL"]
+
+
+def test_a_label_of_one_file_leaves_the_others_to_be_guessed(here):
+    two_labels(here)
+    write(here / "moods.tsv", moods(60))
+    init("both.tsv", "moods.tsv", "--label", "entailment_judgment")
+    assert {name: task.label for name, task in accepted("recipe.yaml").items()} == {
+        "both": "entailment_judgment", "moods": "mood",
+    }  # fmt: skip
+
+
+def test_stray_quotes_are_read_with_an_option_that_the_recipe_keeps(here):
+    texts = ['"Never," he said, "again."', 'Nine inches (9") wide', "plain"]
+    write(here / "q.tsv", [(i % 2, f"{texts[i % 3]} {i}") for i in range(60)], ("label", "text"))
+    with pytest.raises(DataError, match="--quoting none"):
+        init("q.tsv")
+    init("q.tsv", "--quoting", "none")
+    task = accepted("recipe.yaml")["q"]
+    assert task.quoting == "none"
+    lines = [(here / f"q-{split}.tsv").read_text().splitlines()[1:] for split in ("train", "dev")]
+    assert sorted(lines[0] + lines[1]) == sorted((here / "q.tsv").read_text().splitlines()[1:])
+
+
+def test_the_delimiter_and_other_names_of_columns_are_kept_in_the_recipe(here):
+    lines = [f"{text}|{mood}" for _, text, mood in moods(60)]
+    (here / "p.csv").write_text("\n".join(["body|gold", *lines]) + "\n")
+    init("p.csv", "--delimiter", "pipe", "--columns", "text=body", "--columns", "mood=gold", "--columns", "x=y")
+    task = accepted("recipe.yaml")["p"]
+    assert (task.text, task.label, task.delimiter) == (["text"], "mood", "pipe")
+    assert task.columns == {"text": "body", "mood": "gold"}
+
+
+@pytest.mark.parametrize("labels", ["no column", "empty", "-1"])
+def test_a_test_file_without_labels_is_left_out_and_this_is_said(here, capsys, labels):
+    write(here / "train.tsv", moods(60))
+    write(here / "dev.tsv", moods(20, 2))
+    rows = [(*row[:2], "" if labels == "empty" else labels) for row in moods(10, 3)]
+    names = ("id", "text", "mood")
+    write(here / "test.tsv", [row[:2] for row in rows] if labels == "no column" else rows,
+          names[:2] if labels == "no column" else names)  # fmt: skip
+    init("train.tsv", "dev.tsv", "test.tsv")
+    assert accepted("recipe.yaml")["task"].test is None
+    assert "test.tsv: has no labels and is left out of the recipe" in capsys.readouterr().err
+
+
+def test_classes_and_scales_are_those_of_all_splits(here, capsys):
+    write(here / "a-train.tsv", moods(60))
+    write(here / "a-dev.tsv", [*moods(20, 2), (99, "one more", "awful")])
+    write(here / "a-test.tsv", [*moods(20, 3), (99, "one more", "great")])
+    write(
+        here / "b-train.tsv", [(i, text, i % 7 / 2) for i, text in enumerate(sentences(60, 4))], ("id", "text", "score")
+    )
+    write(here / "b-dev.tsv", [(i, text, i) for i, text in enumerate(sentences(9, 5))], ("id", "text", "score"))
+    init("a-train.tsv", "a-dev.tsv", "a-test.tsv", "b-train.tsv", "b-dev.tsv")
+    tasks = accepted("recipe.yaml")
+    assert tasks["a"].head.options["labels"] == ["awful", "bad", "good", "great", "so-so"]
+    assert tasks["b"].head.options["scale"] == 8
+    assert "a-dev.tsv: has no row of great, so that nothing is measured of it" in capsys.readouterr().err
+
+
+def test_the_dev_split_has_a_tenth_of_every_class(here, capsys):
+    classes = ["often"] * 300 + ["seldom"] * 40 + ["rare"] * 5 + ["once"]
+    write(here / "s.tsv", [(i, f"text number {i}", name) for i, name in enumerate(classes)])
+    init("s.tsv")
+    with (here / "s-dev.tsv").open() as file:
+        found = [row["mood"] for row in csv.DictReader(file, delimiter="\t")]
+    assert [found.count(name) for name in ("often", "seldom", "rare", "once")] == [30, 4, 1, 0]
+    told = capsys.readouterr().err
+    assert (
+        "no dev file: a tenth of the texts of each class, chosen by their hash, is set aside: s-train.tsv and s-"
+        in told
+    )
+    assert "s-dev.tsv: has no row of once, so that nothing is measured of it" in told
+
+
+def test_rows_without_labels_are_skipped_and_counted(here, capsys):
+    write(here / "a.tsv", [(i, text, "" if i % 4 == 0 else mood) for i, text, mood in moods(80)])
+    init("a.tsv")
+    assert accepted("recipe.yaml")["a"].on_bad_row == "skip"
+    assert "'mood' is empty in 20 rows, which are skipped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("first", "odd"), [("a film that is worth a look\tpos", True), ("0\t1", True), ("text\tmood", False)]
+)
+def test_a_file_without_a_header_is_remarked_on(here, capsys, first, odd):
+    lines = [f"{text}\t{('pos', 'neg')[i % 2]}" for i, text in enumerate(sentences(60, 1))]
+    (here / "h.tsv").write_text("\n".join([first, *lines]) + "\n")
+    init("h.tsv")
+    assert ("h.tsv: the first row looks like data, not like names of columns (" in capsys.readouterr().err) == odd
+
+
+@pytest.mark.parametrize(
+    "files", [["ab_test.tsv"], ["ab_test.tsv", "mood.tsv"], ["mood.tsv", "contest.tsv", "ab_test.tsv"]]
+)
+def test_a_file_that_shares_its_name_with_no_other_is_for_training_whatever_its_name_ends_in(here, capsys, files):
+    for file in files:
+        write(here / file, moods(60))
+    init(*files)
+    assert sorted(accepted("recipe.yaml")) == sorted(file.removesuffix(".tsv") for file in files)
+    said = "ab_test.tsv: taken for a training file, for no other file of task ab is named"
+    assert said in capsys.readouterr().err
+
+
+def test_as_many_classes_as_a_column_has_are_written_where_it_is_named(here):
+    write(here / "i.tsv", [(i, f"say {i}", f"intent {i % 150}") for i in range(300)])
+    init("i.tsv", "--label", "mood")
+    assert len(accepted("recipe.yaml")["i"].head.options["labels"]) == 150
+
+
+ALPHABET = st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0")
+NAMES = st.text(ALPHABET, min_size=1, max_size=6)
+CELLS = st.one_of(
+    st.sampled_from(["", "1", "1.0", "01", "007", "1E2", "100", "-3", "2,5", "1,234", "nan", "inf", "null", "no", "~",
+                     "cafe\u0301", "caf\u00e9", "a|b", "a", "b", "\u200c", "x\u00a0y", "[1, 2]", "- a", "#", "1e-5"]),
+    st.floats(allow_nan=False).map(str),
+    st.integers(-50, 2_000).map(str),
+    NAMES,
+)  # fmt: skip
+
+
+@given(st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_whatever_is_written_is_accepted(data):
+    """Files of any labels, one or three, with or without --label: refused, or a recipe that can train on them."""
+    cells = data.draw(st.lists(CELLS, min_size=1, max_size=20))
+    header = [data.draw(NAMES), "text", data.draw(st.sampled_from(["label", "score", "kind", "#2 ID"]))]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        splits = data.draw(st.sampled_from([["train"], ["train", "dev", "test"]]))
+        files = [folder / f"t-{split}.tsv" for split in splits]
+        for file in files:
+            rows = data.draw(st.lists(st.sampled_from(cells), min_size=6, max_size=40))
+            with file.open("w", newline="", encoding="utf-8") as out:
+                lines = [[data.draw(NAMES), f"some words {i}", cell] for i, cell in enumerate(rows)]
+                csv.writer(out, delimiter="\t", lineterminator="\n").writerows([header, *lines])
+        options = ["--label", header[2]] if data.draw(st.booleans()) else []
+        with contextlib.suppress(UsageError, DataError):
+            init(*files, "-o", folder / "recipe.yaml", "-q", *options)
+        if (folder / "recipe.yaml").exists():
+            assert accepted(folder / "recipe.yaml")
