@@ -208,12 +208,13 @@ def _evaluate_file(predictor: Predictor, name: str, path: str, limit: int | None
         windows = example_windows(path, name, task, head.parse_label)
     else:
         windows = iter([read_examples(path, name, task, head.parse_label, limit)])
-    parts, skipped = [], Examples([])
+    parts, read = [], Examples([])
     for window in windows:
-        skipped.skipped += window.skipped
+        read.skipped += window.skipped
+        read.warnings += window.warnings
         if len(window):
             data = tokenise(saved.tokenizer, window, head.sides, task.symmetric)
             parts.append(_outcome(saved.model, name, data, predictor.batch_size))
-    if skipped.skipped:
-        talk.say(skipped.skipped_note(path))
+    for note in read.notes(path):
+        talk.say(note)
     return _joined(parts)

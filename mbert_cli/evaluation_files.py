@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mbert_cli.data.table import as_cell
+from mbert_cli.data.table_writer import as_cell
 
 METRICS = "metrics.json"
 CONFUSION = "_confusion.tsv"

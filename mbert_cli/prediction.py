@@ -16,7 +16,9 @@ from mbert_cli.data.batching import TaskData, by_length, pack, tokenise_texts
 from mbert_cli.data.file_settings import with_file_settings
 from mbert_cli.data.given import Given, check_texts, sides_of, texts_or_rows
 from mbert_cli.data.parquet_output import ParquetSink, Types
-from mbert_cli.data.table import Delimiter, Quoting, Row, Table, TableWriter, TextSink, as_cell
+from mbert_cli.data.row import Row
+from mbert_cli.data.table import Delimiter, Quoting, Table
+from mbert_cli.data.table_writer import TableWriter, TextSink, as_cell
 from mbert_cli.errors import DataError, UsageError, is_out_of_memory
 from mbert_cli.hardware import choose
 from mbert_cli.heads import Columns
@@ -358,6 +360,8 @@ def predict_cs224n(
     name = _CS224N_NAMES.get((predictor.saved.model.head(task).goal, len(section.text)))
     if name is None:
         raise UsageError("--format cs224n is for the course's three tasks; none of them is a regression of one text.")
+    if section.id is None:
+        raise UsageError(f"--format cs224n needs ids, but the recipe says tasks.{task}.id: null.")
     ids = table.column(_heading(table, section, section.id), f"id of task {task}")
     if not done:
         out.write(f"id \t {name} \n")

@@ -11,6 +11,8 @@ from mbert_cli.recipe_file import Document, dotted, dump
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
+DEFAULT_ID = "id"
+"""The column of ids of a task that names none."""
 
 
 def _interval(value: Any) -> int | str | None:
@@ -142,11 +144,14 @@ class TaskSection(Section):
         head: the task's head.
         columns: other names of columns, for files that call them so: `{text: review}` reads `text` in `review`
             wherever a file has no `text`.
-        id: column that names a row in `--format cs224n`.
-        quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other (GLUE's files).
+        id: column that names a row in `--format cs224n`; null: there is none. In training and dev files a row that
+            repeats an id is bad; where the column is the default, `id`, repeated ids are a warning.
+        quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other (GLUE's files). `auto` is
+            `csv`, but a quoted cell whose lines could each be a row is a bad row: its quotes may be text.
         delimiter: `auto` is the first of tab, comma and semicolon that the header holds, else a tab. `pipe` is never
             guessed.
-        on_bad_row: `error` stops at the first; `skip` leaves bad rows out, counted and listed.
+        on_bad_row: `error` refuses the file and lists its first 20 bad rows; `skip` leaves bad rows out, counted and
+            listed.
         token_dropout: share of the tokens that [MASK] stands for in training; see `token_dropout`.
         encoder_dropout: what `encoder.dropout` is for this task alone, its adapters included; a step then holds tasks
             that want the same, see `encoder_dropout`.
@@ -163,8 +168,8 @@ class TaskSection(Section):
     label: str
     head: Component
     columns: Mapping[str, str] = {}
-    id: str = "id"
-    quoting: Literal["csv", "none"] = "csv"
+    id: str | None = DEFAULT_ID
+    quoting: Literal["auto", "csv", "none"] = "auto"
     delimiter: Literal["auto", "tab", "comma", "semicolon", "pipe"] = "auto"
     on_bad_row: Literal["error", "skip"] = "error"
     token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -175,7 +180,7 @@ class TaskSection(Section):
     @property
     def column_names(self) -> list[str]:
         """All columns that the task knows, by the recipe's names."""
-        return [*self.text, self.label, self.id]
+        return [*self.text, self.label, *([self.id] if self.id else [])]
 
 
 class TrainingSection(Section):
@@ -325,6 +330,11 @@ def result_spec(recipe: Recipe) -> dict[str, Any]:
     """Return what a run's result follows from: the recipe less how it is compared, kept and told of."""
     spec = {key: value for key, value in as_spec(recipe).items() if key not in ("reference", "card")}
     spec["training"] = {key: value for key, value in spec["training"].items() if key not in _SAVING}
+    # `auto` reads a file as `csv` does, which was the default once, or refuses it.
+    spec["tasks"] = {
+        name: {**task, "quoting": "none" if task["quoting"] == "none" else "csv"}
+        for name, task in spec["tasks"].items()
+    }
     return spec
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mbert_cli.data.table import TextSink
+from mbert_cli.data.table_writer import TextSink
 from mbert_cli.reporting import RunReport, Scores, TaskMetric
 from mbert_cli.terminal import Fitting, new_table
 

@@ -102,8 +102,8 @@ def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list
         with Table(file, task.quoting, task.delimiter, task.columns) as table:
             columns = [table.column(name) for name in task.text]
             label = table.column(task.label)
-            for row in table:
-                error = wanted.get(row.line)
+            for row in table.all_rows():
+                error = None if row.problem else wanted.get(row.line)
                 if error is not None and not _same(row.cells[label], error.label):
                     return list(errors)  # what has changed in one place may have changed in others
                 if error is not None:

@@ -48,7 +48,7 @@ def read_training_examples(recipe: Recipe, limit: int | None, talk: Talk) -> Tra
     Args:
         recipe: what is trained.
         limit: how many examples to take of each file at most, spread evenly over it.
-        talk: where skipped rows are told.
+        talk: where skipped rows and doubts are printed.
 
     Raises:
         RecipeError: a path, a number of columns or a metric does not fit.
@@ -61,8 +61,8 @@ def read_training_examples(recipe: Recipe, limit: int | None, talk: Talk) -> Tra
             soft = soft_columns(heads[name], task) if split == "train" else None
             found[name, split] = read_examples(path, name, task, heads[name].parse_label, limit, soft)
             talk.detail(found[name, split].source)
-            if found[name, split].skipped:
-                talk.say(found[name, split].skipped_note(path))
+            for note in found[name, split].notes(path):
+                talk.say(note)
     return found
 
 

@@ -13,7 +13,7 @@ import torch
 
 from mbert_cli.compose import build_heads, encoder_shape
 from mbert_cli.curricula import Phase
-from mbert_cli.data.examples import Examples, read_examples
+from mbert_cli.data.examples import read_examples
 from mbert_cli.errors import MbertError, RecipeError
 from mbert_cli.evaluation import evaluate
 from mbert_cli.hardware import Hardware
@@ -27,7 +27,6 @@ from mbert_cli.training_run import TrainingRun
 
 _MEASURED = 6  # steps of each kind
 _MEASURED_ROWS = 128  # of each task, to know how long dev files take
-_MOST_LISTED = 5  # bad rows of a file
 
 
 @dataclass(frozen=True)
@@ -156,27 +155,19 @@ def _problems_of_files(recipe: Recipe, limit: int | None, talk: Talk) -> list[st
             # Files of train and dev that are not there have been told by now.
             if path is None or (split != "test" and not is_there(path)):
                 continue
-            all_of_it = task.model_copy(update={"on_bad_row": "skip"})
             soft = soft_columns(heads[name], task) if split == "train" else None
             try:
-                found = read_examples(path, name, all_of_it, heads[name].parse_label, limit, soft)
+                found = read_examples(path, name, task, heads[name].parse_label, limit, soft)
             except MbertError as error:
                 problems += error.problems
                 continue
-            if task.on_bad_row == "error":
-                problems += _told(found, path, name)
             if split == "test":
                 talk.detail(found.source)
                 bad = f", {len(found.skipped):,} bad rows left out" if found.skipped else ""
                 talk.say(f"{name}: {len(found):,} test rows{bad}")
+                for warning in found.warnings:
+                    talk.say(warning)
     return problems
-
-
-def _told(found: Examples, path: str, name: str) -> list[str]:
-    """Return the bad rows of a file, the first of them listed."""
-    rows = [each.removeprefix("line ") for each in found.skipped]
-    told = [f"{path}:{row}; mend the row, or set tasks.{name}.on_bad_row: skip." for row in rows[:_MOST_LISTED]]
-    return told + ([f"{path}: has {len(rows) - _MOST_LISTED:,} more bad rows."] if len(rows) > _MOST_LISTED else [])
 
 
 def _train_seconds(run: TrainingRun) -> float:

@@ -116,7 +116,7 @@ def test_tasks_that_differ_ask_for_one(tiny_checkpoint, tiny_files, here, tmp_pa
         ["embed", folder / "run", "pairs.tsv", "--text", "one", "-o", "v.npy"],
     ):
         with pytest.raises(
-            MbertError, match=r"same: quoting csv; near: quoting none\); choose one with -t, or --quoting"
+            MbertError, match=r"same: quoting auto; near: quoting none\); choose one with -t, or --quoting"
         ):
             mbert(*more)
     mbert("predict", folder / "run", "pairs.tsv", "-t", "near", "-o", "out.tsv")

@@ -301,3 +301,80 @@ def test_another_name_for_no_column_of_the_task_is_refused(tiny_recipe, here):
         MbertError, match=r"columns\.txt.* is no column of the task; did you mean 'text'\? Known: id, moo"
     ):
         app(["train", str(tiny_recipe), "tasks.mood.columns={txt: review}", "-o", "run", "-q"], standalone_mode=False)
+
+
+def test_an_empty_line_of_a_file_of_one_column_is_a_row(run, here):
+    (here / "one.tsv").write_text("text\nfirst\n\nthird\n")
+    for quoting in ("auto", "none"):
+        predict(run, "one.tsv", "-o", f"{quoting}.tsv", "--quoting", quoting)
+        assert [row[0] for row in rows(here / f"{quoting}.tsv")] == ["text", "first", "", "third"]
+
+
+def test_objects_need_the_columns_that_are_used_and_keep_the_others(run, here):
+    lines = ['{"text": "cat", "lang": "en"}', '{"text": "dog"}', '{"n": 1.10, "text": "bird", "big": 1e400}']
+    (here / "a.jsonl").write_text("\n".join(lines) + "\n")
+    predict(run, "a.jsonl", "-o", "out.jsonl")
+    predict(run, "a.jsonl", "-o", "kept.jsonl", "--keep", "lang,text")
+    written = (here / "out.jsonl").read_text().splitlines()
+    assert [line.split(', "pred"')[0] + "}" for line in written] == lines
+    kept = [json.loads(line) for line in (here / "kept.jsonl").read_text().splitlines()]
+    assert [list(record)[:-4] for record in kept] == [["lang", "text"], ["text"], ["text"]]
+    (here / "a.jsonl").write_text(lines[0] + '\n{"lang": "en"}\n')
+    with pytest.raises(MbertError, match="a.jsonl:2: has no 'text', asked for as text of task mood."):
+        predict(run, "a.jsonl", "-o", "other.jsonl")
+
+
+SWALLOWED = 'text\tmood\n"I left early\tlow\nfine day\tmid\nhe said nothing"\tlow\n'
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "RUN", "s.tsv", "-o", "o.tsv", "-t", "mood"],
+        ["embed", "RUN", "s.tsv", "-o", "o.npy", "-t", "mood"],
+        ["evaluate", "RUN", "-t", "mood", "--data", "mood=s.tsv"],
+        ["train", "RECIPE", "-o", "new", "tasks.mood.train=s.tsv"],
+        ["train", "RECIPE", "-o", "new", "tasks.mood.dev=s.tsv"],
+        ["validate", "RECIPE", "-o", "new", "tasks.mood.test=s.tsv"],
+        ["init", "s.tsv", "-o", "o.yaml"],
+    ],
+)
+def test_every_command_refuses_rows_that_a_stray_quote_swallows(run, here, words):
+    (here / "s.tsv").write_text(SWALLOWED)
+    words = [{"RUN": str(run), "RECIPE": str(run.parent / "recipe.yaml")}.get(word, word) for word in words]
+    words = [word.replace("=s.tsv", f"={here / 's.tsv'}") for word in words]
+    with pytest.raises(MbertError) as refusal:
+        app([*words, "-q"], standalone_mode=False)
+    assert "s.tsv:2: a quoted cell spans lines 2 to 4, each of which could be a row of 2 columns" in str(refusal.value)
+    assert "--quoting none (in a recipe's task: quoting: none)" in str(refusal.value)
+    assert not [*here.glob("o.*")]
+
+
+def test_doubts_about_quotes_are_printed(run, here, capsys):
+    (here / "s.tsv").write_text(SWALLOWED)
+    for words in (["predict", str(run), "s.tsv", "-o", "o.tsv"], ["embed", str(run), "s.tsv", "-o", "o.npy"]):
+        app([*words, "-t", "mood", "--quoting", "csv"], standalone_mode=False)
+        assert (
+            "s.tsv: a quoted cell spans lines 2 to 4, each of which could be a row by itself; if"
+            in capsys.readouterr().err
+        )
+
+
+def test_a_task_may_have_no_ids(run, here, capsys):
+    rows = "".join(f"user{i % 3}\tcat dog {i}\t{['low', 'mid', 'high'][i % 3]}\n" for i in range(9))
+    (here / "r.tsv").write_text(f"id\ttext\tmood\n{rows}")
+    files = [f"tasks.mood.{split}={here / 'r.tsv'}" for split in ("train", "dev", "test")]
+    words = ["train", str(run.parent / "recipe.yaml"), "training.epochs=1", *files]
+    app([*words, "-o", "named"], standalone_mode=False)
+    warning = (
+        "6 rows repeat the id of an earlier one, first line 5: id 'user0' stands at line 2 already; if 'id' does not "
+    )
+    assert warning + "name rows, set tasks.mood.id: null." in capsys.readouterr().err
+    app([*words, "-o", "none", "tasks.mood.id=null"], standalone_mode=False)
+    assert "repeat the id" not in capsys.readouterr().err
+    app(["validate", *words[1:], "-o", "v", "--no-measure", "tasks.mood.id=null"], standalone_mode=False)
+    predict("none", "r.tsv", "-o", "o.tsv")
+    app(["evaluate", "none", "-t", "mood", "--limit", "5", "-q"], standalone_mode=False)
+    with pytest.raises(MbertError, match="--format cs224n needs ids, but the recipe says tasks.mood.id: null."):
+        predict("none", "r.tsv", "-o", "c.csv", "--format", "cs224n")
+    assert not (here / "c.csv").exists()

@@ -55,7 +55,7 @@ def test_what_is_not_said_has_its_default(write):
     assert recipe.training.seed == 11711
     assert recipe.training.learning_rate == 1e-5
     task = recipe.tasks["mood"]
-    assert (task.test, task.id, task.quoting, task.delimiter, task.on_bad_row) == (None, "id", "csv", "auto", "error")
+    assert (task.test, task.id, task.quoting, task.delimiter, task.on_bad_row) == (None, "id", "auto", "auto", "error")
 
 
 def test_one_text_column_may_be_written_without_a_list(write):
@@ -120,7 +120,7 @@ def test_a_problem_is_named_with_its_line(write, line, said):
         (
             "label: mood",
             "label: mood\n    quoting: python",
-            "r.yaml:8: tasks.mood.quoting must be 'csv' or 'none', but",
+            "r.yaml:8: tasks.mood.quoting must be 'auto', 'csv' or 'none', but",
         ),
         ("label: mood", "lable: mood", "r.yaml:7: tasks.mood.lable is not a known key; did you mean 'label'? Known"),
         (

@@ -35,6 +35,7 @@ def here(run, tiny_files, tmp_path, monkeypatch):
     (tmp_path / "latin.tsv").write_bytes("id\ttext\n1\tcaf\xe9\n".encode("latin-1"))
     (tmp_path / "empty.tsv").write_text("")
     rows = (tmp_path / "mood-train.tsv").read_text().splitlines()
+    (tmp_path / "other.tsv").write_text("\n".join([rows[0], rows[1].rpartition("\t")[0] + "\tnone", *rows[2:]]) + "\n")
     (tmp_path / "unlabelled.tsv").write_text("\n".join([rows[0], rows[1].rpartition("\t")[0] + "\t", *rows[2:]]) + "\n")
     old = tmp_path / "old"
     shutil.copytree(run, old)
@@ -55,8 +56,8 @@ MISTAKES = {
     "a recipe that is no YAML": ("train bad.yaml", "bad.yaml:2:1: is not YAML"),
     "a data file that is missing": ("train my.yaml tasks.mood.train=mod-train.tsv", "there is no file {here}/mod-train.tsv; did you mean 'mood-train.tsv'?"),
     "a column misspelt": ("train my.yaml tasks.mood.text=txt", "mood-train.tsv:1: has no column 'txt', asked for as text of task mood; did you mean 'text'? Known: id, mood, text."),
-    "a label that is none": ("train my.yaml tasks.mood.head.labels=[low,mid]", "mood must be one of low, mid, but is 'high'; mend the row, or set tasks.mood.on_bad_row: skip."),
-    "a label that is empty": ("train my.yaml tasks.mood.train=unlabelled.tsv", "unlabelled.tsv:2: mood is empty; mend the row, or set tasks.mood.on_bad_row: skip."),
+    "a label that is none": ("train my.yaml tasks.mood.train=other.tsv", "other.tsv:2: mood must be one of low, mid, high, but is 'none'; correct the row, or set tasks.mood.on_bad_row: skip."),
+    "a label that is empty": ("train my.yaml tasks.mood.train=unlabelled.tsv", "unlabelled.tsv:2: mood is empty; correct the row, or set tasks.mood.on_bad_row: skip."),
     "a run that is there already": ("train my.yaml -o run", "run exists and holds a run; continue it with --resume, or replace it with --force."),
     "a folder that is no run": ("predict nowhere new.tsv", "nowhere: there is no such run folder; mbert train writes one with -o."),
     "a model of another version": ("predict old new.tsv -t mood", "old/model/config.json: was altered"),

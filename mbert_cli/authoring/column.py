@@ -25,7 +25,7 @@ class FileReading:
         columns: other names that columns have in the files.
     """
 
-    quoting: Quoting = "csv"
+    quoting: Quoting = "auto"
     delimiter: Delimiter = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
 
@@ -42,7 +42,7 @@ class FileReading:
         """Return what a task that reads some columns says of its files."""
         names = {name: other for name, other in self.columns.items() if name in columns}
         found = {"quoting": self.quoting, "delimiter": self.delimiter, "columns": names}
-        return {key: value for key, value in found.items() if value not in ("csv", "auto", {})}
+        return {key: value for key, value in found.items() if value not in ("auto", {})}
 
 
 @dataclass

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mbert_cli.authoring.column import FileReading
 from mbert_cli.commits import replace_file
-from mbert_cli.data.table import Row, TableWriter
+from mbert_cli.data.row import Row
+from mbert_cli.data.table_writer import TableWriter
 from mbert_cli.disk import disk_errors
 from mbert_cli.errors import UsageError
 from mbert_cli.labels import folded

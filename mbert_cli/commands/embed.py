@@ -102,3 +102,5 @@ def embed(
     talk.say(f"wrote {output}: {done} vectors of {hidden} numbers, of {' and '.join(read)}{together}")
     for other in ignored:
         talk.say(f"task {task} reads {read[0]} and {other} apart; {other} is not embedded: --text {other} embeds it.")
+    for warning in table.warnings:
+        talk.say(warning)

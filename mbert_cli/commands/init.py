@@ -53,7 +53,7 @@ def init(
     check_output(output, force)
     folder = output.parent
     names = dict(split_pair(pair, "--columns NAME=OTHER") for pair in columns or [])
-    reading = FileReading(quoting or "csv", delimiter or "auto", names)
+    reading = FileReading(quoting or "auto", delimiter or "auto", names)
     groups, remarks = group_files(files)
     found = new_files(groups, reading, text or [], _asked(label or []))
     for each in found:

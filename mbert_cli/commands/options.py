@@ -27,8 +27,8 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 Force = Annotated[bool, typer.Option("--force", "-F", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")]
 Quoting = Annotated[
-    Literal["csv", "none"] | None,
-    typer.Option("--quoting", help="none: quotes are plain text. Default: as the task's files are read, else csv."),
+    Literal["auto", "csv", "none"] | None,
+    typer.Option("--quoting", help="none: quotes are plain text. Default: as the task's files are read, else auto."),
 ]
 Delimiter = Annotated[
     Literal["auto", "tab", "comma", "semicolon", "pipe"] | None,

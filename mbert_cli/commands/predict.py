@@ -201,6 +201,8 @@ def _predict(
             out.commit(count)
             bar.advance(by=count - done)
             done = count
+    for warning in table.warnings:
+        talk.say(warning)
     talk.say(f"{'' if output == '-' else f'{output}: '}predicted {', '.join(chosen)} for {done} rows")
 
 

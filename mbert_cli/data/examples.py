@@ -1,11 +1,12 @@
 """Examples: the texts and labels of one task, read from a table and checked row by row."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from mbert_cli.data.table import Row, Table
+from mbert_cli.data.row import Row
+from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError
-from mbert_cli.recipe import TaskSection
+from mbert_cli.recipe import DEFAULT_ID, TaskSection
 from mbert_cli.recipe_file import shown
 
 _MOST_LISTED = 20
@@ -34,6 +35,7 @@ class Examples:
         labels: one number an example.
         lines: where each example begins in its file.
         skipped: the problems of the rows that were left out.
+        warnings: what is in doubt about the file, a sentence each.
         source: what the file was taken for.
         soft: what another model predicts of each example; empty where nobody asked.
     """
@@ -42,6 +44,7 @@ class Examples:
     labels: list[float] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     source: str = ""
     soft: list[list[float]] = field(default_factory=list)
 
@@ -56,6 +59,7 @@ class Examples:
         self.lines += more.lines
         self.soft += more.soft
         self.skipped += more.skipped
+        self.warnings += more.warnings
         self.source = self.source or more.source
 
     def spread(self, count: int) -> "Examples":
@@ -65,13 +69,17 @@ class Examples:
         texts = [[side[row] for row in rows] for side in self.texts]
         labels, lines = [self.labels[row] for row in rows], [self.lines[row] for row in rows]
         soft = [self.soft[row] for row in rows] if self.soft else []
-        return Examples(texts, labels, lines, self.skipped, self.source, soft)
+        return replace(self, texts=texts, labels=labels, lines=lines, soft=soft)
 
     def skipped_note(self, path: str) -> str:
         """Return a line on the rows left out, the first of them listed."""
         shown = "; ".join(self.skipped[:_MOST_LISTED])
         more = f"; and {len(self.skipped) - _MOST_LISTED} more" if len(self.skipped) > _MOST_LISTED else ""
         return f"{path}: skipped {len(self.skipped)} bad rows: {shown}{more}"
+
+    def notes(self, path: str) -> list[str]:
+        """Return what the user must know of the file: rows left out, and doubts."""
+        return [*([self.skipped_note(path)] if self.skipped else []), *self.warnings]
 
 
 def read_examples(
@@ -93,11 +101,11 @@ def read_examples(
         soft: the columns of soft labels, where the task has them.
 
     Raises:
-        DataError: the file cannot be read, a column is missing, no usable row is left, or a row is bad and
-            `task.on_bad_row` is `error`; an id that stands twice is bad.
+        DataError: the file cannot be read, a column is missing, no usable row is left, or rows are bad and
+            `task.on_bad_row` is `error`; with the first of them.
     """
     found = Examples([[] for _ in task.text])
-    for window in example_windows(path, name, task, parse_label, {}, soft):
+    for window in example_windows(path, name, task, parse_label, soft, check_ids=True):
         found.extend(window)
     return found if limit is None else found.spread(limit)
 
@@ -107,8 +115,8 @@ def example_windows(
     name: str,
     task: TaskSection,
     parse_label: Callable[[str], float],
-    ids: dict[str, int] | None = None,
     soft: SoftColumns | None = None,
+    check_ids: bool = False,
 ) -> Iterator[Examples]:
     """Read a task's labelled file, a few thousand rows at a time.
 
@@ -119,45 +127,25 @@ def example_windows(
         name: the task's name, for messages.
         task: columns, quoting, and what to do with bad rows.
         parse_label: a label's text to its number; raises ValueError with what it must be.
-        ids: filled with every id and its line, by which one that stands twice is known; None does not ask.
         soft: the columns of soft labels, where the task has them.
+        check_ids: look for ids that repeat, which takes memory for each of them.
     """
-    found, usable = Examples([[] for _ in task.text]), 0
+    found, usable, bad = Examples([[] for _ in task.text]), 0, _BadRows(path, name)
     with Table(path, task.quoting, task.delimiter, task.columns) as table:
         found.source = table.description
-        columns = [table.column(text, f"text of task {name}") for text in task.text]
-        label_column = table.column(task.label, f"label of task {name} (files without labels can be predicted only)")
-        why = f"soft label of task {name} (mbert predict appends it)"
-        soft_columns = [table.column(column, why) for column in (soft.names if soft else ())]
-        id_column = None if ids is None or not table.has(task.id) else table.column(task.id, f"id of task {name}")
-        for row in table:
-            problem, label = _checked(row, columns, label_column, task, parse_label)
-            if ids is not None and id_column is not None and row.cells[id_column] and not problem:
-                first = ids.setdefault(row.cells[id_column], row.line)
-                if first != row.line:
-                    problem = f"{task.id} {shown(row.cells[id_column])} stands at line {first} already"
-            values: list[float] = []
-            if soft is not None and not problem:
-                try:
-                    values = soft.parse([row.cells[column] for column in soft_columns])
-                except ValueError as error:
-                    problem = str(error)
-            if problem:
-                place = f"{row.line}: {problem}"
-                if task.on_bad_row == "error":
-                    raise DataError(f"{path}:{place}; mend the row, or set tasks.{name}.on_bad_row: skip.")
-                found.skipped.append(f"line {place}")
-                continue
-            for side, column in zip(found.texts, columns, strict=True):
-                side.append(row.cells[column])
-            found.labels.append(label)
-            found.lines.append(row.line)
-            if soft is not None:
-                found.soft.append(values)
-            if len(found) == _WINDOW:
+        reader = _RowReader(table, name, task, parse_label, soft, check_ids)
+        for row in table.all_rows():
+            problem = reader.add(row, found)
+            if problem and task.on_bad_row == "error":
+                bad.add(f"{row.line}: {problem}")
+            elif problem:
+                found.skipped.append(f"line {row.line}: {problem}")
+            elif len(found) == _WINDOW and not bad.count:
                 usable += len(found)
                 yield found
                 found = Examples([[] for _ in task.text])
+        bad.raise_if_any()
+        found.warnings += [*table.warnings, *reader.warnings(path)]
     usable += len(found)
     if not usable:
         why = (
@@ -169,17 +157,122 @@ def example_windows(
     yield found
 
 
-def _checked(
-    row: Row, columns: list[int], label_column: int, task: TaskSection, parse_label: Callable[[str], float]
-) -> tuple[str, float]:
-    """Return what is wrong with a row, if anything, and its label."""
-    for column, name in zip(columns, task.text, strict=True):
-        if not row.cells[column].strip():
-            return f"{name} is empty", 0.0
-    text = row.cells[label_column]
-    if not text.strip():
-        return f"{task.label} is empty", 0.0
-    try:
-        return "", parse_label(text)
-    except ValueError as error:
-        return f"{task.label} {error}", 0.0
+class _BadRows:
+    """The bad rows of a file that may have none.
+
+    Args:
+        path: the file.
+        task: its name.
+    """
+
+    def __init__(self, path: str, task: str) -> None:
+        self.count = 0
+        self._path, self._task = path, task
+        self._listed: list[str] = []
+
+    def add(self, problem: str) -> None:
+        """Take in a row's line and problem."""
+        self.count += 1
+        if self.count <= _MOST_LISTED:
+            self._listed.append(f"{self._path}:{problem}")
+
+    def raise_if_any(self) -> None:
+        """Refuse the file if it has bad rows.
+
+        Raises:
+            DataError: with the first of them.
+        """
+        remedy = f"or set tasks.{self._task}.on_bad_row: skip."
+        if self.count == 1:
+            raise DataError(f"{self._listed[0]}; correct the row, {remedy}")
+        if self.count:
+            listed = "" if self.count <= _MOST_LISTED else f", of which {_MOST_LISTED} are listed"
+            last = f"{self._path}: has {self.count:,} bad rows{listed}; correct them, {remedy}"
+            raise DataError(*(f"{each}." for each in self._listed), last)
+
+
+class _RowReader:
+    """Makes examples of rows.
+
+    Args:
+        table: the file.
+        name: the task's name, for messages.
+        task: says which columns hold what.
+        parse_label: a label's text to its number.
+        soft: the columns of soft labels, where the task has them.
+        check_ids: look for ids that repeat.
+
+    Raises:
+        DataError: a column is missing.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        name: str,
+        task: TaskSection,
+        parse_label: Callable[[str], float],
+        soft: SoftColumns | None,
+        check_ids: bool,
+    ) -> None:
+        self._name, self._task, self._parse_label, self._soft = name, task, parse_label, soft
+        self._texts = [table.column(text, f"text of task {name}") for text in task.text]
+        self._label = table.column(task.label, f"label of task {name} (files without labels can be predicted only)")
+        why = f"soft label of task {name} (mbert predict appends it)"
+        self._soft_columns = [table.column(column, why) for column in (soft.names if soft else ())]
+        self._id = None
+        if check_ids and task.id is not None and table.has(task.id):
+            self._id = table.column(task.id, f"id of task {name}", required=False)
+        self._ids: dict[str, int] = {}
+        self._repeated, self._first_repeated = 0, ""
+
+    def add(self, row: Row, found: Examples) -> str:
+        """Add a row to the examples, or return what is wrong with it."""
+        if row.problem:
+            return row.problem
+        for column, name in zip(self._texts, self._task.text, strict=True):
+            if not row.cells[column].strip():
+                return f"{name} is empty"
+        text = row.cells[self._label]
+        if not text.strip():
+            return f"{self._task.label} is empty"
+        try:
+            label = self._parse_label(text)
+        except ValueError as error:
+            return f"{self._task.label} {error}"
+        problem = self._problem_of_id(row)
+        if problem:
+            return problem
+        if self._soft is not None:
+            try:
+                found.soft.append(self._soft.parse([row.cells[column] for column in self._soft_columns]))
+            except ValueError as error:
+                return str(error)
+        for side, column in zip(found.texts, self._texts, strict=True):
+            side.append(row.cells[column])
+        found.labels.append(label)
+        found.lines.append(row.line)
+        return ""
+
+    def _problem_of_id(self, row: Row) -> str:
+        if self._id is None or not row.cells[self._id]:
+            return ""
+        value = row.cells[self._id]
+        first = self._ids.setdefault(value, row.line)
+        if first == row.line:
+            return ""
+        problem = f"{self._task.id} {shown(value)} stands at line {first} already"
+        if self._task.id != DEFAULT_ID:
+            return problem
+        # Nobody asked for this column: it may name users or documents, not rows.
+        self._repeated += 1
+        self._first_repeated = self._first_repeated or f"line {row.line}: {problem}"
+        return ""
+
+    def warnings(self, path: str) -> list[str]:
+        """Return what is in doubt about the rows, a sentence each."""
+        if not self._repeated:
+            return []
+        rows = "1 row repeats" if self._repeated == 1 else f"{self._repeated:,} rows repeat"
+        remedy = f"if '{self._task.id}' does not name rows, set tasks.{self._name}.id: null."
+        return [f"{path}: {rows} the id of an earlier one, first {self._first_repeated}; {remedy}"]

@@ -38,7 +38,10 @@ def input_settings(
     Raises:
         UsageError: the tasks differ, and the input does not decide; with what to add to the command.
     """
-    settings = {name: FileSettings(quoting or t.quoting, delimiter or t.delimiter) for name, t in tasks.items()}
+    # `csv` reads what `auto` reads, and more.
+    trusted = any(task.quoting == "csv" for task in tasks.values())
+    own = {name: "csv" if trusted and task.quoting == "auto" else task.quoting for name, task in tasks.items()}
+    settings = {name: FileSettings(quoting or own[name], delimiter or task.delimiter) for name, task in tasks.items()}
     distinct = list(dict.fromkeys(settings.values()))
     if len(distinct) > 1 and os.path.isfile(path):
         fitting = [each for each in distinct if _fits(path, each, tasks, settings)]

@@ -6,7 +6,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from mbert_cli.data.table import Row, Table
+from mbert_cli.data.row import Row
+from mbert_cli.data.table import Table
 from mbert_cli.errors import UsageError
 
 Types = Mapping[str, Literal["text", "number"]]

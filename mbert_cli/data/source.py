@@ -6,6 +6,7 @@ import os
 import sys
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO, Literal, cast
 
 from mbert_cli.errors import DataError, UsageError
@@ -92,15 +93,26 @@ def _open(path: str) -> io.BufferedReader:
         raise UsageError(f"{path!r}: is not a file name.") from None
 
 
-def decoded(file: io.BufferedIOBase, name: str) -> Iterator[str]:
-    """Yield the lines of a file, with their ends.
+@dataclass(frozen=True)
+class BadLine:
+    """A line that is not text.
+
+    Args:
+        problem: why not.
+    """
+
+    problem: str
+
+
+def decoded(file: io.BufferedIOBase, name: str) -> Iterator[str | BadLine]:
+    """Yield the lines of a file, with their ends. A line that is not text does not hide those after it.
 
     Args:
         file: UTF-8; a byte order mark is dropped.
         name: of it, for messages.
 
     Raises:
-        DataError: it is not UTF-8 text, or its compression is broken; with the line.
+        DataError: it is another format, or its compression is broken; with the line.
     """
     offset, number = 0, 0
     while True:
@@ -120,12 +132,15 @@ def decoded(file: io.BufferedIOBase, name: str) -> Iterator[str]:
             _refuse_others(name, raw, isinstance(file, _Unzipped))
         if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise DataError(f"{name}:1: is UTF-16; save it as UTF-8.")
-        if b"\0" in raw:
-            raise DataError(f"{name}:{number}: holds a NUL byte; is it a text file?")
-        try:
-            text = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            at = offset + error.start
-            raise DataError(f"{name}:{number}: is not UTF-8 (byte {at} of the file); save it as UTF-8.") from None
-        yield text.removeprefix("\ufeff") if number == 1 else text
+        yield _decoded_line(raw, number == 1, offset)
         offset += len(raw)
+
+
+def _decoded_line(raw: bytes, is_first: bool, offset: int) -> str | BadLine:
+    if b"\0" in raw:
+        return BadLine("holds a NUL byte; is it a text file?")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return BadLine(f"is not UTF-8 (byte {offset + error.start} of the file); save it as UTF-8")
+    return text.removeprefix("\ufeff") if is_first else text

@@ -5,7 +5,8 @@ from typing import IO, Protocol, runtime_checkable
 
 import numpy as np
 
-from mbert_cli.data.table import Row, Table
+from mbert_cli.data.row import Row
+from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError
 
 _HEADER = 128  # bytes, which is what a header of NumPy's format takes for any number of rows

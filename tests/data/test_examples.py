@@ -66,7 +66,7 @@ def test_a_bad_label_is_named_with_file_and_line(write, label, head, what):
         f"y\t{label}",
     )
     message = refusal(path, task("a"), head.parse_label)
-    assert message == f"F:4: {what}; mend the row, or set tasks.mood.on_bad_row: skip."
+    assert message == f"F:4: {what}; correct the row, or set tasks.mood.on_bad_row: skip."
 
 
 @pytest.mark.parametrize(("row", "column"), [("\tx\t1", "a"), ("x\t \t1", "b")])
@@ -96,10 +96,113 @@ def test_a_long_list_of_bad_rows_is_cut_and_still_counted():
     assert note.endswith("line 21: a is empty; and 13 more")
 
 
-def test_a_row_of_another_width_is_never_skipped(write):
-    path = write("a\tlabel", "one\t1", "two")
-    message = refusal(path, task("a", on_bad_row="skip"), PairClassification(4).parse_label)
-    assert message.startswith("F:3: has 1 columns")
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"two", "has 1 columns, but the header has 2"),
+        (b"two\t1\t2", "has 3 columns, but the header has 2"),
+        (b"t\xffo\t1", "is not UTF-8 (byte 15 of the file)"),
+        (b"t\0o\t1", "holds a NUL byte"),
+        (b"t\ro\t1", "a carriage return stands alone"),
+        (b'"two" said\t1', "text follows a closing quote"),
+        (b'"two\t1', "a quote opens here and is never closed"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_skipped_alone(tmp_path, line, problem):
+    path = tmp_path / "t.tsv"
+    path.write_bytes(b"a\tlabel\none\t1\n" + line + b"\nthree\t0\nfour\t1\n")
+    found = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    assert (found.texts, found.labels, found.lines) == ([["one", "three", "four"]], [1, 0, 1], [2, 4, 5])
+    assert len(found.skipped) == 1
+    assert found.skipped[0].startswith(f"line 3: {problem}")
+
+
+@pytest.mark.parametrize("quoting", ["csv", "none"])
+def test_rows_that_cannot_be_read_are_skipped_where_quotes_are_text_too(write, quoting):
+    path = write("a\tlabel", "one\t1", "two", "three\t0")
+    found = read_examples(path, "t", task("a", on_bad_row="skip", quoting=quoting), PairClassification(4).parse_label)
+    assert (found.lines, len(found.skipped)) == ([2, 4], 1)
+
+
+def test_a_line_of_jsonl_that_cannot_be_read_is_skipped(tmp_path):
+    path = tmp_path / "t.jsonl"
+    lines = [b'{"a": "x", "label": 1}', b'{"a": "\xff", "label": 1}', b"{", b'{"a": "y"}', b'{"a": "z", "label": 0}']
+    path.write_bytes(b"\n".join(lines))
+    found = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    assert (found.lines, [each.split(":")[0] for each in found.skipped]) == ([1, 5], ["line 2", "line 3", "line 4"])
+    assert "line 4: has no 'label', asked for as label of task t" in found.skipped[2]
+
+
+def test_swallowed_rows_are_skipped_at_their_quotes_alone(write):
+    path = write("a\tlabel", '"I left early\t1', "fine day\t0", "so it was\t0", 'he said nothing"\t1', "end\t1")
+    found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    assert (found.texts, found.lines) == ([["fine day", "so it was", "end"]], [3, 4, 6])
+    assert found.skipped[0].startswith("line 2: a quoted cell spans lines 2 to 5")
+    assert found.skipped[1].startswith("line 5: holds an unpaired quote")
+
+
+def test_what_is_left_of_a_broken_cell_is_no_example(tmp_path):
+    """The cell of line 2 holds a bad byte: its last line has two columns, but is no row."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'a,label\n"one, or\n\xff two\nthree",1\nfour,0\n')
+    found = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    assert (found.texts, found.lines) == ([["four"]], [5])
+    assert "line 2: line 3 is not UTF-8" in found.skipped[0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 20, 25])
+def test_bad_rows_are_listed_twenty_at_most(write, count):
+    path = write("a\tlabel", "one\t1", *(["\t1", "two"] * 20)[:count])
+    problems = refusal(path, task("a"), PairClassification(4).parse_label).split("\n")
+    if count == 1:
+        assert problems == ["F:3: a is empty; correct the row, or set tasks.mood.on_bad_row: skip."]
+        return
+    assert problems[:2] == [
+        "F:3: a is empty.",
+        "F:4: has 1 columns, but the header has 2; check for a missing or stray delimiter or quote.",
+    ]
+    listed = ", of which 20 are listed" if count > 20 else ""
+    assert len(problems) == min(count, 20) + 1
+    assert problems[-1] == (f"F: has {count} bad rows{listed}; correct them, or set tasks.mood.on_bad_row: skip.")
+
+
+def repeated(write, name):
+    rows = [f"user{number % 10}\tsome words {number}\t{number % 2}" for number in range(54)]
+    return write(f"{name}\ta\tlabel", *rows)
+
+
+def test_an_id_that_nobody_asked_for_may_repeat_with_a_warning(write):
+    path = repeated(write, "id")
+    found = read_examples(path, "mood", task("a"), PairClassification(4).parse_label)
+    assert (len(found), found.skipped) == (54, [])
+    assert found.notes(path) == [
+        f"{path}: 44 rows repeat the id of an earlier one, first line 12: id 'user0' stands at line 2 already; "
+        "if 'id' does not name rows, set tasks.mood.id: null."
+    ]
+
+
+def test_no_id_repeats_where_there_is_none(write):
+    path = repeated(write, "id")
+    found = read_examples(path, "mood", task("a", id=None), PairClassification(4).parse_label)
+    assert (len(found), found.notes(path)) == (54, [])
+
+
+def test_an_id_that_was_asked_for_and_repeats_is_a_bad_row(write):
+    path = repeated(write, "row")
+    found = read_examples(path, "mood", task("a", id="row", on_bad_row="skip"), PairClassification(4).parse_label)
+    assert (len(found), len(found.skipped)) == (10, 44)
+    assert found.skipped[0] == "line 12: row 'user0' stands at line 2 already"
+
+
+def test_only_the_columns_that_are_used_are_required_of_jsonl(write):
+    rows = (
+        '{"lang": "en", "a": "x", "label": 1}',
+        '{"label": 0, "a": "y", "extra": 1}',
+        '{"id": 3, "a": "z", "label": 0}',
+    )
+    path = write(*rows, name="t.jsonl")
+    found = read_examples(path, "t", task("a"), PairClassification(4).parse_label)
+    assert (found.texts, found.labels) == ([["x", "y", "z"]], [1, 0, 0])
 
 
 @pytest.mark.parametrize("rows", [[], ["\t1"], ["x\t9"]])
@@ -200,7 +303,7 @@ def test_the_first_quora_row_without_a_label_is_named(course_data):
     path = str(course_data / "quora-dev.csv")
     section = task("sentence1", "sentence2", label="is_duplicate")
     message = refusal(path, section, PairClassification(4).parse_label)
-    assert message == "F:1975: is_duplicate is empty; mend the row, or set tasks.mood.on_bad_row: skip."
+    assert message == "F:1975: is_duplicate is empty; correct the row, or set tasks.mood.on_bad_row: skip."
 
 
 @pytest.mark.real_data

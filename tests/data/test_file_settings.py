@@ -21,7 +21,7 @@ def test_tasks_that_are_read_differently_are_named_with_the_flags_that_choose():
     with pytest.raises(UsageError) as refusal:
         input_settings("-", tasks)
     assert str(refusal.value) == (
-        "-: the model's tasks read their files differently (mood: quoting none; same: quoting csv); "
+        "-: the model's tasks read their files differently (mood: quoting none; same: quoting auto); "
         "choose one with -t, or --quoting."
     )
     assert input_settings("-", tasks, quoting="none") == FileSettings("none", "auto")
@@ -29,9 +29,14 @@ def test_tasks_that_are_read_differently_are_named_with_the_flags_that_choose():
 
 def test_the_columns_of_a_file_decide_between_tasks_that_are_read_differently(tmp_path):
     tasks = {"mood": task(["text"], quoting="none"), "same": task(["one", "two"], columns={"two": "second"})}
-    for header, quoting in (("text", "none"), ("one\tsecond", "csv")):
+    for header, quoting in (("text", "none"), ("one\tsecond", "auto")):
         (tmp_path / "in.tsv").write_text(f"{header}\n")
         assert input_settings(str(tmp_path / "in.tsv"), tasks).quoting == quoting
     (tmp_path / "in.tsv").write_text("text\tone\ttwo\n")
     with pytest.raises(UsageError, match="differently"):
         input_settings(str(tmp_path / "in.tsv"), tasks)
+
+
+def test_csv_and_auto_are_one_reading():
+    tasks = {"mood": task(["text"], quoting="csv"), "same": task(["one", "two"])}
+    assert input_settings("-", tasks) == FileSettings("csv", "auto")

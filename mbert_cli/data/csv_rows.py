@@ -1,0 +1,193 @@
+"""Rows between delimiters, with and without RFC 4180 quotes."""
+
+import csv
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from mbert_cli.data.row import LONE_CARRIAGE_RETURN, QUOTES_ARE_TEXT, Row, wrong_width
+from mbert_cli.data.source import BadLine
+
+_MAX_CELL = 1 << 24  # characters
+
+Lines = Iterator[str | BadLine]
+
+
+def plain_rows(lines: Lines, delimiter: str) -> Iterator[Row]:
+    """Yield the rows of a table in which a quote is a character like any other: one a line.
+
+    The first row is the header. An empty line is no row, except where the table has one column: it is an empty text.
+    """
+    width = 0
+    for number, line in enumerate(lines, 1):
+        if isinstance(line, BadLine):
+            yield Row(number, problem=line.problem)
+            continue
+        text = line.removesuffix("\n").removesuffix("\r")
+        cells = text.split(delimiter)
+        if "\r" in text:
+            yield Row(number, problem=LONE_CARRIAGE_RETURN)
+        elif text or width == 1:
+            width = width or len(cells)
+            yield Row(number, cells, problem="" if len(cells) == width else wrong_width(len(cells), width))
+
+
+class CsvRows:
+    """The rows of a table with RFC 4180 quotes; the first is the header.
+
+    An empty line is no row, except where the table has one column: it is an empty text. After a malformed row, reading
+    goes on at its second line: a stray quote does not hide the rows after it.
+
+    A quote that is plain text can join rows: it opens a cell, which ends at the next stray quote, lines below. Each of
+    these lines would then be a row of the header's width if quotes were text; the lines of a cell that was written with
+    line breaks rarely are. Such a row has a problem, unless the caller trusts quotes or something shows that they are
+    syntax in this file; then it is counted in `joined`.
+
+    Args:
+        lines: of the file, with their ends.
+        delimiter: between cells.
+        trusted: whether the caller knows that quotes are syntax.
+    """
+
+    def __init__(self, lines: Lines, delimiter: str, trusted: bool) -> None:
+        # The limit of the csv module is global; a larger one harms nobody.
+        csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
+        self._lines = _Lines(lines)
+        self._delimiter, self._trusted = delimiter, trusted
+        self._width = 0
+        self._header = ""
+        self._needs_quotes = False  # whether an earlier row holds a cell that cannot be written without quotes
+        self._unpaired = 0  # the last line of a malformed row: the next unpaired quote up to there belongs to it
+        self.joined: list[str] = []
+
+    def __iter__(self) -> Iterator[Row]:
+        reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
+        while True:
+            line = self._lines.begin()
+            is_malformed = True
+            try:
+                cells = next(reader)
+                is_malformed, problem = False, self._problem(cells, line)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                cells, problem = [], _explain(str(error))
+            except _BadLineError as error:
+                last = line + len(self._lines.record)
+                cells, problem = [], error.problem if last == line else f"line {last} {error.problem}"
+                if last > line:
+                    self._unpaired = sys.maxsize  # the quote that closes this row's is somewhere below
+            if not cells and not problem:
+                if self._width != 1:
+                    continue
+                cells = [""]
+            if is_malformed or (problem and self._each_line_could_be_a_row()):
+                self._unpaired = max(self._unpaired, self._lines.go_back())
+                reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
+            yield Row(line, cells, problem=problem)
+
+    def _problem(self, cells: Sequence[str], line: int) -> str:
+        """Return what is wrong with a row that was read as `cells`; nothing where it is the header or well-formed."""
+        record = self._lines.record
+        if not cells:
+            return ""
+        if not self._width:
+            self._width, self._header = len(cells), "".join(record)
+            return ""
+        if line <= self._unpaired and sum(each.count('"') for each in record) % 2:
+            self._unpaired = 0
+            return f"holds an unpaired quote, as a row before it does; {QUOTES_ARE_TEXT}"
+        spans = f"lines {line} to {line + len(record) - 1}" if len(record) > 1 else ""
+        if len(cells) != self._width:
+            return wrong_width(len(cells), self._width, spans)
+        if spans and self._each_line_could_be_a_row():
+            if not self._trusted and not self._quotes_are_syntax(cells):
+                rows = f"a row of {self._width} columns" if self._width > 1 else "a row"
+                return (
+                    f"a quoted cell spans {spans}, each of which could be {rows} by itself; {QUOTES_ARE_TEXT}; "
+                    "if one cell holds these lines, add --quoting csv (quoting: csv)"
+                )
+            self.joined.append(spans)
+        elif '"' in record[0] and any(self._delimiter in cell or "\n" in cell for cell in cells):
+            self._needs_quotes = True
+        return ""
+
+    def _each_line_could_be_a_row(self) -> bool:
+        return all(line.count(self._delimiter) == self._width - 1 for line in self._lines.record)
+
+    def _quotes_are_syntax(self, cells: Sequence[str]) -> bool:
+        """Whether something shows that the quotes of the row just read are not text."""
+        record = self._lines.record
+        if self._needs_quotes or any("\n" in cell and '"' in cell for cell in cells):  # these were doubled
+            return True
+        # A comma in a sentence is followed by a blank, one between cells is not.
+        after = f"{self._delimiter} "
+        if self._delimiter != "\t" and after not in self._header and any(after in line for line in record):
+            return True
+        return self._width > 1 and _all_quoted(record, self._delimiter)
+
+
+class _BadLineError(Exception):
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class _Lines:
+    """Lines that remember those of the row being read, and can go back to its second one."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._again: deque[str | BadLine] = deque()
+        self._read: list[str | BadLine] = []
+        self._number = 1  # of the first of `_read`
+
+    @property
+    def record(self) -> list[str]:
+        """The lines of the row being read, less the one that is not text."""
+        return [line for line in self._read if isinstance(line, str)]
+
+    def begin(self) -> int:
+        """Begin a row; return its line."""
+        self._number += len(self._read)
+        self._read = []
+        return self._number
+
+    def go_back(self) -> int:
+        """Read all lines of the row but the first again; return the number of the last one."""
+        last = self._number + len(self._read) - 1
+        self._again.extendleft(reversed(self._read[1:]))
+        del self._read[1:]
+        return last
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else next(self._lines)
+        self._read.append(line)
+        if isinstance(line, BadLine):
+            raise _BadLineError(line.problem)
+        return line
+
+
+def _all_quoted(record: Sequence[str], delimiter: str) -> bool:
+    """Whether every cell of a row stands in quotes."""
+    try:
+        # Python's reader makes numbers of cells without quotes, in this mode.
+        cells = next(csv.reader(record, delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONNUMERIC))
+    except ValueError:
+        return False
+    return all(isinstance(cell, str) for cell in cells)
+
+
+def _explain(message: str) -> str:
+    if "field larger" in message:
+        return f"a cell is longer than {_MAX_CELL >> 20} Mi characters; is a quote open? Close it; {QUOTES_ARE_TEXT}"
+    if "unexpected end of data" in message:
+        return f"a quote opens here and is never closed; close it; {QUOTES_ARE_TEXT}"
+    if "expected after" in message:
+        return f"text follows a closing quote; double quotes inside a quoted cell; {QUOTES_ARE_TEXT}"
+    if "new-line character" in message:
+        return LONE_CARRIAGE_RETURN
+    return f"is not well-formed CSV ({message})"

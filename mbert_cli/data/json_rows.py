@@ -1,0 +1,118 @@
+"""Rows of JSON Lines: an object a line. Numbers keep their text."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from mbert_cli.data.source import BadLine
+
+_DEEPEST = 200  # lists and objects inside each other
+_AHEAD = 1000  # objects, whose names are the header
+_AHEAD_TEXT = 1 << 22  # characters
+
+
+class Number(str):
+    """A number as the file writes it: ``1.10``, ``1e400``, or 19 digits."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class JsonRow:
+    """One object of a JSONL file.
+
+    Args:
+        line: in the file, from 1.
+        record: the object; its numbers are `Number`.
+        cells: its values as text.
+        problem: why the line cannot be read; it has no cells then.
+    """
+
+    line: int
+    record: dict[str, Any] = field(default_factory=dict)
+    cells: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def json_rows(lines: Iterator[str | BadLine]) -> Iterator[JsonRow]:
+    """Yield the objects of a file; a blank line is none."""
+    for number, line in enumerate(lines, 1):
+        if isinstance(line, BadLine):
+            yield JsonRow(number, problem=line.problem)
+        elif line.strip():
+            try:
+                record, cells = _parsed(line)
+            except UnicodeEncodeError:
+                yield JsonRow(number, problem="escapes one half of a surrogate pair, which is no character")
+            except (ValueError, RecursionError) as error:
+                yield JsonRow(number, problem=f"is not JSON ({error})")
+            else:
+                problem = "" if cells else f"must be a JSON object with names, but is {line.strip()[:40]!r}"
+                yield JsonRow(number, record, cells, problem)
+
+
+def with_header(rows: Iterator[JsonRow]) -> tuple[JsonRow, list[str], Iterator[JsonRow]]:
+    """Read ahead for the names of the first 1,000 objects.
+
+    Returns:
+        The first row that can be read, or else the first row; the names; and all rows.
+    """
+    ahead: list[JsonRow] = []
+    text = 0
+    for row in rows:
+        ahead.append(row)
+        text += sum(map(len, row.cells.values()))
+        if len(ahead) == _AHEAD or text >= _AHEAD_TEXT:
+            break
+    first = next((row for row in ahead if not row.problem), ahead[0])
+    return first, list(dict.fromkeys(name for row in ahead for name in row.cells)), chain(ahead, rows)
+
+
+def json_text(value: Any, depth: int = 0) -> str:
+    """Return a value as JSON writes it, numbers as they were read.
+
+    Raises:
+        ValueError: it is nested too deep.
+    """
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, dict | list):
+        if depth == _DEEPEST:
+            raise ValueError(f"is nested deeper than {_DEEPEST} levels")
+        if isinstance(value, list):
+            return f"[{', '.join([json_text(each, depth + 1) for each in value])}]"
+        pairs = [f"{json.dumps(key, ensure_ascii=False)}: {json_text(each, depth + 1)}" for key, each in value.items()]
+        return f"{{{', '.join(pairs)}}}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, str) else json_text(value)
+
+
+def _parsed(line: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a line's object, and its values as text; nothing where it is something else.
+
+    Raises:
+        UnicodeEncodeError: it holds half of a surrogate pair, which only an escape can say.
+        ValueError, RecursionError: it is not JSON, or too deep.
+    """
+    record = json.loads(line, object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=Number)
+    if not isinstance(record, dict):
+        return {}, {}
+    cells = {key: _cell(value) for key, value in record.items()}
+    if "\\u" in line:
+        "".join((*cells, *cells.values())).encode()
+    return record, cells
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name '{next(name for name in names if names.count(name) > 1)}' stands twice")
+    return found

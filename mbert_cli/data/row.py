@@ -1,0 +1,44 @@
+"""One row of a table."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mbert_cli.data.parquet import Place
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Args:
+        line: where it begins in the file, from 1; in a Parquet file, the number of the row.
+        cells: its values, in the order of the header.
+        record: the whole object, for a row of a JSONL file; see `json_rows`.
+        place: where its values are, for a row of a Parquet file.
+        problem: why the row cannot be read, without a full stop; its cells mean nothing then.
+    """
+
+    line: int
+    cells: list[str] = field(default_factory=list)
+    record: dict[str, Any] | None = None
+    place: Place | None = None
+    problem: str = ""
+
+
+def wrong_width(found: int, expected: int, lines: str = "") -> str:
+    """Return the problem of a row that has more or fewer columns than the header.
+
+    Args:
+        found: its columns.
+        expected: those of the header.
+        lines: which lines it spans, where it spans several.
+    """
+    spans = f", and spans {lines}" if lines else ""
+    return (
+        f"has {found} columns, but the header has {expected}{spans}; check for a missing or stray delimiter or quote"
+        + (f" ({QUOTES_ARE_TEXT})" if lines else "")
+    )
+
+
+QUOTES_ARE_TEXT = "if quotes are plain text in this file, add --quoting none (in a recipe's task: quoting: none)"
+LONE_CARRIAGE_RETURN = "a carriage return stands alone; end lines with \\n or \\r\\n"
