@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from mbert_cli.encoder import kernels as seam
+from mbert_cli.encoder.kernels import forks
 from mbert_cli.errors import UsageError
 
 
@@ -62,6 +63,7 @@ def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto")
         raise UsageError(f"--precision is '{precision}'. Known: auto, fp32, bf16.")
     if kernels not in ("auto", *seam.NAMES):
         raise UsageError(f"--kernels is '{kernels}'. Known: auto, {', '.join(seam.NAMES)}.")
+    forks.note_threads()
     chosen = _device(device)
     problem = seam.why_not_fused(chosen)
     if kernels == "fused" and problem:

@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mbert_cli.encoder.kernels import forks
+
 Activation = Callable[[Tensor], Tensor]
 _MODULES = {"torch": "plain", "fused": "fused", "padded": "padded"}
 NAMES = ("torch", "fused")
@@ -66,8 +68,12 @@ def current() -> ModuleType:
 
 @contextmanager
 def using(name: str) -> Iterator[None]:
-    """Compute with the functions called `torch` or `fused` within a block; gradients then go the same way."""
-    token = _chosen.set(name)
+    """Compute with the functions called `torch` or `fused` within a block; gradients then go the same way.
+
+    In a forked process `fused` is `torch`; see `forks`.
+    """
+    is_forked = forks.settle()
+    token = _chosen.set("torch" if name == "fused" and is_forked else name)
     try:
         yield
     finally:
@@ -78,6 +84,8 @@ def why_not_fused(device: torch.device) -> str | None:
     """Return why a device cannot compute with fused functions, or None where it can."""
     if device.type != "cpu":
         return f"they are for CPUs, and the device is {device.type}"
+    if forks.settle():
+        return "this process was forked from one that computed; start it with multiprocessing's spawn"
     return None if find_spec("numba") else "they need the package numba (pip install 'mbert-cli[fast]')"
 
 
