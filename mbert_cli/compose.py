@@ -18,8 +18,9 @@ from torch import nn
 from mbert_cli.budget import parameters_within
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
-from mbert_cli.encoder.checkpoint import is_local, known_shape, locate, read_shape, shape_problem
+from mbert_cli.encoder.checkpoint import known_shape, read_shape, shape_problem
 from mbert_cli.encoder.initialisation import initialise, shapes_only
+from mbert_cli.encoder.location import is_local, locate
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, OptionError, RecipeError
 from mbert_cli.heads import Head

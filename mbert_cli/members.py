@@ -11,6 +11,7 @@ from mbert_cli.compose import build_heads, encoder_shape, problems
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import read_examples
 from mbert_cli.data.tokenizer import Tokenizer
+from mbert_cli.encoder.location import has_weights, locate
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.ensemble import Ensemble
 from mbert_cli.errors import CheckpointError, UsageError
@@ -77,6 +78,7 @@ def fit_members(
     # One that was begun beside others, with its share of the cores, goes on with as many also where it is alone.
     elsewhere = [each for each in left if jobs > 1 or threads_begun_with(each[1]) not in (None, hardware.threads)]
     train_at_once(folder, elsewhere, hardware, talk, jobs, limit, allow_drift)
+    encoder = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
     members: list[MultiTaskBert] = []
     outcomes: list[dict[str, Outcome]] = []
     lines: list[dict[str, Any]] = []
@@ -88,7 +90,7 @@ def fit_members(
             with place.locked(force=True):
                 fit(own, place, hardware, talk, place.states.is_dir(), limit, allow_drift)
         remove_folder(place.states)  # nobody goes on from there
-        saved = read_model(place.path)
+        saved = read_model(place.path, None if has_weights(place.model / "encoder") else encoder)
         members.append(saved.model.to(hardware.device))
         saved.model.compute_with(hardware.dtype, hardware.kernels)
         dev = dev or _read_dev(recipe, saved.tokenizer, limit)
@@ -204,8 +206,8 @@ def _commit(
     scores = {key: value for key, value in line.items() if key not in ("parameters", "hardware", "seconds")}
     files = {name: task.dev for name, task in recipe.tasks.items()}
     found = evaluation.of("dev", files, epoch=line["epoch"])
-    # One that is frozen throughout is the checkpoint's in all members.
-    trained = not recipe.training.freeze_encoder or recipe.encoder.reinitialise != 0
+    # One that no phase trained is the checkpoint's in all members.
+    trained = any(has_weights(place.model / "encoder") for _, place in _members(recipe, folder))
 
     def write_ensemble(at: Path) -> None:
         write_model(at, ensemble, recipe, tokenizer, trained, scores)

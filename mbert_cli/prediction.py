@@ -102,6 +102,7 @@ class Predictor:
         kernels: `auto`, `torch` or `fused`.
         batch_size: examples of a batch at most; by default only the number of tokens is bounded.
         fold: fold what can be into the encoder's weights, one copy of the encoder a task; see `encoder.folding`.
+        encoder: where the encoder is now that the model refers to; see `saved_model.read_model`.
 
     Raises:
         CheckpointError: there is no model, or it cannot be loaded.
@@ -121,10 +122,11 @@ class Predictor:
         kernels: str = "auto",
         batch_size: int | None = None,
         fold: bool = False,
+        encoder: str | Path | None = None,
     ) -> None:
         self.hardware = choose(device, precision, kernels)
         self.run = Path(run)
-        self.saved = read_model(self.run)
+        self.saved = read_model(self.run, encoder)
         self.saved.model.to(self.hardware.device).compute_with(self.hardware.dtype, self.hardware.kernels)
         self.batch_size = batch_size
         self.fold = fold

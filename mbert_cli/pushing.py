@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 from mbert_cli.commits import MANIFEST, commit_folder, read_json
+from mbert_cli.encoder.location import has_weights, own_encoder, referred, weight_files
 from mbert_cli.errors import UsageError
 from mbert_cli.run_folder import RunFolder
 
@@ -16,7 +17,12 @@ _PATHS = ("train", "dev", "test")
 
 
 def push_model(
-    run: Path, name: str, private: bool, revision: str | None, dry_run: bool = False
+    run: Path,
+    name: str,
+    private: bool,
+    revision: str | None,
+    dry_run: bool = False,
+    encoder: str | None = None,
 ) -> tuple[str, list[str]]:
     """Upload a run's best model; nothing else of the run, and of its data's paths their last part only.
 
@@ -26,6 +32,8 @@ def push_model(
         private: whether a new repository is private.
         revision: the branch; by default the main one.
         dry_run: upload nothing.
+        encoder: where the encoder is now that the model refers to; it goes with the model if it lies in a folder, which
+            nobody else has.
 
     Returns:
         The repository's address, and the names of the files.
@@ -37,9 +45,12 @@ def push_model(
     from huggingface_hub import HfApi
 
     folder = RunFolder(run).model_folder()
+    own = any(has_weights(each / "encoder") for each in (folder, folder / "members" / "1"))
+    if own and encoder is not None:
+        raise UsageError(own_encoder(run))
     with tempfile.TemporaryDirectory() as at:
         staged = Path(at) / "model"
-        commit_folder(staged, lambda new: _copy(folder, new))
+        commit_folder(staged, lambda new: _copy(folder, new, own, encoder))
         files = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
         api = HfApi()
         with _refusals(name):
@@ -49,14 +60,20 @@ def push_model(
         return f"{api.endpoint}/{name}", files
 
 
-def _copy(folder: Path, new: Path) -> None:
-    """Copy a model without the folders of its data, which are nobody else's business."""
+def _copy(folder: Path, new: Path, own: bool, encoder: str | None) -> None:
+    """Copy a model so that others can use it: without paths of this machine, and with an encoder of a folder of it."""
     shutil.copytree(folder, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
     config = read_json(folder / _CONFIG)
     for task in config["tasks"].values():
         for split in _PATHS:
             if task.get(split):
                 task[split] = PurePath(task[split]).name
+    checkpoint = config["encoder"]["checkpoint"]
+    if PurePath(checkpoint).is_absolute():
+        for file in () if own else weight_files(referred(folder, config, instead=encoder).folder, with_index=True):
+            shutil.copy(file, new / "encoder" / file.name)
+        config["encoder"]["checkpoint"] = PurePath(checkpoint).name
+        config.pop("encoder_path", None)
     (new / _CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -2,7 +2,8 @@
 
 config.json           what the model is built of, and what it scored
 encoder/              a Hugging Face checkpoint: config.json, tokenizer.json, and model.safetensors where the
-                      encoder was trained; else config.json here names the checkpoint and its SHA-256
+                      encoder was trained; else config.json above names the checkpoint, its SHA-256 and, of a folder,
+                      its path from here
 tasks/NAME.safetensors  the adapters and the head of each task
 members/N/            of an ensemble in the place of encoder/ and tasks/, for each member its own; the tokenizer and
                       the encoder's sizes are in encoder/ nevertheless
@@ -12,6 +13,7 @@ decisions-*.json      temperatures and cuts between two classes, once `mbert eva
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +26,10 @@ from mbert_cli.commits import MANIFEST, amend_folder, amendment, read_json, sha2
 from mbert_cli.compose import build_model, problems
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.decisions import Decision
-from mbert_cli.encoder.checkpoint import WEIGHTS, load_encoder, locate, read_shape, save_config, save_weights
+from mbert_cli.encoder.checkpoint import load_encoder, read_shape, save_config, save_weights
+from mbert_cli.encoder.location import has_weights, is_local, locate, own_encoder, referred, weights_sha256
 from mbert_cli.ensemble import Ensemble
-from mbert_cli.errors import CheckpointError
+from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.heads import ClassHead
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.model_card import model_card
@@ -89,9 +92,12 @@ def write_model(
     (folder / "encoder").mkdir()
     save_config(model.encoder.shape, folder / "encoder")
     tokenizer.save(folder / "encoder")
-    weights = None if encoder_changed else _weights_file(recipe)
+    weights = None if encoder_changed else locate(recipe.encoder.checkpoint, recipe.encoder.revision, download=False)
     if weights is not None:
-        config["encoder_sha256"] = sha256_of(weights)
+        config["encoder_sha256"] = weights_sha256(weights)
+        if is_local(recipe.encoder.checkpoint) and not recipe.encoder.checkpoint.startswith("package:"):
+            # A project that is moved as a whole is found again by this.
+            config["encoder_path"] = os.path.relpath(os.path.realpath(weights), os.path.realpath(folder))
     if isinstance(model, Ensemble):
         config["members"] = len(model.members())
     for place, each in _places(folder, model):
@@ -116,20 +122,16 @@ def _member(folder: Path, number: int) -> Path:
     return folder / "members" / str(number)
 
 
-def _weights_file(recipe: Recipe) -> Path | None:
-    """Return the file that holds a checkpoint's weights; None where they are in shards, which one hash does not pin."""
-    path = locate(recipe.encoder.checkpoint, recipe.encoder.revision, download=False) / WEIGHTS
-    return path if path.is_file() else None
-
-
-def read_model(run: Path) -> SavedModel:
+def read_model(run: Path, encoder: str | Path | None = None) -> SavedModel:
     """Read the best model of a run.
 
     Args:
         run: a run folder, or the folder of a saved model.
+        encoder: where the encoder is that the model refers to, in place of where it was; its SHA-256 must be the same.
 
     Raises:
         CheckpointError: there is none, or its files were altered or do not fit each other.
+        UsageError: `encoder` is given, but the model has an encoder of its own.
     """
     folder = RunFolder(run).model_folder()
     config = read_json(folder / "config.json")
@@ -140,23 +142,26 @@ def read_model(run: Path) -> SavedModel:
         )
     section = section_of(config, folder, problems)
     count = config.get("members")
-    if count is None:
-        model = _read_weights(folder, folder, section, config)
-    else:
-        places = [_member(folder, number) for number in range(1, int(count) + 1)]
-        model = Ensemble([_read_weights(folder, place, section, config) for place in places])
+    places = [folder] if count is None else [_member(folder, number) for number in range(1, int(count) + 1)]
+    weights = [next((each for each in (place, folder) if has_weights(each / "encoder")), None) for place in places]
+    if None in weights:
+        shared = referred(folder, config, instead=encoder).folder
+    elif encoder is not None:
+        raise UsageError(own_encoder(run))
+    models = [
+        _read_weights(folder, place, section, shared if own is None else own / "encoder")
+        for place, own in zip(places, weights, strict=True)
+    ]
+    model = models[0] if count is None else Ensemble(models)
     _read_decisions(folder, model)
     tokenizer = Tokenizer(folder / "encoder", int(config["max_length"]))
     return SavedModel(section, model.eval(), tokenizer, sha256_of(folder / MANIFEST))
 
 
-def _read_weights(folder: Path, place: Path, section: ModelSection, config: Mapping[str, Any]) -> MultiTaskBert:
-    """Read a model, or a member of an ensemble, whose weights lie at a place of the model's folder."""
-    weights, sha256 = place / "encoder", None
-    if not (weights / WEIGHTS).is_file():
-        weights, sha256 = locate(section.encoder.checkpoint, section.encoder.revision), config.get("encoder_sha256")
+def _read_weights(folder: Path, place: Path, section: ModelSection, weights: Path) -> MultiTaskBert:
+    """Read a model, or a member of an ensemble, whose tasks lie at a place of the model's folder."""
     shape = read_shape(folder / "encoder")
-    encoder, _ = load_encoder(weights, shape, sha256)
+    encoder, _ = load_encoder(weights, shape)
     model = build_model(section, shape, encoder, seed=0)
     for name in model.task_names:
         load_tensors(model.task(name), place / "tasks" / f"{name}.safetensors")

@@ -6,7 +6,8 @@ import torch
 
 from mbert_cli.compose import build, build_model, encoder_shape, reinitialise
 from mbert_cli.data_facts import data_facts
-from mbert_cli.encoder.checkpoint import load_encoder, locate
+from mbert_cli.encoder.checkpoint import load_encoder
+from mbert_cli.encoder.location import find_encoder
 from mbert_cli.errors import RecipeError
 from mbert_cli.features import cache_features
 from mbert_cli.hardware import Hardware, make_reproducible
@@ -83,8 +84,10 @@ def prepare(
         data, tokenizer = tokenise_examples(recipe, examples, shape, talk)
     facts = data_facts(recipe, examples, data)
     del examples
-    source = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
-    encoder, absent = load_encoder(source, shape, recipe.encoder.sha256)
+    source = find_encoder(recipe.encoder.checkpoint, recipe.encoder.revision)
+    if source.note:
+        talk.say(source.note)
+    encoder, absent = load_encoder(source.folder, shape, recipe.encoder.sha256 or source.sha256)
     reinitialise(encoder, recipe.encoder.reinitialise, recipe.training.seed)
     model = build_model(recipe, shape, encoder, recipe.training.seed)
     for name, train in data.train.items():
@@ -93,7 +96,7 @@ def prepare(
     model.to(hardware.device)
     model.compute_with(hardware.dtype, hardware.kernels)
     if absent and model.pooling.pooler:
-        talk.say(f"{source}: holds no pooler; it starts with random values.")
+        talk.say(f"{source.folder}: holds no pooler; it starts with random values.")
     optimizer = make_optimizer(model, recipe.training)
     goals = {task: model.head(task).goal for task in model.task_names}
     balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing, goals).to(hardware.device)

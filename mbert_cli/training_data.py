@@ -11,7 +11,7 @@ from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, SoftColumns, read_examples
 from mbert_cli.data.hub import FORM, PREFIX, is_well_formed
 from mbert_cli.data.tokenizer import Tokenizer
-from mbert_cli.encoder.checkpoint import locate
+from mbert_cli.encoder.location import locate
 from mbert_cli.encoder.segment_adapters import INNER_SITES, acts_at
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, DataError, RecipeError

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from crashes import contents
-from safetensors.torch import load_file
 
 from mbert_cli import training_run
 from mbert_cli.commits import check_folder
@@ -259,7 +258,6 @@ def test_what_can_be_checked_is_checked_before_a_weight_is_loaded(tiny_recipe, t
 
 
 def test_a_tokenizer_larger_than_the_vocabulary_is_refused(tiny_recipe, tiny_checkpoint, tmp_path):
-    import shutil
 
     copy = shutil.copytree(tiny_checkpoint, tmp_path / "copy")
     config = json.loads((copy / "config.json").read_text())
@@ -318,18 +316,6 @@ def test_reinitialised_layers_are_a_function_of_the_seed(tiny_recipe, tmp_path):
     a, b, c = (read_model(tmp_path / name).model.encoder.word_embeddings.weight for name in "abc")
     assert a.equal(b)
     assert not a.equal(c)
-
-
-def test_an_untrained_encoder_in_shards_is_saved_with_the_model(tiny_recipe, tiny_checkpoint, tmp_path):
-    copy = Path(shutil.copytree(tiny_checkpoint, tmp_path / "copy"))
-    names = list(load_file(copy / "model.safetensors"))
-    (copy / "model.safetensors").rename(copy / "one.safetensors")
-    index = {"weight_map": dict.fromkeys(names, "one.safetensors")}
-    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
-    train(tiny_recipe, tmp_path / "a", f"encoder.checkpoint={copy}", "training.epochs=1")
-    shutil.rmtree(copy)
-    found = Predictor(tmp_path / "a", device="cpu", precision="fp32")({"text": ["a cat"]}, task="mood")
-    assert len(found["pred"]) == 1
 
 
 @pytest.mark.real_data

@@ -11,6 +11,7 @@ from mbert_cli.commands.options import (
     Columns,
     Delimiter,
     Device,
+    Encoder,
     Force,
     Kernels,
     Offline,
@@ -45,6 +46,7 @@ def embed(
     device: Device = "auto",
     precision: Precision = "auto",
     kernels: Kernels = "auto",
+    encoder: Encoder = None,
     offline: Offline = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read the first N rows only.")] = None,
     quiet: Quiet = False,
@@ -83,7 +85,9 @@ def embed(
         from mbert_cli.prediction import Predictor
 
         tell_of_compiling(talk)
-        predictor = Predictor(run, device=device, precision=precision, kernels=kernels, batch_size=batch_size)
+        predictor = Predictor(
+            run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
+        )
         task = predictor.task_to_embed(task)
         section = predictor.saved.task(task)
         table.names = {**section.columns, **given}

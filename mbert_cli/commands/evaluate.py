@@ -14,6 +14,7 @@ from mbert_cli.commands.options import (
     Columns,
     Delimiter,
     Device,
+    Encoder,
     Force,
     Kernels,
     Limit,
@@ -71,6 +72,7 @@ def evaluate(
     device: Device = "auto",
     precision: Precision = "auto",
     kernels: Kernels = "auto",
+    encoder: Encoder = None,
     offline: Offline = False,
     limit: Limit = None,
     quiet: Quiet = False,
@@ -118,7 +120,9 @@ def evaluate(
     talk = Talk(quiet)
     tell_of_compiling(talk)
     with RunFolder(run).model_locked() if fits or reset else nullcontext(run) as model_folder:
-        predictor = Predictor(run, device=device, precision=precision, kernels=kernels, batch_size=batch_size)
+        predictor = Predictor(
+            run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
+        )
         predictor.read_files_with(quoting, delimiter, given)
         check_fits(predictor, tasks or [], tune_thresholds, calibrate)
         if reset:  # saved now: the dev files may be elsewhere

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mbert_cli.commands.options import Force, Offline, Quiet, Run, go_offline
+from mbert_cli.commands.options import Encoder, Force, Offline, Quiet, Run, go_offline
 from mbert_cli.commands.output import check_output_folder
 from mbert_cli.progress import Talk
 
@@ -18,6 +18,7 @@ def export(
         list[str] | None, typer.Option("--task", "-t", help="May be repeated. Default: all tasks.")
     ] = None,
     force: Force = False,
+    encoder: Encoder = None,
     offline: Offline = False,
     quiet: Quiet = False,
 ) -> None:
@@ -41,7 +42,7 @@ def export(
     from mbert_cli.saved_model import read_model
 
     talk = Talk(quiet)
-    saved = read_model(run)
+    saved = read_model(run, encoder)
     for task in tasks or ():
         saved.task(task)
     chosen = list(dict.fromkeys(tasks or saved.model.task_names))

@@ -38,6 +38,14 @@ Columns = Annotated[
     list[str] | None,
     typer.Option("--columns", metavar="NAME=OTHER", help="Read a task's column NAME in OTHER. May be repeated."),
 ]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="DIR",
+        help="Where the encoder of a model is that keeps none itself. Default: where it was.",
+    ),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a saved model.")]
 
 

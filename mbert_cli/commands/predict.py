@@ -13,6 +13,7 @@ from mbert_cli.commands.options import (
     Columns,
     Delimiter,
     Device,
+    Encoder,
     Force,
     Kernels,
     Offline,
@@ -67,6 +68,7 @@ def predict(
     device: Device = "auto",
     precision: Precision = "auto",
     kernels: Kernels = "auto",
+    encoder: Encoder = None,
     offline: Offline = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read the first N rows only.")] = None,
     quiet: Quiet = False,
@@ -108,7 +110,13 @@ def predict(
 
                     tell_of_compiling(talk)
                     predictor = prediction.Predictor(
-                        run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, fold=fold
+                        run,
+                        device=device,
+                        precision=precision,
+                        kernels=kernels,
+                        batch_size=batch_size,
+                        fold=fold,
+                        encoder=encoder,
                     )
                 _predict(predictor, table, tasks or [], target, format_, limit, kept, force, len(inputs) > 1, talk)
         except DataError as error:

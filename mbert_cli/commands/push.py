@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mbert_cli.commands.options import AsJson, Offline, Quiet, Run, go_offline
+from mbert_cli.commands.options import AsJson, Encoder, Offline, Quiet, Run, go_offline
 from mbert_cli.commands.output import print_json
 from mbert_cli.progress import Talk
 
@@ -15,6 +15,7 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Make it private, if it is new.")] = False,
     revision: Annotated[str | None, typer.Option("--revision", help="The branch. Default: main.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Upload nothing; list the files.")] = False,
+    encoder: Encoder = None,
     offline: Offline = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -25,7 +26,8 @@ def push(
     $ mbert push runs/demo me/moods --private
 
     What goes there is the folder model/ of the run, its card included: no state, no data, and of the data's paths the
-    file names only. The token is that of hf auth login, or HF_TOKEN.
+    file names only. An encoder that the model refers to in a folder of this machine goes with it. The token is that of
+    hf auth login, or HF_TOKEN.
     """
     go_offline(offline)
 
@@ -33,7 +35,7 @@ def push(
 
     talk = Talk(quiet)
     with talk.status(f"uploading to {name}"):
-        address, files = push_model(run, name, private, revision, dry_run)
+        address, files = push_model(run, name, private, revision, dry_run, encoder)
     talk.say(f"{'would upload' if dry_run else 'uploaded'} {len(files)} files to {address}")
     if as_json:
         print_json({"address": address, "files": files, "dry_run": dry_run})

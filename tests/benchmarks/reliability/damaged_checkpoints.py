@@ -10,7 +10,8 @@ from outcomes import refusal
 from processes import recipe_of, train_here
 
 from mbert_cli.commits import MANIFEST, check_folder, sha256_of
-from mbert_cli.encoder.checkpoint import WEIGHTS, load_encoder, read_shape
+from mbert_cli.encoder.checkpoint import load_encoder, read_shape
+from mbert_cli.encoder.location import WEIGHTS
 from mbert_cli.errors import CheckpointError
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.saved_model import read_model
