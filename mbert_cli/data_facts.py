@@ -1,14 +1,16 @@
 """What there is to know of a run's data before it is trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from mbert_cli.compose import build_heads
 from mbert_cli.data.batching import TaskData
-from mbert_cli.heads import ClassHead
+from mbert_cli.heads import ClassHead, Head, ValueHead
+from mbert_cli.labels import first_of, list_remark
 from mbert_cli.recipe import Recipe
 from mbert_cli.training_data import TrainingData, TrainingExamples
 
@@ -28,6 +30,7 @@ class TaskFacts:
         cut: the share of training rows with a sentence that is longer than allowed.
         shares: for each class, the share of the training rows that are of it; None where labels are numbers.
         span: the smallest label, the mean and the largest one of the training set; None where labels are classes.
+        remarks: what is odd about the labels.
     """
 
     train: int
@@ -40,6 +43,7 @@ class TaskFacts:
     cut: float
     shares: Mapping[str, float] | None
     span: tuple[float, float, float] | None
+    remarks: list[str]
 
     def warnings(self) -> list[str]:
         """Return what may make scores mean less than they seem to."""
@@ -47,10 +51,10 @@ class TaskFacts:
         if self.known:
             found.append(f"{self.known:,} of {self.dev:,} dev rows have texts of the training file: scores flatter")
         if self.unseen:
-            found.append(f"the training file has no row of {', '.join(self.unseen)}, which the dev file has")
+            found.append(f"the training file has no row of {first_of(self.unseen)}, which the dev file has")
         if self.cut > _MUCH:
             found.append(f"{self.cut:.0%} of the training rows are cut; raise training.max_length")
-        return found
+        return found + self.remarks
 
     def labels(self) -> str:
         """Return what the labels are, for people."""
@@ -90,8 +94,44 @@ def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -
             tokens=float(np.mean(train.lengths)),
             cut=len({row for side in train.sides for row in side.cut}) / len(train),
             **_labels(train, names),
+            remarks=label_remarks(head, own.labels, dev.labels),
         )
     return found
+
+
+def label_remarks(head: Head, train: Sequence[float], dev: Sequence[float]) -> list[str]:
+    """Return what is odd about a task's labels: classes without rows, lists, a scale that no label comes near.
+
+    Args:
+        head: of the task.
+        train: the labels of the training file, as the head reads them.
+        dev: those of the dev file.
+    """
+    if isinstance(head, ValueHead):
+        return _remarks_on_scale(head, min(train), max(train))
+    if not isinstance(head, ClassHead):
+        return []
+    texts, seen, measured = head.class_names.texts, {*map(int, train)}, {*map(int, dev)}
+    absent = [text for index, text in enumerate(texts) if index not in seen | measured]
+    unmeasured = [texts[index] for index in sorted(seen - measured)]
+    found = [remark] if (remark := list_remark(texts)) else []
+    if absent:
+        found.append(
+            f"neither file has a row of {first_of(absent)}; is it in labels by mistake, or written differently?"
+        )
+    if unmeasured:
+        found.append(f"the dev file has no row of {first_of(unmeasured)}, so that nothing is measured of it")
+    return found
+
+
+def _remarks_on_scale(head: ValueHead, low: float, high: float) -> list[str]:
+    middle = head.on_scale(torch.tensor(0.5)).item()
+    where = f"the scale runs from {head.min:g} to {head.scale:g}, but labels of the training file"
+    if high < middle:
+        return [f"{where} reach {high:g} at most; set scale to the largest that a label can be"]
+    if low > middle:
+        return [f"{where} are {low:g} at least; set min to the smallest that a label can be"]
+    return []
 
 
 def _labels(train: TaskData, names: list[str] | None) -> dict[str, Any]:

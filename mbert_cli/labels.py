@@ -16,6 +16,7 @@ from mbert_cli.recipe_file import shown
 _WHOLE = re.compile(r"(-?[0-9]+)\.0*")
 _FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # Unicode categories: control, surrogate, line and paragraph separator
 _MOST_LISTED = 12
+_MOST_SHOWN = 6
 _COMMA_NUMBER = re.compile(
     r"[-+]?[0-9]+,[0-9]+|[-+]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?|[-+]?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+"
 )
@@ -67,6 +68,21 @@ def list_separator(labels: Collection[str]) -> str | None:
         if 2 * recurring > len(lists):
             return separator
     return None
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - _MOST_SHOWN:,} more" if len(names) > _MOST_SHOWN else ""
+    return ", ".join(names[:_MOST_SHOWN]) + more
+
+
+def list_remark(labels: Sequence[str]) -> str | None:
+    """Return that labels look like lists, for people; None where they do not."""
+    separator = list_separator(labels)
+    if separator is None:
+        return None
+    several = next((label for label in labels if separator in label), labels[0])
+    return f"'{several}' looks like a list of labels; every such text is a class of its own"
 
 
 def _class_names(value: Any) -> list[str] | dict[str, str] | None:

@@ -58,6 +58,9 @@ SoftShare = Annotated[
 """The soft labels' share of a task's loss; None where it has no such."""
 
 
+_HIGH_RATE, _HIGH_RATE_OF_NEW = 0.01, 0.1  # of the encoder; of parameters that start from random values
+
+
 class Section(BaseModel):
     """A part of a recipe: unknown keys and wrong types are refused."""
 
@@ -233,6 +236,19 @@ class TrainingSection(Section):
     keep: Annotated[int, Field(ge=1, le=1000)] = 2
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 11711
     members: Annotated[int, Field(ge=1, le=100)] = 1
+
+    def warnings(self) -> list[str]:
+        """Return which learning rates are far above what any training needs."""
+        rates = {
+            "learning_rate": (self.learning_rate, _HIGH_RATE),
+            "adapter_learning_rate": (self.adapter_learning_rate, _HIGH_RATE_OF_NEW),
+            "head_learning_rate": (self.head_learning_rate, _HIGH_RATE_OF_NEW),
+        }
+        return [
+            f"training.{name} is {rate:g}: above {most:g} hardly any training succeeds; usual are 1e-5 to 1e-3"
+            for name, (rate, most) in rates.items()
+            if rate is not None and rate > most
+        ]
 
     @property
     def early_epochs(self) -> int:

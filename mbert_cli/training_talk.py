@@ -44,6 +44,8 @@ def tell_opening(
     )
     lines = [_facts_line(name, each) for name, each in facts.items()]
     talk.show(Fitting(_facts_table(facts), Group(*(Text(one_line(line)) for line in lines))), lines)
+    for warning in recipe.training.warnings():
+        talk.say(f"{warning}.")
     for name, each in facts.items():
         for warning in each.warnings():
             talk.say(f"task {name}: {warning}.")

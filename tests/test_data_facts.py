@@ -1,7 +1,10 @@
 import pytest
 
+from mbert_cli.cli import app
 from mbert_cli.compose import encoder_shape, load_recipe
-from mbert_cli.data_facts import data_facts
+from mbert_cli.data_facts import data_facts, label_remarks
+from mbert_cli.heads.classification import Classification
+from mbert_cli.heads.regression import Regression
 from mbert_cli.progress import Talk
 from mbert_cli.training_data import read_training_examples, tokenise_examples
 
@@ -42,3 +45,49 @@ def test_rows_that_are_left_out_are_counted(facts, tiny_files, tmp_path):
     broken = tmp_path / "broken.tsv"
     broken.write_text((tiny_files / "mood-train.tsv").read_text() + "x\tmood without a class\tnone\n" * 2)
     assert facts(f"tasks.mood.train={broken}", "tasks.mood.on_bad_row=skip")["mood"].bad == 2
+
+
+ABC = Classification(1, labels=["a", "b", "c", "b|c"])
+
+
+@pytest.mark.parametrize(
+    ("head", "train", "dev", "said"),
+    [
+        (Classification(1, labels=["a", "b"]), [0, 1], [1, 0], []),
+        (
+            Classification(1, labels={"0": "no", "1": "yes", "2": "none"}),
+            [0, 1],
+            [1, 0],
+            ["neither file has a row of 2;"],
+        ),
+        (Classification(1, num_classes=20), [*range(12)], [*range(12)], ["a row of 12, 13, 14, 15, 16, 17 and 2 more"]),
+        (
+            ABC,
+            [0, 1, 2, 3],
+            [0, 1, 2],
+            ["'b|c' looks like a list of labels", "the dev file has no row of b|c, so that"],
+        ),
+        (Regression(1, scale=5.0), [0.0, 4.0], [1.0], []),
+        (Regression(1, scale=100.0), [0.0, 4.5], [1.0], ["from 0 to 100, but labels of the training file reach 4.5"]),
+        (
+            Regression(1, scale=5.0, min=-5.0),
+            [1.0, 4.5],
+            [1.0],
+            ["from -5 to 5, but labels of the training file are 1 "],
+        ),
+    ],
+)
+def test_odd_labels_are_remarked_on(head, train, dev, said):
+    found = label_remarks(head, [*map(float, train)], [*map(float, dev)])
+    assert len(found) == len(said)
+    for remark, part in zip(found, said, strict=True):
+        assert part in remark
+
+
+def test_odd_labels_and_rates_are_said_before_training(tiny_recipe, capsys):
+    words = ["tasks.mood.head.labels=[low,mid,high,none]", "tasks.near.head.scale=50", "training.learning_rate=5"]
+    app(["validate", str(tiny_recipe), "--no-measure", *words], standalone_mode=False)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "task mood: neither file has a row of none;" in told
+    assert "task near: the scale runs from 0 to 50, but labels of the training file reach " in told
+    assert "training.learning_rate is 5: above 0.01 hardly any training succeeds" in told

@@ -7,7 +7,7 @@ from typing import Literal
 
 from mbert_cli.authoring.column import Column
 from mbert_cli.authoring.names import says_id, says_label, says_scale
-from mbert_cli.labels import has_decimal_comma, is_name, list_separator
+from mbert_cli.labels import first_of, has_decimal_comma, is_name, list_remark
 
 _FEW = 12  # as many whole numbers are classes, whatever they are
 _MOST_GUESSED = 100  # classes of a column that nobody named as labels
@@ -16,7 +16,6 @@ _MOST_DENSE = 1_000  # whole numbers without gaps that are classes
 _DENSE = 0.9
 _STRAY = 0.1  # share of cells that may be no numbers among numbers, such as N/A
 _LARGEST = 1e30
-_MOST_SHOWN = 6
 _LEADING_ZERO = re.compile(r"-?0[0-9]")
 
 
@@ -48,12 +47,6 @@ class Labels:
         if self.kind == "numbers":
             return f"numbers from {self.min:g} to {self.scale:g}"
         return f"{len(self.classes)} classes: {first_of(self.classes)}"
-
-
-def first_of(names: list[str]) -> str:
-    """Return the first of some names, and how many more there are."""
-    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-    return ", ".join(names[:_MOST_SHOWN]) + more
 
 
 def why_impossible(column: Column) -> str | None:
@@ -120,11 +113,8 @@ def read_labels(column: Column) -> Labels:
             )
     else:
         classes = sorted(column.values)
-    separator = list_separator(classes)
-    if separator:
-        several = next(text for text in classes if separator in text)
-        notes.append(f"'{several}' looks like a list of labels; every such text is taken for a class of its own")
-    return Labels(column.name, classes, notes=tuple(notes))
+    remark = list_remark(classes)
+    return Labels(column.name, classes, notes=(*notes, remark) if remark else tuple(notes))
 
 
 def _is_scale(column: Column) -> bool:

@@ -12,9 +12,10 @@ from typing import Any
 from mbert_cli.authoring.column import Column, CountedFile, FileReading, count_file
 from mbert_cli.authoring.dev_split import split_off_dev
 from mbert_cli.authoring.guess_columns import Guess, guess_columns
-from mbert_cli.authoring.guess_labels import Labels, first_of, read_labels, why_impossible
+from mbert_cli.authoring.guess_labels import Labels, read_labels, why_impossible
 from mbert_cli.authoring.splits import slug, stem
 from mbert_cli.errors import UsageError
+from mbert_cli.labels import first_of
 from mbert_cli.recipe_file import MAX_BYTES, dump, nearest
 
 _TOKENS_A_WORD = 1.5

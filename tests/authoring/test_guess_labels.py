@@ -59,7 +59,7 @@ def test_a_few_cells_that_are_no_numbers_are_skipped_among_many_that_are():
 def test_other_unicode_forms_and_lists_are_remarked_on():
     notes = read_labels(column(["cafe\u0301|tea", "tea", "caf\u00e9"])).notes
     assert notes[0].startswith("1 cells are in another Unicode form (NFD)")
-    assert "'caf\u00e9|tea' looks like a list of labels; every such text is taken for a class of its own" in notes[1]
+    assert "'caf\u00e9|tea' looks like a list of labels; every such text is a class of its own" in notes[1]
 
 
 def test_as_many_classes_as_a_user_names_are_possible_but_not_any_number():
