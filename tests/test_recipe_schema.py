@@ -16,6 +16,8 @@ pooling: mean
 tasks:
   a: {train: a.tsv, dev: b.tsv, text: x, label: y, head: {kind: classification, labels: [n, p], dropout: 0.2}}
   b: {train: a.tsv, dev: b.tsv, text: [x, y], label: z, head: pair_classification}
+  c: {train: a.tsv, dev: b.tsv, text: [x, y], label: z, head: {kind: dual_classification, labels: {0: no, 1: yes}}}
+  d: {train: a.tsv, dev: b.tsv, text: x, label: z, head: {kind: regression, min: -1, scale: 1}}
 curriculum: {kind: hybrid, match: smallest}
 training: {epochs: 3, learning_rate: 0.00001, state_every: 10min}
 reference: {source: a paper, scores: {a: 0.5}}
@@ -67,6 +69,8 @@ def test_a_whole_recipe_fits_the_schema(schema):
         ("tasks.a.head", {"kind": "classification", "num_clases": 3}),
         ("tasks.a.head", {"kind": "classification", "class_weights": [1, -1]}),
         ("tasks.b.head", {"kind": "pair_classification", "positive_weight": 0}),
+        ("tasks.b.head", {"kind": "pair_classification", "labels": {"0": True, "1": "yes"}}),
+        ("tasks.b.head", {"kind": "pair_classification", "labels": [0, 1]}),
         ("tasks.a.text", ["x", "y", "z"]),
         ("tasks.a.on_bad_row", "ignore"),
         ("reference.scores.a", 2),

@@ -104,9 +104,19 @@ class Column:
         return self.words / max(1, self.filled)
 
     @property
+    def distinct(self) -> int:
+        """How many different values there are; of very many, as if all the others differed, too."""
+        return len(self.values) if len(self.values) < _MOST_COUNTED else self.filled
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a value occurs twice."""
+        return any(count > 1 for count in self.values.values())
+
+    @property
     def is_unique(self) -> bool:
         """Whether every row has a value of its own."""
-        return len(self.values) == self.rows
+        return self.filled == self.rows and not self.repeats
 
     @property
     def numbers(self) -> dict[str, float]:

@@ -69,13 +69,13 @@ def why_impossible(column: Column) -> str | None:
 
 def why_unlikely(column: Column) -> str | None:
     """Return why a column that nobody named is not taken for labels; None where it may be."""
-    distinct, numbers, named = len(column.values), column.numbers, says_label(column.name)
+    distinct, numbers, named = column.distinct, column.numbers, says_label(column.name)
     if says_id(column.name):
         return "its name says id"
     if column.mean_words > 3:
         return f"texts of {column.mean_words:.0f} words"
     much = column.filled > _FEW and distinct > (column.filled - 1 if named else column.filled // 2)
-    if len(numbers) == distinct:
+    if len(numbers) == len(column.values):
         if much and all(value.is_integer() for value in numbers.values()):
             return f"{distinct:,} different whole numbers in {column.filled:,} rows, like ids"
         if not named and distinct == column.filled:

@@ -46,7 +46,7 @@ class NewFiles:
         reading: how they are read.
         guess: what the columns of the training file hold.
         tasks: the labels of each task.
-        skips: whether rows without a text or a label are skipped.
+        settings: what the tasks say of their rows: which column is their id, whether bad ones are skipped.
         notes: what the user should know, beside what was guessed.
     """
 
@@ -55,7 +55,7 @@ class NewFiles:
     reading: FileReading
     guess: Guess
     tasks: dict[str, Labels]
-    skips: bool
+    settings: dict[str, Any]
     notes: tuple[str, ...]
 
     def sections(self, folder: Path) -> dict[str, dict[str, Any]]:
@@ -63,13 +63,11 @@ class NewFiles:
         guess = self.guess
         files = {split: os.path.relpath(path, folder) for split, path in self.files.items()}
         text = guess.text if len(guess.text) > 1 else guess.text[0]
-        own_id = {"id": guess.id} if guess.id not in (None, "id") else {}
-        skips = {"on_bad_row": "skip"} if self.skips else {}
         found = {}
         for name, labels in self.tasks.items():
-            reading = self.reading.section([*guess.text, labels.column, guess.id or "id"])
+            reading = self.reading.section([*guess.text, labels.column, self.settings.get("id") or "id"])
             head = head_for(labels, guess.is_pair)
-            found[name] = {**files, "text": text, "label": labels.column, **own_id, **reading, **skips, "head": head}
+            found[name] = {**files, "text": text, "label": labels.column, **self.settings, **reading, "head": head}
         return found
 
     def dev_paths(self, folder: Path) -> dict[str, Path]:
@@ -231,8 +229,19 @@ def _fitted(
     empty = {column: sum(_merged(column, [file]).empty for file in labelled) for column in (*guess.text, *names)}
     notes += [f"'{column}' is empty in {count:,} rows, which are skipped" for column, count in empty.items() if count]
     stray = any("skipped" in note for labels in tasks.values() for note in labels.notes)
-    id_ = guess.id if guess.id and all(_is_unique(file, guess.id) for file in labelled) else None
-    return NewFiles(name, files, reading, replace(guess, id=id_), tasks, stray or any(empty.values()), tuple(notes))
+    settings = _id_setting(guess, labelled)
+    if "id" in settings and settings["id"] is None:
+        notes.append("'id' repeats, so that it does not name rows: id: null")
+    settings |= {"on_bad_row": "skip"} if stray or any(empty.values()) else {}
+    return NewFiles(name, files, reading, guess, tasks, settings, tuple(notes))
+
+
+def _id_setting(guess: Guess, files: Sequence[CountedFile]) -> dict[str, Any]:
+    """Return what tasks say of their column of ids: nothing where it is `id`, None where that does not name rows."""
+    if guess.id and all(_is_unique(file, guess.id) for file in files):
+        return {} if guess.id == "id" else {"id": guess.id}
+    repeats = any((column := file.column("id")) is not None and column.repeats for file in files)
+    return {"id": None} if repeats else {}
 
 
 def _is_unique(file: CountedFile, column: str) -> bool:

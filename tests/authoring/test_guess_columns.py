@@ -113,3 +113,11 @@ def test_what_cannot_be_guessed_is_asked_for(columns, options, said):
         guess(columns, **options)
     assert said in str(refusal.value)
     assert str(refusal.value).startswith("f.tsv: ")
+
+
+def test_of_very_many_rows_ids_are_known_though_not_all_values_are_counted(monkeypatch):
+    monkeypatch.setattr("mbert_cli.authoring.column._MOST_COUNTED", 10)
+    rows = [str(7 * i) for i in range(40)]
+    found = guess({"key": rows, "weight": rows, "text": LONG, "kind": ABC})
+    assert (found.id, list(found.labels)) == ("key", ["kind"])
+    assert found.refused["weight"] == "40 different whole numbers in 40 rows, like ids"

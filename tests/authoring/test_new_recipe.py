@@ -297,6 +297,13 @@ def test_as_many_classes_as_a_column_has_are_written_where_it_is_named(here):
     assert len(accepted("recipe.yaml")["i"].head.options["labels"]) == 150
 
 
+def test_an_id_that_repeats_is_left_out_and_this_is_said(here, capsys):
+    write(here / "u.tsv", [(f"user{i % 10}", text, mood) for i, text, mood in moods(60)])
+    init("u.tsv")
+    assert accepted("recipe.yaml")["u"].id is None
+    assert "'id' repeats, so that it does not name rows: id: null" in capsys.readouterr().err
+
+
 ALPHABET = st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0")
 NAMES = st.text(ALPHABET, min_size=1, max_size=6)
 CELLS = st.one_of(
@@ -313,7 +320,11 @@ CELLS = st.one_of(
 def test_whatever_is_written_is_accepted(data):
     """Files of any labels, one or three, with or without --label: refused, or a recipe that can train on them."""
     cells = data.draw(st.lists(CELLS, min_size=1, max_size=20))
-    header = [data.draw(NAMES), "text", data.draw(st.sampled_from(["label", "score", "kind", "#2 ID"]))]
+    header = [
+        data.draw(st.sampled_from(["id", "key", "#1 ID"]) | NAMES),
+        "text",
+        data.draw(st.sampled_from(["label", "score", "kind", "#2 ID"])),
+    ]
     with TemporaryDirectory() as name:
         folder = Path(name)
         splits = data.draw(st.sampled_from([["train"], ["train", "dev", "test"]]))
