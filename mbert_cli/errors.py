@@ -1,6 +1,7 @@
 """The errors a user can mend, each with its exit code. Anything else that is raised is a fault of ours."""
 
 import errno
+import shlex
 import unicodedata
 
 _JOINERS = "\u200c\u200d"  # Persian words and emoji hold them
@@ -13,6 +14,11 @@ def one_line(text: str) -> str:
 
 def _is_harmless(character: str) -> bool:
     return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
+
+
+def command_line(*words: object) -> str:
+    """Return a command for the user to run: `mbert` and its words, quoted where a shell needs it."""
+    return shlex.join(["mbert", *map(str, words)])
 
 
 class MbertError(Exception):

@@ -22,6 +22,8 @@ _MOST_OF_A_NAME = 80
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels; a recipe is a page of YAML."
 _TOO_MANY = "holds too many values; a recipe is a page of YAML."
 
+_HASH = "\ufdd0"  # stands for # while an override is parsed; Unicode has reserved it for such uses
+
 KeyPath = tuple[str | int, ...]
 """Where a value stands in a recipe, e.g. ``("adapters", 0, "rank")``."""
 
@@ -298,7 +300,8 @@ class _Builder:
 def override(document: Document, settings: Sequence[str], written: Sequence[Place] = ()) -> None:
     """Apply `key=value` settings from the command line, e.g. ``training.epochs=3`` or ``adapters[0].rank=8``.
 
-    The value is YAML. Relative paths in it are relative to the working folder, or to that of the file it stands in.
+    The value is YAML without comments: `#` is a character like any other. Relative paths in it are relative to the
+    working folder, or to that of the file it stands in.
 
     Args:
         document: what is changed.
@@ -321,16 +324,27 @@ def override(document: Document, settings: Sequence[str], written: Sequence[Plac
         if len(path) > MAX_DEPTH:
             raise RecipeError(f"{place}: {_TOO_DEEP}")
         _check_indices(document.values, path, place)
-        parsed = parse(f"value: {text}", place.text, place.folder).values
+        parsed = parse(f"value: {text.replace('#', _HASH)}", place.text, place.folder).values
         if parsed.keys() != {"value"}:
             raise RecipeError(f"{place}: an override holds one value.")
-        change: Any = parsed["value"]
+        change: Any = _with_hashes(parsed["value"])
         for part in reversed(path):
             change = {part: change}  # under an index, the change of one item of a list
         change = expand_kinds(change)
         places: dict[KeyPath, Place] = {}
         _mark(places, change, (), place)
         merge(document, Document(change, places, place.text, place.folder))
+
+
+def _with_hashes(value: Any) -> Any:
+    """Return a value of an override with the # that were replaced while it was parsed."""
+    if isinstance(value, str):
+        return value.replace(_HASH, "#")
+    if isinstance(value, list):
+        return [_with_hashes(each) for each in value]
+    if isinstance(value, dict):
+        return {_with_hashes(key): _with_hashes(each) for key, each in value.items()}
+    return value
 
 
 def _check_indices(values: Any, path: KeyPath, place: Place) -> None:

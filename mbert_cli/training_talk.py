@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from mbert_cli.data_facts import TaskFacts
-from mbert_cli.errors import one_line
+from mbert_cli.errors import command_line, one_line
 from mbert_cli.hardware import Hardware
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.pace import duration
@@ -148,6 +148,6 @@ def tell_what_next(talk: Talk, path: Path, seconds: float) -> None:
         seconds: how long the command took.
     """
     talk.say(f"{duration(seconds)}; scores of every epoch in {path / 'metrics.jsonl'}, figures in {path / 'figures'}")
-    talk.say(f"  look:     mbert report {path} -o report.html")
-    talk.say(f"  measure:  mbert evaluate {path}")
-    talk.say(f"  predict:  mbert predict {path} YOUR.tsv -o predicted.tsv")
+    talk.say(f"  look:     {command_line('report', path, '-o', 'report.html')}")
+    talk.say(f"  measure:  {command_line('evaluate', path)}")
+    talk.say(f"  predict:  {command_line('predict', path, 'YOUR.tsv', '-o', 'predicted.tsv')}")

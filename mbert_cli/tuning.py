@@ -1,6 +1,5 @@
 """One procedure: tune; how heads decide is fitted to the dev files, no weight changes."""
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from mbert_cli.decisions import HOTTEST, Criterion, Decision, best_cut, best_temperature, negative_log_likelihood
-from mbert_cli.errors import DataError, NotFiniteError, UsageError
+from mbert_cli.errors import DataError, NotFiniteError, UsageError, command_line
 from mbert_cli.evaluation import RunOutcomes
 from mbert_cli.heads import ClassHead, as_classes
 from mbert_cli.prediction import Predictor
@@ -126,7 +125,7 @@ def lopsided(found: Mapping[str, Any], run: Path) -> str | None:
                 hints.append(f"task {task}, label {label}: precision {precision:.3f}, recall {recall:.3f}")
     if not hints:
         return None
-    command = f"mbert evaluate {shlex.quote(str(run))} --tune-thresholds f1"
+    command = command_line("evaluate", run, "--tune-thresholds", "f1")
     return f"{'; '.join(hints)}: far apart; {command} fits the threshold to dev."
 
 

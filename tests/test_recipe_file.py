@@ -418,6 +418,11 @@ def test_an_override_changes_one_value(setting, expected):
         ("no", "no"),
         ("", None),
         ("a=b", "a=b"),
+        ("#2 ID", "#2 ID"),
+        ("C #", "C #"),
+        ("1 # a", "1 # a"),
+        ("[#1 String, '#2 String']", ["#1 String", "#2 String"]),
+        ('{#a: "#b"}', {"#a": "#b"}),
         ("'3'", "3"),
     ],
 )

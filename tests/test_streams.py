@@ -1,19 +1,27 @@
 """Each command with each fault of its streams: an exit code of the README and one line, never a traceback."""
 
+import contextlib
 import errno
+import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import tiny
 from commands import mbert
 
+from mbert_cli.commands.app import app
 from mbert_cli.commands.failures import explain
-from mbert_cli.errors import ReaderGoneError, Stopped
+from mbert_cli.errors import ReaderGoneError, Stopped, UsageError
+from mbert_cli.progress import Talk
+from mbert_cli.training_talk import tell_what_next
 
+COMMAND = (sys.executable, "-P", "-m", "mbert_cli.cli")
 STDIN, STDOUT, STDERR = range(3)
 # What each command ends with, and what it says, where its data cannot be written.
 FAULTS = {
@@ -116,8 +124,68 @@ def test_closed_streams_do_not_give_their_numbers_to_files(folder, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        ("init in.tsv", "this command writes a file; name one"),
+        ("recipes cp demo", "this command writes a file; name one"),
+        ("evaluate run", "this command writes a folder; name one"),
+        ("predict run in.tsv", "write to stdout by -o -"),
+    ],
+)
+def test_an_output_that_is_a_stream_is_refused_with_what_to_write_instead(words, instead, name, folder):
+    if name == "-" and words.startswith("predict"):
+        return  # that is stdout
+    option = [] if words.startswith("recipes") else ["-o"]
+    with pytest.raises(UsageError) as refusal, contextlib.chdir(folder):
+        app([*words.split(), *option, name], standalone_mode=False)
+    assert str(refusal.value) == f"{name}: is a stream; {instead}."
+
+
+ROWS = [{"text": f"some words, number {i} of them", "kind": "ab"[i % 2]} for i in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("ending", "text"),
+    [
+        ("tsv", "text\tkind\n" + "".join(f"{row['text']}\t{row['kind']}\n" for row in ROWS)),
+        ("csv", "text,kind\n" + "".join(f'"{row["text"]}",{row["kind"]}\n' for row in ROWS)),
+        ("jsonl", "".join(json.dumps(row) + "\n" for row in ROWS)),
+    ],
+)
+def test_init_saves_standard_input_and_reads_it_once(ending, text, tiny_checkpoint, tmp_path):
+    done = mbert("init", "-", "-o", "my recipe.yaml", cwd=tmp_path, stdin=text)
+    assert done.returncode == 0, done.stderr
+    assert lines(done)[0] == f"saved standard input as input.{ending}"
+    assert (tmp_path / f"input.{ending}").read_text() == text
+    # Suggested commands can be pasted into a shell.
+    assert lines(done)[-1].endswith(": mbert train 'my recipe.yaml'")
+    words = shlex.split(lines(done)[-2].split(": ")[-1])[1:]
+    checked = mbert(
+        *words, f"encoder.checkpoint={tiny_checkpoint}", "training.max_length=32", "--no-measure", cwd=tmp_path
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_init_reads_process_substitutions_once(tmp_path):
+    (tmp_path / "a.tsv").write_text("text\tkind\n" + "".join(f"{row['text']}\t{row['kind']}\n" for row in ROWS))
+    code = f"{' '.join(COMMAND)} init <(cat a.tsv) <(gzip < a.tsv) -q -o two.yaml"
+    done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    saved = [(tmp_path / name).read_text() for name in ("input.tsv", "input_2.tsv")]
+    assert saved == [(tmp_path / "a.tsv").read_text()] * 2
+
+
+def test_suggested_commands_are_quoted_for_a_shell(folder, capsys):
+    tell_what_next(Talk(), Path("my runs/a'b"), 1.0)
+    commands = [line.split(": ", 1)[1] for line in capsys.readouterr().err.splitlines()[1:]]
+    assert [shlex.split(command)[2] for command in commands] == ["my runs/a'b"] * 3
+    done = mbert("recipes", "cp", "demo", "my demo.yaml", cwd=folder)
+    assert lines(done)[-1].endswith(": mbert train 'my demo.yaml'")
+
+
 # In processes of their own: how an interpreter begins and ends is what is tried.
-COMMAND = (sys.executable, "-P", "-m", "mbert_cli.cli")
 
 
 def test_an_interpreter_that_ends_flushes_a_full_stdout_in_silence(tmp_path):
@@ -260,3 +328,9 @@ def test_an_error_that_a_library_wrapped_counts_but_a_mistake_of_ours_keeps_its_
     ours.__context__ = FileNotFoundError(errno.ENOENT, "No such file", "x")
     assert explain(ours) is None
     assert explain(OSError("no number")) is None
+
+
+@pytest.mark.parametrize("words", ["report run -o page.html", "recipes cp demo quiet.yaml", "info"])
+def test_quiet_commands_say_nothing(words, folder):
+    done = mbert(*words.split(), "-q", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")

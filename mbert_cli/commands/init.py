@@ -1,14 +1,17 @@
 """`mbert init`."""
 
+import gzip
 import re
+import shutil
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbert_cli.commands.options import Columns, Delimiter, Force, Quiet, Quoting, split_pair
-from mbert_cli.commands.output import check_output, replacing
-from mbert_cli.errors import UsageError
+from mbert_cli.commands.output import check_output, is_stream, replacing
+from mbert_cli.errors import DataError, UsageError, command_line
 from mbert_cli.progress import Talk
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 def init(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Tables with headers: NAME.tsv, or NAME-train, NAME-dev."),
+        typer.Argument(metavar="FILE...", help="Tables with headers: NAME.tsv, or NAME-train, NAME-dev; - is stdin."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The recipe.")] = Path("recipe.yaml"),
     text: Annotated[
@@ -43,7 +46,8 @@ def init(
     $ mbert init sick.tsv --label entailment=entailment_judgment --label relatedness=relatedness_score
 
     NAME-train, NAME-dev and NAME-test are splits of one; another file is a training file. Where there is no dev file, a
-    tenth of the training texts, of each class, is set aside in files beside the recipe, chosen by their hash.
+    tenth of the training texts, of each class, is set aside in files beside the recipe, chosen by their hash. Standard
+    input, `-`, is saved beside the recipe as `input`.
     """
     from mbert_cli.authoring.column import FileReading
     from mbert_cli.authoring.new_recipe import new_files, recipe_text
@@ -52,6 +56,7 @@ def init(
     talk = Talk(quiet)
     check_output(output, force)
     folder = output.parent
+    files = _without_streams(files, folder, force, talk)
     names = dict(split_pair(pair, "--columns NAME=OTHER") for pair in columns or [])
     reading = FileReading(quoting or "auto", delimiter or "auto", names)
     groups, remarks = group_files(files)
@@ -71,8 +76,39 @@ def init(
     written = recipe_text(found, folder)
     with replacing(output) as file:
         file.write(written)
-    talk.say(f"wrote {output}: look at it, then check it with: mbert validate {output}")
-    talk.say(f"and train it with: mbert train {output}")
+    talk.say(f"wrote {output}: look at it, then check it with: {command_line('validate', output)}")
+    talk.say(f"and train it with: {command_line('train', output)}")
+
+
+def _without_streams(files: list[Path], folder: Path, force: bool, talk: Talk) -> list[Path]:
+    """Return the files, each stream saved as a file beside the recipe: a stream can be read only once."""
+    streams = [path for path in files if is_stream(path) or path.is_fifo()]
+    saved = {}
+    for number, path in enumerate(streams, 1):
+        saved[path] = _saved(path, number, folder, force)
+        talk.say(f"saved {'standard input' if str(path) == '-' else path} as {saved[path]}")
+    return [saved.get(path, path) for path in files]
+
+
+def _saved(stream: Path, number: int, folder: Path, force: bool) -> Path:
+    """Copy a stream to a file beside the recipe; return the file."""
+    from mbert_cli.data.source import open_source
+
+    source, kind = open_source(str(stream))
+    try:
+        first = source.readline(_MOST_OF_A_HEADER)
+        ending = "jsonl" if first.startswith(b"{") else "tsv" if b"\t" in first else "csv"
+        path = folder / f"input{'' if number == 1 else f'_{number}'}.{'parquet' if kind == 'parquet' else ending}"
+        check_output(path, force)
+        with replacing(path) as copy:
+            copy.buffer.write(first)
+            shutil.copyfileobj(source, copy.buffer)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{stream}: is damaged or cut off ({error}); compress it again.") from None
+    return path
+
+
+_MOST_OF_A_HEADER = 1 << 20  # bytes
 
 
 def _asked(labels: list[str]) -> "list[AskedLabel]":

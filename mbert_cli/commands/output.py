@@ -25,6 +25,9 @@ def check_output(path: Path, force: bool, input_file: str | None = None) -> None
     """
     from mbert_cli.partial_output import partial_folder
 
+    if is_stream(path):
+        instead = "this command writes a file; name one" if input_file is None else "write to stdout by -o -"
+        raise UsageError(f"{path}: is a stream; {instead}.")
     if input_file not in (None, "-") and path.exists() and path.samefile(Path(str(input_file))):
         raise UsageError(f"{path}: is the input; choose another output.")
     if path.is_dir():
@@ -55,6 +58,8 @@ def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable
     """
     from mbert_cli.commits import holds_only_what_was_committed
 
+    if is_stream(path):
+        raise UsageError(f"{path}: is a stream; this command writes a folder; name one.")
     parent = path.resolve().parent
     if os.path.exists(path) and not path.is_dir():
         raise UsageError(f"{path}: is a file; name a folder.")
@@ -67,6 +72,12 @@ def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable
             raise UsageError(f"{path}: holds files that {command} did not write; choose another folder.")
         if not force:
             raise UsageError(f"{path}: exists; replace it with --force, or choose another folder.")
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a name stands for an open stream: `-`, `/dev/stdout`, or what a shell writes for `<(...)`, `>(...)`."""
+    names = ("-", "/dev/stdin", "/dev/stdout", "/dev/stderr")
+    return str(path) in names or str(path.parent) in ("/dev/fd", "/proc/self/fd")
 
 
 @contextmanager
