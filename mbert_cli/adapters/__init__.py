@@ -1,13 +1,13 @@
-"""Adapters: one file a method, its name the `kind` in a recipe. The contract is `mbert_cli.encoder.adapter`."""
+"""Adapters, one method per file. The file name is the `kind` in a recipe. The base class is in `encoder.adapter`."""
 
 from mbert_cli.errors import OptionError
 
 
 def check_rank(rank: int, hidden_size: int) -> None:
-    """Check that a bottleneck is no wider than what it is put into.
+    """Check that a bottleneck is not wider than the hidden states.
 
     Raises:
-        OptionError: it is.
+        OptionError: rank is above hidden_size.
     """
     if rank > hidden_size:
         raise OptionError("rank", f"must be at most {hidden_size} (the hidden size), but is {rank}")

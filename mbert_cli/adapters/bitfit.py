@@ -9,11 +9,12 @@ from mbert_cli.encoder.shape import EncoderShape
 
 
 class Bitfit(Adapter):
-    """BitFit: biases of a task's own, at every linear layer and LayerNorm of the encoder.
+    """BitFit: task-specific biases at every linear layer and LayerNorm of the encoder.
 
-    Source: Ben Zaken et al. 2022, section 3. There the biases of one encoder train; here each task has what it adds to
-    the shared ones, starting at zero: a fresh adapter changes nothing. The pooler's bias stays the shared one.
-    Parameters of a task: num_layers * (7 * hidden_size + intermediate_size) + hidden_size.
+    Source: Ben Zaken et al. 2022, section 3. The source trains the biases of the encoder itself. Here each task adds
+    its own offsets to the shared biases. The offsets start at zero, so a new adapter does not change the encoder. The
+    pooler has no offset.
+    Parameters per task: num_layers * (7 * hidden_size + intermediate_size) + hidden_size.
 
     Args:
         shape: sizes of the encoder being adapted.
@@ -52,6 +53,6 @@ class Bitfit(Adapter):
         return y + (self.embedding_norm if name == "embedding_norm" else self._bias(name, layer)).to(y.dtype)
 
     def _bias(self, name: str, layer: int) -> Tensor:
-        own = self.layers[layer]
-        assert isinstance(own, nn.ParameterDict)
-        return own[name]
+        biases = self.layers[layer]
+        assert isinstance(biases, nn.ParameterDict)
+        return biases[name]

@@ -17,22 +17,23 @@ from mbert_cli.encoder.shape import EncoderShape
 
 
 class Houlsby(Adapter):
-    """Houlsby adapter: x + V_D gelu(V_E x), twice a layer, inside it.
+    """Houlsby adapter: two bottlenecks x + V_D gelu(V_E x) inside each layer.
 
-    x is the attention sublayer's output, then the feed-forward sublayer's output, each before its residual connection
-    and LayerNorm.
+    The first x is the output of the attention sublayer, the second x is the output of the feed-forward sublayer. Both
+    are taken before the residual connection and the LayerNorm.
 
     Source: Multi-BERT paper, "Parameters Adaption Methods"; Houlsby et al. 2019, section 2.1. Stickland & Murray put
-    the second one parallel to the feed-forward sublayer; here it is where Houlsby et al. have it.
-    V_D starts at zero, so that a fresh adapter leaves the encoder exactly unchanged; Houlsby et al. draw it from a
-    normal distribution of standard deviation .001, cut at two of them (`init_std: 0.001`, not cut here).
-    Parameters of a task: num_layers * 4 * hidden_size * rank, plus biases, plus the LayerNorms if they train.
+    the second bottleneck parallel to the feed-forward sublayer. Here it follows Houlsby et al.
+    V_D starts at zero, so a new adapter leaves the encoder exactly unchanged. Houlsby et al. draw V_D from a normal
+    distribution with standard deviation 0.001, truncated at two standard deviations. `init_std: 0.001` does the same
+    without the truncation.
+    Parameters per task: num_layers * 4 * hidden_size * rank, plus biases, plus the LayerNorms if they train.
 
     Args:
         shape: sizes of the encoder being adapted.
         rank: width d_s of each bottleneck, in features.
-        train_layer_norms: give the task LayerNorms of its own, as Houlsby et al. do; see `layer_norm`.
-        init_std: standard deviation of V_D's initial values; 0 starts as the identity.
+        train_layer_norms: also train task-specific LayerNorms, as Houlsby et al. do; see `layer_norm`.
+        init_std: standard deviation of V_D's initial values; with 0 the adapter starts as the identity.
 
     Raises:
         OptionError: rank is above hidden_size.
@@ -71,7 +72,7 @@ class Houlsby(Adapter):
         return self.feed_forward[layer](x)
 
     def after_norm(self, y: Float[Tensor, "tokens hidden"], name: Norm, layer: int) -> Float[Tensor, "tokens hidden"]:
-        """Return the task's own LayerNorm, where it has one."""
+        """Apply the task-specific LayerNorm if there is one."""
         return y if self.layer_norms is None else self.layer_norms.after_norm(y, name, layer)
 
 

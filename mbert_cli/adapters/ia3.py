@@ -9,12 +9,12 @@ from mbert_cli.encoder.shape import EncoderShape
 
 
 class Ia3(Adapter):
-    """(IA)^3: keys, values and the feed-forward sublayer's inner features, each times a learned vector.
+    """(IA)^3: multiplies keys, values and the inner features of the feed-forward sublayer by learned vectors.
 
-    K' = l_k * K, V' = l_v * V, FFN(x) = W_2 (l_ff * gelu(W_1 x)), feature by feature, biases within.
+    K' = l_k * K, V' = l_v * V, FFN(x) = W_2 (l_ff * gelu(W_1 x)). Products are element-wise and include the biases.
 
-    Source: Liu et al. 2022, section 3.3. The vectors start at one: a fresh adapter changes nothing.
-    Parameters of a task: num_layers * (2 * hidden_size + intermediate_size).
+    Source: Liu et al. 2022, section 3.3. The vectors start at one, so a new adapter does not change the encoder.
+    Parameters per task: num_layers * (2 * hidden_size + intermediate_size).
 
     Args:
         shape: sizes of the encoder being adapted.
@@ -34,13 +34,13 @@ class Ia3(Adapter):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def before_linear(self, x: Float[Tensor, "tokens in"], name: Linear, layer: int) -> Float[Tensor, "tokens in"]:
-        """Return l_ff * x before the feed-forward sublayer's output."""
+        """Return l_ff * x for the output layer of the feed-forward sublayer."""
         return x * self.inner[layer].to(x.dtype) if name == "output" else x
 
     def after_linear(
         self, y: Float[Tensor, "tokens out"], x: Float[Tensor, "tokens in"], name: Linear, layer: int
     ) -> Float[Tensor, "tokens out"]:
-        """Return y with its keys times l_k and its values times l_v."""
+        """Multiply the keys in y by l_k and the values by l_v."""
         if name != "qkv":
             return y
         key, value = self.key[layer], self.value[layer]

@@ -1,4 +1,4 @@
-"""LayerNorms of a task's own."""
+"""Task-specific LayerNorms."""
 
 import torch
 from jaxtyping import Float
@@ -9,13 +9,14 @@ from mbert_cli.encoder.shape import EncoderShape
 
 
 class LayerNorm(Adapter):
-    """A task's own LayerNorms: s * LN(x) + t, with s and t for every LayerNorm of the encoder.
+    """Task-specific LayerNorms: s * LN(x) + t, with an s and a t for every LayerNorm of the encoder.
 
-    That is every LayerNorm with gamma' = s * gamma and beta' = s * beta + t: as expressive as copies of a task's own,
-    and tied to the shared ones where those train too. s starts at 1 and t at 0: a fresh adapter changes nothing.
+    The result is a LayerNorm with gamma' = s * gamma and beta' = s * beta + t. This is as expressive as a separate
+    copy per task, but it follows the shared LayerNorms if they train too. s starts at 1 and t at 0, so a new adapter
+    does not change the encoder.
 
-    Source: Houlsby et al. 2019, whose adapters train the LayerNorms with them (section 2.1).
-    Parameters of a task: (2 * num_layers + 1) * 2 * hidden_size; the one more is the embeddings'.
+    Source: Houlsby et al. 2019, section 2.1: they train the LayerNorms together with the adapters.
+    Parameters per task: (2 * num_layers + 1) * 2 * hidden_size. The 1 is the LayerNorm of the embeddings.
 
     Args:
         shape: sizes of the encoder being adapted.
@@ -38,15 +39,15 @@ class LayerNorm(Adapter):
         """Return s * y + t."""
         if name == "embedding_norm":
             return self.embedding_norm(y)
-        own = self.attention_norm if name == "attention_norm" else self.output_norm
-        return own[layer](y)
+        norms = self.attention_norm if name == "attention_norm" else self.output_norm
+        return norms[layer](y)
 
 
 class ScaleShift(nn.Module):
-    """s * y + t, feature by feature; s starts at 1, t at 0.
+    """s * y + t, element-wise; s starts at 1, t at 0.
 
     Args:
-        features: of y.
+        features: number of features of y.
     """
 
     def __init__(self, features: int) -> None:

@@ -20,21 +20,22 @@ _QKV: tuple[Target, ...] = ("query", "key", "value")
 
 
 class Lora(Adapter):
-    """LoRA: W x + b + (alpha / r) B A x at the linear layers named; A has r rows, B has r columns.
+    """LoRA: W x + b + (alpha / r) B A x at the target linear layers; A has r rows, B has r columns.
 
-    Source: Hu et al. 2021, section 4. B starts at zero, so that a fresh adapter leaves the encoder exactly unchanged; A
-    is drawn as BERT's own matrices are. There are no biases.
-    Parameters of a task: num_layers * rank * the sum over the targets of (features in + features out).
+    Source: Hu et al. 2021, section 4. B starts at zero, so a new adapter leaves the encoder exactly unchanged. A starts
+    with random values like BERT's matrices. There are no biases.
+    Parameters per task: num_layers * rank * the sum over the targets of (features in + features out).
 
     Args:
         shape: sizes of the encoder being adapted.
-        rank: r, features between A and B.
-        alpha: scale of the product, over rank; 2 * rank by default.
-        targets: query, key, value, attention_output, and the feed-forward sublayer's intermediate and output.
+        rank: r, number of features between A and B.
+        alpha: the product is scaled by alpha / rank; 2 * rank by default.
+        targets: any of query, key, value, attention_output, and the feed-forward layers intermediate and output; query
+            and value by default.
         dropout: probability of dropping a feature of A's input in training.
 
     Raises:
-        OptionError: rank is above hidden_size, or a target is named twice.
+        OptionError: rank is above hidden_size, or a target occurs twice.
     """
 
     size_option = "rank"
@@ -60,7 +61,7 @@ class Lora(Adapter):
         square = (shape.hidden_size, shape.hidden_size)
         wide = sum(target in features for target in targets)
         counted = {"2 d_m": len(targets) - wide, "(d_m + d_ff)": wide}
-        self.formula = f"L * d_s * ({' + '.join(f'{count} * {each}' for each, count in counted.items() if count)})"
+        self.formula = f"L * d_s * ({' + '.join(f'{count} * {sizes}' for sizes, count in counted.items() if count)})"
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             nn.ModuleDict({name: Product(*features.get(name, square), rank, alpha or 2.0 * rank) for name in targets})
@@ -74,7 +75,7 @@ class Lora(Adapter):
     def after_linear(
         self, y: Float[Tensor, "tokens out"], x: Float[Tensor, "tokens in"], name: Linear, layer: int
     ) -> Float[Tensor, "tokens out"]:
-        """Return y + (alpha / r) B A x where the linear layer is a target."""
+        """Return y + (alpha / r) B A x if the linear layer is a target, otherwise y."""
         products = cast(Mapping[str, Product], self.layers[layer])
         if name != "qkv":
             return y + products[name](self.dropout(x)) if name in products else y
@@ -83,17 +84,17 @@ class Lora(Adapter):
         x = self.dropout(x)
         thirds = y.chunk(3, -1)
         pairs = zip(_QKV, thirds, strict=True)
-        return torch.cat([third + products[own](x) if own in products else third for own, third in pairs], -1)
+        return torch.cat([third + products[target](x) if target in products else third for target, third in pairs], -1)
 
 
 class Product(nn.Module):
     """(alpha / r) B A x.
 
     Args:
-        features_in: of x.
-        features_out: of the result.
+        features_in: number of features of x.
+        features_out: number of features of the result.
         rank: r.
-        alpha: the scale, over r.
+        alpha: the product is scaled by alpha / r.
     """
 
     def __init__(self, features_in: int, features_out: int, rank: int, alpha: float) -> None:

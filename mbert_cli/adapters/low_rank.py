@@ -16,18 +16,18 @@ from mbert_cli.encoder.shape import EncoderShape
 
 
 class LowRank(Adapter):
-    """Low-rank adapter: TS(h) = V_D V_E h, added beside the feed-forward sublayer, h the layer's input.
+    """Low-rank adapter: TS(h) = V_D V_E h, parallel to the feed-forward sublayer; h is the input of the layer.
 
     Source: Multi-BERT paper, "Parameters Adaption Methods"; Stickland & Murray 2019, section 3.
     Differs from the authors' code, which puts a GELU between V_E and V_D (`activation: gelu`).
-    V_D starts at zero, so that a fresh adapter leaves the encoder exactly unchanged.
-    Parameters of a task: num_layers * 2 * hidden_size * rank, plus biases.
+    V_D starts at zero, so a new adapter leaves the encoder exactly unchanged.
+    Parameters per task: num_layers * 2 * hidden_size * rank, plus biases.
 
     Args:
         shape: sizes of the encoder being adapted.
         rank: width d_s of the bottleneck, in features.
-        activation: between V_E and V_D; `none` is the paper's identity.
-        init_std: standard deviation of V_D's initial values; 0 starts as the identity.
+        activation: function between V_E and V_D; `none` is the identity, as in the paper.
+        init_std: standard deviation of V_D's initial values; with 0 the adapter starts as the identity.
 
     Raises:
         OptionError: rank is above hidden_size.

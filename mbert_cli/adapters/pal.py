@@ -18,25 +18,25 @@ from mbert_cli.errors import OptionError
 
 
 class Pal(Adapter):
-    """Projected attention layer: TS(h) = V_D MH(V_E h), added beside the feed-forward sublayer, h the layer's input.
+    """Projected attention layer: TS(h) = V_D MH(V_E h), parallel to the feed-forward sublayer; h is the layer's input.
 
-    MH is multi-head attention on d_s features without an output projection; its Q, K and V are a layer's own, V_E and
+    MH is multi-head attention on d_s features without an output projection. Each layer has its own Q, K and V. V_E and
     V_D are shared by all layers of a task. Tokens attend within their sentence.
 
     Source: Multi-BERT paper, "Parameters Adaption Methods"; Stickland & Murray 2019, section 3.
     Differs from the authors' code, which puts a GELU after V_D (`post_activation: gelu`) and draws V_D from N(0, .02)
-    (`init_std: 0.02`); here V_D starts at zero, so that a fresh adapter leaves the encoder exactly unchanged.
-    Parameters of a task: 2 * hidden_size * rank + num_layers * 3 * rank^2, plus biases.
+    (`init_std: 0.02`). Here V_D starts at zero, so a new adapter leaves the encoder exactly unchanged.
+    Parameters per task: 2 * hidden_size * rank + num_layers * 3 * rank^2, plus biases.
 
     Args:
         shape: sizes of the encoder being adapted.
         rank: width d_s of the bottleneck, in features.
-        heads: attention heads on the bottleneck; they divide rank. 204 is 6 heads of 34 features.
-        post_activation: of V_D's output; `none` is the paper's.
-        init_std: standard deviation of V_D's initial values; 0 starts as the identity.
+        heads: number of attention heads on the bottleneck; must divide rank. Rank 204 gives 6 heads of 34 features.
+        post_activation: function applied to V_D's output; `none` is the identity, as in the paper.
+        init_std: standard deviation of V_D's initial values; with 0 the adapter starts as the identity.
 
     Raises:
-        OptionError: rank is above hidden_size, or no multiple of heads.
+        OptionError: rank is above hidden_size, or is not a multiple of heads.
     """
 
     formula = "2 d_m d_s + L * 3 d_s^2"

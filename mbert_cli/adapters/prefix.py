@@ -15,17 +15,20 @@ from mbert_cli.encoder.shape import EncoderShape
 class Prefix(Adapter):
     """Prefix tuning: learned keys P_k and values P_v that every token attends to, in every layer.
 
-    With `gate: none` they stand before the sentence's own, softmax(Q [P_k; K]^T / sqrt(d)) [P_v; V]: Li & Liang 2021,
-    section 4, without the network that they train the prefix through. Such a prefix changes the encoder from the
-    start. With `gate: zero` it has a softmax of its own, added with the weight tanh(g) of each head, g starting at
-    zero: the zero-initialised attention of Zhang et al. 2023 (LLaMA-Adapter, section 3.2), whose softmaxes are apart
-    too. It leaves the encoder exactly unchanged at first.
-    Parameters of a task: num_layers * 2 * length * hidden_size, plus num_layers * num_heads gates.
+    With `gate: none` they precede the keys and values of the sentence: softmax(Q [P_k; K]^T / sqrt(d)) [P_v; V].
+    Source: Li & Liang 2021, section 4, without their reparametrisation network. Such a prefix changes the encoder from
+    the start.
+
+    With `gate: zero` the prefix has a separate softmax. Its result is added with the weight tanh(g); each head has its
+    own g, which starts at zero, so a new adapter leaves the encoder exactly unchanged. Source: the zero-initialised
+    attention of Zhang et al. 2023 (LLaMA-Adapter, section 3.2), which also separates the softmaxes.
+
+    Parameters per task: num_layers * 2 * length * hidden_size, plus num_layers * num_heads gates.
 
     Args:
         shape: sizes of the encoder being adapted.
-        length: positions of the prefix.
-        gate: `zero` or `none`.
+        length: number of positions of the prefix.
+        gate: `zero` or `none`; see above.
     """
 
     formula = "L * 2 n d_m"  # n: length

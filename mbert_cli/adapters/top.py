@@ -13,15 +13,15 @@ from mbert_cli.encoder.shape import EncoderShape
 
 
 class Top(Adapter):
-    """Top layer: one full encoder layer a task on the shared encoder's last hidden states, before pooling.
+    """Top layer: one more encoder layer per task, on top of the shared encoder and before pooling.
 
     Source: Multi-BERT paper, "Parameters Adaption Methods", "Projected Attention on Top".
     Starts as a copy of the encoder's last layer: a random layer at the paper's learning rate of 1e-5 risks collapse.
-    Parameters of a task: 12 hidden_size^2 where the intermediate size is 4 hidden_size, plus biases and LayerNorms.
+    Parameters per task: 12 hidden_size^2 if the intermediate size is 4 hidden_size, plus biases and LayerNorms.
 
     Args:
         shape: sizes of the encoder being adapted.
-        init: `copy` of the last layer, or `random` as BERT's own initial values.
+        init: `copy` copies the last layer; `random` draws initial values as for BERT.
     """
 
     def __init__(self, shape: EncoderShape, *, init: Literal["copy", "random"] = "copy") -> None:
@@ -33,7 +33,7 @@ class Top(Adapter):
         initialise(self.layer)
 
     def num_weights(self) -> int:
-        """4 d_m^2 + 2 d_m d_ff, which is 12 d_m^2 where d_ff = 4 d_m."""
+        """4 d_m^2 + 2 d_m d_ff, which is 12 d_m^2 if d_ff = 4 d_m."""
         return sum(part.weight.numel() for part in self.layer.modules() if isinstance(part, nn.Linear))
 
     def start_from(self, last_layer: nn.Module) -> None:
@@ -42,5 +42,5 @@ class Top(Adapter):
             self.layer.load_state_dict(last_layer.state_dict())
 
     def on_top(self, x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "tokens hidden"]:
-        """Return BL(x)."""
+        """Apply the layer to x."""
         return self.layer(x, layout)

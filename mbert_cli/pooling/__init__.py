@@ -1,4 +1,4 @@
-"""Pooling: one file a strategy, its name the `kind` in a recipe; here is the contract."""
+"""Pooling, one strategy per file. The file name is the `kind` in a recipe. This file defines the base class."""
 
 from abc import ABC, abstractmethod
 
@@ -10,23 +10,23 @@ from mbert_cli.errors import CheckpointError
 
 
 class Pooling(nn.Module, ABC):
-    """Turns the hidden states of each sentence into one vector."""
+    """Reduces the hidden states of each sentence to one vector."""
 
     pooler: bool = False
-    """Whether the encoder's own tanh pooler follows."""
+    """Whether the encoder's tanh pooler is applied to the result."""
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "sentences hidden"]:
-        """Return one vector a sentence, from its own tokens only."""
+        """Return one vector per sentence, computed from the tokens of that sentence only."""
 
     def padded(
         self, x: Float[Tensor, "sentences width hidden"], mask: Bool[Tensor, "sentences width"]
     ) -> Float[Tensor, "sentences hidden"]:
-        """Return the same of sentences that are padded; `mask` is True at real tokens.
+        """Return the same result for padded sentences; `mask` is True at real tokens.
 
-        A pooling that has no such form can do all but `mbert export`.
+        Only `mbert export` needs this method.
 
         Raises:
-            CheckpointError: it has none.
+            CheckpointError: this pooling does not implement it.
         """
-        raise CheckpointError(f"the pooling {type(self).__name__} has no padded form, so that it cannot be exported.")
+        raise CheckpointError(f"the pooling {type(self).__name__} has no padded form, so it cannot be exported.")

@@ -8,12 +8,12 @@ from mbert_cli.pooling import Pooling
 
 
 class Cls(Pooling):
-    """The hidden state of a sentence's first token, [CLS], stands for the sentence.
+    """The hidden state of the first token of each sentence, [CLS].
 
     Source: Multi-BERT paper, "Pooling Strategies".
 
     Args:
-        pooler: follow with the encoder's own tanh(W x + b), as the CS224N starter does.
+        pooler: apply the encoder's pooler tanh(W x + b) afterwards, as the CS224N starter code does.
     """
 
     def __init__(self, *, pooler: bool = False) -> None:

@@ -9,17 +9,17 @@ from mbert_cli.pooling import Pooling
 
 
 class Max(Pooling):
-    """The largest value of each feature over a sentence's own tokens, padding never.
+    """The maximum of each feature over the tokens of a sentence, excluding padding.
 
     Source: Multi-BERT paper, "Pooling Strategies".
     """
 
     def forward(self, x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "sentences hidden"]:
-        """Return the maximum of every sentence's hidden states, feature by feature."""
+        """Return the maximum of each feature over every sentence."""
         return torch.segment_reduce(x, "max", lengths=layout.lengths, axis=0)
 
     def padded(
         self, x: Float[Tensor, "sentences width hidden"], mask: Bool[Tensor, "sentences width"]
     ) -> Float[Tensor, "sentences hidden"]:
-        """Return the maximum of every sentence's hidden states, feature by feature."""
+        """Return the maximum of each feature over every sentence."""
         return x.masked_fill(~mask[:, :, None], float("-inf")).amax(1)

@@ -12,13 +12,13 @@ from mbert_cli.pooling import Pooling
 
 
 class Mean(Pooling):
-    """The mean over a sentence's own tokens, [CLS] and [SEP] included, padding never.
+    """The mean over the tokens of a sentence, including [CLS] and [SEP], excluding padding.
 
     Source: Multi-BERT paper, "Pooling Strategies"; Reimers & Gurevych 2019.
     """
 
     def forward(self, x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "sentences hidden"]:
-        """Return the mean of every sentence's hidden states, in fp32 at least."""
+        """Return the mean of every sentence's hidden states, in at least fp32."""
         return cast(Tensor, _Mean.apply(x, layout))
 
     def padded(
@@ -30,7 +30,7 @@ class Mean(Pooling):
 
 
 class _Mean(torch.autograd.Function):
-    # PyTorch's own derivative takes longer than all else between the encoder and the losses.
+    # PyTorch's built-in backward pass takes longer than everything else between the encoder and the losses.
     @staticmethod
     def forward(ctx: Any, x: Tensor, layout: Layout) -> Tensor:
         ctx.layout, ctx.dtype = layout, x.dtype
