@@ -292,7 +292,7 @@ def test_offline_never_asks_the_hub(tiny_recipe, tmp_path):
     settings = ("encoder.checkpoint=nobody/has-this", "encoder.revision=main")
     done = mbert("train", tiny_recipe, *settings, "-o", "run2", "--offline", cwd=tmp_path, HF_HUB_OFFLINE="0")
     assert done.returncode == 2
-    assert "is not in the hub's local cache, and --offline (HF_HUB_OFFLINE) rules the network out" in done.stderr
+    assert "is not in the local hub cache, and --offline (HF_HUB_OFFLINE) disables the network" in done.stderr
 
 
 def test_a_bad_row_leaves_no_output_behind(run, tmp_path):

@@ -94,7 +94,7 @@ def test_an_exported_ensemble_predicts_as_it_does(together, tmp_path):
 def test_what_has_no_padded_form_is_refused(run, monkeypatch, tmp_path):
     pytest.importorskip("onnxscript", reason="needs the extra [onnx]")
     monkeypatch.delattr(Mean, "padded")
-    with pytest.raises(CheckpointError, match="the pooling Mean has no padded form, so that it cannot be exported"):
+    with pytest.raises(CheckpointError, match="the pooling Mean has no padded form, so it cannot be exported"):
         mbert("export", run, "-o", tmp_path / "out", "-q")
     assert not (tmp_path / "out").exists()
 

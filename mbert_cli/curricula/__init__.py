@@ -1,4 +1,4 @@
-"""Curricula: one file each, its name the `kind` in a recipe; here is the contract. No tensors in this package."""
+"""Curricula, one per file. The file name is the `kind` in a recipe. This file has the base class; no tensors here."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +15,14 @@ Scope = Literal["everything", "own"]
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of steps that train the same parameters.
+    """Consecutive steps that train the same parameters.
 
     Args:
-        steps: for each step, the tasks that take one batch each.
-        rows: how many rows each task runs through in this phase: a whole number of passes over its training set, a
-            part of one, or both. Each pass is a fresh permutation, so that a part is a sample without replacement.
-        trains: `everything`, or only the step's tasks' `own` parameters: their adapters and heads.
-        shuffled: whether the steps are taken in a random order, another one each epoch.
+        steps: for each step, the tasks that contribute one batch each.
+        rows: number of rows that each task reads in this phase: full passes over its training set, a part of a pass, or
+            both. Each pass is a new permutation, so a part of a pass is a sample without replacement.
+        trains: `everything`, or `own`: only the adapters and heads of the tasks in the step.
+        shuffled: whether to take the steps in a random order, which differs between epochs.
     """
 
     steps: Sequence[tuple[str, ...]]
@@ -33,7 +33,7 @@ class Phase:
     def batches(
         self, sizes: Mapping[str, int], batch_size: int, seed: int, epoch: int
     ) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the rows of every step, as a pure function of the arguments.
+        """Yield the rows of every step. The result depends on the arguments only.
 
         Args:
             sizes: rows of each task's training set.
@@ -42,7 +42,7 @@ class Phase:
             epoch: from 1.
 
         Yields:
-            For each step its tasks, in order, with the indices of their rows.
+            For each step, its tasks in order, with the indices of their rows.
         """
         streams = {task: self._stream(task, sizes[task], seed, epoch) for task in self.rows}
         taken = dict.fromkeys(self.rows, 0)
@@ -61,14 +61,14 @@ class Phase:
 
 
 class Curriculum(ABC):
-    """Says, for an epoch and the sizes of the training sets, which tasks step and what trains.
+    """Defines which tasks each step of an epoch contains, and which parameters train.
 
     Args:
-        epochs: how many the run has.
+        epochs: number of epochs of the run.
     """
 
     knows_the_end: ClassVar[bool] = False
-    """Whether an epoch depends on how many follow; then a run cannot be resumed with more of them."""
+    """Whether an epoch depends on the total number of epochs; then a run cannot be resumed with more epochs."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
@@ -85,28 +85,30 @@ class Curriculum(ABC):
 
 
 def one_after_another(sizes: Mapping[str, int], batch_size: int, trains: Scope) -> list[Phase]:
-    """Return a phase for each task, over its whole training set."""
+    """Return one phase per task; each covers the whole training set of the task."""
     return [Phase([(task,)] * -(-size // batch_size), {task: size}, trains) for task, size in sizes.items()]
 
 
 def all_at_once(sizes: Mapping[str, int], batch_size: int, rows: int) -> list[Phase]:
-    """Return one phase whose every step takes a batch of each task; each task runs through `rows` rows."""
+    """Return one phase; each step has a batch of every task, and each task reads `rows` rows."""
     return [Phase([tuple(sizes)] * -(-rows // batch_size), dict.fromkeys(sizes, rows), "everything")]
 
 
 class Sampling(Curriculum):
-    """One task a step, everything trains; task i takes a share of the steps proportional to N_i^alpha, N_i its rows.
+    """One task per step, everything trains; task i gets a share of the steps proportional to N_i^alpha.
 
-    Source: Stickland & Murray 2019, "Sampling Tasks", where every step draws its task. Here each task takes its
-    expected number of steps, rounded by `apportion`, and their order is drawn: the same on average and without the
-    noise of the counts, the length of an epoch is known beforehand, and no task is left out by chance.
+    N_i is the number of training rows of task i.
 
-    An epoch has as many steps as one pass over every training set takes, or `steps` of them. A task whose steps end
-    within a batch of a whole number of passes stops there, with a smaller last batch.
+    Source: Stickland & Murray 2019, "Sampling Tasks", where every step draws its task at random. Here each task gets
+    its expected number of steps, rounded by `apportion`, and only the order is random. The expected number of steps is
+    the same, the counts have no noise, the length of an epoch is known in advance, and every task gets steps.
+
+    An epoch has `steps` steps, by default as many as one pass over all training sets takes. If the last step of a task
+    would go beyond a whole number of passes by less than a batch, the task ends there with a smaller last batch.
 
     Args:
-        epochs: how many the run has.
-        steps: of an epoch; each task takes one at least.
+        epochs: number of epochs of the run.
+        steps: number of steps of an epoch; each task gets at least one.
     """
 
     def __init__(self, epochs: int, *, steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None) -> None:
@@ -115,12 +117,12 @@ class Sampling(Curriculum):
 
     @abstractmethod
     def alpha(self, epoch: int) -> float:
-        """Return the exponent in an epoch: 1 is proportional to size, 0 the same for all."""
+        """Return the exponent in an epoch: with 1 shares are proportional to size, with 0 they are equal."""
 
     def phases(self, epoch: int, sizes: Mapping[str, int], batch_size: int) -> list[Phase]:
-        """Return the epoch's one phase, its steps in random order."""
+        """Return the epoch's single phase, with its steps in random order."""
         total = self.steps or sum(-(-size // batch_size) for size in sizes.values())
-        # Shares of whole batches: at alpha 1 every task has what its pass takes, once the parts are rounded.
+        # Quotas use full batches, so that at alpha 1, after rounding, each task gets the batches of one pass.
         batches = self.steps or sum(sizes.values()) / batch_size
         shares = sampling_shares(sizes, self.alpha(epoch))
         counts = apportion({task: batches * share for task, share in shares.items()}, total)
@@ -137,24 +139,24 @@ def sampling_shares(sizes: Mapping[str, int], alpha: float) -> dict[str, float]:
 
 
 def apportion(quotas: Mapping[str, float], total: int) -> dict[str, int]:
-    """Round quotas to whole numbers of at least 1 that sum to a total: the largest remainders are rounded up.
+    """Round quotas to integers of at least 1 with a given sum (largest remainder method).
 
     Args:
         quotas: each task's share of the total, unrounded.
-        total: what the whole numbers sum to; where it is less than the number of tasks, they are 1 each.
+        total: the sum of the integers; if it is less than the number of tasks, every task gets 1.
     """
     counts = {task: max(1, int(quota)) for task, quota in quotas.items()}
     while (missing := total - sum(counts.values())) > 0:
         for task in sorted(quotas, key=lambda task: counts[task] - quotas[task])[:missing]:
             counts[task] += 1
     while sum(counts.values()) > total and max(counts.values()) > 1:
-        # Tasks that were raised to 1 took from the others: from those that are furthest above their quota.
+        # Raising tasks to 1 exceeded the total: reduce the task that is furthest above its quota.
         most = max((task for task in counts if counts[task] > 1), key=lambda task: counts[task] - quotas[task])
         counts[most] -= 1
     return counts
 
 
 def _up_to_a_pass(rows: int, size: int, batch_size: int) -> int:
-    """Return `rows`, or the whole number of passes over `size` rows that is less by less than a batch."""
+    """Return `rows`, or a whole number of passes over `size` rows if that is less than a batch below `rows`."""
     passes = (rows - batch_size) // size + 1
     return min(rows, passes * size)

@@ -4,15 +4,15 @@ from mbert_cli.curricula import Sampling
 
 
 class Annealed(Sampling):
-    """One task a step, in random order; shares go from proportional to size to nearly equal: N_i^alpha_e.
+    """One task per step, in random order; shares are N_i^alpha_e, from proportional to size to nearly equal.
 
-    alpha_e = 1 - 0.8 (e - 1) / (E - 1) in epoch e of E; 1 where there is one epoch. Source: Stickland & Murray 2019,
-    "Sampling Tasks": tasks interfere most towards the end, so the end trains them equally. See `Sampling` for what
-    differs.
+    alpha_e = 1 - 0.8 (e - 1) / (E - 1) in epoch e of E; 1 if there is one epoch. Source: Stickland & Murray 2019,
+    "Sampling Tasks": tasks interfere most towards the end of training, so the last epochs train them equally.
+    `Sampling` lists the differences from the source.
 
     Args:
-        epochs: how many the run has: E.
-        steps: of an epoch; by default as many as one pass over all training sets takes.
+        epochs: E, number of epochs of the run.
+        steps: number of steps of an epoch; by default as many as one pass over all training sets takes.
     """
 
     knows_the_end = True

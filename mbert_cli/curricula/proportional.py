@@ -4,13 +4,13 @@ from mbert_cli.curricula import Sampling
 
 
 class Proportional(Sampling):
-    """One task a step, in random order, as often as it has batches: an epoch takes every row of every task once.
+    """One task per step, in random order; shares are proportional to size, so an epoch reads every row once.
 
-    Source: Stickland & Murray 2019, "Sampling Tasks", with alpha = 1; see `Sampling` for what differs.
+    Source: Stickland & Murray 2019, "Sampling Tasks", with alpha = 1. `Sampling` lists the differences from the source.
 
     Args:
-        epochs: how many the run has.
-        steps: of an epoch; by default one pass over all training sets.
+        epochs: number of epochs of the run.
+        steps: number of steps of an epoch; by default one pass over all training sets.
     """
 
     def alpha(self, epoch: int) -> float:

@@ -7,14 +7,14 @@ from mbert_cli.curricula.simultaneous import Match, matched_rows
 
 
 class RoundRobin(Curriculum):
-    """One task a step, task after task in the recipe's order, each as often as the others; everything trains.
+    """One task per step, in turn, in the recipe's order; all tasks get the same number of steps; everything trains.
 
-    Source: Stickland & Murray 2019, "Sampling Tasks", which starts from it. It sees the rows that `simultaneous` sees,
-    but each task moves the encoder by a step of its own, so no losses are balanced against each other.
+    Source: Stickland & Murray 2019, "Sampling Tasks", which describes it as the simplest method. It reads the same rows
+    as `simultaneous`, but each task updates the encoder in a separate step, so loss balancing does not apply.
 
     Args:
-        epochs: how many the run has.
-        match: to which training set all are matched; see `simultaneous`.
+        epochs: number of epochs of the run.
+        match: the training set that sets the number of rows; see `simultaneous`.
     """
 
     def __init__(self, epochs: int, *, match: Match = "second_largest") -> None:
@@ -22,7 +22,7 @@ class RoundRobin(Curriculum):
         self.match = match
 
     def phases(self, epoch: int, sizes: Mapping[str, int], batch_size: int) -> list[Phase]:
-        """Return the epoch's one phase."""
+        """Return the epoch's single phase."""
         rows = matched_rows(sizes, self.match)
         turns = -(-rows // batch_size)
         return [Phase([(task,) for _ in range(turns) for task in sizes], dict.fromkeys(sizes, rows), "everything")]

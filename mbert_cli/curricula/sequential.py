@@ -6,14 +6,14 @@ from mbert_cli.curricula import Curriculum, Phase, one_after_another
 
 
 class Sequential(Curriculum):
-    """Task after task in the recipe's order, each over its whole training set.
+    """One task after another in the recipe's order, each over its whole training set.
 
-    Source: Multi-BERT paper, Table 4, first row. It freezes nothing: the later tasks may make the encoder forget the
-    earlier ones, which is what that row shows.
+    Source: Multi-BERT paper, Table 4, first row. Nothing is frozen by default, so the encoder may forget earlier tasks
+    while it trains later ones. That row of the table shows this effect.
 
     Args:
-        epochs: how many the run has.
-        freeze: train only the current task's adapters and head, as the odd epochs of `hybrid` do.
+        epochs: number of epochs of the run.
+        freeze: train only the adapters and head of the current task, as in the odd epochs of `hybrid`.
     """
 
     def __init__(self, epochs: int, *, freeze: bool = False) -> None:
@@ -21,5 +21,5 @@ class Sequential(Curriculum):
         self.freeze = freeze
 
     def phases(self, epoch: int, sizes: Mapping[str, int], batch_size: int) -> list[Phase]:
-        """Return a phase for each task."""
+        """Return one phase per task."""
         return one_after_another(sizes, batch_size, "own" if self.freeze else "everything")

@@ -4,14 +4,14 @@ from mbert_cli.curricula import Sampling
 
 
 class SquareRoot(Sampling):
-    """One task a step, in random order; steps are shared out in proportion to the square roots of the tasks' sizes.
+    """One task per step, in random order; shares are proportional to the square root of the number of rows.
 
-    Source: Stickland & Murray 2019, "Sampling Tasks", with alpha = 1/2; see `Sampling` for what differs. Large tasks
-    see a part of their rows in an epoch, small ones see theirs several times.
+    Source: Stickland & Murray 2019, "Sampling Tasks", with alpha = 1/2. `Sampling` lists the differences from the
+    source. In an epoch, large tasks read only a part of their rows, and small tasks read their rows several times.
 
     Args:
-        epochs: how many the run has.
-        steps: of an epoch; by default as many as one pass over all training sets takes.
+        epochs: number of epochs of the run.
+        steps: number of steps of an epoch; by default as many as one pass over all training sets takes.
     """
 
     def alpha(self, epoch: int) -> float:

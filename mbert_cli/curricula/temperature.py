@@ -1,4 +1,4 @@
-"""Sampling between proportional to size and the same for all."""
+"""Sampling with a temperature, between proportional to size and equal."""
 
 from typing import Annotated
 
@@ -8,15 +8,16 @@ from mbert_cli.curricula import Sampling
 
 
 class Temperature(Sampling):
-    """One task a step, in random order; steps are shared out in proportion to N_i^(1/T), N_i a task's rows.
+    """One task per step, in random order; shares are proportional to N_i^(1/T), where N_i is the task's number of rows.
 
-    T = 1 is `proportional`, T = 2 `square_root`; towards infinity all tasks have the same. Source: Arivazhagan et al.
-    2019, "Massively Multilingual Neural Machine Translation in the Wild", section 4.2; see `Sampling` for what differs.
+    T = 1 is `proportional`, T = 2 is `square_root`; for very large T all shares are equal. Source: Arivazhagan et al.
+    2019, "Massively Multilingual Neural Machine Translation in the Wild", section 4.2. `Sampling` lists the differences
+    from the source.
 
     Args:
-        epochs: how many the run has.
+        epochs: number of epochs of the run.
         temperature: T.
-        steps: of an epoch; by default as many as one pass over all training sets takes.
+        steps: number of steps of an epoch; by default as many as one pass over all training sets takes.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""The BERT encoder, written as the paper's equations read, on packed sentences."""
+"""The BERT encoder on packed sentences; the code follows the paper's equations."""

@@ -1,4 +1,4 @@
-"""The contract between the encoder and its adapters: sites, each the identity by default."""
+"""The interface between the encoder and its adapters: sites, each the identity by default."""
 
 from typing import ClassVar, Literal
 
@@ -9,60 +9,60 @@ from mbert_cli.batch import Layout
 from mbert_cli.encoder.prefix import Prefix
 
 Linear = Literal["qkv", "attention_output", "intermediate", "output"]
-"""A linear layer of an encoder layer; `qkv` is the query's, the key's and the value's, beside each other."""
+"""A linear layer of an encoder layer; `qkv` is one layer for queries, keys and values, concatenated in this order."""
 Norm = Literal["embedding_norm", "attention_norm", "output_norm"]
-"""A LayerNorm of the encoder; `embedding_norm` is asked for with layer 0."""
+"""A LayerNorm of the encoder; for `embedding_norm` the layer index is 0."""
 
 
 class Adapter(nn.Module):
     """One adaptation method for one task, across all layers.
 
-    A subclass overrides the sites where it acts. Keyword-only parameters of its constructor are its options in a
-    recipe. `formula` is the paper's count for one task, for people to read; `num_weights` is its value.
+    A subclass overrides the sites where it acts. The keyword-only parameters of its constructor are its options in a
+    recipe. `formula` is the paper's parameter count for one task, as text; `num_weights` returns its value.
 
-    The sites `before_linear`, `after_linear` and `after_norm` are affine outside training, so that what is done there
-    can be folded into the encoder's weights: see `encoder.folding`.
+    Outside training, the sites `before_linear`, `after_linear` and `after_norm` must be affine, so that they can be
+    folded into the encoder's weights: see `encoder.folding`.
     """
 
     formula: str = ""
     size_option: ClassVar[str | None] = None
-    """The option that a budget chooses, in place of the recipe: a rank, or a length."""
+    """The option that a parameter budget can set: a rank or a length."""
 
     def num_weights(self) -> int:
-        """Weights of one task by `formula`: without biases and LayerNorms, as the paper's Table 1 counts."""
+        """Return the value of `formula`: weights per task without biases and LayerNorms, as in the paper's Table 1."""
         return 0
 
     def start_from(self, last_layer: nn.Module) -> None:
-        """Take initial values from the encoder's last layer, once its checkpoint is loaded."""
+        """Copy initial values from the encoder's last layer, after its checkpoint is loaded."""
 
     def before_linear(self, x: Float[Tensor, "tokens in"], name: Linear, layer: int) -> Float[Tensor, "tokens in"]:
-        """Change what a linear layer reads."""
+        """Change the input of a linear layer."""
         return x
 
     def after_linear(
         self, y: Float[Tensor, "tokens out"], x: Float[Tensor, "tokens in"], name: Linear, layer: int
     ) -> Float[Tensor, "tokens out"]:
-        """Change what a linear layer returns; `x` is what it read."""
+        """Change the output `y` of a linear layer; `x` is its input."""
         return y
 
     def after_norm(self, y: Float[Tensor, "tokens hidden"], name: Norm, layer: int) -> Float[Tensor, "tokens hidden"]:
-        """Change what a LayerNorm returns, feature by feature."""
+        """Change the output of a LayerNorm, element-wise."""
         return y
 
     def prefix(self, layer: int) -> Prefix | None:
-        """Return keys and values that every token of the task attends to, beside its sentence's own."""
+        """Return keys and values that every token of the task attends to, in addition to its sentence."""
         return None
 
     def after_attention(self, x: Float[Tensor, "tokens hidden"], layer: int) -> Float[Tensor, "tokens hidden"]:
-        """Change the attention sublayer's output, before its residual connection and LayerNorm."""
+        """Change the output of the attention sublayer, before the residual connection and the LayerNorm."""
         return x
 
     def after_feed_forward(
         self, x: Float[Tensor, "tokens hidden"], layer_input: Float[Tensor, "tokens hidden"], layer: int, layout: Layout
     ) -> Float[Tensor, "tokens hidden"]:
-        """Change the feed-forward sublayer's output, before its residual connection and LayerNorm."""
+        """Change the output of the feed-forward sublayer, before the residual connection and the LayerNorm."""
         return x
 
     def on_top(self, x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "tokens hidden"]:
-        """Change the last layer's output, before pooling."""
+        """Change the output of the last layer, before pooling."""
         return x

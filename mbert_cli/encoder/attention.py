@@ -1,4 +1,4 @@
-"""Multi-head self-attention over packed sentences: the only place in a layer that looks at the layout."""
+"""Multi-head self-attention over packed sentences. In a layer, only attention uses the layout."""
 
 from collections.abc import Sequence
 
@@ -20,14 +20,14 @@ def attend(
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
 ) -> Float[Tensor, "tokens features"]:
-    """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence on its own.
+    """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence separately.
 
     Args:
-        qkv: queries, keys and values beside each other, each of ``features = features3 / 3``.
-        layout: where the sentences lie; no token attends beyond its sentence.
-        num_heads: divides features.
+        qkv: concatenated queries, keys and values, each with ``features = features3 / 3``.
+        layout: positions of the sentences in the stream; tokens attend only within their sentence.
+        num_heads: number of attention heads; divides features.
         dropout_p: probability of dropping an attention weight; 0 outside training.
-        prefixes: keys and values that each segment's sentences attend to beside their own; none by default.
+        prefixes: for each segment, additional keys and values that its sentences attend to; none by default.
     """
     pending = qkv if isinstance(qkv, Pending) else Pending(qkv)
     return kernels.current().attend(pending, layout, num_heads, dropout_p, prefixes)
@@ -37,8 +37,8 @@ class SelfAttention(nn.Module):
     """BERT's attention sublayer MH(h) = W_O attend(W_QKV h), without its residual connection.
 
     Args:
-        hidden_size: d_m, features in and out.
-        num_heads: attention heads.
+        hidden_size: d_m, number of features of input and output.
+        num_heads: number of attention heads.
         dropout_p: probability of dropping an attention weight in training.
     """
 

@@ -1,4 +1,4 @@
-"""The BERT encoder: embeddings and layers, tokens in, hidden states out."""
+"""The BERT encoder: embeddings and layers."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -17,7 +17,7 @@ from mbert_cli.encoder.shape import EncoderShape
 
 
 class BertEncoder(nn.Module):
-    """BERT (Devlin et al. 2018) on packed sentences, equal to `transformers.BertModel` sentence by sentence.
+    """BERT (Devlin et al. 2018) on packed sentences. For each sentence it equals `transformers.BertModel`.
 
     Args:
         shape: sizes of the encoder.
@@ -32,7 +32,7 @@ class BertEncoder(nn.Module):
         self.embedding_norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
         self.dropout_p = shape.dropout
         self.layers = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.num_layers))
-        # Part of every BERT checkpoint, and of its parameter count; only `pooling: {kind: cls, pooler: true}` uses it.
+        # Part of every BERT checkpoint and its parameter count. Only `pooling: {kind: cls, pooler: true}` uses it.
         self.pooler = nn.Linear(shape.hidden_size, shape.hidden_size)
         self.folded = False  # see `encoder.folding`
 
@@ -45,15 +45,15 @@ class BertEncoder(nn.Module):
         adapters: Sequence[Sequence[Adapter]] = (),
         features: Float[Tensor, "tokens hidden"] | None = None,
     ) -> Float[Tensor, "tokens hidden"]:
-        """Return the last layer's hidden states, with the adapters applied, those on top too.
+        """Return the hidden states after the last layer and all adapters, including those on top.
 
         Args:
             token_ids: vocabulary ids of the packed sentences.
-            token_types: 0 for a first sentence, 1 for a second one read together with it.
-            positions: place of each token in its sentence, from 0.
-            layout: where the sentences lie.
-            adapters: those of each segment of the layout; none at all by default.
-            features: what `body` returned for these tokens, where that is known.
+            token_types: 0 for a first sentence, 1 for the second sentence of a pair in one sequence.
+            positions: position of each token in its sentence, from 0.
+            layout: positions of the sentences in the stream.
+            adapters: the adapters of each segment of the layout; none by default.
+            features: the result of `body` for these tokens, if it is already known.
         """
         padding, sites = self._sites(layout, adapters)
         if features is None:
@@ -70,17 +70,17 @@ class BertEncoder(nn.Module):
         layout: Layout,
         adapters: Sequence[Sequence[Adapter]] = (),
     ) -> Float[Tensor, "tokens hidden"]:
-        """Return the last layer's hidden states below the adapters on top; arguments are those of `forward`."""
+        """Return the hidden states before the adapters on top; the arguments are those of `forward`."""
         padding, sites = self._sites(layout, adapters)
         return padding.unpad(self.layers_over(token_ids, token_types, positions, padding, sites))
 
     def _sites(self, layout: Layout, adapters: Sequence[Sequence[Adapter]]) -> tuple[Padding, SegmentAdapters]:
         padding = Padding(layout, segments=any(adapters))
-        of_added: list[Sequence[Adapter]] = [[]] * (padding.more_segments if adapters else 0)
-        return padding, SegmentAdapters(padding.layout, [*adapters, *of_added], self.folded)
+        of_padding: list[Sequence[Adapter]] = [[]] * (padding.more_segments if adapters else 0)
+        return padding, SegmentAdapters(padding.layout, [*adapters, *of_padding], self.folded)
 
     def drop(self, shape: EncoderShape) -> None:
-        """Drop in training with the probabilities of `shape`, of which nothing else is looked at."""
+        """Set the dropout probabilities to those of `shape`; its other fields are ignored."""
         self.dropout_p = shape.dropout
         for layer in self.layers:
             cast(EncoderLayer, layer).drop(shape)
@@ -88,17 +88,17 @@ class BertEncoder(nn.Module):
     def layers_over(
         self, token_ids: Tensor, token_types: Tensor, positions: Tensor, padding: Padding, sites: SegmentAdapters
     ) -> Float[Tensor, "padded hidden"]:
-        """Return the hidden states after the last layer, of the added tokens as well; for `forward`'s tokens.
+        """Return the hidden states after the last layer, including those of the padding tokens.
 
         Args:
-            token_ids: see `forward`.
+            token_ids: see `forward`; without padding.
             token_types: see `forward`.
             positions: see `forward`.
-            padding: adds tokens to the stream, or none.
-            sites: the adapters of its segments.
+            padding: the padding tokens to add to the stream, if any.
+            sites: the adapters of the segments of the padded stream.
         """
         tables = (self.word_embeddings, self.position_embeddings, self.type_embeddings)
-        ids = [padding.pad(each) for each in (token_ids, positions, token_types)]
+        ids = [padding.pad(indices) for indices in (token_ids, positions, token_types)]
         h = kernels.current().embed(tables, ids, self.embedding_norm)
         h = sites.after_norm(h, "embedding_norm", 0)
         h = Pending(h, dropout_p=self.dropout_p if self.training else 0.0).tensor()

@@ -1,4 +1,4 @@
-"""Encoder checkpoints: what their files hold, and the two namings of their weights."""
+"""Encoder checkpoints: what their files contain, and the names of their weights in both formats."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from mbert_cli.recipe_file import shown
 
 _LARGEST_SIZE = 1_000_000
 
-# Our field: the name in a BERT config.json.
+# Field of EncoderShape -> name in a BERT config.json.
 _CONFIG_NAMES = {
     "vocab_size": "vocab_size",
     "hidden_size": "hidden_size",
@@ -36,7 +36,7 @@ _CONFIG_NAMES = {
     "attention_dropout": "attention_probs_dropout_prob",
 }
 
-# Our module: the module in a BERT checkpoint. A layer's own modules follow under `layers.N.`: `encoder.layer.N.`.
+# Module of BertEncoder -> module in a BERT checkpoint. The second table is below `layers.N.` -> `encoder.layer.N.`.
 _MODULE_NAMES = {
     "word_embeddings": "embeddings.word_embeddings",
     "position_embeddings": "embeddings.position_embeddings",
@@ -53,7 +53,7 @@ _LAYER_MODULE_NAMES = {
 }
 _QKV = tuple(f"attention.self.{part}" for part in ("query", "key", "value"))
 
-# Sizes of the encoders of Devlin et al. 2018 and Turc et al. 2019, so that counting needs neither file nor network.
+# Sizes of the encoders of Devlin et al. 2018 and Turc et al. 2019: counting parameters then needs no file or network.
 _KNOWN_SHAPES = {
     "bert-base-uncased": EncoderShape(),
     "bert-base-cased": EncoderShape(vocab_size=28996),
@@ -65,7 +65,7 @@ _KNOWN_SHAPES = {
 
 
 def known_shape(checkpoint: str) -> EncoderShape | None:
-    """Return the sizes of a well-known hub checkpoint, or None.
+    """Return the sizes of a well-known hub checkpoint, or None if it is not in the list.
 
     Args:
         checkpoint: a hub name, with or without its owner.
@@ -83,11 +83,11 @@ def read_shape(folder: Path) -> EncoderShape:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        raise CheckpointError(f"{path}: cannot be read; a checkpoint folder holds config.json.") from None
+        raise CheckpointError(f"{path}: cannot be read; a checkpoint folder must contain config.json.") from None
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is not JSON ({error}); copy the checkpoint again.") from None
     if not isinstance(config, dict):
-        raise CheckpointError(f"{path}: must hold a JSON object; copy the checkpoint again.")
+        raise CheckpointError(f"{path}: must contain a JSON object; copy the checkpoint again.")
     for key, wanted in (("model_type", "bert"), ("position_embedding_type", "absolute")):
         if config.get(key, wanted) != wanted:
             raise CheckpointError(f"{path}: {key} is '{config[key]}', but only '{wanted}' is supported.")
@@ -100,10 +100,12 @@ def _shape_from(config: dict[str, Any], path: Path) -> EncoderShape:
         value = config.get(_CONFIG_NAMES[field], default)
         fits = isinstance(value, int | float if isinstance(default, float) else type(default))
         if isinstance(value, int | float):
-            # Constants are shares, or as small; a size beyond that would take hours to build.
+            # Constants are probabilities or small numbers. An encoder with a larger size would take hours to build.
             fits = fits and (0 <= value <= 1 if isinstance(default, float) else 1 <= value <= _LARGEST_SIZE)
         if not fits or isinstance(value, bool):
-            raise CheckpointError(f"{path}: {_CONFIG_NAMES[field]} must be like {default!r}, but is {shown(value)}.")
+            raise CheckpointError(
+                f"{path}: {_CONFIG_NAMES[field]} must be a value like {default!r}, but is {shown(value)}."
+            )
         values[field] = type(default)(value)
     shape = EncoderShape(**values)
     problem = shape_problem(shape)
@@ -114,7 +116,7 @@ def _shape_from(config: dict[str, Any], path: Path) -> EncoderShape:
 
 
 def shape_problem(shape: EncoderShape) -> tuple[str, str] | None:
-    """Return which field of a shape cannot be built, and why; None where all can."""
+    """Return a field of a shape that cannot be built, and the reason; None if there is no such field."""
     if shape.activation not in ACTIVATIONS:
         return "activation", f"'{shape.activation}' is not supported. Known: {', '.join(ACTIVATIONS)}"
     if shape.num_heads < 1 or shape.hidden_size % shape.num_heads:
@@ -123,36 +125,37 @@ def shape_problem(shape: EncoderShape) -> tuple[str, str] | None:
 
 
 def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -> tuple[BertEncoder, list[str]]:
-    """Build an encoder in fp32 with a checkpoint's weights.
+    """Build an encoder in fp32 with the weights of a checkpoint.
 
     Args:
-        folder: holds `model.safetensors`, or its shards with their index.
+        folder: contains `model.safetensors`, or its shards and their index.
         shape: the encoder's sizes.
-        sha256: what `weights_sha256` must be; None does not check.
+        sha256: the expected value of `weights_sha256`; None skips the check.
 
     Returns:
-        The encoder, and the names of its parameters the checkpoint does not hold (the pooler's, in some checkpoints),
-        which have BERT's random initial values.
+        The encoder, and the names of parameters that the checkpoint does not contain. Only the pooler may be absent; it
+        then has BERT's random initial values.
 
     Raises:
-        CheckpointError: no safetensors file, an altered or truncated one, or wrong names or shapes (the first five).
+        CheckpointError: there is no safetensors file, it is altered or truncated, or names or shapes are wrong (the
+            message lists the first five).
     """
     files = weight_files(folder)
     if sha256 is not None and (actual := weights_sha256(folder)) != sha256:
         raise CheckpointError(
-            f"{files[0]}: its sha256 is {actual}, but {sha256} is expected; it was altered or replaced."
+            f"{files[0]}: the sha256 must be {sha256}, but is {actual}; the file was altered or replaced."
         )
-    found = _read_weights(files)
-    # The parameters are built without memory of their own: the checkpoint's tensors become them.
+    weights = _read_weights(files)
+    # Parameters are created without memory; load_state_dict(assign=True) then uses the checkpoint's tensors.
     with shapes_only():
         encoder = BertEncoder(shape)
     state, absent, wrong = {}, [], []
     for name, parameter in encoder.named_parameters():
         sources = _checkpoint_names(name)
-        if any(source not in found for source in sources):
+        if any(source not in weights for source in sources):
             absent.append(name)
             continue
-        value = torch.cat([found.pop(source) for source in sources]).float()
+        value = torch.cat([weights.pop(source) for source in sources]).float()
         if value.shape != parameter.shape:
             wrong.append(f"{sources[0]} is {list(value.shape)}, expected {list(parameter.shape)}")
         state[name] = value
@@ -160,10 +163,10 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
     problems = wrong + [f"{_checkpoint_names(name)[0]} is missing" for name in missing]
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise CheckpointError(f"{folder}: does not hold this encoder's weights: {'; '.join(problems[:5])}{more}.")
+        raise CheckpointError(f"{folder}: the weights do not fit this encoder: {'; '.join(problems[:5])}{more}.")
     if absent:
         encoder.pooler = torch.nn.Linear(shape.hidden_size, shape.hidden_size)
-        # Drawn from a fixed seed: a saved model that names this checkpoint must find the same values again.
+        # Use a fixed seed: a saved model that refers to this checkpoint must get the same values again.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             initialise(encoder.pooler)
@@ -172,15 +175,15 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
 
 
 def _read_weights(files: list[Path]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     for path in files:
         try:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 -- not a dict
-                    found[_modern_name(name)] = file.get_tensor(name)
+                    weights[_modern_name(name)] = file.get_tensor(name)
         except (SafetensorError, OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: is not a whole safetensors file ({error}); copy it again.") from None
-    return found
+            raise CheckpointError(f"{path}: is not a complete safetensors file ({error}); copy it again.") from None
+    return weights
 
 
 def _modern_name(name: str) -> str:
@@ -189,17 +192,17 @@ def _modern_name(name: str) -> str:
 
 
 def _checkpoint_names(name: str) -> list[str]:
-    """Return the checkpoint's names for one of our parameters: three for the joined queries, keys and values."""
+    """Return the checkpoint's names of a parameter of BertEncoder; for `qkv` these are three names."""
     module, _, kind = name.rpartition(".")
     if not module.startswith("layers."):
         return [f"{_MODULE_NAMES[module]}.{kind}"]
     _, index, inner = module.split(".", 2)
     modules = _QKV if inner == "attention.qkv" else (_LAYER_MODULE_NAMES[inner],)
-    return [f"encoder.layer.{index}.{each}.{kind}" for each in modules]
+    return [f"encoder.layer.{index}.{source}.{kind}" for source in modules]
 
 
 def save_config(shape: EncoderShape, folder: Path) -> None:
-    """Write a config.json that this module and transformers read."""
+    """Write a config.json that this module and transformers can read."""
     config = {_CONFIG_NAMES[field]: value for field, value in asdict(shape).items()}
     config |= {"model_type": "bert", "architectures": ["BertModel"], "position_embedding_type": "absolute"}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Dropout with masks that cost little on a CPU."""
+"""Dropout with masks that are fast on a CPU."""
 
 import torch
 from jaxtyping import Float
@@ -10,12 +10,12 @@ _LEVELS = 1 << 16
 def dropout(x: Float[Tensor, "..."], p: float) -> Float[Tensor, "..."]:
     """Zero each value with probability `p`, and divide the others by 1 - p.
 
-    PyTorch draws a number for every value, on one thread, which is a fifth of a training step on a CPU; here one
-    64-bit number serves four values. `p` is rounded to a multiple of 2^-16, and so is the divisor: the mean stays.
+    On a CPU, PyTorch draws one number per value on one thread, which takes a fifth of a training step. Here one 64-bit
+    number serves four values. `p` is rounded to a multiple of 2^-16, in the divisor too, so the mean is preserved.
 
     Args:
-        x: any shape.
-        p: from 0 to 1; 0 returns x itself.
+        x: a tensor of any shape.
+        p: a probability; with 0 the function returns x itself.
     """
     if p == 0:
         return x
@@ -41,5 +41,5 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Return x with values dropped, in training."""
+        """Apply dropout in training; otherwise return x."""
         return dropout(x, self.p) if self.training else x

@@ -15,36 +15,38 @@ from mbert_cli.encoder.segment_adapters import AFFINE_SITES, SegmentAdapters, ac
 
 
 def can_fold(adapters: Sequence[Adapter]) -> bool:
-    """Whether there is anything to fold."""
+    """Return whether an adapter acts at a site that can be folded."""
     return any(acts_at(type(adapter), site) for adapter in adapters for site in AFFINE_SITES)
 
 
 def fold(encoder: BertEncoder, adapters: Sequence[Adapter]) -> BertEncoder:
-    """Return a copy of an encoder whose weights hold what a task's adapters do at linear layers and LayerNorms.
+    """Return a copy of an encoder that includes a task's adapters at linear layers and LayerNorms in its weights.
 
-    LoRA, (IA)^3, BitFit and a task's own LayerNorms then cost nothing; what adapters do elsewhere is still theirs.
-    What they do there is affine, f(x) = A x + b, so its matrix is found by asking, not by knowing the method:
-    A e_i = f(e_i) - f(0) and b = f(0), in float64. The copy is for prediction with these adapters only.
+    LoRA, (IA)^3, BitFit and task-specific LayerNorms then cost nothing. Other sites of the adapters are not folded. A
+    linear layer together with its adapters is an affine function f(x) = A x + b. So its matrix is computed without
+    knowing the method: A e_i = f(e_i) - f(0) and b = f(0), in float64. The copy is only for prediction with these
+    adapters.
 
     Args:
-        encoder: the shared encoder; it is left as it is.
-        adapters: those of one task, in the order they act.
+        encoder: the shared encoder; it is not changed.
+        adapters: the adapters of one task, in the order in which they act.
     """
     parameter = encoder.word_embeddings.weight
-    own = [copy.deepcopy(adapter).eval().double() for adapter in adapters if can_fold([adapter])]
+    foldable = [copy.deepcopy(adapter).eval().double() for adapter in adapters if can_fold([adapter])]
     folded = copy.deepcopy(encoder).eval()
     with torch.no_grad():
-        _fold_norm(folded.embedding_norm, own)
+        _fold_norm(folded.embedding_norm, foldable)
         for index, layer in enumerate(cast(Sequence[EncoderLayer], folded.layers)):
             for name, linear in layer.linears().items():
                 probes = torch.eye(linear.in_features, dtype=torch.float64, device=parameter.device)
                 probes = torch.cat([torch.zeros_like(probes[:1]), probes])
-                y = SegmentAdapters(Layout([len(probes)]), [own]).linear(linear.double(), probes, name, index).tensor()
+                sites = SegmentAdapters(Layout([len(probes)]), [foldable])
+                y = sites.linear(linear.double(), probes, name, index).tensor()
                 linear.bias.copy_(y[0])
                 linear.weight.copy_((y[1:] - y[0]).T)
                 linear.to(parameter.dtype)
             for norm_name, norm in layer.norms().items():
-                _fold_norm(norm, own, norm_name, index)
+                _fold_norm(norm, foldable, norm_name, index)
     folded.folded = True
     return folded
 

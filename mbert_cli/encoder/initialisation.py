@@ -1,4 +1,4 @@
-"""Initial values, or none."""
+"""Initial values of parameters."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ INIT_STD = 0.02  # BERT's initializer range
 
 
 def drawn(*size: int) -> torch.Tensor:
-    """Return values from N(0, .02)."""
+    """Return random values from N(0, .02)."""
     return nn.init.normal_(torch.empty(*size), std=INIT_STD)
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw BERT's initial values: N(0, .02) for matrices, 0 for biases, 1 and 0 for LayerNorm."""
+    """Set BERT's initial values: N(0, .02) for matrices, 0 for biases, 1 and 0 for LayerNorm."""
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.normal_(part.weight, std=INIT_STD)
@@ -31,10 +31,10 @@ def initialise(module: nn.Module) -> None:
 
 
 def start_projections(down: nn.Linear, up: nn.Linear, init_std: float) -> None:
-    """Give a bottleneck its initial values: `up` zero (or N(0, init_std)), so that V_D f(V_E x) starts at zero.
+    """Initialise a bottleneck. `up` is zero (or N(0, init_std)), so that V_D f(V_E x) starts at zero.
 
     Args:
-        down: V_E, drawn as BERT's own matrices are.
+        down: V_E, which gets random values like BERT's matrices.
         up: V_D.
         init_std: standard deviation of V_D's initial values.
     """
@@ -44,7 +44,7 @@ def start_projections(down: nn.Linear, up: nn.Linear, init_std: float) -> None:
 
 
 def start_identity(layer: nn.Linear) -> None:
-    """Let a square layer return what it is given."""
+    """Initialise a square layer to the identity."""
     with torch.no_grad():
         layer.weight.zero_().fill_diagonal_(1)
         layer.bias.zero_()
@@ -54,17 +54,17 @@ class _NothingDrawn(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], _types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        given = kwargs or {}
+        kwargs = kwargs or {}
         if getattr(function, "__module__", None) == nn.init.__name__:
-            return args[0] if args else given["tensor"]
-        return function(*args, **given)
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
 
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
-    """Let modules that the block makes have shapes, but neither values nor memory for them.
+    """Create modules on the meta device, without values and memory, and skip `nn.init`.
 
-    On the meta device alone PyTorch would still draw the values, and import its compiler, a second's work, in order to.
+    With the meta device alone, PyTorch would still run `nn.init` and import its compiler for it, which takes a second.
     """
     with torch.device("meta"), _NothingDrawn():
         yield

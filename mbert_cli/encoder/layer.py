@@ -1,4 +1,4 @@
-"""One encoder layer, with the sites where adapters act."""
+"""One encoder layer, with its adapter sites."""
 
 from functools import partial
 
@@ -25,8 +25,8 @@ ACTIVATIONS: dict[str, Activation] = {
 class EncoderLayer(nn.Module):
     """A BERT layer with adapters: BL(h) = LN(x + B(FFN(x), h)) with x = LN(h + A(MH(h))).
 
-    A and B are the adapters' sites `after_attention` and `after_feed_forward`; without adapters they are the identity.
-    With PAL or low rank, B(f, h) = f + TS(h): the paper's BL_PAL.
+    A and B are the adapter sites `after_attention` and `after_feed_forward`; without adapters they are the identity.
+    With PAL or low-rank adapters, B(f, h) = f + TS(h), which is BL_PAL in the paper.
 
     Args:
         shape: sizes of the encoder.
@@ -43,12 +43,12 @@ class EncoderLayer(nn.Module):
         self.activation = ACTIVATIONS[shape.activation]
 
     def drop(self, shape: EncoderShape) -> None:
-        """Drop in training with the probabilities of `shape`."""
+        """Set the dropout probabilities to those of `shape`."""
         self.dropout_p = shape.dropout
         self.attention.dropout_p = shape.attention_dropout
 
     def linears(self) -> dict[adapter.Linear, nn.Linear]:
-        """Return the linear layers, by the names that adapters know them by."""
+        """Return the linear layers by their names in the adapter interface."""
         attention = self.attention
         return {
             "qkv": attention.qkv,
@@ -58,7 +58,7 @@ class EncoderLayer(nn.Module):
         }
 
     def norms(self) -> dict[adapter.Norm, nn.LayerNorm]:
-        """Return the LayerNorms, by the names that adapters know them by."""
+        """Return the LayerNorms by their names in the adapter interface."""
         return {"attention_norm": self.attention_norm, "output_norm": self.output_norm}
 
     def forward(
@@ -72,8 +72,8 @@ class EncoderLayer(nn.Module):
 
         Args:
             h: hidden states of the packed sentences.
-            layout: where the sentences lie.
-            adapters: those of the layout's segments; none by default.
+            layout: positions of the sentences in the stream.
+            adapters: adapters of the layout's segments; none by default.
             layer: index of this layer, from 0.
         """
         adapters = adapters or SegmentAdapters(layout)

@@ -1,4 +1,4 @@
-"""Sentences added to a stream, so that the numbers of its tokens are few different ones."""
+"""Padding of a packed stream, so that the number of tokens takes few different values."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -11,45 +11,45 @@ from torch import Tensor
 from mbert_cli.batch import Layout, as_tensor
 
 _MULTIPLE = 64
-_LEAST = 512  # tokens; for fewer, the padding would cost more than it saves
+_LEAST = 512  # tokens; for fewer tokens the padding costs more than it saves
 
 
 class Padding:
-    """A stream with a sentence added at its end, or at the end of each segment, that nobody reads.
+    """Appends a dummy sentence to a stream, and optionally to each of its segments, to reach a multiple of 64 tokens.
 
-    The libraries of matrix products prepare themselves for every new number of tokens, which takes time and memory, and
-    are fastest at multiples of 64.
+    Libraries for matrix products spend time and memory on every new number of tokens, and are fastest at multiples of
+    64.
 
     Args:
-        layout: of the stream.
-        segments: whether products are made of single segments too, as adapters do.
+        layout: layout of the stream.
+        segments: also pad each segment, because adapters multiply single segments.
     """
 
     def __init__(self, layout: Layout, segments: bool) -> None:
-        own = layout.segment_tokens
-        added = [_missing(tokens) if segments else 0 for tokens in own]
-        last = _missing(sum(own) + sum(added))
+        counts = layout.segment_tokens
+        added = [_missing(tokens) if segments else 0 for tokens in counts]
+        last = _missing(sum(counts) + sum(added))
         self.more_segments = 1 if last else 0
         self._source: Tensor | None = None
         self.layout = layout
         if last or any(added):
-            self._build(layout, own, added, last)
+            self._build(layout, counts, added, last)
 
-    def _build(self, layout: Layout, own: Sequence[int], added: Sequence[int], last: int) -> None:
-        ends = np.cumsum(own)
+    def _build(self, layout: Layout, counts: Sequence[int], added: Sequence[int], last: int) -> None:
+        ends = np.cumsum(counts)
         sources, lengths, sentences = [], [], []
         of_segments = np.split(layout.host_lengths, np.cumsum(layout.segment_sentences)[:-1])
-        for end, tokens, more, each in zip(ends, own, added, of_segments, strict=True):
+        for end, tokens, more, segment_lengths in zip(ends, counts, added, of_segments, strict=True):
             sources += [np.arange(end - tokens, end), np.full(more, end - tokens)]
-            lengths.append(np.append(each, more) if more else each)
+            lengths.append(np.append(segment_lengths, more) if more else segment_lengths)
             sentences.append(len(lengths[-1]))
         if last:
             sources.append(np.zeros(last, np.int64))
             lengths.append(np.array([last]))
             sentences.append(1)
-        # Of the sources every second one is added, and so is the one beyond all segments.
-        is_added = [index % 2 == 1 or index == 2 * len(own) for index in range(len(sources))]
-        added_here = np.repeat(is_added, [len(each) for each in sources])
+        # Every second source is padding, and so is the one after all segments.
+        is_added = [index % 2 == 1 or index == 2 * len(counts) for index in range(len(sources))]
+        added_here = np.repeat(is_added, [len(source) for source in sources])
         device = layout.device
         self.layout = Layout(np.concatenate(lengths), sentences, device)
         self._source = as_tensor(np.concatenate(sources), device)
@@ -57,11 +57,11 @@ class Padding:
         self._added = as_tensor(np.flatnonzero(added_here), device)
 
     def pad(self, x: Shaped[Tensor, "tokens *rest"]) -> Shaped[Tensor, "padded *rest"]:
-        """Return a value a token with those of the added ones, which are copies of a token of the stream."""
+        """Add values for the padding tokens; they are copies of the values of a token of the stream."""
         return x if self._source is None else x.index_select(0, self._source)
 
     def unpad(self, h: Float[Tensor, "padded hidden"]) -> Float[Tensor, "tokens hidden"]:
-        """Return the values of the stream's own tokens."""
+        """Remove the values of the padding tokens."""
         return h if self._source is None else cast(Tensor, _Unpad.apply(h, self._real, self._source, self._added))
 
 

@@ -1,4 +1,4 @@
-"""Attention to learned keys and values that stand before every sentence of a task."""
+"""Attention to a prefix: learned keys and values that precede every sentence of a task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class Prefix:
     """Keys and values of one layer for all sentences of a task.
 
     Args:
-        keys: of the positions before the sentence.
-        values: likewise.
-        gate: if given, the prefix has a softmax of its own and is added with this weight, one a head; else it stands
-            in the sentence's own softmax.
+        keys: keys of the positions before the sentence.
+        values: values of the same positions.
+        gate: one weight per head. The prefix then has a separate softmax, and its result is added with this weight. If
+            it is None, the prefix is part of the sentence's softmax.
     """
 
     keys: Float[Tensor, "length hidden"]
@@ -29,12 +29,12 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Joined:
-    """The prefixes without a gate, of all segments, padded to the longest.
+    """The prefixes without a gate of all segments, padded to the longest.
 
     Args:
-        keys: one block a segment.
-        values: likewise.
-        mask: True where a segment's prefix has a position.
+        keys: keys, one block per segment.
+        values: values, one block per segment.
+        mask: True at real positions of a segment's prefix, False at padding.
     """
 
     keys: Float[Tensor, "segments length hidden"]
@@ -43,19 +43,19 @@ class Joined:
 
 
 def join(prefixes: Sequence[Sequence[Prefix]], like: Tensor) -> Joined | None:
-    """Put the prefixes that stand in the sentences' own softmax beside each other; None if there are none.
+    """Concatenate the prefixes without a gate per segment; return None if there are none.
 
     Args:
-        prefixes: those of each segment.
-        like: has the data type and the features of keys beside each other with queries and values.
+        prefixes: the prefixes of each segment.
+        like: concatenated queries, keys and values; gives the data type and the number of features.
     """
-    ungated = [[each for each in own if each.gate is None] for own in prefixes]
+    ungated = [[prefix for prefix in segment if prefix.gate is None] for segment in prefixes]
     if not any(ungated):
         return None
     empty = like.new_zeros(0, like.shape[-1] // 3)
-    keys = [torch.cat([each.keys.to(like.dtype) for each in own]) if own else empty for own in ungated]
-    values = [torch.cat([each.values.to(like.dtype) for each in own]) if own else empty for own in ungated]
-    lengths = [len(each) for each in keys]
+    keys = [torch.cat([one.keys.to(like.dtype) for one in segment]) if segment else empty for segment in ungated]
+    values = [torch.cat([one.values.to(like.dtype) for one in segment]) if segment else empty for segment in ungated]
+    lengths = [len(block) for block in keys]
     positions = torch.arange(max(lengths), device=like.device)
     mask = positions < torch.tensor(lengths, device=like.device)[:, None]
     pad = torch.nn.utils.rnn.pad_sequence
@@ -73,28 +73,28 @@ def add_gated(
     """Add gate * softmax(Q K_p^T / sqrt(d)) V_p of every gated prefix to the tokens of its segment.
 
     Args:
-        mixed: what attention returned.
-        qkv: queries, keys and values beside each other.
-        prefixes: those of each segment.
-        layout: where the segments lie.
-        num_heads: divides features.
+        mixed: the result of attention.
+        qkv: concatenated queries, keys and values.
+        prefixes: the prefixes of each segment.
+        layout: positions of the segments in the stream.
+        num_heads: number of attention heads; divides features.
         dropout_p: probability of dropping an attention weight.
     """
-    if not any(each.gate is not None for own in prefixes for each in own):
+    if not any(prefix.gate is not None for segment in prefixes for prefix in segment):
         return mixed
     queries = qkv.chunk(3, -1)[0].unflatten(-1, (num_heads, -1))
-    whole = len(layout.segment_sentences) == 1
-    queries_of = [queries] if whole else queries.split(layout.segment_tokens)
-    parts = [mixed] if whole else list(mixed.split(layout.segment_tokens))
-    for index, own in enumerate(prefixes):
+    one_segment = len(layout.segment_sentences) == 1
+    queries_of = [queries] if one_segment else queries.split(layout.segment_tokens)
+    parts = [mixed] if one_segment else list(mixed.split(layout.segment_tokens))
+    for index, segment in enumerate(prefixes):
         q = queries_of[index].transpose(0, 1)
-        for each in own:
-            if each.gate is None:
+        for prefix in segment:
+            if prefix.gate is None:
                 continue
             keys, values = (
-                x.to(q.dtype).unflatten(-1, (num_heads, -1)).transpose(0, 1) for x in (each.keys, each.values)
+                x.to(q.dtype).unflatten(-1, (num_heads, -1)).transpose(0, 1) for x in (prefix.keys, prefix.values)
             )
             weights = dropout(((q * q.shape[-1] ** -0.5) @ keys.transpose(1, 2)).softmax(-1), dropout_p)
-            shares = (weights @ values) * each.gate.to(q.dtype)[:, None, None]
+            shares = (weights @ values) * prefix.gate.to(q.dtype)[:, None, None]
             parts[index] = parts[index] + shares.transpose(0, 1).flatten(1)
-    return parts[0] if whole else torch.cat(parts)
+    return parts[0] if one_segment else torch.cat(parts)

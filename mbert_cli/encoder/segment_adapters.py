@@ -1,4 +1,4 @@
-"""The adapters of a packed batch, each acting on the tokens of its own task."""
+"""The adapters of a packed batch. Each adapter acts on the tokens of its task."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,37 +13,37 @@ from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.prefix import Prefix
 
 AFFINE_SITES = ("before_linear", "after_linear", "after_norm")
-"""The sites whose effect can be folded into the encoder's weights."""
+"""The sites that can be folded into the encoder's weights."""
 INNER_SITES = (*AFFINE_SITES, "prefix", "after_attention", "after_feed_forward")
 """All sites below the encoder's last hidden states."""
 
 
 def acts_at(adapter: type[Adapter], site: str) -> bool:
-    """Whether adapters of a class act at a site of the contract."""
+    """Return whether a class of adapters overrides a site."""
     return getattr(adapter, site) is not getattr(Adapter, site)
 
 
 class SegmentAdapters:
-    """For each segment of a layout the adapters of its task: what an encoder layer asks at its sites.
+    """Applies the adapters of each segment of a layout to the tokens of that segment.
 
-    A site where no adapter acts costs nothing.
+    A site that no adapter overrides costs nothing.
 
     Args:
-        layout: says where the segments lie.
-        adapters: those of each segment, in the order they act; none at all by default.
-        folded: the encoder holds what they do at its linear layers and LayerNorms; they leave those alone.
+        layout: positions of the segments in the stream.
+        adapters: the adapters of each segment, in the order in which they act; none by default.
+        folded: the sites at linear layers and LayerNorms are already folded into the encoder, so skip them.
     """
 
     def __init__(self, layout: Layout, adapters: Sequence[Sequence[Adapter]] = (), folded: bool = False) -> None:
         self._layout = layout
         self._acting: dict[str, list[list[Adapter]]] = {}
         for site in (*INNER_SITES, "on_top"):
-            acting = [[each for each in own if acts_at(type(each), site)] for own in adapters]
+            acting = [[adapter for adapter in segment if acts_at(type(adapter), site)] for segment in adapters]
             if any(acting) and not (folded and site in AFFINE_SITES):
                 self._acting[site] = acting
 
     def linear(self, module: nn.Linear, x: Float[Tensor, "tokens in"] | Pending, name: Linear, layer: int) -> Pending:
-        """Return what a linear layer makes of x, with the adapters before and after it."""
+        """Apply a linear layer to x, with the adapters before and after it."""
         if "before_linear" not in self._acting and "after_linear" not in self._acting:
             return kernels.current().linear(x, module)
         x = x.tensor() if isinstance(x, Pending) else x
@@ -61,7 +61,7 @@ class SegmentAdapters:
     def add_norm(
         self, x: Pending, residual: Float[Tensor, "tokens hidden"], module: nn.LayerNorm, name: Norm, layer: int
     ) -> Float[Tensor, "tokens hidden"]:
-        """Return LN(residual + x), with the adapters after the LayerNorm."""
+        """Return LN(residual + x), then apply the adapters after the LayerNorm."""
         return self.after_norm(kernels.current().add_norm(x, residual, module), name, layer)
 
     def after_norm(self, y: Float[Tensor, "tokens hidden"], name: Norm, layer: int) -> Float[Tensor, "tokens hidden"]:
@@ -69,9 +69,9 @@ class SegmentAdapters:
         return self._apply("after_norm", y, lambda adapter, part, _: adapter.after_norm(part, name, layer))
 
     def prefixes(self, layer: int) -> list[list[Prefix]]:
-        """Return the prefixes of each segment; an empty list where there are none at all."""
-        found = [[each.prefix(layer) for each in own] for own in self._acting.get("prefix", ())]
-        return [[each for each in own if each is not None] for own in found]
+        """Return the prefixes of each segment; an empty list if no segment has one."""
+        prefixes = [[adapter.prefix(layer) for adapter in segment] for segment in self._acting.get("prefix", ())]
+        return [[prefix for prefix in segment if prefix is not None] for segment in prefixes]
 
     def after_attention(self, x: Pending, layer: int) -> Pending:
         """See `Adapter.after_attention`."""
@@ -97,17 +97,17 @@ class SegmentAdapters:
         """Return the tokens of each segment."""
         if len(self._layout.segment_sentences) == 1:
             return [x]
-        # split, not slices: its gradient is one concatenation, theirs a zero-filled stream each.
+        # Not slices: the gradient of split() is one concatenation, that of every slice is a zero-filled stream.
         return list(x.split(self._layout.segment_tokens))
 
     def _apply(self, site: str, x: Tensor, apply: Callable[[Adapter, Tensor, int], Tensor]) -> Tensor:
-        """Let the adapters of each segment act on that segment's tokens: (adapter, tokens, segment) to tokens."""
+        """Apply the adapters of each segment to its tokens; `apply` maps (adapter, tokens, segment) to tokens."""
         if site not in self._acting:
             return x
         parts = self._split(x)
         changed = False
-        for index, own in enumerate(self._acting[site]):
-            for adapter in own:
+        for index, adapters in enumerate(self._acting[site]):
+            for adapter in adapters:
                 before, parts[index] = parts[index], apply(adapter, parts[index], index)
                 changed |= parts[index] is not before
         if not changed:

@@ -1,21 +1,21 @@
-"""The sizes of an encoder: all that is needed to build one, or to count its parameters."""
+"""The sizes of an encoder, which suffice to build it or to count its parameters."""
 
 from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """Sizes and constants of a BERT encoder, BERT-base's by default.
+    """Sizes and constants of a BERT encoder. The defaults are those of BERT-base.
 
     Args:
         vocab_size: rows of the word embedding table.
-        hidden_size: d_m, features of a hidden state.
-        num_layers: L, encoder layers.
-        num_heads: attention heads; divides hidden_size.
-        intermediate_size: features inside the feed-forward sublayer.
-        max_positions: rows of the position embedding table, the longest sentence in tokens.
+        hidden_size: d_m, number of features of a hidden state.
+        num_layers: L, number of encoder layers.
+        num_heads: number of attention heads; divides hidden_size.
+        intermediate_size: number of features inside the feed-forward sublayer.
+        max_positions: rows of the position embedding table: the maximum length of a sentence in tokens.
         type_vocab_size: rows of the token type table.
-        activation: of the feed-forward sublayer, one of `encoder.layer.ACTIVATIONS`.
+        activation: activation of the feed-forward sublayer, one of `encoder.layer.ACTIVATIONS`.
         layer_norm_eps: added to the variance in LayerNorm.
         dropout: probability of dropping a feature of a sublayer's output.
         attention_dropout: probability of dropping an attention weight.
@@ -34,5 +34,5 @@ class EncoderShape:
     attention_dropout: float = 0.1
 
     def dropping(self, p: float | None) -> "EncoderShape":
-        """Return the shape with p as the probability of dropping either; for None as it is."""
+        """Return the shape with both dropout probabilities set to p; None changes nothing."""
         return self if p is None else replace(self, dropout=p, attention_dropout=p)

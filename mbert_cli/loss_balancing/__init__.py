@@ -1,4 +1,4 @@
-"""Loss balancing: one file a method, its name the `kind` in a recipe; here are the contracts."""
+"""Loss balancing, one method per file. The file name is the `kind` in a recipe. This file defines the base classes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +16,12 @@ Losses = Mapping[str, Float[Tensor, ""]]
 
 @dataclass(frozen=True)
 class Shared:
-    """What the tasks of a step train together.
+    """Parameters that all tasks of a step train together.
 
     Args:
-        parameters: the shared parameters that train; empty where only the tasks' own do.
-        last_weight: among them the weight of the last shared layer, the nearest one to the tasks' own parts; None where
-            it does not train.
+        parameters: the shared parameters that train; empty if only task-specific parameters train.
+        last_weight: the weight of the last shared layer, the one nearest to the task-specific parts; None if it does
+            not train.
     """
 
     parameters: Sequence[Tensor]
@@ -29,14 +29,14 @@ class Shared:
 
 
 class LossBalancing(nn.Module, ABC):
-    """Weighs the tasks of a step against each other.
+    """Combines the losses of the tasks in a step.
 
-    It is asked only where a step holds several tasks, and then the step holds all of them; a step of one task minimises
-    that task's loss as it is. What it remembers between steps are its parameters and buffers, hence part of a run's
-    state. None of it is touched by the recipe's learning rates, schedule, weight decay and clip_norm.
+    It is used only in steps that contain all tasks. A step of one task minimises the loss of that task, unweighted. All
+    state between steps is stored in parameters and buffers, so it is part of the run's saved state. The recipe's
+    learning rates, schedule, weight decay and clip_norm do not apply to them.
 
     Args:
-        tasks: what each task's labels are, in the order of the recipe.
+        tasks: the goal of each task, in the order of the recipe.
     """
 
     def __init__(self, tasks: Mapping[str, Goal]) -> None:
@@ -48,35 +48,35 @@ class LossBalancing(nn.Module, ABC):
         """Return the balanced loss."""
 
     def backward(self, losses: Losses, shared: Shared) -> None:
-        """Leave the gradients of the balanced objective in `.grad` of the network's parameters; they hold none before.
+        """Store the gradients of the balanced objective in `.grad` of the network's parameters, which is None before.
 
         Args:
-            losses: finite, with their graph.
-            shared: what the tasks train together.
+            losses: finite losses with their autograd graph.
+            shared: the parameters that all tasks train.
         """
         self(losses).backward()
 
     def after_step(self, losses_again: Callable[[], Losses]) -> None:
-        """Learn from what the optimizer's step did.
+        """Update the weights after the optimizer's step.
 
         Args:
-            losses_again: computes the losses of the same batch anew, under the same dropout.
+            losses_again: computes the losses of the same batch again, with the same dropout masks.
         """
 
     def end_epoch(self) -> None:
-        """Learn from an epoch that ended; it is told of every epoch, also where it was not asked in any step."""
+        """Update the weights after an epoch. Called after every epoch, even if no step of it used the balancing."""
 
 
 class LearnedBalancing(LossBalancing):
-    """A balancing that learns one value a task with an Adam (Kingma & Ba 2015) of its own.
+    """A balancing that learns one value per task with a separate Adam optimizer (Kingma & Ba 2015).
 
-    The values and Adam's moments are tensors of the module, hence saved and resumed with it.
+    The values and Adam's moments are tensors of the module, so they are saved and resumed with it.
 
     Args:
-        tasks: what each task's labels are, in the order of the recipe.
-        start: every value's first one.
-        learning_rate: Adam's.
-        decay: pulls the values to 0: this times the value is added to its gradient.
+        tasks: the goal of each task, in the order of the recipe.
+        start: the initial value for every task.
+        learning_rate: learning rate of Adam.
+        decay: L2 decay towards 0: decay * value is added to the gradient of a value.
     """
 
     first_moment: Tensor
@@ -93,10 +93,10 @@ class LearnedBalancing(LossBalancing):
         self.register_buffer("updates", torch.tensor(0))
 
     def descend(self, gradient: Float[Tensor, " tasks"]) -> None:
-        """Take one step of Adam; a gradient that is not finite changes nothing.
+        """Take one step of Adam; skip the step if the gradient is not finite.
 
-        The loss of a step is checked before its update, but what is learnt from comes later: from gradients that
-        overflow, or from the losses after an update that went wrong. The next step's check shall find it.
+        Training checks that the loss is finite before the update of a step. This gradient is computed later: from
+        gradients that may overflow, or from the losses after the update. The check of the next step reports the error.
         """
         if not gradient.isfinite().all():
             return
@@ -104,7 +104,7 @@ class LearnedBalancing(LossBalancing):
         with torch.no_grad():
             gradient = gradient + self.decay * self.values
             self.updates += 1
-            count = self.updates.double()  # 1 - .999^1 has four digits in fp32
+            count = self.updates.double()  # in fp32, 1 - .999^1 has only four correct digits
             self.first_moment.lerp_(gradient, 1 - beta_1)
             self.second_moment.lerp_(gradient.square(), 1 - beta_2)
             mean = self.first_moment / (1 - beta_1**count)

@@ -15,22 +15,24 @@ _EPSILON = 1e-8
 
 
 class DynamicWeightAverage(LossBalancing):
-    """L = sum lambda_k L_k, lambda_k = K softmax_k(w_k / T), w_k = L_k(t-1) / L_k(t-2): a task that stalls weighs more.
+    """L = sum lambda_k L_k with lambda_k = K softmax_k(w_k / T) and w_k = L_k(t-1) / L_k(t-2).
+
+    A task whose loss stops falling gets a larger weight. L_k(t) is the mean of the task's unweighted batch losses over
+    epoch t. Every lambda_k is 1 until two epochs are complete.
 
     Source: Liu, Johns & Davison 2019, "End-to-End Multi-Task Learning with Attention"; Multi-BERT paper, "Loss-balance
-    Techniques". L_k(t) is the mean over epoch t of the task's unweighted batch losses. As long as there are no two
-    epochs to compare, every lambda_k is 1.
+    Techniques".
 
-    The paper does not say what an epoch is under a curriculum that weighs losses in some epochs only. Here only those
-    count, and only the steps that hold several tasks: under `hybrid` a simultaneous epoch is compared with the
-    simultaneous epoch before it, not with the sequential one between, which trains other parameters.
+    The paper does not define an epoch for curricula that combine losses in some epochs only. Here only steps with
+    several tasks count, and only epochs that have such steps. Under `hybrid` a simultaneous epoch is compared with the
+    previous simultaneous epoch. The sequential epoch between them is ignored because it trains other parameters.
 
-    Both sides of the ratio are raised by 1e-8, so that a task whose loss is 0 in both epochs counts as one that stalls,
-    and 0 in the earlier one divides nothing by zero.
+    1e-8 is added to both losses in the ratio. This avoids a division by zero, and a task whose loss is 0 in both epochs
+    gets the ratio 1.
 
     Args:
-        tasks: what each task's labels are, in the order of the recipe.
-        temperature: T; the larger, the more alike the weights.
+        tasks: the goal of each task, in the order of the recipe.
+        temperature: T; a larger value makes the weights more equal.
     """
 
     sums: Tensor
@@ -53,7 +55,7 @@ class DynamicWeightAverage(LossBalancing):
             self.register_buffer(name, torch.tensor(0))
 
     def weights(self) -> Float[Tensor, " tasks"]:
-        """Return lambda of this epoch; they sum to K."""
+        """Return the weights lambda_k of this epoch; their sum is K."""
         if self.epochs < 2:
             return torch.ones_like(self.last)
         ratio = (self.last + _EPSILON) / (self.before + _EPSILON)
@@ -65,13 +67,13 @@ class DynamicWeightAverage(LossBalancing):
         return (self.weights().to(values.dtype) * values).sum()
 
     def backward(self, losses: Losses, shared: Shared) -> None:
-        """Leave the gradients of the weighted sum; remember the unweighted losses."""
+        """Store the gradients of the weighted sum in the network; record the unweighted losses."""
         super().backward(losses, shared)
         self.sums += stacked(losses).detach()
         self.steps += 1
 
     def end_epoch(self) -> None:
-        """Compare from now on with the epoch that ended; one without a step of several tasks does not count."""
+        """Shift the epoch means by one epoch. Ignore an epoch without steps of several tasks."""
         if self.steps > 0:
             self.before.copy_(self.last)
             self.last.copy_(self.sums / self.steps)

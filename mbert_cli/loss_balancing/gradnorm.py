@@ -16,21 +16,22 @@ _SMALLEST = 1e-3
 
 
 class Gradnorm(LearnedBalancing):
-    """L = sum w_k L_k, with w learnt so that all tasks train at similar rates.
+    """L = sum w_k L_k; w is learned so that all tasks train at similar rates.
 
-    Source: Chen, Badrinarayanan, Lee & Rabinovich 2018, "GradNorm". With G_k = |grad of w_k L_k| on the last shared
-    layer's weight, and r_k = (L_k / L_k(0)) over its mean, how much slower than the others a task has trained, w
-    descends sum |G_k - mean(G) r_k^alpha|, the subtrahend held constant; then it is scaled to sum K. A step's network
-    update uses the w from before it, and the gradient to w reaches nothing but w.
+    Source: Chen, Badrinarayanan, Lee & Rabinovich 2018, "GradNorm". G_k is the norm of the gradient of w_k L_k on the
+    weight of the last shared layer. r_k is L_k / L_k(0) divided by its mean over the tasks; a larger r_k means that the
+    task trains more slowly. w descends sum |G_k - mean(G) r_k^alpha|, where mean(G) r_k^alpha is held constant. Then w
+    is scaled to the sum K. The network's update in a step uses w from before the step. The gradient of w does not reach
+    the network.
 
-    The source does not say how w stays positive; here it is at least 0.001 before it is scaled. L_k(0) is the loss of
-    the first step that held several tasks; both sides of L_k / L_k(0) are raised by 1e-8. Where the last shared weight
-    does not train there is nothing to measure, and the step minimises the plain sum.
+    The source does not say how w stays positive. Here w is at least 0.001 before it is scaled. L_k(0) is the loss in
+    the first step with several tasks. 1e-8 is added to both losses in L_k / L_k(0). If the last shared weight does not
+    train, G_k is undefined and the step minimises the plain sum.
 
     Args:
-        tasks: what each task's labels are, in the order of the recipe.
-        alpha: how strongly slow tasks are pulled along; 0 makes the gradients of all tasks equally long.
-        learning_rate: of w.
+        tasks: the goal of each task, in the order of the recipe.
+        alpha: how strongly slow tasks gain weight; 0 makes the gradient norms of all tasks equal.
+        learning_rate: learning rate of w.
     """
 
     initial: Tensor
@@ -47,11 +48,11 @@ class Gradnorm(LearnedBalancing):
         self.register_buffer("initial", torch.zeros(len(tasks)))
 
     def forward(self, losses: Losses) -> Float[Tensor, ""]:
-        """Return the weighted sum of the losses; the weights are constants in it."""
+        """Return the weighted sum of the losses, with constant weights."""
         return (self.values.detach() * stacked(losses)).sum()
 
     def backward(self, losses: Losses, shared: Shared) -> None:
-        """Leave the gradients of the weighted sum in the network; move w."""
+        """Store the gradients of the weighted sum in the network; update w."""
         if shared.last_weight is None:
             stacked(losses).sum().backward()
             return
@@ -61,9 +62,9 @@ class Gradnorm(LearnedBalancing):
 
     def _learn(self, norms: Float[Tensor, " tasks"], losses: Float[Tensor, " tasks"]) -> None:
         self.initial.copy_(torch.where(self.updates == 0, losses, self.initial))
-        left = (losses + _EPSILON) / (self.initial + _EPSILON)
+        ratios = (losses + _EPSILON) / (self.initial + _EPSILON)
         weighted = self.values * norms
-        target = (weighted.mean() * (left / left.mean()) ** self.alpha).detach()
+        target = (weighted.mean() * (ratios / ratios.mean()) ** self.alpha).detach()
         (gradient,) = torch.autograd.grad((weighted - target).abs().sum(), self.values)
         self.descend(gradient)
         with torch.no_grad():
@@ -72,6 +73,6 @@ class Gradnorm(LearnedBalancing):
 
 
 def _gradient_norm(loss: Float[Tensor, ""], weight: Tensor) -> Float[Tensor, ""]:
-    """Return the length of a loss's gradient on a weight: 0 where the loss does not depend on it."""
+    """Return the norm of a loss's gradient on a weight; 0 if the loss does not depend on it."""
     (gradient,) = torch.autograd.grad(loss, weight, retain_graph=True, allow_unused=True)
     return loss.new_zeros(()) if gradient is None else gradient.norm()

@@ -7,8 +7,9 @@ from mbert_cli.loss_balancing import LossBalancing, Losses, stacked
 
 
 class Squared(LossBalancing):
-    """L = L_1^2 + L_2^2 + ... + L_K^2, the losses being batch means: a large loss weighs itself up, by 2 L_k.
+    """L = L_1^2 + L_2^2 + ... + L_K^2, where L_k is the mean loss of a batch.
 
+    The gradient of task k has the weight 2 L_k, so large losses get large weights.
     Source: Multi-BERT paper, "Loss-balance Techniques".
     """
 

@@ -7,7 +7,7 @@ from mbert_cli.loss_balancing import LossBalancing, Losses, stacked
 
 
 class Total(LossBalancing):
-    """L = L_1 + L_2 + ... + L_K, the losses being batch means. Source: Multi-BERT paper, "Baseline"."""
+    """L = L_1 + L_2 + ... + L_K, where L_k is the mean loss of a batch. Source: Multi-BERT paper, "Baseline"."""
 
     def forward(self, losses: Losses) -> Float[Tensor, ""]:
         """Return the sum of the losses."""

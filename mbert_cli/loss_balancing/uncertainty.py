@@ -15,18 +15,19 @@ _LARGEST = 10.0
 
 
 class Uncertainty(LearnedBalancing):
-    """L = sum a_k L_k e^(-s_k) + s_k / 2, with s_k = log sigma_k^2 learnt; a is 1/2 for regression, else 1.
+    """L = sum a_k L_k e^(-s_k) + s_k / 2, with learned s_k = log sigma_k^2; a is 1/2 for regression, else 1.
 
     Source: Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses". The noise sigma of a
-    task's labels is learnt along with the network, from s = 0; for a constant loss it settles where sigma^2 = 2 a L.
+    task's labels is learned together with the network, starting at s = 0. For a constant loss it converges to
+    sigma^2 = 2 a L.
 
-    Differs from the source in two points. s has an optimizer of its own, since the learning rates that suit BERT would
-    leave it at 0 all along; it is neither decayed nor part of clip_norm. And s stays within -10 to 10: a task whose
-    loss is 0 would have it fall, hence its weight e^-s rise, without end.
+    Differs from the source in two points. First, s has a separate optimizer, because learning rates suitable for BERT
+    would leave s near 0. Weight decay and clip_norm do not apply to s. Second, s is clamped to -10 to 10: for a task
+    whose loss is 0, s would fall and its weight e^-s would grow without limit.
 
     Args:
-        tasks: what each task's labels are, in the order of the recipe.
-        learning_rate: of s; 0.01 lets it follow the losses within some hundred steps.
+        tasks: the goal of each task, in the order of the recipe.
+        learning_rate: learning rate of s; with 0.01, s follows the losses within a few hundred steps.
     """
 
     factors: Tensor
@@ -46,7 +47,7 @@ class Uncertainty(LearnedBalancing):
         return (self.factors * stacked(losses) * (-self.values).exp() + self.values / 2).sum()
 
     def backward(self, losses: Losses, shared: Shared) -> None:
-        """Leave the gradients in the network; move s by its own."""
+        """Store the gradients in the network; update s."""
         self.values.grad = None
         super().backward(losses, shared)
         assert self.values.grad is not None, "the balanced loss depends on s"

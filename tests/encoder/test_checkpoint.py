@@ -106,7 +106,7 @@ def test_sha256_pin_accepts_the_file_and_refuses_another(copy):
     shape, digest = read_shape(copy), sha256_of(copy / "model.safetensors")
     load_encoder(copy, shape, digest)
     rewrite(copy, lambda tensors: {key: value + 1 for key, value in tensors.items()})
-    with pytest.raises(CheckpointError, match=rf"model.safetensors: its sha256 is \w+, but {digest} is expected"):
+    with pytest.raises(CheckpointError, match=rf"model.safetensors: the sha256 must be {digest}, but is \w+"):
         load_encoder(copy, shape, digest)
 
 
@@ -114,7 +114,7 @@ def test_sha256_pin_accepts_the_file_and_refuses_another(copy):
 def test_a_truncated_file_is_refused_by_name(copy, keep):
     path = copy / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match=r"model.safetensors: is not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match=r"model.safetensors: is not a complete safetensors file"):
         state(copy)
 
 
@@ -149,12 +149,12 @@ def test_pickled_weights_are_refused_unopened(copy, monkeypatch, name):
         ({"model_type": "roberta"}, "model_type is 'roberta', but only 'bert' is supported"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
         ({"hidden_act": "gelulu"}, "hidden_act 'gelulu' is not supported. Known: gelu"),
-        ({"hidden_size": "16"}, "hidden_size must be like 768, but is '16'"),
-        ({"num_hidden_layers": True}, "num_hidden_layers must be like 12, but is True"),
-        ({"num_hidden_layers": 0}, "num_hidden_layers must be like 12, but is 0"),
-        ({"vocab_size": 2**63}, "vocab_size must be like 30522, but is 9223372036854775808"),
-        ({"hidden_dropout_prob": float("nan")}, "hidden_dropout_prob must be like 0.1, but is nan"),
-        ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob must be like 0.1, but is 1.5"),
+        ({"hidden_size": "16"}, "hidden_size must be a value like 768, but is '16'"),
+        ({"num_hidden_layers": True}, "num_hidden_layers must be a value like 12, but is True"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers must be a value like 12, but is 0"),
+        ({"vocab_size": 2**63}, "vocab_size must be a value like 30522, but is 9223372036854775808"),
+        ({"hidden_dropout_prob": float("nan")}, "hidden_dropout_prob must be a value like 0.1, but is nan"),
+        ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob must be a value like 0.1, but is 1.5"),
         ({"num_attention_heads": 3}, r"num_attention_heads \(3\) must divide the hidden size \(16\)"),
     ],
 )
@@ -184,9 +184,9 @@ def test_checkpoints_are_located_in_folders_and_packages(tiny_checkpoint):
         ("package:../x", "is not installed"),
         ("package:transformers/../..", "has no folder"),
         ("package:transformers/nope", "has no folder 'nope'"),
-        ("/nowhere/at/all", "there is no such checkpoint folder"),
-        ("/" + "x" * 5000, "there is no such checkpoint folder"),
-        ("a..b", "cannot be had"),
+        ("/nowhere/at/all", "the checkpoint folder does not exist"),
+        ("/" + "x" * 5000, "the checkpoint folder does not exist"),
+        ("a..b", "cannot be loaded"),
         ("a/b/c", "neither a folder, a hub name nor package"),
     ],
 )
@@ -198,7 +198,7 @@ def test_checkpoints_that_are_nowhere_are_refused(name, message):
 def test_an_archive_is_refused_unopened(tmp_path):
     (tmp_path / "bert.tar.gz").write_bytes(b"no archive at all")
     with pytest.raises(
-        CheckpointError, match=r"bert\.tar\.gz: is a file; encoder.checkpoint names the folder that holds"
+        CheckpointError, match=r"bert\.tar\.gz: is a file, but encoder.checkpoint must be the folder that contains"
     ):
         locate(str(tmp_path / "bert.tar.gz"))
 
@@ -231,6 +231,6 @@ def test_a_hub_that_cannot_be_reached_is_an_error_of_one_line(monkeypatch, offli
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     with pytest.raises(CheckpointError) as error:
         locate("some/model", "main", download=False)
-    said = "is not in the hub's local cache, and --offline" if offline else "cannot be had from the hub"
+    said = "is not in the local hub cache, and --offline" if offline else "cannot be loaded from the hub"
     assert f"encoder.checkpoint 'some/model' at revision 'main' {said}" in str(error.value)
     assert "\n" not in str(error.value)
