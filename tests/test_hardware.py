@@ -44,7 +44,7 @@ def test_without_numba_it_is_torch_unless_fused_ones_are_asked_for(without_numba
 
 
 def test_other_devices_have_no_fused_kernels():
-    assert kernels.why_not_fused(torch.device("cuda")) == "they are for CPUs, and the device is cuda"
+    assert kernels.why_not_fused(torch.device("cuda")) == "they run on CPUs only, and the device is cuda"
 
 
 def test_unknown_kernels_are_refused():
@@ -76,7 +76,7 @@ class TestCompiling:
 
     def test_it_is_told_once_and_kept(self, monkeypatch):
         (told,) = self.twice(monkeypatch)
-        assert told == "compiling the fused kernels for this processor: a minute at most, kept for the next time"
+        assert told == "compiling the fused kernels for this processor, up to a minute; the result is cached"
         assert self.twice(monkeypatch) == []
 
     def test_damaged_files_are_compiled_anew(self, monkeypatch):

@@ -1,8 +1,8 @@
-"""The seam behind which there are two ways to compute what stands between the matrix products of an encoder layer.
+"""Interchangeable implementations of the operations between the matrix products of an encoder layer.
 
-`plain` is PyTorch's own operations, as the equations read: it runs anywhere, and is what the other is tested against.
-`fused` does the same in few passes over memory, in loops that Numba compiles for this processor. A model says which
-one it wants with `using`; each of the functions there takes what it is not made for to `plain` itself.
+`plain` follows the equations with PyTorch operations. It runs on every device and is the reference in tests. `fused`
+computes the same in few passes over memory, in loops that Numba compiles for this processor. A model selects one with
+`using`. The functions of `fused` fall back to `plain` for inputs that they do not support.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,20 +22,21 @@ from mbert_cli.encoder.kernels import forks
 Activation = Callable[[Tensor], Tensor]
 _MODULES = {"torch": "plain", "fused": "fused", "padded": "padded"}
 NAMES = ("torch", "fused")
-"""Those that users choose among; `padded` is for exports."""
+"""The implementations that users can choose; `padded` is for exports."""
 tell_of_compiling: Callable[[str], object] | None = None
-"""Is told when loops must be compiled, which takes a while and happens once on a machine."""
+"""Called with a message before loops are compiled. This is slow, but happens only once per machine."""
 _chosen: ContextVar[str] = ContextVar("kernels", default="torch")
 
 
 @dataclass(frozen=True)
 class Pending:
-    """dropout(activation(value + bias)), not computed yet: what comes next may do it in the same pass.
+    """dropout(activation(value + bias)), not computed yet, so that the next operation can compute it in the same pass.
 
     Args:
-        value: what a linear layer made, say. Where there is a bias, nobody else holds it: it may be written to.
-        bias: still to be added; None where it has been.
-        activation: still to be applied; None where there is none, or it has been.
+        value: for example the output of a linear layer. If there is a bias, no other object uses this tensor, so it may
+            be overwritten.
+        bias: a bias still to add; None if there is none.
+        activation: an activation still to apply; None if there is none.
         dropout_p: probability of dropping a value; 0 outside training.
     """
 
@@ -45,15 +46,15 @@ class Pending:
     dropout_p: float = 0.0
 
     def activated(self, activation: Activation) -> "Pending":
-        """Return this with an activation, which comes after the bias; no dropout may be pending."""
+        """Add a pending activation, applied after the bias; there must be no pending dropout."""
         return replace(self, activation=activation)
 
     def dropped(self, p: float) -> "Pending":
-        """Return this with dropout, which comes after all that is pending."""
+        """Add pending dropout, applied last."""
         return replace(self, dropout_p=p)
 
     def tensor(self) -> Float[Tensor, "tokens features"]:
-        """Compute it."""
+        """Compute the tensor."""
         if self.activation is not None:
             return replace(self, value=current().activate(self), bias=None, activation=None).tensor()
         if self.bias is None and self.dropout_p == 0:
@@ -62,15 +63,15 @@ class Pending:
 
 
 def current() -> ModuleType:
-    """Return the functions in use: the module `plain` or `fused`."""
+    """Return the selected module: `plain`, `fused` or `padded`."""
     return import_module(f"{__name__}.{_MODULES[_chosen.get()]}")
 
 
 @contextmanager
 def using(name: str) -> Iterator[None]:
-    """Compute with the functions called `torch` or `fused` within a block; gradients then go the same way.
+    """Select `torch`, `fused` or `padded` within a block; the backward pass then uses the same implementation.
 
-    In a forked process `fused` is `torch`; see `forks`.
+    In a forked process, `fused` selects `torch`; see `forks`.
     """
     is_forked = forks.settle()
     token = _chosen.set("torch" if name == "fused" and is_forked else name)
@@ -81,15 +82,15 @@ def using(name: str) -> Iterator[None]:
 
 
 def why_not_fused(device: torch.device) -> str | None:
-    """Return why a device cannot compute with fused functions, or None where it can."""
+    """Return the reason why fused kernels cannot run on a device, or None if they can."""
     if device.type != "cpu":
-        return f"they are for CPUs, and the device is {device.type}"
+        return f"they run on CPUs only, and the device is {device.type}"
     if forks.settle():
         return "this process was forked from one that computed; start it with multiprocessing's spawn"
     return None if find_spec("numba") else "they need the package numba (pip install 'mbert-cli[fast]')"
 
 
 def working_dtype(x: Tensor) -> torch.dtype:
-    """Return the precision that matrix products are computed in: autocast's, or where there is none that of x."""
+    """Return the data type of matrix products: that of autocast if it is enabled, otherwise that of x."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

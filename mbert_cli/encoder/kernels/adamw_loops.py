@@ -1,4 +1,4 @@
-"""AdamW on some rows of a table, and the steps without gradient that they missed."""
+"""AdamW on some rows of a table, including the steps without gradient that these rows skipped."""
 
 import math
 from typing import no_type_check
@@ -9,8 +9,8 @@ from mbert_cli.encoder.kernels.compiling import compiled
 from mbert_cli.encoder.kernels.lanes import WIDTH, fma, load, splat, square_root, store
 
 REPLAYED = 128
-"""After so many steps without gradient Adam's mean has shrunk to .9^128 = 1e-6 of itself: what it would still move a
-value by is less than the value's last bit. Weight decay goes on."""
+"""After this many steps without gradient, Adam's mean has shrunk by the factor .9^128 = 1e-6. It would change a value
+by less than the last bit, so only weight decay is applied from then on."""
 
 
 @compiled
@@ -18,27 +18,27 @@ value by is less than the value's last bit. Weight decay goes on."""
 def replay(
     table, means, squares, current, rows, now, known, logs, decays, rates, roots, beta_1, beta_2, eps, hidden, chunks
 ):
-    """Let rows take the steps up to `now` in which they had no gradient.
+    """Apply the steps up to `now` in which rows had no gradient.
 
     In step k, with m and v the moments: p *= 1 - lr_k wd; m *= beta_1; v *= beta_2;
     p -= lr_k / (1 - beta_1^k) m / (sqrt(v) / sqrt(1 - beta_2^k) + eps).
 
     Args:
         table, means, squares: parameters and moments, flat.
-        current: for each row of the table the last step it took; is brought to `now`.
-        rows: distinct.
+        current: for each row of the table, the last step that it took; is set to `now`.
+        rows: the rows to update; distinct.
         now: a step, counted from 1.
-        known: of how many steps up to `now` the following hold the values; at least of all that a row missed.
-        logs: of [known + 1]: log(1 - lr_k wd) summed over the steps before each of them, and over all.
-        decays, rates, roots: for each of them, step k: 1 - lr_k wd; lr_k / (1 - beta_1^k); 1 / sqrt(1 - beta_2^k).
-        beta_1, beta_2, eps: AdamW's.
-        hidden: features of a row.
-        chunks: how many parts the rows are shared in.
+        known: number of steps up to `now` for which the next arguments have values; at least all that a row skipped.
+        logs: [known + 1]: sums of log(1 - lr_k wd) over the steps before each known step, then over all known steps.
+        decays, rates, roots: for each known step k: 1 - lr_k wd; lr_k / (1 - beta_1^k); 1 / sqrt(1 - beta_2^k).
+        beta_1, beta_2, eps: constants of AdamW.
+        hidden: number of features of a row.
+        chunks: number of parts that the rows are split into.
     """
     f = types.float32
     shrink, root_shrink = splat(f(beta_1)), splat(f(math.sqrt(beta_2)))
     epsilon = splat(f(eps))
-    begin = now - known  # the step before the first one known
+    begin = now - known  # the step before the first known step
     for chunk in prange(chunks):
         for index in range(chunk, len(rows), chunks):
             row = rows[index]
@@ -68,7 +68,7 @@ def replay(
 def update(
     table, means, squares, current, rows, gradients, now, decay, rate, root, beta_1, beta_2, eps, hidden, chunks
 ):
-    """Let rows take the step `now` with their gradients; they have taken all before it.
+    """Apply the step `now` to rows with their gradients; the rows must already have taken all earlier steps.
 
     Args:
         table, means, squares, current, rows: as in `replay`.

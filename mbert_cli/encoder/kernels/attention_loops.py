@@ -1,7 +1,7 @@
 """softmax(Q K^T / sqrt(d)) V and its derivative, one sentence and one head at a time.
 
-A sentence's own queries, keys and values fit into the processor's nearest memory, so nothing is padded to the length of
-another sentence, and no matrix of weights is ever kept: the backward pass computes it again.
+The queries, keys and values of one sentence fit into the processor's cache. Sentences are not padded to the length of
+other sentences, and attention weights are not stored: the backward pass computes them again.
 """
 
 from typing import no_type_check
@@ -28,27 +28,27 @@ from mbert_cli.encoder.kernels.lanes import (
 )
 
 _ROWS = 4  # rows of a product that are computed together
-_MANY_REGISTERS = bool(get_host_cpu_features().get("avx512f"))  # 32 of 16 numbers; others hold 8 of them at most
+_MANY_REGISTERS = bool(get_host_cpu_features().get("avx512f"))  # 32 vectors of 16 numbers; otherwise at most 8
 
 
 @inlined
 @no_type_check
 def up_to(number, multiple):
-    """Return the next multiple."""
+    """Round up to a multiple."""
     return (number + multiple - 1) // multiple * multiple
 
 
 @inlined
 @no_type_check
 def multiply(a, a_row, a_step, steps, b, b_row, rows, columns, out):
-    """Write out = A B, with `columns` to a row, A[i, k] = a[i * a_row + k * a_step] and B[k, j] = b[k * b_row + j].
+    """Write out = A B with A[i, k] = a[i * a_row + k * a_step] and B[k, j] = b[k * b_row + j]; rows have `columns`.
 
-    Rows are computed up to the next multiple of four, columns up to the next multiple of sixteen.
+    The number of rows is rounded up to a multiple of four, the number of columns to a multiple of sixteen.
     """
     both = columns // (2 * WIDTH) * (2 * WIDTH) if _MANY_REGISTERS else 0
     for row in range(0, rows, _ROWS):
         for column in range(0, both, 2 * WIDTH):
-            # Eight sums: so many additions a core must have under way to be busy.
+            # Eight independent sums keep the arithmetic units of a core busy.
             sum_0 = sum_1 = sum_2 = sum_3 = splat(types.float32(0))
             sum_4 = sum_5 = sum_6 = sum_7 = splat(types.float32(0))
             at = row * a_row
@@ -93,7 +93,7 @@ def multiply(a, a_row, a_step, steps, b, b_row, rows, columns, out):
 @inlined
 @no_type_check
 def read(source, first, rows, stride, offset, size, bias, scale, out):
-    """Copy a head's columns of a sentence's rows, (source + bias) * scale, to [rows, size]."""
+    """Copy (source + bias) * scale to [rows, size], for the columns of one head and the rows of one sentence."""
     factor = splat(types.float32(scale))
     for row in range(rows):
         for column in range(0, size, WIDTH):
@@ -108,7 +108,7 @@ def read(source, first, rows, stride, offset, size, bias, scale, out):
 @inlined
 @no_type_check
 def write(rows, size, values, scale, first, stride, offset, out, sums):
-    """Copy values * scale, [rows, size], to a head's columns of a sentence's rows; add them up in `sums`."""
+    """Copy values * scale, [rows, size], to one head's columns of a sentence's rows; add the rows to `sums`."""
     factor = splat(types.float32(scale))
     for row in range(rows):
         for column in range(0, size, WIDTH):
@@ -121,7 +121,7 @@ def write(rows, size, values, scale, first, stride, offset, out, sums):
 @inlined
 @no_type_check
 def turn(values, rows, size, width, out):
-    """Write the transpose of [rows, size], of which there are up to `width` rows in memory, to [size, width]."""
+    """Write the transpose of [rows, size] to [size, width]; `values` has memory for `width` rows."""
     for row in range(0, rows, WIDTH):
         for column in range(0, size, WIDTH):
             transpose(values, row * size + column, size, out, column * width + row, width)
@@ -130,7 +130,7 @@ def turn(values, rows, size, width, out):
 @inlined
 @no_type_check
 def soften(scores, rows, length, width):
-    """Replace [rows, width] by the softmax of its first `length` columns; the others become 0."""
+    """Replace [rows, width] by the softmax over the first `length` columns; the other columns become 0."""
     beyond = np.zeros(WIDTH, np.float32)
     for lane in range(WIDTH):
         if width - WIDTH + lane >= length:
@@ -156,7 +156,7 @@ def soften(scores, rows, length, width):
 @inlined
 @no_type_check
 def thin(weights, rows, width, first, heads, head, longest, dropping, out):
-    """Write dropout(weights), [rows, width]; the weights of one token and head are a row of what is dropped."""
+    """Write dropout(weights), [rows, width]; in the mask, the weights of one token and head are one row."""
     for row in range(rows):
         place = (first + row) * heads + head
         for pair in range(0, width, 2 * WIDTH):
@@ -171,7 +171,7 @@ def thin(weights, rows, width, first, heads, head, longest, dropping, out):
 @inlined
 @no_type_check
 def tasks_of(worker, workers, sentences, heads):
-    """Return how many (sentence, head) a worker has."""
+    """Return the number of pairs (sentence, head) of a worker."""
     if sentences < workers:
         return (sentences * heads + workers - 1 - worker) // workers
     return (sentences + workers - 1 - worker) // workers * heads
@@ -180,9 +180,9 @@ def tasks_of(worker, workers, sentences, heads):
 @inlined
 @no_type_check
 def task_at(task, worker, workers, sentences, heads):
-    """Return a worker's next sentence and head.
+    """Return the sentence and the head of a worker's task.
 
-    A worker takes all heads of its sentences, which lie beside each other in memory, unless sentences are few.
+    A worker processes all heads of a sentence, because they are adjacent in memory, unless there are few sentences.
     """
     if sentences < workers:
         return (worker + task * workers) // heads, (worker + task * workers) % heads
@@ -195,14 +195,14 @@ def attention(qkv, bias, starts, lengths, order, heads, dropping, workers, out):
     """Write dropout(softmax(Q K^T / sqrt(d))) V.
 
     Args:
-        qkv: [tokens * 3 * features]: queries, keys and values beside each other.
-        bias: [3 * features], added to them; or empty.
+        qkv: [tokens * 3 * features]: concatenated queries, keys and values.
+        bias: [3 * features], added to qkv; or empty.
         starts: the index of each sentence's first token.
-        lengths: tokens of each sentence.
-        order: the sentences, longest first.
-        heads: divide features into parts of a multiple of sixteen.
+        lengths: number of tokens of each sentence.
+        order: the indices of the sentences, longest first.
+        heads: number of heads; features / heads must be a multiple of sixteen.
         dropping: see `dropout_loops`.
-        workers: how many parts the work is shared in.
+        workers: number of parts that the work is split into.
         out: [tokens * features].
     """
     features = len(out) // (lengths.sum())
@@ -241,7 +241,7 @@ def attention_backward(dout, qkv, bias, starts, lengths, order, heads, dropping,
         dout: [tokens * features].
         qkv, bias, starts, lengths, order, heads, dropping, workers: as in `attention`.
         dqkv: [tokens * 3 * features].
-        dbias: [workers, 3 * features], or of no rows; its sum over the workers is the derivative.
+        dbias: [workers, 3 * features], or without rows; its sum over the workers is the derivative.
     """
     features = len(dout) // (lengths.sum())
     size, longest = features // heads, lengths[order[0]]

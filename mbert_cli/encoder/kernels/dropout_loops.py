@@ -1,4 +1,4 @@
-"""Dropout whose masks are computed where they are needed, forward and backward, from a hash of (key, place)."""
+"""Dropout with masks from a hash of (key, position), computed in the forward pass and again in the backward pass."""
 
 from typing import no_type_check
 
@@ -7,19 +7,19 @@ from numba import prange, types
 from mbert_cli.encoder.kernels.compiling import compiled, inlined
 from mbert_cli.encoder.kernels.lanes import WIDTH, counters, keep, load, mix, splat, store
 
-# `dropping`: (two halves of the key, how many of 65,536 values are dropped, 65,536 / (65,536 - that)). One hash of 32
-# bits serves two values: those of the lower sixteen bits stand in the first half of 32 columns.
+# `dropping` is (low half of the key, high half of the key, n, 65,536 / (65,536 - n)); n of 65,536 values are dropped.
+# One hash of 32 bits serves two values: its lower sixteen bits are for the first half of 32 columns.
 
 
 @inlined
 @no_type_check
 def random_bits(row, pair, columns, dropping):
-    """Return the bits of the 32 columns from `pair` on.
+    """Return the random bits of 32 columns.
 
     Args:
-        row: of the matrix whose values are dropped.
-        pair: the first of the columns, a multiple of 32.
-        columns: of the matrix.
+        row: row of the matrix whose values are dropped.
+        pair: the first of the 32 columns, a multiple of 32.
+        columns: number of columns of the matrix.
         dropping: see above.
     """
     pairs = (columns + 2 * WIDTH - 1) // (2 * WIDTH)
@@ -30,7 +30,7 @@ def random_bits(row, pair, columns, dropping):
 @inlined
 @no_type_check
 def drop(values, bits, half, dropping):
-    """Drop some of sixteen values, and scale the others; `half` is 0 or 1."""
+    """Drop some of sixteen values and scale the others; `half` (0 or 1) selects the half of the 32 columns."""
     if dropping[2] == 0:
         return values
     return keep(values * splat(dropping[3]), bits, types.uint32(half * 16), dropping[2])
@@ -46,8 +46,8 @@ def add_drop(z, bias, residual, dropping, chunks, rows, y):
         bias: [columns], or empty.
         residual: [rows * columns], or empty.
         dropping: see above.
-        chunks: how many parts the rows are shared in.
-        rows: how many.
+        chunks: number of parts that the rows are split into.
+        rows: number of rows.
         y: [rows * columns]; may be z itself.
     """
     columns = len(z) // rows
@@ -77,9 +77,9 @@ def add_drop_backward(dy, dropping, chunks, rows, dz, dbias):
         dy: [rows * columns].
         dropping: see above.
         chunks: as in `add_drop`.
-        rows: how many.
+        rows: number of rows.
         dz: [rows * columns].
-        dbias: [chunks, columns], or of no rows; its sum over the chunks is the derivative.
+        dbias: [chunks, columns], or without rows; its sum over the chunks is the derivative.
     """
     columns = len(dy) // rows
     for chunk in prange(chunks):

@@ -1,4 +1,4 @@
-"""The sum of the embeddings of each token, and the derivatives of their tables, row by row."""
+"""The sum of the embeddings of each token, and the derivatives of the tables, row by row."""
 
 from typing import no_type_check
 
@@ -15,9 +15,9 @@ def add_embeddings(words, positions, kinds, word_of, position_of, kind_of, hidde
 
     Args:
         words, positions, kinds: the tables, flat.
-        word_of, position_of, kind_of: for each token its row of each table.
-        hidden: features of a row.
-        chunks: how many parts the tokens are shared in.
+        word_of, position_of, kind_of: for each token, its row in each table.
+        hidden: number of features of a row.
+        chunks: number of parts that the tokens are split into.
         out: [tokens * hidden].
     """
     tokens = len(word_of)
@@ -33,14 +33,14 @@ def add_embeddings(words, positions, kinds, word_of, position_of, kind_of, hidde
 @compiled
 @no_type_check
 def add_rows(values, order, starts, hidden, chunks, out):
-    """Write to each row of `out` the sum of its group of rows of `values`, in their order.
+    """Write the sum of each group of rows of `values` to a row of `out`; rows are added in their order.
 
     Args:
         values: [rows * hidden].
-        order: the rows, group after group.
-        starts: where each group begins in `order`, and at last where the last one ends.
-        hidden: features of a row.
-        chunks: how many parts the groups are shared in.
+        order: the indices of the rows, sorted by group.
+        starts: the start of each group in `order`, then the end of the last group.
+        hidden: number of features of a row.
+        chunks: number of parts that the groups are split into.
         out: [groups * hidden].
     """
     groups = len(starts) - 1

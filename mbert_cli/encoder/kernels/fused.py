@@ -1,8 +1,8 @@
-"""The same functions as `plain`, each in one pass over memory: PyTorch's side of the loops that Numba compiles.
+"""The functions of `plain`, each in one pass over memory, as PyTorch wrappers of loops that Numba compiles.
 
-What the loops are not made for goes to `plain`: other devices and precisions, sizes that are no multiple of sixteen,
-prefixes, activations but GELU. Dropout draws a key from PyTorch's generator, and its masks are a hash of key and place;
-so they are repeatable like any other, and are computed again in the backward pass.
+The functions fall back to `plain` for inputs that the loops do not support: other devices and data types, sizes that
+are not a multiple of sixteen, prefixes, and activations other than GELU. Dropout draws a key from PyTorch's generator.
+Its mask is a hash of the key and the position. So masks are reproducible, and the backward pass computes them again.
 """
 
 import warnings
@@ -34,7 +34,7 @@ Dropping = tuple[np.uint32, np.uint32, np.uint32, np.float32]
 _LEVELS = 1 << 16
 
 with warnings.catch_warnings():
-    # PyTorch 2.11 wants to hear that what is off by default shall be off, and warns where it is asked whether it is.
+    # PyTorch 2.11 warns unless these checks are disabled explicitly, and is_enabled() itself warns too.
     warnings.simplefilter("ignore")
     if not torch.sparse.check_sparse_tensor_invariants.is_enabled():
         torch.sparse.check_sparse_tensor_invariants.disable()
@@ -43,7 +43,7 @@ with warnings.catch_warnings():
 def embed(
     tables: Sequence[nn.Embedding], ids: Sequence[Int[Tensor, " tokens"]], norm: nn.LayerNorm
 ) -> Float[Tensor, "tokens hidden"]:
-    """See `plain.embed`; the gradient of the words' table is sparse: it holds the rows of the tokens that occur."""
+    """See `plain.embed`; the gradient of the word embeddings is sparse, with the rows of the words that occur."""
     if not fits(*(table.weight for table in tables)) or not _within(tables, ids):
         return plain.embed(tables, ids, norm)
     sums = cast(Tensor, _Embeddings.apply(*ids, *(table.weight for table in tables)))
@@ -54,15 +54,15 @@ def embed(
 
 
 def _within(tables: Sequence[nn.Embedding], ids: Sequence[Tensor]) -> bool:
-    """Whether there are ids, and rows for all of them; the loops would read beyond a table."""
+    """Return whether there are ids and all are valid rows; the loops do not check bounds."""
     if not len(ids[0]):
         return False
-    bounds = [(*each.aminmax(), len(table.weight)) for table, each in zip(tables, ids, strict=True)]
+    bounds = [(*rows.aminmax(), len(table.weight)) for table, rows in zip(tables, ids, strict=True)]
     return all(int(least) >= 0 and int(most) < rows for least, most, rows in bounds)
 
 
 def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending:
-    """Return W x, its bias pending."""
+    """Return W x with a pending bias."""
     if isinstance(x, Pending):
         if isinstance(layer, Linear) and _has_gelu(x) and fits(x.value, layer.bias) and torch.is_grad_enabled():
             copy = layer.weight_in(x.value.dtype)
@@ -86,8 +86,8 @@ def add(x: Float[Tensor, "tokens features"], pending: Pending) -> Float[Tensor, 
     """See `plain.add`."""
     if pending.activation is not None or x.dtype != pending.value.dtype or not fits(x, pending.value):
         return plain.add(x, pending)
-    given = (pending.value.contiguous(), pending.bias, x.contiguous(), pending.dropout_p)
-    return cast(Tensor, _AddDropout.apply(*given))
+    arguments = (pending.value.contiguous(), pending.bias, x.contiguous(), pending.dropout_p)
+    return cast(Tensor, _AddDropout.apply(*arguments))
 
 
 def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
@@ -110,8 +110,8 @@ def add_norm(
     if not fits(z, residual):
         return plain.add_norm(pending, residual, norm)
     owned = pending.bias is not None
-    given = (z, pending.bias, residual, norm.weight, norm.bias, norm.eps, pending.dropout_p, owned)
-    return cast(Tensor, _AddNorm.apply(*given, torch.is_grad_enabled()))
+    arguments = (z, pending.bias, residual, norm.weight, norm.bias, norm.eps, pending.dropout_p, owned)
+    return cast(Tensor, _AddNorm.apply(*arguments, torch.is_grad_enabled()))
 
 
 def attend(
@@ -129,7 +129,7 @@ def attend(
 
 
 def _draw(p: float) -> Dropping:
-    """Draw the key of a dropout."""
+    """Draw a random key and return the `dropping` argument of the loops."""
     dropped = round(p * _LEVELS)
     if not dropped:
         return np.uint32(0), np.uint32(0), np.uint32(0), np.float32(1)
@@ -139,7 +139,7 @@ def _draw(p: float) -> Dropping:
 
 
 def _sums(wanted: bool, features: int) -> np.ndarray:
-    """Return zeros to add up a derivative in, part by part."""
+    """Return zeros for the partial sums of a derivative."""
     return np.zeros((CHUNKS if wanted else 0, features), np.float32)
 
 
@@ -149,9 +149,9 @@ def _summed(parts: np.ndarray) -> Tensor | None:
 
 class _Embeddings(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *given: Tensor) -> Tensor:
-        ids, tables = given[:3], given[3:]
-        ctx.ids = [each.numpy() for each in ids]
+    def forward(ctx: Any, *arguments: Tensor) -> Tensor:
+        ids, tables = arguments[:3], arguments[3:]
+        ctx.ids = [rows.numpy() for rows in ids]
         ctx.sizes = [table.shape for table in tables]
         hidden = tables[0].shape[1]
         out = torch.empty(len(ids[0]), hidden)
@@ -162,25 +162,25 @@ class _Embeddings(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         dy = gradients[0].contiguous()
-        found: list[Tensor | None] = [None, None, None]
+        derivatives: list[Tensor | None] = [None, None, None]
         for index, (ids, (rows, hidden)) in enumerate(zip(ctx.ids, ctx.sizes, strict=True)):
             if not ctx.needs_input_grad[3 + index]:
-                found.append(None)
+                derivatives.append(None)
                 continue
             order = np.argsort(ids, kind="stable")
-            own, starts = np.unique(ids[order], return_index=True)
-            sums = torch.empty(len(own), hidden)
+            distinct, starts = np.unique(ids[order], return_index=True)
+            sums = torch.empty(len(distinct), hidden)
             add_rows(flat(dy), order, np.append(starts, len(ids)), hidden, CHUNKS, flat(sums))
-            places = torch.from_numpy(own)
+            places = torch.from_numpy(distinct)
             if index == 0:
-                found.append(
+                derivatives.append(
                     torch.sparse_coo_tensor(
                         places[None], sums, (rows, hidden), is_coalesced=True, check_invariants=False
                     )
                 )
             else:
-                found.append(torch.zeros(rows, hidden).index_copy_(0, places, sums))
-        return tuple(found)
+                derivatives.append(torch.zeros(rows, hidden).index_copy_(0, places, sums))
+        return tuple(derivatives)
 
 
 class _AddDropout(torch.autograd.Function):
@@ -201,7 +201,7 @@ class _AddDropout(torch.autograd.Function):
 
 
 def _write_gelu(z: Tensor, bias: Tensor, y: Tensor) -> None:
-    """Write y = GELU(z + bias), as precisely as y can hold."""
+    """Write y = GELU(z + bias), to the precision of the data type of y."""
     write = add_gelu_roughly if y.dtype == torch.bfloat16 else add_gelu
     write(flat(z), flat(bias), CHUNKS, flat(y))
 
@@ -225,7 +225,7 @@ class _AddGelu(torch.autograd.Function):
 
 
 class _Product(torch.autograd.Function):
-    """x W^T, in the precision of x."""
+    """x W^T, in the data type of x."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, copy: Tensor) -> Tensor:
@@ -243,7 +243,7 @@ class _Product(torch.autograd.Function):
 
 
 class _GeluProduct(torch.autograd.Function):
-    """GELU(z + bias) W^T, whose middle, the largest matrix of a layer, is not kept but computed again."""
+    """GELU(z + bias) W^T. GELU(z + bias), the largest matrix of a layer, is not saved but computed again."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, bias: Tensor, weight: Tensor, copy: Tensor) -> Tensor:

@@ -31,10 +31,10 @@ def normal(x):
 @inlined
 @no_type_check
 def normal_roughly(x):
-    """Return Phi(x), so that x Phi(x) is exact to 1e-4.
+    """Return an approximation of Phi(x) with an error of x Phi(x) of at most 1e-4.
 
-    Phi(x) = 1/2 + x p(x^2), p of degree 7, for |x| <= 4.25, 0 or 1 beyond; p has the least largest |x| times error, by
-    linear programming.
+    Phi(x) = 1/2 + x p(x^2) for |x| <= 4.25, where p has degree 7; beyond that Phi is 0 or 1. p minimises the maximum of
+    |x| times the error; its coefficients come from linear programming.
     """
     f = types.float32
     inside = smaller(larger(x, splat(f(-4.25))), splat(f(4.25)))
@@ -57,7 +57,7 @@ def add_gelu(z, bias, chunks, y):
     Args:
         z: [rows * columns].
         bias: [columns].
-        chunks: how many parts the rows are shared in.
+        chunks: number of parts that the rows are split into.
         y: [rows * columns]; may be z itself.
     """
     columns = len(bias)
@@ -73,9 +73,9 @@ def add_gelu(z, bias, chunks, y):
 @compiled
 @no_type_check
 def add_gelu_roughly(z, bias, chunks, y):
-    """Write y = GELU(z + bias) to 1e-4, in half the time of `add_gelu`, whose arguments these are.
+    """Write y = GELU(z + bias) with an error of at most 1e-4, in half the time of `add_gelu`; same arguments.
 
-    That is less than bf16 rounds away where |y| > 0.05.
+    For |y| > 0.05 the error is smaller than the rounding error of bf16.
     """
     columns = len(bias)
     rows = len(z) // columns
@@ -97,8 +97,8 @@ def add_gelu_backward(dy, z, bias, chunks, dz, dbias, y):
         bias: [columns].
         chunks: as in `add_gelu`.
         dz: [rows * columns]; may be dy itself.
-        dbias: [chunks, columns], or of no rows; its sum over the chunks is the derivative.
-        y: [rows * columns], takes GELU(z + bias) once more; or empty.
+        dbias: [chunks, columns], or without rows; its sum over the chunks is the derivative.
+        y: [rows * columns], receives GELU(z + bias) again; or empty.
     """
     columns = len(bias)
     rows = len(z) // columns

@@ -1,11 +1,11 @@
-"""Sixteen numbers at a time: a small vector type for Numba.
+"""A vector type of sixteen numbers for Numba.
 
-Loops over single numbers are vectorised by LLVM only where it can prove that it may, and half as fast as these. A value
-of the type `f32x16` is sixteen floats in the processor's vector registers (one with AVX-512, two with AVX2, four with
-SSE or NEON: LLVM splits them); `u32x16` likewise holds unsigned integers. Arrays are float32, or int16 that holds the
-bits of bf16; `load` and `store` convert, rounding to nearest even.
+LLVM vectorises loops over single numbers only if it can prove that this is safe, and its loops take twice as long as
+these. A value of the type `f32x16` is sixteen floats in the processor's vector registers (one with AVX-512, two with
+AVX2, four with SSE or NEON: LLVM splits them). `u32x16` is sixteen unsigned integers. Arrays are float32, or int16 with
+the bits of bf16. `load` and `store` convert; they round to nearest even.
 
-These functions are for code that Numba compiles; Python cannot call them.
+Only code compiled by Numba can call these functions, not Python.
 """
 
 import inspect
@@ -29,7 +29,7 @@ class LanesType(types.Type):
 
     Args:
         name: `f32` or `u32`.
-        llvm_type: what LLVM calls it.
+        llvm_type: the LLVM type.
     """
 
     def __init__(self, name: str, llvm_type: ir.VectorType) -> None:
@@ -51,9 +51,9 @@ def _constant(value: float | int, like: ir.VectorType) -> ir.Constant:
 
 
 def _splat(builder: Any, scalar: Any, like: ir.VectorType) -> Any:
-    nothing = ir.Constant(like, ir.Undefined)
-    first = builder.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, nothing, _constant(0, _INTS))
+    undefined = ir.Constant(like, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, undefined, _constant(0, _INTS))
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, like: ir.Type) -> Any:
@@ -62,22 +62,22 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 
 def _widened(builder: Any, bits: Any) -> Any:
-    """Return the floats that the bits of bf16 stand for."""
+    """Convert the bits of bf16 values to floats."""
     return builder.bitcast(builder.shl(builder.zext(bits, _INTS), _constant(16, _INTS)), _FLOATS)
 
 
-def _intrinsic(result: Any, *wanted: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Make an intrinsic of a function (builder, values) to a value, of fixed types."""
+def _intrinsic(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Make an intrinsic with fixed types from a function that maps (builder, values) to a value."""
 
     def make(emit: Callable[..., Any]) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return emit(builder, *args)
 
-        def typed(typingctx: Any, *given: Any) -> Any:
-            return result(*wanted), codegen
+        def typed(typingctx: Any, *argument_types: Any) -> Any:
+            return result(*arguments), codegen
 
-        # Numba counts the parameters by the signature.
-        names = ["typingctx", *(f"x{index}" for index in range(len(wanted)))]
+        # Numba reads the number of parameters from the signature.
+        names = ["typingctx", *(f"x{index}" for index in range(len(arguments)))]
         parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
         typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         typed.__name__, typed.__doc__ = emit.__name__, emit.__doc__
@@ -89,7 +89,7 @@ def _intrinsic(result: Any, *wanted: Any) -> Callable[[Callable[..., Any]], Any]
 @intrinsic
 @no_type_check
 def load(typingctx, array, index):
-    """Read sixteen numbers of a one-dimensional array, from an index on."""
+    """Read sixteen numbers of a one-dimensional array, starting at an index."""
 
     def codegen(context, builder, signature, args):
         if signature.args[0].dtype == types.float32:
@@ -103,14 +103,14 @@ def load(typingctx, array, index):
 @intrinsic
 @no_type_check
 def store(typingctx, array, index, value):
-    """Write sixteen numbers to a one-dimensional array, from an index on."""
+    """Write sixteen numbers to a one-dimensional array, starting at an index."""
 
     def codegen(context, builder, signature, args):
         array_type, (array, at, value) = signature.args[0], args
         if array_type.dtype == types.float32:
             builder.store(value, _pointer(context, builder, array_type, array, at, _FLOATS), align=4)
             return context.get_dummy_value()
-        # By integers: LLVM's own truncation aborts on processors without AVX512-BF16.
+        # Round with integers: LLVM's truncation to bf16 aborts on processors without AVX512-BF16.
         bits = builder.bitcast(value, _INTS)
         odd = builder.and_(builder.lshr(bits, _constant(16, _INTS)), _constant(1, _INTS))
         rounded = builder.add(bits, builder.add(odd, _constant(0x7FFF, _INTS)))
@@ -124,7 +124,7 @@ def store(typingctx, array, index, value):
 @intrinsic
 @no_type_check
 def prefetch(typingctx, array, index):
-    """Ask for the memory at an index of an array, which will be read soon; it may lie beyond the array's end."""
+    """Prefetch the memory at an index of an array; the index may be beyond the end of the array."""
 
     def codegen(context, builder, signature, args):
         number = ir.IntType(32)
@@ -140,7 +140,7 @@ def prefetch(typingctx, array, index):
 @intrinsic
 @no_type_check
 def spread(typingctx, array, index):
-    """Return the number at an index of a float32 array, sixteen times."""
+    """Return sixteen copies of the number at an index of a float32 array."""
 
     def codegen(context, builder, signature, args):
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
@@ -152,9 +152,9 @@ def spread(typingctx, array, index):
 @intrinsic
 @no_type_check
 def transpose(typingctx, source, start, stride, target, at, width):
-    """Write the transpose of sixteen times sixteen numbers of an array; as floats where it is written to such.
+    """Write the transpose of a 16 x 16 block of an array; convert bf16 to floats if the target is float32.
 
-    Row i is read at start + i * stride and becomes column i: number j of it is written at `at` + j * width + i.
+    Row i is read at start + i * stride and becomes column i: its number j is written at `at` + j * width + i.
     """
 
     def codegen(context, builder, signature, args):
@@ -165,11 +165,10 @@ def transpose(typingctx, source, start, stride, target, at, width):
             place = builder.add(first, builder.mul(step, ir.Constant(step.type, index)))
             return _pointer(context, builder, array_type, array, place, like)
 
-        given, align = (_FLOATS, 4) if read.dtype == types.float32 else (_HALVES, 2)
-        rows = [builder.load(pointer(read, source, start, stride, i, given), align=align) for i in range(WIDTH)]
-        wanted = given
+        row_type, align = (_FLOATS, 4) if read.dtype == types.float32 else (_HALVES, 2)
+        rows = [builder.load(pointer(read, source, start, stride, i, row_type), align=align) for i in range(WIDTH)]
         if read.dtype != written.dtype:
-            wanted, align = _FLOATS, 4
+            row_type, align = _FLOATS, 4
             rows = [_widened(builder, row) for row in rows]
         # Swap the off-diagonal blocks of 8 x 8, then those of 4 x 4 in each, and so on.
         for size in (8, 4, 2, 1):
@@ -181,7 +180,7 @@ def transpose(typingctx, source, start, stride, target, at, width):
                     rows[i] = builder.shuffle_vector(a, b, ir.Constant(_INTS, upper))
                     rows[i + size] = builder.shuffle_vector(a, b, ir.Constant(_INTS, lower))
         for i in range(WIDTH):
-            builder.store(rows[i], pointer(written, target, at, width, i, wanted), align=align)
+            builder.store(rows[i], pointer(written, target, at, width, i, row_type), align=align)
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, target, types.intp, types.intp), codegen
@@ -189,7 +188,7 @@ def transpose(typingctx, source, start, stride, target, at, width):
 
 @_intrinsic(f32x16, types.float32)
 def splat(builder: Any, value: Any) -> Any:
-    """Return a number sixteen times."""
+    """Return sixteen copies of a number."""
     return _splat(builder, value, _FLOATS)
 
 
@@ -202,32 +201,32 @@ def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 @_intrinsic(f32x16, f32x16)
 def square_root(builder: Any, a: Any) -> Any:
-    """Return the square root of each."""
+    """Return the square root of each number."""
     function = ir.FunctionType(_FLOATS, [_FLOATS])
     return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.sqrt.v{WIDTH}f32"), [a])
 
 
 @_intrinsic(f32x16, f32x16, f32x16)
 def larger(builder: Any, a: Any, b: Any) -> Any:
-    """Return the larger of each two."""
+    """Return the element-wise maximum."""
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
 @_intrinsic(f32x16, f32x16, f32x16)
 def smaller(builder: Any, a: Any, b: Any) -> Any:
-    """Return the smaller of each two."""
+    """Return the element-wise minimum."""
     return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
 
 @_intrinsic(f32x16, f32x16)
 def absolute(builder: Any, a: Any) -> Any:
-    """Return each without its sign."""
+    """Return the absolute values."""
     return builder.bitcast(builder.and_(builder.bitcast(a, _INTS), _constant(0x7FFFFFFF, _INTS)), _FLOATS)
 
 
 @_intrinsic(f32x16, f32x16, f32x16)
 def with_sign_of(builder: Any, a: Any, b: Any) -> Any:
-    """Return each of a, which are not negative, with the sign of b."""
+    """Return a with the signs of b; a must not be negative."""
     sign = builder.and_(builder.bitcast(b, _INTS), _constant(0x80000000, _INTS))
     return builder.bitcast(builder.or_(builder.bitcast(a, _INTS), sign), _FLOATS)
 
@@ -250,16 +249,16 @@ def _reduction(name: str, merge: Callable[[Any, Any, Any], Any]) -> Any:
 
 
 total = _reduction("total", lambda builder, a, b: builder.fadd(a, b))
-"""Return the sum of the sixteen."""
+"""Return the sum of the sixteen numbers."""
 largest = _reduction("largest", lambda builder, a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
-"""Return the largest of the sixteen."""
+"""Return the maximum of the sixteen numbers."""
 
 
 @_intrinsic(f32x16, f32x16)
 def exp(builder: Any, x: Any) -> Any:
-    """Return e^x to 2 units in the last place; 0 below -87, where results would be denormal, hence slow.
+    """Return e^x to 2 units in the last place; 0 for x < -87, where results would be denormal and slow.
 
-    x = n ln 2 + r with |r| <= ln 2 / 2; 2^n is put into the exponent's bits, e^r is a polynomial.
+    x = n ln 2 + r with |r| <= ln 2 / 2; n is added to the exponent bits, and e^r is a polynomial.
     """
 
     def f(value: float) -> Any:
@@ -271,7 +270,7 @@ def exp(builder: Any, x: Any) -> Any:
         return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [a, b, c])
 
     x = builder.select(builder.fcmp_ordered("<", x, f(88.0)), x, f(88.0))
-    # Adding 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits.
+    # Adding 1.5 * 2^23 rounds to an integer, which is then in the lowest bits.
     shifted = multiply_add(x, f(1.4426950408889634), f(12582912.0))
     n = builder.fsub(shifted, f(12582912.0))
     r = multiply_add(n, f(-0.693359375), x)
@@ -282,7 +281,7 @@ def exp(builder: Any, x: Any) -> Any:
     p = multiply_add(p, builder.fmul(r, r), builder.fadd(r, f(1.0)))
     exponent = builder.shl(builder.bitcast(shifted, _INTS), _constant(23, _INTS))
     grown = builder.bitcast(builder.add(builder.bitcast(p, _INTS), exponent), _FLOATS)
-    # Written so that what is not a number stays so.
+    # This order of the select keeps NaN as NaN.
     return builder.select(builder.fcmp_ordered("<", x, f(-87.0)), f(0.0), grown)
 
 
@@ -296,8 +295,8 @@ def counters(builder: Any, first: Any) -> Any:
 def mix(builder: Any, counter: Any, low_key: Any, high_key: Any) -> Any:
     """Return 32 random bits for each counter: a hash of (key, counter).
 
-    The multiplications and shifts are those of the hash `lowbias32` (C. Wellons, 2018), applied with a half of the key
-    before each of two rounds.
+    The multiplications and shifts are those of the hash `lowbias32` (C. Wellons, 2018). There are two rounds; each is
+    preceded by an XOR with one half of the key.
     """
     x = builder.mul(counter, _constant(0x9E3779B9, _INTS))
     for key in (low_key, high_key):
@@ -309,9 +308,9 @@ def mix(builder: Any, counter: Any, low_key: Any, high_key: Any) -> Any:
 
 @_intrinsic(f32x16, f32x16, u32x16, types.uint32, types.uint32)
 def keep(builder: Any, value: Any, bits: Any, shift: Any, dropped: Any) -> Any:
-    """Return each value whose sixteen bits from `shift` on are not below `dropped`, and 0 for the others."""
-    own = builder.and_(builder.lshr(bits, _splat(builder, shift, _INTS)), _constant(0xFFFF, _INTS))
-    kept = builder.icmp_unsigned(">=", own, _splat(builder, dropped, _INTS))
+    """Keep each value if the sixteen bits starting at `shift` are at least `dropped`; set the others to 0."""
+    sixteen = builder.and_(builder.lshr(bits, _splat(builder, shift, _INTS)), _constant(0xFFFF, _INTS))
+    kept = builder.icmp_unsigned(">=", sixteen, _splat(builder, dropped, _INTS))
     return builder.select(kept, value, _constant(0.0, _FLOATS))
 
 

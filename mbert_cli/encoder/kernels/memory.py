@@ -1,9 +1,9 @@
-"""Memory for activations and gradients, kept from step to step.
+"""Memory for activations and gradients that is reused between steps.
 
-Fresh memory costs as much as computing on it: the system clears every page when it is first written to. And what an
-allocator gets back from one step rarely fits the next one, which has some tokens more or less. So the activations of a
-model lie in blocks that have room for the most rows seen so far, and go back to a pool when their tensors are gone;
-likewise the gradients of its weights, which always fit.
+New memory costs as much time as the computation in it, because the operating system clears every page at the first
+write. Memory that an allocator frees after one step rarely fits the next step, which has a slightly different number of
+tokens. So activations use blocks with room for the largest number of rows so far. A block returns to a pool when its
+tensors are deleted. Gradients of weights do the same; their sizes never change.
 """
 
 import mmap
@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_STEP = 1024  # rows that the room in a block is a multiple of
-_LEAST = 256  # rows that are worth a block
-_LEAST_BYTES = 1 << 16  # of a gradient that is worth one
+_STEP = 1024  # the capacity of a block is a multiple of this number of rows
+_LEAST = 256  # minimum rows for a block
+_LEAST_BYTES = 1 << 16  # minimum bytes of a gradient for a block
 
 
 class _Pool:
@@ -29,7 +29,7 @@ class _Pool:
         self.lent: dict[int, tuple[Any, np.ndarray]] = {}
 
     def take(self, size: int, room: int) -> np.ndarray:
-        """Return some bytes of a block with room for more; the block goes back when nobody holds them."""
+        """Return the first `size` bytes of a block of `room` bytes; it returns to the pool after the last reference."""
         try:
             block = self.free[room].pop()
         except IndexError:
@@ -45,17 +45,17 @@ class _Pool:
 
 
 class _RowPool:
-    """A pool whose blocks all have room for the same number of rows, of some number of bytes each."""
+    """A pool of blocks with room for the same number of rows; rows may have different numbers of bytes."""
 
     def __init__(self) -> None:
         self.rows = 0
         self.pool = _Pool()
 
     def take(self, rows: int, row_bytes: int) -> np.ndarray:
-        """Return bytes for some rows."""
+        """Return memory for `rows` rows."""
         if rows > self.rows:
             self.rows = -(-rows // _STEP) * _STEP
-            self.pool = _Pool()  # what the old one lent goes when it comes back
+            self.pool = _Pool()  # blocks of the old pool are freed when they return to it
         return self.pool.take(rows * row_bytes, self.rows * row_bytes)
 
 
@@ -64,11 +64,11 @@ _gradients = _Pool()
 
 
 def empty_rows(like: Tensor, columns: int | None = None) -> Float[Tensor, "rows columns"]:
-    """Return a matrix of values that nobody set, with the rows, the precision and the device of another.
+    """Return an uninitialised matrix with the number of rows, the data type and the device of another matrix.
 
     Args:
-        like: the other one.
-        columns: by default as many as that has.
+        like: the other matrix.
+        columns: number of columns; by default that of `like`.
     """
     rows, features = like.shape
     columns = features if columns is None else columns
@@ -79,7 +79,7 @@ def empty_rows(like: Tensor, columns: int | None = None) -> Float[Tensor, "rows 
 
 
 def empty_gradient(like: Tensor, shape: tuple[int, int], dtype: torch.dtype) -> Float[Tensor, "rows columns"]:
-    """Return a matrix of values that nobody set, on the device of another tensor."""
+    """Return an uninitialised matrix on the device of another tensor."""
     size = shape[0] * shape[1] * dtype.itemsize
     if size < _LEAST_BYTES or like.device.type != "cpu":
         return like.new_empty(shape, dtype=dtype)

@@ -43,10 +43,10 @@ def add_norm(z, bias, residual, gamma, beta, eps, dropping, chunks, states, scal
         gamma, beta: [hidden].
         eps: added to the variance.
         dropping: see `dropout_loops`.
-        chunks: how many parts the rows are shared in.
-        states: [rows * hidden], takes the normalised rows, or empty; may be z itself.
-        scales: [rows], takes 1 / sqrt(variance + eps).
-        y: [rows * hidden]; may be z itself where `states` is empty.
+        chunks: number of parts that the rows are split into.
+        states: [rows * hidden], receives the normalised rows, or empty; may be z itself.
+        scales: [rows], receives 1 / sqrt(variance + eps).
+        y: [rows * hidden]; may be z itself if `states` is empty.
     """
     hidden, rows = len(gamma), len(scales)
     for chunk in prange(chunks):
@@ -79,10 +79,10 @@ def add_norm_backward(dy, states, scales, gamma, dropping, chunks, dz, dresidual
         gamma: [hidden].
         dropping: see `dropout_loops`.
         chunks: as in `add_norm`.
-        dz: [rows * hidden], or empty where it is the residual's.
+        dz: [rows * hidden], or empty if it equals dresidual.
         dresidual: [rows * hidden].
-        dgamma, dbeta: [chunks, hidden], or of no rows; their sums over the chunks are the derivatives.
-        dbias: likewise.
+        dgamma, dbeta: [chunks, hidden], or without rows; their sums over the chunks are the derivatives.
+        dbias: as dgamma.
     """
     hidden, rows = len(gamma), len(scales)
     for chunk in prange(chunks):

@@ -1,7 +1,7 @@
-"""What stands between the matrix products, for sentences that are padded to one width; for `mbert export`.
+"""The operations between the matrix products, for sentences padded to one width; for `mbert export`.
 
-As `plain`, but attention has no buckets: their number and widths follow from the lengths, and an exported graph is the
-same for all lengths. The layout is a `PaddedLayout`.
+Like `plain`, but attention has no buckets. The number and widths of buckets depend on the lengths of the sentences, and
+an exported graph must be the same for all lengths. The layout is a `PaddedLayout`.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ __all__ = ["PaddedLayout", "activate", "add", "add_dropout", "add_norm", "attend
 
 
 class PaddedLayout(Layout):
-    """Sentences beside each other, all of one width: of the stream's tokens some are padding.
+    """Consecutive sentences, padded to one width; the stream includes the padding tokens.
 
     Args:
         mask: True at real tokens.
     """
 
     def __init__(self, mask: Bool[Tensor, "sentences width"]) -> None:
-        super().__init__([1], device=mask.device)  # one segment; of its lengths nobody asks
+        super().__init__([1], device=mask.device)  # one segment; its lengths are not used
         self.mask = mask
 
 
@@ -38,7 +38,7 @@ def attend(
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
 ) -> Float[Tensor, "tokens features"]:
-    """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence on its own; see `encoder.attention`."""
+    """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence separately; see `encoder.attention`."""
     mask = cast(PaddedLayout, layout).mask
     x = qkv.tensor()
     sentences, width = mask.shape
@@ -48,8 +48,8 @@ def attend(
     joined = join(prefixes, x)
     if joined is not None:
         before = [
-            each[0].unflatten(-1, (num_heads, -1)).transpose(0, 1)[None].expand(sentences, -1, -1, -1)
-            for each in (joined.keys, joined.values)
+            prefix[0].unflatten(-1, (num_heads, -1)).transpose(0, 1)[None].expand(sentences, -1, -1, -1)
+            for prefix in (joined.keys, joined.values)
         ]
         k, v = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)
         seen = torch.cat([torch.ones_like(seen[..., :1]).expand(-1, -1, -1, joined.keys.shape[1]), seen], -1)

@@ -1,4 +1,4 @@
-"""What stands between the matrix products, in PyTorch's own operations: the equations, and what `fused` must equal."""
+"""The operations between the matrix products in PyTorch, as in the equations. `fused` must give the same results."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,8 +23,8 @@ def embed(
     """Return LN of the sum of each token's embeddings.
 
     Args:
-        tables: of words, positions and token types.
-        ids: for each table each token's row.
+        tables: the embeddings of words, positions and token types.
+        ids: for each table, the row of each token.
         norm: the LayerNorm.
     """
     words, positions, types = (table(rows) for table, rows in zip(tables, ids, strict=True))
@@ -48,7 +48,7 @@ def add_dropout(pending: Pending) -> Float[Tensor, "tokens features"]:
 
 
 def add(x: Float[Tensor, "tokens features"], pending: Pending) -> Float[Tensor, "tokens features"]:
-    """Return x + what is pending."""
+    """Return x + pending."""
     return x + pending.tensor()
 
 
@@ -61,7 +61,7 @@ def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
 def add_norm(
     pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
 ) -> Float[Tensor, "tokens hidden"]:
-    """Return LN(residual + what is pending)."""
+    """Return LN(residual + pending)."""
     y = norm(residual + pending.tensor())
     return y.to(working_dtype(y))
 
@@ -73,7 +73,7 @@ def attend(
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
 ) -> Float[Tensor, "tokens features"]:
-    """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence on its own; see `encoder.attention`."""
+    """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence separately; see `encoder.attention`."""
     x = qkv.tensor()
     features = x.shape[-1] // 3
     if layout.num_tokens == 0:
@@ -95,7 +95,7 @@ def attend(
 
 
 def has_flash_attention(x: Tensor, size: int) -> bool:
-    """Whether FlashAttention (Dao 2023) runs on packed sentences as they are on x's device, with heads of some size."""
+    """Return whether FlashAttention (Dao 2023) supports packed sentences on x's device with this head size."""
     if x.device.type != "cuda" or x.dtype == torch.float32 or size > 256:
         return False
     return torch.cuda.get_device_capability(x.device) >= (8, 0)
@@ -104,10 +104,10 @@ def has_flash_attention(x: Tensor, size: int) -> bool:
 def _flash_attention(x: Tensor, layout: Layout, num_heads: int, dropout_p: float) -> Tensor:
     heads = x.view(len(x), 3, num_heads, -1)
     size = heads.shape[-1]
-    # It wants whole vectors of 8 features: zeros beside them change no product.
+    # It needs multiples of 8 features; padding with zeros does not change the products.
     q, k, v = (nn.functional.pad(heads, (0, -size % 8)) if size % 8 else heads).unbind(1)
     longest, scale = int(layout.host_lengths.max()), size**-0.5
-    # What `torch.nn.attention.varlen` calls: that drops nothing, and brings PyTorch's compiler along.
+    # Call the operator of `torch.nn.attention.varlen` directly: that module has no dropout and imports the compiler.
     forward = torch.ops.aten._flash_attention_forward
     ends = layout.bounds
     mixed = forward(q, k, v, ends, ends, longest, longest, dropout_p, False, return_debug_mask=False, scale=scale)
@@ -117,20 +117,20 @@ def _flash_attention(x: Tensor, layout: Layout, num_heads: int, dropout_p: float
 def _with_prefix(
     k: Tensor, v: Tensor, mask: Tensor | None, joined: Joined, segments: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Put each sentence's prefix before its own keys and values, each ``[sentences, heads, positions, d]``."""
+    """Prepend each sentence's prefix to its keys and values, each ``[sentences, heads, positions, d]``."""
     if mask is None:
         mask = torch.ones(len(k), 1, 1, k.shape[2], dtype=torch.bool, device=k.device)
     mask = torch.cat([joined.mask[segments][:, None, None], mask], -1)
     before = (x[segments].unflatten(-1, (k.shape[1], -1)).transpose(1, 2) for x in (joined.keys, joined.values))
-    k, v = (torch.cat([prefix, own], 2) for prefix, own in zip(before, (k, v), strict=True))
+    k, v = (torch.cat([prefix, sentence], 2) for prefix, sentence in zip(before, (k, v), strict=True))
     return k, v, mask
 
 
 def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: float) -> Tensor:
-    """Return softmax(Q K^T / sqrt(d)) V; `mask` is False at keys that must not be seen."""
+    """Return softmax(Q K^T / sqrt(d)) V; `mask` is False at keys to ignore."""
     if q.device.type != "cpu" or not (q.requires_grad or dropout_p):
         return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_p)
-    # For sentences, as short as they are, the plain formula is faster on a CPU, its backward pass above all.
+    # For short sequences such as sentences, the plain formula is faster on a CPU, especially in the backward pass.
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))

@@ -1,4 +1,4 @@
-"""The matrix product of a linear layer, with weights kept in the precision of the computation."""
+"""The matrix product of a linear layer, with copies of the weights in the data type of the computation."""
 
 from collections.abc import Iterable
 from typing import Any, cast
@@ -11,22 +11,22 @@ from mbert_cli.encoder.kernels.memory import empty_gradient, empty_rows
 
 
 class _Copy:
-    """A copy of a parameter in another precision, made anew only when the parameter has changed."""
+    """A copy of a parameter in another data type, updated only after the parameter changes."""
 
     value: Tensor | None = None
     made_of: tuple[int, int] = (-1, -1)
 
     def outdated(self, parameter: Tensor, dtype: torch.dtype) -> bool:
-        """Make memory for the copy where there is none; return whether its values must be copied."""
+        """Allocate the copy if necessary; return whether its values must be copied."""
         if self.value is None or self.value.dtype != dtype or self.value.device != parameter.device:
-            # Not an inference tensor, which a later training step could not use.
+            # Not an inference tensor: a later training step could not use it.
             with torch.inference_mode(False), torch.no_grad():
                 self.value = torch.empty_like(parameter, dtype=dtype)
             return True
         return self.made_of != (parameter._version, parameter.data_ptr())
 
     def of(self, parameter: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return the copy."""
+        """Return the up-to-date copy."""
         if self.outdated(parameter, dtype):
             renew([(self, parameter)])
         assert self.value is not None
@@ -34,7 +34,7 @@ class _Copy:
 
 
 def renew(outdated: Iterable[tuple[_Copy, Tensor]]) -> None:
-    """Copy parameters into their copies: into the same memory; new one would lie scattered among the activations."""
+    """Update outdated copies in place; new memory would be scattered among the activations."""
     pairs = list(outdated)
     copies = [copy.value for copy, _ in pairs if copy.value is not None]
     if copies:
@@ -45,10 +45,10 @@ def renew(outdated: Iterable[tuple[_Copy, Tensor]]) -> None:
 
 
 class Linear(nn.Linear):
-    """A linear layer that keeps copies of its parameters in the precision of the computation.
+    """A linear layer that keeps copies of its parameters in the data type of the computation.
 
-    The parameters stay in fp32: the optimizer moves them, and they are what is saved. A copy is made anew only when its
-    parameter has changed: once a step in training, once in all in prediction.
+    The parameters stay in fp32; the optimizer updates them, and checkpoints contain them. A copy is updated only after
+    its parameter changes: once per step in training, only once in prediction.
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -56,29 +56,29 @@ class Linear(nn.Linear):
         self._copies = {"weight": _Copy(), "bias": _Copy()}
 
     def weight_in(self, dtype: torch.dtype) -> Float[Tensor, "out in"]:
-        """Return the weight in a precision, without a graph; do not write to it."""
+        """Return the weight in a data type, detached; do not write to it."""
         return self._in(dtype, "weight", self.weight.detach())
 
     def bias_in(self, dtype: torch.dtype) -> Float[Tensor, " out"]:
-        """Return the bias in a precision, without a graph; do not write to it."""
+        """Return the bias in a data type, detached; do not write to it."""
         return self._in(dtype, "bias", self.bias.detach())
 
     def _in(self, dtype: torch.dtype, name: str, parameter: Tensor) -> Tensor:
         return parameter if parameter.dtype == dtype else self._copies[name].of(parameter, dtype)
 
     def outdated(self, dtype: torch.dtype) -> list[tuple[_Copy, Tensor]]:
-        """Return the copies that `renew` must make before the layer can compute in a precision."""
+        """Return the copies that `renew` must update before the layer can compute in a data type."""
         if self.weight.dtype == dtype:
             return []
-        own = ((self._copies["weight"], self.weight), (self._copies["bias"], self.bias))
-        return [(copy, parameter) for copy, parameter in own if copy.outdated(parameter.detach(), dtype)]
+        pairs = ((self._copies["weight"], self.weight), (self._copies["bias"], self.bias))
+        return [(copy, parameter) for copy, parameter in pairs if copy.outdated(parameter.detach(), dtype)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the copies out: what is pickled or deep-copied makes its own."""
+        """Leave out the copies; a pickled or deep-copied layer makes new ones."""
         return {**super().__getstate__(), "_copies": {"weight": _Copy(), "bias": _Copy()}}
 
     def affine(self, x: Float[Tensor, "tokens in"]) -> Float[Tensor, "tokens out"]:
-        """Return x W^T + b, in the precision of x."""
+        """Return x W^T + b, in the data type of x."""
         copies = self.weight_in(x.dtype), self.bias_in(x.dtype)
         return cast(Tensor, _Affine.apply(x, self.weight, self.bias, *copies))
 
@@ -86,12 +86,12 @@ class Linear(nn.Linear):
 def weight_gradient(
     dy: Float[Tensor, "tokens out"], x: Float[Tensor, "tokens in"], dtype: torch.dtype
 ) -> Float[Tensor, "out in"]:
-    """Return dy^T x, computed in their precision, in that of the weight."""
+    """Return dy^T x in the data type `dtype` of the weight, computed in the data type of dy and x."""
     if dy.device.type == "cuda" and dy.dtype != dtype:
         return torch.mm(dy.t(), x, out_dtype=dtype)
     shape = (dy.shape[1], x.shape[1])
-    found = torch.mm(dy.t(), x, out=empty_gradient(x, shape, x.dtype))
-    return found if found.dtype == dtype else empty_gradient(x, shape, dtype).copy_(found)
+    gradient = torch.mm(dy.t(), x, out=empty_gradient(x, shape, x.dtype))
+    return gradient if gradient.dtype == dtype else empty_gradient(x, shape, dtype).copy_(gradient)
 
 
 class _Affine(torch.autograd.Function):

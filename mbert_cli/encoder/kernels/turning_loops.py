@@ -1,4 +1,4 @@
-"""The transpose of a matrix of bf16."""
+"""The transpose of a bf16 matrix."""
 
 from typing import no_type_check
 
@@ -8,7 +8,7 @@ from mbert_cli.encoder.kernels.compiling import compiled
 from mbert_cli.encoder.kernels.lanes import WIDTH, transpose
 
 COLUMNS = 2 * WIDTH
-"""What the columns of both matrices must be a multiple of where the result is turned, too."""
+"""If the result of a product is transposed too, the columns of both matrices must be a multiple of this number."""
 
 
 @compiled
@@ -18,16 +18,16 @@ def turn(x, columns, chunks, out):
 
     Args:
         x: [rows * columns], bf16.
-        columns: how many there are, a multiple of 16.
-        chunks: how many parts the columns are shared in.
-        out: [columns * rows], bf16 or fp32; for that, rows must be a multiple of 32.
+        columns: number of columns, a multiple of 16.
+        chunks: number of parts that the columns are split into.
+        out: [columns * rows], bf16 or fp32; for fp32, rows must be a multiple of 32.
     """
     rows = len(x) // columns
     blocks = columns // WIDTH
     whole = rows - rows % (2 * WIDTH)
     for chunk in prange(chunks):
         first, last = chunk * blocks // chunks * WIDTH, (chunk + 1) * blocks // chunks * WIDTH
-        # Two tiles side by side fill the cache lines that they are written to.
+        # Two adjacent tiles fill the cache lines that they are written to.
         for row in range(0, whole, 2 * WIDTH):
             for column in range(first, last, WIDTH):
                 transpose(x, row * columns + column, columns, out, column * rows + row, rows)

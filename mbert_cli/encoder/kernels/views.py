@@ -1,4 +1,4 @@
-"""Tensors as the loops that Numba compiles see them."""
+"""Views of tensors as NumPy arrays for the compiled loops."""
 
 import numpy as np
 import torch
@@ -7,13 +7,13 @@ from torch import Tensor
 from mbert_cli.encoder.kernels.lanes import WIDTH
 
 CHUNKS = 32
-"""How many parts work is shared in: sums of parts do not depend on the number of threads."""
+"""The number of parts that work is split into. It is fixed, so that sums do not depend on the number of threads."""
 
 _NOTHING = np.empty(0, np.float32)
 
 
 def fits(*tensors: Tensor) -> bool:
-    """Whether the loops can compute with such tensors."""
+    """Return whether the loops support these tensors."""
     return all(
         x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.shape[-1] % WIDTH == 0 and x.numel()
         for x in tensors
@@ -21,7 +21,7 @@ def fits(*tensors: Tensor) -> bool:
 
 
 def flat(x: Tensor | None) -> np.ndarray:
-    """Return a contiguous tensor's memory: bf16 as int16, no tensor as no numbers."""
+    """Return a contiguous tensor as a flat array: bf16 as int16, None as an empty array."""
     if x is None:
         return _NOTHING
     x = x.detach().view(-1)
