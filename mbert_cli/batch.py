@@ -1,4 +1,4 @@
-"""Packed sentences: one stream of tokens without padding, and the layout that says where each sentence lies."""
+"""Packed sentences: one stream of tokens without padding, and a layout with the position of each sentence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Side = Literal["whole", "first", "second"]
-"""A sequence that the encoder reads of an example: its `first` or `second` text alone, or the `whole` of it: its only
-text, or both in one sequence."""
+"""The part of an example in one input sequence: its `first` text, its `second` text, or the `whole` example, which is
+its only text, or both texts in one sequence."""
 
-# Attention pads sentences only to the longest of their bucket; widths that double bound the waste to a half.
+# Attention pads sentences to the longest in their bucket. Because widths double, at most half of a block is padding.
 _BUCKET_WIDTHS = np.array([8, 16, 32, 64, 128, 256, 512, 1024])
 
 
@@ -24,7 +24,7 @@ def as_tensor(values: np.ndarray, device: torch.device | str) -> Tensor:
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """Copy a tensor of the host's to a device; to a GPU through pinned memory, without waiting."""
+    """Copy a CPU tensor to a device; to a GPU asynchronously through pinned memory."""
     if torch.device(device).type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
@@ -32,12 +32,12 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Sentences of similar length, which attention handles as one padded block.
+    """Sentences of similar length, which attention processes as one padded block.
 
     Args:
-        sentences: how many sentences.
-        width: the length of the longest.
-        mask: True at real tokens, one row a sentence; None when every sentence is `width` long.
+        sentences: number of sentences.
+        width: length of the longest sentence.
+        mask: True at real tokens, one row per sentence; None if every sentence has `width` tokens.
     """
 
     sentences: int
@@ -46,14 +46,15 @@ class Bucket:
 
 
 class Layout:
-    """Where each sentence of a packed batch lies.
+    """Positions of the sentences in a packed batch.
 
-    Token-wise modules never look at it; attention and pooling do.
+    Only attention and pooling need it; token-wise modules do not.
 
     Args:
-        lengths: tokens of each sentence, in the order of the stream; each at least 1.
-        segments: how many sentences each contiguous segment (the sentences of one task) has; one segment by default.
-        device: where index tensors are put.
+        lengths: number of tokens of each sentence, in the order of the stream; each at least 1.
+        segments: number of sentences of each segment; a segment is the contiguous sentences of one task. By default
+            there is one segment.
+        device: device of the index tensors.
     """
 
     def __init__(
@@ -71,27 +72,27 @@ class Layout:
 
     @property
     def num_sentences(self) -> int:
-        """How many sentences the stream holds."""
+        """Number of sentences in the stream."""
         return len(self._lengths)
 
     @property
     def num_tokens(self) -> int:
-        """How many tokens the stream holds."""
+        """Number of tokens in the stream."""
         return int(self._ends[-1]) if self.num_sentences else 0
 
     @property
     def host_lengths(self) -> np.ndarray:
-        """Tokens of each sentence, as an array of the host's."""
+        """Number of tokens of each sentence, as a NumPy array."""
         return self._lengths
 
     @property
     def host_starts(self) -> np.ndarray:
-        """Index of each sentence's first token, as an array of the host's."""
+        """Index of each sentence's first token, as a NumPy array."""
         return self._ends - self._lengths
 
     @cached_property
     def lengths(self) -> Int[Tensor, " sentences"]:
-        """Tokens of each sentence."""
+        """Number of tokens of each sentence."""
         return self._tensor(self._lengths)
 
     @cached_property
@@ -101,17 +102,17 @@ class Layout:
 
     @cached_property
     def bounds(self) -> Int[Tensor, " bounds"]:
-        """Index of each sentence's first token, and at last of the stream's end, int32."""
+        """Index of each sentence's first token, then of the end of the stream; int32."""
         return self._tensor(np.append(0, self._ends).astype(np.int32))
 
     @cached_property
     def sentence_of_token(self) -> Int[Tensor, " tokens"]:
-        """For each token the index of its sentence."""
+        """For each token, the index of its sentence."""
         return self._tensor(np.repeat(np.arange(self.num_sentences), self._lengths))
 
     @cached_property
     def segments(self) -> tuple["Layout", ...]:
-        """The layouts of the contiguous parts of the stream, one a task."""
+        """The layouts of the segments of the stream, one per task."""
         if len(self._segments) == 1:
             return (self,)
         ends = np.cumsum(self._segments)
@@ -122,44 +123,44 @@ class Layout:
 
     @property
     def segment_tokens(self) -> list[int]:
-        """How many tokens each segment has."""
+        """Number of tokens of each segment."""
         return [segment.num_tokens for segment in self.segments]
 
     @property
     def segment_sentences(self) -> list[int]:
-        """How many sentences each segment has."""
+        """Number of sentences of each segment."""
         return list(self._segments)
 
     @cached_property
     def buckets(self) -> tuple[Bucket, ...]:
-        """The blocks of sentences that attention handles, shortest first."""
+        """The blocks of sentences for attention, shortest first."""
         return self._padding[0]
 
     @property
     def bucket_slots(self) -> list[int]:
-        """How many padded slots each bucket has."""
+        """Number of slots of each bucket, including padding."""
         return [bucket.sentences * bucket.width for bucket in self.buckets]
 
     @cached_property
     def bucket_segments(self) -> tuple[Int[Tensor, " sentences"], ...]:
-        """For each bucket the index of each of its sentences' segment."""
+        """For each bucket, the segment index of each of its sentences."""
         of_sentence = np.repeat(np.arange(len(self._segments)), self._segments)
         of_bucket = np.searchsorted(_BUCKET_WIDTHS, self._lengths)
         return tuple(self._tensor(of_sentence[of_bucket == bucket]) for bucket in np.unique(of_bucket))
 
     @cached_property
     def token_of_slot(self) -> Int[Tensor, " slots"]:
-        """For every padded slot of all buckets the index of its token; a padding slot names its sentence's first."""
+        """For every slot of all buckets, the index of its token; for padding, the first token of its sentence."""
         return self._padding[1]
 
     @cached_property
     def slot_of_token(self) -> Int[Tensor, " tokens"]:
-        """For every token the padded slot that holds it."""
+        """For every token, the index of its slot."""
         return self._padding[2]
 
     @cached_property
     def padding_slots(self) -> Int[Tensor, " padding"]:
-        """The padded slots that hold no token."""
+        """The slots without a token."""
         return self._padding[3]
 
     @cached_property
@@ -194,17 +195,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class Batch:
-    """Sentences of one step, of all its tasks and both sides of pairs, packed.
+    """The packed sentences of one step: all tasks, both sides of pairs.
 
     Args:
         token_ids: vocabulary ids.
-        token_types: 0 for a first sentence, 1 for a second one that is read together with the first.
-        positions: place of each token in its own sentence, from 0.
-        layout: where the sentences lie; its segments are in the order of `tasks`.
-        tasks: the names of the tasks, one a segment.
-        labels: each task's labels, one an example; empty where there are none.
-        features: the tokens' hidden states after the encoder's last layer, where they are known already.
-        soft: soft labels of the tasks that have them, a row an example.
+        token_types: 0 for a first sentence, 1 for the second sentence of a pair in one sequence.
+        positions: position of each token in its sentence, from 0.
+        layout: positions of the sentences in the stream; its segments are in the order of `tasks`.
+        tasks: the names of the tasks, one per segment.
+        labels: for each task, one label per example; empty if there are no labels.
+        features: the tokens' hidden states after the encoder's last layer, if they are already known.
+        soft: soft labels of the tasks that have them, one row per example.
     """
 
     token_ids: Int[Tensor, " tokens"]
@@ -240,14 +241,14 @@ class _ToTokens(torch.autograd.Function):
 
 
 def to_slots(x: Float[Tensor, "tokens features"], layout: Layout) -> Float[Tensor, "slots features"]:
-    """Spread packed rows over the padded slots of all buckets; padding reads as zero.
+    """Copy packed rows to the slots of all buckets; padding is zero.
 
-    This and `to_tokens` are each other's adjoint, so both directions are plain gathers: no scattered additions,
-    hence the same result on every run.
+    This function and `to_tokens` are each other's adjoint, so forward and backward passes are plain gathers. Without
+    scatter additions the result is deterministic.
     """
     return cast(Tensor, _ToSlots.apply(x, layout))
 
 
 def to_tokens(x: Float[Tensor, "slots features"], layout: Layout) -> Float[Tensor, "tokens features"]:
-    """Collect the packed rows from the padded slots of all buckets, leaving padding behind."""
+    """Collect the packed rows from the slots of all buckets, without padding."""
     return cast(Tensor, _ToTokens.apply(x, layout))

@@ -1,4 +1,4 @@
-"""Dropout within the encoder that is a task's own."""
+"""Task-specific dropout in the encoder."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,19 +6,21 @@ from mbert_cli.encoder.bert import BertEncoder
 
 
 class EncoderDropout:
-    """Gives the encoder, before every step, the dropout that the step's tasks want.
+    """Sets the dropout of the encoder before every step to that of the step's tasks.
 
-    Tasks of few rows are passed over often and overfit, where dropout pays; one of many rows that is passed over once
-    or twice learns more without. The encoder runs once for all tasks of a step, which therefore want the same.
+    Dropout helps tasks with few rows, which are repeated often and overfit. A task with many rows, which are read only
+    once or twice, learns more without dropout. The encoder runs once for all tasks of a step, so these tasks must have
+    the same dropout.
 
     Args:
-        encoder: what all tasks share.
-        shares: for each task the probability of dropping a feature or an attention weight; None for the encoder's own.
+        encoder: the shared encoder.
+        shares: for each task, the probability of dropping a feature or an attention weight; None for the encoder's
+            default.
     """
 
     def __init__(self, encoder: BertEncoder, shares: Mapping[str, float | None]) -> None:
         self._encoder = encoder
-        # Where no task wants another than the encoder's own, there is nothing to choose.
+        # If no task sets a probability, the encoder keeps its default.
         chosen = shares if any(share is not None for share in shares.values()) else {}
         self._shapes = {task: encoder.shape.dropping(share) for task, share in chosen.items()}
 

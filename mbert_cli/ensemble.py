@@ -1,4 +1,4 @@
-"""Several models that predict together."""
+"""An ensemble: several models whose predictions are averaged."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ from mbert_cli.model import MultiTaskBert
 
 
 class Ensemble(MultiTaskBert):
-    """The mean of what the heads of several models put out: of logits, or of cosines.
+    """The mean of the outputs (logits or cosines) of several models.
 
-    Models that were trained with different seeds err differently, and the mean of them less than each. Reading takes as
-    many times as long as there are members. What is fitted on dev (temperatures, cuts) is the ensemble's, and kept in
-    the first member's heads.
+    Models trained with different seeds make different errors, so their mean makes fewer errors than each of them.
+    Prediction time is proportional to the number of members. Values fitted on dev (temperatures, cuts) belong to the
+    ensemble and are stored in the heads of the first member.
 
     Source: Hansen & Salamon 1990, "Neural Network Ensembles"; Lakshminarayanan et al. 2017.
 
     Args:
-        members: of the same tasks and heads.
+        members: models with the same tasks and heads.
     """
 
     def __init__(self, members: Sequence[MultiTaskBert]) -> None:
@@ -32,21 +32,21 @@ class Ensemble(MultiTaskBert):
 
     def members(self) -> list[MultiTaskBert]:
         """Return the models, in order."""
-        return [each for each in self._members if isinstance(each, MultiTaskBert)]
+        return [member for member in self._members if isinstance(member, MultiTaskBert)]
 
     def compute_with(self, dtype: torch.dtype, kernels: str) -> None:
         """See `MultiTaskBert.compute_with`."""
         super().compute_with(dtype, kernels)
-        for each in self._members if hasattr(self, "_members") else ():
-            assert isinstance(each, MultiTaskBert)
-            each.compute_with(dtype, kernels)
+        for member in self._members if hasattr(self, "_members") else ():
+            assert isinstance(member, MultiTaskBert)
+            member.compute_with(dtype, kernels)
 
     def folded(self, name: str) -> MultiTaskBert:
         """See `MultiTaskBert.folded`."""
-        return Ensemble([each.folded(name) for each in self.members()])
+        return Ensemble([member.folded(name) for member in self.members()])
 
     def vectors(self, batch: Batch) -> Float[Tensor, "sentences hidden"]:
-        """Refuse: the members' spaces have nothing to do with each other.
+        """Raise an error: vectors of different members are not comparable.
 
         Raises:
             UsageError: always.
@@ -58,10 +58,10 @@ class Ensemble(MultiTaskBert):
 
     def forward(self, batch: Batch, both_orders: bool = False) -> dict[str, Tensor]:
         """Return the mean of the members' outputs for the batch's examples, for each task."""
-        outputs = [each(batch, both_orders) for each in self.members()]
-        return {name: mean_outputs([each[name] for each in outputs]) for name in batch.tasks}
+        outputs = [member(batch, both_orders) for member in self.members()]
+        return {name: mean_outputs([output[name] for output in outputs]) for name in batch.tasks}
 
 
 def mean_outputs(outputs: Sequence[Tensor]) -> Tensor:
-    """Return what an ensemble puts out where its members put out these."""
+    """Return the output of an ensemble, given the outputs of its members."""
     return torch.stack(list(outputs)).mean(0)

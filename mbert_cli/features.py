@@ -1,4 +1,4 @@
-"""A frozen encoder's hidden states, computed once for every token and kept in a file."""
+"""The hidden states of a frozen encoder, computed once for every token and stored in a file."""
 
 import mmap
 import os
@@ -17,19 +17,20 @@ from mbert_cli.model import MultiTaskBert
 from mbert_cli.progress import Bar, Talk
 from mbert_cli.training_data import TrainingData
 
-_TOKENS = 4096  # of a batch
+_TOKENS = 4096  # per batch
 
 
 def cache_features(model: MultiTaskBert, data: TrainingData, folder: Path, talk: Talk) -> TrainingData:
     """Return a run's examples with the hidden states of their tokens after the encoder's last layer.
 
-    They are computed without dropout. The file has no name: it goes when the process ends, however that is.
+    They are computed without dropout. The file has no name, so the system deletes it when the process ends, even if it
+    crashes.
 
     Args:
-        model: its encoder does not train, and no adapter acts inside it; it is put into evaluation mode.
+        model: a model with a frozen encoder and no adapter inside it; it is switched to evaluation mode.
         data: the examples.
-        folder: on the disk that is to hold the file.
-        talk: where progress is told.
+        folder: a folder on the disk for the file.
+        talk: shows progress.
 
     Raises:
         ResourceError: the disk is too small.
@@ -44,25 +45,25 @@ def cache_features(model: MultiTaskBert, data: TrainingData, folder: Path, talk:
 
 
 class _Memory:
-    """A file without a name, taken piece by piece as tensors."""
+    """A memory-mapped file without a name, divided into tensors."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self.taken = 0
         with disk_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
             file.truncate(max(1, size))
             if hasattr(os, "posix_fallocate"):
-                # All of it now: a disk that is full later would kill the process at a write to memory.
+                # Allocate the whole file now. If the disk were full later, a write to memory would kill the process.
                 os.posix_fallocate(file.fileno(), 0, max(1, size))
             self.memory = mmap.mmap(file.fileno(), max(1, size))
 
     def take(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
         size = rows * columns
-        found = torch.frombuffer(self.memory, dtype=dtype, count=size, offset=self.taken) if size else torch.empty(0)
+        tensor = torch.frombuffer(self.memory, dtype=dtype, count=size, offset=self.taken) if size else torch.empty(0)
         self.taken += size * dtype.itemsize
-        return found.view(rows, columns)
+        return tensor.view(rows, columns)
 
     def let_go(self) -> None:
-        """Take the file's pages out of the process's memory; the system keeps them or writes them to disk."""
+        """Release the file's pages from the memory of the process; the system caches them or writes them to disk."""
         self.memory.madvise(mmap.MADV_DONTNEED)
 
 
@@ -70,9 +71,9 @@ def _with_features(model: MultiTaskBert, name: str, task: TaskData, memory: _Mem
     hidden = model.encoder.shape.hidden_size
     features = []
     for side in task.sides:
-        found = memory.take(len(side.ids), hidden, model.compute_dtype)
-        _compute(model, name, side, found, memory, bar)
-        features.append(found)
+        states = memory.take(len(side.ids), hidden, model.compute_dtype)
+        _compute(model, name, side, states, memory, bar)
+        features.append(states)
     return replace(task, features=tuple(features))
 
 

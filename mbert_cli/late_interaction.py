@@ -1,4 +1,4 @@
-"""Late interaction: how similar two texts are token by token, after the encoder has read each alone."""
+"""Late interaction: token-by-token similarity of two texts that the encoder reads separately."""
 
 import numpy as np
 import torch
@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 from mbert_cli.batch import Layout, as_tensor
 
-# A step of the optimizer moves the logit as much as ten of a plain slope would: cosines lie close together.
+# Cosines are close together. The factor 10 makes one step of the optimizer change the logit as much as ten steps.
 _STEEPNESS = 10.0
-# Where the logit is 0 at first: between texts that have little and that have much in common.
+# The initial zero of the logit: between the MaxSim of texts with little and with much in common.
 _MIDDLE = 0.6
 _BELOW_ALL = -2.0  # less than any cosine
 
 
 class LateLogit(nn.Module):
-    """A logit of MaxSim m: 10 (a m - b); a and b are learnt, 1 and .6 at first."""
+    """A logit from MaxSim m: 10 (a m - b); a and b are learned, with initial values 1 and .6."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ class LateLogit(nn.Module):
 
 
 def max_sim(h: Float[Tensor, "tokens hidden"], layout: Layout, examples: int) -> Float[Tensor, " examples"]:
-    """Return MaxSim of pairs whose texts are packed one after another, in fp32 at least; see `padded_max_sim`.
+    """Return MaxSim of pairs of packed texts, in at least fp32; see `padded_max_sim`.
 
     Args:
-        h: the hidden states of all first texts, then of all second ones, then whatever else.
-        layout: of `h`.
-        examples: how many pairs.
+        h: the hidden states of all first texts, then of all second texts; the rest is ignored.
+        layout: layout of `h`.
+        examples: number of pairs.
     """
     lengths = layout.host_lengths[: 2 * examples]
     width = int(lengths.max(initial=1))
@@ -41,7 +41,7 @@ def max_sim(h: Float[Tensor, "tokens hidden"], layout: Layout, examples: int) ->
     slots = as_tensor(np.flatnonzero(real), h.device)
     wide = h[: int(lengths.sum())].to(torch.promote_types(h.dtype, torch.float32))
     units, size = nn.functional.normalize(wide, dim=-1), h.shape[1]
-    # Every token goes to a place of its own, so that the way back is a plain gather: the same result on every run.
+    # Every token has a separate slot, so the backward pass is a plain gather and deterministic.
     padded = units.new_zeros(real.size, size).index_copy(0, slots, units).view(2, examples, width, size)
     masks = as_tensor(real, h.device).view(2, examples, width)
     return _mean_of_best(padded[0], padded[1], masks[0], masks[1])
@@ -55,16 +55,17 @@ def padded_max_sim(
 ) -> Float[Tensor, " examples"]:
     """Return MaxSim of pairs of texts: 1/2 (mean_i max_j cos(u_i, v_j) + mean_j max_i cos(u_i, v_j)), in [-1, 1].
 
-    Every token seeks its like in the other text. All tokens count, [CLS] and [SEP] included, padding never.
+    Every token is matched with the most similar token of the other text. All tokens count, including [CLS] and [SEP],
+    but not padding.
 
-    Source: Khattab & Zaharia 2020, "ColBERT", section 3.2, which sums over the one text's tokens; Zhang et al. 2020,
+    Source: Khattab & Zaharia 2020, "ColBERT", section 3.2, which sums over the tokens of one text; Zhang et al. 2020,
     "BERTScore", for both directions.
 
     Args:
         u: the hidden states of the first texts.
-        v: of the second ones.
-        u_mask: True at tokens of the first texts, of which each has one at least.
-        v_mask: the same of the second ones.
+        v: the hidden states of the second texts.
+        u_mask: True at tokens of the first texts, False at padding; each text has at least one token.
+        v_mask: the same for the second texts.
     """
     normalize = nn.functional.normalize
     return _mean_of_best(normalize(u, dim=-1), normalize(v, dim=-1), u_mask, v_mask)

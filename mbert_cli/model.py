@@ -20,10 +20,10 @@ from mbert_cli.pooling import Pooling
 
 
 class TaskPart(nn.Module):
-    """What belongs to one task alone.
+    """The task-specific part of a model.
 
     Args:
-        adapters: in the order they act.
+        adapters: the task's adapters, in the order in which they act.
         head: the task's head.
     """
 
@@ -33,20 +33,20 @@ class TaskPart(nn.Module):
         self.head = head
 
     def adapter_list(self) -> list[Adapter]:
-        """Return the task's adapters, in the order they act."""
+        """Return the task's adapters, in the order in which they act."""
         return cast(list[Adapter], list(self.adapters))
 
 
 class MultiTaskBert(nn.Module):
     """One encoder for many tasks.
 
-    A packed batch holds one contiguous segment a task. The encoder runs once over the whole stream; each task's
-    adapters act on its own segment, then its sentences are pooled and given to its head.
+    A packed batch has one contiguous segment per task. The encoder runs once over the whole stream. The adapters of a
+    task act on its segment; then its sentences are pooled and passed to its head.
 
     Args:
         encoder: the shared encoder.
-        pooling: hidden states to sentence vectors.
-        tasks: each task's own part.
+        pooling: reduces hidden states to sentence vectors.
+        tasks: the task-specific part of each task.
     """
 
     def __init__(self, encoder: BertEncoder, pooling: Pooling, tasks: Mapping[str, TaskPart]) -> None:
@@ -59,12 +59,12 @@ class MultiTaskBert(nn.Module):
         self.compute_with(torch.float32, "torch")
 
     def compute_with(self, dtype: torch.dtype, kernels: str) -> None:
-        """Choose what the encoder and the adapters compute in, and with which kernels; see `hardware`."""
+        """Set the data type and the kernels of the encoder and the adapters; see `hardware`."""
         self.compute_dtype = dtype
         self.kernels = kernels
 
     def task(self, name: str) -> TaskPart:
-        """Return a task's own part."""
+        """Return the task-specific part of a task."""
         part = self._parts[self.task_names.index(name)]
         assert isinstance(part, TaskPart)
         return part
@@ -74,9 +74,9 @@ class MultiTaskBert(nn.Module):
         return self.task(name).head
 
     def folded(self, name: str) -> "MultiTaskBert":
-        """Return a model for predicting one task, with what can be folded into the encoder's weights folded into them.
+        """Return a model for the prediction of one task, with its adapters folded into the encoder where possible.
 
-        Where nothing can be folded, that is this model.
+        If nothing can be folded, return this model.
         """
         part = self.task(name)
         if not can_fold(part.adapter_list()):
@@ -86,21 +86,21 @@ class MultiTaskBert(nn.Module):
         return model
 
     def train_only(self, tasks: Sequence[str] | None) -> None:
-        """Choose what trains: everything (None), or only the own parts of `tasks`; the rest is frozen.
+        """Train everything (None), or only the task-specific parts of `tasks`, and freeze the rest.
 
-        Frozen parameters get no gradient at all, not a zero one, which AdamW would decay and move.
+        Frozen parameters get no gradient. With a zero gradient, AdamW would still decay and update them.
         """
         self.requires_grad_(tasks is None)
         for name in tasks or ():
             self.task(name).requires_grad_(True)
 
     def body(self, batch: Batch) -> Float[Tensor, "tokens hidden"]:
-        """Return the hidden states after the encoder's last layer, below the adapters on top."""
+        """Return the hidden states after the encoder's last layer, before the adapters on top."""
         with self._computing(batch):
-            return self.encoder.body(*self._given(batch))
+            return self.encoder.body(*self._inputs(batch))
 
     def vectors(self, batch: Batch) -> Float[Tensor, "sentences hidden"]:
-        """Return the vectors of the batch's sentences, as the heads get them."""
+        """Return the sentence vectors of the batch: the input of the heads."""
         return self._pool(self._hidden(batch), batch)
 
     def forward(self, batch: Batch, both_orders: bool = False) -> dict[str, Tensor]:
@@ -108,30 +108,31 @@ class MultiTaskBert(nn.Module):
 
         Args:
             batch: the examples.
-            both_orders: return the mean over both orders of the two texts. A segment then holds at last the sequences
-                of both in the other order, if the head reads any; what it reads of each text alone serves both orders.
+            both_orders: return the mean over both orders of the two texts. If the head reads both texts in one
+                sequence, a segment then ends with these sequences in the other order. Sequences of a single text serve
+                both orders.
         """
         h, layout = self._hidden(batch), batch.layout
-        # Pooling and heads are a small part of the work, and the losses want full precision.
+        # Pooling and heads are a small part of the work, and the losses need full precision.
         sentences = self._pool(h, batch).split(layout.segment_sentences)
         tokens = h.split(layout.segment_tokens)
         outputs = {}
         for name, vectors, states, place in zip(batch.tasks, sentences, tokens, layout.segments, strict=True):
             head = self.head(name)
-            # A segment holds one side of all examples after another.
+            # A segment contains one side of all examples, then the next side of all examples.
             count = len(head.sides) + both_orders * head.sides.count("whole")
             sides = vectors.view(count, -1, vectors.shape[-1])
             late = [max_sim(states, place, sides.shape[1])] if head.late_interaction else []
-            found = head(*sides[: len(head.sides)], *late)
-            outputs[name] = (found + head(*_exchanged(head, sides), *late)) / 2 if both_orders else found
+            output = head(*sides[: len(head.sides)], *late)
+            outputs[name] = (output + head(*_exchanged(head, sides), *late)) / 2 if both_orders else output
         return outputs
 
     def _hidden(self, batch: Batch) -> Float[Tensor, "tokens hidden"]:
         """Return the hidden states after the last layer and the adapters on top."""
         with self._computing(batch):
-            return self.encoder(*self._given(batch), batch.features)
+            return self.encoder(*self._inputs(batch), batch.features)
 
-    def _given(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Layout, list[list[Adapter]]]:
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Layout, list[list[Adapter]]]:
         adapters = [self.task(name).adapter_list() for name in batch.tasks]
         return batch.token_ids, batch.token_types, batch.positions, batch.layout, adapters
 
@@ -139,8 +140,8 @@ class MultiTaskBert(nn.Module):
     def _computing(self, batch: Batch) -> Iterator[None]:
         device = batch.token_ids.device.type
         if device == "cuda":
-            # All at once: a GPU takes longer to be told of a copy than to make it.
-            renew(each for linear in self._linears for each in linear.outdated(self.compute_dtype))
+            # One call for all copies: on a GPU, launching a copy takes longer than the copy.
+            renew(pair for linear in self._linears for pair in linear.outdated(self.compute_dtype))
         precision = torch.autocast(device, self.compute_dtype, self.compute_dtype != torch.float32)
         with kernels.using(self.kernels), precision:
             yield
@@ -151,6 +152,6 @@ class MultiTaskBert(nn.Module):
 
 
 def _exchanged(head: Head, sides: Float[Tensor, "sides examples hidden"]) -> list[Tensor]:
-    """Return the vectors of a head's sides where the two texts have changed places."""
-    own = dict(zip((*head.sides, "again"), sides, strict=False))
-    return [own[{"first": "second", "second": "first", "whole": "again"}[side]] for side in head.sides]
+    """Return the vectors of a head's sides with the two texts swapped."""
+    vectors = dict(zip((*head.sides, "again"), sides, strict=False))
+    return [vectors[{"first": "second", "second": "first", "whole": "again"}[side]] for side in head.sides]

@@ -1,4 +1,4 @@
-"""The optimizer: AdamW, its groups and schedule, and the norm that gradients are clipped to."""
+"""The optimizer: AdamW, its parameter groups and schedule, and gradient clipping."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -13,15 +13,15 @@ from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.recipe import TrainingSection
 
-_CHUNKS = 32  # parts that the rows are shared in
+_CHUNKS = 32  # number of parts that the rows are split into
 
 
 def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> "RowwiseAdamW":
-    """Make AdamW with groups for the encoder, the adapters and the heads, each with its own learning rate.
+    """Return AdamW with groups for the encoder, the adapters and the heads, each with its own learning rate.
 
-    With `layer_decay` d the encoder's layer l of L has learning_rate * d^(L - l), and the embeddings, below all, have
-    learning_rate * d^L. Source: Howard & Ruder 2018 (ULMFiT), section 3.2, discriminative fine-tuning, whose d is
-    1 / 2.6. Weight decay acts on matrices only, not on biases and LayerNorms.
+    With `layer_decay` d, layer l of L of the encoder has the learning rate learning_rate * d^(L - l). The embeddings
+    have learning_rate * d^L. Source: Howard & Ruder 2018 (ULMFiT), section 3.2, discriminative fine-tuning with
+    d = 1 / 2.6. Weight decay applies to matrices only, not to biases and LayerNorms.
     """
     adapter_rate = training.adapter_learning_rate or training.learning_rate
     head_rate = training.head_learning_rate or adapter_rate
@@ -42,12 +42,12 @@ def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> "RowwiseA
 
 
 def _encoder_rates(encoder: BertEncoder, training: TrainingSection) -> list[tuple[float, list[nn.Module]]]:
-    """Return the learning rates within the encoder, and what has each."""
+    """Return the learning rates in the encoder, with the modules that use each."""
     rate, decay = training.learning_rate, training.layer_decay
     if decay == 1:
         return [(rate, [encoder])]
     layers = list(encoder.layers)
-    embeddings = [each for each in encoder.children() if each not in (encoder.layers, encoder.pooler)]
+    embeddings = [module for module in encoder.children() if module not in (encoder.layers, encoder.pooler)]
     return [
         (rate, [encoder.pooler]),
         *((rate * decay ** (len(layers) - number), [layer]) for number, layer in enumerate(layers, 1)),
@@ -56,12 +56,12 @@ def _encoder_rates(encoder: BertEncoder, training: TrainingSection) -> list[tupl
 
 
 def learning_rate_factor(training: TrainingSection, step: int, total_steps: int) -> float:
-    """Return what the learning rates are multiplied by: a pure function of the step.
+    """Return the factor of all learning rates in a step.
 
     Args:
         training: schedule and warm-up.
         step: from 0.
-        total_steps: of the whole run.
+        total_steps: number of steps of the run.
     """
     if training.schedule == "constant":
         return 1.0
@@ -72,17 +72,17 @@ def learning_rate_factor(training: TrainingSection, step: int, total_steps: int)
 
 
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
-    """Scale all gradients so that their norm together, over dense and sparse ones, is at most `max_norm`.
+    """Scale all gradients, dense and sparse, so that their joint norm is at most `max_norm`.
 
     Returns:
-        What the norm was before.
+        The norm before scaling.
     """
     values = []
     for parameter in parameters:
         if parameter.grad is None:
             continue
         if parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.coalesce()  # where a row came twice, its sum counts
+            parameter.grad = parameter.grad.coalesce()  # add up gradients of repeated rows first
         values.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
     norm = nn.utils.get_total_norm(values)
     torch._foreach_mul_(values, (max_norm / (norm + 1e-6)).clamp(max=1.0))
@@ -90,19 +90,19 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
 
 
 class RowwiseAdamW(torch.optim.AdamW):
-    """AdamW (Loshchilov & Hutter 2019) that leaves those rows of a table alone which a step did not read.
+    """AdamW (Loshchilov & Hutter 2019) with delayed updates for the rows of embedding tables.
 
-    The gradient of a table of embeddings is 0 but for the rows of the tokens that occur. Where it comes as a sparse
-    tensor, the other rows are left as they are, and the steps that a row missed, in which Adam's moments shrink and the
-    row still moves, are replayed when it is read next: `catch_up` before each forward pass. To rounding the result is
-    that of AdamW with dense gradients, in time and memory traffic for the rows that occur.
+    The gradient of an embedding table is 0 except in the rows of the tokens that occur. If the gradient is sparse, a
+    step updates only these rows. In the steps that it skips, Adam's moments of a row shrink and the row still changes.
+    These steps are replayed before the row is read again: call `catch_up` before each forward pass. Up to rounding, the
+    result is that of AdamW with dense gradients, but time and memory traffic depend only on the rows that occur.
 
-    A table's state holds beside AdamW's own what is needed for that: `row_step`, the last step each row has taken, and
-    `rates`, the learning rates of the newest steps, at least of those that a row may have missed.
+    The state of a table has two additional tensors: `row_step`, the last step of each row, and `rates`, the learning
+    rates of the latest steps, including all steps that a row may have skipped.
 
     Args:
-        groups: as PyTorch's AdamW takes them.
-        lr: learning rate of groups that have none of their own.
+        groups: parameter groups, as for PyTorch's AdamW.
+        lr: learning rate of groups that do not set one.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], lr: float) -> None:
@@ -110,10 +110,10 @@ class RowwiseAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def catch_up(self, rows: Int[Tensor, " rows"] | None = None) -> None:
-        """Let rows of the tables take the steps they missed.
+        """Apply the steps that rows of the tables skipped.
 
         Args:
-            rows: those that will be read, not distinct; all by default.
+            rows: the rows that will be read; may repeat; all rows by default.
         """
         for group in self.param_groups:
             for table in group["params"]:
@@ -125,33 +125,33 @@ class RowwiseAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Take a step with the gradients that there are."""
-        assert closure is None, "gradients are there already"
-        sparse, moved = [], []
+        """Take a step with the current gradients."""
+        assert closure is None, "gradients are already computed"
+        sparse, updated = [], []
         for group in self.param_groups:
             for parameter in group["params"]:
                 gradient = parameter.grad
                 if gradient is not None:
-                    moved.append(parameter)
+                    updated.append(parameter)
                 if gradient is not None and gradient.is_sparse:
                     sparse.append((parameter, group, gradient))
                     parameter.grad = None
                 elif gradient is not None and "row_step" in self.state.get(parameter, {}):
                     self._take_dense(parameter, group)
         super().step()
-        # PyTorch's fused kernel changes parameters unseen; who keeps something made from them looks at the version.
-        torch.autograd.graph.increment_version(moved)
+        # PyTorch's fused kernel does not increment the version of a parameter, but cached copies are compared by it.
+        torch.autograd.graph.increment_version(updated)
         for table, group, gradient in sparse:
             self._take_rows(table, group, gradient.coalesce())
             table.grad = gradient
 
     def _take_dense(self, table: Tensor, group: dict[str, Any]) -> None:
-        """Go back to AdamW without rows, whose step follows."""
+        """Apply all skipped steps, so that a dense AdamW step can follow."""
         self._replay(table, group, np.arange(len(table)))
         del self.state[table]["row_step"], self.state[table]["rates"]
 
     def _take_rows(self, table: Tensor, group: dict[str, Any], gradient: Tensor) -> None:
-        # Sparse gradients come from the fused kernels, so these can be loaded where one is.
+        # Only the fused kernels produce sparse gradients, so Numba is available here.
         from mbert_cli.encoder.kernels.adamw_loops import update
 
         state = self._state_of(table)
@@ -201,5 +201,5 @@ def _tensors(table: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, ...]:
 
 
 def _arrays(table: Tensor, state: dict[str, Tensor]) -> tuple[np.ndarray, ...]:
-    """Return a table, Adam's moments and the rows' steps as the loops see them; of a GPU's, copies."""
-    return tuple(each.cpu().view(-1).numpy() for each in _tensors(table, state))
+    """Return a table, Adam's moments and the steps of the rows as flat arrays; for a GPU these are copies."""
+    return tuple(tensor.cpu().view(-1).numpy() for tensor in _tensors(table, state))

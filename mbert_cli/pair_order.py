@@ -1,4 +1,4 @@
-"""Pairs whose two texts may change places."""
+"""Random order of the two texts of a pair in training."""
 
 from collections.abc import Mapping
 
@@ -12,31 +12,31 @@ from mbert_cli.randomness import derive
 
 
 class PairOrder:
-    """Packs training batches; the two texts of a symmetric task's pairs lie in either order, drawn at every step.
+    """Packs training batches; for symmetric tasks, each pair gets a random order of its texts at every step.
 
-    That two questions are the same, or that two sentences are alike, does not depend on which comes first, but a model
-    that reads both in one sequence must learn so: it sees each pair twice, as it were. Prediction reads both orders and
-    takes the mean, see `prediction.run_model`.
+    In a symmetric task, such as duplicate questions or sentence similarity, the label does not depend on the order of
+    the texts. A model that reads both texts in one sequence must learn this. Prediction reads both orders and takes the
+    mean; see `prediction.run_model`.
 
     Args:
-        data: the tasks' examples; those with `swapped` are symmetric.
-        seed: the run's.
+        data: the tasks' examples; tasks with `swapped` are symmetric.
+        seed: the run's seed.
     """
 
     def __init__(self, data: Mapping[str, TaskData], seed: int) -> None:
-        self._rows = {name: len(each) for name, each in data.items() if each.swapped is not None}
-        self._data = {name: _both_orders(each) for name, each in data.items()}
+        self._rows = {name: len(task) for name, task in data.items() if task.swapped is not None}
+        self._data = {name: _both_orders(task) for name, task in data.items()}
         self._seed = seed
 
     def pack(self, rows: Mapping[str, np.ndarray], step: int, device: torch.device | str) -> Batch:
-        """Pack rows of several tasks into one batch: a function of the seed and the step alone.
+        """Pack rows of several tasks into one batch; the random order depends only on the seed and the step.
 
         Args:
             rows: for each task of the batch, in order, the indices of its rows.
-            step: its number within the run.
-            device: where the batch is put.
+            step: number of the batch in the run.
+            device: device of the batch.
         """
-        return pack(self._data, {task: self._drawn(task, own, step) for task, own in rows.items()}, device)
+        return pack(self._data, {task: self._drawn(task, indices, step) for task, indices in rows.items()}, device)
 
     def _drawn(self, task: str, rows: np.ndarray, step: int) -> np.ndarray:
         if task not in self._rows:
@@ -46,11 +46,11 @@ class PairOrder:
 
 
 def _both_orders(data: TaskData) -> TaskData:
-    """Return the examples followed by themselves in the other order."""
+    """Return the examples, followed by the same examples with their texts swapped."""
     if data.swapped is None:
         return data
     assert data.labels is not None, "training examples have labels"
-    sides = tuple(_joined(own, other) for own, other in zip(data.sides, data.swapped.sides, strict=True))
+    sides = tuple(_joined(side, other) for side, other in zip(data.sides, data.swapped.sides, strict=True))
     soft = None if data.soft is None else np.concatenate([data.soft, data.soft])
     return TaskData(sides, np.concatenate([data.labels, data.labels]), soft=soft)
 

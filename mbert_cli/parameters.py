@@ -1,4 +1,4 @@
-"""One procedure: count; one model part by part, or several adapters side by side."""
+"""Count parameters: of one model, part by part, or of several adapters for comparison."""
 
 import re
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ from mbert_cli.ranks import num_parameters, with_ranks
 from mbert_cli.recipe import Component, Recipe
 
 BYTES = {"fp32": 4, "bf16": 2}
-"""Bytes of a parameter on disk."""
-_EPOCHS_SHOWN = 4  # every curriculum so far repeats itself after two
+"""Bytes per parameter on disk."""
+_EPOCHS_SHOWN = 4  # the phases of every curriculum repeat after at most two epochs
 
 
 @dataclass(frozen=True)
 class Count:
-    """Parameters of one part.
+    """Number of parameters of one part.
 
     Args:
         part: `encoder`, `pooling`, an adapter's kind, or `head`.
-        task: the task it belongs to; None for what all share.
+        task: the task that the part belongs to; None if all tasks share it.
         size: an adapter's rank or length, such as `rank 204`.
-        formula: the paper's formula for one task, if it has one.
-        by_formula: its value: weights only.
-        exact: all parameters, biases and LayerNorms included.
+        formula: the paper's formula for one task, if there is one.
+        by_formula: value of the formula: weights only.
+        exact: all parameters, including biases and LayerNorms.
     """
 
     part: str
@@ -42,13 +42,13 @@ class Count:
 
 @dataclass(frozen=True)
 class PhaseCount:
-    """What trains in a phase of the curriculum.
+    """Number of parameters that train in a phase of the curriculum.
 
     Args:
-        epochs: those that have the phase, of the first few.
-        tasks: whose batches it takes.
-        trains: `everything`, or the tasks' `own` adapters and heads.
-        exact: parameters that train.
+        epochs: epochs that have the phase, among the first few epochs.
+        tasks: tasks whose batches the phase contains.
+        trains: `everything`, or `own`: only the adapters and heads of the tasks.
+        exact: number of parameters that train.
     """
 
     epochs: list[int]
@@ -57,18 +57,18 @@ class PhaseCount:
     exact: int
 
     def covers(self, count: Count) -> bool:
-        """Whether a part trains in it."""
+        """Return whether a part trains in this phase."""
         return self.trains == "everything" or count.task in self.tasks
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Parameters of a model.
+    """Number of parameters of a model.
 
     Args:
         shape: the encoder's sizes.
-        parts: one entry a part and task.
-        phases: what trains when, as far as the first few epochs tell.
+        parts: one entry per part and task.
+        phases: the phases of the first few epochs.
     """
 
     shape: EncoderShape
@@ -76,12 +76,12 @@ class Counts:
     phases: list[PhaseCount]
 
     def exact(self, part: str | None = None) -> int:
-        """Return the exact count of a part over all tasks, or of the whole model."""
+        """Return the exact number of parameters of a part over all tasks, or of the whole model."""
         return sum(count.exact for count in self.parts if part in (None, count.part))
 
     @property
     def adapters(self) -> list[Count]:
-        """The adapters' entries."""
+        """The entries of the adapters."""
         return [count for count in self.parts if count.by_formula is not None]
 
     def as_json(self) -> dict[str, Any]:
@@ -101,15 +101,15 @@ class Counts:
 
 @dataclass(frozen=True)
 class MethodCount:
-    """Parameters of one method over all tasks, beside others.
+    """Number of parameters of one method over all tasks.
 
     Args:
         method: the kinds of its adapters, such as `low_rank+top`.
         size: their ranks or lengths.
-        formula: the paper's, over all tasks.
-        by_formula: its value: weights only.
-        exact: all parameters, biases and LayerNorms included.
-        times_encoder: encoder and adapters, over the encoder.
+        formula: the paper's formula, over all tasks.
+        by_formula: value of the formula: weights only.
+        exact: all parameters, including biases and LayerNorms.
+        times_encoder: parameters of encoder and adapters, divided by those of the encoder.
     """
 
     method: str
@@ -126,13 +126,13 @@ class MethodCount:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several methods side by side.
+    """Number of parameters of several methods.
 
     Args:
         shape: the encoder's sizes.
-        num_tasks: T.
-        encoder: the encoder's parameters.
-        methods: in the order asked for.
+        num_tasks: T, number of tasks.
+        encoder: number of parameters of the encoder.
+        methods: the methods, in the order of the request.
     """
 
     shape: EncoderShape
@@ -142,15 +142,15 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        methods = [each.as_json() for each in self.methods]
+        methods = [method.as_json() for method in self.methods]
         return {"encoder": asdict(self.shape), "parameters": self.encoder, "tasks": self.num_tasks, "methods": methods}
 
 
 def count(recipe: Recipe) -> Counts:
-    """Count the parameters of a model from its recipe: no weights, no network.
+    """Count the parameters of a model from its recipe, without weights and network.
 
     Raises:
-        CheckpointError: the encoder's sizes are not known; give them in the recipe's `encoder.shape`.
+        CheckpointError: the encoder's sizes are unknown; set them in the recipe's `encoder.shape`.
     """
     shape = encoder_shape(recipe.encoder, download=False)
     recipe = with_ranks(recipe, shape)
@@ -168,20 +168,20 @@ def count(recipe: Recipe) -> Counts:
 
 
 def compare(name: str, settings: Sequence[str], methods: str, num_tasks: int | None) -> Comparison:
-    """Count several methods side by side, on the encoder and for the tasks of a recipe.
+    """Count the parameters of several methods, with the encoder and the tasks of a recipe.
 
     Args:
-        name: the recipe's file or name; its own adapters do not matter.
-        settings: its `key=value` overrides.
-        methods: kinds of adapters, commas between methods, `+` between adapters that stand together, options after
-            `:`, such as `pal,low_rank:rank=100+top,lora:budget=5%:targets=[query,key]`.
-        num_tasks: how many tasks; the recipe's by default.
+        name: the recipe's file or name; its adapters are ignored.
+        settings: `key=value` overrides of the recipe.
+        methods: a list of methods, separated by commas. A method is one or several adapters, joined by `+`. Each option
+            of an adapter starts with `:`. Example: `pal,low_rank:rank=100+top,lora:budget=5%:targets=[query,key]`.
+        num_tasks: number of tasks; by default that of the recipe.
 
     Raises:
-        RecipeError: the recipe or a method is not right.
-        CheckpointError: the encoder's sizes are not known.
+        RecipeError: the recipe or a method is invalid.
+        CheckpointError: the encoder's sizes are unknown.
     """
-    found = []
+    counted = []
     for method in re.split(r",(?![^\[]*\])", methods):
         setting = _adapters_setting(method)
         try:
@@ -191,26 +191,26 @@ def compare(name: str, settings: Sequence[str], methods: str, num_tasks: int | N
                 tasks = [tasks[0]] * num_tasks
             counts = count(recipe.model_copy(update={"tasks": {f"task{i}": task for i, task in enumerate(tasks)}}))
         except RecipeError as error:
-            # The user wrote a method, not the setting that it stands for.
-            told = [problem.replace(f"'{setting}'", f"--compare '{method}'") for problem in error.problems]
-            raise RecipeError(*told) from None
-        exact = sum(each.exact for each in counts.adapters)
-        of_one_task = [each for each in counts.adapters if each.task == "task0"]
-        found.append(
+            # Show the method that the user wrote, not the setting built from it.
+            problems = [problem.replace(f"'{setting}'", f"--compare '{method}'") for problem in error.problems]
+            raise RecipeError(*problems) from None
+        exact = sum(adapter.exact for adapter in counts.adapters)
+        of_one_task = [adapter for adapter in counts.adapters if adapter.task == "task0"]
+        counted.append(
             MethodCount(
-                method="+".join(each.part for each in of_one_task),
-                size=", ".join(each.size for each in of_one_task if each.size),
-                formula=" + ".join(f"T ({each.formula})" for each in of_one_task),
-                by_formula=sum(each.by_formula or 0 for each in counts.adapters),
+                method="+".join(adapter.part for adapter in of_one_task),
+                size=", ".join(adapter.size for adapter in of_one_task if adapter.size),
+                formula=" + ".join(f"T ({adapter.formula})" for adapter in of_one_task),
+                by_formula=sum(adapter.by_formula or 0 for adapter in counts.adapters),
                 exact=exact,
                 times_encoder=1 + exact / counts.exact("encoder"),
             )
         )
-    return Comparison(counts.shape, len(tasks), counts.exact("encoder"), found)
+    return Comparison(counts.shape, len(tasks), counts.exact("encoder"), counted)
 
 
 def _adapters_setting(method: str) -> str:
-    """Return the override of a recipe's adapters that a method stands for."""
+    """Return the override of a recipe's adapters for a method."""
     items = []
     for word in method.split("+"):
         kind, *options = word.strip().split(":")
@@ -219,7 +219,7 @@ def _adapters_setting(method: str) -> str:
 
 
 def _size(component: Component, adapter: Adapter) -> str:
-    """Return an adapter's rank or length, where it has one: `rank 204`."""
+    """Return an adapter's rank or length, such as `rank 204`; empty if it has none."""
     option = adapter.size_option
     if option is None:
         return ""
@@ -228,14 +228,14 @@ def _size(component: Component, adapter: Adapter) -> str:
 
 
 def _phases(recipe: Recipe, parts: Sequence[Count]) -> list[PhaseCount]:
-    """Return what trains when: the phases of the first epochs, those that are alike together."""
+    """Return the phases of the first epochs; equal phases are merged."""
     curriculum: Curriculum = build("curricula", recipe.curriculum, recipe.training.epochs)
     epochs: dict[tuple[tuple[str, ...], Scope], list[int]] = {}
     for epoch in range(1, min(recipe.training.epochs, _EPOCHS_SHOWN) + 1):
         for phase in curriculum.phases(epoch, dict.fromkeys(recipe.tasks, 1), batch_size=1):
             epochs.setdefault((tuple(phase.rows), phase.trains), []).append(epoch)
-    found = []
+    phases = []
     for (tasks, trains), numbers in epochs.items():
         counted = PhaseCount(sorted(set(numbers)), list(tasks), trains, 0)
-        found.append(replace(counted, exact=sum(part.exact for part in parts if counted.covers(part))))
-    return found
+        phases.append(replace(counted, exact=sum(part.exact for part in parts if counted.covers(part))))
+    return phases

@@ -1,4 +1,4 @@
-"""Randomness as a function of (seed, epoch, step, task): nothing about generators need ever be saved."""
+"""Random numbers as a function of (seed, epoch, step, task), so that no generator state needs to be saved."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ def derive(seed: int, *parts: int | str) -> int:
 
     Args:
         seed: the run's seed.
-        parts: what the number is for, e.g. ``"dropout", step``.
+        parts: the purpose of the number, e.g. ``"dropout", step``.
     """
     text = "\0".join(str(part) for part in (seed, *parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
@@ -19,12 +19,12 @@ def derive(seed: int, *parts: int | str) -> int:
 def permutation(size: int, seed: int, *parts: int | str) -> np.ndarray:
     """Return a permutation of ``range(size)`` that is a pure function of `seed` and `parts`.
 
-    The order is the argsort of a hash of (key, index), with splitmix64 as the hash: the same on every machine.
+    The order is the argsort of a hash of (key, index), with splitmix64 as the hash. It is the same on every machine.
 
     Args:
         size: number of rows.
         seed: the run's seed.
-        parts: what is shuffled, e.g. ``"rows", epoch, task``.
+        parts: the purpose of the permutation, e.g. ``"rows", epoch, task``.
     """
     key = np.uint64(derive(seed, *parts))
     with np.errstate(over="ignore"):

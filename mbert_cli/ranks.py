@@ -1,4 +1,4 @@
-"""From budgets to ranks: the largest rank whose parameters stay within what the recipe allows."""
+"""From budgets to ranks: the largest rank whose number of parameters is within the recipe's budget."""
 
 from bisect import bisect_right
 
@@ -15,27 +15,27 @@ from mbert_cli.recipe import Component, Recipe
 
 
 def with_ranks(recipe: Recipe, shape: EncoderShape) -> Recipe:
-    """Return a recipe whose adapters have ranks (or lengths) in place of budgets.
+    """Return a recipe with ranks (or lengths) instead of budgets.
 
-    A budget covers one adapter of the recipe's list in all tasks, exactly counted, biases included. Ranks and lengths
-    go up to the hidden size.
+    A budget is for one adapter of the recipe's list, over all tasks. It is compared with the exact number of
+    parameters, including biases. Ranks and lengths are at most the hidden size.
 
     Args:
         recipe: the recipe.
         shape: the encoder's sizes.
 
     Raises:
-        RecipeError: a budget allows not even the smallest rank that the adapter accepts.
+        RecipeError: a budget is too small even for the smallest rank that the adapter accepts.
     """
-    if not any("budget" in each.options for each in recipe.adapters):
+    if not any("budget" in adapter.options for adapter in recipe.adapters):
         return recipe
     with shapes_only():
-        adapters = tuple(_with_rank(each, shape, len(recipe.tasks)) for each in recipe.adapters)
+        adapters = tuple(_with_rank(adapter, shape, len(recipe.tasks)) for adapter in recipe.adapters)
     return recipe.model_copy(update={"adapters": adapters})
 
 
 def num_parameters(module: nn.Module) -> int:
-    """Return how many parameters a module has."""
+    """Return the number of parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
@@ -52,7 +52,7 @@ def _with_rank(component: Component, shape: EncoderShape, num_tasks: int) -> Com
         return component.model_copy(update={"options": {**options, option: size}})
 
     def accepted(size: int) -> tuple[int, int]:
-        """Return the largest size up to `size` that the adapter accepts, and its cost; zeros if there is none."""
+        """Return the largest size up to `size` that the adapter accepts, and its parameters; zeros if there is none."""
         for smaller in range(size, 0, -1):
             try:
                 return smaller, num_tasks * num_parameters(build("adapters", sized(smaller), shape))
@@ -65,6 +65,6 @@ def _with_rank(component: Component, shape: EncoderShape, num_tasks: int) -> Com
     if size == 0:
         raise RecipeError(
             f"{component.place_of('budget')} is {budget!r}, {limit:,} parameters: too few for the smallest {option} of "
-            f"{component.kind} in {num_tasks} task(s); allow more."
+            f"{component.kind} in {num_tasks} task(s); increase it."
         )
     return sized(size)

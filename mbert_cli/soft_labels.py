@@ -1,4 +1,4 @@
-"""Soft labels: what another model predicts of the training file, learnt from beside the labels."""
+"""Soft labels: predictions of another model for the training file, used in addition to the labels."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -11,19 +11,20 @@ from mbert_cli.heads import Head
 
 
 class SoftLabels:
-    """Distillation: a student learns from its teacher's predictions; (1 - s) loss(y) + s loss(soft y).
+    """Distillation: the loss is (1 - s) loss(y) + s loss(soft y), where a teacher model predicted soft y.
 
-    Probabilities say more of an example than its class, which others it is like. The teacher may be an ensemble, whose
-    score one model comes near at the cost of one, or a larger encoder, or anything that appends the same columns to the
-    training file. `annealed` has s fall linearly over the run's steps, s = 1 - t / T, so that the student begins with
-    what is easy to learn and may surpass its teacher in the end.
+    Probabilities carry more information than the label: they show which other classes are likely. The teacher can be an
+    ensemble, so that a single model comes close to its score at lower cost. It can also be a larger encoder, or any
+    other program that appends the same columns to the training file. With `annealed`, s falls linearly over the run's
+    steps, s = 1 - t / T: the student first learns from the teacher and later from the labels, and can become better
+    than the teacher.
 
-    Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"; the annealing is that of Clark et al.
-    2019, "BAM! Born-Again Multi-Task Networks for Natural Language Understanding".
+    Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"; for the annealing, Clark et al. 2019,
+    "BAM! Born-Again Multi-Task Networks for Natural Language Understanding".
 
     Args:
-        shares: s of each task; None where it has no soft labels.
-        total_steps: T, of the run.
+        shares: s of each task; None for a task without soft labels.
+        total_steps: T, number of steps of the run.
     """
 
     def __init__(self, shares: Mapping[str, float | Literal["annealed"] | None], total_steps: int) -> None:
@@ -31,14 +32,14 @@ class SoftLabels:
         self._total_steps = total_steps
 
     def loss(self, head: Head, outputs: Tensor, batch: Batch, task: str, step: int) -> Float[Tensor, ""]:
-        """Return the loss of a task of a batch.
+        """Return the loss of one task in a batch.
 
         Args:
-            head: the task's.
-            outputs: what it put out for the batch.
-            batch: of training.
+            head: the task's head.
+            outputs: output of the head for the batch.
+            batch: a training batch.
             task: the task's name.
-            step: t, the batch's number within the run, from 0.
+            step: t, number of the batch in the run, from 0.
         """
         share = self._shares[task]
         if share is None:

@@ -1,4 +1,4 @@
-"""Token dropout: words of training sentences that the model must do without."""
+"""Token dropout: replace random tokens of training sentences by [MASK]."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,17 +14,17 @@ _MASK, _KEPT = "[MASK]", ("[CLS]", "[SEP]")
 
 
 class TokenDropout:
-    """Puts [MASK] in the place of a share of a batch's tokens, others at every step; [CLS] and [SEP] stay.
+    """Replaces a random share of a batch's tokens by [MASK], different tokens in each step; keeps [CLS] and [SEP].
 
-    A task with few examples is learnt by heart within a few passes. Sentences that are never twice the same slow that
-    down, as dropout of features does. Source: Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods
-    for Text Classification", word dropout; here [MASK], which the encoder knows from its pretraining, is put where they
-    leave a gap.
+    A model memorises the training set of a small task within a few passes. Sentences that change in every pass slow
+    this down, like dropout of features. Source: Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods
+    for Text Classification", word dropout. They remove the words; here [MASK] replaces them, because the encoder knows
+    it from pretraining.
 
     Args:
-        shares: for each task the probability of a token to be replaced.
-        tokenizer: the encoder's.
-        seed: the run's.
+        shares: for each task, the probability of replacing a token.
+        tokenizer: the encoder's tokenizer.
+        seed: the run's seed.
 
     Raises:
         RecipeError: the tokenizer has no [MASK].
@@ -37,17 +37,18 @@ class TokenDropout:
             mask = tokenizer.token_id(_MASK)
             if mask is None:
                 raise RecipeError(
-                    f"tasks.{next(iter(self._shares))}.token_dropout: the encoder's tokenizer has no {_MASK}."
+                    f"tasks.{next(iter(self._shares))}.token_dropout: the encoder's tokenizer has no {_MASK}; remove "
+                    "this key."
                 )
             self._mask = mask
-            self._kept = torch.tensor([id_ for each in _KEPT if (id_ := tokenizer.token_id(each)) is not None])
+            self._kept = torch.tensor([id_ for token in _KEPT if (id_ := tokenizer.token_id(token)) is not None])
 
     def __call__(self, batch: Batch, step: int) -> Batch:
-        """Return a batch with tokens replaced: a function of the seed and the step alone.
+        """Return a batch with some tokens replaced; the choice depends only on the seed and the step.
 
         Args:
-            batch: of training.
-            step: its number within the run.
+            batch: a training batch.
+            step: number of the batch in the run.
         """
         if not any(task in self._shares for task in batch.tasks):
             return batch

@@ -112,7 +112,7 @@ class TestCompiling:
 
         monkeypatch.setattr(compiling, "_Cache", refuse)
         (told,) = self.twice(monkeypatch)
-        assert "not kept" in told
+        assert "not cached" in told
         assert "NUMBA_CACHE_DIR" in told
 
 
