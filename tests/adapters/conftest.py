@@ -6,11 +6,11 @@ from mbert_cli.encoder.bert import BertEncoder
 
 @pytest.fixture
 def encoder() -> BertEncoder:
-    """An encoder whose every value matters."""
+    """An encoder in which every parameter affects the output."""
     return stirred(BertEncoder(SHAPE).eval())
 
 
 @pytest.fixture
 def plain(encoder) -> list[PlainEncoder]:
-    """The same encoder, written out, one for each segment of the stream."""
+    """Plain implementations of the same encoder, one per segment of the stream."""
     return [PlainEncoder(encoder) for _ in range(4)]

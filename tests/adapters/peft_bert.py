@@ -1,4 +1,4 @@
-"""The `peft` package on transformers' BERT, padded, to compare with."""
+"""Compare with the `peft` package on transformers' BERT with padding."""
 
 import warnings
 from collections.abc import Callable
@@ -29,10 +29,10 @@ def compare(
     Args:
         checkpoint: the encoder's folder.
         config: the name of peft's configuration class.
-        options: its options.
-        build: our adapter.
-        copy: gives peft's model our adapter's values.
-        first_position: of a sentence's first token.
+        options: options of the configuration class.
+        build: builds our adapter.
+        copy: copies the values of our adapter to peft's model.
+        first_position: position of the first token of a sentence.
     """
     peft = pytest.importorskip("peft")
     from transformers import BertModel
@@ -50,10 +50,10 @@ def compare(
     mask = torch.arange(padded.shape[1]) < torch.tensor(LENGTHS)[:, None]
     with torch.no_grad():
         expected = wrapped(input_ids=padded, attention_mask=mask.long()).last_hidden_state[mask]
-        # peft's prefixes cannot be had with token types; leave them out everywhere.
+        # peft's prefixes do not support token types; omit them everywhere.
         inputs = (packed.token_ids, torch.zeros_like(packed.token_types), packed.positions + first_position)
         ours = encoder.eval()(*inputs, packed.layout, [[adapter]])
         bare = encoder(*inputs, packed.layout)
-    # Not all of them: what LoRA does to queries is nothing to a sentence of one token.
+    # Not to all tokens: LoRA on queries does not change a sentence of one token.
     assert (bare - expected).abs().amax(1).median() > 1e-2, "the adapter does nothing to most tokens"
     return (ours - expected).abs().max().item()

@@ -11,7 +11,7 @@ def moved(values: Affine, own: torch.Tensor) -> Affine:
 
 
 def alter(plain, bitfit):
-    """Add the task's to every bias of a plain encoder."""
+    """Add the task's offsets to every bias of a plain encoder."""
     plain.embedding_norm = moved(plain.embedding_norm, bitfit.embedding_norm)
     for layer, own in zip(plain.layers, bitfit.layers, strict=True):
         for name, bias in zip(("query", "key", "value"), own["qkv"].chunk(3), strict=True):

@@ -1,4 +1,4 @@
-"""Parameters by the paper's Table 1, by hand and by each adapter's own formula."""
+"""Parameter counts: by the paper's Table 1, by hand, and by the formula of each adapter."""
 
 import re
 from dataclasses import replace
@@ -11,9 +11,9 @@ from mbert_cli.adapters.pal import Pal
 from mbert_cli.encoder.shape import EncoderShape
 
 BERT_BASE = EncoderShape()
-# No two sizes of it agree, and none is a multiple of another that a formula has.
+# All sizes differ, and within a formula no size is a multiple of another.
 ODD = EncoderShape(vocab_size=11, hidden_size=35, num_layers=5, num_heads=5, intermediate_size=83, max_positions=8)
-# Table 1 for one task at d_m 768, d_s 204, L 12: weights; then with biases, and the top layer's two LayerNorms.
+# Table 1 for one task at d_m 768, d_s 204, L 12: weights; then biases, and the two LayerNorms of the top layer.
 L, M, S = 12, 768, 204
 TABLE_1 = {
     "pal": (2 * M * S + L * 3 * S**2, S + M + L * 3 * S),
@@ -21,7 +21,7 @@ TABLE_1 = {
     "houlsby": (L * 4 * M * S, L * 2 * (S + M)),
     "top": (12 * M**2, 4 * M + 4 * M + M + 2 * 2 * M),
 }
-# Its values for three tasks, as printed elsewhere.
+# The values for three tasks from another source: weights; then with the rest.
 THREE_TASKS = {
     "pal": (5_434_560, 5_459_508),
     "low_rank": (11_280_384, 11_315_376),
@@ -63,7 +63,7 @@ def test_three_tasks_have_the_counts_of_the_table(kind):
         ("pal", {"rank": 6, "heads": 3}, 2 * 35 * 6 + 5 * 3 * 6 * 6, 6 + 35 + 5 * 3 * 6),
         ("low_rank", {"rank": 7}, 5 * 2 * 35 * 7, 5 * (7 + 35)),
         ("houlsby", {"rank": 7}, 5 * 4 * 35 * 7, 5 * 2 * (7 + 35)),
-        # A LayerNorm more than two a layer: the embeddings'.
+        # Two LayerNorms per layer, and one of the embeddings.
         ("houlsby", {"rank": 7, "train_layer_norms": True}, 5 * 4 * 35 * 7, 5 * 2 * (7 + 35) + 11 * 2 * 35),
         ("top", {}, 4 * 35**2 + 2 * 35 * 83, 4 * 35 + 83 + 35 + 4 * 35),
         ("lora", {"rank": 3}, 5 * 2 * 3 * (35 + 35), 0),
@@ -86,7 +86,7 @@ def test_counts_by_hand(kind, options, weights, others):
 
 
 def value(formula, **sizes):
-    """What a formula comes to: names are sizes, ^ is a power, and things side by side are multiplied."""
+    """Evaluate a formula: names are sizes, ^ is a power, and adjacent factors are multiplied."""
     tokens = re.findall(r"[A-Za-z]\w*|\d+|\S", formula)
     factor = re.compile(r"\w+|\)")
     python = []
@@ -97,7 +97,7 @@ def value(formula, **sizes):
     return eval(" ".join(python), {"__builtins__": {}}, sizes)
 
 
-def test_formulas_are_read_as_they_are_written():
+def test_formulas_are_evaluated_with_the_usual_precedence():
     assert value("2 (x + y^2) * 3 y + x", x=5, y=7) == 2 * (5 + 49) * 3 * 7 + 5
     with pytest.raises(NameError):
         value("2 d_q", d_m=1)
@@ -107,7 +107,7 @@ def test_formulas_are_read_as_they_are_written():
 @pytest.mark.parametrize(
     "shape", [BERT_BASE, ODD, replace(ODD, intermediate_size=4 * 35)], ids=["base", "odd", "usual"]
 )
-def test_the_formulas_text_comes_to_its_number(kind, options, shape):
+def test_the_text_of_the_formula_gives_num_weights(kind, options, shape):
     adapter = on_meta(kind, options, shape)
     sizes = {"L": shape.num_layers, "d_m": shape.hidden_size, "d_ff": shape.intermediate_size}
     sizes |= {"d_s": options.get("rank"), "n": options.get("length")}
@@ -115,7 +115,7 @@ def test_the_formulas_text_comes_to_its_number(kind, options, shape):
 
 
 @pytest.mark.parametrize("targets", [[each] for each in ALL_TARGETS] + [ALL_TARGETS[:5], ALL_TARGETS[2:]])
-def test_the_formula_of_lora_names_its_targets_sizes(targets):
+def test_the_formula_of_lora_depends_on_the_sizes_of_its_targets(targets):
     adapter = on_meta("lora", {"rank": 3, "targets": targets}, ODD)
     assert value(adapter.formula, L=5, d_m=35, d_ff=83, d_s=3) == adapter.num_weights()
 

@@ -1,4 +1,4 @@
-"""What holds for every adapter, and for any two of them."""
+"""Tests of every adapter and of every pair of adapters."""
 
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -13,7 +13,7 @@ from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
 
 TOKENS = stream().layout.segment_tokens
-# The same number added to all scores of a query is nothing to its softmax, and a bias of all keys adds the same.
+# Biases of keys have no effect: they add the same number to all scores of a query, which does not change the softmax.
 BIASES_OF_KEYS = {"bitfit": "layers.*.qkv", "pal": "qkv.*.bias", "top": "layer.attention.qkv.bias"}
 
 
@@ -24,12 +24,12 @@ def fresh(kind, options, encoder):
 
 
 def of_segments(kind, options, encoder, segments):
-    """An adapter of its own, stirred, for each of some segments; none for the others."""
+    """A separate adapter with random values for some segments; none for the others."""
     return [[stirred(fresh(kind, options, encoder), seed)] if seed in segments else [] for seed in range(len(SEGMENTS))]
 
 
 def reordered(packed: Stream, order: list[int]) -> Stream:
-    """The same segments in another order."""
+    """Return the same segments in another order."""
     lengths = [own.lengths.tolist() for own in packed.layout.segments]
     parts = ([part.split(TOKENS)[index] for index in order] for part in packed[:3])
     layout = Layout([n for index in order for n in lengths[index]], [len(lengths[index]) for index in order])
@@ -47,7 +47,7 @@ def test_a_fresh_one_leaves_the_encoder_exactly_unchanged(encoder, kind, options
 
 @every("adapters")
 @pytest.mark.parametrize("segment", range(len(SEGMENTS)))
-def test_it_changes_its_own_segments_tokens_and_no_others(encoder, kind, options, segment):
+def test_it_changes_only_the_tokens_of_its_segment(encoder, kind, options, segment):
     adapters = of_segments(kind, options, encoder, [segment])
     change = (encoder(*stream(), adapters) - encoder(*stream())).abs().amax(1).split(TOKENS)
     for index, tokens in enumerate(change):
@@ -71,14 +71,14 @@ def test_every_value_has_a_gradient(kind, options):
 
 
 @every("adapters")
-def test_a_fresh_one_can_begin_to_learn(encoder, kind, options):
+def test_a_fresh_one_has_a_gradient(encoder, kind, options):
     adapter = fresh(kind, options, encoder)
     encoder(*stream(), [[adapter] for _ in SEGMENTS]).pow(3).sum().backward()
     assert any(parameter.grad.abs().max() > 1e-4 for parameter in adapter.parameters())
 
 
 @every("adapters")
-def test_packed_sentences_have_the_states_they_have_alone(encoder, kind, options):
+def test_packed_sentences_have_the_same_states_as_single_sentences(encoder, kind, options):
     packed, adapters = stream(), of_segments(kind, options, encoder, [0, 2, 3])
     tasks = [task for task, size in enumerate(SEGMENTS) for _ in range(size)]
     columns = zip(*(part.split(LENGTHS) for part in packed[:3]), strict=True)
@@ -116,7 +116,7 @@ def test_training_with_dropout_repeats_with_the_seed(kind, options):
 
 @every("adapters")
 @pytest.mark.parametrize("gradients", [True, False])
-def test_in_bf16_it_does_what_it_does_in_fp32(encoder, kind, options, gradients):
+def test_in_bf16_it_has_nearly_the_same_effect_as_in_fp32(encoder, kind, options, gradients):
     adapters = of_segments(kind, options, encoder, [2])
     with torch.set_grad_enabled(gradients):
         exact = encoder(*stream(), adapters).split(TOKENS)
@@ -124,15 +124,15 @@ def test_in_bf16_it_does_what_it_does_in_fp32(encoder, kind, options, gradients)
             bare, found = encoder(*stream()).split(TOKENS), encoder(*stream(), adapters).split(TOKENS)
     assert found[2].isfinite().all()
     assert found[2].dtype == bare[2].dtype == torch.bfloat16
-    # A rounding to bf16 is 2^-9 of a value; without adapters the mean of all of them together is .0015.
+    # One rounding to bf16 changes a value by 2^-9; without adapters the mean of all rounding errors is .0015.
     assert (found[2] - exact[2]).abs().mean() < 0.005
     assert (found[2] - bare[2]).abs().mean() > 0.02
-    if kind != "prefix":  # which widens the attention of all, hence rounds it otherwise
+    if kind != "prefix":  # a prefix makes the attention blocks of all sentences wider, which changes the rounding
         assert all(torch.equal(found[index], bare[index]) for index in (0, 1, 3))
 
 
 class Spy(Adapter):
-    """Changes nothing and records the data type at every site."""
+    """An adapter that changes nothing and records the data type at every site."""
 
     def __init__(self):
         super().__init__()
@@ -163,7 +163,7 @@ class Spy(Adapter):
 
 @every("adapters")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_it_leaves_the_data_type_of_every_site_as_it_is(encoder, kind, options, dtype):
+def test_it_does_not_change_the_data_type_of_any_site(encoder, kind, options, dtype):
     expected, found = Spy(), Spy()
     adapters = of_segments(kind, options, encoder, [2])
     adapters[2].append(found)
@@ -182,7 +182,7 @@ def test_a_task_without_sentences_is_allowed(encoder, kind, options):
     some = encoder(*packed[:3], layout, [[adapters[2]], [adapters[0]], [adapters[2]], [adapters[1]], [adapters[2]]])
     expected = encoder(*packed[:3], Layout(LENGTHS, [3, 4]), [[adapters[0]], [adapters[1]]])
     assert torch.equal(some, expected)
-    some.sum().backward()  # and its adapter takes part in nothing
+    some.sum().backward()  # the adapter without sentences gets no gradient
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in adapters[2].parameters())
     assert encoder(*stream([], [0, 0]), [[adapters[0]], [adapters[1]]]).shape == (0, 12)
 
@@ -199,7 +199,7 @@ def test_a_single_sentence_of_one_token_is_allowed(encoder, kind, options):
 
 
 @every("adapters")
-def test_its_state_makes_another_one_the_same(encoder, kind, options):
+def test_loading_its_state_into_another_one_gives_the_same_result(encoder, kind, options):
     adapter, other = stirred(fresh(kind, options, encoder), 1), stirred(fresh(kind, options, encoder), 2)
     expected = encoder(*stream(), [[adapter], [], [], [adapter]])
     assert not torch.equal(encoder(*stream(), [[other], [], [], [other]]), expected)

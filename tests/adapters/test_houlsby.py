@@ -1,4 +1,4 @@
-"""There is no package to compare with: `adapters`, which has Houlsby's, wants an older transformers than ours."""
+"""No reference package: `adapters`, which implements Houlsby adapters, needs an older version of transformers."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def bottleneck(module):
 
 
 def alter(plain, houlsby):
-    """Give a plain encoder x + V_D gelu(V_E x) on both sublayers' outputs, and LayerNorms of its own if it has any."""
+    """Add x + V_D gelu(V_E x) to a plain encoder after both sublayers, and the task-specific LayerNorms if any."""
     for index, layer in enumerate(plain.layers):
         layer.after_attention = bottleneck(houlsby.attention[index])
         after = bottleneck(houlsby.feed_forward[index])
@@ -44,7 +44,7 @@ def test_packed_result_equals_the_formula_sentence_by_sentence(encoder, plain, t
     assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
 
 
-def test_in_training_it_reads_what_dropout_left_as_in_the_authors_code():
+def test_in_training_its_input_is_after_dropout_as_in_the_authors_code():
     class Reader(Adapter):
         def after_attention(self, x, layer):
             self.attended = x
@@ -57,13 +57,13 @@ def test_in_training_it_reads_what_dropout_left_as_in_the_authors_code():
     encoder, reader = stirred(BertEncoder(replace(SHAPE, dropout=0.5))).train(), Reader()
     torch.manual_seed(0)
     encoder(*stream(segments=None), [[reader]])
-    for read in (reader.attended, reader.fed):  # of 45 tokens of 12 features a half, give or take
+    for read in (reader.attended, reader.fed):  # about half of the values of 45 tokens with 12 features
         assert (read == 0).double().mean().item() == pytest.approx(0.5, abs=5 * 0.5 / (45 * 12) ** 0.5)
 
 
 def test_layers_and_sublayers_share_nothing():
     houlsby = Houlsby(SHAPE, rank=4)
-    # A layer has two bottlenecks of two matrices and two biases.
+    # A layer has two bottlenecks, each with two matrices and two biases.
     assert len({parameter.data_ptr() for parameter in houlsby.parameters()}) == SHAPE.num_layers * 2 * 4
 
 

@@ -4,12 +4,12 @@ from plain_bert import SHAPE, Affine, largest_difference, stirred
 from mbert_cli.adapters.ia3 import Ia3
 from mbert_cli.adapters.lora import Lora
 
-# The paper's three places. peft's own default for BERT adds the attention sublayer's output.
+# The three places of the paper. The default of peft for BERT also has the output of the attention sublayer.
 PLACES = {"key": "attention.self.key", "value": "attention.self.value", "inner": "output.dense"}
 
 
 def alter(plain, ia3):
-    """Give a plain encoder l_k * K, l_v * V and l_ff * gelu(W_1 x)."""
+    """Change a plain encoder to l_k * K, l_v * V and l_ff * gelu(W_1 x)."""
     for index, layer in enumerate(plain.layers):
         for name, vectors in (("key", ia3.key), ("value", ia3.value)):
             vector, values = vectors[index].detach().double(), getattr(layer, name)
@@ -25,7 +25,7 @@ def test_packed_result_equals_the_papers_equations_sentence_by_sentence(encoder,
     assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
 
 
-def test_lora_and_it_act_in_the_order_of_the_recipe_on_what_it_lets_a_linear_layer_read(encoder, plain):
+def test_lora_and_ia3_act_in_the_order_of_the_recipe(encoder, plain):
     lora, ia3 = stirred(Lora(SHAPE, rank=2, alpha=2.0, targets=["key", "output"]), 1, std=0.3), stirred(Ia3(SHAPE), 2)
     alter(plain[0], ia3)
     alter(plain[2], ia3)

@@ -5,7 +5,7 @@ from mbert_cli.adapters.layer_norm import LayerNorm
 
 
 def alter(plain, own):
-    """Give a plain encoder the task's LayerNorms."""
+    """Apply the task's LayerNorms to a plain encoder."""
     plain.embedding_norm = rescaled(plain.embedding_norm, own.embedding_norm)
     for index, layer in enumerate(plain.layers):
         layer.attention_norm = rescaled(layer.attention_norm, own.attention_norm[index])
@@ -25,6 +25,6 @@ def test_it_starts_as_the_identity():
         assert (parameter == (1 if name.endswith("scale") else 0)).all()
 
 
-def test_it_has_two_values_a_feature_of_every_layer_norm(encoder):
+def test_it_has_two_values_per_feature_of_every_layer_norm(encoder):
     norms = [each for each in encoder.modules() if isinstance(each, torch.nn.LayerNorm)]
     assert sum(parameter.numel() for parameter in LayerNorm(SHAPE).parameters()) == len(norms) * 2 * 12

@@ -10,7 +10,7 @@ from mbert_cli.errors import OptionError
 
 TARGETS = [[each] for each in ALL_TARGETS] + [["value", "query"], ALL_TARGETS]
 every_target = pytest.mark.parametrize("targets", TARGETS, ids="+".join)
-# Our target: transformers' module.
+# Our target -> module in transformers.
 MODULES = {
     "query": "attention.self.query",
     "key": "attention.self.key",
@@ -22,7 +22,7 @@ MODULES = {
 
 
 def alter(plain, lora, scale):
-    """Give a plain encoder the matrices W + scale * B A."""
+    """Change the matrices of a plain encoder to W + scale * B A."""
     for layer, products in zip(plain.layers, lora.layers, strict=True):
         for target, product in products.items():
             b, a = product.up.detach().double(), product.down.detach().double()
@@ -64,7 +64,7 @@ def test_the_default_is_query_and_value_at_twice_the_rank():
     assert {product.scale for layer in lora.layers for product in layer.values()} == {2.0}
 
 
-def test_a_starts_as_berts_matrices_do_and_b_at_zero():
+def test_a_starts_with_berts_initial_values_and_b_at_zero():
     torch.manual_seed(0)
     product = Lora(EncoderShape(num_layers=1), rank=204).layers[0]["query"]
     assert product.down.std().item() == pytest.approx(0.02, rel=0.01)
@@ -81,7 +81,7 @@ def test_features_are_dropped_in_training_only(encoder, targets):
     assert torch.equal(encoder(*stream(), adapters), encoder(*stream(), adapters))
 
 
-def test_what_is_dropped_is_what_a_reads():
+def test_dropout_applies_to_the_input_of_a():
     lora = stirred(Lora(SHAPE, rank=12, alpha=12.0, targets=["value"], dropout=0.25))
     product = lora.layers[0]["value"]
     product.down.data = torch.eye(12)

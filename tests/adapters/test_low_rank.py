@@ -28,7 +28,7 @@ def test_packed_result_equals_the_papers_equation_sentence_by_sentence(encoder, 
     assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
 
 
-def test_two_adapters_of_a_task_add_up(encoder):
+def test_the_effects_of_two_adapters_of_a_task_add_up(encoder):
     torch.manual_seed(0)
     one, two = stirred(LowRank(SHAPE, rank=2), 1), stirred(LowRank(SHAPE, rank=3), 2)
     x, h = torch.randn(5, 12), torch.randn(5, 12)
@@ -48,10 +48,10 @@ def test_the_up_projection_starts_at_zero_and_the_down_projection_does_not():
         assert down.weight.abs().sum() > 0
 
 
-def test_the_up_projection_may_start_at_random():
+def test_the_up_projection_can_start_with_random_values():
     torch.manual_seed(0)
     adapter = LowRank(EncoderShape(num_layers=1), rank=204, init_std=0.02)
-    # 156,672 draws: their standard deviation lies within 1 % of the wanted one.
+    # 156,672 draws: their standard deviation is within 1 % of the expected value.
     assert adapter.up[0].weight.std().item() == pytest.approx(0.02, rel=0.01)
     assert not adapter.up[0].bias.any()
 

@@ -9,7 +9,7 @@ from mbert_cli.errors import OptionError
 
 
 def alter(plain, pal, heads, after):
-    """Give a plain encoder BL(h) = LN(x + FFN(x) + TS(h)), TS(h) = after(V_D MH(V_E h))."""
+    """Change the layers of a plain encoder to BL(h) = LN(x + FFN(x) + TS(h)), TS(h) = after(V_D MH(V_E h))."""
     down, up = weights_of(pal.down), weights_of(pal.up)
     for layer, own in zip(plain.layers, pal.qkv, strict=True):
         joined = weights_of(own)
@@ -68,7 +68,7 @@ def test_attention_weights_are_dropped_in_training_only(encoder):
     assert torch.equal(encoder(*stream(), adapters), encoder(*stream(), adapters))
 
 
-def test_a_fresh_up_projection_is_zero_and_the_others_are_berts_initial_values():
+def test_a_fresh_up_projection_is_zero_and_the_others_have_berts_initial_values():
     torch.manual_seed(0)
     pal = Pal(EncoderShape(num_layers=2))  # the paper's rank, 204
     assert not any(parameter.any() for parameter in (pal.up.weight, pal.up.bias, pal.down.bias))

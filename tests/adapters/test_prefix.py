@@ -12,7 +12,7 @@ every_gate = pytest.mark.parametrize("gate", ["zero", "none"])
 
 
 def alter(plain, prefix):
-    """Let a plain encoder attend to the prefix: in the sentence's softmax, or, with a gate, in one of its own."""
+    """Add the prefix to the attention of a plain encoder: in the sentence's softmax, or, with a gate, separately."""
     for index, layer in enumerate(plain.layers):
         keys, values = prefix.keys[index].detach().double(), prefix.values[index].detach().double()
         if len(prefix.gates):
@@ -36,7 +36,7 @@ def test_packed_result_equals_the_equation_sentence_by_sentence(encoder, plain, 
     assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
 
 
-def test_a_task_may_have_one_with_a_gate_and_others_without(encoder, plain):
+def test_a_task_can_have_prefixes_with_and_without_a_gate(encoder, plain):
     prefixes = [
         stirred(Prefix(SHAPE, length=length, gate=gate), length)
         for length, gate in ((2, "none"), (4, "zero"), (3, "none"), (1, "zero"))
@@ -68,7 +68,7 @@ def test_padded_peft_gives_the_same_hidden_states(tiny_checkpoint):
         (table,) = (module for name, module in model.named_modules() if name.endswith("embedding"))
         table.weight.data = torch.cat([row.data for row in rows], dim=1)
 
-    # peft counts positions from the prefix on; ours start at 0 with it or without.
+    # In peft, positions start at the prefix; ours start at 0 after the prefix.
     largest = compare(
         tiny_checkpoint,
         "PrefixTuningConfig",
@@ -108,7 +108,7 @@ def test_attention_to_a_gated_prefix_is_dropped_in_training_only():
     )
     encoder = stirred(BertEncoder(shape))
     prefix = stirred(Prefix(shape, length=3))
-    # Every sentence is one token and its value is nil, so only the prefix's weights can be dropped.
+    # Every sentence has one token with the value 0, so only dropout of the prefix's weights can change the result.
     encoder.layers[0].attention.qkv.weight.data[24:] = 0
     encoder.layers[0].attention.qkv.bias.data[24:] = 0
     inputs = (*(each[:8] for each in stream()[:3]), Layout([1] * 8))
@@ -128,12 +128,12 @@ def test_only_gates_start_at_zero():
     assert len(Prefix(SHAPE, gate="none").gates) == 0
 
 
-def test_a_gate_is_one_a_head_and_layer():
+def test_there_is_one_gate_per_head_and_layer():
     assert [tuple(gate.shape) for gate in Prefix(SHAPE).gates] == [(3,)] * 3
 
 
 def test_the_stream_has_sentences_of_several_buckets_in_several_segments():
-    """What the other tests rely on: a bucket holds sentences of different tasks."""
+    """The other tests need this: a bucket contains sentences of different tasks."""
     layout = Layout(LENGTHS, SEGMENTS)
     assert any(len(own.unique()) > 2 for own in layout.bucket_segments)
     assert len(layout.buckets) > 2

@@ -23,7 +23,7 @@ def test_it_starts_as_a_copy_of_the_last_layer():
     assert all(torch.equal(value, last.state_dict()[name]) for name, value in top.layer.state_dict().items())
 
 
-def test_a_copy_is_no_view_of_the_last_layer():
+def test_the_copy_does_not_share_memory_with_the_last_layer():
     last = stirred(EncoderLayer(SHAPE))
     top = Top(SHAPE)
     top.start_from(last)
@@ -33,7 +33,7 @@ def test_a_copy_is_no_view_of_the_last_layer():
     assert torch.equal(last.output.weight, before)
 
 
-def test_a_random_start_is_not_the_last_layer_but_berts_own_initial_values():
+def test_a_random_start_has_berts_initial_values():
     torch.manual_seed(0)
     last = stirred(EncoderLayer(EncoderShape()))
     top = Top(EncoderShape(), init="random")
@@ -52,7 +52,7 @@ def test_packed_result_equals_a_plain_layer_sentence_by_sentence():
     assert (top.on_top(x, Layout(LENGTHS)) - plain).abs().max() <= 1e-5
 
 
-def test_it_acts_inside_no_layer():
+def test_it_acts_only_after_the_last_layer():
     torch.manual_seed(0)
     encoder, top = BertEncoder(SHAPE).eval(), stirred(Top(SHAPE))
     ids = torch.arange(5)

@@ -12,13 +12,13 @@ SIZES = {"sst": 10, "quora": 23, "sts": 7}
 
 
 def steps(curriculum: Curriculum, epoch: int, sizes=SIZES, batch_size: int = 4, seed: int = 1) -> list[dict]:
-    """All steps of an epoch: each task's rows."""
+    """Return all steps of an epoch: the rows of each task."""
     phases = curriculum.phases(epoch, sizes, batch_size)
     return [step for phase in phases for step in phase.batches(sizes, batch_size, seed, epoch)]
 
 
 def rows(found: list[dict], task: str) -> list[int]:
-    """A task's rows, in the order they are seen."""
+    """Return the rows of a task, in the order in which they are read."""
     return [int(row) for step in found if task in step for row in step[task]]
 
 
@@ -27,7 +27,7 @@ def scopes(curriculum: Curriculum, epoch: int) -> list[str]:
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3, 4])
-def test_hybrid_is_sequential_with_own_parameters_in_odd_epochs_and_simultaneous_in_even_ones(epoch):
+def test_hybrid_is_sequential_with_task_specific_parameters_in_odd_epochs_and_simultaneous_in_even_ones(epoch):
     found = steps(Hybrid(4), epoch)
     if epoch % 2:
         assert scopes(Hybrid(4), epoch) == ["own", "own", "own"]
@@ -55,7 +55,7 @@ def test_simultaneous_trains_everything_in_every_epoch():
 
 
 @pytest.mark.parametrize(("match", "expected"), [("second_largest", 10), ("smallest", 7), ("largest", 23)])
-def test_all_tasks_are_matched_to_the_one_that_is_asked_for(match, expected):
+def test_all_tasks_are_matched_to_the_selected_one(match, expected):
     assert matched_rows(SIZES, match) == expected
     for epoch in (1, 2):
         found = steps(Simultaneous(4, match=match), epoch)
@@ -88,7 +88,7 @@ def test_smaller_tasks_are_repeated_evenly(match, turns):
     assert set(seen.values()) == set(turns)
 
 
-def test_each_pass_over_a_small_task_is_complete_and_shuffled_anew():
+def test_each_pass_over_a_small_task_is_complete_and_has_a_new_order():
     seen = rows(steps(Simultaneous(4, match="largest"), 1), "sts")
     passes = [seen[:7], seen[7:14], seen[14:21]]
     assert all(sorted(each) == list(range(7)) for each in passes)
@@ -120,12 +120,12 @@ def test_over_many_epochs_every_row_of_the_largest_task_is_seen():
 
 @pytest.mark.parametrize(("size", "batches"), [(1, [1]), (4, [4]), (5, [4, 1]), (8, [4, 4]), (11, [4, 4, 3])])
 @pytest.mark.parametrize("curriculum", [Sequential(4), Simultaneous(4), Hybrid(4)])
-def test_the_last_batch_holds_what_is_left(curriculum, size, batches):
+def test_the_last_batch_has_the_remaining_rows(curriculum, size, batches):
     for epoch in (1, 2):
         assert [len(step["a"]) for step in steps(curriculum, epoch, {"a": size})] == batches
 
 
-def test_no_step_of_several_tasks_is_empty():
+def test_every_task_has_rows_in_every_step_of_several_tasks():
     for sizes in ({"a": 1, "b": 9}, {"a": 8, "b": 3}, {"a": 13, "b": 13, "c": 1}):
         for match in ("second_largest", "smallest", "largest"):
             assert all(len(own) for step in steps(Simultaneous(4, match=match), 2, sizes) for own in step.values())
@@ -137,7 +137,7 @@ def test_tasks_keep_the_order_of_the_recipe():
     assert [next(iter(step)) for step in steps(Sequential(4), 1, sizes)] == ["z", "a", "a", "a", "m", "m"]
 
 
-def test_a_phase_may_run_through_a_part_of_a_task():
+def test_a_phase_can_read_a_part_of_a_task():
     phase = Phase([("a",), ("a",)], {"a": 6}, "everything")
     first = [own["a"] for own in phase.batches({"a": 100}, 4, seed=1, epoch=1)]
     assert [len(own) for own in first] == [4, 2]

@@ -19,7 +19,7 @@ SAMPLING = [Proportional, SquareRoot, Annealed, Temperature]
 
 
 def epoch_of(curriculum, sizes=SIZES, batch_size=4, epoch=1, seed=1) -> list[tuple[str, list[int]]]:
-    """The steps of an epoch: the one task of each, and its rows."""
+    """Return the steps of an epoch: the task of each step and its rows."""
     (phase,) = curriculum.phases(epoch, sizes, batch_size)
     assert phase.trains == "everything"
     found = []
@@ -39,7 +39,7 @@ def steps_of(found) -> dict[str, int]:
 
 
 class Fixed(Sampling):
-    """Any exponent."""
+    """Sampling with any exponent."""
 
     def __init__(self, alpha: float, steps: int | None = None) -> None:
         super().__init__(1, steps=steps)
@@ -63,7 +63,7 @@ def test_alpha_falls_from_one_to_a_fifth():
     assert {SquareRoot(5).alpha(epoch) for epoch in range(1, 6)} == {0.5}
 
 
-def test_temperature_lies_between_proportional_and_square_root():
+def test_temperature_is_between_proportional_and_square_root():
     """Cube roots 20.443, 52.110 and 18.212; their squares are 417.9, 2715.4 and 331.7, of 3465.0."""
     shares = sampling_shares(PAPER, Temperature(1, temperature=1.5).alpha(1))
     assert shares == pytest.approx({"sst": 0.1206, "quora": 0.7837, "sts": 0.0957}, abs=0.0001)
@@ -78,17 +78,17 @@ def test_proportional_sees_each_row_exactly_once():
             assert sorted(rows_of(found, task)) == list(range(size)), (sizes, task)
 
 
-def test_the_papers_epoch_has_the_steps_that_the_shares_ask_for():
-    """At batch 32: 267 + 4422 + 189 = 4878 steps in all, 156082 / 32 = 4877.56 full batches.
+def test_the_papers_epoch_has_steps_according_to_the_shares():
+    """At batch 32: 267 + 4422 + 189 = 4878 steps in total, 156082 / 32 = 4877.56 full batches.
 
-    Square roots 92.43, 376.16, 77.72 of 546.31: 825.24, 3358.4, 693.8; one step more to the largest remainders, .87 and
-    .40 against .24, for 4876 + 2 = 4878.
+    Square roots 92.43, 376.16, 77.72 of 546.31: 825.24, 3358.4, 693.8. The largest remainders, .87 and .40 (not .24),
+    get one more step: 4876 + 2 = 4878.
     """
     assert steps_of(epoch_of(Proportional(1), PAPER, 32)) == {"sst": 267, "quora": 4422, "sts": 189}
     assert steps_of(epoch_of(SquareRoot(1), PAPER, 32)) == {"sst": 825, "quora": 3359, "sts": 694}
 
 
-def test_steps_may_be_given():
+def test_the_number_of_steps_can_be_set():
     """Square roots of 100, 400, 2500 are 10, 20, 50: eighths 1, 2, 5."""
     found = epoch_of(SquareRoot(3, steps=16), {"a": 100, "b": 400, "c": 2500})
     assert steps_of(found) == {"a": 2, "b": 4, "c": 10}
@@ -106,7 +106,7 @@ def test_annealing_moves_steps_to_the_small_tasks_and_keeps_their_sum():
 
 @pytest.mark.parametrize("kind", SAMPLING)
 @pytest.mark.parametrize("sizes", [{"a": 1, "b": 100_000}, {"a": 1, "b": 1}, {"a": 1}, {"a": 1, "b": 2, "c": 3}])
-def test_no_task_is_left_out_however_small(kind, sizes):
+def test_even_the_smallest_task_gets_steps(kind, sizes):
     for epoch in (1, 2, 3):
         found = epoch_of(kind(3), sizes, 32, epoch)
         assert set(steps_of(found)) == set(sizes)
@@ -124,7 +124,7 @@ def test_the_order_of_steps_repeats_for_a_seed_and_differs_between_epochs_and_se
         assert rows_of(epoch_of(kind(3), sizes, **other), "a") != rows_of(epoch_of(kind(3), sizes), "a")
 
 
-def test_a_smaller_last_batch_comes_when_its_task_is_through_wherever_that_is():
+def test_a_smaller_last_batch_is_the_last_step_of_its_task():
     found = [rows for task, rows in epoch_of(Proportional(1)) if task == "quora"]
     assert [len(rows) for rows in found] == [4, 4, 4, 4, 4, 3]
 
@@ -136,9 +136,9 @@ def test_a_smaller_last_batch_comes_when_its_task_is_through_wherever_that_is():
         ({"a": 2.5, "b": 2.5}, 5, [3, 2]),  # the first of equals
         ({"a": 0.2, "b": 9.8}, 10, [1, 9]),  # at least one
         ({"a": 0.1, "b": 0.1, "c": 9.8}, 10, [1, 1, 8]),
-        ({"a": 0.1, "b": 4.4, "c": 5.5}, 10, [1, 4, 5]),  # floors and the one fill the total
+        ({"a": 0.1, "b": 4.4, "c": 5.5}, 10, [1, 4, 5]),  # the minimum and the floors sum to the total
         ({"a": 0.1, "b": 0.1, "c": 2.9, "d": 2.9}, 6, [1, 1, 2, 2]),
-        ({"a": 1.0, "b": 1.0}, 9, [5, 4]),  # more than the quotas: round after round
+        ({"a": 1.0, "b": 1.0}, 9, [5, 4]),  # the total is above the quotas: several rounds
         ({"a": 0.5, "b": 0.5, "c": 1.0}, 2, [1, 1, 1]),  # fewer steps than tasks
     ],
 )
@@ -151,7 +151,7 @@ some_sizes = st.lists(a_size, min_size=1, max_size=5).map(lambda sizes: {f"t{i}"
 
 
 @given(some_sizes, st.integers(1, 64), st.floats(0, 1), st.none() | st.integers(1, 300))
-def test_any_sizes_give_full_steps_the_asked_total_and_every_row_evenly(sizes, batch_size, alpha, steps):
+def test_any_sizes_give_full_steps_the_right_total_and_every_row_evenly(sizes, batch_size, alpha, steps):
     found = epoch_of(Fixed(alpha, steps), sizes, batch_size)
     total = steps or sum(-(-size // batch_size) for size in sizes.values())
     assert len(found) == max(total, len(sizes))
@@ -184,7 +184,7 @@ def test_no_task_is_a_step_or_more_from_its_share_unless_it_was_raised_to_one(si
 
 
 @pytest.mark.parametrize("match", ["second_largest", "smallest", "largest"])
-def test_round_robin_takes_task_after_task_the_rows_of_simultaneous(match):
+def test_round_robin_reads_the_rows_of_simultaneous_one_task_per_step(match):
     found = epoch_of(RoundRobin(2, match=match), epoch=2)
     assert [task for task, _ in found] == ["sst", "quora", "sts"] * (len(found) // 3)
     (phase,) = Simultaneous(2, match=match).phases(2, SIZES, 4)
@@ -196,6 +196,6 @@ def test_round_robin_of_one_task_is_its_training_set():
     assert sorted(rows_of(epoch_of(RoundRobin(1), {"a": 9}), "a")) == list(range(9))
 
 
-def test_a_recipe_may_give_steps(tiny_recipe):
+def test_a_recipe_can_set_steps(tiny_recipe):
     recipe = load_recipe(str(tiny_recipe), ["curriculum={kind: annealed, steps: 7}"])
     assert recipe.curriculum.options == {"steps": 7}

@@ -11,7 +11,7 @@ NOTHING_SHARED = Shared([], None)
 
 
 def steps(balancing, *pairs):
-    """Take steps with these losses of the two tasks; return each step's derivatives: the tasks' weights."""
+    """Take steps with these losses of two tasks; return the derivatives of each step, which are the tasks' weights."""
     weights = []
     for pair in pairs:
         losses = {name: torch.tensor(value, requires_grad=True) for name, value in zip("ab", pair, strict=True)}
@@ -47,9 +47,9 @@ def test_weights_follow_the_ratio_of_the_last_two_epochs_means():
 
 
 def test_means_are_of_the_unweighted_losses():
-    """The third epoch's weights are not 1, yet its means 4, 2 count as they are: w = 4 / 1, 2 / 1 over T = 2: 2, 1.
+    """The weights of the third epoch are not 1, but its unweighted means 4, 2 count: w = 4 / 1, 2 / 1 over T = 2: 2, 1.
 
-    lambda = 2 / (1 + e^-1) = 1.462117, and the rest.
+    lambda = 2 / (1 + e^-1) = 1.462117, and 2 minus that.
     """
     balancing = DynamicWeightAverage(TWO)
     epoch(balancing, (2.0, 1.0))
@@ -70,7 +70,7 @@ def test_equal_progress_gives_equal_weights_and_a_stalling_task_the_larger_one()
     assert falling < 1 < stalling
 
 
-def test_epochs_in_which_it_was_not_asked_do_not_count():
+def test_epochs_without_steps_of_several_tasks_do_not_count():
     plain, hybrid = DynamicWeightAverage(TWO), DynamicWeightAverage(TWO)
     for pair in ((3.0, 1.0), (2.0, 0.5), (1.0, 0.4)):
         hybrid.end_epoch()
@@ -78,7 +78,7 @@ def test_epochs_in_which_it_was_not_asked_do_not_count():
         hybrid.end_epoch()
 
 
-def test_a_large_temperature_makes_the_weights_alike():
+def test_a_large_temperature_makes_the_weights_nearly_equal():
     """w = .5, 1 over 1000: 2 / (1 + e^.0005) = .99975."""
     balancing = DynamicWeightAverage(TWO, temperature=1000.0)
     epoch(balancing, (2.0, 1.0))
@@ -89,21 +89,21 @@ def test_a_large_temperature_makes_the_weights_alike():
 @pytest.mark.parametrize(
     ("before", "last", "expected"),
     [
-        ((0.0, 1.0), (0.0, 1.0), [1, 1]),  # 0 to 0 stalls as 1 to 1 does
-        ((0.0, 1.0), (1.0, 1.0), [2, 0]),  # rose from 0: all the weight, and no overflow
+        ((0.0, 1.0), (0.0, 1.0), [1, 1]),  # 0 to 0 has the ratio 1, like 1 to 1
+        ((0.0, 1.0), (1.0, 1.0), [2, 0]),  # rose from 0: all the weight, without overflow
         ((1.0, 1.0), (0.0, 1.0), [2 / (1 + math.e**0.5), 2 / (1 + math.e**-0.5)]),  # fell to 0: w = 0, 1
         ((0.0, 0.0), (0.0, 0.0), [1, 1]),
         ((1e-30, 1.0), (1e30, 1.0), [2, 0]),
     ],
 )
-def test_an_epoch_mean_of_zero_divides_nothing_by_zero(before, last, expected):
+def test_an_epoch_mean_of_zero_causes_no_division_by_zero(before, last, expected):
     balancing = DynamicWeightAverage(TWO)
     epoch(balancing, before)
     epoch(balancing, last)
     assert epoch(balancing, (1.0, 1.0))[0] == pytest.approx(expected, abs=1e-6)
 
 
-def test_three_tasks_keep_the_sum_of_three():
+def test_the_weights_of_three_tasks_sum_to_three():
     balancing = DynamicWeightAverage({"a": "classification", "b": "regression", "c": "classification"})
     losses = {name: torch.tensor(1.0, requires_grad=True) for name in "abc"}
     for scale in ((1, 1, 1), (0.9, 0.5, 0.1), (1, 1, 1)):

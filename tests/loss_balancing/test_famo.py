@@ -11,7 +11,7 @@ NOTHING_SHARED = Shared([], None)
 
 
 def step(balancing, before, after):
-    """One step: the losses before, and what the step makes of them. Returns the tasks' weights."""
+    """Take one step, given the losses before and after it; return the tasks' weights."""
     losses = {name: torch.tensor(value, requires_grad=True) for name, value in zip("abc", before, strict=False)}
     balancing.backward(losses, NOTHING_SHARED)
     balancing.after_step(lambda: {name: torch.tensor(value) for name, value in zip("abc", after, strict=False)})
@@ -32,7 +32,7 @@ def test_the_loss_is_the_weighted_sum_of_logarithms():
 
 
 def test_the_task_that_improved_less_gains_weight():
-    """ln 2 - ln 1 against 0: the derivatives z_k (gain_k - mean) = .5 * .3466 = .1733 and -.1733.
+    """The gains are ln 2 - ln 1 and 0: the derivatives z_k (gain_k - mean) = .5 * .3466 = .1733 and -.1733.
 
     Adam's first step is .025 against the sign: w = -.025, .025, z = .4875, .5125.
     """
@@ -50,7 +50,7 @@ def test_the_same_factor_for_all_tasks_changes_nothing():
 
 
 def test_decay_pulls_the_weights_back_to_uniform():
-    """Where no loss changes, all of w's gradient is decay * w."""
+    """If no loss changes, the gradient of w is decay * w."""
     balancing = Famo(TWO, decay=0.1)
     balancing.values.data = torch.tensor([1.0, -1.0])
     step(balancing, (1.0, 1.0), (1.0, 1.0))
@@ -58,7 +58,7 @@ def test_decay_pulls_the_weights_back_to_uniform():
     assert balancing.values.tolist() == pytest.approx([0.975, -0.975], abs=1e-6)
 
 
-def test_a_task_that_keeps_stalling_takes_over_step_by_step():
+def test_a_task_that_keeps_stalling_gains_weight_in_every_step():
     balancing = Famo(TWO)
     weights = []
     for _ in range(40):
@@ -69,14 +69,14 @@ def test_a_task_that_keeps_stalling_takes_over_step_by_step():
 
 
 def test_a_loss_of_zero_stays_finite():
-    """As in the authors' code a loss that is nearly 0 has nearly all the weight: z / (0 + 1e-8)."""
+    """As in the authors' code, a loss near 0 has nearly all the weight: z / (0 + 1e-8)."""
     balancing = Famo(TWO)
     weights = step(balancing, (0.0, 1.0), (0.0, 0.5))
     assert weights == pytest.approx([1, 1e-8], rel=1e-4)
     assert balancing.values.isfinite().all()
 
 
-def test_losses_that_are_not_finite_after_the_step_are_left_to_the_next_steps_check():
+def test_losses_that_are_not_finite_after_the_step_change_nothing():
     balancing = Famo(TWO)
     for after in (math.nan, math.inf):
         step(balancing, (1.0, 1.0), (after, 1.0))
@@ -84,7 +84,7 @@ def test_losses_that_are_not_finite_after_the_step_are_left_to_the_next_steps_ch
         assert balancing.updates.item() == 0
 
 
-def test_learning_leaves_nothing_in_the_network():
+def test_learning_leaves_no_gradient_in_the_network():
     parameter = torch.ones(2, requires_grad=True)
     balancing = Famo(TWO)
     balancing.backward({"a": parameter[0] * 2, "b": parameter[1] * 0.5}, Shared([parameter], parameter))

@@ -9,7 +9,7 @@ TWO = {"a": "classification", "b": "regression"}
 
 
 def losses_of(weight, own, scale=(3.0, 1.0)):
-    """Two losses whose gradients on `weight` are `scale` long times `own`, which start at 1, and at a right angle."""
+    """Two losses with orthogonal gradients on `weight` of norm `scale` times `own`; `own` starts at 1."""
     return {name: scale[i] * own[i] * (weight[i] + 1) for i, name in enumerate("ab")}
 
 
@@ -17,10 +17,10 @@ def parameters():
     return torch.zeros(2, requires_grad=True), torch.ones(2, requires_grad=True)
 
 
-def test_the_first_step_is_the_plain_sum_and_moves_weight_from_the_long_gradient_to_the_short_one():
-    """G = 3, 1, their mean 2, r = 1, 1: |3 - 2| + |1 - 2| has the derivatives 3 and -1; Adam's first step is .025.
+def test_the_first_step_is_the_plain_sum_and_moves_weight_from_the_large_gradient_to_the_small_one():
+    """G = 3, 1, their mean is 2, r = 1, 1: |3 - 2| + |1 - 2| has the derivatives 3 and -1; Adam's first step is .025.
 
-    The weights are then .975 and 1.025, whose sum is 2 already.
+    The weights are then .975 and 1.025; their sum is already 2.
     """
     weight, own = parameters()
     balancing = Gradnorm(TWO)
@@ -29,8 +29,8 @@ def test_the_first_step_is_the_plain_sum_and_moves_weight_from_the_long_gradient
     assert balancing.values.tolist() == pytest.approx([0.975, 1.025], abs=1e-6)
 
 
-def test_the_next_step_uses_the_weights_and_pulls_the_slower_task_along():
-    """Both losses as before but the second halved: L/L(0) = 1, .5; r = 4/3, 2/3; to the power 1.5: 1.5396, .5443.
+def test_the_next_step_uses_the_weights_and_gives_the_slower_task_more_weight():
+    """The first loss is unchanged, the second is halved: L/L(0) = 1, .5; r = 4/3, 2/3; r^1.5 = 1.5396, .5443.
 
     G = .975 * 3 = 2.925 and 1.025 * .5 = .5125, mean 1.71875; the targets 2.6462, .9355 are below the first and above
     the second, so the derivatives are 3 and -.5. Adam's moments: first .9 * .3 + .1 * 3 = .57 and -.09 - .05 = -.14,
@@ -47,7 +47,7 @@ def test_the_next_step_uses_the_weights_and_pulls_the_slower_task_along():
     assert balancing.values.tolist() == pytest.approx([0.950806, 1.049194], abs=1e-5)
 
 
-def test_with_alpha_0_all_gradients_become_equally_long():
+def test_with_alpha_0_all_gradient_norms_become_equal():
     """w1 * 3 = w2 * 1 with w1 + w2 = 2: .5 and 1.5."""
     weight, own = parameters()
     balancing = Gradnorm(TWO, alpha=0.0, learning_rate=0.01)
@@ -82,8 +82,8 @@ def test_equal_tasks_keep_equal_weights():
         assert balancing.values.tolist() == [1, 1]
 
 
-def test_nothing_leaks_into_the_network():
-    """All gradients in the network are those of the sum weighted by constants: w 1.5 and .5 times 3 and 1."""
+def test_the_gradient_of_the_weights_does_not_reach_the_network():
+    """The gradients in the network are those of the sum with constant weights: w = 1.5 and .5 times 3 and 1."""
     weight, own = parameters()
     balancing = Gradnorm(TWO)
     balancing.values.data = torch.tensor([1.5, 0.5])
@@ -93,7 +93,7 @@ def test_nothing_leaks_into_the_network():
     assert balancing.values.grad is None
 
 
-def test_weights_sum_to_the_number_of_tasks_and_stay_positive_whatever_comes():
+def test_weights_sum_to_the_number_of_tasks_and_stay_positive_for_any_gradients():
     rng = np.random.default_rng(0)
     names = ("a", "b", "c", "d")
     balancing = Gradnorm(dict.fromkeys(names, "classification"), learning_rate=0.5)
@@ -108,7 +108,7 @@ def test_weights_sum_to_the_number_of_tasks_and_stay_positive_whatever_comes():
 
 
 def test_a_loss_without_a_gradient_on_the_last_shared_weight_counts_as_a_gradient_of_0():
-    """G = 3, 0: the mean 1.5, derivatives 3 and 0. The second weight rises only by scaling: .975, 1 times 2 / 1.975."""
+    """G = 3, 0: mean 1.5, derivatives 3 and 0. Only scaling raises the second weight: .975, 1 times 2 / 1.975."""
     weight, own = parameters()
     losses = {"a": 3 * weight[0] + 1, "b": own[0] * 1.0}
     balancing = Gradnorm(TWO)
@@ -119,7 +119,7 @@ def test_a_loss_without_a_gradient_on_the_last_shared_weight_counts_as_a_gradien
 
 
 @pytest.mark.parametrize("values", [(0.0, 0.0), (0.0, 1.0)])
-def test_losses_of_0_divide_nothing_by_zero(values):
+def test_losses_of_0_cause_no_division_by_zero(values):
     weight = torch.zeros(2, requires_grad=True)
     balancing = Gradnorm(TWO)
     for _ in range(3):
@@ -140,7 +140,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_as_they_were():
     assert balancing.values.tolist() == [1, 1]
 
 
-def test_where_nothing_shared_trains_it_is_the_plain_sum_and_learns_nothing():
+def test_without_shared_parameters_it_is_the_plain_sum_and_learns_nothing():
     _, own = parameters()
     balancing = Gradnorm(TWO)
     balancing.values.data = torch.tensor([1.5, 0.5])

@@ -1,4 +1,4 @@
-"""What holds for every loss balancing."""
+"""Tests of every loss balancing."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def make(kind, tasks=THREE):
 
 
 class Toy:
-    """A network of one shared layer and a scale for each task, trained with plain gradient descent."""
+    """A network with one shared layer and a scale for each task, trained with plain gradient descent."""
 
     def __init__(self, tasks=THREE):
         torch.manual_seed(3)
@@ -53,7 +53,7 @@ def test_training_lowers_the_losses_of_all_tasks(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_its_state_goes_through_a_file_and_continues_to_the_bit(kind, tmp_path):
+def test_a_saved_and_loaded_state_continues_bit_for_bit(kind, tmp_path):
     whole, kept = Toy(), make(kind)
     whole.train(kept, range(18))
     write_tensors(tmp_path / "balancing.safetensors", kept.state_dict())
@@ -77,7 +77,7 @@ def test_what_it_learns_is_in_its_state(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_equal_losses_with_equal_gradients_are_treated_alike(kind):
+def test_equal_losses_with_equal_gradients_get_equal_weights(kind):
     parameter = torch.ones(3, requires_grad=True)
     tasks = dict.fromkeys("ab", "classification")
     make(kind, tasks).backward({name: parameter.sum() for name in tasks}, Shared([parameter], parameter))
@@ -88,14 +88,14 @@ def test_equal_losses_with_equal_gradients_are_treated_alike(kind):
 
 
 class Plain(LearnedBalancing):
-    """The base class as it is."""
+    """The base class without changes."""
 
     def forward(self, losses):
         return stacked(losses).sum()
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.01])
-def test_values_descend_as_by_torchs_adam(decay):
+def test_values_descend_like_torchs_adam(decay):
     balancing = Plain(THREE, 0.5, 0.03, decay)
     values = torch.full((3,), 0.5, requires_grad=True)
     adam = torch.optim.Adam([values], lr=0.03, weight_decay=decay)

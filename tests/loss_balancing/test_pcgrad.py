@@ -9,7 +9,7 @@ NAMES = ("a", "b", "c", "d")
 
 
 def surgery(*gradients, seed=0):
-    """The gradient that PCGrad leaves on a shared parameter, given each task's."""
+    """Return the gradient of PCGrad on a shared parameter, given the gradient of each task."""
     shared = torch.zeros(len(gradients[0]), requires_grad=True)
     losses = {name: shared @ torch.tensor(g, dtype=torch.float32) for name, g in zip(NAMES, gradients, strict=False)}
     torch.manual_seed(seed)
@@ -39,18 +39,18 @@ def test_conflicting_components_are_dropped():
     [
         ((2, 0), (0, 3), [2, 3]),  # orthogonal: the sum
         ((1, 2), (3, 6), [4, 8]),  # aligned: the sum
-        ((1, 2), (-1, -2), [0, 0]),  # opposite: nothing is left of either
+        ((1, 2), (-1, -2), [0, 0]),  # opposite: both vanish
         ((1, 2), (-3, -6), [0, 0]),
-        ((0, 0), (3, -1), [3, -1]),  # a task without a gradient takes nothing away
+        ((0, 0), (3, -1), [3, -1]),  # a zero gradient removes nothing
         ((0, 0), (0, 0), [0, 0]),
     ],
 )
-def test_of_two_tasks_only_what_conflicts_goes(first, second, expected):
+def test_with_two_tasks_only_conflicting_components_are_dropped(first, second, expected):
     assert surgery(first, second) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_order_decides_what_three_tasks_leave_of_each_other():
-    """g1 = (1, 0), g2 = (-1, 1), g3 = (-1, -1), of which the last two are orthogonal.
+def test_with_three_tasks_the_result_depends_on_the_order():
+    """g1 = (1, 0), g2 = (-1, 1), g3 = (-1, -1); the last two are orthogonal.
 
     g1 against g2: + 1/2 g2 = (.5, .5), against g3: + 1/2 g3 = (0, 0); the same the other way round.
     g2 against g3, then g1: + g1 = (0, 1). Against g1 first: (0, 1), which conflicts with g3: + 1/2 g3 = (-.5, .5).
@@ -63,7 +63,7 @@ def test_the_order_decides_what_three_tasks_leave_of_each_other():
 
 
 @pytest.mark.parametrize("count", [3, 4])
-def test_several_tasks_are_projected_in_an_order_that_follows_the_seed(count):
+def test_the_order_of_the_projections_depends_on_the_seed(count):
     rng = np.random.default_rng(count)
     found = set()
     for seed in range(12):
@@ -77,7 +77,7 @@ def test_several_tasks_are_projected_in_an_order_that_follows_the_seed(count):
 
 
 def test_gradients_are_compared_over_all_shared_parameters_at_once():
-    """Products 2 on one parameter and -1 on the other: together they do not conflict."""
+    """The inner products are 2 on one parameter and -1 on the other: together the gradients do not conflict."""
     one, two = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
     losses = {"a": (one + two).sum(), "b": (2 * one - two).sum()}
     Pcgrad({"a": "classification", "b": "regression"}).backward(losses, Shared([one, two], two))
@@ -85,8 +85,8 @@ def test_gradients_are_compared_over_all_shared_parameters_at_once():
     assert two.grad.tolist() == [0]
 
 
-def test_own_parameters_keep_their_own_gradient():
-    """On the shared one -6 and 2 conflict and both vanish, in one dimension; on its own each task's stays."""
+def test_task_specific_parameters_keep_their_gradient():
+    """On the shared parameter, -6 and 2 conflict and both vanish; task-specific parameters keep their gradient."""
     shared = torch.ones(1, requires_grad=True)
     own_a, own_b = torch.tensor([-6.0], requires_grad=True), torch.tensor([2.0], requires_grad=True)
     losses = {"a": (shared * own_a).sum(), "b": (shared * own_b).sum()}
@@ -96,7 +96,7 @@ def test_own_parameters_keep_their_own_gradient():
 
 
 def test_a_parameter_that_only_some_tasks_use_counts_as_0_for_the_others_and_one_that_none_uses_gets_no_gradient():
-    """g_a = (1, .), g_b = (-1, 2): product -1. a loses -1/5 g_b: (1 - .2, .4); b gains (1, 0): (0, 2)."""
+    """g_a = (1, .), g_b = (-1, 2): product -1. a becomes a + 1/5 g_b = (1 - .2, .4); b becomes b + (1, 0) = (0, 2)."""
     both, only_b, none = (torch.zeros(1, requires_grad=True) for _ in range(3))
     losses = {"a": both.sum(), "b": (2 * only_b - both).sum()}
     Pcgrad({"a": "classification", "b": "regression"}).backward(losses, Shared([both, only_b, none], none))
@@ -112,7 +112,7 @@ def test_tiny_gradients_do_not_divide_by_zero():
     assert np.isfinite(surgery((1.0, 0), (-1e-30, 0))).all()
 
 
-def test_where_nothing_shared_trains_it_is_the_plain_sum():
+def test_without_shared_parameters_it_is_the_plain_sum():
     own = torch.zeros(2, requires_grad=True)
     losses = {"a": 2 * own[0], "b": 5 * own[1]}
     Pcgrad({"a": "classification", "b": "regression"}).backward(losses, Shared([], None))

@@ -14,7 +14,7 @@ def test_squared_is_the_sum_of_squares_and_weighs_a_loss_by_twice_itself():
     assert [each.grad.item() for each in losses.values()] == [6, 1]
 
 
-def test_a_loss_of_zero_weighs_nothing():
+def test_a_loss_of_zero_has_no_weight():
     losses = {"a": torch.tensor(0.0, requires_grad=True), "b": torch.tensor(2.0, requires_grad=True)}
     Squared(TWO)(losses).backward()
     assert [each.grad.item() for each in losses.values()] == [0, 4]

@@ -16,7 +16,7 @@ def step(balancing, *values):
     return [loss.grad.item() for loss in losses.values()]
 
 
-def test_at_first_a_classification_weighs_one_and_a_regression_a_half():
+def test_the_initial_weight_is_one_for_classification_and_a_half_for_regression():
     """s = 0: 3 / 1 + 0 + 2 / 2 + 0 = 4."""
     balancing = Uncertainty(TWO)
     assert balancing({"a": torch.tensor(3.0), "b": torch.tensor(2.0)}).item() == 4
@@ -31,7 +31,7 @@ def test_the_loss_is_the_formula_at_any_s():
     assert step(balancing, 3.0, 2.0) == pytest.approx([1 / 2, 1 / 8])
 
 
-def test_s_rises_where_the_loss_is_above_its_noise_and_falls_below():
+def test_s_rises_if_the_loss_is_above_its_noise_and_falls_otherwise():
     """ds = 1/2 - a L: -2.5 at a classification loss of 3, +.4 at a regression loss of .2; Adam's first step is .01."""
     balancing = Uncertainty(TWO)
     step(balancing, 3.0, 0.2)

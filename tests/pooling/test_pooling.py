@@ -18,7 +18,7 @@ every_pooling = pytest.mark.parametrize("pooling", [Cls(), Mean(), Max()], ids=[
 
 
 def stream(lengths: list[int], features: int = 3) -> torch.Tensor:
-    # Negative throughout, so that a padding of zeros would be the largest value.
+    # All values are negative, so zeros from padding would be the maximum.
     values = torch.randn(sum(lengths), features, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return -values.abs() - 1
 
@@ -33,7 +33,7 @@ def test_packed_pooling_equals_a_loop_over_sentences(pooling, lengths):
 
 @every_pooling
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1e9])
-def test_neighbours_never_matter(pooling, odd):
+def test_other_sentences_do_not_matter(pooling, odd):
     x = stream([2, 3, 4])
     before = pooling(x, Layout([2, 3, 4]))
     x[:2], x[5:] = odd, odd
@@ -52,7 +52,7 @@ def test_pooling_in_float32_is_float32(pooling):
 
 
 @every_pooling
-def test_pooling_in_bf16_computes_in_no_less_than_its_values_need(pooling):
+def test_pooling_in_bf16_computes_with_sufficient_precision(pooling):
     x = stream([200, 3]).bfloat16().requires_grad_()
     found = pooling(x, Layout([200, 3]))
     exact = pooling(x.detach().double(), Layout([200, 3]))
@@ -66,12 +66,12 @@ def test_pooling_has_no_parameters(pooling):
     assert list(pooling.parameters()) == []
 
 
-def test_max_of_equal_values_shares_the_gradient():
+def test_equal_maxima_share_the_gradient():
     x = torch.zeros(4, 1, dtype=torch.float64, requires_grad=True)
     Max()(x, Layout([3, 1])).sum().backward()
     assert x.grad[:3].sum().item() == pytest.approx(1)
     assert x.grad[3].item() == 1
 
 
-def test_only_cls_asks_for_the_encoders_pooler():
+def test_only_cls_can_use_the_encoders_pooler():
     assert [Cls().pooler, Cls(pooler=True).pooler, Mean().pooler, Max().pooler] == [False, True, False, False]

@@ -1,7 +1,7 @@
-"""What a forked process may compute with: OpenMP's threads do not exist in it, and it would wait for them for ever.
+"""Computation in forked processes. The threads of OpenMP do not exist in the child, which would wait for them forever.
 
-GNU OpenMP, which PyTorch computes with, does not survive a fork, and Numba ends the child of a process that used it. So
-a child whose parent computed uses PyTorch's own kernels in one thread, which need no other.
+GNU OpenMP, which PyTorch uses, does not support fork, and Numba terminates the child of a process that used it. So if
+the parent has computed, the child uses the PyTorch kernels in a single thread.
 """
 
 import os
@@ -11,7 +11,7 @@ import torch
 
 class _Process:
     has_threads = False
-    is_child = False  # of a process that had threads
+    is_child = False  # whether the parent process had threads
 
 
 def _note_fork() -> None:
@@ -23,13 +23,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def note_threads() -> None:
-    """Note that this process begins to compute, by which threads may start."""
+    """Record that this process starts to compute, which may start threads."""
     settle()
     _Process.has_threads = True
 
 
 def settle() -> bool:
-    """Return whether this is a child of a process that computed; if so, let PyTorch compute in one thread."""
+    """Return whether this is the forked child of a process that computed; if so, limit PyTorch to one thread."""
     if _Process.is_child and torch.get_num_threads() != 1:
         torch.set_num_threads(1)
     return _Process.is_child
