@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mbert_cli.data.table import Table
+from mbert_cli.data.truncation import Truncation
 from mbert_cli.data.vectors import VectorFile
 from mbert_cli.prediction import Predictor, windows
 
@@ -17,6 +18,7 @@ def embed_table(
     out: VectorFile,
     normalise: bool = False,
     limit: int | None = None,
+    truncation: Truncation | None = None,
 ) -> Iterator[int]:
     """Write the vectors of a table's rows; memory does not grow with the table.
 
@@ -28,6 +30,7 @@ def embed_table(
         out: where they are written; it is not closed.
         normalise: scale each vector to length 1.
         limit: how many rows at most.
+        truncation: counts the rows that are cut.
 
     Yields:
         How many rows are written, after every few thousand.
@@ -38,7 +41,10 @@ def embed_table(
     places = [table.column(column, "text to embed") for column in columns]
     rows = 0
     for window in windows(table, 0, limit):
-        vectors = predictor.embed_sides([[row.cells[place] for row in window] for place in places], task)
+        data = predictor.tokenise_to_embed([[row.cells[place] for row in window] for place in places], task)
+        if truncation is not None:
+            truncation.add(task, data, table.name, [row.line for row in window])
+        vectors = predictor.embed_tokens(data, task)
         if normalise:
             vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
         out.write(window, vectors)

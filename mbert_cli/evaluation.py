@@ -1,15 +1,19 @@
 """One procedure: evaluate; on data at hand, or on a run's files."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mbert_cli.commits import sha256_of
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, example_windows, read_examples
+from mbert_cli.data.truncation import Truncation
 from mbert_cli.ensemble import mean_outputs
 from mbert_cli.errors import UsageError
 from mbert_cli.evaluation_files import Evaluation, Predictions
@@ -45,11 +49,13 @@ class Outcome:
         lines: where each begins in its file.
         labels: the true ones.
         outputs: the head's.
+        cut: of how many a text was cut.
     """
 
     lines: np.ndarray
     labels: Tensor
     outputs: Tensor
+    cut: int = 0
 
 
 def outcomes_of(
@@ -69,12 +75,14 @@ def mean_outcomes(members: Sequence[Mapping[str, Outcome]]) -> dict[str, Outcome
 def _outcome(model: MultiTaskBert, task: str, examples: TaskData, batch_size: int | None) -> Outcome:
     assert examples.labels is not None, "without labels nothing can be evaluated"
     outputs = run_model(model, task, examples, batch_size)
-    return Outcome(np.asarray(examples.lines, dtype=np.int64), torch.from_numpy(examples.labels), outputs)
+    return Outcome(
+        np.asarray(examples.lines, dtype=np.int64), torch.from_numpy(examples.labels), outputs, len(examples.cut)
+    )
 
 
 def _joined(parts: Sequence[Outcome]) -> Outcome:
     labels, outputs = (torch.cat([getattr(part, name) for part in parts]) for name in ("labels", "outputs"))
-    return Outcome(np.concatenate([part.lines for part in parts]), labels, outputs)
+    return Outcome(np.concatenate([part.lines for part in parts]), labels, outputs, sum(part.cut for part in parts))
 
 
 def evaluation_of(model: MultiTaskBert, outcomes: Mapping[str, Outcome]) -> Evaluation:
@@ -85,6 +93,7 @@ def evaluation_of(model: MultiTaskBert, outcomes: Mapping[str, Outcome]) -> Eval
         head = model.head(task)
         found[task] = {
             "examples": len(outcome.labels),
+            "cut": outcome.cut,
             "main_metric": head.main_metric,
             "loss": float(head.loss(head.calibrated(outcome.outputs), outcome.labels)),
             **head.metrics(outcome.outputs, outcome.labels),
@@ -130,18 +139,30 @@ class RunOutcomes:
         predictor: of the run.
         split: `train`, `dev` or `test`.
         files: each task's.
+        sha256: of the files that stand in place of the recipe's; None where one can be read once only.
         tasks: each task's outcome.
+        truncation: how many examples were cut.
     """
 
     predictor: Predictor
     split: str
     files: Mapping[str, str]
+    sha256: Mapping[str, str | None]
     tasks: Mapping[str, Outcome]
+    truncation: Truncation
 
     def evaluation(self) -> Evaluation:
         """Return what `evaluate` returns, as the model decides now, with the run, the split and each task's file."""
         found = evaluation_of(self.predictor.saved.model, self.tasks)
-        return found.of(self.split, self.files, run=str(self.predictor.run))
+        sources = {name: self._source(name) for name in self.tasks}
+        split = None if self.sha256 else self.split
+        max_length = self.predictor.saved.tokenizer.max_length
+        return found.of(split, sources, run=str(self.predictor.run), max_length=max_length)
+
+    def _source(self, name: str) -> dict[str, Any]:
+        if name not in self.sha256:
+            return {"file": self.files[name], "split": self.split}
+        return {"file": self.files[name], "split": None, "sha256": self.sha256[name]}
 
 
 def run_outcomes(
@@ -151,6 +172,7 @@ def run_outcomes(
     tasks: Sequence[str],
     limit: int | None,
     talk: Talk,
+    strict_length: bool = False,
 ) -> RunOutcomes:
     """Run a run's best model on its recipe's files, or on others; from the outcomes follow all metrics.
 
@@ -162,6 +184,7 @@ def run_outcomes(
         tasks: the tasks to evaluate; all by default.
         limit: how many examples to take of each file at most, spread evenly over it.
         talk: where skipped rows are told.
+        strict_length: refuse a row in place of cutting it.
 
     Raises:
         CheckpointError: there is no such task.
@@ -172,16 +195,20 @@ def run_outcomes(
     chosen = list(tasks) or list(files) or list(predictor.tasks)
     for name in (*chosen, *files):
         saved.task(name)
+    truncation = predictor.truncation(strict_length)
     outcomes: dict[str, Outcome] = {}
     sources: dict[str, str] = {}
+    sha256: dict[str, str | None] = {}
     for name in chosen:
         task = saved.task(name)
         path = files.get(name) or getattr(task, split)
         if path is None:
             raise UsageError(f"task {name} has no {split} file in its recipe; give one: --data {name}=FILE.")
         sources[name] = path
-        outcomes[name] = _evaluate_file(predictor, name, path, limit, talk)
-    return RunOutcomes(predictor, split, sources, outcomes)
+        if name in files:
+            sha256[name] = sha256_of(Path(path)) if os.path.isfile(path) else None
+        outcomes[name] = _evaluate_file(predictor, name, path, limit, truncation, talk)
+    return RunOutcomes(predictor, split, sources, sha256, outcomes, truncation)
 
 
 def evaluate_run(
@@ -200,7 +227,9 @@ def evaluate_run(
     return run_outcomes(predictor, split, files, tasks, limit, talk).evaluation()
 
 
-def _evaluate_file(predictor: Predictor, name: str, path: str, limit: int | None, talk: Talk) -> Outcome:
+def _evaluate_file(
+    predictor: Predictor, name: str, path: str, limit: int | None, truncation: Truncation, talk: Talk
+) -> Outcome:
     """Return the outcome of a file's examples, of which no more than a few thousand are in memory, unless limited."""
     saved, task = predictor.saved, predictor.saved.task(name)
     head = saved.model.head(name)
@@ -214,6 +243,7 @@ def _evaluate_file(predictor: Predictor, name: str, path: str, limit: int | None
         read.warnings += window.warnings
         if len(window):
             data = tokenise(saved.tokenizer, window, head.sides, task.symmetric)
+            truncation.add(name, data, path, window.lines)
             parts.append(_outcome(saved.model, name, data, predictor.batch_size))
     for note in read.notes(path):
         talk.say(note)

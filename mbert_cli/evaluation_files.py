@@ -10,15 +10,17 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from mbert_cli.data.table_writer import as_cell
+from mbert_cli.errors import one_line
 
 METRICS = "metrics.json"
 CONFUSION = "_confusion.tsv"
 CONFUSION_SHARES = "_confusion_shares.tsv"
 PREDICTIONS = "_predictions.tsv"
+_SHOWN_OF_A_HASH = 12
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,31 @@ class Evaluation:
     metrics: dict[str, Any]
     predictions: Mapping[str, Iterable[Predictions]]
 
-    def of(self, split: str, files: Mapping[str, str], **facts: Any) -> "Evaluation":
+    def of(self, split: str | None, files: Mapping[str, Mapping[str, Any]], **facts: Any) -> "Evaluation":
         """Return the evaluation with what it was made on among its metrics.
 
         Args:
-            split: `train`, `dev` or `test`.
-            files: each task's data file.
+            split: `train`, `dev` or `test`; None where a task has another file than the recipe's.
+            files: of each task its data's `file`, and what else is known of that; see `data_name`.
             facts: what else is to be known, such as the epoch.
         """
-        tasks = {task: {**metrics, "file": files[task]} for task, metrics in self.metrics["tasks"].items()}
+        tasks = {task: {**metrics, **files[task]} for task, metrics in self.metrics["tasks"].items()}
         return Evaluation({"split": split, **facts, **self.metrics, "tasks": tasks}, self.predictions)
+
+
+def data_name(metrics: Mapping[str, Any], task: str) -> str:
+    """Return what a task was evaluated on: the recipe's split, or another file by its name and the start of its hash.
+
+    Args:
+        metrics: of an evaluation. Those of a release that did not tell other files from the recipe's name the split.
+        task: the task's name.
+    """
+    own = metrics["tasks"][task]
+    split = own.get("split", metrics.get("split"))
+    if split is not None:
+        return str(split)
+    known = f" (sha256 {own['sha256'][:_SHOWN_OF_A_HASH]}…)" if own.get("sha256") else ""
+    return f"{one_line(PurePath(own['file']).name)}{known}"
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:

@@ -15,7 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mbert_cli.evaluation_files import CONFUSION, CONFUSION_SHARES, PREDICTIONS, read_matrix, read_numbers, read_summary
+from mbert_cli.evaluation_files import (
+    CONFUSION,
+    CONFUSION_SHARES,
+    PREDICTIONS,
+    data_name,
+    read_matrix,
+    read_numbers,
+    read_summary,
+)
 from mbert_cli.metrics_file import read_metrics
 from mbert_cli.progress import Talk
 
@@ -41,7 +49,7 @@ def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
         from mbert_cli import plots
 
         for task, found in metrics.get("tasks", {}).items():
-            title = f"{plots.shortened(task)} on {metrics['split']}, {found['examples']:,} rows\n"
+            title = f"{plots.shortened(task)} on {data_name(metrics, task)}, {found['examples']:,} rows\n"
             if "confusion" in found:
                 labels, counts = read_matrix(evaluation / f"{task}{CONFUSION}")
                 _, shares = read_matrix(evaluation / f"{task}{CONFUSION_SHARES}")

@@ -204,8 +204,8 @@ def _commit(
     tokenizer: Tokenizer,
 ) -> None:
     scores = {key: value for key, value in line.items() if key not in ("parameters", "hardware", "seconds")}
-    files = {name: task.dev for name, task in recipe.tasks.items()}
-    found = evaluation.of("dev", files, epoch=line["epoch"])
+    files = {name: {"file": task.dev} for name, task in recipe.tasks.items()}
+    found = evaluation.of("dev", files, epoch=line["epoch"], max_length=tokenizer.max_length)
     # One that no phase trained is the checkpoint's in all members.
     trained = any(has_weights(place.model / "encoder") for _, place in _members(recipe, folder))
 

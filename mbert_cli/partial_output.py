@@ -3,7 +3,8 @@
 Beside OUT lies, until it is whole, the folder `.OUT.partial`:
 
     rows           what was written so far
-    journal.jsonl  what it is made of; then, for each piece, the rows and bytes up to its end and their SHA-256
+    journal.jsonl  what it is made of; then, for each piece, the rows and bytes up to its end, their SHA-256, and what
+                   was counted of the rows
     lock           held by the process that writes
 
 What ends in `.gz` is compressed, each piece by itself, which gzip's format allows.
@@ -47,7 +48,11 @@ def is_compressed(path: Path) -> bool:
 
 @contextmanager
 def partial_output(
-    path: Path, origin: Mapping[str, Any], force: bool, remember: bool = False
+    path: Path,
+    origin: Mapping[str, Any],
+    force: bool,
+    remember: bool = False,
+    facts: dict[str, Any] | None = None,
 ) -> Iterator["PartialOutput"]:
     """Write an output in pieces, going on after those that an interrupted process left.
 
@@ -59,6 +64,7 @@ def partial_output(
         origin: all that its bytes follow from, as JSON; pieces of another origin are not gone on from.
         force: replace what is there.
         remember: leave word that it is whole, until `forget`: the same is not written again then.
+        facts: what is counted of the rows, as JSON; kept with every piece, and filled with what it was at the last one.
 
     Raises:
         RunInUseError: another process writes it.
@@ -70,7 +76,7 @@ def partial_output(
         folder.mkdir(exist_ok=True)
         with _held(path):
             try:
-                with PartialOutput(path, folder, origin, force, remember) as output:
+                with PartialOutput(path, folder, origin, force, remember, {} if facts is None else facts) as output:
                     yield output
             finally:
                 if not (folder / _JOURNAL).exists():
@@ -156,9 +162,19 @@ class PartialOutput:
         origin: all that its bytes follow from.
         force: replace what is there.
         remember: leave the journal when the output is whole.
+        facts: see `partial_output`.
     """
 
-    def __init__(self, path: Path, folder: Path, origin: Mapping[str, Any], force: bool, remember: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        folder: Path,
+        origin: Mapping[str, Any],
+        force: bool,
+        remember: bool,
+        facts: dict[str, Any],
+    ) -> None:
+        self._facts = facts
         self._path, self._remember = path, remember
         self._rows_file, self._journal_file = folder / "rows", folder / _JOURNAL
         self._digest = hashlib.sha256()
@@ -174,11 +190,14 @@ class PartialOutput:
             nothing = Path(os.devnull)
             self._file, self._journal = nothing.open("r+b"), nothing.open("w", encoding="utf-8")
             self.rows = entries[-1]["rows"]
+            facts.update(entries[-1]["facts"])
             return
         self._continue(entries, origin)
 
     def _continue(self, entries: list[dict[str, Any]], origin: Mapping[str, Any]) -> None:
         self.rows, self._bytes, self._pieces = self._last_whole(entries)
+        if self._pieces:
+            self._facts.update(entries[self._pieces - 1]["facts"])
         # The pieces that did not hold are forgotten first: the journal never tells of bytes that are not there.
         lines = [{"origin": origin}, *entries[: self._pieces]]
         replace_file(self._journal_file, "".join(json.dumps(line) + "\n" for line in lines))
@@ -203,7 +222,7 @@ class PartialOutput:
         if self._gzip is not None:
             self.write_bytes(self._gzip.end())
         self._sync(self._file)
-        entry = {"rows": rows, "bytes": self._bytes, "sha256": self._digest.hexdigest()}
+        entry = {"rows": rows, "bytes": self._bytes, "sha256": self._digest.hexdigest(), "facts": self._facts}
         self._journal.write(json.dumps(entry) + "\n")
         self._sync(self._journal)
         self.rows, self._pieces = rows, self._pieces + 1
@@ -241,7 +260,9 @@ class PartialOutput:
         for line in lines:
             try:
                 entry = json.loads(line)
-                found.append({"rows": int(entry["rows"]), "bytes": int(entry["bytes"]), "sha256": entry["sha256"]})
+                facts = dict(entry.get("facts", {}))
+                sizes = {"rows": int(entry["rows"]), "bytes": int(entry["bytes"])}
+                found.append({**sizes, "sha256": entry["sha256"], "facts": facts})
             except (ValueError, KeyError, TypeError):
                 break  # the process died while it wrote this line
         return found

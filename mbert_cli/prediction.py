@@ -19,6 +19,7 @@ from mbert_cli.data.parquet_output import ParquetSink, Types
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Delimiter, Quoting, Table
 from mbert_cli.data.table_writer import TableWriter, TextSink, as_cell
+from mbert_cli.data.truncation import Truncation
 from mbert_cli.errors import DataError, UsageError, is_out_of_memory
 from mbert_cli.hardware import choose
 from mbert_cli.heads import Columns
@@ -166,12 +167,24 @@ class Predictor:
 
     def predict(self, sides: Sequence[Sequence[Any]], task: str) -> Columns:
         """Predict a task for its sentences, or for the two sides of its pairs; errors are those of a call."""
+        return self.predict_tokens(self.tokenise(sides, task), task)
+
+    def tokenise(self, sides: Sequence[Sequence[Any]], task: str) -> TaskData:
+        """Return the tokens of a task's texts, as its head reads them; errors are those of a call."""
         check_texts(sides, self.saved.task(task).text, task)
         head = self.saved.model.head(task)
-        if not len(sides[0]):
+        return tokenise_texts(self.saved.tokenizer, sides, head.sides, self.saved.task(task).symmetric)
+
+    def predict_tokens(self, data: TaskData, task: str) -> Columns:
+        """Predict a task for texts that were tokenised."""
+        head = self.saved.model.head(task)
+        if not len(data):
             return {name: [] for name in head.column_names}
-        data = tokenise_texts(self.saved.tokenizer, sides, head.sides, self.saved.task(task).symmetric)
         return head.predict(run_model(self._models[task], task, data, self.batch_size))
+
+    def truncation(self, strict: bool = False) -> Truncation:
+        """Return what counts rows that the model cuts, or refuses them."""
+        return Truncation(self.saved.tokenizer.max_length, self.saved.model.encoder.shape.max_positions, strict)
 
     def embed(self, texts: Given, task: str | None = None) -> np.ndarray:
         """Return vectors as a task's head gets them: of texts alone, or of a task's rows.
@@ -194,13 +207,13 @@ class Predictor:
         section = self.saved.task(task)
         alone, texts = texts_or_rows(texts, task)
         if alone is not None:
-            return self.embed_sides([alone], task)
+            return self.embed_tokens(self.tokenise_to_embed([alone], task), task)
         if self.columns_to_embed(task) != section.text:
             one, two = section.text
             raise UsageError(
                 f"task {task} reads {one} and {two} apart, so that a row has two vectors; give one list of texts."
             )
-        return self.embed_sides(sides_of(texts, task, section), task)
+        return self.embed_tokens(self.tokenise_to_embed(sides_of(texts, task, section), task), task)
 
     def task_to_embed(self, task: str | None) -> str:
         """Return the task whose vectors are asked for; see `embed`."""
@@ -218,12 +231,15 @@ class Predictor:
         text = self.saved.task(task).text
         return text if "whole" in self.saved.model.head(task).sides else text[:1]
 
-    def embed_sides(self, sides: Sequence[Sequence[Any]], task: str) -> np.ndarray:
-        """Return the vectors of texts, or of pairs that are read as one sequence each."""
+    def tokenise_to_embed(self, sides: Sequence[Sequence[Any]], task: str) -> TaskData:
+        """Return the tokens of texts, or of pairs as one sequence each."""
         check_texts(sides, self.saved.task(task).text if len(sides) > 1 else ["the text"], task)
-        if not len(sides[0]):
+        return TaskData((self.saved.tokenizer.encode(*sides),), None)
+
+    def embed_tokens(self, data: TaskData, task: str) -> np.ndarray:
+        """Return the vectors of texts that were tokenised."""
+        if not len(data):
             return np.zeros((0, self.saved.model.encoder.shape.hidden_size), np.float32)
-        data = TaskData((self.saved.tokenizer.encode(*sides),), None)
         return run_model(self._models[task], task, data, self.batch_size, vectors=True).numpy()
 
 
@@ -297,6 +313,7 @@ def predict_table(
     limit: int | None = None,
     done: int = 0,
     kept: Sequence[str] | None = None,
+    truncation: Truncation | None = None,
 ) -> Iterator[int]:
     """Write a table's rows in their order, with the predictions appended.
 
@@ -310,6 +327,7 @@ def predict_table(
         limit: how many rows at most.
         done: how many rows were written before, as this yielded it; they are passed over.
         kept: which of the table's columns are written; by default all.
+        truncation: counts the rows that are cut.
 
     Yields:
         How many rows are written, after every few thousand.
@@ -333,7 +351,7 @@ def predict_table(
     for rows in windows(table, done, limit):
         predicted: list[list[str] | list[float]] = []
         for task in tasks:
-            predicted += predictor.predict(_sides(predictor, table, task, rows), task).values()
+            predicted += _predicted(predictor, table, task, rows, truncation).values()
         for row, values in zip(rows, zip(*predicted, strict=True), strict=True):
             writer.write(row, list(values))
         done += len(rows)
@@ -352,7 +370,13 @@ def _appended(predictor: Predictor, tasks: Sequence[str]) -> Types:
 
 
 def predict_cs224n(
-    predictor: Predictor, table: Table, task: str, out: TextSink, limit: int | None = None, done: int = 0
+    predictor: Predictor,
+    table: Table,
+    task: str,
+    out: TextSink,
+    limit: int | None = None,
+    done: int = 0,
+    truncation: Truncation | None = None,
 ) -> Iterator[int]:
     r"""Write the course's submission file of one task: ``id \t Predicted_Sentiment \n``, then ``{id} , {pred} \n``.
 
@@ -368,7 +392,7 @@ def predict_cs224n(
     if not done:
         out.write(f"id \t {name} \n")
     for rows in windows(table, done, limit):
-        predicted: Sequence[str | float] = predictor.predict(_sides(predictor, table, task, rows), task)["pred"]
+        predicted: Sequence[str | float] = _predicted(predictor, table, task, rows, truncation)["pred"]
         for row, value in zip(rows, predicted, strict=True):
             out.write(f"{row.cells[ids]} , {as_cell(value)} \n")
         done += len(rows)
@@ -395,6 +419,11 @@ def windows(table: Table, done: int, limit: int | None) -> Iterator[list[Row]]:
         yield window
 
 
-def _sides(predictor: Predictor, table: Table, task: str, rows: Sequence[Row]) -> list[list[str]]:
+def _predicted(
+    predictor: Predictor, table: Table, task: str, rows: Sequence[Row], truncation: Truncation | None
+) -> Columns:
     columns = _text_columns(predictor, table, task)
-    return [[row.cells[column] for row in rows] for column in columns]
+    data = predictor.tokenise([[row.cells[column] for row in rows] for column in columns], task)
+    if truncation is not None:
+        truncation.add(task, data, table.name, [row.line for row in rows])
+    return predictor.predict_tokens(data, task)

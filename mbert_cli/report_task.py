@@ -53,7 +53,7 @@ def task_parts(run: RunReport) -> list[TaskPart]:
         found.append(
             TaskPart(
                 name=one_line(name),
-                file=one_line(file),
+                file=one_line(f"{file}, sha256 {metrics['sha256']}" if metrics.get("sha256") else file),
                 metric=metric,
                 score=float(metrics[metric]),
                 reference=reference.get(name),
@@ -71,7 +71,8 @@ def task_parts(run: RunReport) -> list[TaskPart]:
 
 
 _NAMES = {
-    "examples": "rows", "accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1",
+    "examples": "rows", "cut": "rows cut",
+    "accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1",
     "ece": "calibration error", "pearson": "Pearson", "spearman": "Spearman", "mse": "mean squared error",
     "mae": "mean absolute error", "r2": "R²", "loss": "loss",
 }  # fmt: skip
@@ -81,7 +82,7 @@ def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = []
     for key, name in _NAMES.items():
         value = metrics.get(key)
-        if isinstance(value, int | float):
+        if isinstance(value, int | float) and (value or key != "cut"):
             found.append((name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}"))
     decision = metrics.get("decision") or {}
     if decision.get("criterion"):

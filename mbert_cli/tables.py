@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mbert_cli.errors import one_line
+from mbert_cli.evaluation_files import data_name
 from mbert_cli.metrics import percent
 from mbert_cli.parameters import BYTES, Comparison, Counts
 from mbert_cli.terminal import Fitting, new_table
@@ -92,7 +93,11 @@ def metrics_tables(found: Mapping[str, Any]) -> list[RenderableType]:
         summary.add_row(task, f"{metrics['examples']:,}", numbers)
     summary.add_section()
     summary.add_row("overall", "", f"{found['overall']:.3f}")
-    tables: list[RenderableType] = [Text(f"Metrics on {found['split']}"), summary]
+    named = {task: data_name(found, task) for task in found["tasks"]}
+    titles = [f"Metrics on {name}" for name in set(named.values())]
+    if len(titles) > 1:
+        titles = ["Metrics", *(f"{task} on {name}" for task, name in named.items())]
+    tables: list[RenderableType] = [*map(Text, titles), summary]
     for task, metrics in found["tasks"].items():
         if "confusion" in metrics:
             tables += [Text(f"Classes of {task}"), _classes(metrics)]

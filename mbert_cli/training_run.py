@@ -234,8 +234,8 @@ class TrainingRun:
         return lambda at: write_model(at, self.model, self.recipe, self.tokenizer, changed, scores)
 
     def _evaluation_writer(self, evaluation: Evaluation) -> Write:
-        files = {name: task.dev for name, task in self.recipe.tasks.items()}
-        found = evaluation.of("dev", files, epoch=self.state.epoch)
+        files = {name: {"file": task.dev} for name, task in self.recipe.tasks.items()}
+        found = evaluation.of("dev", files, epoch=self.state.epoch, max_length=self.recipe.training.max_length)
         return lambda at: write_evaluation(at, found)
 
     def _best(self) -> dict[str, Any]:

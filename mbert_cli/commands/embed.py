@@ -19,6 +19,7 @@ from mbert_cli.commands.options import (
     Quiet,
     Quoting,
     Run,
+    StrictLength,
     go_offline,
     other_columns,
     tell_of_compiling,
@@ -41,6 +42,7 @@ def embed(
     columns: Columns = None,
     quoting: Quoting = None,
     delimiter: Delimiter = None,
+    strict_length: StrictLength = False,
     force: Force = False,
     batch_size: BatchSize = None,
     device: Device = "auto",
@@ -92,13 +94,14 @@ def embed(
         section = predictor.saved.task(task)
         table.names = {**section.columns, **given}
         read = [text] if text else predictor.columns_to_embed(task)
+        truncation = predictor.truncation(strict_length)
         hidden, done = predictor.saved.model.encoder.shape.hidden_size, 0
         with replacing(output) as file, talk.bar("embed", limit) as bar:
             data = cast(IO[bytes], file.buffer)
             out: VectorFile
             out = NumpyVectors(data, hidden) if output.suffix == ".npy" else ParquetVectors(data, table, hidden)
             with closing(out):
-                for count in embed_table(predictor, table, read, task, out, normalise, limit):
+                for count in embed_table(predictor, table, read, task, out, normalise, limit, truncation):
                     bar.advance(by=count - done)
                     done = count
         ignored = [] if text else [name for name in section.text[len(read) :] if table.has(name)]
@@ -108,3 +111,5 @@ def embed(
         talk.say(f"task {task} reads {read[0]} and {other} apart; {other} is not embedded: --text {other} embeds it.")
     for warning in table.warnings:
         talk.say(warning)
+    if note := truncation.note():
+        talk.say(note)

@@ -23,6 +23,7 @@ from mbert_cli.commands.options import (
     Quiet,
     Quoting,
     Run,
+    StrictLength,
     go_offline,
     other_columns,
     split_pair,
@@ -42,7 +43,7 @@ def evaluate(
         Literal["train", "dev", "test"], typer.Option("--split", help="Which of the recipe's files.")
     ] = "dev",
     data: Annotated[
-        list[str] | None, typer.Option("--data", metavar="TASK=FILE", help="A task's file, in place of the recipe's.")
+        list[str] | None, typer.Option("--data", metavar="TASK=FILE", help="Another file of a task; results name it.")
     ] = None,
     tasks: Annotated[list[str] | None, typer.Option("--task", "-t", help="Only this task; may be repeated.")] = None,
     tune_thresholds: Annotated[
@@ -64,6 +65,7 @@ def evaluate(
     columns: Columns = None,
     quoting: Quoting = None,
     delimiter: Delimiter = None,
+    strict_length: StrictLength = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write metrics, predictions and figures to this folder.")
     ] = None,
@@ -93,7 +95,6 @@ def evaluate(
 
     go_offline(offline)
     files = dict(split_pair(pair, "--data TASK=FILE") for pair in data or [])
-    given = other_columns(columns, RunFolder(run).model_section())
     fits = " and ".join(["--tune-thresholds"] * (tune_thresholds is not None) + ["--calibrate"] * calibrate)
     if fits and (split != "dev" or files):
         other = "--data" if files else f"--split {split}"
@@ -108,6 +109,8 @@ def evaluate(
         check_output_folder(
             output, force, "mbert evaluate -o", lambda at: (at / METRICS).is_file() and "run" in read_json(at / METRICS)
         )
+
+    given = other_columns(columns, RunFolder(run).model_section())
 
     from mbert_cli.evaluation import run_outcomes
     from mbert_cli.figures import draw_or_say, write_figures
@@ -128,7 +131,7 @@ def evaluate(
         if reset:  # saved now: the dev files may be elsewhere
             take_back(predictor, tasks or [])
             write_decisions(model_folder, predictor.saved.model)
-        outcomes = run_outcomes(predictor, split, files, tasks or [], limit, talk)
+        outcomes = run_outcomes(predictor, split, files, tasks or [], limit, talk, strict_length)
         fitted = tune(outcomes, tune_thresholds, calibrate, talk)
         if fitted:
             write_decisions(model_folder, predictor.saved.model)
@@ -154,7 +157,8 @@ def evaluate(
     if as_json:
         listed = {task: [asdict(each) for each in own] for task, own in errors.items()}
         print_json({**found.metrics, "top_errors": listed} if most_errors else found.metrics)
-        return
-    print_tables([*metrics_tables(found.metrics), *error_tables(errors)])
-    if hint := lopsided(found.metrics, run):
-        talk.say(hint)
+    else:
+        print_tables([*metrics_tables(found.metrics), *error_tables(errors)])
+    hint = None if as_json else lopsided(found.metrics, run)
+    for note in filter(None, (hint, outcomes.truncation.note())):
+        talk.say(note)

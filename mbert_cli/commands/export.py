@@ -48,4 +48,5 @@ def export(
     chosen = list(dict.fromkeys(tasks or saved.model.task_names))
     with talk.status(f"exporting {', '.join(chosen)}"):
         replace_folder(output, lambda at: export_onnx(saved, chosen, at))
-    talk.say(f"wrote {output}: {', '.join(f'{task}.onnx' for task in chosen)}, tokenizer.json, config.json")
+    files = [*(f"{task}.onnx" for task in chosen), "tokenizer.json", "config.json"]
+    talk.say(f"wrote {output}: {', '.join(files)}; texts are cut at {saved.tokenizer.max_length} tokens")

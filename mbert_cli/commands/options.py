@@ -34,6 +34,10 @@ Delimiter = Annotated[
     Literal["auto", "tab", "comma", "semicolon", "pipe"] | None,
     typer.Option("--delimiter", help="Of the file. Default: as the task's files are read, else auto."),
 ]
+StrictLength = Annotated[
+    bool,
+    typer.Option("--strict-length", help="Refuse a row that is longer than the model reads, in place of cutting it."),
+]
 Columns = Annotated[
     list[str] | None,
     typer.Option("--columns", metavar="NAME=OTHER", help="Read a task's column NAME in OTHER. May be repeated."),

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from mbert_cli.commands.options import (
     Quiet,
     Quoting,
     Run,
+    StrictLength,
     Verbose,
     go_offline,
     other_columns,
@@ -36,6 +38,18 @@ if TYPE_CHECKING:
     from mbert_cli.data.table import Table
     from mbert_cli.partial_output import PartialOutput, Stream
     from mbert_cli.prediction import Predictor
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the command line asks of every input."""
+
+    tasks: Sequence[str]
+    format: str
+    limit: int | None
+    kept: Sequence[str] | None
+    strict_length: bool
+    force: bool
 
 
 def predict(
@@ -62,6 +76,7 @@ def predict(
     ] = "same",
     quoting: Quoting = None,
     delimiter: Delimiter = None,
+    strict_length: StrictLength = False,
     fold: Annotated[bool, typer.Option("--fold", help="Fold lora, ia3, bitfit, layer_norm into the weights.")] = False,
     force: Force = False,
     batch_size: BatchSize = None,
@@ -93,6 +108,7 @@ def predict(
         kept = []
     if kept is not None and format_ == "cs224n":
         raise UsageError("--keep: --format cs224n has columns of its own; leave one of them out.")
+    request = _Request(tasks or [], format_, limit, kept, strict_length, force)
     predictor: Predictor | None = None
     problems: list[str] = []
     targets = _targets(inputs, output, force)
@@ -118,7 +134,7 @@ def predict(
                         fold=fold,
                         encoder=encoder,
                     )
-                _predict(predictor, table, tasks or [], target, format_, limit, kept, force, len(inputs) > 1, talk)
+                _predict(predictor, table, target, request, len(inputs) > 1, talk)
         except DataError as error:
             if len(inputs) == 1:
                 raise
@@ -177,46 +193,46 @@ def _check_parquet(targets: Sequence[str], format_: str) -> None:
 
 
 def _predict(
-    predictor: "Predictor",
-    table: "Table",
-    tasks: Sequence[str],
-    output: str,
-    format_: str,
-    limit: int | None,
-    kept: Sequence[str] | None,
-    force: bool,
-    is_one_of_several: bool,
-    talk: Talk,
+    predictor: "Predictor", table: "Table", output: str, request: _Request, is_one_of_several: bool, talk: Talk
 ) -> None:
     from mbert_cli.data.parquet_output import ParquetSink
     from mbert_cli.prediction import choose_tasks, origin_of, predict_cs224n, predict_table
 
-    chosen = choose_tasks(predictor, table, tasks)
+    chosen, format_, limit = choose_tasks(predictor, table, request.tasks), request.format, request.limit
     if format_ == "cs224n" and len(chosen) != 1:
         raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")
-    origin = None if output == "-" else origin_of(predictor, table, chosen, format_, limit, kept)
+    origin = None if output == "-" else origin_of(predictor, table, chosen, format_, limit, request.kept)
+    truncation = predictor.truncation(request.strict_length)
     with (
-        _output(output, origin, force, is_one_of_several, talk) as out,
+        _output(output, origin, request.force, is_one_of_several, truncation.counts, talk) as out,
         talk.bar(f"predict {', '.join(chosen)}", limit) as bar,
     ):
         done = out.rows
         bar.advance(by=done)
         if format_ == "cs224n" and not isinstance(out, ParquetSink):
-            pieces = predict_cs224n(predictor, table, chosen[0], out, limit, done)
+            pieces = predict_cs224n(predictor, table, chosen[0], out, limit, done, truncation)
         else:
-            pieces = predict_table(predictor, table, chosen, out, limit, done, kept)
+            pieces = predict_table(predictor, table, chosen, out, limit, done, request.kept, truncation)
         for count in pieces if not out.finished else ():
             out.commit(count)
             bar.advance(by=count - done)
             done = count
     for warning in table.warnings:
         talk.say(warning)
-    talk.say(f"{'' if output == '-' else f'{output}: '}predicted {', '.join(chosen)} for {done} rows")
+    place = "" if output == "-" else f"{output}: "
+    talk.say(f"{place}predicted {', '.join(chosen)} for {done} rows")
+    if note := truncation.note():
+        talk.say(f"{place}{note}")
 
 
 @contextmanager
 def _output(
-    output: str, origin: Mapping[str, Any] | None, force: bool, is_one_of_several: bool, talk: Talk
+    output: str,
+    origin: Mapping[str, Any] | None,
+    force: bool,
+    is_one_of_several: bool,
+    counts: dict[str, Any],
+    talk: Talk,
 ) -> Iterator["PartialOutput | Stream | ParquetSink"]:
     """Open the output of a prediction: in pieces that survive, where the input is a file and the output is text."""
     from mbert_cli.data.parquet_output import ParquetSink, is_parquet
@@ -237,7 +253,7 @@ def _output(
             yield stream
             stream.commit(0)
     else:
-        with partial_output(Path(output), origin, force, is_one_of_several) as out:
+        with partial_output(Path(output), origin, force, is_one_of_several, counts) as out:
             if is_parquet(Path(output)) and not out.finished:
                 talk.say(f"{output}: cannot be gone on with if it is interrupted, for Parquet is whole or nothing.")
                 with closing(ParquetSink(out.write_bytes)) as sink:

@@ -46,6 +46,11 @@ class TaskData:
         return digest.hexdigest()
 
     @property
+    def cut(self) -> list[int]:
+        """The rows of which a text was cut; unknown, hence none, of rows that were taken from others."""
+        return sorted({row for side in self.sides for row in side.cut})
+
+    @property
     def lengths(self) -> np.ndarray:
         """Tokens of each example, all its sentences together."""
         return np.sum([side.lengths for side in self.sides], axis=0)
