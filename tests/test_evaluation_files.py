@@ -10,6 +10,7 @@ from mbert_cli.data.table import Table
 from mbert_cli.evaluation_files import (
     Evaluation,
     Predictions,
+    data_name,
     read_matrix,
     read_numbers,
     read_summary,
@@ -42,7 +43,7 @@ def evaluation() -> Evaluation:
 
 
 def test_the_files_hold_the_evaluation(evaluation, tmp_path):
-    write_evaluation(tmp_path, evaluation.of("dev", {"mood": "m.tsv", "near": "n.tsv"}, epoch=3))
+    write_evaluation(tmp_path, evaluation.of("dev", {"mood": {"file": "m.tsv"}, "near": {"file": "n.tsv"}}, epoch=3))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "metrics.json",
         "mood_confusion.tsv",
@@ -81,10 +82,24 @@ def test_predictions_are_a_table_that_mbert_itself_reads(evaluation, tmp_path):
 
 
 def test_an_evaluation_is_left_as_it_was_by_what_is_added_to_it(evaluation):
-    added = evaluation.of("dev", {"mood": "m.tsv", "near": "n.tsv"}, run="runs/x")
+    added = evaluation.of("dev", {"mood": {"file": "m.tsv"}, "near": {"file": "n.tsv"}}, run="runs/x")
     assert list(added.metrics) == ["split", "run", "tasks", "overall"]
     assert set(evaluation.metrics) == {"tasks", "overall"}
     assert "file" not in evaluation.metrics["tasks"]["mood"]
+
+
+@pytest.mark.parametrize(
+    ("own", "split", "name"),
+    [
+        ({"file": "a/m.tsv"}, "dev", "dev"),  # as it was written before other files were told from the recipe's
+        ({"file": "a/m.tsv", "split": "test"}, "test", "test"),
+        ({"file": "a/m.tsv", "split": "dev"}, None, "dev"),
+        ({"file": "a/m.tsv", "split": None, "sha256": "0123456789abcdef" * 4}, None, "m.tsv (sha256 0123456789ab…)"),
+        ({"file": "-", "split": None, "sha256": None}, None, "-"),
+    ],
+)
+def test_data_is_named_by_its_split_or_by_its_file(own, split, name):
+    assert data_name({"split": split, "tasks": {"mood": own}}, "mood") == name
 
 
 def test_no_folder_holds_no_metrics(tmp_path):
