@@ -57,7 +57,7 @@ def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[
     if not any(column.filled for column in file.columns):
         raise UsageError(f"{file.path}: holds no rows below its header.")
     candidates = [column for column in file.columns if column.name not in text]
-    reasons = {column.name: why_impossible(column) or why_unlikely(column) for column in candidates}
+    reasons = {column.name: _why_not(column) for column in candidates}
     likely = [column for column in candidates if reasons[column.name] is None]
     taken = _asked(file, labels) or _chosen(file, likely, reasons)
     free = [column for column in file.columns if column.name not in taken and column.is_distinct]
@@ -78,6 +78,10 @@ def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[
 
 def _header_hint(file: CountedFile) -> str:
     return f" ({file.remark})" if file.remark else ""
+
+
+def _why_not(column: Column) -> str | None:
+    return why_unlikely(column) if says_id(column.name) else why_impossible(column) or why_unlikely(column)
 
 
 def _asked(file: CountedFile, labels: Sequence[str]) -> dict[str, str]:
@@ -124,7 +128,9 @@ def _texts(file: CountedFile, columns: list[Column], text: Sequence[str]) -> tup
             if first is not second and are_a_pair(first.name, second.name):
                 return [first, second], True
     longest = sorted(texts, key=lambda column: -column.words)[:2]
-    if len(longest) == 2 and longest[1].words * 10 >= longest[0].words:
+    shorter = longest[-1]
+    is_text = says_text(shorter.name) or shorter.mean_words >= 3  # and no name of a person
+    if len(longest) == 2 and is_text and shorter.words * 10 >= longest[0].words:
         return [column for column in texts if column in longest], False
     return longest[:1], False
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mbert_cli.authoring.column import Column
-from mbert_cli.authoring.names import says_id, says_label, says_scale
+from mbert_cli.authoring.names import are_splits, says_id, says_label, says_scale
 from mbert_cli.labels import first_of, has_decimal_comma, is_name, list_remark
 
 _FEW = 12  # as many whole numbers are classes, whatever they are
@@ -57,7 +57,10 @@ def why_impossible(column: Column) -> str | None:
         return "holds one value only" if column.values else "is empty"
     comma = next(filter(has_decimal_comma, column.values), None)
     if comma and len(column.numbers) + sum(map(has_decimal_comma, column.values)) == len(column.values):
-        return f"holds numbers with commas, such as '{comma}'; write them with a decimal point and no other separator"
+        return (
+            f"holds '{comma}', a number with a comma or a list; write numbers with a decimal point and no other "
+            "separator; several labels a row are not read"
+        )
     if _is_scale(column):
         huge = next((text for text, value in column.numbers.items() if abs(value) > _LARGEST), None)
         return f"holds {huge}, which is too large for a scale" if huge else None
@@ -72,6 +75,8 @@ def why_unlikely(column: Column) -> str | None:
     distinct, numbers, named = column.distinct, column.numbers, says_label(column.name)
     if says_id(column.name):
         return "its name says id"
+    if are_splits(column.values):
+        return "names of splits; rows of all of them are taken: keep only those that you want"
     if column.mean_words > 3:
         return f"texts of {column.mean_words:.0f} words"
     much = column.filled > _FEW and distinct > (column.filled - 1 if named else column.filled // 2)

@@ -1,6 +1,7 @@
 """What the names of columns say: labels, scales, ids, texts, pairs."""
 
 import re
+from collections.abc import Collection
 
 _LABEL_NAMES = (
     "label", "labels", "class", "category", "target", "y", "sentiment", "emotion", "mood", "intent", "topic", "stars",
@@ -17,6 +18,9 @@ _TEXT_NAMES = (
 # A whole name, and a word of one.
 _ID_NAMES = frozenset({"index", "key", "no", "nr", "number", "row", "line", "rownum", "unnamed: 0"})
 _ID_WORDS = frozenset({"id", "ids", "idx", "guid", "uuid", "uid", "pid", "qid", "sid", "did", "docid", "rowid"})
+_SPLIT_NAMES = frozenset(
+    {"train", "training", "dev", "valid", "validation", "val", "test", "testing", "trial", "eval", "heldout"}
+)
 # Names of a pair are alike but for one word.
 _PAIR_WORDS = frozenset(
     {
@@ -54,6 +58,11 @@ def says_scale(name: str) -> bool:
 def says_id(name: str) -> bool:
     """Whether a name says id or row number."""
     return name.lower() in _ID_NAMES or not _ID_WORDS.isdisjoint(words_of(name))
+
+
+def are_splits(values: Collection[str]) -> bool:
+    """Whether values are names of splits: `TRAIN`, `TRIAL` and `TEST`."""
+    return len(values) > 1 and _SPLIT_NAMES.issuperset(value.lower() for value in values)
 
 
 def says_text(name: str) -> bool:

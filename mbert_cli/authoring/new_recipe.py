@@ -75,7 +75,12 @@ class NewFiles:
         ending = self.files["train"].name.removeprefix(stem(self.files["train"]))
         # What is written is text: no tool shall take it for something else.
         ending = re.sub(r"\.gz$", "", re.sub(r"\.parquet", ".tsv", ending, flags=re.IGNORECASE), flags=re.IGNORECASE)
-        return {split: folder / f"{self.name}-{split}{ending}" for split in ("train", "dev")}
+        # A file that is called x-train.tsv itself is not overwritten.
+        for name in (self.name, f"{self.name}_split"):
+            paths = {split: folder / f"{name}-{split}{ending}" for split in ("train", "dev")}
+            if not any(path.exists() and path.samefile(self.files["train"]) for path in paths.values()):
+                break
+        return paths
 
     def with_dev(self, folder: Path) -> "NewFiles":
         """Split the training file in two; return the files with both, and notes on them alone. See `split_off_dev`."""
@@ -102,11 +107,9 @@ class NewFiles:
                 f"head {head_for(labels, guess.is_pair)['kind']}"
             )
             found += [f"  label '{labels.column}': {note}" for note in labels.notes]
-        found += [
-            f"  '{column}' could be a label, too; for a task of each: "
-            + " ".join(f"--label {shlex.quote(each)}" for each in (*guess.labels, column))
-            for column in guess.others[:_MOST_LISTED]
-        ]
+        if guess.others:
+            words = " ".join(f"--label {shlex.quote(each)}" for each in (*guess.labels, *guess.others[:_MOST_LISTED]))
+            found.append(f"  could be labels, too: {first_of(guess.others)}; for a task of each: {words}")
         refused = [f"'{column}' ({why})" for column, why in guess.refused.items()]
         if refused:
             more = f" and {len(refused) - _MOST_LISTED} more" if len(refused) > _MOST_LISTED else ""

@@ -102,8 +102,12 @@ def test_a_column_that_was_named_is_taken_though_it_does_not_look_like_labels_an
         ({"text": LONG, "label": ["a"] * 40}, {}, "'label' (holds one value only)"),
         ({"text": LONG * 4, "kind": [f"c{i % 110}" for i in range(320)]}, {}, "'kind' (110 different values)"),
         ({"text": LONG, "label": [str(i) for i in range(40)]}, {}, "'label' (40 different whole numbers in 40 rows"),
-        ({"text": LONG, "score": ["3,7", "2,5"] * 20}, {}, "'score' (holds numbers with commas, such as '3,7'; write"),
-        ({"text": LONG, "n": ["1,250", "2"] * 20}, {"labels": ["n"]}, "n holds numbers with commas, such as '1,250'"),
+        ({"text": LONG, "score": ["3,7", "2,5"] * 20}, {}, "'score' (holds '3,7', a number with a comma or a list;"),
+        (
+            {"text": LONG, "n": ["1,250", "2"] * 20},
+            {"labels": ["n"]},
+            "n holds '1,250', a number with a comma or a list; write",
+        ),
         ({"text": LONG, "label": ["a\tb", "c"] * 20}, {}, "holds 'a\\tb', which has line ends or control characters"),
         ({"text": [], "label": []}, {}, "holds no rows below its header"),
     ],
@@ -121,3 +125,9 @@ def test_of_very_many_rows_ids_are_known_though_not_all_values_are_counted(monke
     found = guess({"key": rows, "weight": rows, "text": LONG, "kind": ABC})
     assert (found.id, list(found.labels)) == ("key", ["kind"])
     assert found.refused["weight"] == "40 different whole numbers in 40 rows, like ids"
+
+
+def test_a_column_of_splits_is_no_label_and_a_column_of_persons_no_second_text():
+    found = guess({"by": ["Jo Doe", "Al Roe"] * 20, "body": LONG, "kind": ABC, "set": ["TRAIN", "TEST"] * 20})
+    assert (found.text, list(found.labels)) == (["body"], ["kind"])
+    assert found.refused["set"].startswith("names of splits; rows of all of them are taken")

@@ -168,7 +168,8 @@ def test_a_second_column_of_labels_is_said(here, capsys):
     two_labels(here)
     init("both.tsv")
     assert list(accepted("recipe.yaml")) == ["both"]
-    said = "'entailment_judgment' could be a label, too; for a task of each: --label relatedness_score"
+    words = "--label relatedness_score --label entailment_judgment"
+    said = f"could be labels, too: entailment_judgment; for a task of each: {words}"
     assert said in capsys.readouterr().err
 
 
@@ -260,6 +261,15 @@ def test_the_dev_split_has_a_tenth_of_every_class(here, capsys):
         in told
     )
     assert "s-dev.tsv: has no row of once, so that nothing is measured of it" in told
+
+
+@pytest.mark.parametrize("options", [[], ["--force"]])
+def test_a_training_file_alone_is_not_overwritten_by_its_own_split(here, options):
+    write(here / "a-train.tsv", moods(60))
+    before = (here / "a-train.tsv").read_text()
+    init("a-train.tsv", *options)
+    assert accepted("recipe.yaml")["a"].train == str(here / "a_split-train.tsv")
+    assert (here / "a-train.tsv").read_text() == before
 
 
 def test_rows_without_labels_are_skipped_and_counted(here, capsys):
