@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import json
 import os
 import pty
@@ -9,12 +10,15 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import tiny
 from commands import mbert
 
+from mbert_cli.commands import streams
 from mbert_cli.commands.app import app
 from mbert_cli.commands.failures import explain
 from mbert_cli.errors import ReaderGoneError, Stopped, UsageError
@@ -87,10 +91,10 @@ def test_messages_that_cannot_be_written_change_nothing(fault, folder):
     assert (wrong.returncode, wrong.stdout) == (2, "")
 
 
-@pytest.mark.parametrize(("streams", "fault"), [([STDERR], "full"), ([STDOUT, STDERR], "gone")])
-def test_a_training_whose_messages_cannot_be_written_trains_on(streams, fault, folder, tmp_path):
+@pytest.mark.parametrize(("numbers", "fault"), [([STDERR], "full"), ([STDOUT, STDERR], "gone")])
+def test_a_training_whose_messages_cannot_be_written_trains_on(numbers, fault, folder, tmp_path):
     words = ("train", folder / "recipe.yaml", "-o", "run", "--kernels", "torch", "training.epochs=1")
-    done = mbert(*words, cwd=tmp_path, broken=dict.fromkeys(streams, fault))
+    done = mbert(*words, cwd=tmp_path, broken=dict.fromkeys(numbers, fault))
     assert done.returncode == 0
     weights = "run/model/tasks/mood.safetensors"
     assert (tmp_path / weights).read_bytes() == (folder / weights).read_bytes()
@@ -334,3 +338,31 @@ def test_an_error_that_a_library_wrapped_counts_but_a_mistake_of_ours_keeps_its_
 def test_quiet_commands_say_nothing(words, folder):
     done = mbert(*words.split(), "-q", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_stdout_that_does_not_block_gets_all_data():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    found = []
+
+    def read():
+        while piece := os.read(reader, 1 << 16):
+            found.append(piece)
+
+    data = bytes(range(256)) * 4096  # more than a pipe holds
+    thread = threading.Thread(target=read)
+    threading.Timer(0.2, thread.start).start()  # until then the pipe is full
+    with io.BufferedWriter(streams.Data(writer, "wb")) as file:
+        file.write(data)
+    while not thread.ident:
+        time.sleep(0.01)
+    thread.join()
+    assert b"".join(found) == data
+
+
+def test_a_character_that_the_terminal_lacks_is_escaped(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("# \u96f6\n", encoding="utf-8")
+    command = [*COMMAND, "recipes", "cat", "recipe.yaml"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "# \\u96f6\n", "")

@@ -24,7 +24,7 @@ def guard() -> None:
     for number in (_STDIN, _STDOUT, _STDERR):
         _fill(number)
     sys.stderr = _text(_Messages(_STDERR, "wb", closefd=False), stderr, errors="backslashreplace", line_buffering=True)
-    raw = _Data(_STDOUT, "wb", closefd=False)
+    raw = Data(_STDOUT, "wb", closefd=False)
     raw.was_open = stdout is not None
     # `strict` would end a command at the first character that the terminal's encoding lacks.
     errors = stdout.errors if stdout is not None and stdout.errors not in (None, "strict") else "backslashreplace"
@@ -54,13 +54,14 @@ class _Messages(io.FileIO):
         return memoryview(data).nbytes
 
 
-class _Data(io.FileIO):
+class Data(io.FileIO):
     """Standard output: its first failure is raised as an `MbertError`, later ones are not."""
 
     was_open = True
     _has_failed = False
 
     def write(self, data: Any, /) -> int:
+        """Write bytes; raise an `MbertError` at the first failure."""
         if self._has_failed:
             return memoryview(data).nbytes
         try:
