@@ -89,7 +89,7 @@ def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -
             dev=len(data.dev[name]),
             bad=len(own.skipped) + len(dev.skipped),
             known=sum(texts in known for texts in zip(*dev.texts, strict=True)),
-            unseen=[] if names is None else [names[int(i)] for i in sorted({*dev.labels} - {*own.labels})],
+            unseen=_unseen(head, own.labels, dev.labels),
             batches=-(-len(train) // recipe.training.batch_size),
             tokens=float(np.mean(train.lengths)),
             cut=len({row for side in train.sides for row in side.cut}) / len(train),
@@ -97,6 +97,13 @@ def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -
             remarks=label_remarks(head, own.labels, dev.labels),
         )
     return found
+
+
+def _unseen(head: Head, train: Sequence[float], dev: Sequence[float]) -> list[str]:
+    """Return the classes that only the dev file has, as it writes them."""
+    if not isinstance(head, ClassHead):
+        return []
+    return [head.class_names.texts[int(index)] for index in sorted({*dev} - {*train})]
 
 
 def label_remarks(head: Head, train: Sequence[float], dev: Sequence[float]) -> list[str]:

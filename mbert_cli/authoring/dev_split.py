@@ -52,7 +52,7 @@ def split_off_dev(
         writers = {split: TableWriter(side, table, []) for split, side in sides.items()}
         for writer in writers.values():
             writer.write_header()
-        columns = [table.column(name) for name in text]
+        columns = [table.column(name, required=False) for name in text]
         for row in table:
             writers["dev" if _key(row, columns) in chosen else "train"].write(row, [])
         for split, side in sides.items():
@@ -67,8 +67,8 @@ def _chosen(source: Path, reading: FileReading, text: Sequence[str], stratum: st
     """Return the hashes of the texts that go to dev."""
     classes: dict[bytes, str] = {}
     with reading.open(str(source)) as table:
-        columns = [table.column(name) for name in text]
-        label = None if stratum is None else table.column(stratum)
+        columns = [table.column(name, required=False) for name in text]
+        label = None if stratum is None else table.column(stratum, required=False)
         for row in table:
             if all(row.cells[column].strip() for column in columns):
                 classes.setdefault(_key(row, columns), "" if label is None else folded(row.cells[label]))

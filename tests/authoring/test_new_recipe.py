@@ -307,6 +307,17 @@ def test_as_many_classes_as_a_column_has_are_written_where_it_is_named(here):
     assert len(accepted("recipe.yaml")["i"].head.options["labels"]) == 150
 
 
+def test_objects_without_a_label_or_a_text_are_skipped(here, capsys):
+    records = [{"text": text, "mood": mood, "note": None} for _, text, mood in moods(60)]
+    del records[3]["mood"], records[7]["text"], records[9]["note"]
+    (here / "o.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
+    init("o.jsonl")
+    assert accepted("recipe.yaml")["o"].on_bad_row == "skip"
+    parts = [(here / f"o-{split}.jsonl").read_text().splitlines() for split in ("train", "dev")]
+    assert sorted(parts[0] + parts[1]) == sorted(map(json.dumps, records))
+    assert "'mood' is empty in 1 rows, which are skipped" in capsys.readouterr().err
+
+
 def test_an_id_that_repeats_is_left_out_and_this_is_said(here, capsys):
     write(here / "u.tsv", [(f"user{i % 10}", text, mood) for i, text, mood in moods(60)])
     init("u.tsv")
@@ -323,6 +334,9 @@ CELLS = st.one_of(
     st.integers(-50, 2_000).map(str),
     NAMES,
 )  # fmt: skip
+
+
+TEXTS = st.sampled_from(["some words", 'a "quoted" word', "two\nlines", "a tab\tin it", '"'])
 
 
 @given(st.data())
@@ -342,9 +356,11 @@ def test_whatever_is_written_is_accepted(data):
         for file in files:
             rows = data.draw(st.lists(st.sampled_from(cells), min_size=6, max_size=40))
             with file.open("w", newline="", encoding="utf-8") as out:
-                lines = [[data.draw(NAMES), f"some words {i}", cell] for i, cell in enumerate(rows)]
+                texts = data.draw(st.lists(TEXTS, min_size=len(rows), max_size=len(rows)))
+                lines = [[data.draw(NAMES), f"{texts[i]} {i}", cell] for i, cell in enumerate(rows)]
                 csv.writer(out, delimiter="\t", lineterminator="\n").writerows([header, *lines])
         options = ["--label", header[2]] if data.draw(st.booleans()) else []
+        options += data.draw(st.sampled_from([[], ["--quoting", "csv"]]))
         with contextlib.suppress(UsageError, DataError):
             init(*files, "-o", folder / "recipe.yaml", "-q", *options)
         if (folder / "recipe.yaml").exists():
