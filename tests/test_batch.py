@@ -13,7 +13,7 @@ def stream(layout: Layout, features: int = 3, seed: int = 0) -> torch.Tensor:
 
 
 def padded_by_hand(x: torch.Tensor, lengths: list[int], members: list[int]) -> torch.Tensor:
-    """The padded block of some sentences, filled one by one."""
+    """Build the padded block of some sentences, one sentence after another."""
     block = torch.zeros(len(members), max(lengths[i] for i in members), x.shape[1], dtype=x.dtype)
     for row, sentence in enumerate(members):
         start = sum(lengths[:sentence])
@@ -21,7 +21,7 @@ def padded_by_hand(x: torch.Tensor, lengths: list[int], members: list[int]) -> t
     return block
 
 
-def test_layout_knows_where_each_sentence_begins():
+def test_layout_has_the_start_of_each_sentence():
     layout = Layout([3, 1, 4])
     assert layout.num_sentences == 3
     assert layout.num_tokens == 8
@@ -44,12 +44,12 @@ def test_a_layout_without_segments_is_one_segment():
 
 
 @pytest.mark.parametrize("segments", [[2], [1, 1, 1, 1], []])
-def test_segments_that_do_not_cover_the_sentences_are_our_mistake(segments):
+def test_segments_that_do_not_cover_the_sentences_fail_an_assertion(segments):
     with pytest.raises(AssertionError, match="segments"):
         Layout([1, 2, 3], segments)
 
 
-def test_a_sentence_without_tokens_is_our_mistake():
+def test_a_sentence_without_tokens_fails_an_assertion():
     with pytest.raises(AssertionError, match="at least one token"):
         Layout([2, 0, 1])
 
@@ -94,7 +94,7 @@ def test_slots_are_the_padded_blocks_of_the_buckets(lengths, members):
 
 
 @pytest.mark.parametrize("lengths", RAGGED)
-def test_padding_reads_zero_even_beside_infinite_values(lengths):
+def test_padding_is_zero_even_next_to_infinite_values(lengths):
     layout = Layout(lengths)
     slots = to_slots(torch.full((layout.num_tokens, 2), float("inf")), layout)
     assert int(slots.isinf().all(dim=1).sum()) == sum(lengths)
@@ -102,7 +102,7 @@ def test_padding_reads_zero_even_beside_infinite_values(lengths):
 
 
 @pytest.mark.parametrize("lengths", RAGGED)
-def test_tokens_come_back_from_their_slots(lengths):
+def test_to_tokens_inverts_to_slots(lengths):
     layout = Layout(lengths)
     x = stream(layout)
     assert torch.equal(to_tokens(to_slots(x, layout), layout), x)
@@ -118,7 +118,7 @@ def test_to_slots_and_to_tokens_are_adjoint(lengths):
 
 @pytest.mark.parametrize("lengths", [[1], [3, 1, 2], [9, 2, 10]])
 @pytest.mark.parametrize("move", [to_slots, to_tokens])
-def test_gradients_are_those_of_finite_differences(move, lengths):
+def test_gradients_equal_finite_differences(move, lengths):
     layout = Layout(lengths)
     rows = layout.num_tokens if move is to_slots else sum(layout.bucket_slots)
     x = torch.randn(rows, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64, requires_grad=True)
@@ -126,7 +126,7 @@ def test_gradients_are_those_of_finite_differences(move, lengths):
     assert torch.autograd.gradgradcheck(lambda value: move(value, layout), x)
 
 
-def test_moving_leaves_its_input_as_it_was():
+def test_moving_does_not_change_its_input():
     layout = Layout([3, 1])
     x = stream(layout)
     before = x.clone()
@@ -134,5 +134,5 @@ def test_moving_leaves_its_input_as_it_was():
     assert torch.equal(x, before)
 
 
-def test_lengths_may_be_an_array():
+def test_lengths_can_be_an_array():
     assert Layout(np.array([2, 3], dtype=np.int32)).first_tokens.tolist() == [0, 2]

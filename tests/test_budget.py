@@ -23,17 +23,17 @@ from mbert_cli.budget import parameters_within
         (" 5% ", 5_000),
     ],
 )
-def test_a_budget_is_a_multiple_a_share_or_a_number(budget, expected):
+def test_a_budget_is_a_multiple_a_percentage_or_a_number(budget, expected):
     assert parameters_within(budget, encoder=100_000) == expected
 
 
 def test_shares_are_exact():
-    # In binary floating point 1.13 - 1 is below .13, and 29 * 1.1 above 31.9.
+    # In binary floating point, 1.13 - 1 is less than .13, and 29 * 1.1 is greater than 31.9.
     assert parameters_within("1.13x", encoder=100) == 13
     assert parameters_within("0.1%", encoder=29_000) == 29
 
 
-def test_what_is_left_over_is_not_rounded_up():
+def test_fractions_of_a_parameter_are_not_rounded_up():
     assert parameters_within("5%", encoder=39) == 1
 
 

@@ -1,4 +1,4 @@
-"""Dropout within the encoder that is a task's own."""
+"""Task-specific dropout in the encoder."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ OWN = ("tasks.mood.encoder_dropout=0.5", "tasks.near.encoder_dropout=0")
 
 
 def begun(recipe, folder, *settings):
-    """Return a training that is ready for its first step."""
+    """Return a training run before its first step."""
     hardware = Hardware(torch.device("cpu"), torch.float32, "torch")
     chosen = load_recipe(str(recipe), list(settings))
     folder = RunFolder(folder)
@@ -25,17 +25,17 @@ def begun(recipe, folder, *settings):
 
 
 def probabilities(modules):
-    """Return the probabilities of dropping features and attention weights that some modules have."""
+    """Return the dropout probabilities of features and attention weights in some modules."""
     return {module.dropout_p for each in modules for module in each.modules() if hasattr(module, "dropout_p")}
 
 
 def step(run, task):
-    """Take a step of one task; return the encoder's probabilities."""
+    """Take a step of one task; return the dropout probabilities of the encoder."""
     run.step({task: torch.arange(2).numpy()})
     return probabilities([run.model.encoder])
 
 
-def test_the_encoder_drops_what_the_steps_task_says(tiny_recipe, tmp_path):
+def test_the_encoder_has_the_dropout_of_the_steps_task(tiny_recipe, tmp_path):
     run = begun(tiny_recipe, tmp_path / "run", ONE_TASK_A_STEP, *OWN, "encoder.dropout=0.25")
     assert step(run, "mood") == {0.5}
     assert step(run, "near") == {0.0}
@@ -43,7 +43,7 @@ def test_the_encoder_drops_what_the_steps_task_says(tiny_recipe, tmp_path):
     assert step(run, "mood") == {0.5}
 
 
-def test_without_a_word_the_encoder_drops_what_its_checkpoint_says(tiny_recipe, tmp_path):
+def test_by_default_the_encoder_has_the_dropout_of_its_checkpoint(tiny_recipe, tmp_path):
     run = begun(tiny_recipe, tmp_path / "run", ONE_TASK_A_STEP, "tasks.mood.encoder_dropout=0.5")
     assert step(run, "mood") == {0.5}
     shape = run.model.encoder.shape
@@ -51,24 +51,24 @@ def test_without_a_word_the_encoder_drops_what_its_checkpoint_says(tiny_recipe, 
 
 
 @pytest.mark.parametrize("adapter", ["top", "{kind: pal, rank: 8, heads: 2}"])
-def test_a_tasks_adapters_drop_as_the_encoder_does(adapter, tiny_recipe, tmp_path):
+def test_a_tasks_adapters_have_the_same_dropout_as_the_encoder(adapter, tiny_recipe, tmp_path):
     run = begun(tiny_recipe, tmp_path / "run", ONE_TASK_A_STEP, *OWN, f"adapters=[{adapter}]")
     assert probabilities(run.model.task("mood").adapters) == {0.5}
     assert probabilities(run.model.task("near").adapters) == {0.0}
 
 
 @pytest.mark.parametrize("curriculum", ["simultaneous", "hybrid"])
-def test_tasks_that_step_together_want_the_same(curriculum, tiny_recipe):
+def test_tasks_in_the_same_step_must_have_the_same_dropout(curriculum, tiny_recipe):
     recipe = load_recipe(str(tiny_recipe), [f"curriculum={curriculum}", *OWN])
     with pytest.raises(RecipeError, match=rf"tasks\.mood\.encoder_dropout differs .* the curriculum {curriculum} puts"):
         check_recipe(recipe)
 
 
 @pytest.mark.parametrize("settings", [["curriculum=sequential", *OWN], ["encoder.dropout=0", "curriculum=hybrid"]])
-def test_what_never_meets_or_does_not_differ_may_stand(settings, tiny_recipe):
+def test_tasks_in_separate_steps_or_with_equal_dropout_are_valid(settings, tiny_recipe):
     check_recipe(load_recipe(str(tiny_recipe), settings))
 
 
-def test_tasks_that_all_say_the_same_may_step_together(tiny_recipe):
+def test_tasks_that_all_set_the_same_dropout_can_share_steps(tiny_recipe):
     settings = [f"tasks.{task}.encoder_dropout=0.2" for task in ("mood", "same", "near")]
     check_recipe(load_recipe(str(tiny_recipe), ["curriculum=simultaneous", *settings]))

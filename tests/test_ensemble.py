@@ -41,7 +41,7 @@ def lines(run):
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_members_are_runs_that_their_recipes_repeat(run, recipe):
+def test_the_recipe_of_a_member_reproduces_it(run, recipe):
     seeds = [load_recipe(str(run / "members" / str(i) / "recipe.yaml"), []).training.seed for i in (1, 2, 3)]
     assert seeds[0] == load_recipe(str(recipe), []).training.seed
     assert len(set(seeds)) == 3
@@ -54,7 +54,7 @@ def test_members_are_runs_that_their_recipes_repeat(run, recipe):
 
 @pytest.fixture(scope="module")
 def together(run):
-    """A saved ensemble of the first two members."""
+    """A saved ensemble with the first two members."""
     members = [read_model(run / "members" / str(i)) for i in (1, 2)]
     ensemble = Ensemble([each.model for each in members])
     recipe = load_recipe(str(run / "recipe.yaml"), [])
@@ -66,11 +66,11 @@ def together(run):
     return folder
 
 
-def test_a_saved_ensemble_predicts_by_the_mean_of_its_members_outputs(run, together):
+def test_a_saved_ensemble_predicts_with_the_mean_of_its_members_outputs(run, together):
     found = Predictor(together, precision="fp32")
     first, second = (Predictor(run / "members" / str(i), precision="fp32") for i in (1, 2))
     cosines = [np.array(each(PAIRS, "near")["score"]) for each in (first, second)]
-    assert np.abs(cosines[0] - cosines[1]).max() > 1e-3  # they do differ
+    assert np.abs(cosines[0] - cosines[1]).max() > 1e-3  # the members differ
     np.testing.assert_allclose(found(PAIRS, "near")["score"], np.mean(cosines, axis=0), atol=1e-6)
     names = [f"p_{name}" for name in ("low", "mid", "high")]
     logits = [np.log([each(TEXTS, "mood")[name] for name in names]) for each in (first, second)]
@@ -78,12 +78,12 @@ def test_a_saved_ensemble_predicts_by_the_mean_of_its_members_outputs(run, toget
     np.testing.assert_allclose([found(TEXTS, "mood")[name] for name in names], expected, atol=1e-6)
 
 
-def test_an_exported_ensemble_predicts_as_it_does(together, tmp_path):
+def test_an_exported_ensemble_gives_the_same_predictions(together, tmp_path):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason="needs the extra [onnx]")
     import onnx_user
 
-    # In a process of its own: the exporter traces code, which the checks of types in tests would disturb.
+    # In a separate process: the exporter traces code, and the type checks of the tests would disturb it.
     done = commands.mbert("export", together, "-t", "mood", "-o", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     expected = Predictor(together, precision="fp32")(TEXTS, "mood")
@@ -91,7 +91,7 @@ def test_an_exported_ensemble_predicts_as_it_does(together, tmp_path):
     np.testing.assert_allclose(found, np.array([expected[f"p_{name}"] for name in ("low", "mid", "high")]).T, atol=1e-4)
 
 
-def test_what_has_no_padded_form_is_refused(run, monkeypatch, tmp_path):
+def test_an_ensemble_without_a_padded_form_cannot_be_exported(run, monkeypatch, tmp_path):
     pytest.importorskip("onnxscript", reason="needs the extra [onnx]")
     monkeypatch.delattr(Mean, "padded")
     with pytest.raises(CheckpointError, match="the pooling Mean has no padded form, so it cannot be exported"):
@@ -104,7 +104,7 @@ def test_metrics_have_a_line_for_each_member_and_evaluation_agrees(run, capsys):
     assert [line["epoch"] for line in found] == [1, 2, 3]
     first = [json.loads(line) for line in (run / "members" / "1" / "metrics.jsonl").read_text().splitlines()]
     assert found[0]["overall"] == pytest.approx(max(line["overall"] for line in first), abs=1e-9)
-    kept = found[-1]  # all of them, also where fewer score better on dev
+    kept = found[-1]  # all members, even if fewer members score better on dev
     assert all(line["best"] for line in found)
     capsys.readouterr()
     mbert("evaluate", run, "--json", *FLAGS)
@@ -114,7 +114,7 @@ def test_metrics_have_a_line_for_each_member_and_evaluation_agrees(run, capsys):
     assert kept["parameters"]["all"] == 3 * first[0]["parameters"]["all"]
 
 
-def test_thresholds_are_the_ensembles(run, capsys):
+def test_thresholds_are_fitted_to_the_ensemble(run, capsys):
     mbert("evaluate", run, "--tune-thresholds", "f1", "--calibrate", *FLAGS)
     capsys.readouterr()
     mbert("evaluate", run, "--json", *FLAGS)
@@ -122,7 +122,7 @@ def test_thresholds_are_the_ensembles(run, capsys):
     mbert("evaluate", run, "--reset", *FLAGS)
 
 
-def test_an_interrupted_ensemble_goes_on_to_the_same_bytes(run, recipe, monkeypatch):
+def test_an_interrupted_and_resumed_ensemble_is_byte_identical(run, recipe, monkeypatch):
     target = recipe.parent / "stopped"
     words = ["train", recipe, "-o", target, "training.members=3", *FLAGS]
     from mbert_cli.training_run import TrainingRun
@@ -148,7 +148,7 @@ def test_an_interrupted_ensemble_goes_on_to_the_same_bytes(run, recipe, monkeypa
     assert [line["overall"] for line in lines(target)] == [line["overall"] for line in lines(run)]
 
 
-def test_members_of_another_recipe_are_not_gone_on_with(run, recipe):
+def test_members_of_another_recipe_are_not_resumed(run, recipe):
     before = (run / "recipe.yaml").read_bytes()
     changed = r"cannot resume a changed run: training\.learning_rate was 0\.001 and is now 0\.002"
     with pytest.raises(UsageError, match=changed):
@@ -160,7 +160,7 @@ def test_members_of_another_recipe_are_not_gone_on_with(run, recipe):
     (run / "recipe.yaml").write_bytes(before)
 
 
-def test_an_ensemble_of_a_budget_goes_on_without_training_anew(recipe, tmp_path, monkeypatch):
+def test_an_ensemble_with_a_budget_resumes_without_training_again(recipe, tmp_path, monkeypatch):
     words = ["train", recipe, "adapters=[{kind: low_rank, budget: 5%}]", "-o", tmp_path / "run", *FLAGS]
     mbert(*words, "training.members=2", "training.epochs=1")
     assert "budget" not in (tmp_path / "run" / "recipe.yaml").read_text()
@@ -168,7 +168,7 @@ def test_an_ensemble_of_a_budget_goes_on_without_training_anew(recipe, tmp_path,
     mbert(*words, "training.members=2", "training.epochs=1", "--resume")
 
 
-def test_an_ensemble_is_not_removed_for_one_that_cannot_begin(run, recipe):
+def test_an_ensemble_is_not_removed_if_the_new_one_cannot_start(run, recipe):
     before = sorted(path for path in run.rglob("*") if path.is_file())
     for setting in ("tasks.mood.train=nowhere.tsv", "adapters=[{kind: pal, budget: 1}]"):
         with pytest.raises(RecipeError):
@@ -176,20 +176,20 @@ def test_an_ensemble_is_not_removed_for_one_that_cannot_begin(run, recipe):
     assert sorted(path for path in run.rglob("*") if path.is_file()) == before
 
 
-def test_an_ensemble_has_no_vectors_of_its_own(run, tmp_path):
+def test_an_ensemble_has_no_vectors(run, tmp_path):
     (tmp_path / "in.tsv").write_text("text\ncat\n")
     with pytest.raises(MbertError, match="embed with one of its members: RUN/members/1"):
         mbert("embed", run, tmp_path / "in.tsv", "-t", "mood", "-o", tmp_path / "v.npy", *FLAGS)
 
 
-def test_the_seeds_of_members_follow_from_the_runs(recipe):
+def test_the_seeds_of_members_are_derived_from_the_seed_of_the_run(recipe):
     loaded = load_recipe(str(recipe), ["training.members=3", "training.seed=5"])
     assert member_recipe(loaded, 1).training.seed == 5
     assert member_recipe(loaded, 2) == member_recipe(loaded, 2)
     assert member_recipe(loaded, 2).training.members == 1
 
 
-def test_reports_and_counts_know_ensembles(run, capsys):
+def test_reports_and_counts_support_ensembles(run, capsys):
     mbert("report", run, "--json")
     assert json.loads(capsys.readouterr().out)["epochs"]["planned"] == 3
     mbert("report", run, "-o", run.parent / "page.html")

@@ -1,4 +1,4 @@
-"""A frozen encoder, and its features kept in a file."""
+"""A frozen encoder with features cached in a file."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ def made_folders(tmp_path):
 
 
 @pytest.mark.parametrize("curriculum", ["hybrid", "simultaneous", "sequential"])
-def test_a_frozen_encoder_stays_as_it_is_under_every_curriculum(tiny_recipe, tmp_path, tiny_checkpoint, curriculum):
+def test_a_frozen_encoder_does_not_change_under_any_curriculum(tiny_recipe, tmp_path, tiny_checkpoint, curriculum):
     run = run_of(tiny_recipe, tmp_path, tiny_checkpoint, "torch", f"curriculum={curriculum}", *FROZEN)
     before = {name: value.clone() for name, value in run.model.encoder.state_dict().items()}
     run.run()
@@ -37,7 +37,7 @@ def test_a_frozen_encoder_stays_as_it_is_under_every_curriculum(tiny_recipe, tmp
 
 
 @pytest.mark.parametrize("adapters", ["[top]", "[]"])
-def test_training_on_features_is_training_without_dropout_in_the_encoder(
+def test_training_on_features_equals_training_without_dropout_in_the_encoder(
     tiny_recipe, tmp_path, tiny_checkpoint, adapters
 ):
     found = []
@@ -74,7 +74,7 @@ def test_a_run_on_features_resumed_is_byte_identical(tiny_recipe, tmp_path, prec
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_a_run_from_before_there_was_a_choice_goes_on_with_torch_kernels(tiny_recipe, tmp_path, tiny_checkpoint):
+def test_a_run_without_recorded_kernels_continues_with_torch_kernels(tiny_recipe, tmp_path, tiny_checkpoint):
     run_of(tiny_recipe, tmp_path / "a", tiny_checkpoint, "torch", "training.epochs=1").run()
     (state,) = (tmp_path / "a" / "torch" / "state").glob("*/state.json")
     content = json.loads(state.read_text())
@@ -94,13 +94,13 @@ def test_a_run_from_before_there_was_a_choice_goes_on_with_torch_kernels(tiny_re
     assert _drift(origin, now) == ["hardware.kernels was 'torch' and is now 'fused'"]
 
 
-def test_no_file_is_left_behind(tiny_recipe, tmp_path):
+def test_the_file_is_deleted(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", *CACHED)
     train(tiny_recipe, tmp_path / "b", *FROZEN)
     assert contents(tmp_path / "a").keys() == contents(tmp_path / "b").keys()
 
 
-def test_features_of_an_encoder_that_trains_are_refused(tiny_recipe, tmp_path):
+def test_cached_features_of_an_encoder_that_trains_are_refused(tiny_recipe, tmp_path):
     with pytest.raises(RecipeError, match="cache_features is true, but the encoder trains; set training.freeze_encod"):
         train(tiny_recipe, tmp_path / "a", "training.cache_features=true", "adapters=[top]")
 
@@ -110,7 +110,7 @@ def test_adapters_inside_the_encoder_are_refused(tiny_recipe, tmp_path):
         train(tiny_recipe, tmp_path / "a", *CACHED, "adapters=[{kind: low_rank, rank: 2}, top]")
 
 
-def test_a_disk_without_room_is_told_before_training(tiny_recipe, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_training(tiny_recipe, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -7,8 +7,8 @@ import torch
 from mbert_cli.batch import Layout
 from mbert_cli.late_interaction import LateLogit, max_sim, padded_max_sim
 
-LENGTHS = [3, 1, 7, 2, 9, 1]  # of three first texts, then of the three second ones
-WHOLE = [5, 2, 8]  # what else the encoder reads of each pair
+LENGTHS = [3, 1, 7, 2, 9, 1]  # three first texts, then three second texts
+WHOLE = [5, 2, 8]  # the sequences of both texts of each pair
 
 
 def stream(lengths: list[int], dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -22,14 +22,14 @@ def by_hand(u: torch.Tensor, v: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("rest", [[], WHOLE])
-def test_every_token_seeks_its_like_in_the_other_text(rest):
+def test_every_token_is_matched_with_the_most_similar_one_of_the_other_text(rest):
     texts = stream(LENGTHS + rest)
     found = max_sim(torch.cat(texts), Layout(LENGTHS + rest), 3)
     expected = [by_hand(u, v) for u, v in zip(texts[:3], texts[3:6], strict=True)]
     assert found.tolist() == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_text_is_most_similar_to_itself_and_the_order_is_of_no_matter():
+def test_a_text_is_most_similar_to_itself_and_the_order_does_not_matter():
     first, second, _ = stream([4, 6, 1])
     one = max_sim(torch.cat([first, second, second, first]), Layout([4, 6, 6, 4]), 2)
     assert one[0].item() == pytest.approx(one[1].item())
@@ -38,7 +38,7 @@ def test_a_text_is_most_similar_to_itself_and_the_order_is_of_no_matter():
     assert max_sim(torch.cat([first[:1], -first[:1]]), Layout([1, 1]), 1).item() == pytest.approx(-1)
 
 
-def test_padding_counts_for_nothing():
+def test_padding_does_not_count():
     texts = stream(LENGTHS)
     padded = torch.full((6, 11, 4), 1e3, dtype=torch.float64)
     mask = torch.zeros(6, 11, dtype=torch.bool)
@@ -48,7 +48,7 @@ def test_padding_counts_for_nothing():
     assert torch.allclose(found, max_sim(torch.cat(texts), Layout(LENGTHS), 3))
 
 
-def test_gradients_are_those_of_finite_differences():
+def test_gradients_equal_finite_differences():
     h = torch.cat(stream(LENGTHS + WHOLE)).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: max_sim(x, Layout(LENGTHS + WHOLE), 3), h)
 
@@ -60,9 +60,9 @@ def test_bf16_states_are_compared_in_fp32():
     assert found.tolist() == pytest.approx([by_hand(u, v) for u, v in zip(texts[:3], texts[3:], strict=True)], rel=1e-5)
 
 
-def test_no_pairs_have_no_similarities():
+def test_an_empty_batch_gives_an_empty_result():
     assert max_sim(torch.zeros(0, 4), Layout([]), 0).shape == (0,)
 
 
-def test_a_fresh_logit_parts_what_has_little_in_common_from_what_has_much():
+def test_a_fresh_logit_separates_dissimilar_from_similar_texts():
     assert LateLogit()(torch.tensor([0.3, 0.6, 1.0])).tolist() == pytest.approx([-3, 0, 4], abs=1e-5)

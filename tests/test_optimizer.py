@@ -15,10 +15,10 @@ def groups(*parameters, weight_decay=0.1):
 
 
 def steps(count, seed=0):
-    """For each step the learning rate, the rows with a gradient, and their gradients."""
+    """Yield for each step the learning rate, the rows with a gradient, and their gradients."""
     generator = torch.Generator().manual_seed(seed)
     for step in range(count):
-        # Row 0 in every step, row 1 in the first and last ones only, the others now and then.
+        # Row 0 in every step, row 1 only in the first and last steps, the others in some steps.
         common = torch.randint(2, ROWS, (5,), generator=generator)
         rare = [1] if step in (0, 1, count - 1) else []
         rows = torch.unique(torch.cat([torch.tensor([0, *rare]), common]))
@@ -41,7 +41,7 @@ def take(optimizer, table, rate, gradient, rows):
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_rows_move_as_with_dense_gradients_however_long_they_were_away(weight_decay):
+def test_rows_move_as_with_dense_gradients_after_any_number_of_skipped_steps(weight_decay):
     start = torch.randn(ROWS, HIDDEN)
     rowwise, plain = nn.Parameter(start.clone()), nn.Parameter(start.clone())
     ours = RowwiseAdamW(groups(rowwise, weight_decay=weight_decay), 1e-2)
@@ -59,7 +59,7 @@ def test_rows_move_as_with_dense_gradients_however_long_they_were_away(weight_de
         assert torch.allclose(ours.state[rowwise][key], theirs.state[plain][key], atol=1e-6)
 
 
-def test_catching_up_twice_moves_nothing():
+def test_a_second_catch_up_changes_nothing():
     table = nn.Parameter(torch.randn(ROWS, HIDDEN))
     optimizer = RowwiseAdamW(groups(table), 1e-2)
     for rate, rows, gradients in steps(5):
@@ -71,7 +71,7 @@ def test_catching_up_twice_moves_nothing():
     assert torch.equal(table, before)
 
 
-def test_dense_gradients_between_sparse_ones():
+def test_dense_gradients_between_sparse_gradients_are_correct():
     start = torch.randn(ROWS, HIDDEN)
     rowwise, plain = nn.Parameter(start.clone()), nn.Parameter(start.clone())
     ours, theirs = RowwiseAdamW(groups(rowwise), 1e-2), torch.optim.AdamW(groups(plain), 1e-2)
@@ -85,7 +85,7 @@ def test_dense_gradients_between_sparse_ones():
     assert torch.allclose(rowwise, plain, atol=2e-6)
 
 
-def test_a_table_that_is_frozen_for_a_while_counts_no_steps():
+def test_a_table_takes_no_steps_while_it_is_frozen():
     start = torch.randn(ROWS, HIDDEN)
     rowwise, plain = nn.Parameter(start.clone()), nn.Parameter(start.clone())
     ours, theirs = RowwiseAdamW(groups(rowwise), 1e-2), torch.optim.AdamW(groups(plain), 1e-2)
@@ -98,7 +98,7 @@ def test_a_table_that_is_frozen_for_a_while_counts_no_steps():
         assert torch.allclose(rowwise[rows], plain[rows], atol=2e-6)
 
 
-def test_state_can_be_carried_to_another_optimizer_between_any_two_steps():
+def test_state_can_be_loaded_into_another_optimizer_after_any_step():
     table = nn.Parameter(torch.randn(ROWS, HIDDEN))
     optimizer = RowwiseAdamW(groups(table), 1e-2)
     for step, (rate, rows, gradients) in enumerate(steps(40)):
@@ -114,8 +114,8 @@ def test_state_can_be_carried_to_another_optimizer_between_any_two_steps():
     assert torch.equal(table, other)
 
 
-def test_only_what_was_moved_has_a_new_version():
-    """Who keeps something made from a weight makes it anew when the version is another, and not for frozen ones."""
+def test_only_updated_parameters_have_a_new_version():
+    """Cached copies of a weight are updated if its version has changed; those of frozen weights are not."""
     moved, frozen, table = (nn.Parameter(torch.randn(ROWS, HIDDEN)) for _ in range(3))
     optimizer = RowwiseAdamW(groups(moved, frozen, table), 1e-2)
     versions = [each._version for each in (moved, frozen, table)]
@@ -127,7 +127,7 @@ def test_only_what_was_moved_has_a_new_version():
     assert table._version > versions[2]
 
 
-def test_clipping_counts_sparse_gradients_and_dense_ones():
+def test_clipping_counts_sparse_and_dense_gradients():
     weight, table = nn.Parameter(torch.zeros(3, 4)), nn.Parameter(torch.zeros(ROWS, HIDDEN))
     rows, values = torch.tensor([3, 7]), torch.randn(2, HIDDEN)
     weight.grad, table.grad = torch.randn(3, 4), sparse(rows, values.clone())

@@ -1,4 +1,4 @@
-"""Pairs whose two texts may change places."""
+"""Random order of the two texts of a pair."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ from mbert_cli.training import fit
 from mbert_cli.training_data import read_training_examples, tokenise_examples
 
 QUIET = Talk(quiet=True)
-# Heads that tell the two orders apart: by the sequence of both texts, and by [u, v].
+# Heads whose output depends on the order: through the sequence of both texts, and through [u, v].
 SYMMETRIC = (
     "tasks.near.head={kind: dual_similarity, late_interaction: true}",
     "tasks.near.symmetric=true",
@@ -55,7 +55,7 @@ def test_a_soft_label_stays_with_its_pair(train_data):
         assert torch.equal(batch.soft["near"], torch.from_numpy(soft[[3, 0, 11]]))
 
 
-def test_about_half_of_the_pairs_change_places_and_no_other_task_does(train_data):
+def test_about_half_of_the_pairs_are_swapped_and_other_tasks_are_not(train_data):
     pairs, rows = PairOrder(train_data, seed=1), {"mood": np.arange(20), "near": np.arange(12)}
     kept, swapped = (
         pack({"near": each}, {"near": rows["near"]}) for each in (train_data["near"], train_data["near"].swapped)
@@ -71,7 +71,7 @@ def test_about_half_of_the_pairs_change_places_and_no_other_task_does(train_data
         found = [own.tolist() for own in near.split(batch.layout.host_lengths[20:].tolist())]
         assert torch.equal(batch.labels["near"], kept.labels["near"])
         for row in range(12):
-            # All that the head reads of a pair, its first text, its second and both, lies in one of the two orders.
+            # All sequences of a pair (first text, second text, both) have the same order.
             read = [found[row + 12 * side] for side in range(3)]
             orders = [[way[row + 12 * side] for side in range(3)] for way in ways]
             assert read in orders
@@ -79,7 +79,7 @@ def test_about_half_of_the_pairs_change_places_and_no_other_task_does(train_data
     assert 0.4 < moved / (40 * 12) < 0.6
 
 
-def test_the_order_follows_from_seed_and_step(train_data):
+def test_the_order_depends_only_on_seed_and_step(train_data):
     rows = {"near": np.arange(12)}
 
     def drawn(seed, step):
@@ -108,7 +108,7 @@ def test_a_prediction_is_the_mean_over_both_orders(tiny_recipe, tmp_path):
         assert mean == pytest.approx(head.predict((forth + back) / 2)["score"], abs=1e-5)
 
 
-def test_only_sequences_of_both_texts_are_read_again_in_the_other_order(tiny_recipe, tmp_path, monkeypatch):
+def test_only_sequences_of_both_texts_are_also_read_in_the_other_order(tiny_recipe, tmp_path, monkeypatch):
     saved = read_model(train(tiny_recipe, tmp_path / "run", *SYMMETRIC))
     read, forward = [], type(saved.model).forward
 
@@ -126,7 +126,7 @@ def test_only_sequences_of_both_texts_are_read_again_in_the_other_order(tiny_rec
         assert sum(read) == sum(tokens) + sum(tokens[side] for side in sides_read_again)
 
 
-def test_evaluation_reads_both_orders_as_training_did(tiny_recipe, tmp_path):
+def test_evaluation_reads_both_orders_like_training(tiny_recipe, tmp_path):
     run = train(tiny_recipe, tmp_path / "run", *SYMMETRIC)
     found = evaluate_run(Predictor(run, device="cpu", precision="fp32"), "dev", {}, (), None, QUIET)
     (line,) = RunFolder(run).read_metrics()
@@ -134,13 +134,13 @@ def test_evaluation_reads_both_orders_as_training_did(tiny_recipe, tmp_path):
         assert found.metrics["tasks"][task]["loss"] == pytest.approx(line["tasks"][task]["loss"], rel=1e-5)
 
 
-def test_an_export_tells_that_its_graph_reads_one_order(tiny_recipe, tmp_path):
+def test_an_export_reports_that_its_graph_reads_one_order(tiny_recipe, tmp_path):
     saved = read_model(train(tiny_recipe, tmp_path / "run", *SYMMETRIC))
     assert export._description(saved, "near")["symmetric"] is True
     assert "symmetric" not in export._description(saved, "mood")
 
 
-def test_a_repeated_run_is_the_same_and_another_than_without(tiny_recipe, tmp_path):
+def test_a_repeated_run_is_the_same_and_differs_from_a_run_without_swaps(tiny_recipe, tmp_path):
     runs = [train(tiny_recipe, tmp_path / name, *SYMMETRIC) for name in "ab"]
     without = train(tiny_recipe, tmp_path / "c", *SYMMETRIC, "tasks.near.symmetric=false")
     one, other, plain = (RunFolder(run).read_metrics()[0]["train_loss"] for run in (*runs, without))
@@ -159,13 +159,13 @@ def test_a_repeated_run_is_the_same_and_another_than_without(tiny_recipe, tmp_pa
         ),
     ],
 )
-def test_where_it_makes_no_sense_the_recipe_is_refused(tiny_recipe, tmp_path, settings, said):
+def test_a_recipe_that_cannot_use_symmetric_is_refused(tiny_recipe, tmp_path, settings, said):
     with pytest.raises(RecipeError, match=said):
         train(tiny_recipe, tmp_path / "run", *settings)
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_a_recipe_of_old_reads_one_order(tiny_recipe):
+def test_the_default_is_one_order(tiny_recipe):
     recipe = json.loads(tiny_recipe.read_text())
     assert "symmetric" not in recipe["tasks"]["same"]
     assert not load_recipe(str(tiny_recipe), []).tasks["same"].symmetric

@@ -20,7 +20,7 @@ def test_parameter_counts_match_table_1():
     adapters = counts.as_json()["adapters"]
     assert (adapters["by_formula"], adapters["exact"]) == (32_514_048, 32_578_992)
     assert adapters["times_encoder"] == pytest.approx(1.298, abs=5e-4)
-    assert counts.exact("encoder") == 109_482_240  # bert-base-uncased, pooler included
+    assert counts.exact("encoder") == 109_482_240  # bert-base-uncased, including the pooler
     assert counts.exact("low_rank") == 11_315_376
     assert counts.exact("top") == 21_263_616
 
@@ -37,7 +37,7 @@ def test_counts_of_the_whole_model_add_up():
     json.dumps(found)
 
 
-def test_the_phases_of_the_hybrid_curriculum_say_what_trains():
+def test_the_phases_of_the_hybrid_curriculum_list_what_trains():
     found = count(load_recipe(PAPER)).as_json()
     own = {
         task: sum(part["exact"] for part in found["parts"] if part["task"] == task) for task in ("sst", "quora", "sts")
@@ -64,7 +64,7 @@ def test_the_phases_of_other_curricula(curriculum, phases):
     assert [(phase.epochs, len(phase.tasks), phase.trains) for phase in found] == phases
 
 
-# The paper's Table 1 at d_m 768, d_s 204, T 3, L 12; with biases; over BERT-base's 109,482,240.
+# The paper's Table 1 at d_m 768, d_s 204, T 3, L 12: weights; with biases; times BERT-base's 109,482,240.
 TABLE_1 = {
     "pal": (5_434_560, 5_459_508, 1.050),
     "low_rank": (11_280_384, 11_315_376, 1.103),
@@ -74,7 +74,7 @@ TABLE_1 = {
 }
 
 
-def test_the_comparison_is_the_papers_table_1():
+def test_the_comparison_equals_the_papers_table_1():
     found = compare(PAPER, [], ",".join(TABLE_1), num_tasks=None)
     assert (found.num_tasks, found.encoder, found.shape.hidden_size) == (3, 109_482_240, 768)
     counts = {each.method: (each.by_formula, each.exact, round(each.times_encoder, 3)) for each in found.methods}
@@ -142,7 +142,7 @@ def test_minilm_is_counted_from_its_config(minilm):
     assert count(load_recipe("cs224n_minilm")).exact("encoder") == 22_713_216
 
 
-def test_large_encoders_are_known_by_name_or_by_their_stated_sizes():
+def test_encoders_are_known_by_name_or_by_their_shape():
     large = count(load_recipe(PAPER, ["encoder.checkpoint=bert-large-uncased"]))
     assert large.exact("encoder") == 335_141_888
     stated = [

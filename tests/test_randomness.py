@@ -8,20 +8,20 @@ MASK = (1 << 64) - 1
 
 
 def splitmix64(state: int) -> int:
-    """Steele, Lea & Flood 2014, in Python's unbounded integers."""
+    """Splitmix64 (Steele, Lea & Flood 2014) with Python's unbounded integers."""
     z = (state + 0x9E3779B97F4A7C15) & MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
     return z ^ (z >> 31)
 
 
-def test_the_reference_here_is_splitmix64():
-    # The first output of Vigna's splitmix64.c from the state 0.
+def test_the_reference_implementation_is_splitmix64():
+    # The first output of Vigna's splitmix64.c for the state 0.
     assert splitmix64(0) == 0xE220A8397B1DCDAF
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 17, 1000])
-def test_permutation_holds_each_row_once(size):
+def test_permutation_contains_each_row_once(size):
     assert sorted(permutation(size, 7, "rows").tolist()) == list(range(size))
 
 
@@ -43,7 +43,7 @@ def test_seeds_epochs_and_tasks_are_shuffled_differently(other):
 
 
 @pytest.mark.parametrize(("one", "two"), [(("ab", "c"), ("a", "bc")), ((1, 23), (12, 3)), ((), ("",))])
-def test_parts_are_told_apart_where_they_join(one, two):
+def test_different_splits_into_parts_give_different_seeds(one, two):
     assert derive(5, *one) != derive(5, *two)
 
 

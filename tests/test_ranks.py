@@ -32,13 +32,13 @@ def test_low_rank_gets_the_largest_rank_within_the_budget(budget, limit):
     assert low_rank(options["rank"]) <= limit < low_rank(options["rank"] + 1)
 
 
-def test_a_budget_of_exactly_what_a_rank_costs_gives_that_rank():
+def test_a_budget_equal_to_the_parameters_of_a_rank_gives_that_rank():
     assert solved(f"{{kind: low_rank, budget: {low_rank(100)}}}")["rank"] == 100
     assert solved(f"{{kind: low_rank, budget: {low_rank(100) - 1}}}")["rank"] == 99
 
 
 @pytest.mark.parametrize("heads", [1, 5, 6, 12])
-def test_pal_gets_a_rank_that_its_heads_divide(heads):
+def test_pal_gets_a_rank_that_is_a_multiple_of_its_heads(heads):
     options = solved(f"{{kind: pal, heads: {heads}, budget: 5%}}")
     assert options["heads"] == heads
     assert options["rank"] % heads == 0
@@ -57,11 +57,11 @@ def test_a_prefix_gets_a_length():
     assert 3 * 12 * 2 * options["length"] * 768 <= 300_000 < 3 * 12 * 2 * (options["length"] + 1) * 768
 
 
-def test_ranks_end_at_the_hidden_size():
+def test_ranks_are_at_most_the_hidden_size():
     assert solved("{kind: low_rank, budget: 100x}")["rank"] == 768
 
 
-def test_other_adapters_stay_as_they_are():
+def test_adapters_without_a_budget_do_not_change():
     recipe = load_recipe(PAPER, ["adapters=[{kind: top}, {kind: lora, budget: 1%, targets: [key]}, {kind: low_rank}]"])
     top, lora, low = with_ranks(recipe, BASE).adapters
     assert (top.spec(), low.spec()) == ({"kind": "top"}, {"kind": "low_rank"})
@@ -69,7 +69,7 @@ def test_other_adapters_stay_as_they_are():
     assert 3 * 12 * 2 * 768 * lora.options["rank"] <= ENCODER // 100
 
 
-def test_a_budget_of_null_is_none():
+def test_a_budget_of_null_is_no_budget():
     settings = ["adapters=[{kind: low_rank, rank: 7, budget: 5%}]", "adapters[0].budget=null"]
     assert count(load_recipe(PAPER, settings)).adapters[0].exact == low_rank(7, tasks=1)
 
@@ -79,7 +79,7 @@ def test_a_recipe_without_budgets_is_the_same_object():
     assert with_ranks(recipe, BASE) is recipe
 
 
-def test_methods_of_one_budget_cost_the_same_but_for_one_rank():
+def test_methods_with_the_same_budget_have_nearly_the_same_number_of_parameters():
     for kind in ("pal", "low_rank", "houlsby", "lora"):
         counts = count(load_recipe(PAPER, [f"adapters=[{{kind: {kind}, budget: 4%}}]"]))
         share = sum(each.exact for each in counts.adapters) / counts.exact("encoder")

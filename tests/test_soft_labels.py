@@ -27,7 +27,7 @@ QUIET = Talk(quiet=True)
 
 
 def outputs_of(head, examples=6):
-    """Of random vectors; those of nearly equal pairs, so that no cosine is negative."""
+    """Outputs for random vectors; the vectors of a pair are nearly equal, so that no cosine is negative."""
     generator = torch.Generator().manual_seed(0)
     first = torch.randn(examples, 8, generator=generator)
     sides = [first, first + 0.1 * torch.randn(examples, 8, generator=generator), first][: len(head.sides)]
@@ -36,7 +36,7 @@ def outputs_of(head, examples=6):
 
 
 @every("heads")
-def test_a_soft_label_that_is_sure_is_the_label(kind, options):
+def test_a_soft_label_with_probability_1_equals_the_label(kind, options):
     head = build("heads", Component(kind=kind, options=options), 8)
     outputs = outputs_of(head)
     labels = torch.tensor([0.0, 1.0, 1.0, 0.0, 0.0, 1.0])
@@ -47,7 +47,7 @@ def test_a_soft_label_that_is_sure_is_the_label(kind, options):
 
 
 @every("heads")
-def test_what_a_head_predicts_is_a_soft_label(kind, options):
+def test_predictions_of_a_head_are_valid_soft_labels(kind, options):
     head = build("heads", Component(kind=kind, options=options), 8)
     predicted = head.predict(outputs_of(head))
     rows = zip(*(predicted[name] for name in head.soft_columns), strict=True)
@@ -55,7 +55,7 @@ def test_what_a_head_predicts_is_a_soft_label(kind, options):
         assert head.parse_soft([f"{value:.6f}" for value in row]) == pytest.approx(list(row), abs=1e-6)
 
 
-def test_of_classes_the_loss_is_the_weighted_cross_entropy_with_their_probabilities():
+def test_the_loss_for_classes_is_the_weighted_cross_entropy_with_their_probabilities():
     head = Classification(8, num_classes=3, class_weights=[1.0, 2.0, 3.0])
     outputs = torch.tensor([[1.0, 0.0, -1.0], [0.5, 2.0, 0.0]])
     soft = torch.tensor([[0.2, 0.5, 0.3], [0.0, 0.9, 0.1]])
@@ -75,7 +75,7 @@ def test_of_classes_the_loss_is_the_weighted_cross_entropy_with_their_probabilit
         (Regression(8), ["5.1"], "pred must be a number from 0 to 5, but is '5.1'"),
     ],
 )  # fmt: skip
-def test_what_is_no_soft_label_is_refused_with_its_column(head, texts, what):
+def test_an_invalid_soft_label_is_refused_with_its_column(head, texts, what):
     with pytest.raises(ValueError, match="must") as error:
         head.parse_soft(texts)
     assert str(error.value) == what
@@ -85,7 +85,7 @@ def test_probabilities_are_rounded_in_files():
     assert Classification(8, labels=["a", "b", "c"]).parse_soft(["0.3333"] * 3) == [0.3333] * 3
 
 
-def test_classes_of_any_number_are_not_all_improbable():
+def test_zero_probabilities_of_many_classes_are_refused():
     with pytest.raises(ValueError, match="must add up to 1, but come to 0"):
         Classification(8, num_classes=5000).parse_soft(["0"] * 5000)
 
@@ -99,11 +99,11 @@ def test_classes_of_any_number_are_not_all_improbable():
         ("annealed", 0, 1.0),
         ("annealed", 25, 0.75),
         ("annealed", 100, 0.0),
-        ("annealed", 150, 0.0),  # a run that goes on for longer than it was to
+        ("annealed", 150, 0.0),  # a run that continues after its planned end
         (None, 25, 0.0),
     ],
 )
-def test_the_loss_is_mixed_as_the_share_says(share, step, weight):
+def test_the_loss_is_mixed_according_to_the_share(share, step, weight):
     head = PairClassification(8)
     outputs, labels, soft = torch.tensor([0.5, -2.0]), torch.tensor([1.0, 0.0]), torch.tensor([[0.3], [0.8]])
     ids = torch.zeros(2, dtype=torch.int64)
@@ -115,12 +115,12 @@ def test_the_loss_is_mixed_as_the_share_says(share, step, weight):
     assert float(found) == pytest.approx(float(expected))
 
 
-# Whole trainings
+# Complete training runs
 
 
 @pytest.fixture(scope="module")
 def predicted(tiny_checkpoint, tiny_files, tmp_path_factory) -> Path:
-    """A folder of the tiny recipe's training files with what a model of it predicts of them."""
+    """A folder with the training files of the tiny recipe and a model's predictions for them."""
     here = tmp_path_factory.mktemp("predicted")
     recipe = load_recipe(
         str(tiny.write_recipe(here / "recipe.yaml", tiny_checkpoint, tiny_files)), ["training.epochs=1"]
@@ -136,7 +136,7 @@ def predicted(tiny_checkpoint, tiny_files, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def taught(predicted, tmp_path) -> list[str]:
-    """Settings that have the tiny recipe's tasks read such files, which are the test's own."""
+    """Settings that make the tasks of the tiny recipe read copies of these files."""
     files = {name: shutil.copy(predicted / f"{name}.tsv", tmp_path) for name in ("mood", "same", "near")}
     return [f"tasks.{name}.train={file}" for name, file in files.items()]
 
@@ -152,7 +152,7 @@ def shares(value) -> list[str]:
     return [f"tasks.{name}.soft_labels={value}" for name in ("mood", "same", "near")]
 
 
-def test_predictions_of_one_model_are_learnt_from_by_another(tiny_recipe, taught, tmp_path):
+def test_a_model_learns_from_the_predictions_of_another(tiny_recipe, taught, tmp_path):
     plain = train(tiny_recipe, tmp_path / "a", taught)
     soft, again = (train(tiny_recipe, tmp_path / name, [*taught, *shares(0.5)]) for name in ("b", "c"))
     alone = train(tiny_recipe, tmp_path / "d", [*taught, *shares(1)])
@@ -160,13 +160,13 @@ def test_predictions_of_one_model_are_learnt_from_by_another(tiny_recipe, taught
     for task in ("mood", "same", "near"):
         losses = [run[0]["train_loss"][task] for run in (plain, soft, alone)]
         assert len(set(losses)) == 3
-    # A teacher of one epoch keeps to the middle, which is sooner learnt than labels that were drawn at random.
+    # After one epoch, the teacher predicts values near the mean, which are easier to learn than random labels.
     assert alone[1]["train_loss"]["near"] < plain[1]["train_loss"]["near"]
     card = (tmp_path / "b" / "model" / "README.md").read_text()
     assert "- learnt from another model's predictions, too: mood, same, near\n" in card
 
 
-def test_labels_are_not_looked_at_where_soft_ones_are_all_that_counts(tiny_recipe, taught, tmp_path):
+def test_labels_have_no_effect_if_the_share_of_soft_labels_is_1(tiny_recipe, taught, tmp_path):
     losses = []
     for name in ("right", "wrong"):
         if name == "wrong":
@@ -181,7 +181,7 @@ def test_labels_are_not_looked_at_where_soft_ones_are_all_that_counts(tiny_recip
     assert losses[0] == losses[1]
 
 
-def test_texts_without_labels_are_learnt_from_by_their_predictions(tiny_recipe, taught, tmp_path):
+def test_texts_without_labels_can_be_used_with_their_predictions(tiny_recipe, taught, tmp_path):
     path = tmp_path / "mood.tsv"
     with path.open(newline="") as file:
         rows = [
@@ -194,24 +194,24 @@ def test_texts_without_labels_are_learnt_from_by_their_predictions(tiny_recipe, 
     settings = [*taught, "tasks.mood.label=pred", "tasks.mood.columns={pred: mood}", "tasks.mood.soft_labels=0.5"]
     found = train(tiny_recipe, tmp_path / "run", settings)
     assert found[-1]["rows"]["mood"] == len(rows) == 20
-    assert found[-1]["tasks"]["mood"]["examples"] == 9  # dev's, whose column is called mood
+    assert found[-1]["tasks"]["mood"]["examples"] == 9  # those of dev, where the column is mood
 
 
-def test_a_run_with_soft_labels_goes_on_to_the_same_weights(tiny_recipe, taught, tmp_path):
+def test_a_resumed_run_with_soft_labels_ends_with_the_same_weights(tiny_recipe, taught, tmp_path):
     settings = [*taught, *shares(0.5), "curriculum=simultaneous", "tasks.same.symmetric=true"]
     whole = train(tiny_recipe, tmp_path / "whole", settings)
     train(tiny_recipe, tmp_path / "half", [*settings, "training.epochs=1"])
     assert train(tiny_recipe, tmp_path / "half", settings, resume=True) == whole
 
 
-def test_annealing_knows_the_end_of_the_run(tiny_recipe, taught, tmp_path):
+def test_annealing_depends_on_the_length_of_the_run(tiny_recipe, taught, tmp_path):
     settings = [*taught, *shares("annealed"), "curriculum=simultaneous"]
     train(tiny_recipe, tmp_path / "run", settings)
     with pytest.raises(UsageError, match=r"training\.epochs was 2 and is now 3"):
         train(tiny_recipe, tmp_path / "run", [*settings, "training.epochs=3"], resume=True)
 
 
-def test_annealing_goes_by_the_steps_of_the_run(tiny_recipe, taught, tmp_path, monkeypatch):
+def test_annealing_counts_the_steps_of_the_run(tiny_recipe, taught, tmp_path, monkeypatch):
     seen = []
     loss = SoftLabels.loss
 
@@ -238,7 +238,7 @@ def test_a_run_whose_soft_labels_have_changed_is_not_resumed(tiny_recipe, taught
         train(tiny_recipe, tmp_path / "run", settings, resume=True)
 
 
-def test_without_their_columns_there_are_no_soft_labels(tiny_recipe, tmp_path):
+def test_soft_labels_without_their_columns_are_refused(tiny_recipe, tmp_path):
     with pytest.raises(
         DataError,
         match=r"mood-train\.tsv:1: has no column 'p_low', asked for as soft label of task mood \(mbert predict",
@@ -246,7 +246,7 @@ def test_without_their_columns_there_are_no_soft_labels(tiny_recipe, tmp_path):
         train(tiny_recipe, tmp_path / "run", ["tasks.mood.soft_labels=0.5"])
 
 
-def test_soft_labels_may_have_other_names_and_bad_ones_are_told_all_at_once(tiny_recipe, taught, tmp_path):
+def test_soft_labels_can_have_other_names_and_all_invalid_ones_are_reported_together(tiny_recipe, taught, tmp_path):
     path = tmp_path / "mood.tsv"
     header, *rows = path.read_text().splitlines()
     rows[:2] = [row.rpartition("\t")[0] + "\t" + odd for row, odd in zip(rows, ("none", "7"), strict=False)]
@@ -264,7 +264,7 @@ def test_soft_labels_may_have_other_names_and_bad_ones_are_told_all_at_once(tiny
 
 
 @pytest.mark.parametrize("value", ["0", "1.5", "true", "anealed", "-1", ".nan"])
-def test_a_share_is_a_share_or_annealed(tiny_recipe, value):
+def test_a_share_is_a_number_from_0_to_1_or_annealed(tiny_recipe, value):
     with pytest.raises(
         RecipeError, match=r"soft_labels must be annealed, or a share of the loss above 0 and at most 1"
     ):

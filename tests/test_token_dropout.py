@@ -25,7 +25,7 @@ def given(tiny_recipe):
     return pack(data.train, rows), tokenizer
 
 
-def test_a_share_of_a_tasks_words_is_masked_and_nothing_else_changes(given):
+def test_a_share_of_a_tasks_tokens_is_masked_and_nothing_else_changes(given):
     batch, tokenizer = given
     mask, special = tokenizer.token_id("[MASK]"), [tokenizer.token_id("[CLS]"), tokenizer.token_id("[SEP]")]
     dropout = TokenDropout({"mood": 0.3, "near": 0.5}, tokenizer, seed=1)
@@ -42,7 +42,7 @@ def test_a_share_of_a_tasks_words_is_masked_and_nothing_else_changes(given):
     assert counts / (50 * int(words[:mood].sum())) == pytest.approx(0.3, abs=0.03)
 
 
-def test_what_is_masked_follows_from_seed_and_step(given):
+def test_the_masked_tokens_depend_only_on_seed_and_step(given):
     batch, tokenizer = given
     first, second, other = (TokenDropout({"same": 0.3}, tokenizer, seed) for seed in (1, 1, 2))
     assert torch.equal(first(batch, 7).token_ids, second(batch, 7).token_ids)
@@ -50,7 +50,7 @@ def test_what_is_masked_follows_from_seed_and_step(given):
     assert not torch.equal(first(batch, 7).token_ids, other(batch, 7).token_ids)
 
 
-def test_where_no_task_of_a_batch_has_any_the_batch_is_left_alone(given):
+def test_a_batch_without_tasks_with_token_dropout_does_not_change(given):
     batch, tokenizer = given
     assert TokenDropout({"near": 0.3, "mood": 0.0}, tokenizer, 1)(batch, 0) is batch
 
@@ -69,10 +69,10 @@ def test_it_changes_training_and_a_repeated_run_is_the_same(tiny_recipe, tmp_pat
     )
     assert once == again
     assert once[0]["mood"] != plain[0]["mood"]
-    assert once[0]["same"] == plain[0]["same"]  # in the first epoch tasks train apart
+    assert once[0]["same"] == plain[0]["same"]  # in the first epoch tasks train separately
 
 
-def test_features_cannot_be_kept_of_what_changes(tiny_recipe, tmp_path):
+def test_features_of_changing_sentences_cannot_be_cached(tiny_recipe, tmp_path):
     settings = ["adapters=[top]", "training.freeze_encoder=true", "training.cache_features=true"]
     recipe = load_recipe(str(tiny_recipe), [*settings, "tasks.mood.token_dropout=0.1"])
     folder = RunFolder(tmp_path / "run")

@@ -11,14 +11,14 @@ RAGGED = [1, 2, 30, 8, 9, 1, 17, 25, 3]
 
 def packed(lengths, vocab_size, seed=0, types=False):
     generator = torch.Generator().manual_seed(seed)
-    # Not 0: transformers gives [PAD], which a packed batch never holds, no gradient.
+    # Not 0: transformers computes no gradient for [PAD], which never occurs in a packed batch.
     ids = [torch.randint(1, vocab_size, (n,), generator=generator) for n in lengths]
     kinds = [torch.randint(2 if types else 1, (n,), generator=generator) for n in lengths]
     return ids, kinds, torch.cat([torch.arange(n) for n in lengths])
 
 
 def reference_states(model, ids, kinds):
-    """Each sentence on its own, through transformers."""
+    """Run transformers on each sentence separately."""
     with torch.no_grad():
         return [
             model(input_ids=i[None], token_type_ids=k[None]).last_hidden_state[0]

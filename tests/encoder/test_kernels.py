@@ -1,4 +1,4 @@
-"""Fused kernels do what PyTorch's own operations do."""
+"""Fused kernels give the same results as PyTorch operations."""
 
 import gc
 import weakref
@@ -49,7 +49,7 @@ def rows(count, columns, seed=0, dtype=torch.float32):
 
 
 def gradients_of(modules):
-    """By name; those of a table dense."""
+    """Return the gradients by name, with dense gradients for tables."""
     found = {}
     for module in modules:
         for name, parameter in module.named_parameters():
@@ -61,7 +61,7 @@ def gradients_of(modules):
 
 
 def states_and_gradients(name, encoder, packed, adapters=()):
-    """What kernels make of a stream: without a graph, with one, and the gradients of a weighted sum."""
+    """Return the hidden states of a stream without and with an autograd graph, and the gradients of a weighted sum."""
     weights = torch.randn(packed.layout.num_tokens, SHAPE.hidden_size, generator=torch.Generator().manual_seed(7))
     with kernels.using(name):
         with torch.no_grad():
@@ -79,7 +79,7 @@ def assert_equal(theirs, ours, states=1e-5, gradients=1e-4):
     assert expected.keys() == ours[2].keys()
     largest = max(each.norm() for each in expected.values())
     for name, gradient in ours[2].items():
-        # What is 0 but for rounding has no relative error.
+        # A gradient that is 0 except for rounding has no meaningful relative error.
         assert (gradient - expected[name]).norm() <= gradients * max(expected[name].norm(), 1e-3 * largest), name
 
 
@@ -89,13 +89,13 @@ def encoder():
 
 
 @pytest.mark.parametrize("lengths", RAGGED.values(), ids=RAGGED)
-def test_states_and_gradients_are_those_of_torch_on_ragged_streams(encoder, lengths):
+def test_states_and_gradients_equal_those_of_torch_on_ragged_streams(encoder, lengths):
     packed = stream(lengths)
     assert_equal(states_and_gradients("torch", encoder, packed), states_and_gradients("fused", encoder, packed))
 
 
 @every("adapters")
-def test_states_and_gradients_are_those_of_torch_with_every_adapter(encoder, kind, options):
+def test_states_and_gradients_equal_those_of_torch_with_every_adapter(encoder, kind, options):
     packed = stream([3, 20, 17, 1, 40], [2, 0, 1, 2])
     adapters = [[stirred(built("adapters", kind, options, SHAPE), seed, 0.3)] for seed in (1, 2, 3)]
     adapters.insert(2, [])
@@ -118,7 +118,7 @@ def test_an_empty_stream(encoder):
 
 
 @pytest.mark.parametrize("change", [{"hidden_size": 24}, {"num_heads": 4}, {"activation": "relu"}])
-def test_sizes_and_activations_that_no_loop_is_made_for(change):
+def test_sizes_and_activations_that_the_loops_do_not_support(change):
     shape = EncoderShape(**{**SHAPE.__dict__, **change})
     encoder, packed = stirred(BertEncoder(shape), std=0.3).eval(), stream([5, 30])
     with kernels.using("torch"), torch.no_grad():
@@ -144,11 +144,11 @@ def test_bf16_gradients_are_near_those_of_fp32(encoder):
     with torch.autocast("cpu", torch.bfloat16):
         found = states_and_gradients("fused", encoder, packed)[2]
     for name, gradient in found.items():
-        if "qkv.bias" not in name:  # a key's bias has the gradient 0
+        if "qkv.bias" not in name:  # the gradient of the keys' bias is 0
             assert (gradient - exact[name]).norm() <= 0.05 * exact[name].norm(), name
 
 
-def test_the_gradient_of_the_words_table_holds_the_rows_that_occur(encoder):
+def test_the_gradient_of_the_word_embeddings_has_the_rows_that_occur(encoder):
     packed = stream([4, 5])
     with kernels.using("fused"):
         encoder(*packed).sum().backward()
@@ -157,7 +157,7 @@ def test_the_gradient_of_the_words_table_holds_the_rows_that_occur(encoder):
     assert gradient.coalesce().indices()[0].tolist() == sorted(set(packed.token_ids.tolist()))
 
 
-def test_what_is_frozen_has_no_gradient(encoder):
+def test_frozen_parameters_have_no_gradient(encoder):
     top = stirred(built("adapters", "top", {}, SHAPE), std=0.3)
     encoder.requires_grad_(False)
     with kernels.using("fused"):
@@ -168,8 +168,8 @@ def test_what_is_frozen_has_no_gradient(encoder):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("columns", [32, 48, 40])
-def test_a_sum_is_that_of_three(columns, dtype):
-    """Also where the loops do not fit."""
+def test_add_is_the_sum_of_value_bias_and_residual(columns, dtype):
+    """Also for sizes that the loops do not support."""
     x, z = (rows(50, columns, seed, dtype).detach().requires_grad_() for seed in (1, 2))
     bias, weights = rows(1, columns, 3).detach()[0].requires_grad_(), rows(50, columns, 4).detach()
     for name in ("torch", "fused"):
@@ -183,7 +183,7 @@ def test_a_sum_is_that_of_three(columns, dtype):
         assert torch.allclose(found[2], weights.sum(0), atol=1e-5 if dtype == torch.float32 else 0.1)
 
 
-def test_gelu_on_its_whole_range():
+def test_gelu_on_its_full_range():
     x = torch.linspace(-40, 40, 32_000).view(-1, 32).requires_grad_()
     with kernels.using("fused"):
         y = kernels.current().activate(Pending(x.clone(), torch.zeros(32), nn.functional.gelu))
@@ -195,7 +195,7 @@ def test_gelu_on_its_whole_range():
     assert (found - x.grad).abs().max() <= 2e-6
 
 
-def test_gelu_in_half_precision_is_within_its_rounding():
+def test_the_error_of_gelu_in_half_precision_is_within_rounding():
     x = torch.linspace(-40, 40, 32_000).bfloat16().view(-1, 32)
     exact = nn.functional.gelu(x.double())
     loops = pytest.importorskip("mbert_cli.encoder.kernels.gelu_loops")
@@ -213,7 +213,7 @@ def test_gelu_in_half_precision_is_within_its_rounding():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
-def test_what_is_not_finite_stays_so_and_hurts_no_other_sentence(encoder, value):
+def test_values_that_are_not_finite_stay_so_and_do_not_affect_other_sentences(encoder, value):
     packed = stream([5, 20])
     with torch.no_grad(), kernels.using("fused"):
         clean = encoder(*packed)
@@ -229,7 +229,7 @@ def test_what_is_not_finite_stays_so_and_hurts_no_other_sentence(encoder, value)
 
 @pytest.mark.parametrize("heads", [2, 4, 6])
 def test_flash_attention_gets_the_packed_stream(monkeypatch, heads):
-    """On a GPU alone; here another function with its signature stands in its place."""
+    """It runs only on a GPU; here a function with the same signature replaces it."""
     lengths = [3, 20, 17, 1, 40]
     qkv, layout = rows(sum(lengths), 3 * 36).detach(), Layout(lengths)
 
@@ -255,7 +255,7 @@ def test_flash_attention_gets_the_packed_stream(monkeypatch, heads):
     assert torch.allclose(plain.attend(Pending(qkv), layout, heads, 0.25), expected, atol=1e-6)
 
 
-def test_flash_attention_is_for_gpus():
+def test_flash_attention_is_not_used_on_cpus():
     assert not plain.has_flash_attention(torch.empty(1, 96), 16)
     assert not plain.has_flash_attention(torch.empty(1, 96, dtype=torch.bfloat16), 16)
 
@@ -271,7 +271,7 @@ def dropped(p, seed=0, count=400, columns=64):
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("columns", [16, 48, 512])
-def test_dropout_drops_at_its_rate_and_keeps_the_mean(p, columns):
+def test_dropout_has_the_right_rate_and_preserves_the_mean(p, columns):
     out = dropped(p, count=200_000 // columns, columns=columns)
     count = out.numel()
     assert abs((out == 0).double().mean().item() - p) < 5 * (p * (1 - p) / count) ** 0.5
@@ -294,7 +294,7 @@ def test_masks_repeat_with_the_seed_and_are_independent_between_calls_tokens_and
 
 
 def test_masks_of_steps_and_layers_are_independent():
-    """Of attention weights, hidden states and steps alike: each dropout draws a key of its own."""
+    """Each dropout of attention weights and of hidden states draws a separate key in each step."""
     torch.manual_seed(0)
     keys = [fused._draw(0.1)[:2] for _ in range(2000)]
     assert len(set(keys)) == len(keys)
@@ -305,7 +305,7 @@ def test_masks_of_steps_and_layers_are_independent():
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("what", ["add_dropout", "add_norm", "attend"])
 def test_the_backward_pass_drops_what_the_forward_pass_dropped(what, p):
-    """Both are linear in what is dropped once the mask is known: derivatives along a direction are differences."""
+    """For a fixed mask, the function is linear in the dropped values: directional derivatives equal differences."""
     x, direction = rows(40, 96), rows(40, 96, 1).detach()
     residual, norm = rows(40, 96, 2).detach(), nn.LayerNorm(96)
     layout = Layout([7, 30, 3])
@@ -328,13 +328,13 @@ def test_the_backward_pass_drops_what_the_forward_pass_dropped(what, p):
 
 
 def test_dropout_of_attention_weights_has_its_rate():
-    """Values that are all one: what a token gets is the sum of the weights that were kept, scaled."""
+    """All values are 1, so the output of a token is the scaled sum of the weights that were kept."""
     torch.manual_seed(0)
     qkv = torch.zeros(512, 96)
     qkv[:, 64:] = 1
     with kernels.using("fused"):
         out = kernels.current().attend(Pending(qkv), Layout([512]), 2, 0.25)
-    kept = out[:, ::16].double()  # one value a head
+    kept = out[:, ::16].double()  # one value per head
     assert kept.mean().item() == pytest.approx(1, abs=5 * (0.25 / 0.75 / (512 * 1024)) ** 0.5)
     assert kept.var().item() == pytest.approx(0.25 / 0.75 / 512, rel=0.2)
 
@@ -342,7 +342,7 @@ def test_dropout_of_attention_weights_has_its_rate():
 # Weights and memory
 
 
-def test_a_copy_of_a_weight_follows_it():
+def test_a_copy_of_a_weight_follows_its_changes():
     layer, x = Linear(16, 16), rows(4, 16, dtype=torch.bfloat16)
     for change in (
         lambda: None,
@@ -360,7 +360,7 @@ def test_a_copy_of_a_weight_follows_it():
     assert deepcopy(layer)._copies["weight"].value is None
 
 
-def test_copies_that_are_outdated_are_made_at_once():
+def test_outdated_copies_are_updated_together():
     layers = [Linear(16, 16), Linear(16, 8)]
     renew(each for layer in layers for each in layer.outdated(torch.bfloat16))
     assert not any(layer.outdated(torch.bfloat16) for layer in layers)
@@ -375,8 +375,8 @@ def test_copies_that_are_outdated_are_made_at_once():
 
 @pytest.mark.parametrize("tokens", [1, 31, 300])
 @pytest.mark.parametrize(("ins", "outs"), [(128, 160), (160, 128), (128, 128), (128, 144), (64, 256), (128, 40)])
-def test_gradients_of_weights_in_half_precision_are_the_formulas(tokens, ins, outs):
-    """With either matrix the narrower one, and with sizes that are not turned."""
+def test_gradients_of_weights_in_half_precision_follow_the_formula(tokens, ins, outs):
+    """With each of the two matrices as the narrower one, and with sizes that are not transposed."""
     dy, x = (rows(tokens, size, dtype=torch.bfloat16).detach() for size in (outs, ins))
     found = weight_gradient(dy, x, torch.float32)
     assert found.dtype == torch.float32
@@ -384,7 +384,7 @@ def test_gradients_of_weights_in_half_precision_are_the_formulas(tokens, ins, ou
     assert torch.allclose(weight_gradient(dy.float(), x.float(), torch.float32), dy.float().T @ x.float(), atol=1e-3)
 
 
-def test_the_gradients_of_a_layer_in_half_precision_are_the_formulas():
+def test_the_gradients_of_a_layer_in_half_precision_follow_the_formulas():
     layer, x = Linear(16, 24), rows(40, 16, dtype=torch.bfloat16).detach().requires_grad_()
     weights = rows(40, 24, dtype=torch.bfloat16).detach()
     (layer.affine(x) * weights).sum().backward()
@@ -394,7 +394,7 @@ def test_the_gradients_of_a_layer_in_half_precision_are_the_formulas():
     assert torch.allclose(x.grad.float(), weights.float() @ layer.weight.detach(), atol=0.1, rtol=0.03)
 
 
-def test_memory_is_used_again_and_never_twice_at_once():
+def test_memory_is_reused_but_never_shared():
     like = torch.empty(300, 16)
     first, second = empty_rows(like), empty_rows(like, 16)
     assert first.shape == second.shape == like.shape
@@ -404,14 +404,14 @@ def test_memory_is_used_again_and_never_twice_at_once():
     view, place, gone = first[5:], first.data_ptr(), weakref.ref(first)
     del first
     assert gone() is None
-    assert empty_rows(like).data_ptr() != place  # a view holds it
+    assert empty_rows(like).data_ptr() != place  # a view still uses the block
     del view
     gc.collect()
-    assert empty_rows(torch.empty(290, 16)).data_ptr() == place  # with some rows less it fits, too
+    assert empty_rows(torch.empty(290, 16)).data_ptr() == place  # the block also fits fewer rows
     assert (second == 2).all()
 
 
-def test_memory_of_longer_streams_takes_the_place_of_shorter_ones():
+def test_memory_for_longer_streams_replaces_that_for_shorter_ones():
     like = torch.empty(300, 16)
     old = empty_rows(like)
     longer = empty_rows(torch.empty(70_000, 16))

@@ -29,7 +29,7 @@ LONG, SHORT = [20] * 30, [7, 9]
         ([], True, []),
     ],
 )
-def test_long_streams_and_segments_become_multiples_of_64(segments, by_segment, tokens):
+def test_long_streams_and_segments_are_padded_to_multiples_of_64(segments, by_segment, tokens):
     layout = layout_of(*segments)
     padding = Padding(layout, by_segment)
     assert padding.layout.segment_tokens == tokens
@@ -38,12 +38,12 @@ def test_long_streams_and_segments_become_multiples_of_64(segments, by_segment, 
     padded = padding.pad(x)
     assert len(padded) == padding.layout.num_tokens
     assert torch.equal(padding.unpad(padded), x)
-    # A segment's own sentences come first, in their order.
+    # The sentences of a segment come first, in their order.
     for own, parts in zip(layout.segments, padding.layout.segments, strict=False):
         assert np.array_equal(parts.host_lengths[: own.num_sentences], own.host_lengths)
 
 
-def test_what_is_added_gets_no_gradient():
+def test_padding_gets_no_gradient():
     padding = Padding(layout_of(LONG, SHORT), segments=True)
     h = torch.randn(padding.layout.num_tokens, 3, requires_grad=True)
     dy = torch.randn(616, 3)
@@ -53,8 +53,8 @@ def test_what_is_added_gets_no_gradient():
 
 
 @pytest.mark.parametrize("kind", ["top", "pal", "prefix", "houlsby"])
-def test_added_sentences_change_nothing(kind):
-    """A long stream gives each sentence the states, and all parameters the gradients, that short ones give."""
+def test_padding_changes_no_result(kind):
+    """States and gradients of a long stream equal those of short streams."""
     encoder = stirred(BertEncoder(SHAPE), std=0.3).eval().double()
     options = {"pal": {"rank": 6}, "houlsby": {"rank": 3}}.get(kind, {})
     adapters = [[stirred(built("adapters", kind, options, SHAPE), seed, 0.3).double()] for seed in (1, 2)]
