@@ -6,25 +6,25 @@ from mbert_cli.adapters.bitfit import Bitfit
 NAMES = ("attention_output", "attention_norm", "intermediate", "output", "output_norm")
 
 
-def moved(values: Affine, own: torch.Tensor) -> Affine:
-    return Affine(values.weight, values.bias + own.detach().double())
+def moved(values: Affine, offset: torch.Tensor) -> Affine:
+    return Affine(values.weight, values.bias + offset.detach().double())
 
 
 def alter(plain, bitfit):
     """Add the task's offsets to every bias of a plain encoder."""
     plain.embedding_norm = moved(plain.embedding_norm, bitfit.embedding_norm)
-    for layer, own in zip(plain.layers, bitfit.layers, strict=True):
-        for name, bias in zip(("query", "key", "value"), own["qkv"].chunk(3), strict=True):
+    for layer, offsets in zip(plain.layers, bitfit.layers, strict=True):
+        for name, bias in zip(("query", "key", "value"), offsets["qkv"].chunk(3), strict=True):
             setattr(layer, name, moved(getattr(layer, name), bias))
         for name in NAMES:
-            setattr(layer, name, moved(getattr(layer, name), own[name]))
+            setattr(layer, name, moved(getattr(layer, name), offsets[name]))
 
 
 def test_packed_result_equals_an_encoder_of_other_biases_sentence_by_sentence(encoder, plain):
-    own = [stirred(Bitfit(SHAPE), seed) for seed in (1, 2, 3)]
-    for index, bitfit in zip((0, 2, 3), own, strict=True):
+    adapters = [stirred(Bitfit(SHAPE), seed) for seed in (1, 2, 3)]
+    for index, bitfit in zip((0, 2, 3), adapters, strict=True):
         alter(plain[index], bitfit)
-    one, two, three = ([bitfit] for bitfit in own)
+    one, two, three = ([bitfit] for bitfit in adapters)
     assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
 
 

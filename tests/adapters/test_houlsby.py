@@ -34,13 +34,13 @@ def alter(plain, houlsby):
 
 @pytest.mark.parametrize("train_layer_norms", [False, True])
 def test_packed_result_equals_the_formula_sentence_by_sentence(encoder, plain, train_layer_norms):
-    own = [
+    adapters = [
         stirred(Houlsby(SHAPE, rank=rank, train_layer_norms=train_layer_norms), seed)
         for seed, rank in enumerate((3, 5, 1))
     ]
-    for index, houlsby in zip((0, 2, 3), own, strict=True):
+    for index, houlsby in zip((0, 2, 3), adapters, strict=True):
         alter(plain[index], houlsby)
-    one, two, three = ([houlsby] for houlsby in own)
+    one, two, three = ([houlsby] for houlsby in adapters)
     assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
 
 

@@ -18,10 +18,10 @@ def alter(plain, ia3):
 
 
 def test_packed_result_equals_the_papers_equations_sentence_by_sentence(encoder, plain):
-    own = [stirred(Ia3(SHAPE), seed, std=1.0) for seed in (1, 2, 3)]
-    for index, ia3 in zip((0, 2, 3), own, strict=True):
+    adapters = [stirred(Ia3(SHAPE), seed, std=1.0) for seed in (1, 2, 3)]
+    for index, ia3 in zip((0, 2, 3), adapters, strict=True):
         alter(plain[index], ia3)
-    one, two, three = ([ia3] for ia3 in own)
+    one, two, three = ([ia3] for ia3 in adapters)
     assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
 
 

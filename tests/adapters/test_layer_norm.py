@@ -4,19 +4,19 @@ from plain_bert import SHAPE, largest_difference, rescaled, stirred
 from mbert_cli.adapters.layer_norm import LayerNorm
 
 
-def alter(plain, own):
+def alter(plain, norms):
     """Apply the task's LayerNorms to a plain encoder."""
-    plain.embedding_norm = rescaled(plain.embedding_norm, own.embedding_norm)
+    plain.embedding_norm = rescaled(plain.embedding_norm, norms.embedding_norm)
     for index, layer in enumerate(plain.layers):
-        layer.attention_norm = rescaled(layer.attention_norm, own.attention_norm[index])
-        layer.output_norm = rescaled(layer.output_norm, own.output_norm[index])
+        layer.attention_norm = rescaled(layer.attention_norm, norms.attention_norm[index])
+        layer.output_norm = rescaled(layer.output_norm, norms.output_norm[index])
 
 
 def test_packed_result_equals_an_encoder_of_other_layer_norms_sentence_by_sentence(encoder, plain):
-    own = [stirred(LayerNorm(SHAPE), seed) for seed in (1, 2, 3)]
-    for index, each in zip((0, 2, 3), own, strict=True):
-        alter(plain[index], each)
-    one, two, three = ([each] for each in own)
+    adapters = [stirred(LayerNorm(SHAPE), seed) for seed in (1, 2, 3)]
+    for index, adapter in zip((0, 2, 3), adapters, strict=True):
+        alter(plain[index], adapter)
+    one, two, three = ([adapter] for adapter in adapters)
     assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
 
 

@@ -32,10 +32,10 @@ def alter(plain, lora, scale):
 @every_target
 @pytest.mark.parametrize(("alpha", "scales"), [(None, (2, 2, 2)), (3.0, (3, 1.5, 1)), (0.5, (0.5, 0.25, 0.5 / 3))])
 def test_packed_result_equals_an_encoder_of_other_matrices_sentence_by_sentence(encoder, plain, targets, alpha, scales):
-    own = [stirred(Lora(SHAPE, rank=rank, alpha=alpha, targets=targets), rank, std=0.3) for rank in (1, 2, 3)]
-    for index, lora, scale in zip((0, 2, 3), own, scales, strict=True):
+    adapters = [stirred(Lora(SHAPE, rank=rank, alpha=alpha, targets=targets), rank, std=0.3) for rank in (1, 2, 3)]
+    for index, lora, scale in zip((0, 2, 3), adapters, scales, strict=True):
         alter(plain[index], lora, scale)
-    one, two, three = ([lora] for lora in own)
+    one, two, three = ([lora] for lora in adapters)
     assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
 
 

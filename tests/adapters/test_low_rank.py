@@ -20,11 +20,11 @@ def task_specific(down, up, between):
 
 @pytest.mark.parametrize(("activation", "between"), [("none", lambda x: x), ("gelu", gelu)])
 def test_packed_result_equals_the_papers_equation_sentence_by_sentence(encoder, plain, activation, between):
-    own = [stirred(LowRank(SHAPE, rank=rank, activation=activation), rank) for rank in (1, 4, 12)]
-    for index, adapter in zip((0, 2, 3), own, strict=True):
+    adapters = [stirred(LowRank(SHAPE, rank=rank, activation=activation), rank) for rank in (1, 4, 12)]
+    for index, adapter in zip((0, 2, 3), adapters, strict=True):
         for layer, *projections in zip(plain[index].layers, adapter.down, adapter.up, strict=True):
             layer.after_feed_forward = task_specific(*projections, between)
-    one, two, three = ([adapter] for adapter in own)
+    one, two, three = ([adapter] for adapter in adapters)
     assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
 
 

@@ -11,8 +11,8 @@ from mbert_cli.errors import OptionError
 def alter(plain, pal, heads, after):
     """Change the layers of a plain encoder to BL(h) = LN(x + FFN(x) + TS(h)), TS(h) = after(V_D MH(V_E h))."""
     down, up = weights_of(pal.down), weights_of(pal.up)
-    for layer, own in zip(plain.layers, pal.qkv, strict=True):
-        joined = weights_of(own)
+    for layer, qkv in zip(plain.layers, pal.qkv, strict=True):
+        joined = weights_of(qkv)
 
         def task_specific(fed, h, joined=joined):
             q, k, v = linear(linear(h, down), joined).chunk(3, -1)
@@ -25,8 +25,8 @@ def alter(plain, pal, heads, after):
 @pytest.mark.parametrize(("rank", "heads"), [(6, 1), (6, 3), (12, 6), (5, 5)])
 def test_packed_result_equals_the_papers_equation_sentence_by_sentence(encoder, plain, rank, heads, activation, after):
     pals = [stirred(Pal(SHAPE, rank=rank, heads=heads, post_activation=activation), seed) for seed in (1, 2, 3)]
-    for own, pal in zip((plain[0], plain[2], plain[3]), pals, strict=True):
-        alter(own, pal, heads, after)
+    for reference, pal in zip((plain[0], plain[2], plain[3]), pals, strict=True):
+        alter(reference, pal, heads, after)
     one, two, three = ([pal] for pal in pals)
     assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
 
@@ -47,8 +47,8 @@ def test_layers_share_the_projections_and_nothing_else():
     pal = stirred(Pal(SHAPE, rank=4, heads=2))
     shapes = {name: tuple(parameter.shape) for name, parameter in pal.named_parameters()}
     projections = {"down.weight": (4, 12), "down.bias": (4,), "up.weight": (12, 4), "up.bias": (12,)}
-    own = {f"qkv.{i}.{name}": shape for i in range(3) for name, shape in (("weight", (12, 4)), ("bias", (12,)))}
-    assert shapes == projections | own
+    separate = {f"qkv.{i}.{name}": shape for i in range(3) for name, shape in (("weight", (12, 4)), ("bias", (12,)))}
+    assert shapes == projections | separate
     h, layout = torch.randn(5, 12, generator=torch.Generator().manual_seed(0)), Layout([5])
     outputs = [pal.after_feed_forward(torch.zeros(5, 12), h, layer, layout) for layer in range(3)]
     assert not torch.equal(outputs[0], outputs[1])

@@ -29,10 +29,10 @@ def alter(plain, prefix):
 
 @every_gate
 def test_packed_result_equals_the_equation_sentence_by_sentence(encoder, plain, gate):
-    own = [stirred(Prefix(SHAPE, length=length, gate=gate), length) for length in (1, 5, 16)]
-    for index, prefix in zip((0, 2, 3), own, strict=True):
+    adapters = [stirred(Prefix(SHAPE, length=length, gate=gate), length) for length in (1, 5, 16)]
+    for index, prefix in zip((0, 2, 3), adapters, strict=True):
         alter(plain[index], prefix)
-    one, two, three = ([prefix] for prefix in own)
+    one, two, three = ([prefix] for prefix in adapters)
     assert largest_difference(encoder, [one, [], two, three], plain) <= 1e-5
 
 
@@ -42,21 +42,23 @@ def test_a_task_can_have_prefixes_with_and_without_a_gate(encoder, plain):
         for length, gate in ((2, "none"), (4, "zero"), (3, "none"), (1, "zero"))
     ]
     for layer in range(3):
-        ungated = [(each.keys[layer].detach().double(), each.values[layer].detach().double()) for each in prefixes[::2]]
+        ungated = [
+            (prefix.keys[layer].detach().double(), prefix.values[layer].detach().double()) for prefix in prefixes[::2]
+        ]
         gated = [
             (
-                each.keys[layer].detach().double(),
-                each.values[layer].detach().double(),
-                torch.tanh(each.gates[layer].detach().double()).repeat_interleave(4),
+                prefix.keys[layer].detach().double(),
+                prefix.values[layer].detach().double(),
+                torch.tanh(prefix.gates[layer].detach().double()).repeat_interleave(4),
             )
-            for each in prefixes[1::2]
+            for prefix in prefixes[1::2]
         ]
 
         def attend(q, k, v, ungated=ungated, gated=gated):
-            keys = torch.cat([*(own for own, _ in ungated), k])
-            values = torch.cat([*(own for _, own in ungated), v])
+            keys = torch.cat([*(keys for keys, _ in ungated), k])
+            values = torch.cat([*(values for _, values in ungated), v])
             mixed = attention(q, keys, values, heads=3)
-            return mixed + sum(weight * attention(q, own, other, heads=3) for own, other, weight in gated)
+            return mixed + sum(weight * attention(q, keys, values, heads=3) for keys, values, weight in gated)
 
         plain[2].layers[layer].attend = attend
     assert largest_difference(encoder, [[], [], prefixes, []], plain) <= 1e-5
@@ -91,8 +93,8 @@ def test_sentences_of_every_bucket_see_the_prefix_of_their_own_task(gate):
     tasks = [task for task, size in enumerate(segments) for _ in range(size)]
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
     for one, start, length, task in zip(together, starts, lengths, tasks, strict=True):
-        own = (each[start : start + length] for each in packed[:3])
-        alone = encoder(*own, Layout([length]), [prefixes[task]])
+        inputs = (part[start : start + length] for part in packed[:3])
+        alone = encoder(*inputs, Layout([length]), [prefixes[task]])
         assert torch.allclose(one, alone, atol=1e-5)
 
 
@@ -123,8 +125,8 @@ def test_only_gates_start_at_zero():
     torch.manual_seed(0)
     prefix = Prefix(EncoderShape(num_layers=2), length=200)
     assert not any(gate.any() for gate in prefix.gates)
-    for own in (*prefix.keys, *prefix.values):
-        assert own.std().item() == pytest.approx(0.02, rel=0.01)
+    for values in (*prefix.keys, *prefix.values):
+        assert values.std().item() == pytest.approx(0.02, rel=0.01)
     assert len(Prefix(SHAPE, gate="none").gates) == 0
 
 
@@ -135,5 +137,5 @@ def test_there_is_one_gate_per_head_and_layer():
 def test_the_stream_has_sentences_of_several_buckets_in_several_segments():
     """The other tests need this: a bucket contains sentences of different tasks."""
     layout = Layout(LENGTHS, SEGMENTS)
-    assert any(len(own.unique()) > 2 for own in layout.bucket_segments)
+    assert any(len(segments.unique()) > 2 for segments in layout.bucket_segments)
     assert len(layout.buckets) > 2
