@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mbert_cli.data.table_writer import as_cell
+from mbert_cli.data.text_format import csv_line
 from mbert_cli.errors import one_line
 
 METRICS = "metrics.json"
@@ -131,9 +132,9 @@ def _write_matrix(
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[str | int | float]]) -> None:
     """Write a TSV file."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows([cell if isinstance(cell, int) else as_cell(cell) for cell in row] for row in rows)
+        file.write(csv_line(header, "\t", is_header=True))
+        for row in rows:
+            file.write(csv_line([str(cell) if isinstance(cell, int) else as_cell(cell) for cell in row], "\t"))
 
 
 def _read_table(path: Path) -> list[list[str]]:

@@ -19,6 +19,7 @@ from mbert_cli.data.parquet_output import ParquetSink, Types
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Delimiter, Quoting, Table
 from mbert_cli.data.table_writer import TableWriter, TextSink, as_cell
+from mbert_cli.data.text_format import TextFormat
 from mbert_cli.data.truncation import Truncation
 from mbert_cli.errors import DataError, UsageError, is_out_of_memory
 from mbert_cli.hardware import choose
@@ -314,6 +315,7 @@ def predict_table(
     done: int = 0,
     kept: Sequence[str] | None = None,
     truncation: Truncation | None = None,
+    format_: TextFormat | None = None,
 ) -> Iterator[int]:
     """Write a table's rows in their order, with the predictions appended.
 
@@ -328,6 +330,7 @@ def predict_table(
         done: how many rows were written before, as this yielded it; they are passed over.
         kept: which of the table's columns are written; by default all.
         truncation: counts the rows that are cut.
+        format_: of a text output; by default the input's.
 
     Yields:
         How many rows are written, after every few thousand.
@@ -345,7 +348,7 @@ def predict_table(
     if isinstance(out, ParquetSink):
         writer = out.begin(table, appended, kept)
     else:
-        writer = TableWriter(out, table, list(appended), kept)
+        writer = TableWriter(out, table, list(appended), kept, format_)
     if not done:
         writer.write_header()
     for rows in windows(table, done, limit):
@@ -394,6 +397,10 @@ def predict_cs224n(
     for rows in windows(table, done, limit):
         predicted: Sequence[str | float] = _predicted(predictor, table, task, rows, truncation)["pred"]
         for row, value in zip(rows, predicted, strict=True):
+            if any(sign in row.cells[ids] for sign in ",\r\n"):
+                raise DataError(
+                    f"{table.name}:{row.line}: the id {row.cells[ids]!r} cannot be written in --format cs224n."
+                )
             out.write(f"{row.cells[ids]} , {as_cell(value)} \n")
         done += len(rows)
         yield done

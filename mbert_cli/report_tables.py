@@ -1,12 +1,12 @@
 """Runs side by side: for people as a table, for programs as TSV."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mbert_cli.data.table_writer import TextSink
+from mbert_cli.data.text_format import csv_line, full
 from mbert_cli.reporting import RunReport, Scores, TaskMetric
 from mbert_cli.terminal import Fitting, new_table
 
@@ -59,9 +59,8 @@ def write_report(file: TextSink, runs: Sequence[RunReport]) -> None:
     columns = _columns(runs)
     sizes = [f"{name}_parameters" for name in _SIZES]
     tasks = [f"{task}_{metric}" for task, metric in columns]
-    writer = csv.writer(file, delimiter="\t", lineterminator="\n")
     known = [*_MADE_OF, "epochs", "planned_epochs", "kept_epoch", *sizes, "train_seconds"]
-    writer.writerow(["run", "row", *known, *tasks, "overall"])
+    file.write(csv_line(["run", "row", *known, *tasks, "overall"], "\t", is_header=True))
     for run in runs:
         epochs = (run.epochs, run.recipe.training.rounds, run.kept["epoch"])
         values = [*_made_of(run), *epochs, *(run.parameters.get(name) for name in _SIZES), round(run.train_seconds, 3)]
@@ -69,7 +68,8 @@ def write_report(file: TextSink, runs: Sequence[RunReport]) -> None:
             if scores is not None:
                 cells = [scores.tasks.get(column) for column in columns]
                 own = values if name else [None] * len(values)
-                writer.writerow([run.path, name or scores.name, *own, *cells, scores.overall])
+                line = [str(run.path), name or scores.name, *own, *cells, scores.overall]
+                file.write(csv_line([full(cell) for cell in line], "\t"))
 
 
 def _columns(runs: Sequence[RunReport]) -> list[TaskMetric]:

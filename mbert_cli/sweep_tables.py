@@ -1,8 +1,6 @@
 """The table of a sweep: for terminals, and as TSV, Markdown and HTML. No torch here."""
 
 import base64
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mbert_cli.commits import replace_file
+from mbert_cli.data.text_format import csv_line, full
 from mbert_cli.errors import one_line
 from mbert_cli.html_page import html_page
 from mbert_cli.plan import PlannedRow
@@ -195,8 +194,6 @@ def as_html(result: SweepResult, figure: bytes | None = None) -> str:
 
 def as_tsv(result: SweepResult) -> str:
     """Return the table as TSV, numbers in full: of every score mean, lowest, highest and the published one."""
-    file = io.StringIO()
-    writer = csv.writer(file, delimiter="\t", lineterminator="\n")
     names = [*(f"{task}_{metric}" for task, metric in result.columns), "overall"]
     scores = [f"{name}_{part}" for name in names for part in ("mean", "min", "max", "published")]
     sizes = ["encoder_parameters", "adapter_parameters", "times_encoder"]
@@ -213,32 +210,31 @@ def as_tsv(result: SweepResult) -> str:
         "trained_on",
         "runs",
     ]
-    writer.writerow(known)
+    lines = [csv_line(known, "\t", is_header=True)]
     for row in result.rows:
         published = row.published
-        cells: list[object] = []
+        cells: list[str | float | None] = []
         for column in result.columns:
             cells += [*_numbers(row.tasks.get(column)), published.tasks.get(column) if published else None]
         cells += [*_numbers(row.overall), published.overall if published else None]
         parameters: Mapping[str, int] = row.reports[0].parameters if row.reports else {}
-        writer.writerow(
-            [
-                one_line(row.row.group),
-                one_line(row.row.name),
-                " ".join(map(str, row.row.seeds)),
-                len(row.reports),
-                *cells,
-                one_line(published.name) if published else None,
-                " ".join(map(str, row.kept_epochs)),
-                parameters.get("encoder"),
-                parameters.get("adapters"),
-                row.times_encoder,
-                None if row.train_seconds is None else round(row.train_seconds, 3),
-                "; ".join(row.hardware),
-                " ".join(run.name for run in row.runs),
-            ]
-        )
-    return file.getvalue()
+        line = [
+            one_line(row.row.group),
+            one_line(row.row.name),
+            " ".join(map(str, row.row.seeds)),
+            len(row.reports),
+            *cells,
+            one_line(published.name) if published else None,
+            " ".join(map(str, row.kept_epochs)),
+            parameters.get("encoder"),
+            parameters.get("adapters"),
+            row.times_encoder,
+            None if row.train_seconds is None else round(row.train_seconds, 3),
+            "; ".join(row.hardware),
+            " ".join(run.name for run in row.runs),
+        ]
+        lines.append(csv_line([full(cell) for cell in line], "\t"))
+    return "".join(lines)
 
 
 def _numbers(spread: Spread | None) -> list[float | None]:

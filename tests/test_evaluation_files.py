@@ -18,7 +18,7 @@ from mbert_cli.evaluation_files import (
 )
 from mbert_cli.metrics import classification_metrics, regression_metrics
 
-NAMES = ["a/b", 'say "so"', "零"]
+NAMES = ["a\r/b", 'say "so"', "零"]
 
 
 @pytest.fixture

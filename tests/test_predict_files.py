@@ -1,6 +1,7 @@
 import gzip
 import json
 
+import pandas
 import pytest
 
 from mbert_cli.cli import app
@@ -378,3 +379,53 @@ def test_a_task_may_have_no_ids(run, here, capsys):
     with pytest.raises(MbertError, match="--format cs224n needs ids, but the recipe says tasks.mood.id: null."):
         predict("none", "r.tsv", "-o", "c.csv", "--format", "cs224n")
     assert not (here / "c.csv").exists()
+
+
+def test_an_output_reads_back_and_can_be_predicted_again(run, here):
+    (here / "cr.csv").write_text('text,label\n"one\rtwo",x\n"a\nb, c",y\n', newline="")
+    predict(run, "cr.csv", "-o", "o.csv", "--keep", "text,label")
+    assert [row[:2] for row in rows(here / "o.csv")] == [["text", "label"], ["one\rtwo", "x"], ["a\nb, c", "y"]]
+    frame = pandas.read_csv(here / "o.csv", dtype=str, keep_default_na=False)
+    assert [frame.columns.tolist(), *frame.to_numpy().tolist()] == rows(here / "o.csv")
+    predict(run, "o.csv", "-o", "again.csv", "--keep", "text,label")
+    assert (here / "again.csv").read_bytes() == (here / "o.csv").read_bytes()
+
+
+@pytest.mark.parametrize("source", ["a.tsv", "a.jsonl", "a.csv"])
+def test_the_format_of_an_output_follows_its_name(run, here, source):
+    (here / "a.jsonl").write_text(
+        '{"id": 1, "text": "cat, dog", "note": "x"}\n{"id": 2, "text": "a\\nb", "note": ""}\n'
+    )
+    (here / "a.csv").write_text('id,text,note\n1,"cat, dog",x\n2,"a\nb",\n')
+    (here / "a.tsv").write_text('id\ttext\tnote\n1\tcat, dog\tx\n2\t"a\nb"\t\n')
+    for name in ("o.tsv", "o.csv", "o.jsonl", "o.parquet", "o.csv.gz", "o.jsonl.gz"):
+        predict(run, source, "-o", name)
+        found = rows(here / name)
+        assert [row[:3] for row in found] == [["id", "text", "note"], ["1", "cat, dog", "x"], ["2", "a\nb", ""]]
+        assert found[0][3:] == ["pred", "p_low", "p_mid", "p_high"]
+    assert (here / "o.csv").read_text().startswith("id,text,note,pred,")
+    assert (here / "o.tsv").read_text().startswith("id\ttext\tnote\tpred\t")
+    assert json.loads((here / "o.jsonl").read_text().splitlines()[0])["text"] == "cat, dog"
+    assert gzip.decompress((here / "o.csv.gz").read_bytes()) == (here / "o.csv").read_bytes()
+
+
+def test_a_format_that_is_not_written_is_refused_before_the_model_is_loaded(run, here, monkeypatch):
+    monkeypatch.setattr("mbert_cli.prediction.Predictor", None)
+    with pytest.raises(MbertError, match=r"o\.xlsx: \.xlsx files are not written; end the name in \.csv\."):
+        predict(run, "a.tsv", "-o", "o.xlsx")
+    assert not (here / "o.xlsx").exists()
+
+
+def test_a_cell_that_cannot_be_written_without_quotes_is_refused_with_its_row(run, here):
+    (here / "a.jsonl").write_text('{"text": "cat"}\n{"text": "a\\tb"}\n')
+    with pytest.raises(
+        MbertError, match=r"a\.jsonl:2: the cell 'a\\tb' holds a delimiter or a line end, which cannot be"
+    ):
+        predict(run, "a.jsonl", "-o", "o.tsv", "--quoting", "none")
+    assert not (here / "o.tsv").exists()
+
+
+def test_an_id_that_breaks_the_courses_lines_is_refused(run, here):
+    (here / "i.tsv").write_text('id\ttext\n"1\n2"\tcat\n')
+    with pytest.raises(MbertError, match=r"i\.tsv:2: the id '1\\n2' cannot be written in --format cs224n"):
+        predict(run, "i.tsv", "-o", "o.csv", "--format", "cs224n", "--quoting", "csv")

@@ -36,6 +36,7 @@ from mbert_cli.progress import Talk
 if TYPE_CHECKING:
     from mbert_cli.data.parquet_output import ParquetSink
     from mbert_cli.data.table import Table
+    from mbert_cli.data.text_format import TextFormat
     from mbert_cli.partial_output import PartialOutput, Stream
     from mbert_cli.prediction import Predictor
 
@@ -63,7 +64,9 @@ def predict(
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", help="The output file; .gz or .parquet if so named; - is stdout. Of several: a folder."
+            "--output",
+            "-o",
+            help="The output file, .tsv, .csv, .jsonl or .parquet, also .gz; - is stdout. Of several inputs: a folder.",
         ),
     ] = "-",
     keep: Annotated[
@@ -121,6 +124,7 @@ def predict(
             settings = input_settings(path, own or section.tasks, quoting, delimiter)
             with Table(path, settings.quoting, settings.delimiter, given) as table:
                 talk.detail(table.description)
+                _text_format(table, target, format_)
                 if predictor is None:
                     from mbert_cli import prediction
 
@@ -192,6 +196,14 @@ def _check_parquet(targets: Sequence[str], format_: str) -> None:
         check_pyarrow(target)
 
 
+def _text_format(table: "Table", output: str, format_: str) -> "TextFormat | None":
+    """Return the format of a text output; None where it is Parquet, or the course's."""
+    from mbert_cli.data.parquet_output import is_parquet
+    from mbert_cli.data.text_format import text_format
+
+    return None if format_ == "cs224n" or is_parquet(Path(output)) else text_format(table, output)
+
+
 def _predict(
     predictor: "Predictor", table: "Table", output: str, request: _Request, is_one_of_several: bool, talk: Talk
 ) -> None:
@@ -212,7 +224,8 @@ def _predict(
         if format_ == "cs224n" and not isinstance(out, ParquetSink):
             pieces = predict_cs224n(predictor, table, chosen[0], out, limit, done, truncation)
         else:
-            pieces = predict_table(predictor, table, chosen, out, limit, done, request.kept, truncation)
+            as_text = _text_format(table, output, format_)
+            pieces = predict_table(predictor, table, chosen, out, limit, done, request.kept, truncation, as_text)
         for count in pieces if not out.finished else ():
             out.commit(count)
             bar.advance(by=count - done)

@@ -88,6 +88,18 @@ def _texts(column: Any) -> list[str]:
     return [as_text(value) for value in column.to_pylist()]
 
 
+def is_written_as_json(place: Place, column: int) -> bool:
+    """Whether the cell of a row's column is JSON, or empty for null: of numbers, true and false, and nested values."""
+    from pyarrow import types
+
+    batch, index = place
+    own = batch.schema.field(column).type
+    is_text = types.is_string(own) or types.is_large_string(own) or types.is_binary(own) or types.is_large_binary(own)
+    if not batch.column(column)[index].is_valid:
+        return True
+    return not (is_text or types.is_temporal(own) or types.is_decimal(own) or types.is_dictionary(own))
+
+
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:200]
 

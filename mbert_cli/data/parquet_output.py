@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
+from mbert_cli.data.table_writer import check_names
 from mbert_cli.errors import UsageError
 
 Types = Mapping[str, Literal["text", "number"]]
@@ -74,8 +75,11 @@ class ParquetSink:
         import pyarrow
         import pyarrow.parquet
 
+        self._table, self._keeps_all = table, kept is None
         self._columns = (
-            list(range(len(table.header))) if kept is None else [table.column(name, "one to keep") for name in kept]
+            list(range(len(table.header)))
+            if kept is None
+            else [table.column(name, "one to keep", required=False) for name in kept]
         )
         own = [
             table.schema.field(column) if table.schema is not None else pyarrow.field(table.header[column], "string")
@@ -95,7 +99,12 @@ class ParquetSink:
         Args:
             row: as read.
             values: one for each appended column.
+
+        Raises:
+            DataError: an object of a JSONL file has a name that the header lacks.
         """
+        if self._keeps_all:
+            check_names(self._table, row)
         self._pending.append((row, values))
 
     def commit(self, rows: int) -> None:

@@ -22,6 +22,9 @@ Quoting = Literal["auto", "csv", "none"]
 Delimiter = Literal["auto", "tab", "comma", "semicolon", "pipe"]
 _DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 _GUESSED = ("tab", "comma", "semicolon")  # a pipe is too common inside texts and labels to be guessed
+GUESSED_DELIMITERS = tuple(_DELIMITERS[name] for name in _GUESSED)
+"""The delimiters that are looked for in a header, in this order."""
+_HEADER_LINES = 20
 _FORMATS = {"\t": "TSV", ",": "CSV", ";": "CSV with semicolons", "|": "columns separated by pipes"}
 
 
@@ -117,8 +120,7 @@ class Table:
         self._rows = (Row(number, cells, place=place) for number, (cells, place) in enumerate(rows, 1))
 
     def _take_text(self, path: str, lines: Iterator[str | BadLine], delimiter: Delimiter) -> None:
-        head = self._head(lines)  # blank lines, and the header or the first record
-        first = head[-1]
+        first, head = self._head(lines)
         # What a name calls a table is one: a header may begin with a brace, too.
         may_be_json = not path.removesuffix(".gz").endswith((".tsv", ".csv"))
         self.is_jsonl = path.removesuffix(".gz").endswith(".jsonl") or (may_be_json and first.lstrip().startswith("{"))
@@ -129,8 +131,8 @@ class Table:
             self._take_jsonl(json_rows(chain(head, lines)))
             return
         if delimiter == "auto":
-            outside = first if self.quoting == "none" else re.sub(r'"[^"]*"', "", first)
-            self.delimiter = next((_DELIMITERS[each] for each in _GUESSED if _DELIMITERS[each] in outside), "\t")
+            outside = first if self.quoting == "none" else _outside_quotes(first, head, lines)
+            self.delimiter = next((each for each in GUESSED_DELIMITERS if each in outside), "\t")
             self.delimiter_hint = _delimiter_hint(self.delimiter, outside)
         else:
             self.delimiter = _DELIMITERS[delimiter]
@@ -144,15 +146,15 @@ class Table:
             raise DataError(f"{self.name}:{row.line}: {row.problem}.")
         self.header_line, self.header = row.line, row.cells
 
-    def _head(self, lines: Iterator[str | BadLine]) -> list[str]:
-        """Return the blank lines above the header, and the header's line."""
-        head: list[str] = []
+    def _head(self, lines: Iterator[str | BadLine]) -> tuple[str, list[str | BadLine]]:
+        """Return the first line that is not blank, and all lines up to it."""
+        head: list[str | BadLine] = []
         for line in lines:
-            if isinstance(line, BadLine):
-                raise DataError(f"{self.name}:{len(head) + 1}: {line.problem}.")
             head.append(line)
+            if isinstance(line, BadLine):
+                raise DataError(f"{self.name}:{len(head)}: {line.problem}.")
             if line.strip():
-                return head
+                return line, head
         raise DataError(f"{self.name}: is empty; expected a header line and rows.")
 
     def _take_jsonl(self, rows: Iterator[JsonRow]) -> None:
@@ -205,6 +207,22 @@ class Table:
         raise DataError(
             f"{place}: has no column '{name}'{asked}{nearest(name, [c for c in self.header if c])}{self.delimiter_hint}"
         )
+
+
+def _outside_quotes(header: str, head: list[str | BadLine], lines: Iterator[str | BadLine]) -> str:
+    """Return what of a header is outside quotes, reading on while one is open.
+
+    Args:
+        header: its first line.
+        head: the lines that were read; more are added.
+        lines: those after them.
+    """
+    for _ in range(_HEADER_LINES):
+        if header.count('"') % 2 == 0 or (line := next(lines, None)) is None:
+            break
+        head.append(line)
+        header += line if isinstance(line, str) else ""
+    return re.sub(r'"[^"]*"', "", header)
 
 
 def _delimiter_hint(delimiter: str, header: str) -> str:

@@ -1,12 +1,13 @@
-"""Tables that are written: rows as they were read, with columns appended."""
+"""Tables that are written as text: rows as they were read, with columns appended."""
 
-import csv
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from mbert_cli.data.json_rows import json_text
+from mbert_cli.data.json_rows import Number, json_text
+from mbert_cli.data.parquet import is_written_as_json
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
+from mbert_cli.data.text_format import TextFormat, text_format
 from mbert_cli.errors import DataError
 
 
@@ -19,29 +20,43 @@ class TextSink(Protocol):
 
 
 class TableWriter:
-    """Writes rows back as they were read, with columns appended.
+    """Writes rows with columns appended. What cannot be written so that it reads back the same is refused.
 
     Args:
         file: where the text goes.
-        table: the table whose rows are written; gives header, delimiter and quoting.
+        table: the table whose rows are written.
         appended: names of the appended columns.
         kept: names of the table's columns that are written, in order; by default all.
+        format_: how they are written; by default as the table is read.
 
     Raises:
-        DataError: there is no such column.
+        DataError: there is no such column, or an object cannot hold the columns.
     """
 
-    def __init__(self, file: TextSink, table: Table, appended: list[str], kept: Sequence[str] | None = None) -> None:
-        self._file = file
-        self._table = table
-        self._appended = appended
-        self._kept = None if kept is None else [table.column(name, "one to keep", required=False) for name in kept]
-        self._csv = csv.writer(file, delimiter=table.delimiter, lineterminator="\n")
+    def __init__(
+        self,
+        file: TextSink,
+        table: Table,
+        appended: list[str],
+        kept: Sequence[str] | None = None,
+        format_: TextFormat | None = None,
+    ) -> None:
+        self._file, self._table, self._appended = file, table, appended
+        self._format = format_ or text_format(table, "-")
+        self._keeps_all = kept is None
+        self._names = table.header if kept is None else [_own_name(table, name) for name in kept]
+        self._columns = list(range(len(table.header))) if kept is None else list(map(table.header.index, self._names))
+        twice = next((name for name in self._names if self._names.count(name) > 1), None)
+        if twice is not None and self._format.delimiter is None:
+            place = f"{table.name}:{table.header_line}"
+            raise DataError(
+                f"{place}: has more than one column '{twice}', which an object cannot hold; rename all but one."
+            )
 
     def write_header(self) -> None:
         """Write the header; a JSONL file has none."""
-        if not self._table.is_jsonl:
-            self._write_cells([*self._chosen(self._table.header), *self._appended])
+        if self._format.delimiter is not None:
+            self._write_line(self._table.header_line, [*self._names, *self._appended], is_header=True)
 
     def write(self, row: Row, values: list[str | float]) -> None:
         """Write a row.
@@ -51,29 +66,60 @@ class TableWriter:
             values: one for each appended column.
 
         Raises:
-            DataError: an object of a JSONL file has a name already that is to be appended.
+            DataError: an object has a name already that is to be appended, or one that the header lacks; or a cell
+                cannot be written in this format.
         """
-        if row.record is not None:
-            kept = row.record
-            if self._kept is not None:
-                kept = {name: kept[name] for name in self._chosen(self._table.header) if name in kept}
-            taken = next((name for name in self._appended if name in kept), None)
+        if self._format.delimiter is None:
+            record = self._record(row)
+            taken = next((name for name in self._appended if name in record), None)
             if taken is not None:
                 place = f"{self._table.name}:{row.line}"
                 raise DataError(f"{place}: has a '{taken}' already, as the prediction would; rename it.")
-            record = {**kept, **dict(zip(self._appended, values, strict=True))}
-            self._file.write(json_text(record) + "\n")
-        else:
-            self._write_cells([*self._chosen(row.cells), *(as_cell(value) for value in values)])
+            self._file.write(json_text({**record, **dict(zip(self._appended, values, strict=True))}) + "\n")
+            return
+        if self._keeps_all:
+            check_names(self._table, row)
+        cells = [row.cells[column] for column in self._columns]
+        self._write_line(row.line, [*cells, *(as_cell(value) for value in values)])
 
-    def _chosen(self, cells: list[str]) -> list[str]:
-        return cells if self._kept is None else [cells[column] for column in self._kept]
+    def _record(self, row: Row) -> dict[str, Any]:
+        """Return the columns of a row that are written, as an object."""
+        if row.record is not None:
+            if self._keeps_all:
+                return row.record
+            return {name: row.record[name] for name in self._names if name in row.record}
+        record: dict[str, Any] = {}
+        for name, column in zip(self._names, self._columns, strict=True):
+            cell = row.cells[column]
+            if row.place is not None and is_written_as_json(row.place, column):
+                record[name] = Number(cell) if cell else None
+            else:
+                record[name] = cell
+        return record
 
-    def _write_cells(self, cells: list[str]) -> None:
-        if self._table.quoting == "none":
-            self._file.write(self._table.delimiter.join(cells) + "\n")
-        else:
-            self._csv.writerow(cells)
+    def _write_line(self, line: int, cells: Sequence[str], is_header: bool = False) -> None:
+        try:
+            self._file.write(self._format.line(cells, is_header))
+        except ValueError as error:
+            raise DataError(f"{self._table.name}:{line}: {error}.") from None
+
+
+def check_names(table: Table, row: Row) -> None:
+    """Check that the columns of a table hold all of a row.
+
+    Raises:
+        DataError: an object of a JSONL file has a name that the header lacks.
+    """
+    other = next((name for name in row.record or () if name not in table.header), None)
+    if other is not None:
+        raise DataError(
+            f"{table.name}:{row.line}: has '{other}', which none of the first objects has: there is no column for it; "
+            "write .jsonl, or choose columns with --keep."
+        )
+
+
+def _own_name(table: Table, name: str) -> str:
+    return table.header[table.column(name, "one to keep", required=False)]
 
 
 def as_cell(value: str | float) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
+from mbert_cli.data.table_writer import check_names
 from mbert_cli.errors import DataError
 
 _HEADER = 128  # bytes, which is what a header of NumPy's format takes for any number of rows
@@ -72,6 +73,7 @@ class ParquetVectors:
         if twice is not None:
             what = "a column 'embedding' already" if twice == EMBEDDING else f"more than one column '{twice}'"
             raise DataError(f"{table.name}:{table.header_line}: has {what}; rename it.")
+        self._table = table
         text = [(name, pyarrow.string()) for name in table.header]
         self._schema = pyarrow.schema([*text, (EMBEDDING, pyarrow.list_(pyarrow.float32(), hidden))])
         self._writer = pyarrow.parquet.ParquetWriter(file, self._schema)
@@ -80,6 +82,8 @@ class ParquetVectors:
         """Append a group of rows."""
         import pyarrow
 
+        for row in rows:
+            check_names(self._table, row)
         cells = [pyarrow.array([row.cells[at] for row in rows], "string") for at in range(len(self._schema) - 1)]
         flat = pyarrow.array(vectors.reshape(-1))
         lists = pyarrow.FixedSizeListArray.from_arrays(flat, type=self._schema.field(EMBEDDING).type)

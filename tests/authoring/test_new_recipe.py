@@ -5,14 +5,17 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 from word_salad import sentences
 
 from mbert_cli.cli import app
 from mbert_cli.compose import load_recipe
 from mbert_cli.data.examples import read_examples
+from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.training_data import check_recipe
 
@@ -365,3 +368,26 @@ def test_whatever_is_written_is_accepted(data):
             init(*files, "-o", folder / "recipe.yaml", "-q", *options)
         if (folder / "recipe.yaml").exists():
             assert accepted(folder / "recipe.yaml")
+
+
+@pytest.mark.parametrize("name", ["notes.csv", "notes.jsonl", "notes.parquet"])
+def test_a_split_holds_every_cell_as_it_was(here, name):
+    texts = [
+        f"{text}{end}{i}"
+        for i, (text, end) in enumerate(zip(sentences(60, 5), ["\r", "\n", '"', "\t,;"] * 15, strict=True))
+    ]
+    rows = [[text, ("good", "bad")[i % 2]] for i, text in enumerate(texts)]
+    if name == "notes.csv":
+        with open("notes.csv", "w", newline="") as file:
+            csv.writer(file, quoting=csv.QUOTE_ALL).writerows([["text", "label"], *rows])
+    elif name == "notes.jsonl":
+        Path(name).write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
+    else:
+        parquet.write_table(pyarrow.table({"text": texts, "label": [row[1] for row in rows]}), name)
+    init(name)
+    task = load_recipe("recipe.yaml").tasks["notes"]
+    found = []
+    for path in (task.train, task.dev):
+        with Table(path) as table:
+            found += [row.cells for row in table]
+    assert sorted(found) == sorted(rows)
