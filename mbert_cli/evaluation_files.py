@@ -22,6 +22,7 @@ CONFUSION = "_confusion.tsv"
 CONFUSION_SHARES = "_confusion_shares.tsv"
 PREDICTIONS = "_predictions.tsv"
 _SHOWN_OF_A_HASH = 12
+_CELL = 9  # bytes of a number that follows a tab
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,18 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     for task, parts in evaluation.predictions.items():
         names = next(iter(parts)).columns
         write_table(folder / f"{task}{PREDICTIONS}", ["line", "label", *names], _rows(parts))
+
+
+def evaluation_size(rows: int, classes: int) -> int:
+    """Return about how many bytes `write_evaluation` writes for a task.
+
+    Args:
+        rows: how many were predicted.
+        classes: of a classification; 0 for a task whose labels are values.
+    """
+    # A row has its line, its label, the prediction, and a probability of each class; a matrix stands in two TSV files
+    # and twice in metrics.json, indented.
+    return 1_000 + rows * (20 + _CELL * classes) + 300 * classes + 50 * classes**2
 
 
 def _rows(parts: Iterable[Predictions]) -> Iterator[tuple[str | float, ...]]:

@@ -37,11 +37,19 @@ def cache_features(model: MultiTaskBert, data: TrainingData, folder: Path, talk:
     """
     model.eval()
     splits = (data.train, data.dev)
-    tokens = sum(len(side.ids) for split in splits for task in split.values() for side in task.sides)
-    file = _Memory(folder, tokens * model.encoder.shape.hidden_size * model.compute_dtype.itemsize)
-    with talk.bar("features of the frozen encoder", tokens) as bar:
+    file = _Memory(folder, features_size(model, data))
+    with talk.bar("features of the frozen encoder", _count_tokens(data)) as bar:
         train, dev = ({name: _with_features(model, name, task, file, bar) for name, task in s.items()} for s in splits)
     return TrainingData(train, dev)
+
+
+def features_size(model: MultiTaskBert, data: TrainingData) -> int:
+    """Return how many bytes the file of `cache_features` has."""
+    return _count_tokens(data) * model.encoder.shape.hidden_size * model.compute_dtype.itemsize
+
+
+def _count_tokens(data: TrainingData) -> int:
+    return sum(len(side.ids) for split in (data.train, data.dev) for task in split.values() for side in task.sides)
 
 
 class _Memory:

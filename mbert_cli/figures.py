@@ -80,6 +80,11 @@ def draw_or_say(evaluation: Path, metrics_file: Path, talk: Talk) -> dict[str, b
         return {}
 
 
+def figures_size(tasks: int) -> int:
+    """Return about how many bytes the figures of a run have, as PNG and SVG files: one a task, and the curves."""
+    return 60_000 * tasks + 80_000
+
+
 def write_figures(folder: Path, drawn: Mapping[str, bytes]) -> None:
     """Write figures into a folder that exists."""
     for name, content in drawn.items():

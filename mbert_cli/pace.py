@@ -1,41 +1,43 @@
 """How fast a training goes, and how its losses do of late. No torch here."""
 
+from collections import deque
 from collections.abc import Mapping
 
 _WEIGHT = 0.05  # of the newest step; what is twenty steps old counts for a third
+_NEWEST = 30  # steps of which the speed is shown
 
 
 class Pace:
-    """Exponential means over the steps of late.
+    """The speed of the newest steps, and exponential means of the losses."""
 
-    Args:
-        steps: how many the run has.
-        done: how many were taken before.
-    """
-
-    def __init__(self, steps: int, done: int = 0) -> None:
-        self.left = steps - done
-        self.seconds = self.tokens = 0.0
+    def __init__(self) -> None:
         self.losses: dict[str, float] = {}
+        self._newest: deque[tuple[float, int]] = deque(maxlen=_NEWEST)
+        self._first = True
 
     def count(self, seconds: float, tokens: int, losses: Mapping[str, float]) -> None:
-        """Account for a step.
+        """Account for a step; the first one of a process, which compiles and allocates, tells nothing of the speed.
 
         Args:
             seconds: how long it took.
             tokens: how many it read.
             losses: of its tasks.
         """
-        self.seconds = _mean(self.seconds, seconds)
-        self.tokens = _mean(self.tokens, float(tokens))
+        if not self._first:
+            self._newest.append((seconds, tokens))
+        self._first = False
         self.losses |= {task: _mean(self.losses.get(task, 0.0), loss) for task, loss in losses.items()}
-        self.left -= 1
 
-    def note(self) -> str:
-        """Return the speed, the time left without the time on dev files, and the losses, for the bar."""
-        speed = self.tokens / self.seconds if self.seconds else 0.0
+    def note(self, left: float | None) -> str:
+        """Return the speed, the time left and the losses, for the bar.
+
+        Args:
+            left: seconds until the end of the training, evaluations included; None where nobody knows.
+        """
+        seconds = sum(each for each, _ in self._newest)
+        speed = f"{sum(tokens for _, tokens in self._newest) / seconds:,.0f} tokens/s" if seconds else ""
         losses = " · ".join(f"{task} {loss:.3f}" for task, loss in self.losses.items())
-        return f"{speed:,.0f} tokens/s · {duration(self.left * self.seconds)} left · {losses}"
+        return " · ".join(filter(None, (speed, "" if left is None else f"{duration(left)} left", losses)))
 
 
 def _mean(old: float, new: float) -> float:

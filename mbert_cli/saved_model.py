@@ -36,10 +36,11 @@ from mbert_cli.model_card import model_card
 from mbert_cli.recipe import ModelSection, Recipe, TaskSection, as_spec
 from mbert_cli.recipe_file import nearest
 from mbert_cli.run_folder import RunFolder, section_of
-from mbert_cli.tensor_files import load_tensors, write_tensors
+from mbert_cli.tensor_files import load_tensors, size_of, write_tensors
 
 _FORMAT = 1
 _DECISIONS = "decisions"
+_TEXTS = 9_000  # bytes of config.json, README.md, the encoder's config.json and the manifest
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,14 @@ def write_model(
     config["scores"] = scores
     (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(model_card(recipe, model, scores), encoding="utf-8")
+
+
+def model_size(model: MultiTaskBert, tokenizer: Tokenizer, encoder_changed: bool) -> int:
+    """Return about how many bytes `write_model` writes; its arguments are these."""
+    size = tokenizer.file_size() + _TEXTS
+    if encoder_changed:
+        size += size_of(model.encoder.parameters())
+    return size + sum(size_of(model.task(name).state_dict().values()) for name in model.task_names)
 
 
 def _places(folder: Path, model: MultiTaskBert) -> list[tuple[Path, MultiTaskBert]]:

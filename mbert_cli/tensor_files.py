@@ -1,6 +1,6 @@
 """Tensors in safetensors files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -9,11 +9,18 @@ from torch import Tensor, nn
 
 from mbert_cli.errors import CheckpointError
 
+_HEADER = 120  # bytes of a tensor in a file's header: its name, type, shape and place
+
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def size_of(tensors: Iterable[Tensor]) -> int:
+    """Return about how many bytes a safetensors file of these tensors has: their values, and a line for each."""
+    return sum(each.numel() * each.element_size() + _HEADER for each in tensors)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -12,12 +12,12 @@ from mbert_cli.errors import RecipeError
 from mbert_cli.features import cache_features
 from mbert_cli.hardware import Hardware, make_reproducible
 from mbert_cli.loss_balancing import LossBalancing
-from mbert_cli.model import MultiTaskBert
 from mbert_cli.optimizer import make_optimizer
 from mbert_cli.progress import Talk
 from mbert_cli.ranks import with_ranks
 from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder
+from mbert_cli.run_size import run_size
 from mbert_cli.training_data import read_training_examples, tokenise_examples
 from mbert_cli.training_run import TrainingRun
 from mbert_cli.training_state import TrainingState, origin_of, read_state
@@ -100,7 +100,8 @@ def prepare(
     optimizer = make_optimizer(model, recipe.training)
     goals = {task: model.head(task).goal for task in model.task_names}
     balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing, goals).to(hardware.device)
-    folder.check_room(disk_needed(model, recipe, resume))
+    size = run_size(recipe, model, tokenizer, balancing, data)
+    folder.check_room(size.added if resume else size.most)
     origin = origin_of(recipe, {"train": data.train, "dev": data.dev}, hardware)
     if resume:
         state = read_state(folder, origin, model, optimizer, balancing, talk, allow_drift)
@@ -113,18 +114,3 @@ def prepare(
     if recipe.training.cache_features:
         data = cache_features(model, data, folder.path, talk)
     return TrainingRun(recipe, folder, hardware, talk, model, tokenizer, optimizer, balancing, data, state, origin)
-
-
-def disk_needed(model: MultiTaskBert, recipe: Recipe, resume: bool) -> int:
-    """Return the bytes of what a run keeps, and of what is written beside it before it is replaced.
-
-    Args:
-        model: made of the recipe.
-        recipe: what is trained.
-        resume: whether the run keeps states already.
-    """
-    own = sum(each.numel() for name in model.task_names for each in model.task(name).parameters())
-    everything = sum(each.numel() for each in model.parameters())
-    trained = own if recipe.training.freeze_encoder else everything
-    state, kept = everything + 2 * trained, everything if trained == everything else own
-    return 4 * (state + kept if resume else (recipe.training.keep + 1) * state + 2 * kept)

@@ -34,9 +34,11 @@ from mbert_cli.progress import Talk
 from mbert_cli.randomness import derive
 from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder, Write
+from mbert_cli.run_size import run_size
 from mbert_cli.saved_model import write_model
 from mbert_cli.soft_labels import SoftLabels
 from mbert_cli.stopping import last_words, stopped_by, whole
+from mbert_cli.time_left import TimeLeft, work_of
 from mbert_cli.token_dropout import TokenDropout
 from mbert_cli.training_data import TrainingData
 from mbert_cli.training_state import TrainingState, write_state
@@ -86,12 +88,24 @@ class TrainingRun:
                 self.total_steps += len(phase.steps)
                 balanced = balanced or any(len(tasks) > 1 for tasks in phase.steps)
         self.soft_labels = SoftLabels({name: task.soft_labels for name, task in recipe.tasks.items()}, self.total_steps)
-        self.pace = Pace(self.total_steps, state.step)
+        self.pace = Pace()
+        self.time_left = self._time_left()
         if not balanced and recipe.loss_balancing.kind != "total":
             talk.say(
                 f"loss_balancing {recipe.loss_balancing.kind} has no effect: under curriculum {recipe.curriculum.kind} "
                 "every step of this run holds one task only."
             )
+
+    def _time_left(self) -> TimeLeft:
+        """Return the estimator of the time that is left, with all that is left to do."""
+        training, state = self.recipe.training, self.state
+        epochs = range(state.epoch + 1, training.epochs + 1)
+        phases = [(phase, self.trains_everything(phase)) for epoch in epochs for phase in self.phases(epoch)]
+        rows = {task: float(data.lengths.mean()) for task, data in self.data.train.items()}
+        scored = sum(epoch > training.early_epochs for epoch in epochs)
+        tokens = sum(int(data.lengths.sum()) for data in self.data.dev.values())
+        size = run_size(self.recipe, self.model, self.tokenizer, self.balancing, self.data)
+        return TimeLeft(work_of(phases, rows, state.epoch_step), scored, tokens, len(epochs), size.save_seconds)
 
     def phases(self, epoch: int) -> list[Phase]:
         """Return the phases of an epoch, in order."""
@@ -111,8 +125,12 @@ class TrainingRun:
                 with whole():
                     self.optimizer.catch_up()
                 evaluation = self._evaluate(epoch)
+                scored = time.monotonic()
+                if evaluation is not None:
+                    self.time_left.evaluated(scored - trained)
                 with whole():
-                    self._commit_epoch(evaluation, time.monotonic() - trained)
+                    self._commit_epoch(evaluation, scored - trained)
+                self.time_left.saved(time.monotonic() - scored)
             best = self._best()
             draw_figures(self.folder, self.talk)
         except BaseException as error:
@@ -148,17 +166,21 @@ class TrainingRun:
             with self.talk.steps(f"epoch {epoch}/{training.epochs} {tasks}{frozen}", len(phase.steps)) as bar:
                 bar.advance(by=taken)
                 for rows in islice(batches, taken, None):
-                    self._advance(rows)
-                    bar.advance(self.pace.note)
+                    self._advance(rows, everything)
+                    bar.advance(lambda: self.pace.note(self.time_left.seconds()))
 
     def begin(self, phase: Phase) -> bool:
         """Let train what trains in a phase; return whether that is everything."""
-        everything = phase.trains == "everything" and not self.recipe.training.freeze_encoder
+        everything = self.trains_everything(phase)
         self.model.train_only(None if everything else list(phase.rows))
         self.state.encoder_trained |= everything
         return everything
 
-    def _advance(self, rows: Mapping[str, np.ndarray]) -> None:
+    def trains_everything(self, phase: Phase) -> bool:
+        """Whether a phase trains the encoder, too."""
+        return phase.trains == "everything" and not self.recipe.training.freeze_encoder
+
+    def _advance(self, rows: Mapping[str, np.ndarray], everything: bool) -> None:
         """Take a step and account for it; save the state where it is time to."""
         started = time.monotonic()
         with whole():
@@ -171,6 +193,7 @@ class TrainingRun:
             tokens = sum(self.data.train[task].count_tokens(own) for task, own in rows.items())
             self.state.tokens += tokens
             self.pace.count(seconds, tokens, losses)
+            self.time_left.step((tuple(rows), everything), seconds, tokens)
             if self._state_is_due():
                 self._save_progress()
 

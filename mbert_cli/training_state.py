@@ -19,8 +19,10 @@ from mbert_cli.model import MultiTaskBert
 from mbert_cli.progress import Talk
 from mbert_cli.recipe import Recipe, differences, flat, result_spec
 from mbert_cli.run_folder import RunFolder
-from mbert_cli.tensor_files import load_tensors, read_tensors, write_tensors
+from mbert_cli.tensor_files import load_tensors, read_tensors, size_of, write_tensors
 from mbert_cli.versions import versions
+
+_TEXTS = 4_500  # bytes of state.json and of the manifest
 
 
 @dataclass
@@ -97,6 +99,20 @@ def write_state(
     # JSON gives back every finite float as it was.
     content = {"position": asdict(state), "origin": origin}
     (folder / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def state_size(model: MultiTaskBert, balancing: LossBalancing, encoder_trains: bool) -> int:
+    """Return about how many bytes `write_state` writes: the weights, and AdamW's two moments of those that train.
+
+    Args:
+        model: the model.
+        balancing: what it remembers is part of the state.
+        encoder_trains: whether more than the tasks' own parts trains in any phase.
+    """
+    own = [model.task(name) for name in model.task_names]
+    trained = [each for part in ([model] if encoder_trains else own) for each in part.parameters()]
+    remembered = [each for each in balancing.state_dict().values() if isinstance(each, torch.Tensor)]
+    return size_of([*model.state_dict().values(), *trained, *trained, *remembered]) + _TEXTS
 
 
 def read_state(

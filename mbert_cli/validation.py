@@ -21,7 +21,8 @@ from mbert_cli.pace import duration
 from mbert_cli.progress import Talk
 from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder
-from mbert_cli.training import disk_needed, prepare
+from mbert_cli.run_size import disk_needed, run_size
+from mbert_cli.training import prepare
 from mbert_cli.training_data import check_recipe, is_there, soft_columns
 from mbert_cli.training_run import TrainingRun
 
@@ -38,24 +39,29 @@ class Estimate:
         train_seconds: for all of them; None where nothing was measured.
         dev_seconds: for the dev files after all epochs that are scored.
         memory: bytes of the process, or of the device, at their most.
-        disk: bytes in the run folder at their most.
+        save_seconds: for writing the states and models.
+        disk: bytes of the run folder at the end.
+        disk_at_most: bytes that the run folder has at any time.
     """
 
     steps: int
     train_seconds: float | None
     dev_seconds: float | None
+    save_seconds: float
     memory: int | None
     disk: int
+    disk_at_most: int
 
     def line(self) -> str:
         """Return it for people."""
+        disk = f"{self.disk / 1e6:,.0f} MB of disk ({self.disk_at_most / 1e6:,.0f} MB while it runs)"
         if self.train_seconds is None or self.dev_seconds is None:
-            return f"{self.steps:,} steps, {self.disk / 1e6:,.0f} MB of disk"
+            return f"{self.steps:,} steps, {disk}"
         memory = "" if self.memory is None else f", {self.memory / 1e9:.1f} GB of memory"
         return (
-            f"about {duration(self.train_seconds + self.dev_seconds)}: {self.steps:,} steps in "
-            f"{duration(self.train_seconds)}, dev files in {duration(self.dev_seconds)}{memory}, "
-            f"{self.disk / 1e6:,.0f} MB of disk"
+            f"about {duration(self.train_seconds + self.dev_seconds + self.save_seconds)}: {self.steps:,} steps in "
+            f"{duration(self.train_seconds)}, dev files in {duration(self.dev_seconds)}, saving in "
+            f"{duration(self.save_seconds)}{memory}, {disk}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -102,15 +108,21 @@ def validate(
     with tempfile.TemporaryDirectory() as nowhere:
         run = prepare(recipe, _Nowhere(Path(nowhere)), hardware, talk, limit=limit)
         times = recipe.training.members  # they are trained one after another, and all models are kept
-        disk = times * disk_needed(run.model, run.recipe, resume=False)
-        RunFolder(_existing(folder)).check_room(disk)
-        steps = times * run.total_steps
+        parts = (run.recipe, run.model, run.tokenizer, run.balancing, run.data)
+        size = run_size(*parts)
+        disk = disk_needed(size, times)
+        RunFolder(_existing(folder)).check_room(disk.most)
+        steps, save_seconds = times * run.total_steps, times * run.recipe.training.epochs * size.save_seconds
         if not measure:
-            return Estimate(steps, None, None, None, disk)
+            return Estimate(steps, None, None, save_seconds, None, disk.kept, disk.most)
         with talk.status("taking a few steps"):
             train_seconds = times * _train_seconds(run)
             dev_seconds = times * _dev_seconds(run)
-    return Estimate(steps, train_seconds, dev_seconds, _peak_memory(hardware), disk)
+        disk = disk_needed(
+            run_size(*parts, train_seconds / steps * run.total_steps / run.recipe.training.epochs), times
+        )
+    memory = _peak_memory(hardware)
+    return Estimate(steps, train_seconds, dev_seconds, save_seconds, memory, disk.kept, disk.most)
 
 
 def _existing(folder: Path) -> Path:

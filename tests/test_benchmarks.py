@@ -15,6 +15,7 @@ from word_salad import sentences
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 
 import contest
+import estimates
 import limit
 import predict_peers
 import predict_speed
@@ -137,6 +138,16 @@ def test_a_profile_holds_every_step(run, encoder, capsys):
     assert found["steps"] == 3
     assert found["work"]["sentences"] == (4 + 3) * 5 * BATCH_SIZE
     assert "aten::" in capsys.readouterr().out
+
+
+def test_every_run_of_the_estimates_is_done_to_its_end(run, encoder):
+    found = run(estimates, "--encoder", encoder, "--limit", 40, "--epochs", 6, "--precision", "fp32")
+    check_all_ran(found["rows"], estimates.RUNS)
+    for row in found["rows"]:
+        for key in ("disk_mb", "disk_at_most_mb"):
+            estimated, was = row[key]
+            assert 0 < was < 2 * estimated
+        assert all(each > 0 for key in ("seconds", "first_left") for each in row[key])
 
 
 @pytest.mark.parametrize("method", ["full", "houlsby", "top"])

@@ -37,7 +37,11 @@ def test_what_it_would_take_is_told_as_json(tiny_recipe, here, capsys):
     assert 0 < estimate["train_seconds"] < 60
     assert 0 < estimate["dev_seconds"] < 60
     assert estimate["memory"] > 50e6
-    assert estimate["disk"] == 4 * (3 * 3 + 2) * start["parameters"]  # keep 2 states and write one; model, written anew
+    weights = 4 * start["parameters"]
+    assert (
+        7 * weights < estimate["disk"] <= estimate["disk_at_most"]
+    )  # two states of three times the weights, the model
+    assert estimate["save_seconds"] > 0
 
 
 def test_the_estimate_grows_with_the_epochs(tiny_recipe, here, capsys):

@@ -70,6 +70,10 @@ class Tokenizer:
         """Write `tokenizer.json`."""
         self._tokenizer.save(str(folder / FILE))
 
+    def file_size(self) -> int:
+        """Return about how many bytes `save` writes."""
+        return len(self._tokenizer.to_str(pretty=True).encode())
+
     def encode(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> Tokens:
         """Return the tokens of texts, in order: [CLS] text [SEP].
 
