@@ -302,6 +302,15 @@ def test_resume_goes_on_whatever_a_run_is_compared_with(tiny_recipe, tmp_path):
     assert states[0] == states[1]
 
 
+def test_a_run_that_was_made_before_quoting_was_auto_is_resumed(tiny_recipe, tmp_path):
+    """Its recipe, and what it is made of, say `csv`, which was the default."""
+    train(tiny_recipe, tmp_path / "a", "training.epochs=1", "tasks.mood.quoting=csv")
+    train(tiny_recipe, tmp_path / "a", "training.epochs=2", resume=True)
+    assert [line["epoch"] for line in RunFolder(tmp_path / "a").read_metrics()] == [1, 2]
+    with pytest.raises(UsageError, match="tasks.mood.quoting was 'csv' and is now 'none'"):
+        train(tiny_recipe, tmp_path / "a", "training.epochs=3", "tasks.mood.quoting=none", resume=True)
+
+
 def test_resume_refuses_changed_data(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.epochs=1")
     with pytest.raises(UsageError, match="rows.train.mood was 20 and is now 5"):

@@ -200,6 +200,7 @@ def _fitted(
     train, dev, test = (counted.get(split) for split in ("train", "dev", "test"))
     assert train is not None, "groups have a training file"
     notes = [f"{file.path}: {file.remark}" for file in counted.values() if file.remark]
+    notes += [warning for file in counted.values() for warning in file.warnings]
     for file in counted.values():
         missing = next((column for column in guess.text if file.column(column) is None), None)
         if missing is not None:

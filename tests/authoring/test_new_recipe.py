@@ -391,3 +391,13 @@ def test_a_split_holds_every_cell_as_it_was(here, name):
         with Table(path) as table:
             found += [row.cells for row in table]
     assert sorted(found) == sorted(rows)
+
+
+def test_doubts_about_quotes_are_printed(here, capsys):
+    rows = "".join(f"{text},{('good', 'bad')[i % 2]}\n" for i, text in enumerate(sentences(40, 6)))
+    (here / "notes.csv").write_text(f'text,label\n"Well, no\nit broke",bad\n{rows}')
+    init("notes.csv")
+    warning = (
+        "notes.csv: a quoted cell spans lines 2 to 3, each of which could be a row by itself; if quotes are plain text"
+    )
+    assert warning in capsys.readouterr().err
