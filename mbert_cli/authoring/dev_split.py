@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mbert_cli.authoring.column import FileReading
+from mbert_cli.authoring.column import Column, FileReading
 from mbert_cli.commits import replace_file
 from mbert_cli.data.row import Row
 from mbert_cli.data.table_writer import TableWriter
@@ -21,7 +21,7 @@ _FEWEST = 2  # texts on either side, without which nothing can be measured
 
 @dataclass
 class _Side:
-    """A file that is being written."""
+    """A file that will be written."""
 
     parts: list[str] = field(default_factory=list)
 
@@ -29,17 +29,33 @@ class _Side:
         self.parts.append(text)
 
 
-def split_off_dev(
-    source: Path, paths: dict[str, Path], reading: FileReading, text: Sequence[str], stratum: str | None
-) -> None:
+@dataclass(frozen=True)
+class DevSplit:
+    """A training file in two parts, which are not written yet.
+
+    Args:
+        texts: of the two files, `train` and `dev`.
+        dev: the columns of dev, counted.
+    """
+
+    texts: dict[str, str]
+    dev: list[Column]
+
+    def write(self, paths: dict[str, Path]) -> None:
+        """Write the two files."""
+        for split, path in paths.items():
+            with disk_errors(path.parent):
+                replace_file(path, self.texts[split])
+
+
+def split_off_dev(source: Path, reading: FileReading, text: Sequence[str], stratum: str | None) -> DevSplit:
     """Split a training file in two: a tenth of the texts of every class goes to dev, chosen by their hash.
 
     So a text that occurs twice is not on both sides, and the same file is always split alike.
 
     Args:
         source: the training file.
-        paths: the files of `train` and `dev` that are written.
-        reading: how the source is read.
+        reading: how it is read.
         text: its columns of texts.
         stratum: its column of classes; None where labels are numbers.
 
@@ -47,16 +63,20 @@ def split_off_dev(
         UsageError: there are too few rows.
     """
     chosen = _chosen(source, reading, text, stratum)
-    with disk_errors(paths["dev"].parent), reading.open(str(source)) as table:
-        sides = {split: _Side() for split in paths}
+    with reading.open(str(source)) as table:
+        sides = {"train": _Side(), "dev": _Side()}
         writers = {split: TableWriter(side, table, []) for split, side in sides.items()}
         for writer in writers.values():
             writer.write_header()
+        dev = [Column(name) for name in reading.header(table)]
         columns = [table.column(name, required=False) for name in text]
         for row in table:
-            writers["dev" if _key(row, columns) in chosen else "train"].write(row, [])
-        for split, side in sides.items():
-            replace_file(paths[split], "".join(side.parts))
+            split = "dev" if _key(row, columns) in chosen else "train"
+            writers[split].write(row, [])
+            if split == "dev":
+                for column, cell in zip(dev, row.cells, strict=True):
+                    column.count(cell)
+    return DevSplit({split: "".join(side.parts) for split, side in sides.items()}, dev)
 
 
 def _key(row: Row, columns: Sequence[int]) -> bytes:

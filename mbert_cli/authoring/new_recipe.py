@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.authoring.column import Column, CountedFile, FileReading, count_file
-from mbert_cli.authoring.dev_split import split_off_dev
+from mbert_cli.authoring.dev_split import DevSplit, split_off_dev
 from mbert_cli.authoring.guess_columns import Guess, guess_columns
 from mbert_cli.authoring.guess_labels import Labels, read_labels, why_impossible
 from mbert_cli.authoring.splits import slug, stem
@@ -82,19 +82,23 @@ class NewFiles:
                 break
         return paths
 
-    def with_dev(self, folder: Path) -> "NewFiles":
-        """Split the training file in two; return the files with both, and notes on them alone. See `split_off_dev`."""
+    def with_dev(self, folder: Path) -> tuple["NewFiles", DevSplit]:
+        """Split the training file in two, see `split_off_dev`.
+
+        Returns:
+            The files with the two, `dev_paths`, and notes on them alone; and what is to be written there.
+        """
         paths = self.dev_paths(folder)
         classes = next((labels.column for labels in self.tasks.values() if labels.kind == "classes"), None)
-        split_off_dev(self.files["train"], paths, self.reading, self.guess.text, classes)
+        split = split_off_dev(self.files["train"], self.reading, self.guess.text, classes)
         of_class = " of each class" if classes else ""
         files = f"{paths['train']} and {paths['dev']}"
         notes = [f"no dev file: a tenth of the texts{of_class}, chosen by their hash, is set aside: {files}"]
-        dev = count_file(str(paths["dev"]), self.reading)
+        dev = CountedFile(str(paths["dev"]), split.dev, [])
         for labels in self.tasks.values():
             column = dev.column(labels.column)
             notes += [] if column is None else _notes_on_dev(labels, column, dev.path)
-        return replace(self, files={**self.files, **paths}, notes=tuple(notes))
+        return replace(self, files={**self.files, **paths}, notes=tuple(notes)), split
 
     def lines(self) -> list[str]:
         """Return what was guessed, for people."""

@@ -66,14 +66,18 @@ def init(
             check_output(path, force)
     for remark in remarks:
         talk.say(remark)
+    splits = []
     for index, each in enumerate(found):
         for line in each.lines():
             talk.say(line)
         if "dev" not in each.files:
-            found[index] = each.with_dev(folder)
+            found[index], split = each.with_dev(folder)
+            splits.append((split, each.dev_paths(folder)))
             for line in found[index].noted():
                 talk.say(line)
     written = recipe_text(found, folder)
+    for split, paths in splits:  # not before all is known to be right
+        split.write(paths)
     with replacing(output) as file:
         file.write(written)
     talk.say(f"wrote {output}: look at it, then check it with: {command_line('validate', output)}")

@@ -116,6 +116,7 @@ def test_files_are_found_from_a_recipe_in_another_folder(here):
         (["a.tsv", "bare/a-dev.tsv"], "bare/a-dev.tsv: has no labels in 'mood'; name a labelled dev file, or none"),
         (["a.tsv", "-o", "old.yaml"], "old.yaml: exists; replace it with --force"),
         (["a.tsv", "--label", "mod"], "a.tsv: has no column 'mod'; did you mean 'mood'?"),
+        (["fine.tsv", "few.tsv"], "few.tsv: has too few rows to set some aside as dev; name a dev file as well."),
         (["few.tsv"], "few.tsv: has too few rows to set some aside as dev; name a dev file as well."),
         (["taken.tsv"], "taken-train.tsv: exists; replace it with --force"),
     ],
@@ -124,7 +125,7 @@ def test_nothing_is_written_where_something_is_wrong(here, words, said):
     (here / "b").mkdir()
     (here / "bare").mkdir()
     write(here / "bare" / "a-dev.tsv", [row[:2] for row in moods(20)], ("id", "text"))
-    for name in ("a.tsv", "b/a.tsv", "a-dev.tsv", "a-test.tsv", "taken.tsv"):
+    for name in ("a.tsv", "b/a.tsv", "a-dev.tsv", "a-test.tsv", "fine.tsv", "taken.tsv"):
         write(here / name, moods(60))
     write(here / "few.tsv", moods(2))
     for name in ("old.yaml", "taken-train.tsv"):
