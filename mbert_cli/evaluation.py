@@ -15,13 +15,14 @@ from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, example_windows, read_examples
 from mbert_cli.data.truncation import Truncation
 from mbert_cli.ensemble import mean_outputs
-from mbert_cli.errors import UsageError
+from mbert_cli.errors import DataError, UsageError
 from mbert_cli.evaluation_files import Evaluation, Predictions
 from mbert_cli.heads import Head
 from mbert_cli.metrics import Metrics, overall
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.prediction import Predictor, run_model
 from mbert_cli.progress import Talk
+from mbert_cli.training_data import is_there
 
 _BLOCK = 8192  # predictions written at once
 
@@ -165,6 +166,21 @@ class RunOutcomes:
         return {"file": self.files[name], "split": None, "sha256": self.sha256[name]}
 
 
+def check_dev_files(predictor: Predictor, files: Mapping[str, str], fits: str) -> None:
+    """Check that files which are given to fit to stand in for dev files that are not there any more.
+
+    Raises:
+        CheckpointError: there is no such task.
+        UsageError: the recipe's dev file of a task is there.
+    """
+    for name in files:
+        dev = predictor.saved.task(name).dev
+        if is_there(dev):
+            raise UsageError(
+                f"{fits}: the recipe's dev files are fitted to, and nothing else; {dev} is there: leave out --data."
+            )
+
+
 def run_outcomes(
     predictor: Predictor,
     split: Literal["train", "dev", "test"],
@@ -204,6 +220,10 @@ def run_outcomes(
         path = files.get(name) or getattr(task, split)
         if path is None:
             raise UsageError(f"task {name} has no {split} file in its recipe; give one: --data {name}=FILE.")
+        if name not in files and not is_there(path):
+            raise DataError(
+                f"{path}: is not there any more: the {split} file of task {name}; give it: --data {name}=FILE."
+            )
         sources[name] = path
         if name in files:
             sha256[name] = sha256_of(Path(path)) if os.path.isfile(path) else None

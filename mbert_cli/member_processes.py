@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from mbert_cli.child_training import exit_code, last_lines, last_word, start, threads_each
-from mbert_cli.commits import read_json
 from mbert_cli.disk import disk_errors
-from mbert_cli.errors import CheckpointError, RunFailedError, Stopped, one_line
+from mbert_cli.errors import RunFailedError, Stopped, one_line
 from mbert_cli.hardware import Hardware
 from mbert_cli.progress import Bar, Talk
 from mbert_cli.recipe import Recipe
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.stopping import last_words, stopped_by, whole
+from mbert_cli.training_state import threads_begun_with
 from mbert_cli.training_talk import tell_epoch
 
 _LOOK_EVERY = 0.1  # seconds
@@ -83,18 +83,6 @@ def train_at_once(
         if stop is None:
             raise
         raise Stopped(stop.number, f"{folder.path}: stopped; {_REMEDY}") from None
-
-
-def threads_begun_with(folder: RunFolder) -> int | None:
-    """Return how many threads a training computed with that can be gone on with; None where there is none.
-
-    Its result follows from their number, so that it keeps it.
-    """
-    try:
-        newest, _ = folder.newest_state()
-        return None if newest is None else int(read_json(newest / "state.json")["origin"]["hardware"]["threads"])
-    except (CheckpointError, KeyError, TypeError, ValueError):
-        return None  # the training says what is wrong
 
 
 def _notes(training: Sequence["_Member"]) -> str:

@@ -18,7 +18,7 @@ from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.evaluation import Outcome, evaluation_of, mean_outcomes, outcomes_of
 from mbert_cli.evaluation_files import Evaluation, write_evaluation
 from mbert_cli.hardware import Hardware
-from mbert_cli.member_processes import threads_begun_with, train_at_once
+from mbert_cli.member_processes import train_at_once
 from mbert_cli.metrics_file import kept_epoch
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.progress import Talk
@@ -75,9 +75,8 @@ def fit_members(
         _check_unchanged(recipe, folder, shape)
     folder.write_recipe(recipe.to_yaml())
     left = [each for each in _members(recipe, folder) if not _is_done(*each)]
-    # One that was begun beside others, with its share of the cores, goes on with as many also where it is alone.
-    elsewhere = [each for each in left if jobs > 1 or threads_begun_with(each[1]) not in (None, hardware.threads)]
-    train_at_once(folder, elsewhere, hardware, talk, jobs, limit, allow_drift)
+    if jobs > 1:
+        train_at_once(folder, left, hardware, talk, jobs, limit, allow_drift)
     encoder = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
     members: list[MultiTaskBert] = []
     outcomes: list[dict[str, Outcome]] = []

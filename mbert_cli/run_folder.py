@@ -266,7 +266,7 @@ class RunFolder:
         with disk_errors(self.path):
             self.states.mkdir(exist_ok=True)
         commit_folder(self.states / f"epoch-{epoch:04d}{f'-step-{step:08d}' if step else ''}", write)
-        kept = self._state_folders()[:keep]
+        kept = self.state_folders()[:keep]
         for each in self.states.iterdir():
             if each not in kept:
                 shutil.rmtree(each, ignore_errors=True)
@@ -278,7 +278,7 @@ class RunFolder:
             CheckpointError: there are states, and none is whole.
         """
         problems: list[str] = []
-        for folder in self._state_folders():
+        for folder in self.state_folders():
             try:
                 check_folder(folder)
             except CheckpointError as error:
@@ -289,7 +289,7 @@ class RunFolder:
             raise CheckpointError(*problems, f"{self.path}: no whole state is left to resume; begin anew with --force.")
         return None, []
 
-    def _state_folders(self) -> list[Path]:
+    def state_folders(self) -> list[Path]:
         """Return the states, the newest first."""
         found = []
         for each in self.states.glob("epoch-*"):

@@ -7,10 +7,10 @@ import torch
 from mbert_cli.compose import build, build_model, encoder_shape, reinitialise
 from mbert_cli.data_facts import data_facts
 from mbert_cli.encoder.checkpoint import load_encoder
-from mbert_cli.encoder.location import find_encoder
+from mbert_cli.encoder.location import find_encoder, weights_sha256
 from mbert_cli.errors import RecipeError
 from mbert_cli.features import cache_features
-from mbert_cli.hardware import Hardware, make_reproducible
+from mbert_cli.hardware import Hardware, computing_with, make_reproducible
 from mbert_cli.loss_balancing import LossBalancing
 from mbert_cli.optimizer import make_optimizer
 from mbert_cli.progress import Talk
@@ -20,7 +20,7 @@ from mbert_cli.run_folder import RunFolder
 from mbert_cli.run_size import run_size
 from mbert_cli.training_data import read_training_examples, tokenise_examples
 from mbert_cli.training_run import TrainingRun
-from mbert_cli.training_state import TrainingState, origin_of, read_state
+from mbert_cli.training_state import TrainingState, origin_of, read_state, threads_begun_with
 from mbert_cli.training_talk import tell_opening
 
 
@@ -54,7 +54,14 @@ def fit(
             is not finite.
         Stopped: a signal asked for it; progress was saved.
     """
-    return prepare(recipe, folder, hardware, talk, resume, limit, allow_drift).run()
+    threads = threads_begun_with(folder) if resume and not allow_drift else None
+    if threads not in (None, hardware.threads):
+        talk.say(
+            f"computing with {threads} threads, as the run was started with, and not {hardware.threads}: their number "
+            "changes the last bits. --allow-drift computes with those of now."
+        )
+    with computing_with(threads):
+        return prepare(recipe, folder, hardware, talk, resume, limit, allow_drift).run()
 
 
 def prepare(
@@ -102,7 +109,8 @@ def prepare(
     balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing, goals).to(hardware.device)
     size = run_size(recipe, model, tokenizer, balancing, data)
     folder.check_room(size.added if resume else size.most)
-    origin = origin_of(recipe, {"train": data.train, "dev": data.dev}, hardware)
+    splits = {"train": data.train, "dev": data.dev}
+    origin = origin_of(recipe, splits, hardware, weights_sha256(source.folder))
     if resume:
         state = read_state(folder, origin, model, optimizer, balancing, talk, allow_drift)
         talk.say(f"resuming after epoch {state.epoch}, step {state.epoch_step}")

@@ -1,6 +1,7 @@
 """What `--resume` needs: model, optimizer, loss balancing and position, in safetensors and JSON."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from mbert_cli.commits import read_json
 from mbert_cli.compose import component_class
 from mbert_cli.curricula import Curriculum
 from mbert_cli.data.batching import TaskData
-from mbert_cli.errors import UsageError
+from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.hardware import Hardware
 from mbert_cli.loss_balancing import LossBalancing
 from mbert_cli.model import MultiTaskBert
@@ -168,16 +169,30 @@ def _position(values: Mapping[str, Any]) -> TrainingState:
     return TrainingState(**{**values, "best_score": float.fromhex(score) if isinstance(score, str) else score})
 
 
-def origin_of(recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardware: Hardware) -> dict[str, Any]:
+def threads_begun_with(folder: RunFolder) -> int | None:
+    """Return how many threads a training computed with that can be resumed; None where there is none."""
+    for state in folder.state_folders():
+        try:
+            return int(read_json(state / "state.json")["origin"]["hardware"]["threads"])
+        except (CheckpointError, KeyError, TypeError, ValueError):
+            continue  # an older one is looked at; `read_state` reports the damage
+    return None
+
+
+def origin_of(
+    recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardware: Hardware, encoder: str
+) -> dict[str, Any]:
     """Return all that the bytes of a run's result follow from: recipe, data, hardware and versions.
 
     Args:
         recipe: the recipe; what it says of scores to compare with and of saving states is left out.
         data: for each split each task's examples.
         hardware: what is computed on.
+        encoder: the SHA-256 of the weights that the encoder begins with.
     """
     return {
         **result_spec(recipe),
+        "encoder_sha256": encoder,
         "rows": {split: {task: len(each) for task, each in tasks.items()} for split, tasks in data.items()},
         "data": {split: {task: each.sha256() for task, each in tasks.items()} for split, tasks in data.items()},
         "hardware": hardware.facts(),
@@ -213,4 +228,22 @@ def _drift(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         # Without a schedule, a curriculum or a choice that knows the end, more epochs continue the very same run.
         before.pop("training.epochs")
         after.pop("training.epochs")
+    for key in _same_contents(before, after):
+        before.pop(key, None)
+        after.pop(key, None)
     return differences(before, after)
+
+
+def _same_contents(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the keys that say where files are, of files whose contents are the same: a path changes no result."""
+    keys = [key for key in after if re.fullmatch(r"tasks\..*\.test", key)]  # no training reads it
+    for split in ("train", "dev"):
+        for key in [key for key in after if key.startswith(f"data.{split}.")]:
+            if before.get(key) == after[key]:
+                keys.append(f"tasks.{key.removeprefix(f'data.{split}.')}.{split}")
+    if before.get("encoder_sha256") in (None, after["encoder_sha256"]):
+        # What the first runs do not tell.
+        keys.append("encoder_sha256")
+    if before.get("encoder_sha256") == after["encoder_sha256"]:
+        keys += [f"encoder.{key}" for key in ("checkpoint", "revision", "sha256")]
+    return keys

@@ -358,9 +358,9 @@ def test_a_run_of_the_first_version_goes_on(tiny_recipe, tmp_path):
 def test_resume_refuses_other_hardware_and_versions(tiny_recipe, tmp_path, monkeypatch):
     train(tiny_recipe, tmp_path / "a", "training.epochs=1")
     monkeypatch.setattr("mbert_cli.training_state.versions", lambda: {"torch": "9.9"})
-    monkeypatch.setattr("torch.get_num_threads", lambda: 77)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "abacus")
     with pytest.raises(
-        UsageError, match=r"hardware.threads was \d+ and is now 77; versions.mbert-cli was .*--allow-drift"
+        UsageError, match=r"hardware.instructions was '.*' and is now 'abacus'; versions.mbert-cli was .*--allow-drift"
     ):
         train(tiny_recipe, tmp_path / "a", "training.epochs=2", resume=True)
 

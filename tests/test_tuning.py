@@ -355,10 +355,6 @@ def test_the_command_hints_unless_quiet_or_for_programs(run):
     [
         (("--tune-thresholds", "f1", "--split", "test"), "--tune-thresholds: the recipe's dev files are fitted to"),
         (("--tune-thresholds", "f1", "--split", "train"), "and nothing else; leave out --split train."),
-        (
-            ("--calibrate", "--data", "mood=x.tsv"),
-            "--calibrate: the recipe's dev files are fitted to, and nothing else",
-        ),
         (("--tune-thresholds", "f1", "--calibrate", "--split", "test"), "--tune-thresholds and --calibrate: the rec"),
         (("--tune-thresholds", "f1", "--reset"), "--reset and --tune-thresholds exclude each other."),
     ],

@@ -96,9 +96,8 @@ def evaluate(
     go_offline(offline)
     files = dict(split_pair(pair, "--data TASK=FILE") for pair in data or [])
     fits = " and ".join(["--tune-thresholds"] * (tune_thresholds is not None) + ["--calibrate"] * calibrate)
-    if fits and (split != "dev" or files):
-        other = "--data" if files else f"--split {split}"
-        raise UsageError(f"{fits}: the recipe's dev files are fitted to, and nothing else; leave out {other}.")
+    if fits and split != "dev":
+        raise UsageError(f"{fits}: the recipe's dev files are fitted to, and nothing else; leave out --split {split}.")
     if fits and reset:
         raise UsageError(f"--reset and {fits} exclude each other.")
 
@@ -112,7 +111,7 @@ def evaluate(
 
     given = other_columns(columns, RunFolder(run).model_section())
 
-    from mbert_cli.evaluation import run_outcomes
+    from mbert_cli.evaluation import check_dev_files, run_outcomes
     from mbert_cli.figures import draw_or_say, write_figures
     from mbert_cli.prediction import Predictor
     from mbert_cli.saved_model import write_decisions
@@ -127,6 +126,8 @@ def evaluate(
             run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
         )
         predictor.read_files_with(quoting, delimiter, given)
+        if fits:
+            check_dev_files(predictor, files, fits)
         check_fits(predictor, tasks or [], tune_thresholds, calibrate)
         if reset:  # saved now: the dev files may be elsewhere
             take_back(predictor, tasks or [])
