@@ -11,16 +11,16 @@ Little is imported here, so that Ctrl-C is caught from the first hundredth of a 
 import os
 import sys
 import warnings
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 from mbert_cli import stopping
-from mbert_cli.commands import streams
-from mbert_cli.errors import UsageError
+from mbert_cli.errors import MbertError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mbert_cli.commands.app import app as app
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "app":
         from mbert_cli.commands.app import app
 
@@ -32,6 +32,8 @@ def main() -> None:
     """Run the command line; turn errors that a user can act on into one line and an exit code."""
     stopping.listen()
     try:
+        from mbert_cli.commands import streams
+
         streams.guard()
         code = _run()
         sys.stdout.flush()  # here, where an error still has an exit code
@@ -64,6 +66,7 @@ def _run() -> int | None:
         raise UsageError(f"{odd!r}: is not UTF-8; rename the file or the folder.")
     from mbert_cli.commands.app import app
 
+    stopping.check()  # the import may have taken in a signal
     code: int | None = app(prog_name="mbert", standalone_mode=False)
     return code
 
@@ -79,7 +82,7 @@ def _hush() -> None:
 def _check_folder() -> None:
     """Check that the working folder exists: without it, PyTorch's matrix library ends the process by itself."""
     try:
-        Path.cwd()
+        os.getcwd()  # noqa: PTH109 -- pathlib takes long to import
     except OSError as error:
         raise UsageError(
             f"the working folder was removed or cannot be read ({error.strerror}); cd to another."
@@ -96,7 +99,9 @@ def _is_utf_8(word: str) -> bool:
 
 def _flush() -> None:
     """Write the data that precedes an error; its own failure would say less than the error does."""
-    with suppress(Exception):
+    from contextlib import suppress
+
+    with suppress(MbertError):
         sys.stdout.flush()
 
 

@@ -1,7 +1,6 @@
 """The errors a user can mend, each with its exit code. Anything else that is raised is a fault of ours."""
 
 import errno
-import shlex
 import unicodedata
 
 _JOINERS = "\u200c\u200d"  # Persian words and emoji hold them
@@ -18,6 +17,8 @@ def _is_harmless(character: str) -> bool:
 
 def command_line(*words: object) -> str:
     """Return a command for the user to run: `mbert` and its words, quoted where a shell needs it."""
+    import shlex  # here: what imports this module waits for little, and Ctrl-C is caught early
+
     return shlex.join(["mbert", *map(str, words)])
 
 

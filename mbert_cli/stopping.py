@@ -1,15 +1,21 @@
 """Signals that ask the process to stop: heeded at once, but where something would be left half done. No torch here."""
 
+import _thread
 import signal
+import time
 from types import FrameType, TracebackType
 
 from mbert_cli.errors import MbertError, Stopped
+
+_LONGEST_IMPORT = 5.0  # seconds that an import may go on after a signal
+_LOOK_AGAIN = 0.02  # seconds
 
 
 class _Heard:
     """The first signal that was heard, and what is going on meanwhile."""
 
     number: int | None = None
+    time = 0.0
     depth = 0  # of `whole` blocks
     ending = False
 
@@ -17,22 +23,43 @@ class _Heard:
 def listen() -> None:
     """From now on, SIGINT, SIGTERM and SIGHUP raise `Stopped`, but not within `whole` and `last_words`.
 
+    Within an import they raise at its end.
+
     SIGHUP, which a terminal sends as it closes, stays ignored where `nohup` asked for that.
     """
-    _Heard.number, _Heard.ending = None, False
+    _Heard.number, _Heard.time, _Heard.ending = None, 0.0, False
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _hear)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hear)
 
 
-def _hear(number: int, _frame: FrameType | None) -> None:
+def _hear(number: int, frame: FrameType | None) -> None:
     # Not KeyboardInterrupt, which the command-line library would turn into an exit code of its own.
-    _Heard.number = _Heard.number or number
-    _heed()
+    if _Heard.number is None:
+        _Heard.number, _Heard.time = number, time.monotonic()
+    # An exception in the midst of an import of compiled code can end the process by a C++ error.
+    if _is_importing(frame) and time.monotonic() < _Heard.time + _LONGEST_IMPORT:
+        _thread.start_new_thread(_send_again, (number,))
+    else:
+        check()
 
 
-def _heed() -> None:
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_again(number: int) -> None:
+    time.sleep(_LOOK_AGAIN)
+    signal.raise_signal(number)
+
+
+def check() -> None:
+    """Raise `Stopped` if a signal was heard, but not within `whole` and after `last_words`."""
     if _Heard.number is not None and _Heard.depth == 0 and not _Heard.ending:
         raise Stopped(_Heard.number)
 
@@ -52,7 +79,7 @@ class whole:  # noqa: N801 -- `with whole():` reads as a word
         _Heard.depth -= 1
         # Also what an earlier `Stopped` said that was lost where Python ignores exceptions, as in a destructor.
         if kind is None:
-            _heed()
+            check()
 
 
 def stopped_by(error: BaseException) -> Stopped | None:
