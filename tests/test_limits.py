@@ -1,0 +1,107 @@
+"""The page of what is not supported: what it says is refused is refused, and what it advises exists."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import mbert_cli
+from mbert_cli.cli import app
+from mbert_cli.compose import kinds, load_recipe
+from mbert_cli.encoder.checkpoint import read_shape
+from mbert_cli.errors import CheckpointError, RecipeError
+
+PAGE = Path(mbert_cli.__file__).parent / "guide" / "limits.md"
+
+
+def rows():
+    """Return the rows of the page's tables: wish, what there is today, what to do instead."""
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    found = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return [row for row in found if row[0] != "wish"]
+
+
+def test_every_row_has_a_wish_what_there_is_and_what_to_do():
+    assert len(rows()) > 35
+    assert all(len(row) == 3 and all(row) for row in rows())
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "distilbert", "deberta-v2", "electra", "albert", "mpnet"])
+def test_other_families_of_encoders_are_refused(tmp_path, family):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    with pytest.raises(CheckpointError, match=f"model_type is '{family}'"):
+        read_shape(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "tasks.mood.head={kind: multi_label}",
+        "tasks.mood.head={kind: ordinal}",
+        "tasks.mood.windows={stride: 64}",
+        "tasks.mood.learning_rate=1e-5",
+        "tasks.mood.loss_weight=2",
+        "tasks.mood.label_smoothing=0.1",
+        "tasks.mood.text=[text, text, text]",
+        "training.accumulate=4",
+        "training.patience=3",
+        "training.evaluate_every=100",
+        "training.max_steps=100",
+        "training.track=[tensorboard]",
+        "training.schedule=cosine",
+    ],
+)
+def test_what_the_page_says_a_recipe_cannot_say_is_refused(tiny_recipe, setting):
+    """One that is accepted has been built since: take it off the page, and off this list."""
+    with pytest.raises(RecipeError):
+        load_recipe(str(tiny_recipe), [setting])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["cv", "r.yaml"],
+        ["compare", "a", "b"],
+        ["add-task", "a", "r.yaml"],
+        ["serve", "a"],
+        ["train", "--devices", "2"],
+        ["train", "--precision", "fp16"],
+        ["train", "--device", "mps"],
+        ["predict", "a", "b.tsv", "--precision", "int8"],
+        ["predict", "a", "b.tsv", "--shard", "1/2"],
+        ["export", "a", "--format", "transformers", "-o", "b"],
+    ],
+)
+def test_what_the_page_says_no_command_does_is_refused(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code != 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_commands_kinds_and_options_that_the_page_advises_exist():
+    advice = " ".join(row[2] for row in rows())
+    commands = [each.name for each in app.registered_commands]
+    helped = {name: CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output for name in commands}
+    for name, rest in re.findall(r"`mbert ([a-z-]+)([^`]*)`", advice):
+        assert name in helped
+        for option in re.findall(r"--[a-z-]+", rest):
+            assert option in helped[name], f"mbert {name} has no {option}"
+    for name in ("square_root", "temperature", "annealed"):
+        assert name in kinds("curricula")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "tasks.mood.head={kind: regression, min: 1, scale: 3}",
+        "tasks.mood.head={kind: classification, labels: [low, mid, high], class_weights: balanced}",
+        "training.strict_length=true",
+        "curriculum={kind: square_root, steps: 500}",
+        "training.schedule=linear",
+    ],
+)
+def test_settings_that_the_page_advises_are_accepted(tiny_recipe, setting):
+    load_recipe(str(tiny_recipe), [setting])
