@@ -42,7 +42,9 @@ def label_rank(name: str) -> int | None:
     if name.lower() in _LABEL_NAMES:
         return _LABEL_NAMES.index(name.lower())
     ranks = [_LABEL_NAMES.index(word) for word in words_of(name) if word in _LABEL_NAMES and len(word) > 1]
-    return len(_LABEL_NAMES) + min(ranks) if ranks and not says_id(name) else None
+    if not ranks:
+        return None
+    return min(ranks) + len(_LABEL_NAMES) * (1 + _has_id_word(name))  # label_id is less sure than gold_label
 
 
 def says_label(name: str) -> bool:
@@ -56,8 +58,12 @@ def says_scale(name: str) -> bool:
 
 
 def says_id(name: str) -> bool:
-    """Whether a name says id or row number."""
-    return name.lower() in _ID_NAMES or not _ID_WORDS.isdisjoint(words_of(name))
+    """Whether a name says id or row number, and not label as well, as `label_id` does."""
+    return name.lower() in _ID_NAMES or (_has_id_word(name) and not says_label(name))
+
+
+def _has_id_word(name: str) -> bool:
+    return not _ID_WORDS.isdisjoint(words_of(name))
 
 
 def are_splits(values: Collection[str]) -> bool:

@@ -56,6 +56,15 @@ def test_a_column_whose_name_says_id_is_no_label_though_few_values_repeat(name):
         guess({"text": LONG, name: ["1", "2"] * 20})
 
 
+def test_a_label_id_is_a_label_where_its_values_are_few_but_less_surely_than_a_label():
+    assert list(guess({"text": LONG, "label_id": ["0", "1"] * 20, "k": ABC}).labels) == ["label_id"]
+    assert list(guess({"text": LONG, "category_id": ["0", "1"] * 20, "category": ["a", "b"] * 20}).labels) == [
+        "category"
+    ]
+    with pytest.raises(UsageError, match="40 different whole numbers in 40 rows, like ids"):
+        guess({"text": LONG, "label_id": [str(7 * i) for i in range(40)]})
+
+
 def test_of_several_columns_of_labels_the_others_are_said():
     found = guess({"sentence_A": LONG, "sentence_B": OTHER, "score": ["1", "4.5"] * 20, "judgment": ABC})
     assert (list(found.labels), found.others) == (["score"], ["judgment"])

@@ -124,6 +124,14 @@ def test_a_name_that_looks_like_a_decimal_is_itself_first():
     assert [head.parse_label(text) for text in ("1.0", "1")] == [0, 1]
 
 
+def test_numbers_that_are_written_differently_are_classes_of_their_own():
+    head = Classification(4, labels=["1", "01", "007"])
+    assert [head.parse_label(text) for text in ("1", "1.0", "01", "007")] == [0, 0, 1, 2]
+    assert head.predict(torch.tensor(LOGITS))["pred"] == ["01", "1", "007"]
+    with pytest.raises(ValueError, match="must be one of 1, 01, 007, but is '7'"):
+        head.parse_label("7")
+
+
 def test_names_are_compared_in_one_unicode_form():
     head = Classification(4, labels=["caf\u00e9", "the\u0301"])
     assert [head.parse_label(text) for text in ("cafe\u0301", "th\u00e9")] == [0, 1]
