@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 WIDTH, HEIGHT = 420.0, 230.0
 """Of a drawing; it is scaled to the page."""
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 10.0, 10.0, 34.0
+_RIGHT, _TOP, _BOTTOM = 10.0, 10.0, 34.0
+_LETTER, _BESIDE = 7.6, 10.0  # the width of a digit in the page's type, and the room beside a number on an axis
 _MOST_POINTS = 1500
 
 
@@ -79,7 +80,7 @@ class Chart:
     diagonal: tuple[float, float, float, float] | None = None
     width: float = WIDTH
     height: float = HEIGHT
-    left: float = _LEFT
+    left: float = 44.0
     right: float = WIDTH - _RIGHT
     top: float = _TOP
     bottom: float = HEIGHT - _BOTTOM
@@ -91,6 +92,7 @@ def line_chart(
     strong: str | None = None,
     mark: tuple[int, str] | None = None,
     rounds: str = "epoch",
+    least_span: float | None = None,
 ) -> Chart | None:
     """Return a chart of values over the epochs; None where there are no finite ones.
 
@@ -100,15 +102,16 @@ def line_chart(
         strong: the line that is drawn in the colour of text.
         mark: an epoch, and what is said of it.
         rounds: what the epochs are called.
+        least_span: of the vertical axis, so that differences that mean nothing look small; a tenth of the largest value
+            by default.
     """
     values = [value for line in lines.values() for value in line.values() if math.isfinite(value)]
     if not values:
         return None
     epochs = sorted({epoch for line in lines.values() for epoch in line})
-    x = _Axis(epochs[0] - 0.5, epochs[-1] + 0.5, _LEFT, WIDTH - _RIGHT)
-    low, high = min(values), max(values)
-    margin = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
-    y = _Axis(low - margin, high + margin, HEIGHT - _BOTTOM, _TOP)
+    y = _Axis(*_spread(min(values), max(values), least_span), HEIGHT - _BOTTOM, _TOP)
+    left = _left(y.ticks())
+    x = _Axis(epochs[0] - 0.5, epochs[-1] + 0.5, left, WIDTH - _RIGHT)
     series, number = [], 0
     for name, line in lines.items():
         colour = None if name == strong else number
@@ -126,6 +129,7 @@ def line_chart(
         y.ticks(),
         series=series,
         legend=[(each.name, each.colour) for each in series],
+        left=left,
         mark=None if mark is None else Tick(round(x(mark[0]), 1), mark[1]),
     )
 
@@ -143,8 +147,9 @@ def share_chart(title: str, amounts: Mapping[int, Mapping[str, int]], rounds: st
     if not highest:
         return None
     epochs = sorted(amounts)
-    x = _Axis(epochs[0] - 0.5, epochs[-1] + 0.5, _LEFT, WIDTH - _RIGHT)
     y = _Axis(0.0, highest * 1.05, HEIGHT - _BOTTOM, _TOP)
+    left = _left(y.ticks())
+    x = _Axis(epochs[0] - 0.5, epochs[-1] + 0.5, left, WIDTH - _RIGHT)
     width = min(40.0, 0.7 * (x(1) - x(0)))
     bars = []
     for epoch in epochs:
@@ -172,6 +177,7 @@ def share_chart(title: str, amounts: Mapping[int, Mapping[str, int]], rounds: st
         y.ticks(),
         bars=bars,
         legend=[(task, number) for number, task in enumerate(tasks)],
+        left=left,
     )
 
 
@@ -187,8 +193,9 @@ def scatter_chart(title: str, labels: Sequence[float], predicted: Sequence[float
         return None
     low, high = min(*labels, *predicted), max(*labels, *predicted)
     margin = (high - low) * 0.04 or 0.5
-    x = _Axis(low - margin, high + margin, _LEFT, WIDTH - _RIGHT)
     y = _Axis(low - margin, high + margin, HEIGHT - _BOTTOM, _TOP)
+    left = _left(y.ticks())
+    x = _Axis(low - margin, high + margin, left, WIDTH - _RIGHT)
     step = max(1, -(-len(labels) // _MOST_POINTS))
     dots = [(round(x(a), 1), round(y(b), 1)) for a, b in list(zip(labels, predicted, strict=True))[::step]]
     ends = (low - margin, high + margin)
@@ -198,8 +205,21 @@ def scatter_chart(title: str, labels: Sequence[float], predicted: Sequence[float
         x.ticks(),
         y.ticks(),
         dots=dots,
+        left=left,
         diagonal=(round(x(ends[0]), 1), round(y(ends[0]), 1), round(x(ends[1]), 1), round(y(ends[1]), 1)),
     )
+
+
+def _spread(low: float, high: float, least: float | None) -> tuple[float, float]:
+    """Return the ends of an axis that holds two values and spans no less than it should."""
+    wanted = max(abs(low), abs(high)) * 0.1 if least is None else least
+    margin = max((high - low) * 0.08, (wanted - (high - low)) / 2) or 1.0
+    return low - margin, high + margin
+
+
+def _left(ticks: Sequence[Tick]) -> float:
+    """Return where a drawing begins to the right of the numbers on its vertical axis."""
+    return _BESIDE + _LETTER * max(len(tick.text) for tick in ticks)
 
 
 class _Axis:
@@ -219,15 +239,18 @@ class _Axis:
         step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if span / (factor * unit) <= 6)
         first = math.ceil(self.low / step)
         last = math.floor(self.high / step + 1e-9)
-        return [Tick(round(self(n * step), 1), _short(n * step)) for n in range(first, last + 1)]
+        values = [n * step for n in range(first, last + 1)]
+        places = max(len(_short(value).partition(".")[2]) for value in values)
+        return [Tick(round(self(value), 1), _short(value, places)) for value in values]
 
 
-def _short(value: int | float) -> str:
-    if abs(value) >= 1e6:
-        return f"{value / 1e6:g}M"
-    if abs(value) >= 1e4:
-        return f"{value / 1e3:g}k"
-    return f"{round(value, 10):g}"
+def _short(value: int | float, places: int | None = None) -> str:
+    """Return a number on an axis, with as many decimal places as its neighbours."""
+    for unit, letter in ((1e6, "M"), (1e4, "k")):
+        if abs(value) >= unit:
+            return f"{value / (unit if letter == 'M' else 1e3):g}{letter}"
+    plain = f"{round(value, 10):g}"
+    return plain if places is None or "e" in plain else f"{value:.{places}f}"
 
 
 def _thinned(epochs: Sequence[int]) -> list[int]:

@@ -1,6 +1,7 @@
 """Metrics of a task, and the one score over all tasks."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -8,12 +9,18 @@ import numpy as np
 Metrics = dict[str, Any]
 """Names to numbers, and of a classification more: `labels`, the classes' names; `confusion`, how many examples of a
 true label (row) were given a label (column); `confusion_shares`, each row divided by its sum; `per_class` and `macro`,
-the precision, recall and F1 of every class and their means."""
+the precision, recall and F1 of every class and their means.
+
+With more than `MATRIX_LIMIT` classes, `confusion_entries` replaces both matrices: a list of [index of the true label,
+index of the predicted label, number of examples] for the pairs that occur; and `per_class` holds the classes that occur
+or are predicted. So the size of metrics grows with the examples and the classes, not with the classes' square."""
 
 Goal = Literal["classification", "regression"]
 """What a task's labels are: classes, or numbers on a scale."""
 
 LOWER_IS_BETTER = frozenset({"loss", "mse", "mae", "ece"})
+MATRIX_LIMIT = 100
+"""The largest number of classes whose confusion is kept, written and drawn as a whole matrix."""
 _BINS = 15  # as in Guo et al.
 _PER_CLASS = ("precision", "recall", "f1")
 
@@ -32,15 +39,16 @@ def classification_metrics(
         names: of the classes, whether or not they occur.
         positive: the class that precision, recall and F1 are of; None for their macro average over all classes.
     """
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+    from sklearn.metrics import precision_recall_fscore_support
 
     classes = list(range(len(names)))
     *scores, support = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
-    confusion = confusion_matrix(labels, predicted, labels=classes)
     macro = {name: float(np.mean(values)) for name, values in zip(_PER_CLASS, scores, strict=True)}
+    listed = classes if len(names) <= MATRIX_LIMIT else sorted({*labels.tolist(), *predicted.tolist()})
     per_class = {
-        label: {**dict(zip(_PER_CLASS, map(float, values), strict=True)), "support": int(count)}
-        for label, count, *values in zip(names, support, *scores, strict=True)
+        names[i]: {name: float(values[i]) for name, values in zip(_PER_CLASS, scores, strict=True)}
+        | {"support": int(support[i])}
+        for i in listed
     }
     chosen = macro if positive is None else {name: per_class[names[positive]][name] for name in _PER_CLASS}
     return {
@@ -48,10 +56,114 @@ def classification_metrics(
         **chosen,
         "macro": macro,
         "per_class": per_class,
-        "confusion": confusion.tolist(),
-        "confusion_shares": (confusion / np.maximum(support, 1)[:, None]).tolist(),
+        **_confusion(predicted, labels, len(names)),
         "labels": list(names),
     }
+
+
+def _confusion(predicted: np.ndarray, labels: np.ndarray, number: int) -> Metrics:
+    """Return the confusion of `number` classes as metrics hold it: two matrices, or the entries that are not 0."""
+    if number > MATRIX_LIMIT:
+        pairs, counts = np.unique(np.stack([labels, predicted], axis=1), axis=0, return_counts=True)
+        return {"confusion_entries": np.column_stack([pairs, counts]).tolist()}
+    matrix = np.bincount(labels * number + predicted, minlength=number * number).reshape(number, number)
+    shares = matrix / np.maximum(matrix.sum(axis=1), 1)[:, None]
+    return {"confusion": matrix.tolist(), "confusion_shares": shares.tolist()}
+
+
+def frequent_classes(metrics: Mapping[str, Any], most: int) -> tuple[dict[str, Mapping[str, float]], str]:
+    """Return the scores of classes, in the classes' order; of many, those with the most examples, and a note on that.
+
+    Args:
+        metrics: of a task with classes.
+        most: how many classes at most.
+    """
+    scores: Mapping[str, Mapping[str, float]] = metrics.get("per_class", {})
+    if len(scores) <= most:
+        note = "" if len(scores) == len(metrics["labels"]) else "the classes that occur or are predicted"
+        return dict(scores), note
+    chosen = {*sorted(scores, key=lambda label: -scores[label]["support"])[:most]}
+    note = f"the {most} most frequent of {len(metrics['labels']):,} classes"
+    return {label: own for label, own in scores.items() if label in chosen}, note
+
+
+@dataclass(frozen=True)
+class LabelPair:
+    """A true label, and a label that was predicted for it.
+
+    Args:
+        label: the true one.
+        predicted: the predicted one.
+        count: how many examples.
+        share: of the examples of the true label.
+    """
+
+    label: str
+    predicted: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Which labels were predicted for which.
+
+    Args:
+        labels: the classes' names.
+        rows: the number of examples of each true label.
+        entries: true label, predicted label and number of examples of the pairs that occur.
+    """
+
+    labels: Sequence[str]
+    rows: Sequence[int]
+    entries: Sequence[tuple[int, int, int]]
+
+    @staticmethod
+    def of(metrics: Mapping[str, Any]) -> "Confusion | None":
+        """Return the confusion of a task's metrics, in either form; None of a task that has no classes."""
+        if "confusion_entries" in metrics:
+            entries = [(i, j, count) for i, j, count in metrics["confusion_entries"]]
+        elif "confusion" in metrics:
+            matrix = metrics["confusion"]
+            entries = [(i, j, count) for i, row in enumerate(matrix) for j, count in enumerate(row) if count]
+        else:
+            return None
+        rows = [0] * len(metrics["labels"])
+        for true, _, count in entries:
+            rows[true] += count
+        return Confusion(metrics["labels"], rows, entries)
+
+    @property
+    def has_matrix(self) -> bool:
+        """Whether the classes are few enough for a whole matrix."""
+        return len(self.labels) <= MATRIX_LIMIT
+
+    def pairs(self) -> list[LabelPair]:
+        """Return all pairs of labels that occur, right ones as well, in the classes' order."""
+        return [LabelPair(self.labels[i], self.labels[j], count, count / self.rows[i]) for i, j, count in self.entries]
+
+    def mistakes(self, most: int) -> list[LabelPair]:
+        """Return the most frequent mistakes, the most frequent one first."""
+        wrong = [pair for pair in self.pairs() if pair.label != pair.predicted]
+        return sorted(wrong, key=lambda pair: -pair.count)[:most]
+
+    def of_most_frequent(self, most: int) -> "Confusion":
+        """Return the part with the classes that have the most examples, in the classes' order."""
+        chosen = sorted(sorted(range(len(self.rows)), key=lambda i: -self.rows[i])[:most])
+        place = {old: new for new, old in enumerate(chosen)}
+        entries = [(place[i], place[j], count) for i, j, count in self.entries if i in place and j in place]
+        return Confusion([self.labels[i] for i in chosen], [self.rows[i] for i in chosen], entries)
+
+    def matrix(self) -> list[list[int]]:
+        """Return the numbers of examples; rows are true labels."""
+        found = [[0] * len(self.labels) for _ in self.labels]
+        for true, predicted, count in self.entries:
+            found[true][predicted] = count
+        return found
+
+    def shares(self) -> list[list[float]]:
+        """Return the matrix, each row divided by the number of examples of its label."""
+        return [[count / max(total, 1) for count in row] for row, total in zip(self.matrix(), self.rows, strict=True)]
 
 
 def expected_calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:

@@ -60,6 +60,7 @@ _CORNERS: tuple[dict[str, Any], ...] = (
     {"position": (-6, -3), "horizontalalignment": "right", "verticalalignment": "top"},
 )
 _MARKER_RADIUS = 3.0  # points
+_LEAST_SPAN = 0.05  # of an axis of accuracies, correlations and their mean
 _LARGEST_GRID = 12.0  # inches
 _LONGEST_LABEL = 28  # characters
 _SMALLEST_TYPE = 5.0  # points
@@ -85,7 +86,7 @@ class ScorePoint:
 
 
 def confusion_figure(
-    title: str, labels: Sequence[str], counts: Sequence[Sequence[float]], shares: Sequence[Sequence[float]]
+    title: str, labels: Sequence[str], counts: Sequence[Sequence[int | float]], shares: Sequence[Sequence[float]]
 ) -> Figure:
     """Draw a confusion matrix: colour is the share of the true label's rows, and so are the numbers below the counts.
 
@@ -131,7 +132,9 @@ def confusion_figure(
     return figure
 
 
-def _write_cells(axes: Axes, counts: Sequence[Sequence[float]], shares: Sequence[Sequence[float]], cell: float) -> None:
+def _write_cells(
+    axes: Axes, counts: Sequence[Sequence[int | float]], shares: Sequence[Sequence[float]], cell: float
+) -> None:
     """Write counts, and shares below them, as far as they are legible; where there are counts only, no zeros."""
     longest = max(len(f"{count:,.0f}") for row in counts for count in row)
     size = min(11.0, cell * 72 * 0.85 / (0.62 * longest), cell * 72 * 0.4)
@@ -228,6 +231,7 @@ def curves_figure(lines: Sequence[Mapping[str, Any]]) -> Figure:
             axes.axvline(kept["epoch"], color=INK, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     if banded:
         handles, names = [*handles, Patch(facecolor="#e6e9ec")], [*names, "sequential epoch"]
+    _widen(scores, _LEAST_SPAN)
     _use_logarithm_where_losses_differ_much(losses)
     figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)))
     return figure
@@ -255,6 +259,7 @@ def scores_figure(title: str, groups: Mapping[str, Sequence[ScorePoint]]) -> Fig
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.12, y=0.1)
+    _widen(axes, _LEAST_SPAN)
     axes.grid(True)
     axes.set_axisbelow(True)
     axes.set_xlabel("parameters that train")
@@ -265,6 +270,14 @@ def scores_figure(title: str, groups: Mapping[str, Sequence[ScorePoint]]) -> Fig
     figure.draw_without_rendering()  # from here on it is known where everything lies
     _name_points(axes, [point for points in groups.values() for point in points])
     return figure
+
+
+def _widen(axes: Axes, least: float) -> None:
+    """Let a vertical axis span no less than it should, so that differences that mean nothing look small."""
+    low, high = axes.get_ylim()
+    missing = least - (high - low)
+    if missing > 0:
+        axes.set_ylim(low - missing / 2, high + missing / 2)
 
 
 def _name_points(axes: Axes, points: Sequence[ScorePoint]) -> None:

@@ -64,7 +64,7 @@ class Talk:
     def show(self, table: RenderableType, lines: Sequence[str]) -> None:
         """Print a table on a terminal, the same as lines elsewhere."""
         if self.is_live:
-            self.console.print(table, soft_wrap=False)
+            self.console.print(table, soft_wrap=False, crop=False)
         else:
             for line in lines:
                 self.say(line)

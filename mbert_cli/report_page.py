@@ -14,10 +14,14 @@ from mbert_cli.html_page import html_page
 from mbert_cli.metrics_file import METRICS_FILE, read_metrics
 from mbert_cli.pace import duration
 from mbert_cli.recipe import as_spec, flat
+from mbert_cli.recipe_file import dump
 from mbert_cli.report_task import TaskPart, task_parts
-from mbert_cli.reporting import RunReport, Scores
+from mbert_cli.reporting import RunReport, Scores, TaskMetric, best_scores
+from mbert_cli.reports.best import MEANING
 
 _MOST_TASKS_SIDE_BY_SIDE = 11
+_LEAST_SPAN = 0.05  # of an axis of accuracies, correlations and their mean
+_MOST_ENTRIES = 100  # of a list of a recipe
 _HIDDEN_IN_DIFFERENCES = ("training.state_every", "training.keep", "reference")
 
 
@@ -86,7 +90,7 @@ def _run(run: RunReport) -> _Run:
         kept=int(run.kept["epoch"]),
         parameters=_parameters(run),
         drift=[one_line(each) for each in lines[-1].get("drift", [])],
-        recipe=recipe.to_yaml(),
+        recipe=dump(_shortened(as_spec(recipe))),
     )
 
 
@@ -132,7 +136,7 @@ def _charts(
     }
     mark = (kept, f"{rounds} {kept} is kept")
     found = [
-        line_chart("Scores on dev", scores, "overall", mark, rounds),
+        line_chart("Scores on dev", scores, "overall", mark, rounds, _LEAST_SPAN),
         line_chart("Training loss", losses, None, mark, rounds),
         share_chart("Rows that each task trained on", rows, rounds),
     ]
@@ -175,18 +179,23 @@ def _parameters(run: RunReport) -> list[tuple[str, str, str]]:
 def _comparison(runs: Sequence[RunReport]) -> dict[str, Any]:
     """Return the scores of runs, and of what they are compared with, side by side; the best of the runs marked."""
     columns = list(dict.fromkeys(metric for run in runs for metric in run.scores.tasks))
-    best = [max((run.scores.tasks[each] for run in runs if each in run.scores.tasks), default=None) for each in columns]
-    overall = [run.scores.overall for run in runs if run.scores.overall is not None]
-    best.append(max(overall, default=None) if _have_the_same_tasks(runs) else None)
     lines = []
-    for run in runs:
+    for run, marks in zip(runs, best_scores(runs, columns), strict=True):
         size = f"{run.parameters['all'] / 1e6:.1f}M" if run.parameters else ""
         facts = [one_line(run.recipe.adapters_told), size, duration(run.train_seconds)]
-        lines.append((one_line(str(run.path)), _cells(run.scores, columns, best), facts, False))
+        lines.append((one_line(str(run.path)), _cells(run.scores, columns, marks), facts, False))
         if run.reference is not None:
-            lines.append((one_line(run.reference.name), _cells(run.reference, columns, None), [""] * 3, True))
+            lines.append(
+                (
+                    one_line(run.reference.name),
+                    _cells(run.reference, columns, [False] * (len(columns) + 1)),
+                    [""] * 3,
+                    True,
+                )
+            )
     tasks = [f"{one_line(task)} {metric}" for task, metric in columns]
-    return {"headings": [*tasks, "overall", "adapters", "parameters", "training"], "lines": lines}
+    headings = [*tasks, "overall", "adapters", "parameters", "training"]
+    return {"headings": headings, "lines": lines, "meaning": MEANING}
 
 
 def _have_the_same_tasks(runs: Sequence[RunReport]) -> bool:
@@ -194,11 +203,9 @@ def _have_the_same_tasks(runs: Sequence[RunReport]) -> bool:
     return len({frozenset(run.scores.tasks) for run in runs}) == 1
 
 
-def _cells(scores: Scores, columns: Sequence[tuple[str, str]], best: Sequence[float | None] | None) -> list[Any]:
+def _cells(scores: Scores, columns: Sequence[TaskMetric], marks: Sequence[bool]) -> list[tuple[str, bool]]:
     values = [*(scores.tasks.get(each) for each in columns), scores.overall]
-    return [
-        (_number(value), best is not None and value is not None and value == best[i]) for i, value in enumerate(values)
-    ]
+    return [(_number(value), mark) for value, mark in zip(values, marks, strict=True)]
 
 
 def _progress_of_all(runs: Sequence[RunReport]) -> list[Chart]:
@@ -210,14 +217,14 @@ def _progress_of_all(runs: Sequence[RunReport]) -> list[Chart]:
             name: {line["epoch"]: float(line["overall"]) for line in own if line["overall"] is not None}
             for name, own in lines.items()
         }
-        found.append(line_chart("Overall score on dev", scores))
+        found.append(line_chart("Overall score on dev", scores, least_span=_LEAST_SPAN))
     metrics = Counter(metric for run in runs for metric in run.scores.tasks)
     for task, metric in [each for each, number in metrics.items() if number > 1][:_MOST_TASKS_SIDE_BY_SIDE]:
         scores = {
             name: {line["epoch"]: float(line["tasks"][task][metric]) for line in own if task in line["tasks"]}
             for name, own in lines.items()
         }
-        found.append(line_chart(f"{one_line(task)} {metric} on dev", scores))
+        found.append(line_chart(f"{one_line(task)} {metric} on dev", scores, least_span=_LEAST_SPAN))
     return [chart for chart in found if chart is not None]
 
 
@@ -232,11 +239,23 @@ def _differences(runs: Sequence[RunReport]) -> list[tuple[str, list[str]]]:
     return found
 
 
+def _shortened(value: Any) -> Any:
+    """Return a part of a recipe with its long lists cut, such as the names of a thousand classes."""
+    if isinstance(value, dict):
+        return {key: _shortened(each) for key, each in value.items()}
+    if isinstance(value, list) and len(value) > _MOST_ENTRIES:
+        more = f"... and {len(value) - _MOST_ENTRIES:,} more, in recipe.yaml"
+        return [*map(_shortened, value[:_MOST_ENTRIES]), more]
+    return [_shortened(each) for each in value] if isinstance(value, list) else value
+
+
 def _as_written(value: Any) -> str:
     """Return a value as a recipe would hold it in one line."""
     if value is None:
         return ""
     if not isinstance(value, list | dict):
         return str(value)
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    text = yaml.safe_dump(
+        _shortened(value), default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
     return str(text).strip()

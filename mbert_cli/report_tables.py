@@ -7,8 +7,9 @@ from rich.text import Text
 
 from mbert_cli.data.table_writer import TextSink
 from mbert_cli.data.text_format import csv_line, full
-from mbert_cli.reporting import RunReport, Scores, TaskMetric
-from mbert_cli.terminal import Fitting, new_table
+from mbert_cli.reporting import RunReport, Scores, TaskMetric, best_scores
+from mbert_cli.reports.best import MEANING
+from mbert_cli.terminal import new_table
 
 _MADE_OF = ("adapters", "pooling", "balancing", "curriculum")
 _SIZES = ("encoder", "adapters", "all")
@@ -19,31 +20,35 @@ def report_table(runs: Sequence[RunReport]) -> RenderableType:
     columns = _columns(runs)
     tasks = [f"{task} {metric}" for task, metric in columns]
     facts = [*_MADE_OF, "epochs", "parameters", "training"]
-    wide = new_table("run", *facts[:-1], *((name, "right") for name in (*tasks, "overall", "training")))
+    numbers = ((name, "right") for name in (*tasks, "overall", "training"))
+    wide = new_table("run", *facts[:-1], *numbers)
     narrow: list[RenderableType] = []
-    for run in runs:
+    for run, marks in zip(runs, best_scores(runs, columns), strict=True):
         known = [*_made_of(run), *_facts(run)]
         rows = [(each.name, _scores(each, columns)) for each in (run.scores, run.reference) if each is not None]
         if run.difference is not None:
             rows.append((run.difference.name, _scores(run.difference, columns, "+")))
+        own = [f"{score}{'*' * mark}" for score, mark in zip(rows[0][1], marks, strict=True)]
+        rows[0] = (rows[0][0], own)
         for number, (name, scores) in enumerate(rows):
             cells = [*known[:-1], *scores, known[-1]] if number == 0 else [*[""] * len(known[:-1]), *scores, ""]
-            wide.add_row(*map(Text, [name, *cells]))
+            wide.add_row(name, *cells)
         wide.add_section()
         narrow += [*_upright(dict(zip(facts, known, strict=True)), [*tasks, "overall"], rows), Text()]
-    return Fitting(wide, Group(*narrow[:-1]))
+    wide.narrow = Group(*narrow[:-1])
+    return Group(wide, Text(f"*: {MEANING}", style="dim")) if len(runs) > 1 else wide
 
 
 def _upright(
     facts: Mapping[str, str], names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]
 ) -> Iterator[RenderableType]:
     """Yield what one run is made of, and its scores beside those of the reference."""
-    yield Text(rows[0][0], style="bold")
+    yield Text(rows[0][0], style="bold", no_wrap=True, overflow="ignore")
     yield Text("; ".join(f"{name} {fact}" for name, fact in facts.items() if fact))
     table = new_table("task", *((name, "right") for name in ("run", "reference", "difference")[: len(rows)]))
     for name, *scores in zip(names, *(scores for _, scores in rows), strict=True):
         if any(scores):
-            table.add_row(Text(name), *map(Text, scores))
+            table.add_row(name, *scores)
     yield table
     if len(rows) > 1:
         yield Text(f"reference: {rows[1][0]}")

@@ -8,6 +8,7 @@ from typing import Any
 from mbert_cli.charts import Chart, scatter_chart
 from mbert_cli.errors import one_line
 from mbert_cli.evaluation_files import PREDICTIONS, read_numbers, read_summary
+from mbert_cli.metrics import Confusion, frequent_classes
 from mbert_cli.metrics_file import main_metric
 from mbert_cli.reporting import RunReport
 from mbert_cli.run_folder import RunFolder
@@ -15,6 +16,7 @@ from mbert_cli.top_errors import TopError, top_errors, with_texts
 
 _MOST_ERRORS = 8
 _MOST_LABELS = 20  # of a confusion matrix that is shown as one
+_MOST_CLASSES = 40  # of the table of classes
 _MOST_TEXT = 400
 
 
@@ -29,6 +31,7 @@ class TaskPart:
     reference: float | None
     numbers: list[tuple[str, str]]
     classes: list[tuple[str, ...]]
+    classes_note: str
     labels: list[str]
     confusion: list[tuple[str, list[tuple[int, float]]]]
     confused: list[tuple[str, str, int]]
@@ -46,7 +49,8 @@ def task_parts(run: RunReport) -> list[TaskPart]:
     for name, kept in run.kept["tasks"].items():
         metrics = {**kept, **summary.get(name, {})}
         metric = main_metric(metrics)
-        labels = metrics.get("labels")
+        labels, confusion = metrics.get("labels"), Confusion.of(metrics)
+        classes, note = frequent_classes(metrics, _MOST_CLASSES) if labels is not None else ({}, "")
         has_predictions = (folder / f"{name}{PREDICTIONS}").is_file()
         errors = top_errors(folder, name, labels, _MOST_ERRORS) if has_predictions else []
         file = str(metrics.get("file", run.recipe.tasks[name].dev))
@@ -58,10 +62,11 @@ def task_parts(run: RunReport) -> list[TaskPart]:
                 score=float(metrics[metric]),
                 reference=reference.get(name),
                 numbers=_numbers(metrics),
-                classes=_classes(metrics),
+                classes=_classes(classes),
+                classes_note=note or "each class by itself",
                 labels=[one_line(label) for label in labels or []],
-                confusion=_confusion(metrics),
-                confused=_confused(metrics),
+                confusion=_confusion(confusion),
+                confused=_confused(confusion),
                 scatter=_scatter(folder, name) if has_predictions and labels is None else None,
                 errors=[_shown(each) for each in with_texts(errors, file, run.recipe.tasks[name])],
                 are_numbers=labels is None,
@@ -92,33 +97,25 @@ def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def _classes(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def _classes(scores: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
     return [
         (one_line(label), *(f"{each[key]:.3f}" for key in ("precision", "recall", "f1")), f"{each['support']:,}")
-        for label, each in metrics.get("per_class", {}).items()
+        for label, each in scores.items()
     ]
 
 
-def _confusion(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[int, float]]]]:
-    labels = metrics.get("labels", [])
-    if not 0 < len(labels) <= _MOST_LABELS:
+def _confusion(confusion: Confusion | None) -> list[tuple[str, list[tuple[int, float]]]]:
+    if confusion is None or len(confusion.labels) > _MOST_LABELS:
         return []
-    rows = zip(labels, metrics["confusion"], metrics["confusion_shares"], strict=True)
+    rows = zip(confusion.labels, confusion.matrix(), confusion.shares(), strict=True)
     return [(one_line(label), list(zip(counts, shares, strict=True))) for label, counts, shares in rows]
 
 
-def _confused(metrics: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+def _confused(confusion: Confusion | None) -> list[tuple[str, str, int]]:
     """Return which labels are taken for which most often, where there are too many for a matrix."""
-    labels = metrics.get("labels", [])
-    if len(labels) <= _MOST_LABELS:
+    if confusion is None or len(confusion.labels) <= _MOST_LABELS:
         return []
-    cells = [
-        (one_line(labels[i]), one_line(labels[j]), count)
-        for i, row in enumerate(metrics["confusion"])
-        for j, count in enumerate(row)
-        if i != j and count
-    ]
-    return sorted(cells, key=lambda cell: -cell[2])[:_MOST_LABELS]
+    return [(one_line(each.label), one_line(each.predicted), each.count) for each in confusion.mistakes(_MOST_LABELS)]
 
 
 def _scatter(folder: Path, name: str) -> Chart | None:

@@ -11,6 +11,7 @@ from mbert_cli.metrics import overall
 from mbert_cli.metrics_file import METRICS_FILE, kept_epoch, main_metric, read_metrics
 from mbert_cli.recipe import Recipe
 from mbert_cli.recipe_reader import load
+from mbert_cli.reports.best import Estimate, best, of_rows, of_tasks
 
 TaskMetric = tuple[str, str]
 """A task and its main metric: the heading of a column."""
@@ -80,6 +81,18 @@ class RunReport:
         return Scores(str(self.path), tasks, self.kept["overall"])
 
     @property
+    def estimates(self) -> Mapping[TaskMetric, Estimate]:
+        """The run's scores of tasks, with their standard errors."""
+        rows = {task: found.get("examples") for task, found in self.kept["tasks"].items()}
+        return {each: of_rows(each[1], value, rows[each[0]]) for each, value in self.scores.tasks.items()}
+
+    @property
+    def overall_estimate(self) -> Estimate | None:
+        """The run's score over all tasks, with its standard error."""
+        total = self.scores.overall
+        return None if total is None else of_tasks(total, self.estimates)
+
+    @property
     def reference(self) -> Scores | None:
         """Those that the recipe compares with, if any."""
         reference = self.recipe.reference
@@ -123,6 +136,17 @@ class RunReport:
                 "difference": self.difference.as_json(),
             }
         return found
+
+
+def best_scores(runs: Sequence[RunReport], columns: Sequence[TaskMetric]) -> list[list[bool]]:
+    """Return for each run which of its scores are marked as the best: those of the columns, and the overall score.
+
+    Overall scores over different tasks are not compared.
+    """
+    marks = [best([run.estimates.get(column) for run in runs]) for column in columns]
+    same = len({frozenset(run.scores.tasks) for run in runs}) == 1
+    marks.append(best([run.overall_estimate if same else None for run in runs]))
+    return [list(own) for own in zip(*marks, strict=True)]
 
 
 def read_runs(paths: Sequence[Path]) -> list[RunReport]:

@@ -9,6 +9,7 @@ from typing import Any
 from mbert_cli.metrics_file import kept_epoch
 from mbert_cli.plan import Plan, PlannedRow
 from mbert_cli.reporting import RunReport, Scores, TaskMetric
+from mbert_cli.reports.best import Estimate, of_seeds
 from mbert_cli.sweep_folder import RunState, SweepRun, SweepRuns
 
 
@@ -69,6 +70,18 @@ class RowResult:
         """The score over all tasks; None where no run is done."""
         values = [run.scores.overall for run in self.reports]
         return Spread(tuple(each for each in values if each is not None)) if values else None
+
+    @cached_property
+    def estimates(self) -> dict[TaskMetric, Estimate]:
+        """The means of the tasks' main metrics, with their standard errors."""
+        return {each: of_seeds([run.estimates[each] for run in self.reports]) for each in self.tasks}
+
+    @property
+    def overall_estimate(self) -> Estimate | None:
+        """The mean of the scores over all tasks, with its standard error."""
+        seeds = [run.overall_estimate for run in self.reports]
+        known = [each for each in seeds if each is not None]
+        return of_seeds(known) if known else None
 
     @property
     def published(self) -> Scores | None:

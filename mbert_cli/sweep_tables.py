@@ -13,9 +13,10 @@ from mbert_cli.data.text_format import csv_line, full
 from mbert_cli.errors import one_line
 from mbert_cli.html_page import html_page
 from mbert_cli.plan import PlannedRow
+from mbert_cli.reports.best import MEANING, MEANING_OF_MEANS, best
 from mbert_cli.sweep_folder import FIGURE, TABLES, Options, RunState, SweepRun, SweepRuns
 from mbert_cli.sweep_results import RowResult, Spread, SweepResult
-from mbert_cli.terminal import Fitting, new_table
+from mbert_cli.terminal import new_table
 
 _FACTS = ("kept epoch", "size", "training")
 _HARDWARE = "trained on"  # a column where that differs
@@ -30,7 +31,7 @@ class Cell:
         text: the mean, or a fact.
         range: the lowest and the highest over seeds, where there are several.
         published: the score that the row is compared with.
-        best: whether it is the best mean of its group.
+        best: whether it is marked as one of the best means of its group.
     """
 
     text: str = ""
@@ -95,14 +96,15 @@ def sweep_table(result: SweepResult) -> RenderableType:
             wide.add_row(Text(group, style="bold"))
             narrow += [Text(group, style="bold underline"), Text()]
         for line in lines:
-            wide.add_row(Text(line.name), *map(_shown, line.cells))
+            wide.add_row(line.name, *map(_shown, line.cells))
             if line.source:
                 wide.add_row(Text(f"  {line.source}", style="dim"), *(Text(cell.published) for cell in line.cells))
             narrow += _upright(headings, line)
         wide.add_section()
+    wide.narrow = Group(*narrow)
     notes = [Text(f"{note.text}", style="red" if note.failed else "") for note in _notes(result)]
     below = [Text(f"{_progress(result)} {_legend(result)}".strip()), *notes]
-    return Group(Text(one_line(result.title), style="bold"), Fitting(wide, Group(*narrow)), *below)
+    return Group(Text(one_line(result.title), style="bold"), wide, *below)
 
 
 def _upright(headings: Sequence[str], line: Line) -> Iterator[RenderableType]:
@@ -114,7 +116,7 @@ def _upright(headings: Sequence[str], line: Line) -> Iterator[RenderableType]:
     if scores:
         table = new_table("task", *((name, "right") for name in ("mean", "range", "published")))
         for name, cell in scores.items():
-            table.add_row(Text(name), _shown(Cell(cell.text, best=cell.best)), Text(cell.range), Text(cell.published))
+            table.add_row(name, _shown(Cell(cell.text, best=cell.best)), cell.range, cell.published)
         yield table
     if line.source:
         yield Text(f"published: {line.source}")
@@ -141,7 +143,7 @@ def runs_table(runs: SweepRuns, rows: Sequence[PlannedRow], options: Options) ->
         state = run.state()
         status = "changed: see --force" if run.changes(options) else state.status
         names = one_line(", ".join(dict.fromkeys(sharing[run.name])))
-        table.add_row(*map(Text, (run.name, names, status, f"{state.epochs}/{run.recipe.training.rounds}")))
+        table.add_row(run.name, names, status, f"{state.epochs}/{run.recipe.training.rounds}")
     return table
 
 
@@ -251,16 +253,14 @@ def _groups(result: SweepResult) -> list[tuple[str, list[Line]]]:
 
 
 def _lines(result: SweepResult, rows: Sequence[RowResult]) -> list[Line]:
-    """Return the rows of a group; of every column of scores the best mean is marked, as it is shown."""
-    scores = [_scores(result, row) for row in rows]
-    shown = [[None if spread is None else round(spread.mean, 3) for spread, _ in each] for each in scores]
-    highest = [max((each for each in column if each is not None), default=None) for column in zip(*shown, strict=True)]
-    compared = [sum(each is not None for each in column) > 1 for column in zip(*shown, strict=True)]
+    """Return the rows of a group, of every column of scores the best means marked."""
+    columns = [[row.estimates.get(column) for row in rows] for column in result.columns]
+    marked = zip(*map(best, [*columns, [row.overall_estimate for row in rows]]), strict=True)
     lines = []
-    for row, own, rounded in zip(rows, scores, shown, strict=True):
+    for row, marks in zip(rows, marked, strict=True):
         cells = [Cell(f"{len(row.reports)}/{len(row.runs)}")]
-        for (spread, published), value, top, several in zip(own, rounded, highest, compared, strict=True):
-            cells.append(_score_cell(spread, published, several and value is not None and value == top))
+        for (spread, published), mark in zip(_scores(result, row), marks, strict=True):
+            cells.append(_score_cell(spread, published, mark))
         source = one_line(row.published.name) if row.published is not None else ""
         lines.append(Line(one_line(row.row.name), (*cells, *_facts(result, row)), source))
     return lines
@@ -307,8 +307,9 @@ def _legend(result: SweepResult) -> str:
     several = any(len(row.reports) > 1 for row in result.rows)
     marked = any(cell.best for _, lines in _groups(result) for line in lines for cell in line.cells)
     means = "Scores on dev files: mean (lowest to highest) over seeds" if several else "Scores on dev files"
-    best = "; the best mean of a group is marked" if marked else ""
-    return f"{means}{best}. Size: encoder and adapters over encoder. Training: of one run."
+    meaning = MEANING_OF_MEANS if several else MEANING
+    columns = f" {meaning.replace('a column', 'a column of a group')}" if marked else ""
+    return f"{means}.{columns} Size: encoder and adapters over encoder. Training: of one run."
 
 
 def _notes(result: SweepResult) -> list[Note]:

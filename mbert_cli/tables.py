@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from mbert_cli.errors import one_line
 from mbert_cli.evaluation_files import data_name
-from mbert_cli.metrics import percent
+from mbert_cli.metrics import Confusion, frequent_classes, percent
 from mbert_cli.parameters import BYTES, Comparison, Counts
-from mbert_cli.terminal import Fitting, new_table
+from mbert_cli.terminal import FittedTable, new_table
 from mbert_cli.top_errors import TopError
 
 _MOST_MISTAKES = 12
+_MOST_CLASSES = 40
 _MOST_TEXT = 200
 
 
@@ -31,6 +31,7 @@ def count_tables(counts: Counts) -> list[RenderableType]:
         ("of encoder", "right"),
         ("fp32", "right"),
         "phases",
+        drop=("formula", "by formula", "fp32", "phases", "size", "of encoder"),
     )
     for count in counts.parts:
         by_formula = "" if count.by_formula is None else f"{count.by_formula:,}"
@@ -67,6 +68,7 @@ def comparison_tables(found: Comparison) -> list[RenderableType]:
         ("model", "right"),
         ("fp32", "right"),
         ("bf16", "right"),
+        drop=("formula", "bf16", "by formula", "fp32", "size"),
     )
     for count in found.methods:
         disk = (megabytes(size * count.exact) for size in BYTES.values())
@@ -99,12 +101,8 @@ def metrics_tables(found: Mapping[str, Any]) -> list[RenderableType]:
         titles = ["Metrics", *(f"{task} on {name}" for task, name in named.items())]
     tables: list[RenderableType] = [*map(Text, titles), summary]
     for task, metrics in found["tasks"].items():
-        if "confusion" in metrics:
-            tables += [Text(f"Classes of {task}"), _classes(metrics)]
-            tables += [
-                Text(f"Confusion of {task}: rows are true labels, columns predicted ones; % of the row"),
-                Fitting(_confusion(metrics), _mistakes(metrics)),
-            ]
+        if (confusion := Confusion.of(metrics)) is not None:
+            tables += [Text(f"Classes of {task}"), _classes(metrics), *_confusion_tables(task, confusion)]
     if "fitted" in found:
         tables += [Text("Fitted on dev"), _fitted(found["fitted"])]
     return tables
@@ -118,32 +116,27 @@ def _decided(decision: Mapping[str, Any] | None) -> str:
     )
 
 
-def _fitted(fitted: Mapping[str, Any]) -> Table:
+def _fitted(fitted: Mapping[str, Any]) -> FittedTable:
     """Return what fitting changed, a row before and a row after it for every task."""
     columns = max((list(turns["before"]) for turns in fitted.values()), key=len)  # those of all others are among them
-    table = new_table("task", "", *((name, "right") for name in columns))
+    table = new_table("task", "when", *((name, "right") for name in columns))
     for task, turns in fitted.items():
         for turn, values in turns.items():
             cells = (f"{values[name]:.3f}" if name in values else "" for name in columns)
-            table.add_row(Text(task if turn == "before" else ""), turn, *cells)
+            table.add_row(task, turn, *cells)
         table.add_section()
     return table
 
 
-def key_values(values: Mapping[str, Any]) -> Table:
-    """Return a table of names and values."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for key, value in values.items():
-        table.add_row(key, str(value))
-    return table
-
-
-def _classes(metrics: Mapping[str, Any]) -> Table:
-    table = new_table("label", ("precision", "right"), ("recall", "right"), ("f1", "right"), ("rows", "right"))
-    for label, scores in metrics["per_class"].items():
-        table.add_row(Text(label), *_scores(scores), f"{scores['support']:,}")
+def _classes(metrics: Mapping[str, Any]) -> FittedTable:
+    scores = (("precision", "right"), ("recall", "right"), ("f1", "right"))
+    table = new_table("label", *scores, ("rows", "right"), drop=("precision", "recall"))
+    classes, note = frequent_classes(metrics, _MOST_CLASSES)
+    for label, own in classes.items():
+        table.add_row(label, *_scores(own), f"{own['support']:,}")
     table.add_section()
     table.add_row("macro", *_scores(metrics["macro"]), f"{metrics['examples']:,}")
+    table.caption = note
     return table
 
 
@@ -151,29 +144,28 @@ def _scores(scores: Mapping[str, float]) -> list[str]:
     return [f"{scores[name]:.3f}" for name in ("precision", "recall", "f1")]
 
 
-def _confusion(metrics: Mapping[str, Any]) -> Table:
-    labels = metrics["labels"]
-    table = new_table("", *((label, "right") for label in labels))
-    for label, counts, shares in zip(labels, metrics["confusion"], metrics["confusion_shares"], strict=True):
+def _confusion_tables(task: str, confusion: Confusion) -> list[RenderableType]:
+    """Return the matrix, or the most frequent mistakes where it does not fit the terminal."""
+    mistakes = _mistakes(confusion)
+    if not confusion.has_matrix:
+        return [Text(f"Confusion of {task}"), mistakes]
+    heading = Text(f"Confusion of {task}: rows are true labels, columns predicted ones; % of the row")
+    return [heading, _matrix(confusion, narrow=mistakes)]
+
+
+def _matrix(confusion: Confusion, narrow: RenderableType) -> FittedTable:
+    table = new_table("", *((label, "right") for label in confusion.labels), narrow=narrow)
+    for label, counts, shares in zip(confusion.labels, confusion.matrix(), confusion.shares(), strict=True):
         cells = (f"{count:,} {percent(share)}" for count, share in zip(counts, shares, strict=True))
-        table.add_row(Text(label), *cells)
+        table.add_row(label, *cells)
     return table
 
 
-def _mistakes(metrics: Mapping[str, Any]) -> Table:
-    """Return the commonest mistakes, where the whole matrix does not fit the terminal."""
-    labels = metrics["labels"]
-    found = [
-        (count, metrics["confusion_shares"][y][x], labels[y], labels[x])
-        for y, row in enumerate(metrics["confusion"])
-        for x, count in enumerate(row)
-        if x != y and count
-    ]
-    found.sort(key=lambda mistake: -mistake[0])
+def _mistakes(confusion: Confusion) -> FittedTable:
     table = new_table("true label", "predicted", ("rows", "right"), ("of the label", "right"))
-    for count, share, true, predicted in found[:_MOST_MISTAKES]:
-        table.add_row(Text(true), Text(predicted), f"{count:,}", percent(share))
-    table.caption = f"the commonest mistakes of {len(labels)} classes; -o writes all"
+    for each in confusion.mistakes(_MOST_MISTAKES):
+        table.add_row(each.label, each.predicted, f"{each.count:,}", percent(each.share))
+    table.caption = f"the most frequent mistakes of {len(confusion.labels):,} classes; -o writes all"
     return table
 
 
@@ -185,6 +177,6 @@ def error_tables(errors: Mapping[str, Sequence[TopError]]) -> list[RenderableTyp
         for error in own:
             shown = " / ".join(each[:_MOST_TEXT] for each in error.texts) or "(the data file has changed)"
             cells = (str(error.line), f"{error.size:.3f}", error.label, error.predicted, shown)
-            table.add_row(*(Text(one_line(cell)) for cell in cells))
+            table.add_row(*map(one_line, cells))
         found += [Text(f"Largest errors of {task}"), table] if own else [Text(f"No errors of {task}")]
     return found

@@ -1,41 +1,165 @@
 """Tables for people, on terminals of any width; no torch here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from textwrap import wrap
+from typing import Any
 
+from rich.box import HEAVY_HEAD, Box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.measure import Measurement
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-_ENDLESS = 100_000
+_LEAST_TEXT, _LEAST_NUMBER = 20, 10  # columns of a terminal that a cell of several words has at least
+_GAP = 2  # between columns without lines
 
 
-def new_table(*columns: str | tuple[str, str]) -> Table:
+@dataclass
+class FittedTable:
+    """A table that never breaks a word or a number, however narrow the terminal is.
+
+    The first form that fits is printed: the table with lines; without lines; without some of its columns, with a note
+    that names them; another renderable, where there is one; at last a block of lines for each row.
+
+    Args:
+        columns: their headings.
+        right: which of them are flush right.
+        drop: columns that may be left out, the first one first.
+        narrow: what to print where the table does not fit.
+        caption: a line below.
+        lines: whether it may have lines.
+    """
+
+    columns: Sequence[str]
+    right: Sequence[bool]
+    drop: Sequence[str] = ()
+    narrow: RenderableType | None = None
+    caption: str = ""
+    lines: bool = True
+    _rows: list[list[Text] | None] = field(default_factory=list)  # None ends a section
+
+    def add_row(self, *cells: str | Text) -> None:
+        """Add a row; cells that are missing at its end are empty, and a text is no markup."""
+        texts = [Text(cell) if isinstance(cell, str) else cell for cell in cells]
+        self._rows.append(texts + [Text()] * (len(self.columns) - len(cells)))
+
+    def add_section(self) -> None:
+        """Draw a line below the rows so far."""
+        self._rows.append(None)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        width = options.max_width
+        for count in range(len(self.drop) + 1):
+            shown = [i for i, name in enumerate(self.columns) if name not in self.drop[:count]]
+            with_lines = [(HEAVY_HEAD, 3 * len(shown) + 1)] if self.lines else []
+            for box, frame in [*with_lines, (None, _GAP * (len(shown) - 1))]:
+                widths = _widths([self._needs(i) for i in shown], width - frame)
+                if widths is not None:
+                    yield self._table(shown, widths, box)
+                    yield from self._below(self.drop[:count], width)
+                    return
+        if self.narrow is not None:
+            yield self.narrow
+            return
+        yield from self._blocks(width)
+        yield from self._below((), width)
+
+    def _needs(self, column: int) -> tuple[int, int]:
+        """Return the least and the most width that a column can use."""
+        cells = [row[column].plain for row in self._rows if row is not None]
+        widest = max((cell_len(cell) for cell in cells), default=0)
+        heading = self.columns[column]
+        words = [word for text in (heading, *cells) for word in text.split()]
+        least = min(widest, _LEAST_NUMBER if self.right[column] else _LEAST_TEXT)
+        return max([least, *map(cell_len, words)]), max(widest, cell_len(heading))
+
+    def _table(self, shown: Sequence[int], widths: Sequence[int], box: Box | None) -> Table:
+        padding = (0, 1) if box else (0, _GAP, 0, 0)
+        table = Table(box=box, padding=padding, pad_edge=box is not None, show_header=any(self.columns))
+        for i, width in zip(shown, widths, strict=True):
+            justify = "right" if self.right[i] else "left"
+            # As Text: a name with square brackets is no markup.
+            table.add_column(Text(self.columns[i]), justify=justify, width=width, overflow="fold")  # type: ignore[arg-type]
+        for row in self._rows:
+            if row is None:
+                table.add_section()
+            else:
+                table.add_row(*(row[i] for i in shown))
+        return table
+
+    def _below(self, dropped: Sequence[str], width: int) -> Iterator[Text]:
+        if self.caption:
+            yield Text(self.caption, style="italic dim")
+        if dropped:
+            yield Text(f"not shown in {width} columns: {', '.join(dropped)}", style="italic dim")
+
+    def _blocks(self, width: int) -> Iterator[RenderableType]:
+        """Yield a block for each row: a line for each cell, its heading first."""
+        longest = max(map(cell_len, self.columns))
+        rows = [row for row in self._rows if row is not None and any(cell.plain for cell in row)]
+        for number, row in enumerate(rows):
+            if number:
+                yield Text()
+            for name, cell in zip(self.columns, row, strict=True):
+                room = width - longest - _GAP
+                if not cell.plain:
+                    continue
+                if name and max(map(cell_len, cell.plain.split()), default=0) <= room:
+                    line = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+                    line.add_column(width=longest)
+                    line.add_column(width=room, overflow="fold")
+                    line.add_row(Text(name), cell)
+                    yield line
+                else:
+                    yield from (Text(name),) if name else ()
+                    yield unbroken(cell.plain, width, cell.style)
+
+
+def unbroken(text: str, width: int, style: str | Style = "") -> Text:
+    """Return a text in lines of whole words, even of those that are longer than a line."""
+    lines = wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return Text("\n".join(lines), style=style, no_wrap=True, overflow="ignore")
+
+
+def new_table(
+    *columns: str | tuple[str, str], drop: Sequence[str] = (), narrow: RenderableType | None = None
+) -> FittedTable:
     """Return an empty table.
 
     Args:
         columns: names; with `right` where what they hold is flush right.
+        drop: see `FittedTable`.
+        narrow: see `FittedTable`.
     """
-    table = Table()
-    for column in columns:
-        name, justify = column if isinstance(column, tuple) else (column, "left")
-        # As Text: a name with square brackets is no markup.
-        table.add_column(Text(name), justify="right" if justify == "right" else "left", overflow="fold")
+    pairs = [column if isinstance(column, tuple) else (column, "left") for column in columns]
+    return FittedTable([name for name, _ in pairs], [justify == "right" for _, justify in pairs], drop, narrow)
+
+
+def key_values(values: Mapping[str, Any]) -> FittedTable:
+    """Return a table of names and values, without lines."""
+    table = new_table("", "")
+    table.lines = False
+    for key, value in values.items():
+        table.add_row(key, str(value))
     return table
 
 
-class Fitting:
-    """A table where the terminal is wide enough for its words, else something narrower.
+def _widths(needs: Sequence[tuple[int, int]], room: int) -> list[int] | None:
+    """Share a terminal's columns out among those of a table; None where they are too few.
 
     Args:
-        wide: the table.
-        narrow: what stands in for it.
+        needs: the least and the most that each can use.
+        room: how many there are.
     """
-
-    def __init__(self, wide: Table, narrow: RenderableType) -> None:
-        self.wide = wide
-        self.narrow = narrow
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        needed = Measurement.get(console, options.update(width=_ENDLESS), self.wide).minimum
-        yield self.wide if needed <= options.max_width else self.narrow
+    widths = [least for least, _ in needs]
+    if sum(widths) > room:
+        return None
+    while sum(widths) < room:
+        growing = [i for i, (_, most) in enumerate(needs) if widths[i] < most]
+        if not growing:
+            break
+        for i in growing[: room - sum(widths)]:
+            widths[i] += 1
+    return widths

@@ -5,9 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
-from rich.text import Text
-
 from mbert_cli.data_facts import TaskFacts
 from mbert_cli.errors import command_line, one_line
 from mbert_cli.hardware import Hardware
@@ -15,7 +12,7 @@ from mbert_cli.model import MultiTaskBert
 from mbert_cli.pace import duration
 from mbert_cli.progress import Talk
 from mbert_cli.recipe import Recipe, as_spec
-from mbert_cli.terminal import Fitting, new_table
+from mbert_cli.terminal import FittedTable, new_table
 from mbert_cli.versions import versions
 
 
@@ -43,7 +40,7 @@ def tell_opening(
         f"{recipe.loss_balancing.kind} loss; {total:,} parameters"
     )
     lines = [_facts_line(name, each) for name, each in facts.items()]
-    talk.show(Fitting(_facts_table(facts), Group(*(Text(one_line(line)) for line in lines))), lines)
+    talk.show(_facts_table(facts), lines)
     for warning in recipe.training.warnings():
         talk.say(f"{warning}.")
     for name, each in facts.items():
@@ -61,19 +58,19 @@ def tell_opening(
     )
 
 
-def _facts_table(facts: Mapping[str, TaskFacts]) -> Any:
+def _facts_table(facts: Mapping[str, TaskFacts]) -> FittedTable:
     numbers = ("train", "dev", "batches", "tokens/row", "cut", "bad rows")
     table = new_table("task", *((name, "right") for name in numbers), "labels")
     for name, each in facts.items():
         table.add_row(
-            Text(one_line(name)),
+            one_line(name),
             f"{each.train:,}",
             f"{each.dev:,}",
             f"{each.batches:,}",
             f"{each.tokens:.1f}",
             f"{each.cut:.1%}",
             f"{each.bad:,}",
-            Text(one_line(each.labels())),
+            one_line(each.labels()),
         )
     return table
 

@@ -1,10 +1,17 @@
 """The command line in processes of their own that begin with PyTorch imported: most of what a short command takes."""
 
+import fcntl
 import multiprocessing
 import os
+import pty
+import re
 import resource
 import runpy
+import select
+import struct
 import sys
+import termios
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
@@ -27,6 +34,30 @@ def mbert(*words, cwd, stdin="", broken=(), **environment):
 def program(path, *words, cwd, **environment):
     """Run a Python program in a folder, as `python PATH WORDS` does; return its exit code and what it printed."""
     return _run_process(_program, (path, *words), cwd, "", environment, {})
+
+
+_NEXT = "\f"  # stands between the screens of a terminal
+
+
+def mbert_on_terminals(*words, cwd, widths):
+    """Run `mbert WORDS` on terminals of some widths, one after another; return each one's screen, without colours."""
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    environment.pop("COLUMNS", None)
+    screen, terminal = pty.openpty()
+    main, files = partial(_mbert_on_terminals, widths), [os.ttyname(terminal)] * 3
+    process = _processes.Process(target=_run, args=(main, [*map(str, words)], str(cwd), files, environment, {}))
+    process.start()
+    shown, ended = b"", False
+    while not ended:
+        ended = not process.is_alive()
+        while select.select([screen], [], [], 0 if ended else 0.05)[0]:
+            shown += os.read(screen, 1 << 16)
+    process.join()
+    os.close(terminal)
+    os.close(screen)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r\n", "\n")
+    assert process.exitcode == 0, text
+    return dict(zip(widths, text.split(_NEXT), strict=True))
 
 
 def _run_process(main, words, cwd, stdin, environment, broken):
@@ -61,6 +92,17 @@ def _mbert(words):
     from mbert_cli.cli import main
 
     main()
+
+
+def _mbert_on_terminals(widths, words):
+    for number, width in enumerate(widths):
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+        print(_NEXT if number else "", end="", flush=True)
+        try:
+            _mbert(words)
+        except SystemExit as end:
+            if end.code:
+                raise
 
 
 def _program(words):

@@ -64,3 +64,25 @@ def test_very_many_points_are_thinned_evenly():
     assert max(steps) - min(steps) < 0.3
     assert scatter_chart("points", [], []) is None
     assert len(scatter_chart("points", [1.0], [1.0]).dots) == 1
+
+
+@pytest.mark.parametrize("values", [(0.73505, 0.73515), (0.99, 0.99), (12_345.0, 99_000.0), (-0.05, 0.6)])
+def test_the_drawing_begins_to_the_right_of_its_longest_number(values):
+    chart = line_chart("scores", {"a": {1: values[0], 2: values[1]}})
+    assert chart.left >= 7.5 * max(len(tick.text) for tick in chart.y_ticks) + 6
+    assert min(x for x, *_ in chart.series[0].points) > chart.left
+
+
+def test_an_axis_spans_no_less_than_it_should_so_that_tiny_differences_look_tiny():
+    chart = line_chart("scores", {"a": {1: 0.7350, 2: 0.7352}}, least_span=0.05)
+    low, high = (float(chart.y_ticks[i].text) for i in (0, -1))
+    assert 0.03 < high - low < 0.06
+    (_, first, _), (_, second, _) = chart.series[0].points
+    assert abs(first - second) < 2  # of 186
+    wide = line_chart("scores", {"a": {1: 0.2, 2: 0.9}}, least_span=0.05)
+    assert float(wide.y_ticks[-1].text) - float(wide.y_ticks[0].text) < 0.85
+
+
+def test_numbers_of_an_axis_have_the_same_places():
+    chart = line_chart("scores", {"a": {1: 0.86, 2: 0.91}})
+    assert {len(tick.text) for tick in chart.y_ticks} == {len(chart.y_ticks[0].text)}

@@ -452,13 +452,6 @@ def test_plans_can_be_listed(capsys):
     assert [name for name, description in rows if description] == plan_names()
 
 
-def test_on_a_terminal_the_descriptions_of_recipes_stand_below_each_other(monkeypatch, capsys):
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    app(["recipes", "ls"], standalone_mode=False)
-    lines = capsys.readouterr().out.splitlines()
-    assert len({re.match(r"\S+ {2,}", line).end() for line in lines}) == 1
-
-
 def test_a_resolved_recipe_needs_no_parent(tmp_path):
     short = mbert("recipes", "cat", "cs224n_minilm", cwd=tmp_path).stdout
     assert "extends: " in short

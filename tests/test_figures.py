@@ -198,6 +198,15 @@ def test_curves_of_many_tasks_differ_in_more_than_colour():
     assert len(styles) == 20
 
 
+def test_axes_of_scores_span_no_less_than_five_hundredths():
+    curves = curves_figure([line(1, mood=0.7350), line(2, mood=0.7352)]).axes[1]
+    sizes = scores_figure("a title", {"": [ScorePoint("one", 1000, 0.7350, 0.7350, 0.7351)]}).axes[0]
+    for axes in (curves, sizes):
+        low, high = axes.get_ylim()
+        assert high - low == pytest.approx(0.05)
+        assert low < 0.735 < high
+
+
 def test_losses_of_very_different_sizes_are_drawn_on_a_logarithmic_axis():
     lines = [line(1), line(2)]
     assert curves_figure(lines).axes[0].get_yscale() == "linear"

@@ -3,6 +3,7 @@ import json
 import browser
 import pytest
 import tiny
+from test_reporting import make_run, three
 
 from mbert_cli.cli import app
 
@@ -98,3 +99,43 @@ def test_the_recipe_unfolds_without_a_script(driver, pages):
     assert not recipe.find_element("css selector", "pre").is_displayed()
     recipe.find_element("css selector", "summary").click()
     assert "checkpoint:" in recipe.find_element("css selector", "pre").text
+
+
+OUTSIDE = """
+return [...document.querySelectorAll('svg text')].filter(text => {
+  const box = text.getBBox(), view = text.ownerSVGElement.viewBox.baseVal;
+  return box.x < 0 || box.y < 0 || box.x + box.width > view.width || box.y + box.height > view.height;
+}).map(text => text.textContent)
+"""
+SCROLLING = """
+return [...document.querySelectorAll('.wide')]
+  .filter(each => each.getClientRects().length && each.scrollWidth > each.clientWidth)
+  .map(each => [each.offsetHeight - each.clientHeight, getComputedStyle(each).backgroundImage])
+"""
+
+
+@pytest.fixture(scope="module")
+def close_runs(tmp_path_factory):
+    """The page of three runs whose scores are long numbers, close to each other, and whose table is wide."""
+    folder, names = tmp_path_factory.mktemp("close"), "abc"
+    for number, name in enumerate(names):
+        scores = [three(0.73505 + number / 1e4, 0.8, 0.9), three(0.7351 + number / 1e4, 0.8, 0.9)]
+        make_run(folder / name, scores, train_loss={"sst": 12345.6, "quora": 0.000123, "sts": 7.0})
+    app(["report", *(str(folder / name) for name in names), "-o", str(folder / "three.html")], standalone_mode=False)
+    return folder / "three.html"
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_every_letter_of_a_chart_is_inside_it(driver, close_runs, pages, width):
+    for page in (close_runs, pages["one"], pages["two"]):
+        browser.look_at(driver, page, width, "light")
+        assert driver.execute_script(OUTSIDE) == []
+
+
+def test_a_table_that_is_wider_than_a_phone_shows_that_it_scrolls(driver, close_runs):
+    browser.look_at(driver, close_runs, 400, "light")
+    scrolling = driver.execute_script(SCROLLING)
+    assert scrolling
+    for bar, background in scrolling:
+        assert bar >= 6  # pixels: a phone's own bar takes none, and fades
+        assert "gradient" in background

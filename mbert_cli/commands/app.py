@@ -11,7 +11,7 @@ from mbert_cli.commands.count_params import count_params
 from mbert_cli.commands.embed import embed
 from mbert_cli.commands.evaluate import evaluate
 from mbert_cli.commands.export import export
-from mbert_cli.commands.help import help_text
+from mbert_cli.commands.help import CONTEXT, MARKUP, help_text
 from mbert_cli.commands.info import info
 from mbert_cli.commands.init import init
 from mbert_cli.commands.predict import predict
@@ -26,7 +26,8 @@ app = typer.Typer(
     help="One BERT encoder, fine-tuned for many sentence tasks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT,
+    rich_markup_mode=MARKUP,
 )
 
 

@@ -22,7 +22,7 @@ def info(
     $ mbert info
     $ mbert info --warm-up
     """
-    from mbert_cli.tables import key_values
+    from mbert_cli.terminal import key_values
     from mbert_cli.versions import facts
 
     found = facts()

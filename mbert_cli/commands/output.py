@@ -108,7 +108,7 @@ def print_tables(tables: list[Any]) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
     for table in tables:
-        console.print(table)
+        console.print(table, crop=False)  # a word that is longer than a line is whole, too
 
 
 def print_json(value: Any) -> None:

@@ -29,10 +29,15 @@ def recipes_ls(
     from mbert_cli.shipped_recipes import PLANS, description, plan_names, shipped_names
 
     names = {name: f"{PLANS}/{name}" for name in plan_names()} if plans else {name: name for name in shipped_names()}
-    longest = max(len(name) for name in names)
-    for name, path in names.items():
-        shown = f"{name:<{longest}}  " if sys.stdout.isatty() else f"{name}\t"
-        typer.echo(shown + description(path))
+    found = {name: description(path) for name, path in names.items()}
+    if not sys.stdout.isatty():
+        for name, text in found.items():
+            typer.echo(f"{name}\t{text}")
+        return
+    from mbert_cli.commands.output import print_tables
+    from mbert_cli.terminal import key_values
+
+    print_tables([key_values(found)])
 
 
 def recipes_cat(

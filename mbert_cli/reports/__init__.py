@@ -1,0 +1,1 @@
+"""What reports of several runs have in common. No torch here."""

@@ -1,0 +1,134 @@
+import io
+import re
+
+import pytest
+import tiny
+from commands import mbert, mbert_on_terminals
+from rich.console import Console
+
+from mbert_cli.terminal import key_values, new_table
+
+WIDTHS = (40, 60, 80, 120)
+LINES = re.compile(r"[│┃┏┓┗┛┡┩├┤└┘┬┴┼╇┳┻━─]+")
+
+
+def printed(table, width):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(table, crop=False)
+    return console.file.getvalue()
+
+
+def words_of(text):
+    """Return the words and numbers of a text, without the lines of tables and what a terminal shows for a moment."""
+    text = re.sub("[\u2800-\u28ff][^\r\n]*", " ", text)
+    return {word.strip(",;:.") for word in LINES.sub(" ", text).split()} - {""}
+
+
+def table_of(rows):
+    table = new_table("name", ("number of rows", "right"), "text", drop=("number of rows",))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+ROWS = [("CONTRADICTION", "22,713,216", "a text of some words"), ("[red]", "1", "entailment/neutral")]
+
+
+@pytest.mark.parametrize("width", range(12, 70))
+def test_no_word_is_broken_at_any_width_and_no_line_is_longer_than_its_longest_word(width):
+    text = printed(table_of(ROWS), width)
+    wide = words_of(printed(table_of(ROWS), 200))
+    dropped = {"22,713,216", "1", "number", "of", "rows"} if "not shown" in text else set()
+    assert words_of(text.partition("not shown")[0]) >= wide - dropped
+    assert words_of(text.partition("not shown")[0]) <= wide
+    assert all(len(line.rstrip()) <= max(width, len("entailment/neutral")) for line in text.splitlines())
+
+
+def test_forms_become_narrower_one_after_another():
+    shapes = [printed(table_of(ROWS), width) for width in (60, 50, 44, 32)]
+    assert ["┃" in shape for shape in shapes] == [True, False, True, False]
+    assert ["not shown in" in shape for shape in shapes] == [False, False, True, False]
+    assert [line.split() for line in shapes[3].splitlines()[:2]] == [
+        ["name", "CONTRADICTION"],
+        ["number", "of", "rows", "22,713,216"],
+    ]
+
+
+def test_another_renderable_takes_the_place_of_a_table_that_does_not_fit():
+    table = new_table("name", narrow="in short")
+    table.add_row("CONTRADICTION")
+    assert "CONTRADICTION" in printed(table, 20)
+    assert printed(table, 10) == "in short\n"
+
+
+def test_names_and_values_stand_below_each_other_where_they_do_not_fit_beside_each_other():
+    facts = key_values({"platform": "Linux-6.1.0-x86_64-with-glibc2.36", "cpu": "2 cores"})
+    assert [line.split() for line in printed(facts, 60).splitlines()] == [
+        ["platform", "Linux-6.1.0-x86_64-with-glibc2.36"], ["cpu", "2", "cores"],
+    ]  # fmt: skip
+    narrow = printed(facts, 20)
+    assert "Linux-6.1.0-x86_64-with-glibc2.36\n" in narrow
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_checkpoint, tmp_path_factory):
+    """A run, a second one and a sweep, with labels and names that are long."""
+    folder = tmp_path_factory.mktemp("terminal")
+    tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny.write_files(folder))
+    for path in (folder / "recipe.yaml", *folder.glob("mood-*.tsv")):
+        text = path.read_text()
+        for short, long in (("mid", "CONTRADICTION"), ("low", "ENTAILMENT")):
+            text = text.replace(f'"{short}"', f'"{long}"').replace(f"\t{short}\n", f"\t{long}\n")
+        path.write_text(text)
+    rows = ["{name: a row with a long name, recipe: recipe.yaml}"]
+    rows += ["{name: short, recipe: recipe.yaml, settings: [training.epochs=1]}"]
+    (folder / "plan.yaml").write_text(f"title: moods\nseeds: [1]\nrows: [{', '.join(rows)}]\n")
+    done = mbert("sweep", "plan.yaml", "-o", "sweep", "-q", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    for name, run in zip(("a", "b"), sorted((folder / "sweep" / "runs").iterdir()), strict=True):
+        (folder / name).symlink_to(run)
+    return folder
+
+
+# Each with the words that its narrow form has besides those of the wide one. `train` prints the table of `validate`.
+COMMANDS = {
+    "evaluate": (
+        ["evaluate", "a", "--top-errors", "2", "--calibrate"],
+        "true predicted of the most frequent mistakes 3 classes -o writes all",
+    ),
+    "report": (["report", "a", "b"], "task reference difference"),
+    "sweep": (["sweep", "plan.yaml", "-o", "sweep", "--table"], "task mean range published"),
+    "sweep --dry-run": (["sweep", "plan.yaml", "-o", "sweep", "--dry-run"], ""),
+    "count-params": (["count-params", "a"], ""),
+    "count-params --compare": (["count-params", "--compare", "pal,low_rank,houlsby,top"], ""),
+    "info": (["info"], ""),
+    "recipes ls": (["recipes", "ls"], ""),
+    "recipes ls --plans": (["recipes", "ls", "--plans"], ""),
+    "validate": (["validate", "recipe.yaml", "--no-measure"], ""),
+}
+DROPPED = re.compile(r"not shown in \d+ columns: ((?:[\w ,-]|\n(?=\w))*)\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_breaks_a_word_or_a_number_of_a_table(folder, name):
+    command, own = COMMANDS[name]
+    wide, *screens = mbert_on_terminals(*command, cwd=folder, widths=(400, *WIDTHS)).values()
+    assert len(words_of(wide)) > 10
+    for width, screen in zip(WIDTHS, screens, strict=True):
+        dropped = DROPPED.findall(screen)
+        assert words_of(DROPPED.sub("", screen)) - words_of(wide) <= set(own.split()), (width, screen)
+        if not dropped and not own:
+            assert words_of(wide) <= words_of(screen), (width, screen)
+        longest = max(map(len, words_of(wide)))
+        tables = [line for line in screen.splitlines() if LINES.search(line)]
+        assert all(len(line) <= max(width, longest) for line in tables)
+
+
+@pytest.mark.parametrize(("command", "width"), [("train", 40), ("evaluate", 60)])
+def test_help_names_every_option_in_one_piece(folder, command, width):
+    (screen,) = mbert_on_terminals(command, "-h", cwd=folder, widths=(width,)).values()
+    (wide,) = mbert_on_terminals(command, "-h", cwd=folder, widths=(120,)).values()
+    options = {word for word in words_of(wide) if re.fullmatch(r"--[a-z-]+", word)}
+    assert len(options) > 8
+    assert options <= words_of(screen)
+    assert re.search(r"^ *\$ mbert \w+( [^ ]+)?$", screen, re.MULTILINE)  # examples are lines of their own
