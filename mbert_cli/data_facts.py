@@ -11,6 +11,7 @@ from mbert_cli.compose import build_heads
 from mbert_cli.data.batching import TaskData
 from mbert_cli.heads import ClassHead, Head, ValueHead
 from mbert_cli.labels import first_of, list_remark
+from mbert_cli.metrics import percent
 from mbert_cli.recipe import Recipe
 from mbert_cli.training_data import TrainingData, TrainingExamples
 
@@ -61,8 +62,9 @@ class TaskFacts:
         if self.span is not None:
             return f"{self.span[0]:g} to {self.span[2]:g}, mean {self.span[1]:.2f}"
         shares = sorted((self.shares or {}).items(), key=lambda item: -item[1])
-        more = f" and {len(shares) - _MOST_CLASSES} more" if len(shares) > _MOST_CLASSES else ""
-        return " ".join(f"{label} {share:.0%}" for label, share in shares[:_MOST_CLASSES]) + more
+        listed = " ".join(f"{label} {percent(share)}" for label, share in shares[:_MOST_CLASSES])
+        more = len(shares) - _MOST_CLASSES
+        return f"{len(shares):,} classes: {listed} and {more:,} more" if more > 0 else listed
 
 
 _MOST_CLASSES = 6

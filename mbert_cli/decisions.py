@@ -13,6 +13,7 @@ CRITERIA: tuple[str, ...] = get_args(Criterion)
 
 HOTTEST = 50.0
 """The highest temperature that is tried; the lowest is its inverse."""
+_MOST_CELLS = 1 << 22  # logits copied at once
 _EQUAL = 1e-12  # values of a criterion that differ by less are rounded versions of one
 
 
@@ -84,9 +85,13 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature:
         labels: y, class indices.
         temperature: T.
     """
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    likely = scaled[np.arange(len(labels)), labels] - np.log(np.exp(scaled).sum(axis=1))
+    likely = np.empty(len(labels))
+    block = max(1, _MOST_CELLS // logits.shape[1])
+    for start in range(0, len(labels), block):
+        rows = slice(start, start + block)
+        scaled = logits[rows].astype(np.float64) / temperature
+        scaled -= scaled.max(axis=1, keepdims=True)
+        likely[rows] = scaled[np.arange(len(scaled)), labels[rows]] - np.log(np.exp(scaled).sum(axis=1))
     return float(-likely.mean())
 
 

@@ -17,14 +17,15 @@ from mbert_cli.data.truncation import Truncation
 from mbert_cli.ensemble import mean_outputs
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.evaluation_files import Evaluation, Predictions
-from mbert_cli.heads import Head
-from mbert_cli.metrics import Metrics, overall
+from mbert_cli.heads import ClassHead, Columns, Head
+from mbert_cli.metrics import MATRIX_LIMIT, Metrics, overall
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.prediction import Predictor, run_model
 from mbert_cli.progress import Talk
 from mbert_cli.training_data import is_there
 
 _BLOCK = 8192  # predictions written at once
+_MOST_CELLS = 1 << 22  # probabilities computed at once
 
 
 def evaluate(model: MultiTaskBert, data: Mapping[str, TaskData], batch_size: int | None = None) -> Evaluation:
@@ -120,11 +121,19 @@ class _Blocks:
 
     def __iter__(self) -> Iterator[Predictions]:
         lines, labels, outputs = self.outcome.lines, self.outcome.labels, self.outcome.outputs
-        for start in range(0, len(labels), _BLOCK):
-            rows = slice(start, start + _BLOCK)
+        block = max(1, min(_BLOCK, _MOST_CELLS // len(self.names or "1")))
+        for start in range(0, len(labels), block):
+            rows = slice(start, start + block)
             yield Predictions(
-                lines[rows].tolist(), _label_texts(labels[rows], self.names), self.head.predict(outputs[rows])
+                lines[rows].tolist(), _label_texts(labels[rows], self.names), _columns(self.head, outputs[rows])
             )
+
+
+def _columns(head: Head, outputs: Tensor) -> Columns:
+    """Return what a file of predictions holds: with very many classes the probability of the predicted one only."""
+    if isinstance(head, ClassHead) and len(head.labels) > MATRIX_LIMIT:
+        return head.predict_briefly(outputs)
+    return head.predict(outputs)
 
 
 def _label_texts(labels: Tensor, names: Sequence[str] | None) -> list[str] | list[float]:

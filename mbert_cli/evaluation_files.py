@@ -2,8 +2,9 @@
 
 metrics.json                what `mbert evaluate --json` prints
 TASK_predictions.tsv        for every row its line in the data file, true label, prediction and scores
-TASK_confusion.tsv          of a classification: how many rows of a true label were given which label
-TASK_confusion_shares.tsv   the same as shares of the true label's rows
+TASK_confusion.tsv          of a classification: how many rows of a true label were given which label; a matrix, or with
+                            more classes than `MATRIX_LIMIT` a line for each pair of labels that occurs
+TASK_confusion_shares.tsv   the same matrix as shares of the true label's rows
 """
 
 import csv
@@ -16,6 +17,7 @@ from typing import Any
 from mbert_cli.data.table_writer import as_cell
 from mbert_cli.data.text_format import csv_line
 from mbert_cli.errors import one_line
+from mbert_cli.metrics import Confusion
 
 METRICS = "metrics.json"
 CONFUSION = "_confusion.tsv"
@@ -32,7 +34,8 @@ class Predictions:
     Args:
         lines: where each example begins in its file.
         labels: the true ones, names or numbers.
-        columns: `pred`, and `score` or `p_<label>`, one value an example.
+        columns: `pred`, and `score` or `p_<label>`, one value an example; with more classes than `MATRIX_LIMIT`,
+            `pred` and `probability`, that of the predicted class.
     """
 
     lines: Sequence[int]
@@ -84,10 +87,14 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     text = json.dumps(evaluation.metrics, indent=2, ensure_ascii=False) + "\n"
     (folder / METRICS).write_text(text, encoding="utf-8")
     for task, metrics in evaluation.metrics["tasks"].items():
-        if "confusion" in metrics:
-            labels = metrics["labels"]
-            _write_matrix(folder / f"{task}{CONFUSION}", labels, metrics["confusion"])
-            _write_matrix(folder / f"{task}{CONFUSION_SHARES}", labels, metrics["confusion_shares"])
+        if (confusion := Confusion.of(metrics)) is None:
+            continue
+        if confusion.has_matrix:
+            _write_matrix(folder / f"{task}{CONFUSION}", confusion.labels, confusion.matrix())
+            _write_matrix(folder / f"{task}{CONFUSION_SHARES}", confusion.labels, confusion.shares())
+        else:
+            pairs = ((pair.label, pair.predicted, pair.count, pair.share) for pair in confusion.pairs())
+            write_table(folder / f"{task}{CONFUSION}", ["true label", "predicted label", "rows", "share"], pairs)
     for task, parts in evaluation.predictions.items():
         names = next(iter(parts)).columns
         write_table(folder / f"{task}{PREDICTIONS}", ["line", "label", *names], _rows(parts))
@@ -115,12 +122,6 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = folder / METRICS
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return found
-
-
-def read_matrix(path: Path) -> tuple[list[str], list[list[float]]]:
-    """Return the labels and the rows of a `TASK_confusion.tsv` or `TASK_confusion_shares.tsv`."""
-    header, *rows = _read_table(path)
-    return header[1:], [[float(cell) for cell in row[1:]] for row in rows]
 
 
 def read_numbers(path: Path, *columns: str) -> list[list[float]]:

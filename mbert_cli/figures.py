@@ -15,18 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mbert_cli.evaluation_files import (
-    CONFUSION,
-    CONFUSION_SHARES,
-    PREDICTIONS,
-    data_name,
-    read_matrix,
-    read_numbers,
-    read_summary,
-)
+from mbert_cli.evaluation_files import PREDICTIONS, data_name, read_numbers, read_summary
+from mbert_cli.metrics import Confusion
 from mbert_cli.metrics_file import read_metrics
 from mbert_cli.progress import Talk
 
+_MOST_CLASSES = 50  # of a matrix that is a part of a larger one
 # For labels in scripts that matplotlib's own font has no letters for; those that are installed are used.
 _MORE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei", "WenQuanYi Zen Hei", "Arial")
 
@@ -50,11 +44,9 @@ def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
 
         for task, found in metrics.get("tasks", {}).items():
             title = f"{plots.shortened(task)} on {data_name(metrics, task)}, {found['examples']:,} rows\n"
-            if "confusion" in found:
-                labels, counts = read_matrix(evaluation / f"{task}{CONFUSION}")
-                _, shares = read_matrix(evaluation / f"{task}{CONFUSION_SHARES}")
+            if (confusion := Confusion.of(found)) is not None:
                 title += f"accuracy {found['accuracy']:.3f}, macro F1 {found['macro']['f1']:.3f}"
-                drawn |= _files(f"{task}_confusion", plots.confusion_figure(title, labels, counts, shares))
+                drawn |= _files(f"{task}_confusion", _confusion_figure(title, confusion))
             elif "pearson" in found:
                 values = read_numbers(evaluation / f"{task}{PREDICTIONS}", "label", "pred")
                 title += f"Pearson {found['pearson']:.3f}, Spearman {found['spearman']:.3f}, MSE {found['mse']:.3f}"
@@ -62,6 +54,16 @@ def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
         if lines:
             drawn |= _files("curves", plots.curves_figure(lines))
     return drawn
+
+
+def _confusion_figure(title: str, confusion: Confusion) -> Any:
+    """Draw a confusion matrix; of very many classes that of the most frequent ones, and say so in the title."""
+    from mbert_cli import plots
+
+    if not confusion.has_matrix:
+        title += f"\nthe {_MOST_CLASSES} most frequent of {len(confusion.labels):,} classes"
+        confusion = confusion.of_most_frequent(_MOST_CLASSES)
+    return plots.confusion_figure(title, confusion.labels, confusion.matrix(), confusion.shares())
 
 
 def draw_or_say(evaluation: Path, metrics_file: Path, talk: Talk) -> dict[str, bytes]:

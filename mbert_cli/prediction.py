@@ -35,6 +35,7 @@ TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768}
 # What is in memory at once: rows, and characters of their cells.
 _WINDOW = 8192
 _WINDOW_TEXT = 1 << 24
+_MOST_CELLS = 1 << 22  # predicted at once; a task may have thousands of classes
 
 # The header of the course's submission files, by what a task predicts of how many texts; "Similiary" is spelt so there.
 _CS224N_NAMES: dict[tuple[Goal, int], str] = {
@@ -351,7 +352,8 @@ def predict_table(
         writer = TableWriter(out, table, list(appended), kept, format_)
     if not done:
         writer.write_header()
-    for rows in windows(table, done, limit):
+    size = max(1, min(_WINDOW, _MOST_CELLS // len(appended)))
+    for rows in windows(table, done, limit, size):
         predicted: list[list[str] | list[float]] = []
         for task in tasks:
             predicted += _predicted(predictor, table, task, rows, truncation).values()
@@ -406,20 +408,21 @@ def predict_cs224n(
         yield done
 
 
-def windows(table: Table, done: int, limit: int | None) -> Iterator[list[Row]]:
-    """Yield rows in lists that memory has room for; where one ends is a function of the table alone.
+def windows(table: Table, done: int, limit: int | None, size: int = _WINDOW) -> Iterator[list[Row]]:
+    """Yield rows in lists that memory has room for; where one ends is a function of the table and of `size`.
 
     Args:
         table: gives the rows.
         done: how many are passed over.
         limit: how many are yielded at most, those that are passed over included.
+        size: the most rows of a list.
     """
     window: list[Row] = []
     text = 0
     for row in islice(iter(table), done, limit):
         window.append(row)
         text += sum(map(len, row.cells))
-        if len(window) == _WINDOW or text >= _WINDOW_TEXT:
+        if len(window) == size or text >= _WINDOW_TEXT:
             yield window
             window, text = [], 0
     if window:

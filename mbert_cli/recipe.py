@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
@@ -366,4 +367,16 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return what differs between two flat dicts, a sentence each."""
     changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]
-    return [f"{key} was {then.get(key)!r} and is now {now.get(key)!r}" for key in changed]
+    return [_difference(key, then.get(key), now.get(key)) for key in changed]
+
+
+def _difference(key: str, then: Any, now: Any) -> str:
+    """Return what differs between two values; of long lists the first entry that does."""
+    if isinstance(then, list) and isinstance(now, list) and max(len(then), len(now)) > _LONG:
+        pairs = enumerate(zip_longest(then, now))
+        place, (then, now) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+        key = f"{key}[{place}]"
+    return f"{key} was {then!r} and is now {now!r}"
+
+
+_LONG = 12  # entries of a list

@@ -53,6 +53,8 @@ def _error(row: Mapping[str, str], labels: Sequence[str] | None) -> TopError | N
         return TopError(line, label, predicted, abs(float(predicted) - float(label)))
     if label == predicted:
         return None
+    if "probability" in row:  # the file of very many classes
+        return TopError(line, label, predicted, float(row["probability"]))
     if f"p_{predicted}" in row:
         return TopError(line, label, predicted, float(row[f"p_{predicted}"]))
     second = float(row["score"])

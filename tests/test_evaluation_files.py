@@ -11,7 +11,6 @@ from mbert_cli.evaluation_files import (
     Evaluation,
     Predictions,
     data_name,
-    read_matrix,
     read_numbers,
     read_summary,
     write_evaluation,
@@ -55,7 +54,10 @@ def test_the_files_hold_the_evaluation(evaluation, tmp_path):
     assert (metrics["split"], metrics["epoch"], metrics["overall"]) == ("dev", 3, 0.75)
     assert metrics["tasks"]["mood"]["file"] == "m.tsv"
     assert metrics == read_summary(tmp_path)
-    assert read_matrix(tmp_path / "mood_confusion.tsv") == (NAMES, [[2, 1, 0], [0, 1, 0], [0, 0, 0]])
+    with (tmp_path / "mood_confusion.tsv").open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file, delimiter="\t")
+    assert header == ["true label", *NAMES]
+    assert [row[1:] for row in rows] == [["2", "1", "0"], ["0", "1", "0"], ["0", "0", "0"]]
     assert (tmp_path / "near_predictions.tsv").read_text() == (
         "line\tlabel\tpred\tscore\n2\t1\t1\t0.2\n3\t3\t2\t0.4\n4\t4\t4\t0.8\n"
     )

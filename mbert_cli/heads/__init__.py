@@ -18,7 +18,8 @@ from mbert_cli.labels import ClassNames, Renaming, as_number, has_decimal_comma
 from mbert_cli.metrics import Goal, Metrics, classification_metrics, expected_calibration_error, regression_metrics
 from mbert_cli.recipe_file import shown
 
-_BLOCK = 1 << 16
+_MOST_ROWS = 1 << 16
+_MOST_CELLS = 1 << 22
 _ROUNDING = 1e-6  # of a probability in a file that we wrote
 
 Columns = dict[str, list[str] | list[float]]
@@ -176,14 +177,22 @@ class ClassHead(Head):
         scores = self.log_odds(self.calibrated(outputs)).sigmoid().double()
         return {"pred": [self.labels[index] for index in self.classes(outputs)], "score": scores.tolist()}
 
+    def predict_briefly(self, outputs: Tensor) -> Columns:
+        """Return `pred`, and `probability`, that of the predicted class: two columns for any number of classes."""
+        classes = self.classes(outputs)
+        chosen = torch.from_numpy(classes).to(outputs.device)[:, None]
+        probabilities = self.logits(self.calibrated(outputs)).softmax(-1).gather(1, chosen)[:, 0]
+        return {"pred": [self.labels[index] for index in classes], "probability": probabilities.double().tolist()}
+
     def metrics(self, outputs: Tensor, labels: Float[Tensor, " examples"]) -> Metrics:
         """Return accuracy, precision, recall, F1, the confusion matrix, the calibration error and the decision.
 
         The calibration error is one of the probabilities. So it is of the likeliest class, wherever the threshold lies.
         """
         found = classification_metrics(self.classes(outputs), as_classes(labels), self.labels, self.positive)
-        # In parts, for there may be millions.
-        likeliest = [self.logits(self.calibrated(part)).softmax(-1).max(-1) for part in outputs.split(_BLOCK)]
+        # In parts, for there may be millions of examples or thousands of classes.
+        rows = max(1, min(_MOST_ROWS, _MOST_CELLS // len(self.labels)))
+        likeliest = [self.logits(self.calibrated(part)).softmax(-1).max(-1) for part in outputs.split(rows)]
         confidences = torch.cat([part.values for part in likeliest]).double().cpu().numpy()
         right = as_classes(torch.cat([part.indices for part in likeliest])) == as_classes(labels)
         return {
