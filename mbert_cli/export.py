@@ -1,8 +1,8 @@
 """One procedure: export; a saved model as ONNX graphs, one a task, that need neither mbert nor PyTorch.
 
 TASK.onnx        ids, mask and types of padded sentences to probabilities or values
-tokenizer.json   as the library tokenizers reads it
-config.json      for each task its columns, its inputs, its labels, its threshold
+tokenizer.json   as the library tokenizers reads it; with tokenizer_config.json, as transformers does
+config.json      max_length, the tokens that a text is cut at; for each task its columns, inputs, labels, threshold
 """
 
 import io

@@ -1,9 +1,9 @@
 """The folder of a saved model: written after an epoch, read by evaluate and predict; needs no recipe.
 
 config.json           what the model is built of, and what it scored
-encoder/              a Hugging Face checkpoint: config.json, tokenizer.json, and model.safetensors where the
-                      encoder was trained; else config.json above names the checkpoint, its SHA-256 and, of a folder,
-                      its path from here
+encoder/              a Hugging Face checkpoint: config.json, tokenizer.json, tokenizer_config.json (with max_length),
+                      and model.safetensors where the encoder was trained; else config.json above names the checkpoint,
+                      its SHA-256 and, of a folder, its path from here
 tasks/NAME.safetensors  the adapters and the head of each task
 members/N/            of an ensemble in the place of encoder/ and tasks/, for each member its own; the tokenizer and
                       the encoder's sizes are in encoder/ nevertheless

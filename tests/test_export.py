@@ -83,6 +83,18 @@ def test_graphs_predict_as_the_model_does(run):
         assert np.abs(onnx_user.predict(run / "exported", task, rows[-1:])[0] - found[-1]).max() <= 1e-5
 
 
+def test_an_export_says_at_which_length_texts_are_cut_and_cuts_there(run):
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    limit = json.loads((run / "exported" / "config.json").read_text())["max_length"]
+    assert limit == json.loads((run / "run" / "model" / "config.json").read_text())["max_length"] == 16
+    for folder in (run / "exported", run / "run" / "model" / "encoder"):
+        assert len(Tokenizer.from_file(str(folder / "tokenizer.json")).encode("cat " * 50).ids) == limit
+        theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        assert len(theirs("cat " * 50, truncation=True)["input_ids"]) == limit
+
+
 @pytest.mark.real_weights
 def test_a_real_encoder_predicts_real_sentences_as_the_model_does(minilm, tmp_path):
     from mbert_cli import Predictor

@@ -108,9 +108,12 @@ def test_a_prediction_that_goes_on_counts_the_rows_that_were_there(run, here, ca
         raise MemoryError("out of memory")
 
     monkeypatch.setattr(PartialOutput, "commit", dying)
-    with pytest.raises(MemoryError):
-        mbert(capsys, "predict", run, "mixed.tsv", "-t", "mood", "-o", "cut.tsv")
+    for name in ("cut.tsv", "strict.tsv"):
+        with pytest.raises(MemoryError):
+            mbert(capsys, "predict", run, "mixed.tsv", "-t", "mood", "-o", name)
     monkeypatch.setattr(PartialOutput, "commit", commit)
+    with pytest.raises(MbertError, match="mixed.tsv:3: is longer than 16 tokens"):
+        mbert(capsys, "predict", run, "mixed.tsv", "-t", "mood", "-o", "strict.tsv", "--strict-length")
     _, err = mbert(capsys, "predict", run, "mixed.tsv", "-t", "mood", "-o", "cut.tsv")
     assert "going on after 2 rows" in err
     assert "1 of 3 rows of task mood were cut" in err

@@ -27,8 +27,8 @@ def export(
     $ mbert export runs/demo --format onnx -o exported
     $ mbert export runs/demo -t sentiment -o exported
 
-    Each task becomes a graph in fp32; beside them lie tokenizer.json and config.json, which tells the inputs, the
-    labels and the threshold. It needs the extra [onnx].
+    Each task becomes a graph in fp32; beside them lie the tokenizer's files and config.json: the inputs, the labels,
+    the threshold, and the number of tokens that a text is cut at. It needs the extra [onnx].
     """
     from mbert_cli.commits import read_json
 
@@ -48,5 +48,5 @@ def export(
     chosen = list(dict.fromkeys(tasks or saved.model.task_names))
     with talk.status(f"exporting {', '.join(chosen)}"):
         replace_folder(output, lambda at: export_onnx(saved, chosen, at))
-    files = [*(f"{task}.onnx" for task in chosen), "tokenizer.json", "config.json"]
+    files = [*(f"{task}.onnx" for task in chosen), "tokenizer.json", "tokenizer_config.json", "config.json"]
     talk.say(f"wrote {output}: {', '.join(files)}; texts are cut at {saved.tokenizer.max_length} tokens")

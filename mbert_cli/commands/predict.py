@@ -214,6 +214,8 @@ def _predict(
     if format_ == "cs224n" and len(chosen) != 1:
         raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")
     origin = None if output == "-" else origin_of(predictor, table, chosen, format_, limit, request.kept)
+    if origin is not None and request.strict_length:
+        origin["strict_length"] = True  # rows that were cut before would be kept
     truncation = predictor.truncation(request.strict_length)
     with (
         _output(output, origin, request.force, is_one_of_several, truncation.counts, talk) as out,

@@ -11,6 +11,8 @@ from tokenizers import Tokenizer as FastTokenizer
 from mbert_cli.errors import CheckpointError
 
 FILE = "tokenizer.json"
+CONFIG = "tokenizer_config.json"
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _AT_ONCE = 4096  # texts; what the library makes of one takes a hundred times the memory of its ids
 
 
@@ -67,8 +69,20 @@ class Tokenizer:
         return self._tokenizer.token_to_id(token)
 
     def save(self, folder: Path) -> None:
-        """Write `tokenizer.json`."""
+        """Write `tokenizer.json` and `tokenizer_config.json`, with which transformers makes the same tokens.
+
+        Without the second file transformers uses the default tokenizer of the encoder's family: it lower-cases texts of
+        cased encoders too, and has no longest length.
+        """
         self._tokenizer.save(str(folder / FILE))
+        special = {f"{name[1:-1].lower()}_token": name for name in _SPECIAL if self.token_id(name) is not None}
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": self.max_length,
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+            **special,
+        }
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
     def file_size(self) -> int:
         """Return about how many bytes `save` writes."""

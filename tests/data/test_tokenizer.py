@@ -163,3 +163,27 @@ def test_two_texts_in_one_sequence_equal_those_of_transformers(tiny_checkpoint, 
     assert [types.tolist() for types in np.split(tokens.types, tokens.starts[1:-1])] == expected["token_type_ids"]
     whole = reference(TEXTS, SECONDS)["input_ids"]
     assert tokens.cut == [index for index, ids in enumerate(whole) if len(ids) > max_length]
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_transformers_makes_the_same_tokens_of_a_saved_tokenizer_and_cuts_at_the_same_length(
+    tiny_checkpoint, tmp_path, lowercase
+):
+    content = json.loads((tiny_checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
+    content["normalizer"]["lowercase"] = lowercase
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    ours = Tokenizer(tmp_path / "checkpoint", 9)
+    (tmp_path / "saved").mkdir()
+    ours.save(tmp_path / "saved")
+    (tmp_path / "saved" / "config.json").write_bytes((tiny_checkpoint / "config.json").read_bytes())
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "saved", local_files_only=True)
+    assert theirs.model_max_length == 9
+    assert (theirs.pad_token, theirs.mask_token, theirs.unk_token) == ("[PAD]", "[MASK]", "[UNK]")
+    texts, seconds = ["The CAT runs", "the dog " * 20], ["a bird", "A Dog " * 20]
+    found = theirs(texts, truncation=True)
+    assert found["input_ids"] == texts_of(ours.encode(texts))
+    pairs, expected = theirs(texts, seconds, truncation=True), ours.encode(texts, seconds)
+    assert pairs["input_ids"] == texts_of(expected)
+    assert np.concatenate(pairs["token_type_ids"]).tolist() == expected.types.tolist()
+    assert [len(each) for each in found["input_ids"]][1] == 9
