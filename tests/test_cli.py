@@ -401,7 +401,7 @@ def test_count_params_prints_both_counts_of_a_recipe_and_of_a_run(run, tmp_path)
     ("words", "said"),
     [
         (["train", "dmo"], "did you mean 'demo'?"),
-        (["predict", "nope", "in.tsv"], "in.tsv: cannot be read"),
+        (["predict", "nope", "in.tsv"], "nope: there is no such run folder"),
         (["evaluate", "nope"], "there is no such run folder"),
         (["train", "demo", "--device", "gpu", "-o", "x"], "--device is 'gpu'. Known: auto, cpu, cuda, cuda:N."),
         (["train", "demo", "--precision", "fp8", "-o", "x"], "--precision is 'fp8'"),
@@ -421,9 +421,9 @@ def test_wrong_words_give_one_line_and_exit_2(words, said, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_predict_takes_kernels(tmp_path):
+def test_predict_takes_kernels(run, tmp_path):
     (tmp_path / "in.tsv").write_text("text\nthe cat sleeps\n")
-    done = mbert("predict", "nope", "in.tsv", "--kernels", "fussed", cwd=tmp_path)
+    done = mbert("predict", "run", "in.tsv", "--kernels", "fussed", cwd=tmp_path)
     assert done.returncode == 2
     assert "--kernels is 'fussed'" in done.stderr
 

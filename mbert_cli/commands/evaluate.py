@@ -109,8 +109,6 @@ def evaluate(
             output, force, "mbert evaluate -o", lambda at: (at / METRICS).is_file() and "run" in read_json(at / METRICS)
         )
 
-    given = other_columns(columns, RunFolder(run).model_section())
-
     from mbert_cli.evaluation import check_dev_files, run_outcomes
     from mbert_cli.figures import draw_or_say, write_figures
     from mbert_cli.prediction import Predictor
@@ -125,7 +123,7 @@ def evaluate(
         predictor = Predictor(
             run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
         )
-        predictor.read_files_with(quoting, delimiter, given)
+        predictor.read_files_with(quoting, delimiter, other_columns(columns, predictor.saved.section))
         if fits:
             check_dev_files(predictor, files, fits)
         check_fits(predictor, tasks or [], tune_thresholds, calibrate)
