@@ -221,7 +221,8 @@ class _RowReader:
         why = f"soft label of task {name} (mbert predict appends it)"
         self._soft_columns = [table.column(column, why) for column in (soft.names if soft else ())]
         self._id = None
-        if check_ids and task.id is not None and table.has(task.id):
+        is_doubtful = task.id == DEFAULT_ID and table.header.count(DEFAULT_ID) > 1
+        if check_ids and task.id is not None and table.has(task.id) and not is_doubtful:
             self._id = table.column(task.id, f"id of task {name}", required=False)
         self._ids: dict[str, int] = {}
         self._repeated, self._first_repeated = 0, ""

@@ -25,6 +25,7 @@ _GUESSED = ("tab", "comma", "semicolon")  # a pipe is too common inside texts an
 GUESSED_DELIMITERS = tuple(_DELIMITERS[name] for name in _GUESSED)
 """The delimiters that are looked for in a header, in this order."""
 _HEADER_LINES = 20
+_QUOTED = re.compile(r'(^|[\t,;|])"(?:[^"]|"")*("?)')  # a cell in quotes, and its closing one
 _FORMATS = {"\t": "TSV", ",": "CSV", ";": "CSV with semicolons", "|": "columns separated by pipes"}
 
 
@@ -218,11 +219,11 @@ def _outside_quotes(header: str, head: list[str | BadLine], lines: Iterator[str 
         lines: those after them.
     """
     for _ in range(_HEADER_LINES):
-        if header.count('"') % 2 == 0 or (line := next(lines, None)) is None:
+        if all(match[2] for match in _QUOTED.finditer(header)) or (line := next(lines, None)) is None:
             break
         head.append(line)
         header += line if isinstance(line, str) else ""
-    return re.sub(r'"[^"]*"', "", header)
+    return _QUOTED.sub(r"\1", header)
 
 
 def _delimiter_hint(delimiter: str, header: str) -> str:

@@ -88,8 +88,8 @@ def _number(text: str) -> float | None:
 
 def _is_class(*names: str) -> Callable[[str], bool]:
     def one_of(text: str) -> bool:
-        number = _number(text)
-        return text.strip() in names or (number is not None and any(number == int(name) for name in names))
+        whole, point, zeros = text.strip().partition(".")
+        return whole in names and (not point or not zeros.strip("0"))
 
     return one_of
 
@@ -204,28 +204,27 @@ def _defects(seed: _Seed, rows: list[tuple[int, list[str]]], skip: bool) -> tupl
     """Return the first line that must be refused, and the lines to be left out."""
     (line, header), *rest = rows
     wanted = [*seed.texts, seed.label]
-    if any(header.count(name) != 1 for name in wanted) or header.count("id") > 1:
+    if any(header.count(name) != 1 for name in wanted):
         return line, []
-    seen: set[str] = set()
     bad = []
     for line, cells in rest:
         row = dict(zip(header, cells, strict=True))
         wrong = not all(row[name].strip() for name in wanted) or not seed.is_label(row[seed.label])
-        wrong = wrong or row.get("id") in seen
         if wrong and not skip:
             return line, []
         if wrong:
             bad.append(line)
-        elif row.get("id"):
-            seen.add(row["id"])
     return None, bad
 
 
 def _check_place(error: MbertError | None, path: Path, line: int | None) -> None:
     check(error is not None, f"read, though line {line} is defect")
     place = f"{path}:" if line is None else f"{path}:{line}:"
-    check(str(error).startswith(f"{place} "), f"not at {place} but: {str(error)[:300]}")
-    check(one_line(str(error)) == str(error) and len(str(error)) < 2000, f"is no short line: {str(error)[:300]!r}")
+    # A row of several lines begins above the one that is not text.
+    inside = line is not None and f": line {line} " in str(error).partition("\n")[0]
+    check(str(error).startswith(f"{place} ") or inside, f"not at {place} but: {str(error)[:300]}")
+    for problem in error.problems if error is not None else ():
+        check(one_line(problem) == problem and len(problem) < 2000, f"is no short line: {problem[:300]!r}")
 
 
 def _read_or_refused(rng: random.Random, folder: Path) -> None:
@@ -274,7 +273,7 @@ def _training(
     rows: list[tuple[int, list[str]]],
     defect: Defect | None,
 ) -> None:
-    skip = rng.random() < 0.3
+    skip = defect is None and rng.random() < 0.3
     task = TaskSection(
         train="",
         dev="",

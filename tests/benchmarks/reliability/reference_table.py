@@ -29,12 +29,32 @@ def read_rows(data: bytes, name: str, quoting: str = "csv") -> Rows:
         raise Defect(None)
     if name.endswith(".jsonl"):
         return _jsonl(data)
+    decided = decided if quoting == "none" else _outside_quotes(data)
     delimiter = next((each for each in "\t,;" if each in decided), "\t")
     return _same_width(_plain(data, delimiter) if quoting == "none" else _quoted(data, delimiter))
 
 
+def _outside_quotes(data: bytes) -> str:
+    """Return what of the header is outside quotes."""
+    found, is_quoted = "", False
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff")
+    # The lines above it are blank.
+    while text.partition("\n")[0].strip() == "":
+        text = text.partition("\n")[2]
+    for at, character in enumerate(text):
+        if is_quoted and character == '"':
+            is_quoted = False
+        elif character == '"' and (at == 0 or text[at - 1] in '\t,;|"'):
+            is_quoted = True
+        elif character == "\n" and not is_quoted:
+            break
+        elif not is_quoted:
+            found += character
+    return found
+
+
 def _lines(data: bytes) -> Iterator[str]:
-    for number, raw in enumerate(data.split(b"\n"), 1):
+    for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n"), 1):
         utf16 = number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff")
         if utf16 or b"\0" in raw:
             raise Defect(number)
@@ -48,6 +68,10 @@ def _lines(data: bytes) -> Iterator[str]:
 def _same_width(rows: Rows) -> Rows:
     width = 0
     for line, cells in rows:
+        if not cells and width == 1:
+            yield line, [""]
+        if not cells:
+            continue
         width = width or len(cells)
         if len(cells) != width:
             raise Defect(line)
@@ -60,8 +84,7 @@ def _plain(data: bytes, delimiter: str) -> Rows:
             text = text[:-1]
         if "\r" in text:
             raise Defect(number)
-        if text:
-            yield number, text.split(delimiter)
+        yield number, text.split(delimiter) if text else []
 
 
 def _quoted(data: bytes, delimiter: str) -> Rows:
@@ -93,30 +116,53 @@ def _quoted(data: bytes, delimiter: str) -> Rows:
             if len(cell) > _MOST:
                 raise Defect(begun)
         if state == "ending":
-            if row:
-                yield begun, row
+            yield begun, row
             row, begun, state = [], number + 1, "new"
     if state == "quoted":
         raise Defect(begun)
 
 
 def _jsonl(data: bytes) -> Rows:
-    header: list[str] = []
-    for number, text in enumerate(_lines(data), 1):
-        if not text.strip():
-            continue
-        try:
-            record = json.loads(text, object_pairs_hook=_without_doubles)
-        except (ValueError, RecursionError):
-            raise Defect(number) from None
-        if not isinstance(record, dict) or not record or not _is_unicode(record):
-            raise Defect(number)
-        if not header:
-            header = list(record)
-            yield number, header
-        if any(name not in record for name in header):
-            raise Defect(number)
-        yield number, [_shown(record[name]) for name in header]
+    found: list[tuple[int, dict[str, object]]] = []
+    defect: int | None = None
+    try:
+        for number, text in enumerate(_lines(data), 1):
+            if text.strip():
+                defect = number
+                found.append((number, _object(text)))
+                defect = None
+    except (ValueError, RecursionError):
+        pass
+    except Defect as error:
+        defect = error.line
+    if found:
+        header = list(dict.fromkeys(name for _, record in found[:1000] for name in record))
+        yield found[0][0], header
+        for number, record in found:
+            yield number, [_shown(record.get(name)) for name in header]
+    if defect is not None:
+        raise Defect(defect)
+
+
+class _Number(str):
+    """A number's text."""
+
+
+def _object(text: str) -> dict[str, object]:
+    numbers = dict.fromkeys(("parse_int", "parse_float", "parse_constant"), _Number)
+    record = json.loads(text, object_pairs_hook=_without_doubles, **numbers)
+    if not isinstance(record, dict) or not record or not _is_unicode(record) or _depth(record) > 201:
+        raise ValueError
+    return record
+
+
+def _depth(value: object) -> int:
+    """Return how many objects and lists are inside each other."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return depth
 
 
 def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -128,7 +174,25 @@ def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _shown(value: object) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return str(value) if isinstance(value, str) else _json(value)
+
+
+def _json(value: object) -> str:
+    """Return a value as JSON, numbers with their own text."""
+    numbers: list[str] = []
+
+    def marked(each: object) -> object:
+        if isinstance(each, _Number):
+            numbers.append(str(each))
+            return f"\0{len(numbers) - 1}\0"
+        if isinstance(each, dict):
+            return {name: marked(inner) for name, inner in each.items()}
+        return [marked(inner) for inner in each] if isinstance(each, list) else each
+
+    text = json.dumps(marked(value), ensure_ascii=False)
+    for at, number in enumerate(numbers):
+        text = text.replace(f'"\\u0000{at}\\u0000"', number)
+    return text
 
 
 def _is_unicode(value: object) -> bool:
