@@ -144,7 +144,7 @@ def test_a_run_killed_for_real_resumes_to_the_same_bytes(tiny_recipe, tmp_path, 
 
 @pytest.fixture
 def signals():
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     stopping.listen()
     yield
     for number, handler in handlers.items():
