@@ -4,13 +4,15 @@ A folder is written beside its place under a name that nobody reads, forced to d
 holds the SHA-256 of every other file, so that a damaged one is known.
 """
 
+import filecmp
 import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,7 +24,7 @@ _NEW = ".new"
 _OLD = ".old"
 
 
-def commit_folder(folder: Path, write: Callable[[Path], None]) -> None:
+def commit_folder(folder: Path, write: Callable[[Path], None], like: Iterable[Path] = ()) -> None:
     """Put a folder in place so that a crash at any moment leaves the old or the new one to be found.
 
     1. Write the files and their manifest into `NAME.new`, and force them to disk.
@@ -35,6 +37,7 @@ def commit_folder(folder: Path, write: Callable[[Path], None]) -> None:
     Args:
         folder: its place.
         write: writes the files into the folder it is given.
+        like: committed folders; weights that one of them holds already are on the disk once, under two names.
 
     Raises:
         ResourceError: the disk is full.
@@ -43,7 +46,7 @@ def commit_folder(folder: Path, write: Callable[[Path], None]) -> None:
     with disk_errors(folder):
         shutil.rmtree(new, ignore_errors=True)
         try:
-            _write_whole(new, write)
+            _write_whole(new, write, like)
         except OSError:
             shutil.rmtree(new, ignore_errors=True)  # it shall not keep a disk full
             raise
@@ -55,7 +58,7 @@ def commit_folder(folder: Path, write: Callable[[Path], None]) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_whole(new: Path, write: Callable[[Path], None]) -> None:
+def _write_whole(new: Path, write: Callable[[Path], None], like: Iterable[Path]) -> None:
     new.mkdir(parents=True)
     write(new)
     files = sorted(path for path in new.rglob("*") if path.is_file())
@@ -63,8 +66,28 @@ def _write_whole(new: Path, write: Callable[[Path], None]) -> None:
         give_rights(path)
     hashes = {path.relative_to(new).as_posix(): sha256_of(path) for path in files}
     (new / MANIFEST).write_text(_manifest(hashes), encoding="utf-8")
+    _share(new, hashes, like)
     for path in (*files, new / MANIFEST, *(path for path in new.rglob("*") if path.is_dir()), new):
         _sync(path)
+
+
+def _share(new: Path, hashes: Mapping[str, str], like: Iterable[Path]) -> None:
+    """Replace weights by hard links to equal files of committed folders, where the file system has such.
+
+    No file of a committed folder is ever written to, and each name can be removed without the other. A twin that was
+    damaged since is not linked to: the bytes are compared, not the hashes alone.
+    """
+    twins: dict[str, Path] = {}
+    for folder in like:
+        with suppress(CheckpointError):
+            twins |= {sha256: folder / name for name, sha256 in _hashes(folder).items()}
+    for name, sha256 in hashes.items():
+        if name.endswith(".safetensors") and sha256 in twins:
+            file, link = new / name, new / f"{name}.link"
+            with suppress(OSError):  # another file system, or one without links: the copy stays
+                if filecmp.cmp(file, twins[sha256], shallow=False):
+                    os.link(twins[sha256], link)
+                    link.replace(file)
 
 
 def committed(folder: Path) -> Path | None:

@@ -247,7 +247,7 @@ class RunFolder:
         """
         if best is not None:
             write_model, write_evaluation = best
-            commit_folder(self.model, write_model)
+            commit_folder(self.model, write_model, self._weights())
             commit_folder(self.evaluation, write_evaluation)
         # Lines of this and later epochs were left by a process that died before their state was in place.
         kept = [each for each in self.read_metrics() if each["epoch"] < epoch]
@@ -265,11 +265,15 @@ class RunFolder:
         """
         with disk_errors(self.path):
             self.states.mkdir(exist_ok=True)
-        commit_folder(self.states / f"epoch-{epoch:04d}{f'-step-{step:08d}' if step else ''}", write)
+        commit_folder(self.states / f"epoch-{epoch:04d}{f'-step-{step:08d}' if step else ''}", write, self._weights())
         kept = self.state_folders()[:keep]
         for each in self.states.iterdir():
             if each not in kept:
                 shutil.rmtree(each, ignore_errors=True)
+
+    def _weights(self) -> list[Path]:
+        """Return the folders whose weights may be those of a new one: of an ensemble, its members' models, too."""
+        return [self.model, *self.state_folders(), *sorted(self.members.glob("*/model"))]
 
     def newest_state(self) -> tuple[Path | None, list[str]]:
         """Return the newest state whose files are whole, if there are any, and the problems of newer ones that are not.

@@ -363,3 +363,29 @@ def test_a_model_is_held_by_its_run_and_one_that_was_copied_by_itself(tmp_path):
         with pytest.raises(RunInUseError), RunFolder(folder).model_locked():
             pytest.fail("locked twice")
     assert sorted(each.name for each in folder.iterdir()) == ["a.txt", "manifest.json"]
+
+
+def test_weights_that_are_there_already_are_on_the_disk_once(tmp_path, monkeypatch):
+    def write_weights(at):
+        (at / "deep").mkdir()
+        (at / "deep" / "model.safetensors").write_bytes(b"weights")
+        (at / "config.json").write_text("{}")
+
+    def inode(name, file="deep/model.safetensors"):
+        return (tmp_path / name / file).stat().st_ino
+
+    commit_folder(tmp_path / "a", write_weights)
+    commit_folder(tmp_path / "b", write_weights, like=[tmp_path / "nowhere", tmp_path / "a"])
+    assert inode("a") == inode("b")
+    assert inode("a", "config.json") != inode("b", "config.json"), "what may be edited is a file of its own"
+    shutil.rmtree(tmp_path / "a")
+    check_folder(tmp_path / "b")
+    # A damaged twin, or a file system without links: a copy.
+    (tmp_path / "b" / "deep" / "model.safetensors").write_bytes(b"damaged")
+    commit_folder(tmp_path / "c", write_weights, like=[tmp_path / "b"])
+    check_folder(tmp_path / "c")
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    commit_folder(tmp_path / "d", write_weights, like=[tmp_path / "c"])
+    check_folder(tmp_path / "d")
+    assert inode("c") != inode("d")
+    assert sorted(each.name for each in (tmp_path / "d" / "deep").iterdir()) == ["model.safetensors"]
