@@ -94,13 +94,14 @@ def run_size(
     """
     training = recipe.training
     encoder_trains = _encoder_trains(recipe, data)
+    encoder_changed = encoder_trains or recipe.encoder.reinitialise != 0
     heads = {name: model.head(name) for name in model.task_names}
     classes = {name: len(head.labels) if isinstance(head, ClassHead) else 0 for name, head in heads.items()}
     lines = training.epochs * (_LINE + sum(_LINE_OF_TASK + 60 * each + 12 * each**2 for each in classes.values()))
     evaluation = sum(evaluation_size(len(data.dev[name]), count) for name, count in classes.items())
     return RunSize(
-        state=state_size(model, balancing, encoder_trains),
-        model=model_size(model, tokenizer, encoder_trains or recipe.encoder.reinitialise != 0),
+        state=state_size(model, balancing, encoder_trains, encoder_changed),
+        model=model_size(model, tokenizer, encoder_changed),
         texts=_RECIPE + lines + evaluation,
         figures=figures_size(len(heads)),
         features=features_size(model, data) if training.cache_features else 0,
@@ -143,8 +144,8 @@ class DiskNeeded:
 def disk_needed(run: RunSize, members: int) -> DiskNeeded:
     """Return the disk of a run of one model, or of an ensemble.
 
-    A member keeps no state once it is trained. The ensemble's own model, which holds the weights of all its members
-    once more, is written again after each of them.
+    A member keeps no state once it is trained. The ensemble's own model is written again after each of them; then its
+    weights become those of its members, which lie on the disk once.
 
     Args:
         run: the size of the run; of an ensemble's member.
@@ -153,8 +154,7 @@ def disk_needed(run: RunSize, members: int) -> DiskNeeded:
     if members == 1:
         return DiskNeeded(run.kept, run.most)
     results = run.texts + run.figures
-    member = run.model + results
-    kept = members * (member + run.model) + results
-    in_training = (members - 1) * (member + run.model) + run.texts + run.most
-    in_commit = kept - run.figures + (members - 1) * run.model
+    kept = members * (run.model + results) + results
+    in_training = (members - 1) * (run.model + results) + run.texts + run.most
+    in_commit = kept - run.figures + members * run.model
     return DiskNeeded(kept, max(kept, in_training, in_commit))

@@ -250,10 +250,15 @@ class TrainingRun:
         tell_epoch(self.talk, line, training.epochs)
 
     def _write_state(self, at: Path) -> None:
-        write_state(at, self.state, self.origin, self.model, self.optimizer, self.balancing)
+        changed = self._encoder_changed()
+        write_state(at, self.state, self.origin, self.model, self.optimizer, self.balancing, changed)
+
+    def _encoder_changed(self) -> bool:
+        """Whether the encoder differs from its checkpoint."""
+        return self.state.encoder_trained or self.recipe.encoder.reinitialise != 0
 
     def _model_writer(self, scores: Mapping[str, Any]) -> Write:
-        changed = self.state.encoder_trained or self.recipe.encoder.reinitialise != 0
+        changed = self._encoder_changed()
         return lambda at: write_model(at, self.model, self.recipe, self.tokenizer, changed, scores)
 
     def _evaluation_writer(self, evaluation: Evaluation) -> Write:

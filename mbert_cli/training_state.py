@@ -13,6 +13,8 @@ from mbert_cli.commits import read_json
 from mbert_cli.compose import component_class
 from mbert_cli.curricula import Curriculum
 from mbert_cli.data.batching import TaskData
+from mbert_cli.encoder.checkpoint import load_encoder, save_weights
+from mbert_cli.encoder.location import has_weights
 from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.hardware import Hardware
 from mbert_cli.loss_balancing import LossBalancing
@@ -76,8 +78,9 @@ def write_state(
     model: MultiTaskBert,
     optimizer: torch.optim.Optimizer,
     balancing: LossBalancing,
+    encoder_changed: bool,
 ) -> None:
-    """Write the state's files into an empty folder.
+    """Write the state's files into an empty folder; encoder and tasks as a saved model has them, to share the bytes.
 
     Args:
         folder: exists.
@@ -86,6 +89,7 @@ def write_state(
         model: the model.
         optimizer: of the model's parameters.
         balancing: what it remembers is part of the state.
+        encoder_changed: whether the encoder differs from its checkpoint; one that does not is not saved.
     """
     names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     moments = {
@@ -93,7 +97,11 @@ def write_state(
         for parameter, values in optimizer.state.items()
         for key, value in values.items()
     }
-    write_tensors(folder / "model.safetensors", model.state_dict())
+    if encoder_changed:
+        (folder / "encoder").mkdir()
+        save_weights(model.encoder, folder / "encoder")
+    for name in model.task_names:
+        write_tensors(folder / "tasks" / f"{name}.safetensors", model.task(name).state_dict())
     write_tensors(folder / "optimizer.safetensors", moments)
     if balancing.state_dict():  # the plain sum remembers nothing
         write_tensors(folder / "balancing.safetensors", balancing.state_dict())
@@ -102,18 +110,20 @@ def write_state(
     (folder / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def state_size(model: MultiTaskBert, balancing: LossBalancing, encoder_trains: bool) -> int:
+def state_size(model: MultiTaskBert, balancing: LossBalancing, encoder_trains: bool, encoder_changed: bool) -> int:
     """Return about how many bytes `write_state` writes: the weights, and AdamW's two moments of those that train.
 
     Args:
         model: the model.
         balancing: what it remembers is part of the state.
         encoder_trains: whether more than the tasks' own parts trains in any phase.
+        encoder_changed: whether the encoder's weights will differ from the checkpoint's.
     """
     own = [model.task(name) for name in model.task_names]
     trained = [each for part in ([model] if encoder_trains else own) for each in part.parameters()]
     remembered = [each for each in balancing.state_dict().values() if isinstance(each, torch.Tensor)]
-    return size_of([*model.state_dict().values(), *trained, *trained, *remembered]) + _TEXTS
+    saved = [each for part in ([model.encoder] * encoder_changed + own) for each in part.state_dict().values()]
+    return size_of([*saved, *trained, *trained, *remembered]) + _TEXTS
 
 
 def read_state(
@@ -147,7 +157,7 @@ def read_state(
             f"{folder.path}: cannot resume a changed run: {shown}. Undo the change; or go on with --allow-drift to a "
             "result that is neither run's; or begin anew with --force."
         )
-    load_tensors(model, newest / "model.safetensors")
+    _load_weights(newest, model)
     same_balancing = content["origin"]["loss_balancing"] == origin["loss_balancing"]
     if balancing.state_dict() and same_balancing:
         load_tensors(balancing, newest / "balancing.safetensors")
@@ -161,6 +171,17 @@ def read_state(
         talk.say(f"{folder.path}: {each}; going on, as --allow-drift says.")
     state.drift += [f"epoch {state.epoch + 1}, step {state.epoch_step}: {each}" for each in changed]
     return state
+
+
+def _load_weights(folder: Path, model: MultiTaskBert) -> None:
+    if (folder / "model.safetensors").is_file():  # as states were written before
+        load_tensors(model, folder / "model.safetensors")
+        return
+    if has_weights(folder / "encoder"):
+        encoder, _ = load_encoder(folder / "encoder", model.encoder.shape)
+        model.encoder.load_state_dict(encoder.state_dict())
+    for name in model.task_names:
+        load_tensors(model.task(name), folder / "tasks" / f"{name}.safetensors")
 
 
 def _position(values: Mapping[str, Any]) -> TrainingState:

@@ -13,7 +13,7 @@ from mbert_cli import Predictor
 from mbert_cli.cli import app
 from mbert_cli.commits import check_folder
 from mbert_cli.encoder.location import find_encoder
-from mbert_cli.errors import CheckpointError, MbertError, UsageError
+from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.pushing import push_model
 from mbert_cli.saved_model import read_model
 
@@ -207,7 +207,21 @@ def test_a_run_folder_that_is_no_model_of_ours_is_a_checkpoint_as_it_is(tiny_che
     assert find_encoder(str(tiny_checkpoint)).note is None
 
 
-def test_one_message_is_one_line(moved):
-    with pytest.raises(MbertError) as refusal:
-        read_model(moved / "runs" / "frozen")
-    assert "\n" not in str(refusal.value)
+def inodes(folder):
+    return {path.stat().st_ino for path in folder.rglob("*.safetensors") if path.parent.name == "encoder"}
+
+
+def test_an_encoder_is_on_the_disk_once_for_all_that_hold_the_same(project, tmp_path):
+    frozen = project / "runs" / "frozen"
+    assert not inodes(frozen), "neither model nor state copies what its checkpoint holds"
+    run = train(project / "recipe.yaml", tmp_path / "a", "curriculum=simultaneous", "training.keep=1")
+    assert inodes(run / "model") == inodes(run / "state")
+    both = train(project / "recipe.yaml", tmp_path / "b", "curriculum=simultaneous", "training.members=2")
+    assert len(inodes(both / "model")) == 2
+    assert inodes(both / "model") == inodes(both / "members")
+    tasks = both / "model" / "members" / "2" / "tasks" / "mood.safetensors"
+    assert tasks.samefile(both / "members" / "2" / "model" / "tasks" / "mood.safetensors")
+    # One run that was removed takes nothing from another.
+    before = predicted(both)
+    shutil.rmtree(both / "members")
+    assert predicted(both) == before

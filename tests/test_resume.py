@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,14 +12,17 @@ import pytest
 from commands import mbert
 from components import every
 from crashes import contents, dying_after
-from test_training import train
+from test_training import QUIET, train
 
 from mbert_cli import stopping, training_run
 from mbert_cli.commits import sha256_of
-from mbert_cli.compose import kinds
+from mbert_cli.compose import kinds, load_recipe
 from mbert_cli.errors import CheckpointError, ResourceError, Stopped, UsageError
+from mbert_cli.hardware import choose
 from mbert_cli.optimizer import RowwiseAdamW
 from mbert_cli.run_folder import RunFolder
+from mbert_cli.tensor_files import write_tensors
+from mbert_cli.training import prepare
 from mbert_cli.training_run import TrainingRun
 
 EVERY_STEP = "training.state_every=1"
@@ -263,7 +267,7 @@ def test_more_epochs_continue_the_same_run(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.epochs=3")
     train(tiny_recipe, tmp_path / "b", "training.epochs=1")
     train(tiny_recipe, tmp_path / "b", "training.epochs=3", resume=True)
-    states = [contents(tmp_path / name)["state/epoch-0003/model.safetensors"] for name in "ab"]
+    states = [contents(tmp_path / name / "state" / "epoch-0003" / "encoder") for name in "ab"]
     assert states[0] == states[1]
 
 
@@ -298,7 +302,7 @@ def test_resume_goes_on_whatever_a_run_is_compared_with(tiny_recipe, tmp_path):
         train(tiny_recipe, tmp_path / "a", *settings, resume=True)
         assert [line["epoch"] for line in RunFolder(tmp_path / "a").read_metrics()] == list(range(1, epochs + 1))
     train(tiny_recipe, tmp_path / "b", "training.epochs=3")
-    states = [contents(tmp_path / name)["state/epoch-0003/model.safetensors"] for name in "ab"]
+    states = [contents(tmp_path / name / "state" / "epoch-0003" / "encoder") for name in "ab"]
     assert states[0] == states[1]
 
 
@@ -328,15 +332,21 @@ def test_resume_refuses_a_word_that_was_changed(tiny_recipe, tiny_files, tmp_pat
 
 
 def test_a_run_of_the_first_version_goes_on(tiny_recipe, tmp_path):
-    """Its states tell neither steps within an epoch nor versions, and the best score in hexadecimal."""
+    """Its states have one file of weights, no steps of an epoch, no versions, and the best score in hexadecimal."""
     train(tiny_recipe, tmp_path / "a", "training.epochs=2")
     train(tiny_recipe, tmp_path / "b", "training.epochs=1")
     state = tmp_path / "b" / "state" / "epoch-0001"
+    loaded = prepare(
+        load_recipe(str(tiny_recipe)), RunFolder(tmp_path / "b"), choose("cpu", "fp32"), QUIET, resume=True
+    )
+    write_tensors(state / "model.safetensors", loaded.model.state_dict())
+    for part in ("encoder", "tasks"):
+        shutil.rmtree(state / part, ignore_errors=True)
     content = json.loads((state / "state.json").read_text())
     now = content["position"]
     position = {key: now[key] for key in ("epoch", "step", "encoder_trained", "best_epoch")}
     content["position"] = {**position, "best_score": now["best_score"].hex()}
-    for key in ("rows", "versions"):
+    for key in ("rows", "versions", "encoder_sha256"):
         del content["origin"][key]
     for key in ("threads", "instructions"):
         del content["origin"]["hardware"][key]
@@ -348,7 +358,8 @@ def test_a_run_of_the_first_version_goes_on(tiny_recipe, tmp_path):
     (state / "manifest.json").write_text(json.dumps({"sha256": hashes}, indent=2) + "\n")
     train(tiny_recipe, tmp_path / "b", "training.epochs=2", resume=True)
     for part in (
-        "state/epoch-0002/model.safetensors",
+        "state/epoch-0002/encoder/model.safetensors",
+        "state/epoch-0002/tasks/mood.safetensors",
         "state/epoch-0002/optimizer.safetensors",
         "evaluation/metrics.json",
     ):
@@ -381,14 +392,14 @@ def test_drift_that_is_allowed_is_recorded_for_good(tiny_recipe, tmp_path):
 
 def test_drift_to_another_model_is_refused_all_the_same(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.epochs=1")
-    with pytest.raises(CheckpointError, match=r"state/epoch-0001/model.safetensors: does not fit the model"):
+    with pytest.raises(CheckpointError, match=r"state/epoch-0001/tasks/mood.safetensors: does not fit the model"):
         train(tiny_recipe, tmp_path / "a", "adapters[0].rank=2", "training.epochs=2", resume=True, allow_drift=True)
 
 
 def test_a_run_whose_states_are_all_damaged_is_not_begun_anew_in_silence(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a")
     for state in (tmp_path / "a" / "state").iterdir():
-        (state / "model.safetensors").write_bytes(b"spoilt")
+        (state / "optimizer.safetensors").write_bytes(b"spoilt")
     with pytest.raises(CheckpointError, match=r"(?s)epoch-0002.*altered.*epoch-0001.*altered.*--force"):
         train(tiny_recipe, tmp_path / "a", "training.epochs=3", resume=True)
 
