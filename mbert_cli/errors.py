@@ -63,6 +63,10 @@ class DataError(MbertError):
     """A data file, or a row of it, cannot be used."""
 
 
+class BadRowsError(DataError):
+    """Rows of a data file cannot be used, and `on_bad_row` says that they may not be left out."""
+
+
 class CheckpointError(MbertError):
     """An encoder checkpoint or a saved model cannot be loaded."""
 

@@ -15,7 +15,7 @@ from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, example_windows, read_examples
 from mbert_cli.data.truncation import Truncation
 from mbert_cli.ensemble import mean_outputs
-from mbert_cli.errors import DataError, UsageError
+from mbert_cli.errors import BadRowsError, DataError, UsageError
 from mbert_cli.evaluation_files import Evaluation, Predictions
 from mbert_cli.heads import ClassHead, Columns, Head
 from mbert_cli.metrics import MATRIX_LIMIT, Metrics, overall
@@ -236,7 +236,11 @@ def run_outcomes(
         sources[name] = path
         if name in files:
             sha256[name] = sha256_of(Path(path)) if os.path.isfile(path) else None
-        outcomes[name] = _evaluate_file(predictor, name, path, limit, truncation, talk)
+        try:
+            outcomes[name] = _evaluate_file(predictor, name, path, limit, truncation, talk)
+        except BadRowsError as error:
+            *others, last = error.problems
+            raise BadRowsError(*others, f"{last} For this command: --on-bad-row skip.") from None
     return RunOutcomes(predictor, split, sources, sha256, outcomes, truncation)
 
 

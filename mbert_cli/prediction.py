@@ -17,7 +17,7 @@ from mbert_cli.data.file_settings import with_file_settings
 from mbert_cli.data.given import Given, check_texts, sides_of, texts_or_rows
 from mbert_cli.data.parquet_output import ParquetSink, Types
 from mbert_cli.data.row import Row
-from mbert_cli.data.table import Delimiter, Quoting, Table
+from mbert_cli.data.table import Table
 from mbert_cli.data.table_writer import TableWriter, TextSink, as_cell
 from mbert_cli.data.text_format import TextFormat
 from mbert_cli.data.truncation import Truncation
@@ -140,9 +140,9 @@ class Predictor:
         """The names of the model's tasks."""
         return self.saved.model.task_names
 
-    def read_files_with(self, quoting: Quoting | None, delimiter: Delimiter | None, columns: Mapping[str, str]) -> None:
+    def read_files_with(self, columns: Mapping[str, str], **settings: str | None) -> None:
         """Read the tasks' files otherwise than the model's recipe says; see `with_file_settings`."""
-        section = with_file_settings(self.saved.section, quoting, delimiter, columns)
+        section = with_file_settings(self.saved.section, columns, **settings)
         self.saved = replace(self.saved, section=section)
 
     def __call__(self, rows: Given, task: str | None = None) -> Columns:

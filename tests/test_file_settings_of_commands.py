@@ -121,3 +121,13 @@ def test_tasks_that_differ_ask_for_one(tiny_checkpoint, tiny_files, here, tmp_pa
             mbert(*more)
     mbert("predict", folder / "run", "pairs.tsv", "-t", "near", "-o", "out.tsv")
     assert (here / "out.tsv").read_text().splitlines()[1].startswith('"a cat\ta "dog"\t')
+
+
+def test_evaluate_leaves_bad_rows_out_where_its_flag_says_so(run, here):
+    (here / "bad.txt").write_text("review|mood\na cat|low\na dog|none such\na bird|high\n")
+    with pytest.raises(MbertError) as refusal:
+        mbert("evaluate", run, "--data", "mood=bad.txt")
+    assert str(refusal.value).startswith("bad.txt:3: mood must be one of low, mid, high, but is 'none such'")
+    assert str(refusal.value).endswith("on_bad_row: skip. For this command: --on-bad-row skip.")
+    mbert("evaluate", run, "--data", "mood=bad.txt", "--on-bad-row", "skip", "-o", "found")
+    assert json.loads((here / "found" / "metrics.json").read_text())["tasks"]["mood"]["examples"] == 2

@@ -19,6 +19,7 @@ from mbert_cli.commands.options import (
     Kernels,
     Limit,
     Offline,
+    OnBadRow,
     Precision,
     Quiet,
     Quoting,
@@ -65,6 +66,7 @@ def evaluate(
     columns: Columns = None,
     quoting: Quoting = None,
     delimiter: Delimiter = None,
+    on_bad_row: OnBadRow = None,
     strict_length: StrictLength = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write metrics, predictions and figures to this folder.")
@@ -123,7 +125,8 @@ def evaluate(
         predictor = Predictor(
             run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
         )
-        predictor.read_files_with(quoting, delimiter, other_columns(columns, predictor.saved.section))
+        names = other_columns(columns, predictor.saved.section)
+        predictor.read_files_with(names, quoting=quoting, delimiter=delimiter, on_bad_row=on_bad_row)
         if fits:
             check_dev_files(predictor, files, fits)
         check_fits(predictor, tasks or [], tune_thresholds, calibrate)

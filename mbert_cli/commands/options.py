@@ -34,6 +34,10 @@ Delimiter = Annotated[
     Literal["auto", "tab", "comma", "semicolon", "pipe"] | None,
     typer.Option("--delimiter", help="Of the file. Default: as the task's files are read, else auto."),
 ]
+OnBadRow = Annotated[
+    Literal["error", "skip"] | None,
+    typer.Option("--on-bad-row", help="skip leaves bad rows out, counted and listed. Default: as the task says."),
+]
 StrictLength = Annotated[
     bool,
     typer.Option("--strict-length", help="Refuse a row that is longer than the model reads, in place of cutting it."),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
-from mbert_cli.errors import DataError
+from mbert_cli.errors import BadRowsError, DataError
 from mbert_cli.recipe import DEFAULT_ID, TaskSection
 from mbert_cli.recipe_file import shown
 
@@ -180,15 +180,15 @@ class _BadRows:
         """Refuse the file if it has bad rows.
 
         Raises:
-            DataError: with the first of them.
+            BadRowsError: with the first of them.
         """
         remedy = f"or set tasks.{self._task}.on_bad_row: skip."
         if self.count == 1:
-            raise DataError(f"{self._listed[0]}; correct the row, {remedy}")
+            raise BadRowsError(f"{self._listed[0]}; correct the row, {remedy}")
         if self.count:
             listed = "" if self.count <= _MOST_LISTED else f", of which {_MOST_LISTED} are listed"
             last = f"{self._path}: has {self.count:,} bad rows{listed}; correct them, {remedy}"
-            raise DataError(*(f"{each}." for each in self._listed), last)
+            raise BadRowsError(*(f"{each}." for each in self._listed), last)
 
 
 class _RowReader:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mbert_cli.data.table import Delimiter, Quoting, Table
 from mbert_cli.errors import DataError, UsageError
@@ -71,19 +71,15 @@ def _fits(path: str, own: FileSettings, tasks: Mapping[str, TaskSection], settin
         return False
 
 
-def with_file_settings(
-    section: ModelSection, quoting: Quoting | None, delimiter: Delimiter | None, columns: Mapping[str, str]
-) -> ModelSection:
+def with_file_settings(section: ModelSection, columns: Mapping[str, str], **settings: str | None) -> ModelSection:
     """Return a model's section whose tasks' files are read as the command line says.
 
     Args:
         section: of the model.
-        quoting: of all tasks' files; None leaves each task's own.
-        delimiter: the same.
         columns: other names of columns, in addition to a task's own.
+        settings: of all tasks' files, by their names in a recipe's task; None leaves each task's own.
     """
-    changes: dict[str, Any] = {"quoting": quoting, "delimiter": delimiter}
-    changes = {name: value for name, value in changes.items() if value is not None}
+    changes = {name: value for name, value in settings.items() if value is not None}
     tasks = {
         name: task.model_copy(update={**changes, "columns": {**task.columns, **columns}})
         for name, task in section.tasks.items()
