@@ -44,7 +44,7 @@ def cache_features(model: MultiTaskBert, data: TrainingData, folder: Path, talk:
 
 
 def features_size(model: MultiTaskBert, data: TrainingData) -> int:
-    """Return how many bytes the file of `cache_features` has."""
+    """Return the size of the file of `cache_features`, in bytes."""
     return _count_tokens(data) * model.encoder.shape.hidden_size * model.compute_dtype.itemsize
 
 
