@@ -17,7 +17,7 @@ from typing import Any
 from mbert_cli.data.table_writer import as_cell
 from mbert_cli.data.text_format import csv_line
 from mbert_cli.errors import one_line
-from mbert_cli.metrics import Confusion
+from mbert_cli.metrics import MATRIX_LIMIT, Confusion
 
 METRICS = "metrics.json"
 CONFUSION = "_confusion.tsv"
@@ -107,9 +107,23 @@ def evaluation_size(rows: int, classes: int) -> int:
         rows: how many were predicted.
         classes: of a classification; 0 for a task whose labels are values.
     """
-    # A row has its line, its label, the prediction, and a probability of each class; a matrix stands in two TSV files
-    # and twice in metrics.json, indented.
-    return 1_000 + rows * (20 + _CELL * classes) + 300 * classes + 50 * classes**2
+    if classes <= MATRIX_LIMIT:
+        # A row has its line, its label, the prediction and a probability of each class. A matrix is in two TSV files,
+        # and twice in metrics.json, a number on a line.
+        return 1_000 + rows * (20 + _CELL * classes) + 300 * classes + 50 * classes**2
+    return 1_000 + rows * (25 + _CELL) + 20 * classes + 300 * min(classes, rows) + 90 * _pairs(rows, classes)
+
+
+def metrics_size(rows: int, classes: int) -> int:
+    """Return about how many bytes a task's metrics have in a line of `metrics.jsonl`; see `evaluation_size`."""
+    if classes <= MATRIX_LIMIT:
+        return 500 + 130 * classes + 8 * classes**2 + 20 * min(classes**2, rows // 2)
+    return 500 + 15 * classes + 150 * min(classes, rows) + 15 * _pairs(rows, classes)
+
+
+def _pairs(rows: int, classes: int) -> int:
+    """Return a guess of how many pairs of a true and a predicted label occur, where most rows are right."""
+    return min(classes**2, rows) // 3
 
 
 def _rows(parts: Iterable[Predictions]) -> Iterator[tuple[str | float, ...]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mbert_cli.compose import build
 from mbert_cli.curricula import Curriculum
 from mbert_cli.data.tokenizer import Tokenizer
-from mbert_cli.evaluation_files import evaluation_size
+from mbert_cli.evaluation_files import evaluation_size, metrics_size
 from mbert_cli.features import features_size
 from mbert_cli.figures import figures_size
 from mbert_cli.heads import ClassHead
@@ -19,7 +19,7 @@ from mbert_cli.training_state import state_size
 
 _BYTES_A_SECOND = 150e6
 _RECIPE = 2_000  # bytes of recipe.yaml
-_LINE, _LINE_OF_TASK = 700, 500  # bytes of a line of metrics.jsonl, beside its confusion matrices
+_LINE = 700  # bytes of a line of metrics.jsonl, beside the metrics of the tasks
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def run_size(
     encoder_changed = encoder_trains or recipe.encoder.reinitialise != 0
     heads = {name: model.head(name) for name in model.task_names}
     classes = {name: len(head.labels) if isinstance(head, ClassHead) else 0 for name, head in heads.items()}
-    lines = training.epochs * (_LINE + sum(_LINE_OF_TASK + 60 * each + 12 * each**2 for each in classes.values()))
+    lines = training.epochs * (_LINE + sum(metrics_size(len(data.dev[name]), each) for name, each in classes.items()))
     evaluation = sum(evaluation_size(len(data.dev[name]), count) for name, count in classes.items())
     return RunSize(
         state=state_size(model, balancing, encoder_trains, encoder_changed),

@@ -1,14 +1,18 @@
 """What a run takes on a disk: the estimate beside tiny runs, part by part."""
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mbert_cli import commits, features, training, validation
 from mbert_cli.compose import load_recipe
+from mbert_cli.evaluation_files import Evaluation, Predictions, evaluation_size, metrics_size, write_evaluation
 from mbert_cli.hardware import choose
 from mbert_cli.members import fit_members
+from mbert_cli.metrics import MATRIX_LIMIT, classification_metrics
 from mbert_cli.progress import Talk
 from mbert_cli.run_folder import RunFolder
 from mbert_cli.run_size import disk_needed, run_size
@@ -98,13 +102,15 @@ def test_states_within_an_epoch_are_expected_where_it_is_long(tiny_recipe, tmp_p
     assert run_size(recipe, run.model, run.tokenizer, run.balancing, run.data, **known).saves == saves
 
 
-def test_evaluations_of_many_rows_and_classes_are_counted(tmp_path):
-    from mbert_cli.evaluation_files import Evaluation, Predictions, evaluation_size, write_evaluation
-
-    labels, rows = [f"class-{number}" for number in range(20)], 3000
-    matrix = [[3 if a == b else 0 for b in labels] for a in labels]
-    columns = {"pred": labels * 150, **{f"p_{label}": [0.123456] * rows for label in labels}}
-    metrics = {"labels": labels, "confusion": matrix, "confusion_shares": [[0.05] * 20] * 20}
-    found = Evaluation({"tasks": {"a": metrics}}, {"a": [Predictions(range(rows), labels * 150, columns)]})
-    write_evaluation(tmp_path, found)
-    assert evaluation_size(rows, 20) == pytest.approx(bytes_of(tmp_path), rel=1 / 3)
+@pytest.mark.parametrize(("rows", "classes"), [(3000, 3), (3000, 20), (5000, 100), (300, 4000), (20_000, 150)])
+def test_evaluations_of_many_rows_and_classes_are_counted(tmp_path, rows, classes):
+    rng, labels = np.random.default_rng(0), [f"class-{number}" for number in range(classes)]
+    true = rng.integers(0, classes, rows)
+    predicted = np.where(rng.random(rows) < 0.6, true, rng.integers(0, classes, rows))
+    metrics = classification_metrics(predicted, true, labels, positive=None)
+    shown = labels if classes <= MATRIX_LIMIT else ["probability"]
+    columns = {"pred": [labels[each] for each in predicted], **{f"p_{each}": [0.123456] * rows for each in shown}}
+    parts = [Predictions(range(rows), [labels[each] for each in true], columns)]
+    write_evaluation(tmp_path, Evaluation({"tasks": {"a": metrics}}, {"a": parts}))
+    assert evaluation_size(rows, classes) == pytest.approx(bytes_of(tmp_path), rel=1 / 3)
+    assert metrics_size(rows, classes) == pytest.approx(len(json.dumps(metrics)), rel=1 / 3)
