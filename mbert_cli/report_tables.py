@@ -36,7 +36,7 @@ def report_table(runs: Sequence[RunReport]) -> RenderableType:
         wide.add_section()
         narrow += [*_upright(dict(zip(facts, known, strict=True)), [*tasks, "overall"], rows), Text()]
     wide.narrow = Group(*narrow[:-1])
-    return Group(wide, Text(f"*: {MEANING}", style="dim")) if len(runs) > 1 else wide
+    return Group(wide, Text(f"*{MEANING.removeprefix('Marked')}", style="dim")) if len(runs) > 1 else wide
 
 
 def _upright(
