@@ -47,7 +47,7 @@ _IN_A_MODEL = [
     "tasks/same.safetensors",
     MANIFEST,
 ]
-_IN_A_STATE = ["model.safetensors", "optimizer.safetensors", "state.json", MANIFEST]
+_IN_A_STATE = ["encoder/model.safetensors", "tasks/mood.safetensors", "optimizer.safetensors", "state.json", MANIFEST]
 
 
 class _WritesCanary:
