@@ -86,6 +86,18 @@ class CsvRows:
                 reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
             yield Row(line, cells, problem=problem)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the rows that were read so far leave in doubt."""
+        if not self.joined:
+            return []
+        if len(self.joined) == 1:
+            what = f"a quoted cell spans {self.joined[0]}, each of which could be a row by itself"
+        else:
+            cells = f"{len(self.joined)} quoted cells"
+            what = f"{cells} span lines that could be rows by themselves, the first {self.joined[0]}"
+        return [f"{what}; {QUOTES_ARE_TEXT}"]
+
     def _problem(self, cells: Sequence[str], line: int) -> str:
         """Return what is wrong with a row that was read as `cells`; nothing where it is the header or well-formed."""
         record = self._lines.record

@@ -13,7 +13,7 @@ from mbert_cli.data.csv_rows import CsvRows, plain_rows
 from mbert_cli.data.hub import PREFIX, dataset_files
 from mbert_cli.data.json_rows import JsonRow, json_rows, with_header
 from mbert_cli.data.parquet import Place, parquet_rows, rows_of_files
-from mbert_cli.data.row import QUOTES_ARE_TEXT, Row
+from mbert_cli.data.row import Row
 from mbert_cli.data.source import BadLine, Kind, decoded, open_source
 from mbert_cli.errors import DataError
 from mbert_cli.recipe_file import nearest
@@ -107,27 +107,19 @@ class Table:
     @property
     def warnings(self) -> list[str]:
         """What the rows that were read so far leave in doubt, a sentence each."""
-        joined = [] if self._csv is None else self._csv.joined
-        if not joined:
-            return []
-        if len(joined) == 1:
-            what = f"a quoted cell spans {joined[0]}, each of which could be a row by itself"
-        else:
-            what = f"{len(joined)} quoted cells span lines that could be rows by themselves, the first {joined[0]}"
-        return [f"{self.name}: {what}; {QUOTES_ARE_TEXT}."]
+        return [] if self._csv is None else [f"{self.name}: {each}." for each in self._csv.warnings]
 
     def _take_parquet(self, schema: Any, rows: Iterator[tuple[list[str], Place]]) -> None:
         self.schema, self.header = schema, list(schema.names)
         self._rows = (Row(number, cells, place=place) for number, (cells, place) in enumerate(rows, 1))
 
     def _take_text(self, path: str, lines: Iterator[str | BadLine], delimiter: Delimiter) -> None:
-        first, head = self._head(lines)
+        first, head = _head(lines, self.name)
         # What a name calls a table is one: a header may begin with a brace, too.
         may_be_json = not path.removesuffix(".gz").endswith((".tsv", ".csv"))
         self.is_jsonl = path.removesuffix(".gz").endswith(".jsonl") or (may_be_json and first.lstrip().startswith("{"))
-        if may_be_json and (first.strip() == "{" or _is_json_array(first)):
-            what = "array" if first.lstrip().startswith("[") else "object of several lines"
-            raise DataError(f"{self.name}:{len(head)}: begins a JSON {what}; write one object a line (JSON Lines).")
+        if may_be_json:
+            _check_one_object_a_line(first, f"{self.name}:{len(head)}")
         if self.is_jsonl:
             self._take_jsonl(json_rows(chain(head, lines)))
             return
@@ -146,17 +138,6 @@ class Table:
         if row.problem:
             raise DataError(f"{self.name}:{row.line}: {row.problem}.")
         self.header_line, self.header = row.line, row.cells
-
-    def _head(self, lines: Iterator[str | BadLine]) -> tuple[str, list[str | BadLine]]:
-        """Return the first line that is not blank, and all lines up to it."""
-        head: list[str | BadLine] = []
-        for line in lines:
-            head.append(line)
-            if isinstance(line, BadLine):
-                raise DataError(f"{self.name}:{len(head)}: {line.problem}.")
-            if line.strip():
-                return line, head
-        raise DataError(f"{self.name}: is empty; expected a header line and rows.")
 
     def _take_jsonl(self, rows: Iterator[JsonRow]) -> None:
         first, self.header, rows = with_header(rows)
@@ -210,6 +191,18 @@ class Table:
         )
 
 
+def _head(lines: Iterator[str | BadLine], name: str) -> tuple[str, list[str | BadLine]]:
+    """Return the first line that is not blank, and all lines up to it."""
+    head: list[str | BadLine] = []
+    for line in lines:
+        head.append(line)
+        if isinstance(line, BadLine):
+            raise DataError(f"{name}:{len(head)}: {line.problem}.")
+        if line.strip():
+            return line, head
+    raise DataError(f"{name}: is empty; expected a header line and rows.")
+
+
 def _outside_quotes(header: str, head: list[str | BadLine], lines: Iterator[str | BadLine]) -> str:
     """Return what of a header is outside quotes, reading on while one is open.
 
@@ -244,7 +237,11 @@ def _delimiter_hint(delimiter: str, header: str) -> str:
     )
 
 
-def _is_json_array(line: str) -> bool:
+def _check_one_object_a_line(line: str, place: str) -> None:
+    """Check that a file does not begin a JSON document of several lines."""
     text = line.strip()
     # A header may begin with a bracket, too: [text],[label].
-    return text == "[" or (text.startswith("[") and text.lstrip("[ ").startswith("{"))
+    is_array = text == "[" or (text.startswith("[") and text.lstrip("[ ").startswith("{"))
+    if is_array or text == "{":
+        what = "array" if is_array else "object of several lines"
+        raise DataError(f"{place}: begins a JSON {what}; write one object a line (JSON Lines).")
