@@ -140,16 +140,26 @@ def test_a_misspelt_recipe_gives_one_line_with_its_place(tiny_recipe, tmp_path, 
     [
         ('"label": "mood"', '"label": "mod"', "mood-train.tsv:1", "did you mean 'mood'? Known: id, mood, text."),
         ('"text": "text"', '"text": "txt"', "mood-train.tsv:1", "did you mean 'text'?"),
-        ('"mid"', '"middle"', "mood-train.tsv:", "mood must be one of low, middle, high, but is 'mid'"),
     ],
 )
-def test_a_misspelt_column_or_label_gives_one_line_with_its_place(tiny_recipe, tmp_path, old, new, place, said):
+def test_a_misspelt_column_gives_one_line_with_its_place(tiny_recipe, tmp_path, old, new, place, said):
     path, _ = misspelt(tiny_recipe, tmp_path, old, new)
     done = mbert("train", path, "-o", "run", cwd=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert place in done.stderr
     assert said in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_misspelt_label_gives_a_line_for_each_row_with_its_place(tiny_recipe, tmp_path):
+    path, _ = misspelt(tiny_recipe, tmp_path, '"mid"', '"middle"')
+    done = mbert("train", path, "-o", "run", cwd=tmp_path)
+    assert done.returncode == 2
+    *rows, last = done.stderr.splitlines()
+    assert all("mood-train.tsv:" in row for row in rows)
+    assert all("mood must be one of low, middle, high, but is 'mid'" in row for row in rows)
+    assert f"has {len(rows)} bad rows; correct them, or set tasks.mood.on_bad_row: skip." in last
     assert not (tmp_path / "run").exists()
 
 

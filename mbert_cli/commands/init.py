@@ -42,8 +42,7 @@ def init(
     """Write a recipe for your own files: columns, labels and heads are guessed, and printed.
 
     $ mbert init reviews.tsv questions.csv -o mine.yaml
-    $ mbert init a.tsv --text title --text body --label kind
-    $ mbert init sick.tsv --label entailment=entailment_judgment --label relatedness=relatedness_score
+    $ mbert init a.tsv --text title --label kind --label stars
 
     NAME-train, NAME-dev and NAME-test are splits of one; another file is a training file. Where there is no dev file, a
     tenth of the training texts, of each class, is set aside in files beside the recipe, chosen by their hash. Standard
