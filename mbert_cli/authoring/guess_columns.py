@@ -10,6 +10,12 @@ from mbert_cli.errors import UsageError
 from mbert_cli.recipe_file import nearest
 
 _MOST_LISTED = 12
+
+
+class NoLabelsError(UsageError):
+    """No column of a file looks like labels."""
+
+
 _FEW = 12  # rows; fewer do not show that a column is of ids
 
 
@@ -106,7 +112,7 @@ def _chosen(file: CountedFile, likely: list[Column], reasons: dict[str, str | No
         return {likely[-1].name: "guessed by its values"}  # labels tend to stand at the end
     listed = [f"'{name}' ({why})" for name, why in reasons.items()]
     more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
-    raise UsageError(
+    raise NoLabelsError(
         f"{file.path}: no column looks like labels; name it with --label. Known: "
         f"{', '.join(listed[:_MOST_LISTED]) or 'none'}{more}.{_header_hint(file)}"
     )

@@ -4,14 +4,14 @@ import importlib.util
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mbert_cli.authoring.column import Column, CountedFile, FileReading, count_file
 from mbert_cli.authoring.dev_split import DevSplit, split_off_dev
-from mbert_cli.authoring.guess_columns import Guess, guess_columns
+from mbert_cli.authoring.guess_columns import Guess, NoLabelsError, guess_columns
 from mbert_cli.authoring.guess_labels import Labels, read_labels, why_impossible
 from mbert_cli.authoring.splits import slug, stem
 from mbert_cli.errors import UsageError
@@ -163,13 +163,69 @@ def new_files(
             raise UsageError(f"{place}: has no column '{label.column}'{nearest(label.column, sorted(known))}")
     found: list[NewFiles] = []
     taken: set[str] = set()
+    unlabelled: list[tuple[CountedFile, NoLabelsError]] = []
     for name, files in groups.items():
-        own = [label for label in labels if any(each.name == label.column for each in counted[name]["train"].columns)]
-        guess = guess_columns(counted[name]["train"], text, [label.column for label in own])
+        train = counted[name]["train"]
+        own = [label for label in labels if any(each.name == label.column for each in train.columns)]
+        try:
+            guess = guess_columns(train, text, [label.column for label in own])
+        except NoLabelsError as error:
+            if len(files) > 1 or len(groups) == 1:
+                raise
+            unlabelled.append((train, _without_remedy(train, labels) if labels else error))
+            continue
         names = _task_names(name, guess, own, taken)
         taken |= {*names.values()}
         found.append(_fitted(name, files, counted[name], reading, guess, names))
+    for file, error in unlabelled:
+        _leave_out(file, error, found)
+    _ask_for_splits(found, {name: [each.name for each in files["train"].columns] for name, files in counted.items()})
     return found
+
+
+def _without_remedy(file: CountedFile, labels: Sequence[AskedLabel]) -> NoLabelsError:
+    """Return an error that does not advise --label, which was given."""
+    names = first_of([f"'{label.column}'" for label in labels])
+    return NoLabelsError(
+        f"{file.path}: has no column {names}, and no other column looks like labels; leave the file out, or name its "
+        "own column of labels with one more --label."
+    )
+
+
+def _leave_out(file: CountedFile, error: NoLabelsError, found: list[NewFiles]) -> None:
+    """Note at a task that a file has its texts and no labels; without such a task the file is an error.
+
+    Raises:
+        NoLabelsError: no task has columns of texts that the file has.
+    """
+    for index, each in enumerate(found):
+        labels = {labels.column for labels in each.tasks.values()}
+        if all(file.column(name) for name in each.guess.text) and not any(file.column(name) for name in labels):
+            found[index] = replace(each, notes=(*each.notes, _left_out(file)))
+            return
+    raise error
+
+
+def _left_out(file: CountedFile) -> str:
+    return f"{file.path}: has no labels and is left out of the recipe; after training, mbert predict takes it"
+
+
+def _ask_for_splits(found: list[NewFiles], headers: Mapping[str, Sequence[str]]) -> None:
+    """Note at a task that its training file has the columns of another's: the two may be splits of one task."""
+    by_header: dict[tuple[str, ...], list[int]] = {}
+    for index, each in enumerate(found):
+        by_header.setdefault(tuple(headers[each.name]), []).append(index)
+    for first, *others in by_header.values():
+        if not others:
+            continue
+        one, names = found[first], [str(found[index].files["train"]) for index in others]
+        have, it = ("has", "it is another split") if len(names) == 1 else ("have", "they are other splits")
+        end = one.files["train"].name.removeprefix(stem(one.files["train"]))
+        note = (
+            f"{first_of(names)} {have} the columns of {one.files['train']}: if {it} of the same task, rename: "
+            f"{one.name}-dev{end}, {one.name}-test{end}"
+        )
+        found[others[0]] = replace(found[others[0]], notes=(*found[others[0]].notes, note))
 
 
 def _task_names(file: str, guess: Guess, asked: Sequence[AskedLabel], taken: set[str]) -> dict[str, str]:
@@ -220,9 +276,7 @@ def _fitted(
     if test is not None:
         if any(_is_unlabelled(test, column, labelled) for column in names):
             files = {split: path for split, path in files.items() if split != "test"}
-            notes.append(
-                f"{test.path}: has no labels and is left out of the recipe; after training, mbert predict takes it"
-            )
+            notes.append(_left_out(test))
         else:
             labelled.append(test)
     tasks = {}

@@ -1,4 +1,4 @@
-"""Which files belong together: `mood-train.tsv` and `mood-dev.tsv` are splits of one task's."""
+"""Which files belong together: `mood-train.tsv` and `mood-dev.tsv` are splits of one task."""
 
 import re
 from collections.abc import Sequence
@@ -8,16 +8,34 @@ from mbert_cli.errors import UsageError
 
 _SPLITS = {
     "train": "train", "training": "train", "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev",
-    "test": "test",
+    "trial": "dev", "test": "test", "testing": "test",
 }  # fmt: skip
-_SPLIT = re.compile(rf"(?:^|[-_. ])({'|'.join(_SPLITS)})$", re.IGNORECASE)
+# What follows the name of a split and says no other task: `test_annotated`, `test-student`.
+_QUALIFIERS = (
+    "annotated", "blind", "data", "final", "full", "gold", "hidden", "labeled", "labelled", "nolabel", "nolabels",
+    "no[-_]labels?", "private", "public", "set", "split", "student", "unlabeled", "unlabelled",
+)  # fmt: skip
+_LAST = re.compile(rf"(?:^|[-_. ])({'|'.join(_SPLITS)})(?:[-_. ](?:{'|'.join(_QUALIFIERS)}))*$", re.IGNORECASE)
+_FIRST = re.compile(rf"^({'|'.join(_SPLITS)})[-_. ](?=.)", re.IGNORECASE)
+
+
+def split_of(file: Path) -> tuple[str, str | None]:
+    """Return the name of a file without its split, and the split; None where the name says none.
+
+    `mood-dev.tsv`, `dev_mood.tsv`, `mood_trial.txt` and `mood_validation_set.csv` are all dev of `mood`.
+    """
+    name = stem(file)
+    match = _LAST.search(name) or _FIRST.search(name)
+    if match is None:
+        return name, None
+    return name[: match.start()] + name[match.end() :], _SPLITS[match[1].lower()]
 
 
 def group_files(files: Sequence[Path]) -> tuple[dict[str, dict[str, Path]], list[str]]:
     """Group files by their names.
 
-    NAME-train, NAME-dev and NAME-test are splits of NAME; NAME alone is its training file. A file that shares its name
-    with no other is a training file, whatever its name ends in.
+    NAME-train, NAME-dev and NAME-test are splits of NAME, and so are train-NAME and so on; NAME alone is its training
+    file. A file that shares its name with no other is a training file, whatever its name ends in.
 
     Args:
         files: in any order.
@@ -30,9 +48,9 @@ def group_files(files: Sequence[Path]) -> tuple[dict[str, dict[str, Path]], list
     """
     groups: dict[str, dict[str, Path]] = {}
     for file in files:
-        match = _SPLIT.search(stem(file))
-        split = _SPLITS[match[1].lower()] if match else "train"
-        own = groups.setdefault(slug(stem(file)[: match.start()] if match else stem(file)), {})
+        name, named = split_of(file)
+        split = named or "train"
+        own = groups.setdefault(slug(name), {})
         if split in own:
             raise UsageError(f"{file}: is the {split} file of the same task as {own[split]}; rename one of them.")
         own[split] = file

@@ -305,6 +305,62 @@ def test_a_file_that_shares_its_name_with_no_other_is_for_training_whatever_its_
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("SICK_train.txt", "SICK_trial.txt", "SICK_test_annotated.txt"),
+        ("train_SICK.txt", "dev_SICK.txt", "test_SICK.txt"),
+        ("training-SICK.txt", "SICK.valid.txt", "SICK-test-public.txt"),
+        ("SICK_train_set.txt", "SICK_validation_set.txt", "SICK.testing.txt"),
+    ],
+)
+def test_published_names_of_splits_are_known_before_and_after_the_name(here, capsys, files):
+    for number, file in enumerate(files):
+        write(here / file, moods(60, number))
+    init(*files)
+    tasks = accepted("recipe.yaml")
+    assert [(name, task.train, task.dev, task.test) for name, task in tasks.items()] == [
+        ("sick", *(str(here / file) for file in files))
+    ]
+    assert "the columns of" not in capsys.readouterr().err
+
+
+def test_files_of_the_same_columns_are_asked_about(here, capsys):
+    for file in ("mood.tsv", "eins.tsv", "zwei.tsv"):
+        write(here / file, moods(60))
+    write(here / "other.tsv", moods(60), ("id", "text", "kind"))
+    init("mood.tsv", "eins.tsv", "zwei.tsv", "other.tsv")
+    said = (
+        "eins.tsv, zwei.tsv have the columns of mood.tsv: if they are other splits of the same task, rename: mood-dev"
+    )
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("the columns of") == 1
+
+
+@pytest.mark.parametrize("name", ["m-test-student.csv", "blind.csv"])
+@pytest.mark.parametrize("options", [[], ["--label", "sentiment"]])
+def test_a_file_without_labels_and_with_another_header_is_left_out(here, capsys, name, options):
+    rows = list(enumerate(sentences(60, 1)))
+    for split in ("train", "dev"):
+        (here / f"m-{split}.csv").write_text(
+            "\tid\tsentence\tsentiment\n" + "".join(f"{i}\tk{i}\t{text}\t{i % 3}\n" for i, text in rows)
+        )
+    (here / name).write_text("\t\tid\tsentence\n" + "".join(f"{i}\t{i}.0\tk{i}\t{text}\n" for i, text in rows))
+    init("m-train.csv", "m-dev.csv", name, *options)
+    assert list(accepted("recipe.yaml")) == ["m"]
+    assert f"{name}: has no labels and is left out of the recipe" in capsys.readouterr().err
+
+
+def test_a_remedy_that_was_tried_is_not_advised_again(here):
+    write(here / "a.tsv", moods(60))
+    write(here / "b.tsv", enumerate(sentences(60, 1)), ("id", "other"))
+    with pytest.raises(UsageError, match="name it with --label"):
+        init("a.tsv", "b.tsv")
+    with pytest.raises(UsageError, match=r"b.tsv: has no column 'mood', and no other column looks like labels; leave"):
+        init("a.tsv", "b.tsv", "--label", "mood")
+
+
 def test_as_many_classes_as_a_column_has_are_written_where_it_is_named(here):
     write(here / "i.tsv", [(i, f"say {i}", f"intent {i % 150}") for i in range(300)])
     init("i.tsv", "--label", "mood")
