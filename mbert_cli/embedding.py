@@ -38,7 +38,7 @@ def embed_table(
     Raises:
         DataError: a row is malformed, or there is no such column.
     """
-    places = [table.column(column, "text to embed") for column in columns]
+    places = [table.text_column(column, "text to embed") for column in columns]
     rows = 0
     for window in windows(table, 0, limit):
         data = predictor.tokenise_to_embed([[row.cells[place] for row in window] for place in places], task)

@@ -252,11 +252,7 @@ def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> li
         CheckpointError: a task does not exist.
         DataError: the table lacks a task's column, or fits no task.
     """
-    for task in asked:
-        _text_columns(predictor, table, task)
-    if asked:
-        return list(dict.fromkeys(asked))
-    fitting = [
+    fitting = list(dict.fromkeys(asked)) or [
         name
         for name, task in predictor.saved.section.tasks.items()
         if all(table.has(_heading(table, task, each)) for each in task.text)
@@ -268,6 +264,8 @@ def choose_tasks(predictor: Predictor, table: Table, asked: Sequence[str]) -> li
             f"{table.name}:{table.header_line}: has no task's text columns ({wanted}); it has {have}. "
             f"Say which is which with --columns NAME=OTHER (in a recipe's task: columns).{table.delimiter_hint}"
         )
+    for task in fitting:  # before rows are read: from now on each must have the task's texts
+        _text_columns(predictor, table, task)
     return fitting
 
 
@@ -278,7 +276,7 @@ def _heading(table: Table, task: TaskSection, name: str) -> str:
 
 def _text_columns(predictor: Predictor, table: Table, task: str) -> list[int]:
     section = predictor.saved.task(task)
-    return [table.column(_heading(table, section, name), f"text of task {task}") for name in section.text]
+    return [table.text_column(_heading(table, section, name), f"text of task {task}") for name in section.text]
 
 
 def origin_of(

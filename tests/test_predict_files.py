@@ -181,7 +181,7 @@ def typed(path):
 def columns():
     """Columns of types that text does not keep."""
     pyarrow = pytest.importorskip("pyarrow")
-    texts = ["cat dog", "man runs great", None, "bird", "dog"]
+    texts = ["cat dog", "man runs great", "", "bird", "dog"]
     return {
         "id": pyarrow.array([1, 2, 3, None, 5], pyarrow.int16()),
         "text": pyarrow.array(texts).dictionary_encode(),
@@ -429,3 +429,44 @@ def test_an_id_that_breaks_the_courses_lines_is_refused(run, here):
     (here / "i.tsv").write_text('id\ttext\n"1\n2"\tcat\n')
     with pytest.raises(MbertError, match=r"i\.tsv:2: the id '1\\n2' cannot be written in --format cs224n"):
         predict(run, "i.tsv", "-o", "o.csv", "--format", "cs224n", "--quoting", "csv")
+
+
+NO_TEXTS = {
+    '{"txt": "great film"}': "has no 'text'",
+    '{"text": null}': "'text' must be a text, but is null",
+    '{"text": ["a"]}': "'text' must be a text, but is a list",
+    '{"text": {"a": 1}}': "'text' must be a text, but is an object",
+    '{"text": true}': "'text' must be a text, but is true or false",
+}
+
+
+@pytest.mark.parametrize("row", NO_TEXTS)
+@pytest.mark.parametrize("command", ["predict", "embed"])
+def test_a_row_without_a_text_is_refused_with_its_line(run, here, command, row):
+    (here / "a.jsonl").write_text(f'{{"text": "cat"}}\n{{"text": ""}}\n{{"text": 12}}\n{row}\n')
+    output, task = ("out.jsonl", []) if command == "predict" else ("v.npy", ["-t", "mood"])
+    with pytest.raises(MbertError) as refusal:
+        app([command, str(run), "a.jsonl", "-o", output, *task, *FLAGS], standalone_mode=False)
+    assert str(refusal.value).startswith(f"a.jsonl:4: {NO_TEXTS[row]}")
+    assert not (here / output).exists()
+
+
+def test_null_and_lists_in_a_parquet_file_are_no_texts(run, here):
+    pyarrow = pytest.importorskip("pyarrow", reason="needs the extra [parquet]")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for values, said in (
+        (["cat", "", None], ":3: 'text' must be a text, but is null"),
+        ([["cat"]], ":1: 'text' must be"),
+    ):
+        parquet.write_table(pyarrow.table({"text": values}), here / "a.parquet")
+        with pytest.raises(MbertError, match=said):
+            predict(run, "a.parquet", "-o", "out.tsv")
+
+
+def test_empty_cells_and_numbers_are_texts(run, here):
+    (here / "a.jsonl").write_text('{"text": ""}\n{"text": 12}\n')
+    predict(run, "a.jsonl", "-o", "out.jsonl")
+    (here / "c.tsv").write_text("id\ttext\n1\t\n2\t12\n")
+    predict(run, "c.tsv", "-o", "out.tsv")
+    predictions = [json.loads(line)["pred"] for line in (here / "out.jsonl").read_text().splitlines()]
+    assert predictions == [row[2] for row in rows(here / "out.tsv")[1:]]

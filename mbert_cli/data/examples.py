@@ -216,7 +216,7 @@ class _RowReader:
         check_ids: bool,
     ) -> None:
         self._name, self._task, self._parse_label, self._soft = name, task, parse_label, soft
-        self._texts = [table.column(text, f"text of task {name}") for text in task.text]
+        self._texts = [table.text_column(text, f"text of task {name}") for text in task.text]
         self._label = table.column(task.label, f"label of task {name} (files without labels can be predicted only)")
         why = f"soft label of task {name} (mbert predict appends it)"
         self._soft_columns = [table.column(column, why) for column in (soft.names if soft else ())]

@@ -100,6 +100,27 @@ def is_written_as_json(place: Place, column: int) -> bool:
     return not (is_text or types.is_temporal(own) or types.is_decimal(own) or types.is_dictionary(own))
 
 
+def kind_of_parquet(place: Place, column: int, cell: str) -> str:
+    """Return `null`, `a list` and so on for a value that is not a text or a number; otherwise nothing.
+
+    Args:
+        place: of its row.
+        column: of the value.
+        cell: the value as a cell: only an empty one may be null.
+    """
+    from pyarrow import types
+
+    batch, index = place
+    own = batch.schema.field(column).type
+    if not cell and not batch.column(column)[index].is_valid:
+        return "null"
+    if types.is_boolean(own):
+        return "true or false"
+    if types.is_struct(own) or types.is_map(own):
+        return "an object"
+    return "a list" if types.is_nested(own) else ""
+
+
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:200]
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from mbert_cli.data.csv_rows import CsvRows, plain_rows
 from mbert_cli.data.hub import PREFIX, dataset_files
 from mbert_cli.data.json_rows import JsonRow, json_rows, with_header
-from mbert_cli.data.parquet import Place, parquet_rows, rows_of_files
+from mbert_cli.data.parquet import Place, kind_of_parquet, parquet_rows, rows_of_files
 from mbert_cli.data.row import Row
 from mbert_cli.data.source import BadLine, Kind, decoded, open_source
 from mbert_cli.errors import DataError
@@ -26,6 +26,7 @@ GUESSED_DELIMITERS = tuple(_DELIMITERS[name] for name in _GUESSED)
 """The delimiters that are looked for in a header, in this order."""
 _HEADER_LINES = 20
 _QUOTED = re.compile(r'(^|[\t,;|])"(?:[^"]|"")*("?)')  # a cell in quotes, and its closing one
+_KINDS = {type(None): "null", bool: "true or false", list: "a list", dict: "an object"}
 _FORMATS = {"\t": "TSV", ",": "CSV", ";": "CSV with semicolons", "|": "columns separated by pipes"}
 
 
@@ -61,6 +62,7 @@ class Table:
         self.is_jsonl, self.delimiter, self.header_line = False, "\t", 1
         self._csv: CsvRows | None = None
         self._used: dict[str, str] = {}  # columns that every object of a JSONL file must have, and who asks for them
+        self._texts: set[int] = set()  # columns that hold texts
         self._rows: Iterator[Row]
         self._file: io.BufferedIOBase = io.BytesIO()
         self._kind: Kind
@@ -99,10 +101,21 @@ class Table:
                 if missing is not None:
                     yield Row(row.line, problem=f"has no '{missing}'{self._used[missing]}")
                     continue
+            if not row.problem and (problem := self._problem_of_texts(row)):
+                yield Row(row.line, problem=problem)
+                continue
             if row.problem and len(row.cells) not in (0, len(self.header)) and self.delimiter_hint:
                 yield Row(row.line, problem=f"{row.problem}.{self.delimiter_hint.removesuffix('.')}")
                 continue
             yield row
+
+    def _problem_of_texts(self, row: Row) -> str:
+        """Return why a cell of a text column is not a text; an empty text is one, and so is a number."""
+        for column in self._texts:
+            what = kind_of_value(row, column, self.header[column])
+            if what:
+                return f"'{self.header[column]}' must be a text, but is {what}"
+        return ""
 
     @property
     def warnings(self) -> list[str]:
@@ -189,6 +202,20 @@ class Table:
         raise DataError(
             f"{place}: has no column '{name}'{asked}{nearest(name, [c for c in self.header if c])}{self.delimiter_hint}"
         )
+
+    def text_column(self, name: str, why: str = "") -> int:
+        """Return the index of a column; rows whose value there is not a text cannot be read. See `column`."""
+        found = self.column(name, why)
+        self._texts.add(found)
+        return found
+
+
+def kind_of_value(row: Row, column: int, name: str) -> str:
+    """Return `null`, `a list` and so on for a cell that was not a text or a number in its file; otherwise nothing."""
+    if row.record is not None:
+        value = row.record.get(name, "")
+        return "" if isinstance(value, str) else _KINDS[type(value)]
+    return "" if row.place is None else kind_of_parquet(row.place, column, row.cells[column])
 
 
 def _head(lines: Iterator[str | BadLine], name: str) -> tuple[str, list[str | BadLine]]:
