@@ -40,7 +40,7 @@ def _hear(number: int, frame: FrameType | None) -> None:
         _Heard.number, _Heard.time = number, time.monotonic()
     # An exception in the midst of an import of compiled code can end the process by a C++ error.
     if _is_importing(frame) and time.monotonic() < _Heard.time + _LONGEST_IMPORT:
-        _thread.start_new_thread(_send_again, (number,))
+        _thread.start_new_thread(_send_again, (number, _thread.get_ident()))
     else:
         check()
 
@@ -53,9 +53,10 @@ def _is_importing(frame: FrameType | None) -> bool:
     return False
 
 
-def _send_again(number: int) -> None:
+def _send_again(number: int, main_thread: int) -> None:
     time.sleep(_LOOK_AGAIN)
-    signal.raise_signal(number)
+    # To the main thread: a signal that this thread took would not wake it from a system call.
+    signal.pthread_kill(main_thread, number)
 
 
 def check() -> None:

@@ -259,6 +259,7 @@ def close_the_terminal_of(command, tmp_path):
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(tmp_path)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
         os.execvp(command[0], [*map(str, command)])
     said = b""
     while b"overall" not in said:

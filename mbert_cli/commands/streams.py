@@ -6,7 +6,7 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import Any
 
 from mbert_cli.errors import MbertError, ReaderGoneError, ResourceError, UsageError
 
@@ -23,13 +23,14 @@ def guard() -> None:
     stdout, stderr = sys.stdout, sys.stderr
     for number in (_STDIN, _STDOUT, _STDERR):
         _fill(number)
-    sys.stderr = _text(_Messages(_STDERR, "wb", closefd=False), stderr, errors="backslashreplace", line_buffering=True)
+    messages = _Messages(_STDERR, "wb", closefd=False)
+    sys.stderr = _text(messages, _encoding(stderr), "backslashreplace", line_buffering=True)
     raw = Data(_STDOUT, "wb", closefd=False)
     raw.was_open = stdout is not None
     # `strict` would end a command at the first character that the terminal's encoding lacks.
     errors = stdout.errors if stdout is not None and stdout.errors not in (None, "strict") else "backslashreplace"
     is_eager = stdout is not None and (stdout.isatty() or getattr(stdout, "write_through", False))
-    sys.stdout = _text(raw, stdout, errors=errors, line_buffering=is_eager)
+    sys.stdout = _text(raw, _encoding(stdout), errors, line_buffering=is_eager)
 
 
 def _fill(number: int) -> None:
@@ -40,8 +41,11 @@ def _fill(number: int) -> None:
         os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
 
 
-def _text(raw: io.FileIO, old: TextIO | None, errors: str | None, line_buffering: bool) -> TextIO:
-    encoding = "utf-8" if old is None else old.encoding
+def _encoding(stream: Any) -> str:
+    return "utf-8" if stream is None else str(stream.encoding)
+
+
+def _text(raw: io.RawIOBase, encoding: str, errors: str, line_buffering: bool) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=line_buffering)
 
 

@@ -9,10 +9,12 @@ import random
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from damaged_checkpoints import trained_run
 from experiment import Broken, Chance, Experiment, check
@@ -227,7 +229,7 @@ random.Random(1).shuffle(_ALL)
 @contextmanager
 def _working_in(folder: Path) -> Iterator[None]:
     before, argv = Path.cwd(), sys.argv
-    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     os.chdir(folder)
     try:
         yield
@@ -239,17 +241,35 @@ def _working_in(folder: Path) -> Iterator[None]:
 
 
 def mbert(words: list[str], work: Path) -> tuple[int, str]:
-    """Run a command in this process; return its exit code and what it said."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors=errors) for errors in ("strict", "backslashreplace"))
+    """Run a command in this process; return its exit code and what it printed to standard error."""
     code = 0
-    with _working_in(work), redirect_stdout(out), redirect_stderr(err):
-        sys.argv = ["mbert", *words]
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        err.flush()
-    return code, err.buffer.getvalue().decode()
+    with tempfile.TemporaryFile() as messages:
+        with _working_in(work), _streams_to(messages):
+            sys.argv = ["mbert", *words]
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        messages.seek(0)
+        return code, messages.read().decode()
+
+
+@contextmanager
+def _streams_to(messages: IO[bytes]) -> Iterator[None]:
+    """Send file descriptor 2 to a file and 1 to nowhere: the command line writes to these."""
+    kept, streams = [os.dup(number) for number in (1, 2)], (sys.stdout, sys.stderr)
+    with open(os.devnull, "wb") as nowhere:
+        for number, target in ((1, nowhere), (2, messages)):
+            os.dup2(target.fileno(), number)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        sys.stdout, sys.stderr = streams
+        for number, own in zip((1, 2), kept, strict=True):
+            os.dup2(own, number)
+            os.close(own)
 
 
 def _tried(rng: Chance, folder: Path) -> None:
