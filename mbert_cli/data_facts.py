@@ -9,8 +9,9 @@ import torch
 
 from mbert_cli.compose import build_heads
 from mbert_cli.data.batching import TaskData
+from mbert_cli.errors import counted
 from mbert_cli.heads import ClassHead, Head, ValueHead
-from mbert_cli.labels import first_of, list_remark
+from mbert_cli.labels import case_remark, first_of, list_remark, without_dev_rows
 from mbert_cli.metrics import percent
 from mbert_cli.recipe import Recipe
 from mbert_cli.training_data import TrainingData, TrainingExamples
@@ -50,7 +51,9 @@ class TaskFacts:
         """Return what may make scores mean less than they seem to."""
         found = []
         if self.known:
-            found.append(f"{self.known:,} of {self.dev:,} dev rows have texts of the training file: scores flatter")
+            have = "has" if self.known == 1 else "have"
+            rows = counted(self.dev, "dev row")
+            found.append(f"{self.known:,} of {rows} {have} texts of the training file: scores flatter")
         if self.unseen:
             found.append(f"the training file has no row of {first_of(self.unseen)}, which the dev file has")
         if self.cut > _MUCH:
@@ -123,13 +126,13 @@ def label_remarks(head: Head, train: Sequence[float], dev: Sequence[float]) -> l
     texts, seen, measured = head.class_names.texts, {*map(int, train)}, {*map(int, dev)}
     absent = [text for index, text in enumerate(texts) if index not in seen | measured]
     unmeasured = [texts[index] for index in sorted(seen - measured)]
-    found = [remark] if (remark := list_remark(texts)) else []
+    found = [remark for remark in (list_remark(texts), case_remark(texts)) if remark]
     if absent:
         found.append(
             f"neither file has a row of {first_of(absent)}; is it in labels by mistake, or written differently?"
         )
     if unmeasured:
-        found.append(f"the dev file has no row of {first_of(unmeasured)}, so that nothing is measured of it")
+        found.append(without_dev_rows(unmeasured))
     return found
 
 

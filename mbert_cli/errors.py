@@ -140,3 +140,8 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     said = str(error)
     return any(each in said for each in _NO_MEMORY)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, `1 row` or `1,200 rows`, as messages have it."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

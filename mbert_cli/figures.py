@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mbert_cli.errors import counted
 from mbert_cli.evaluation_files import PREDICTIONS, data_name, read_numbers, read_summary
 from mbert_cli.metrics import Confusion
 from mbert_cli.metrics_file import read_metrics
@@ -43,7 +44,7 @@ def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
         from mbert_cli import plots
 
         for task, found in metrics.get("tasks", {}).items():
-            title = f"{plots.shortened(task)} on {data_name(metrics, task)}, {found['examples']:,} rows\n"
+            title = f"{plots.shortened(task)} on {data_name(metrics, task)}, {counted(found['examples'], 'row')}\n"
             if (confusion := Confusion.of(found)) is not None:
                 title += f"accuracy {found['accuracy']:.3f}, macro F1 {found['macro']['f1']:.3f}"
                 drawn |= _files(f"{task}_confusion", _confusion_figure(title, confusion))

@@ -20,6 +20,12 @@ _MOST_SHOWN = 6
 _COMMA_NUMBER = re.compile(
     r"[-+]?[0-9]+,[0-9]+|[-+]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?|[-+]?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+"
 )
+_PERCENT = re.compile(r"([-+]?[0-9]+(?:[.,][0-9]+)?)\s*%")
+_DATE = re.compile(
+    r"([0-9]{4}([-/.])[0-9]{1,2}\2[0-9]{1,2}|[0-9]{1,2}([-/.])[0-9]{1,2}\3([0-9]{4}|[0-9]{2})"
+    r"|[0-9]{1,2}\.? [^\W\d_]{3,9}\.? [0-9]{4}|[^\W\d_]{3,9}\.? [0-9]{1,2},? [0-9]{4})"
+    r"(,?[T ][0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?\s*([AaPp][Mm])?\s*(Z|UTC|[-+][0-9]{2}:?([0-9]{2})?)?)?"
+)
 _SEPARATORS = ("|", ";", ",", "/", "+")
 
 
@@ -52,6 +58,40 @@ def has_decimal_comma(text: str) -> bool:
     return _COMMA_NUMBER.fullmatch(text.strip()) is not None
 
 
+def plain_number(text: str) -> str | None:
+    """Return how a number with a comma or a percent sign is to be written; None where a text is no such number.
+
+    `3,7` is `3.7`, `1,234` is `1.234 or 1234`, `1.234,5` is `1234.5`, and `10%` is `10`.
+    """
+    text = text.strip()
+    if percent := _PERCENT.fullmatch(text):
+        return percent[1].replace(",", ".")
+    if not has_decimal_comma(text):
+        return None
+    if "." in text:
+        return text.replace(",", "") if text.rindex(".") > text.rindex(",") else text.replace(".", "").replace(",", ".")
+    whole, *parts = text.split(",")
+    if len(parts) > 1:
+        return whole + "".join(parts)
+    could_be_thousands = len(parts[0]) == 3 and len(whole.lstrip("+-")) <= 3 and whole.lstrip("+-")[0] != "0"
+    return f"{whole}.{parts[0]} or {whole}{parts[0]}" if could_be_thousands else f"{whole}.{parts[0]}"
+
+
+def is_date(text: str) -> bool:
+    """Whether a text is a date, with or without a time: `2024-03-01T10:00Z`, `01.03.2024`, `3/1/2024`, `1 Mar 2024`."""
+    return _DATE.fullmatch(text.strip()) is not None
+
+
+def case_remark(labels: Sequence[str]) -> str | None:
+    """Return that some labels differ in upper and lower case only, for people; None where none do."""
+    seen: dict[str, str] = {}
+    for label in labels:
+        other = seen.setdefault(label.casefold(), label)
+        if other != label:
+            return f"'{other}' and '{label}' differ in case only, and each is a class of its own; write them alike"
+    return None
+
+
 def list_separator(labels: Collection[str]) -> str | None:
     """Return what separates several labels in one text, such as `|` in `rude|threat`; None where nothing seems to.
 
@@ -74,6 +114,12 @@ def first_of(names: Sequence[str]) -> str:
     """Return the first of some names, and how many more there are."""
     more = f" and {len(names) - _MOST_SHOWN:,} more" if len(names) > _MOST_SHOWN else ""
     return ", ".join(names[:_MOST_SHOWN]) + more
+
+
+def without_dev_rows(names: Sequence[str]) -> str:
+    """Return that classes have no dev rows, for people."""
+    one = len(names) == 1
+    return f"no dev rows of class{'' if one else 'es'} {first_of(names)}: {'it gets' if one else 'they get'} no score"
 
 
 def list_remark(labels: Sequence[str]) -> str | None:

@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from mbert_cli import __version__
 from mbert_cli.data.hub import PREFIX
 from mbert_cli.ensemble import Ensemble
-from mbert_cli.errors import one_line
+from mbert_cli.errors import counted, one_line
 from mbert_cli.heads import ClassHead
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.recipe import Recipe
@@ -36,7 +36,7 @@ def model_card(recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, Any]) 
         f"# {title}",
         "",
         *([recipe.card.description.strip(), ""] if recipe.card.description else []),
-        f"One BERT encoder for {len(recipe.tasks)} tasks, trained with mbert {__version__}.",
+        f"One BERT encoder for {counted(len(recipe.tasks), 'task')}, trained with mbert {__version__}.",
         "",
         *_facts(recipe, model),
         "",
@@ -82,7 +82,7 @@ def _facts(recipe: Recipe, model: MultiTaskBert) -> list[str]:
         f"- encoder: `{_encoder(recipe)}`",
         f"- adapters: {adapters}; pooling: {recipe.pooling.kind}",
         f"- loss balancing: {recipe.loss_balancing.kind}; curriculum: {recipe.curriculum.kind}; "
-        f"{recipe.training.epochs} epochs; seed {recipe.training.seed}",
+        f"{counted(recipe.training.epochs, 'epoch')}; seed {recipe.training.seed}",
         *together,
         *taught,
     ]

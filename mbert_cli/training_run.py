@@ -19,7 +19,7 @@ from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.encoder_dropout import EncoderDropout
 from mbert_cli.ensemble import Ensemble
-from mbert_cli.errors import CheckpointError, NotFiniteError, Stopped
+from mbert_cli.errors import CheckpointError, NotFiniteError, Stopped, counted
 from mbert_cli.evaluation import evaluate
 from mbert_cli.evaluation_files import Evaluation, write_evaluation
 from mbert_cli.figures import draw_or_say, write_figures
@@ -279,7 +279,11 @@ class TrainingRun:
     def _where(self, ahead: int = 0) -> str:
         """Return how far the run has come, for messages; `ahead` counts steps that are being taken."""
         epoch, step, epochs = self.state.epoch + 1, self.state.epoch_step + ahead, self.recipe.training.epochs
-        return f"epoch {epoch} of {epochs}, step {step}" if epoch <= epochs else f"all {epochs} epochs are trained"
+        return (
+            f"epoch {epoch} of {epochs}, step {step}"
+            if epoch <= epochs
+            else f"{counted(epochs, 'epoch')} of {epochs} trained"
+        )
 
     def _order(self, epoch: int) -> str:
         """Return how an epoch goes through the tasks, for its figure."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.data_facts import TaskFacts
-from mbert_cli.errors import command_line, one_line
+from mbert_cli.errors import command_line, counted, one_line
 from mbert_cli.hardware import Hardware
 from mbert_cli.model import MultiTaskBert
 from mbert_cli.pace import duration
@@ -106,7 +106,9 @@ def tell_epoch(talk: Talk, line: Mapping[str, Any], epochs: int, member: int | N
     who = "" if member is None else f"member {member}, "
     what = f"{who}epoch {line['epoch']}/{epochs}"
     talk.say(f"{what}: {'; '.join(parts)}; {sum(seconds.values()):.0f} s", strong="(best)")
-    talk.detail(f"  {line['step']:,} steps so far; trained {seconds['train']:.1f} s, scored {seconds['dev']:.1f} s")
+    talk.detail(
+        f"  {counted(line['step'], 'step')} so far; trained {seconds['train']:.1f} s, scored {seconds['dev']:.1f} s"
+    )
     for task, metrics in line["tasks"].items():
         numbers = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float))
         talk.detail(f"  {task}: {numbers}")

@@ -14,7 +14,7 @@ import torch
 from mbert_cli.compose import build_heads, encoder_shape
 from mbert_cli.curricula import Phase
 from mbert_cli.data.examples import read_examples
-from mbert_cli.errors import MbertError, RecipeError
+from mbert_cli.errors import MbertError, RecipeError, counted
 from mbert_cli.evaluation import evaluate
 from mbert_cli.hardware import Hardware
 from mbert_cli.pace import duration
@@ -56,7 +56,7 @@ class Estimate:
         """Return it for people."""
         disk = f"{self.disk / 1e6:,.0f} MB of disk ({self.disk_at_most / 1e6:,.0f} MB while it runs)"
         if self.train_seconds is None or self.dev_seconds is None:
-            return f"{self.steps:,} steps, {disk}"
+            return f"{counted(self.steps, 'step')}, {disk}"
         memory = "" if self.memory is None else f", {self.memory / 1e9:.1f} GB of memory"
         return (
             f"about {duration(self.train_seconds + self.dev_seconds + self.save_seconds)}: {self.steps:,} steps in "

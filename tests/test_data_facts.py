@@ -65,7 +65,7 @@ ABC = Classification(1, labels=["a", "b", "c", "b|c"])
             ABC,
             [0, 1, 2, 3],
             [0, 1, 2],
-            ["'b|c' looks like a list of labels", "the dev file has no row of b|c, so that"],
+            ["'b|c' looks like a list of labels", "no dev rows of class b|c: it gets no score"],
         ),
         (Regression(1, scale=5.0), [0.0, 4.0], [1.0], []),
         (Regression(1, scale=100.0), [0.0, 4.5], [1.0], ["from 0 to 100, but labels of the training file reach 4.5"]),

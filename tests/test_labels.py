@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mbert_cli.cli import app
-from mbert_cli.labels import ClassNames, folded, has_decimal_comma, list_separator
+from mbert_cli.labels import ClassNames, folded, has_decimal_comma, is_date, list_separator, plain_number
 
 ODD = {
     "low": "\u0646\u0645\u06cc\u200c\u062f\u0627\u0646\u0645",
@@ -55,6 +55,29 @@ def test_labels_that_look_like_lists_are_known_by_parts_that_recur(labels, separ
 @pytest.mark.parametrize(("text", "is_one"), [("3,7", True), ("1,234", True), ("-1.234,5", True), ("1,2,3", False)])
 def test_numbers_with_commas(text, is_one):
     assert has_decimal_comma(text) == is_one
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("3,7", "3.7"), ("1,234", "1.234 or 1234"), ("-1.234,5", "-1234.5"), ("1,234.5", "1234.5"), ("0,125", "0.125"),
+        ("1,234,567", "1234567"), ("10%", "10"), ("2,5 %", "2.5"), ("1,2,3", None), ("7", None), ("a%", None),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_to_be_written_otherwise(text, plain):
+    assert plain_number(text) == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("2024-03-01", True), ("01.03.2024", True), ("3/1/2024", True), ("2024-03-01T10:15:00Z", True),
+        ("2024-03-01 10:15:00.5+01:00", True), ("2024/03/01", True), ("1 March 2024", True), ("Mar 1, 2024", True),
+        ("2024", False), ("1.5", False), ("1-2", False), ("10.000", False), ("3/4", False), ("level 1", False),
+    ],
+)  # fmt: skip
+def test_dates(text, is_one):
+    assert is_date(text) == is_one
 
 
 def mbert(*words):

@@ -134,12 +134,14 @@ class CountedFile:
         columns: in the header's order.
         odd_names: names that look like data, for the file may have no header.
         warnings: what is in doubt about its rows, a sentence each.
+        delimiter_hint: which other delimiter the header may have, a sentence.
     """
 
     path: str
     columns: list[Column]
     odd_names: list[str]
     warnings: list[str] = field(default_factory=list)
+    delimiter_hint: str = ""
 
     def column(self, name: str) -> Column | None:
         """Return a column by its name."""
@@ -172,9 +174,9 @@ def count_file(path: str, reading: FileReading) -> CountedFile:
             for column, cell in zip(columns, row.cells, strict=True):
                 column.count(cell)
         has_header_line = not table.is_jsonl and table.schema is None
-        warnings = table.warnings
+        warnings, hint = table.warnings, table.delimiter_hint
     odd = [column.name for column in columns if has_header_line and _looks_like_data(column)]
-    return CountedFile(path, columns, odd, warnings)
+    return CountedFile(path, columns, odd, warnings, hint)
 
 
 def _looks_like_data(column: Column) -> bool:

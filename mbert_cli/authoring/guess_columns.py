@@ -1,12 +1,13 @@
 """What the columns of a file seem to hold: texts, labels, an id."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mbert_cli.authoring.column import Column, CountedFile
 from mbert_cli.authoring.guess_labels import why_impossible, why_unlikely
 from mbert_cli.authoring.names import are_a_pair, label_rank, says_id, says_text
-from mbert_cli.errors import UsageError
+from mbert_cli.errors import UsageError, counted
 from mbert_cli.recipe_file import nearest
 
 _MOST_LISTED = 12
@@ -83,7 +84,7 @@ def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[
 
 
 def _header_hint(file: CountedFile) -> str:
-    return f" ({file.remark})" if file.remark else ""
+    return (f" ({file.remark})" if file.remark else "") + file.delimiter_hint
 
 
 def _why_not(column: Column) -> str | None:
@@ -98,7 +99,7 @@ def _asked(file: CountedFile, labels: Sequence[str]) -> dict[str, str]:
         assert column is not None, "looked for before"
         problem = why_impossible(column)
         if problem:
-            raise UsageError(f"{file.path}: {name} {problem}, or name another column with --label.")
+            raise UsageError(f"{file.path}: {name} {problem}. Or choose another column with --label.")
         doubt = why_unlikely(column)
         found[name] = f"as you say, but it does not look like labels: {doubt}" if doubt else "as you say"
     return found
@@ -124,11 +125,7 @@ def _texts(file: CountedFile, columns: list[Column], text: Sequence[str]) -> tup
     texts = [each for each in columns if each.mean_words >= 2 or says_text(each.name)]
     texts = [each for each in texts if each.filled and not _looks_like_id(each)]
     if not texts:
-        known = ", ".join(column.name for column in file.columns)
-        raise UsageError(
-            f"{file.path}: no column looks like texts; name it with --text, twice for pairs. Known: {known}."
-            f"{_header_hint(file)}"
-        )
+        raise UsageError(f"{file.path}: {_no_texts(columns)}{_header_hint(file)}")
     for first in texts:
         for second in texts:
             if first is not second and are_a_pair(first.name, second.name):
@@ -139,6 +136,17 @@ def _texts(file: CountedFile, columns: list[Column], text: Sequence[str]) -> tup
     if len(longest) == 2 and is_text and shorter.words * 10 >= longest[0].words:
         return [column for column in texts if column in longest], False
     return longest[:1], False
+
+
+def _no_texts(columns: Sequence[Column]) -> str:
+    """Return that no column looks like texts, and the options that name one."""
+    rows = max((column.rows for column in columns), default=0)
+    if not columns:
+        return "no column is left for the texts beside the labels; name the texts with --text, the labels with --label."
+    why = f"{counted(rows, 'row')} are too few to tell" if 1 < rows < _FEW else "the cells are too short to tell"
+    why = "1 row is too few to tell" if rows == 1 else why
+    options = " or ".join(f"--text {shlex.quote(column.name)}" for column in columns[:_MOST_LISTED])
+    return f"no column looks like texts, for {why}; add {options}{' (two for pairs)' if len(columns) > 1 else ''}."
 
 
 def _looks_like_id(column: Column) -> bool:

@@ -2,16 +2,20 @@
 
 import math
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from mbert_cli.authoring.column import Column
-from mbert_cli.authoring.names import are_splits, says_id, says_label, says_scale
-from mbert_cli.labels import first_of, has_decimal_comma, is_name, list_remark
+from mbert_cli.authoring.names import are_splits, says_id, says_label, says_scale, says_text
+from mbert_cli.errors import counted
+from mbert_cli.labels import as_number, case_remark, first_of, is_date, is_name, list_remark, plain_number
+from mbert_cli.recipe_file import dump
 
 _FEW = 12  # as many whole numbers are classes, whatever they are
 _MOST_GUESSED = 100  # classes of a column that nobody named as labels
 _MOST_CLASSES = 20_000
+_MOST_WRITTEN = 30  # classes in a message
 _MOST_DENSE = 1_000  # whole numbers without gaps that are classes
 _DENSE = 0.9
 _STRAY = 0.1  # share of cells that may be no numbers among numbers, such as N/A
@@ -52,15 +56,14 @@ class Labels:
 def why_impossible(column: Column) -> str | None:
     """Return why a column cannot be labels; None where it can."""
     if not column.is_distinct:
-        return "has no name of its own in the header"
+        return "its name is in the header more than once" if column.name else "it has no name in the header"
     if len(column.values) < 2:
         return "holds one value only" if column.values else "is empty"
-    comma = next(filter(has_decimal_comma, column.values), None)
-    if comma and len(column.numbers) + sum(map(has_decimal_comma, column.values)) == len(column.values):
-        return (
-            f"holds '{comma}', a number with a comma or a list; write numbers with a decimal point and no other "
-            "separator; several labels a row are not read"
-        )
+    numbers = {text: plain for text in column.values if (plain := plain_number(text)) is not None}
+    if numbers and len(column.numbers) + len(numbers) == len(column.values):
+        text, plain = next(iter(numbers.items()))
+        lists = "; lists of labels cannot be read" if "," in text else ""
+        return f"holds '{text}': write {plain} if it is a number{lists}"
     if _is_scale(column):
         huge = next((text for text, value in column.numbers.items() if abs(value) > _LARGEST), None)
         return f"holds {huge}, which is too large for a scale" if huge else None
@@ -77,16 +80,20 @@ def why_unlikely(column: Column) -> str | None:
         return "its name says id"
     if are_splits(column.values):
         return "names of splits; rows of all of them are taken: keep only those that you want"
+    if column.values and all(map(is_date, column.values)):
+        return "dates"
     if column.mean_words > 3:
         return f"texts of {column.mean_words:.0f} words"
+    if says_text(column.name):
+        return "its name says text"
     much = column.filled > _FEW and distinct > (column.filled - 1 if named else column.filled // 2)
     if len(numbers) == len(column.values):
         if much and all(value.is_integer() for value in numbers.values()):
-            return f"{distinct:,} different whole numbers in {column.filled:,} rows, like ids"
+            return f"{distinct:,} different whole numbers in {counted(column.filled, 'row')}, like ids"
         if not named and distinct == column.filled:
             return "every row has a number of its own"
     elif distinct > max(2, column.filled // 2):
-        return f"{distinct:,} different values in {column.filled:,} rows"
+        return f"{distinct:,} different values in {counted(column.filled, 'row')}"
     if not named and not _is_scale(column) and distinct > _MOST_GUESSED:
         return f"{distinct:,} different values"
     return None
@@ -97,29 +104,45 @@ def read_labels(column: Column) -> Labels:
     numbers = column.numbers
     notes = []
     if column.other_forms:
-        notes.append(f"{column.other_forms:,} cells are in another Unicode form (NFD); each is of the class it shows")
+        verb = "is" if column.other_forms == 1 else "are"
+        cells = counted(column.other_forms, "cell")
+        notes.append(f"{cells} {verb} in another Unicode form (NFD); each is of the class it shows")
     if _is_scale(column):
         stray = [text for text in column.values if text not in numbers]
         if stray:
             notes.append(f"not numbers, and skipped: {first_of(stray)}")
         low, high = _range(min(numbers.values()), max(numbers.values()))
         if all(value.is_integer() for value in numbers.values()):
-            notes.append(
-                "whole numbers, taken for a scale; if they are classes, write head: "
-                f"{{kind: classification, labels: [...]}} with all {len(numbers):,} of them"
-            )
+            notes.append(f"whole numbers, taken for a scale; if they are classes, write {_as_classes(numbers)}")
         return Labels(column.name, [], low, high, tuple(notes))
     if len(numbers) == len(column.values):
-        classes = sorted(numbers, key=lambda text: (numbers[text], text))
+        classes = _in_order(numbers)
         if len(classes) > _FEW:
             notes.append(
                 "whole numbers, taken for classes; if they are a scale, write head: "
                 f"{{kind: regression, scale: {max(numbers.values()):g}}}"
             )
     else:
-        classes = sorted(column.values)
-    remark = list_remark(classes)
-    return Labels(column.name, classes, notes=(*notes, remark) if remark else tuple(notes))
+        classes = _in_order(column.values)
+    notes += [remark for remark in (list_remark(classes), case_remark(classes)) if remark]
+    return Labels(column.name, classes, notes=tuple(notes))
+
+
+def _in_order(texts: Collection[str]) -> list[str]:
+    """Return classes in order: numbers by value, then texts; all as texts where some are codes such as `007`."""
+    if any(_LEADING_ZERO.match(text) and math.isfinite(as_number(text)) for text in texts):
+        return sorted(texts)
+    numbers = {text: as_number(text) for text in texts}
+    finite = [text for text in texts if math.isfinite(numbers[text])]
+    return sorted(finite, key=lambda text: (numbers[text], text)) + sorted(set(texts) - set(finite))
+
+
+def _as_classes(numbers: Mapping[str, float]) -> str:
+    """Return the head that takes numbers for classes: as a recipe has it, where it is short."""
+    if len(numbers) > _MOST_WRITTEN:
+        return f"kind: classification, and list all {len(numbers):,} of them as the head's labels"
+    labels = " ".join(dump({"labels": _in_order(numbers)}, compact=True).split())
+    return f"head: {{kind: classification, {labels}}}"
 
 
 def _is_scale(column: Column) -> bool:

@@ -14,8 +14,8 @@ from mbert_cli.authoring.dev_split import DevSplit, split_off_dev
 from mbert_cli.authoring.guess_columns import Guess, NoLabelsError, guess_columns
 from mbert_cli.authoring.guess_labels import Labels, read_labels, why_impossible
 from mbert_cli.authoring.splits import slug, stem
-from mbert_cli.errors import UsageError
-from mbert_cli.labels import first_of
+from mbert_cli.errors import UsageError, counted
+from mbert_cli.labels import first_of, without_dev_rows
 from mbert_cli.recipe_file import MAX_BYTES, dump, nearest
 
 _TOKENS_A_WORD = 1.5
@@ -75,10 +75,11 @@ class NewFiles:
         ending = self.files["train"].name.removeprefix(stem(self.files["train"]))
         # What is written is text: no tool shall take it for something else.
         ending = re.sub(r"\.gz$", "", re.sub(r"\.parquet", ".tsv", ending, flags=re.IGNORECASE), flags=re.IGNORECASE)
-        # A file that is called x-train.tsv itself is not overwritten.
+        # Not overwritten, and not mistaken for each other: x_train.tsv that is read, x-train.tsv that is written.
+        taken = {slug(stem(path)) for path in self.files.values()}
         for name in (self.name, f"{self.name}_split"):
             paths = {split: folder / f"{name}-{split}{ending}" for split in ("train", "dev")}
-            if not any(path.exists() and path.samefile(self.files["train"]) for path in paths.values()):
+            if taken.isdisjoint(slug(stem(path)) for path in paths.values()):
                 break
         return paths
 
@@ -97,8 +98,9 @@ class NewFiles:
         dev = CountedFile(str(paths["dev"]), split.dev, [])
         for labels in self.tasks.values():
             column = dev.column(labels.column)
-            notes += [] if column is None else _notes_on_dev(labels, column, dev.path)
-        return replace(self, files={**self.files, **paths}, notes=tuple(notes)), split
+            notes += [] if column is None else _notes_on_dev(labels, column)
+        whole = replace(self, files={**self.files, **paths})
+        return replace(whole, notes=(*notes, whole._files_line().strip())), split
 
     def lines(self) -> list[str]:
         """Return what was guessed, for people."""
@@ -111,6 +113,8 @@ class NewFiles:
                 f"head {head_for(labels, guess.is_pair)['kind']}"
             )
             found += [f"  label '{labels.column}': {note}" for note in labels.notes]
+        if "dev" in self.files:  # else `with_dev` says it
+            found.append(self._files_line())
         if guess.others:
             words = " ".join(f"--label {shlex.quote(each)}" for each in (*guess.labels, *guess.others[:_MOST_LISTED]))
             found.append(f"  could be labels, too: {first_of(guess.others)}; for a task of each: {words}")
@@ -119,6 +123,14 @@ class NewFiles:
             more = f" and {len(refused) - _MOST_LISTED} more" if len(refused) > _MOST_LISTED else ""
             found.append(f"  not labels: {', '.join(refused[:_MOST_LISTED])}{more}")
         return found + self.noted()
+
+    def _files_line(self) -> str:
+        """Return which files are which splits, and which column is the id."""
+        files = [f"{split} {self.files[split]}" for split in ("train", "dev") if split in self.files]
+        files.append(f"test {self.files['test']}" if "test" in self.files else "no test file")
+        name = self.settings.get("id", "id" if self.guess.id == "id" else None)
+        files.append("no id" if name is None else f"id '{name}'")
+        return f"  {', '.join(files)}"
 
     def noted(self) -> list[str]:
         """Return the notes as lines below what was guessed."""
@@ -153,10 +165,10 @@ def new_files(
         UsageError: columns cannot be guessed, or files of a group do not fit each other.
         DataError: a file cannot be read.
     """
-    counted = {
+    columns = {
         name: {split: count_file(str(path), reading) for split, path in files.items()} for name, files in groups.items()
     }
-    known = {column.name for files in counted.values() for column in files["train"].columns if column.name}
+    known = {column.name for files in columns.values() for column in files["train"].columns if column.name}
     for label in labels:
         if label.column not in known:
             place = ", ".join(str(files["train"]) for files in groups.values())
@@ -165,7 +177,7 @@ def new_files(
     taken: set[str] = set()
     unlabelled: list[tuple[CountedFile, NoLabelsError]] = []
     for name, files in groups.items():
-        train = counted[name]["train"]
+        train = columns[name]["train"]
         own = [label for label in labels if any(each.name == label.column for each in train.columns)]
         try:
             guess = guess_columns(train, text, [label.column for label in own])
@@ -176,10 +188,10 @@ def new_files(
             continue
         names = _task_names(name, guess, own, taken)
         taken |= {*names.values()}
-        found.append(_fitted(name, files, counted[name], reading, guess, names))
-    for file, error in unlabelled:
-        _leave_out(file, error, found)
-    _ask_for_splits(found, {name: [each.name for each in files["train"].columns] for name, files in counted.items()})
+        found.append(_fitted(name, files, columns[name], reading, guess, names))
+    for file, problem in unlabelled:
+        _leave_out(file, problem, found)
+    _ask_for_splits(found, {name: [each.name for each in files["train"].columns] for name, files in columns.items()})
     return found
 
 
@@ -242,7 +254,9 @@ def _task_names(file: str, guess: Guess, asked: Sequence[AskedLabel], taken: set
                 raise UsageError(f"--label {given[column]}={column}: two tasks would be called {given[column]}.")
             found[column] = given[column] or ""
             continue
-        options = [file] if len(guess.labels) == 1 else [slug(column), slug(f"{file}_{column}")]
+        # Predictions have columns TASK_score: none is to be called relatedness_score_score.
+        own = re.sub(r"(?<=.)_(score|pred)$", "", slug(column))
+        options = [file] if len(guess.labels) == 1 else [own, slug(f"{file}_{own}")]
         options += [f"{options[-1][:60]}_{number}" for number in range(2, len(taken) + len(guess.labels) + 2)]
         found[column] = next(name for name in options if name not in {*taken, *found.values(), *given.values()})
     return found
@@ -251,17 +265,20 @@ def _task_names(file: str, guess: Guess, asked: Sequence[AskedLabel], taken: set
 def _fitted(
     name: str,
     files: dict[str, Path],
-    counted: dict[str, CountedFile],
+    columns: dict[str, CountedFile],
     reading: FileReading,
     guess: Guess,
     names: dict[str, str],
 ) -> NewFiles:
     """Return files with the labels of all their splits; a test file without labels is left out."""
-    train, dev, test = (counted.get(split) for split in ("train", "dev", "test"))
+    train, dev, test = (columns.get(split) for split in ("train", "dev", "test"))
     assert train is not None, "groups have a training file"
-    notes = [f"{file.path}: {file.remark}" for file in counted.values() if file.remark]
-    notes += [warning for file in counted.values() for warning in file.warnings]
-    for file in counted.values():
+    notes = [f"{file.path}: {file.remark}" for file in columns.values() if file.remark]
+    notes += [warning for file in columns.values() for warning in file.warnings]
+    notes += [
+        f"{file.path}:{file.delimiter_hint.removesuffix('.')}" for file in columns.values() if file.delimiter_hint
+    ]
+    for file in columns.values():
         missing = next((column for column in guess.text if file.column(column) is None), None)
         if missing is not None:
             raise UsageError(
@@ -287,13 +304,17 @@ def _fitted(
             raise UsageError(f"{', '.join(file.path for file in labelled)}: {column} {problem}.")
         tasks[task] = read_labels(whole)
         of_dev = None if dev is None else dev.column(column)
-        notes += [] if of_dev is None or dev is None else _notes_on_dev(tasks[task], of_dev, dev.path)
+        notes += [] if of_dev is None else _notes_on_dev(tasks[task], of_dev)
     empty = {column: sum(_merged(column, [file]).empty for file in labelled) for column in (*guess.text, *names)}
-    notes += [f"'{column}' is empty in {count:,} rows, which are skipped" for column, count in empty.items() if count]
+    notes += [
+        f"'{column}' is empty in {counted(count, 'row')}, which {'is' if count == 1 else 'are'} skipped"
+        for column, count in empty.items()
+        if count
+    ]
     stray = any("skipped" in note for labels in tasks.values() for note in labels.notes)
     settings = _id_setting(guess, labelled)
     if "id" in settings and settings["id"] is None:
-        notes.append("'id' repeats, so that it does not name rows: id: null")
+        notes.append("'id' repeats: it is not used as an id (id: null in the recipe)")
     settings |= {"on_bad_row": "skip"} if stray or any(empty.values()) else {}
     return NewFiles(name, files, reading, guess, tasks, settings, tuple(notes))
 
@@ -326,10 +347,10 @@ def _is_unlabelled(file: CountedFile, column: str, labelled: Sequence[CountedFil
     return own is None or not own.filled or (len(own.values) == 1 and known.keys().isdisjoint(own.values))
 
 
-def _notes_on_dev(labels: Labels, dev: Column, path: str) -> list[str]:
+def _notes_on_dev(labels: Labels, dev: Column) -> list[str]:
     """Return what a dev file lacks."""
     absent = [name for name in labels.classes if name not in dev.values]
-    return [f"{path}: has no row of {first_of(absent)}, so that nothing is measured of it"] if absent else []
+    return [without_dev_rows(absent)] if absent else []
 
 
 def recipe_text(found: Sequence[NewFiles], folder: Path) -> str:

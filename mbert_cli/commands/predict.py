@@ -30,7 +30,7 @@ from mbert_cli.commands.options import (
 )
 from mbert_cli.commands.output import check_output, replacing
 from mbert_cli.disk import disk_errors
-from mbert_cli.errors import DataError, UsageError
+from mbert_cli.errors import DataError, UsageError, counted
 from mbert_cli.progress import Talk
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _predict(
     for warning in table.warnings:
         talk.say(warning)
     place = "" if output == "-" else f"{output}: "
-    talk.say(f"{place}predicted {', '.join(chosen)} for {done} rows")
+    talk.say(f"{place}predicted {', '.join(chosen)} for {counted(done, 'row')}")
     if note := truncation.note():
         talk.say(f"{place}{note}")
 
@@ -276,5 +276,5 @@ def _output(
                 out.rows = sink.rows
                 return
             if out.rows and not out.finished:
-                talk.say(f"{output}: going on after {out.rows} rows that were predicted before.")
+                talk.say(f"{output}: going on after {counted(out.rows, 'row')} predicted before.")
             yield out

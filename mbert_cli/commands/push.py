@@ -6,6 +6,7 @@ import typer
 
 from mbert_cli.commands.options import AsJson, Encoder, Offline, Quiet, Run, go_offline
 from mbert_cli.commands.output import print_json
+from mbert_cli.errors import counted
 from mbert_cli.progress import Talk
 
 
@@ -36,7 +37,7 @@ def push(
     talk = Talk(quiet)
     with talk.status(f"uploading to {name}"):
         address, files = push_model(run, name, private, revision, dry_run, encoder)
-    talk.say(f"{'would upload' if dry_run else 'uploaded'} {len(files)} files to {address}")
+    talk.say(f"{'would upload' if dry_run else 'uploaded'} {counted(len(files), 'file')} to {address}")
     if as_json:
         print_json({"address": address, "files": files, "dry_run": dry_run})
     elif dry_run:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mbert_cli.data.parquet import Place
+from mbert_cli.errors import counted
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ def wrong_width(found: int, expected: int, lines: str = "") -> str:
     """
     spans = f", and spans {lines}" if lines else ""
     return (
-        f"has {found} columns, but the header has {expected}{spans}; check for a missing or stray delimiter or quote"
-        + (f" ({QUOTES_ARE_TEXT})" if lines else "")
+        f"has {counted(found, 'column')}, but the header has {expected}{spans}; "
+        "check for a missing or stray delimiter or quote" + (f" ({QUOTES_ARE_TEXT})" if lines else "")
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mbert_cli.data.batching import TaskData
-from mbert_cli.errors import DataError
+from mbert_cli.errors import DataError, counted
 
 Counts = dict[str, list[int]]
 """For each task how many rows were cut, and of how many."""
@@ -58,7 +58,7 @@ def truncation_note(counts: Mapping[str, Sequence[int]], max_length: int, max_po
         max_length: the longest sequence that the model reads, in tokens.
         max_positions: the longest that its encoder could read.
     """
-    listed = [f"{cut:,} of {rows:,} rows of task {task}" for task, (cut, rows) in counts.items() if cut]
+    listed = [f"{cut:,} of {counted(rows, 'row')} of task {task}" for task, (cut, rows) in counts.items() if cut]
     if not listed:
         return None
     remedy = (

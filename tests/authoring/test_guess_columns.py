@@ -107,17 +107,29 @@ def test_a_column_that_was_named_is_taken_though_it_does_not_look_like_labels_an
         ({"text": LONG, "label": ABC}, {"labels": ["lable"]}, "has no column 'lable'; did you mean 'label'?"),
         ({"text": LONG, "label": ABC}, {"text": ["txt"]}, "has no column 'txt'; did you mean 'text'?"),
         ({"text": LONG}, {}, "no column looks like labels; name it with --label. Known: 'text' (texts of 9 words)."),
-        ({"n": ["1", "2"] * 20, "label": ABC}, {}, "no column looks like texts; name it with --text, twice for pairs."),
+        (
+            {"n": ["1", "2"] * 20, "label": ABC},
+            {},
+            "no column looks like texts, for the cells are too short to tell; add --text n.",
+        ),
+        ({"text": ["a", "b"], "lang": ["x", "x"]}, {}, "'text' (its name says text), 'lang' (holds one value only)"),
         ({"text": LONG, "label": ["a"] * 40}, {}, "'label' (holds one value only)"),
         ({"text": LONG * 4, "kind": [f"c{i % 110}" for i in range(320)]}, {}, "'kind' (110 different values)"),
         ({"text": LONG, "label": [str(i) for i in range(40)]}, {}, "'label' (40 different whole numbers in 40 rows"),
-        ({"text": LONG, "score": ["3,7", "2,5"] * 20}, {}, "'score' (holds '3,7', a number with a comma or a list;"),
+        ({"text": LONG, "score": ["3,7", "2,5"] * 20}, {}, "'score' (holds '3,7': write 3.7 if it is a number;"),
         (
             {"text": LONG, "n": ["1,250", "2"] * 20},
             {"labels": ["n"]},
-            "n holds '1,250', a number with a comma or a list; write",
+            "n holds '1,250': write 1.250 or 1250 if it is a number; lists of labels cannot be read. Or choose",
         ),
         ({"text": LONG, "label": ["a\tb", "c"] * 20}, {}, "holds 'a\\tb', which has line ends or control characters"),
+        ({"text": LONG, "score": ["10%", "2.5 %"] * 20}, {}, "'score' (holds '10%': write 10 if it is a number)"),
+        ({"text": LONG, "day": ["2024-03-01", "2024-03-02"] * 20}, {}, "'day' (dates)"),
+        (
+            {"x": ["a", "b"], "y": ["p", "q"], "label": ["0", "1"]},
+            {},
+            "2 rows are too few to tell; add --text x or --text y",
+        ),
         ({"text": [], "label": []}, {}, "holds no rows below its header"),
     ],
 )
@@ -126,6 +138,16 @@ def test_what_cannot_be_guessed_is_asked_for(columns, options, said):
         guess(columns, **options)
     assert said in str(refusal.value)
     assert str(refusal.value).startswith("f.tsv: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("", "it has no name in the header"), ("k", "its name is in the header more")]
+)
+def test_why_a_column_without_a_name_of_its_own_is_no_label(name, why):
+    columns = counted({"text": LONG, "label": ABC})
+    columns.columns[1].name, columns.columns[1].is_distinct = name, False
+    with pytest.raises(UsageError, match=rf"'{name}' \({why}"):
+        guess_columns(columns)
 
 
 def test_of_very_many_rows_ids_are_known_though_not_all_values_are_counted(monkeypatch):

@@ -1,4 +1,5 @@
 import pytest
+import yaml
 
 from mbert_cli.authoring.column import Column
 from mbert_cli.authoring.guess_labels import read_labels, why_impossible, why_unlikely
@@ -24,8 +25,9 @@ def column(values, name="label"):
         (["1", "0", "1.0", "0.0"], "classes", ["0", "1"], None),
         (["-1", "1", "0"], "classes", ["-1", "0", "1"], None),
         (["nan", "inf"], "classes", ["inf", "nan"], None),
-        (["1", "01", "2", "007"], "classes", ["01", "1", "2", "007"], None),
+        (["1", "01", "2", "007"], "classes", ["007", "01", "1", "2"], None),
         (["100", "1E2", "3"], "classes", ["3", "100", "1E2"], None),
+        (["10", "9", "N/A"], "classes", ["9", "10", "N/A"], None),
         (["caf\u00e9", "cafe\u0301", "tea"], "classes", ["caf\u00e9", "tea"], None),
         ([f"{i:02}" for i in range(40)], "classes", [f"{i:02}" for i in range(40)], None),
     ],
@@ -48,7 +50,10 @@ def test_whole_numbers_without_gaps_are_classes(count, first):
 def test_whole_numbers_without_gaps_are_a_scale_where_the_name_says_so():
     found = read_labels(column([str(i) for i in range(101)] * 3, "score"))
     assert (found.kind, found.min, found.scale) == ("numbers", 0, 100)
-    assert "whole numbers, taken for a scale; if they are classes, write head:" in found.notes[0]
+    assert (
+        "whole numbers, taken for a scale; if they are classes, write kind: classification, and list all 101"
+        in found.notes[0]
+    )
 
 
 def test_a_few_cells_that_are_no_numbers_are_skipped_among_many_that_are():
@@ -58,7 +63,7 @@ def test_a_few_cells_that_are_no_numbers_are_skipped_among_many_that_are():
 
 def test_other_unicode_forms_and_lists_are_remarked_on():
     notes = read_labels(column(["cafe\u0301|tea", "tea", "caf\u00e9"])).notes
-    assert notes[0].startswith("1 cells are in another Unicode form (NFD)")
+    assert notes[0].startswith("1 cell is in another Unicode form (NFD)")
     assert "'caf\u00e9|tea' looks like a list of labels; every such text is a class of its own" in notes[1]
 
 
@@ -71,3 +76,17 @@ def test_a_named_column_of_labels_has_more_than_a_hundred_classes():
     intents = [f"intent {i}" for i in range(150)] * 4
     assert why_unlikely(column(intents, "intent")) is None
     assert why_unlikely(column(intents, "kind of")) == "150 different values"
+
+
+def test_the_head_that_is_advised_for_years_can_be_pasted():
+    found = read_labels(column([str(year) for year in range(2000, 2020)] * 3, "year"))
+    head = yaml.safe_load(found.notes[0].partition("write ")[2])["head"]
+    assert head == {"kind": "classification", "labels": [str(year) for year in range(2000, 2020)]}
+
+
+def test_labels_that_differ_in_case_only_are_remarked_on():
+    assert (
+        read_labels(column(["Negative", "negative", "good"] * 4))
+        .notes[0]
+        .startswith("'Negative' and 'negative' differ in case only, and each is a class of its own")
+    )

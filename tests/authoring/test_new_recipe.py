@@ -180,7 +180,7 @@ def test_a_second_column_of_labels_is_said(here, capsys):
 @pytest.mark.parametrize("named", [True, False])
 def test_every_label_that_is_named_makes_a_task(here, named):
     two_labels(here)
-    names = ("near", "entails") if named else ("relatedness_score", "entailment_judgment")
+    names = ("near", "entails") if named else ("relatedness", "entailment_judgment")
     columns = ("relatedness_score", "entailment_judgment")
     words = [f"{name}={column}" if named else column for name, column in zip(names, columns, strict=True)]
     init("both.tsv", "--label", words[0], "--label", words[1])
@@ -249,7 +249,7 @@ def test_classes_and_scales_are_those_of_all_splits(here, capsys):
     tasks = accepted("recipe.yaml")
     assert tasks["a"].head.options["labels"] == ["awful", "bad", "good", "great", "so-so"]
     assert tasks["b"].head.options["scale"] == 8
-    assert "a-dev.tsv: has no row of great, so that nothing is measured of it" in capsys.readouterr().err
+    assert "  no dev rows of class great: it gets no score" in capsys.readouterr().err
 
 
 def test_the_dev_split_has_a_tenth_of_every_class(here, capsys):
@@ -264,7 +264,7 @@ def test_the_dev_split_has_a_tenth_of_every_class(here, capsys):
         "no dev file: a tenth of the texts of each class, chosen by their hash, is set aside: s-train.tsv and s-"
         in told
     )
-    assert "s-dev.tsv: has no row of once, so that nothing is measured of it" in told
+    assert "no dev rows of class once: it gets no score" in told
 
 
 @pytest.mark.parametrize("options", [[], ["--force"]])
@@ -325,6 +325,30 @@ def test_published_names_of_splits_are_known_before_and_after_the_name(here, cap
     assert "the columns of" not in capsys.readouterr().err
 
 
+def test_a_header_that_another_delimiter_splits_is_answered_with_the_option(here, capsys):
+    for name, between in (("pipe", "|"), ("semicolon", ";")):
+        other = "x" if name == "pipe" else "x, y"  # a comma is tried before a semicolon
+        rows = [("text", other, "label"), *((text, other, mood) for _, text, mood in moods(60))]
+        (here / f"{name}.csv").write_text("".join(between.join(row) + "\n" for row in rows))
+    with pytest.raises(UsageError, match="if pipe is the delimiter, add --delimiter pipe"):
+        init("pipe.csv")
+    init("semicolon.csv", "-o", "wrong.yaml")
+    assert "if semicolon is the delimiter, add --delimiter semicolon" in capsys.readouterr().err
+    init("pipe.csv", "--delimiter", "pipe")
+    assert accepted("recipe.yaml")["pipe"].label == "label"
+
+
+def test_the_files_of_every_split_and_the_id_are_said(here, capsys):
+    write(here / "a_train.tsv", moods(60))
+    write(here / "a_test.tsv", moods(20, 2))
+    write(here / "b.tsv", [row[1:] for row in moods(60)], ("text", "kind"))
+    write(here / "b-dev.tsv", [row[1:] for row in moods(60)], ("text", "kind"))
+    init("a_train.tsv", "a_test.tsv", "b.tsv", "b-dev.tsv")
+    told = capsys.readouterr().err.splitlines()
+    assert "  train a_split-train.tsv, dev a_split-dev.tsv, test a_test.tsv, id 'id'" in told
+    assert "  train b.tsv, dev b-dev.tsv, no test file, no id" in told
+
+
 def test_files_of_the_same_columns_are_asked_about(here, capsys):
     for file in ("mood.tsv", "eins.tsv", "zwei.tsv"):
         write(here / file, moods(60))
@@ -375,14 +399,14 @@ def test_objects_without_a_label_or_a_text_are_skipped(here, capsys):
     assert accepted("recipe.yaml")["o"].on_bad_row == "skip"
     parts = [(here / f"o-{split}.jsonl").read_text().splitlines() for split in ("train", "dev")]
     assert sorted(parts[0] + parts[1]) == sorted(map(json.dumps, records))
-    assert "'mood' is empty in 1 rows, which are skipped" in capsys.readouterr().err
+    assert "'mood' is empty in 1 row, which is skipped" in capsys.readouterr().err
 
 
 def test_an_id_that_repeats_is_left_out_and_this_is_said(here, capsys):
     write(here / "u.tsv", [(f"user{i % 10}", text, mood) for i, text, mood in moods(60)])
     init("u.tsv")
     assert accepted("recipe.yaml")["u"].id is None
-    assert "'id' repeats, so that it does not name rows: id: null" in capsys.readouterr().err
+    assert "'id' repeats: it is not used as an id (id: null in the recipe)" in capsys.readouterr().err
 
 
 ALPHABET = st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0")

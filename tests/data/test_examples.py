@@ -99,7 +99,7 @@ def test_a_long_list_of_bad_rows_is_cut_and_still_counted():
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        (b"two", "has 1 columns, but the header has 2"),
+        (b"two", "has 1 column, but the header has 2"),
         (b"two\t1\t2", "has 3 columns, but the header has 2"),
         (b"t\xffo\t1", "is not UTF-8 (byte 15 of the file)"),
         (b"t\0o\t1", "holds a NUL byte"),
@@ -159,7 +159,7 @@ def test_bad_rows_are_listed_twenty_at_most(write, count):
         return
     assert problems[:2] == [
         "F:3: a is empty.",
-        "F:4: has 1 columns, but the header has 2; check for a missing or stray delimiter or quote.",
+        "F:4: has 1 column, but the header has 2; check for a missing or stray delimiter or quote.",
     ]
     listed = ", of which 20 are listed" if count > 20 else ""
     assert len(problems) == min(count, 20) + 1

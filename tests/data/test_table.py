@@ -162,8 +162,8 @@ def test_a_shifted_header_with_an_unnamed_column_is_read(write):
     ("content", "message"),
     [
         ("a\tb\n1\t2\n1\t2\t3\n", "F:3: has 3 columns, but the header has 2"),
-        ("a\tb\n1\n", "F:2: has 1 columns, but the header has 2"),
-        ('a\tb\n"1\n1"\t2\n5\n', "F:4: has 1 columns, but the header has 2"),
+        ("a\tb\n1\n", "F:2: has 1 column, but the header has 2"),
+        ('a\tb\n"1\n1"\t2\n5\n', "F:4: has 1 column, but the header has 2"),
         ('a\tb\n1\t2\n3\t"4\n5\t6\n7\t8\n', "F:3: a quote opens here and is never closed"),
         ('a\t"b\n1\t2\n', "F:1: a quote opens here and is never closed"),
         ('a\tb\n"1"x\t2\n', "F:2: text follows a closing quote"),
@@ -469,7 +469,7 @@ def test_standard_input_may_be_a_table_or_jsonl(write, monkeypatch, text, header
 def test_messages_name_standard_input(write, monkeypatch):
     with open(write("a\tb\n1\n")) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        with pytest.raises(DataError, match=r"^standard input:2: has 1 columns"):
+        with pytest.raises(DataError, match=r"^standard input:2: has 1 column"):
             read("-")
 
 
@@ -598,7 +598,7 @@ def test_a_file_split_at_the_wrong_delimiter_is_told_which_flag_to_add(tmp_path,
     with Table(str(path)) as table, pytest.raises(DataError, match=said):
         table.column("text")
     if "given" in text:
-        with Table(str(path)) as table, pytest.raises(DataError, match=rf"in.csv:2: has 1 columns.*{said}"):
+        with Table(str(path)) as table, pytest.raises(DataError, match=rf"in.csv:2: has 1 column.*{said}"):
             list(table)
     with Table(str(path), delimiter=sign) as table:
         assert table.column("text") == 1
