@@ -20,6 +20,8 @@ from mbert_cli.disk import disk_errors
 from mbert_cli.errors import CheckpointError
 
 MANIFEST = "manifest.json"
+DECISIONS = "decisions"
+"""The amendment of a model folder that holds fitted thresholds and temperatures."""
 _NEW = ".new"
 _OLD = ".old"
 

@@ -9,6 +9,7 @@ import torch
 
 from mbert_cli.compose import build_heads
 from mbert_cli.data.batching import TaskData
+from mbert_cli.data.truncation import length_remedy
 from mbert_cli.errors import counted
 from mbert_cli.heads import ClassHead, Head, ValueHead
 from mbert_cli.labels import case_remark, first_of, list_remark, without_dev_rows
@@ -47,17 +48,21 @@ class TaskFacts:
     span: tuple[float, float, float] | None
     remarks: list[str]
 
-    def warnings(self) -> list[str]:
-        """Return what may make scores mean less than they seem to."""
+    def warnings(self, max_length: int, max_positions: int) -> list[str]:
+        """Return what may make scores mean less than they seem to.
+
+        Args:
+            max_length: the longest sequence that is trained on, in tokens.
+            max_positions: the longest that the encoder could read.
+        """
         found = []
         if self.known:
-            have = "has" if self.known == 1 else "have"
-            rows = counted(self.dev, "dev row")
-            found.append(f"{self.known:,} of {rows} {have} texts of the training file: scores flatter")
+            texts, are = counted(self.dev, "dev text"), "is" if self.known == 1 else "are"
+            found.append(f"{self.known:,} of {texts} {are} also in the training file: dev scores may be optimistic")
         if self.unseen:
             found.append(f"the training file has no row of {first_of(self.unseen)}, which the dev file has")
         if self.cut > _MUCH:
-            found.append(f"{self.cut:.0%} of the training rows are cut; raise training.max_length")
+            found.append(f"{self.cut:.0%} of the training rows are cut: {length_remedy(max_length, max_positions)}")
         return found + self.remarks
 
     def labels(self) -> str:

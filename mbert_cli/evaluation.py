@@ -240,7 +240,8 @@ def run_outcomes(
             outcomes[name] = _evaluate_file(predictor, name, path, limit, truncation, talk)
         except BadRowsError as error:
             *others, last = error.problems
-            raise BadRowsError(*others, f"{last} For this command: --on-bad-row skip.") from None
+            place, _, _ = last.rpartition("or set ")
+            raise BadRowsError(*others, f"{place}or add --on-bad-row skip.") from None
     return RunOutcomes(predictor, split, sources, sha256, outcomes, truncation)
 
 

@@ -28,8 +28,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def _epoch(line: str, place: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{place}: is not JSON ({error}); remove the line.") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{place}: is not JSON ({error.msg}: column {error.colno}); remove the line.") from None
     if not isinstance(found, dict) or "epoch" not in found:
         raise DataError(f"{place}: must hold an epoch and its metrics; remove the line.")
     return found

@@ -1,5 +1,6 @@
 """One procedure: predict. Also `Predictor`, the same from Python."""
 
+import shlex
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -221,9 +222,7 @@ class Predictor:
         """Return the task whose vectors are asked for; see `embed`."""
         if task is None:
             if any(self.saved.model.task(name).adapter_list() for name in self.tasks) and len(self.tasks) > 1:
-                raise UsageError(
-                    f"each task has adapters, hence vectors of its own; name one: {', '.join(self.tasks)}."
-                )
+                raise UsageError(f"vectors differ by task: choose one with -t: {', '.join(self.tasks)}.")
             task = self.tasks[0]
         self.saved.task(task)
         return task
@@ -232,6 +231,11 @@ class Predictor:
         """Return the columns that a row's vector is of: both texts where the head reads them as one, else the first."""
         text = self.saved.task(task).text
         return text if "whole" in self.saved.model.head(task).sides else text[:1]
+
+    def reads_pairs_as_one(self, task: str) -> bool:
+        """Whether a task's head reads both texts of a pair in one sequence, and neither of them alone."""
+        sides = self.saved.model.head(task).sides
+        return len(self.saved.task(task).text) > 1 and set(sides) == {"whole"}
 
     def tokenise_to_embed(self, sides: Sequence[Sequence[Any]], task: str) -> TaskData:
         """Return the tokens of texts, or of pairs as one sequence each."""
@@ -338,11 +342,7 @@ def predict_table(
         DataError: a row is malformed, a column to keep does not exist, or one has a prediction's name already.
     """
     appended = _appended(predictor, tasks)
-    taken = next((name for name in appended if name in (table.header if kept is None else kept)), None)
-    if taken is not None:
-        raise DataError(
-            f"{table.name}:{table.header_line}: has a column '{taken}' already, as the prediction would; rename it."
-        )
+    _check_names(table, list(appended), table.header if kept is None else kept)
     writer: TableWriter | ParquetSink
     if isinstance(out, ParquetSink):
         writer = out.begin(table, appended, kept)
@@ -359,6 +359,25 @@ def predict_table(
             writer.write(row, list(values))
         done += len(rows)
         yield done
+
+
+def _check_names(table: Table, appended: Sequence[str], kept: Sequence[str]) -> None:
+    """Check that no column to keep has the name of an appended one.
+
+    Raises:
+        DataError: some have; with what to keep instead.
+    """
+    taken = [name for name in appended if name in kept]
+    if not taken:
+        return
+    others = [name for name in kept if name not in taken]
+    can_be_kept = not any("," in name or name != name.strip() for name in others)
+    keep = ",".join(others) or "none"
+    remedy = f"leave them out: --keep {shlex.quote(keep)}" if can_be_kept else "rename them"
+    raise DataError(
+        f"{table.name}:{table.header_line}: already has columns that the prediction would add "
+        f"({', '.join(taken)}); {remedy}."
+    )
 
 
 def _appended(predictor: Predictor, tasks: Sequence[str]) -> Types:

@@ -40,6 +40,7 @@ class _Run:
     kept: int
     parameters: list[tuple[str, str, str]]
     drift: list[str]
+    note: str
     recipe: str
 
 
@@ -90,6 +91,7 @@ def _run(run: RunReport) -> _Run:
         kept=int(run.kept["epoch"]),
         parameters=_parameters(run),
         drift=[one_line(each) for each in lines[-1].get("drift", [])],
+        note=one_line(run.note),
         recipe=dump(_shortened(as_spec(recipe))),
     )
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mbert_cli.errors import MbertError, UsageError
+from mbert_cli.errors import MbertError, UsageError, command_line
 from mbert_cli.metrics import overall
 from mbert_cli.metrics_file import METRICS_FILE, kept_epoch, main_metric, read_metrics
 from mbert_cli.recipe import Recipe
 from mbert_cli.recipe_reader import load
 from mbert_cli.reports.best import Estimate, best, of_rows, of_tasks
+from mbert_cli.run_folder import RunFolder
 
 TaskMetric = tuple[str, str]
 """A task and its main metric: the heading of a column."""
@@ -47,6 +48,7 @@ class RunReport:
         epochs: how many have ended.
         kept: the line of the epoch whose model is kept.
         train_seconds: of all epochs that have ended, without the time on dev files.
+        fitted: the tasks whose threshold or temperature was fitted after training.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class RunReport:
     epochs: int
     kept: Mapping[str, Any]
     train_seconds: float
+    fitted: Sequence[str] = ()
 
     @property
     def parameters(self) -> Mapping[str, int]:
@@ -72,6 +75,17 @@ class RunReport:
     def hardware(self) -> str:
         """What its kept epoch was computed on, as `cuda, bf16`; empty for runs that do not tell."""
         return ", ".join(filter(None, (self.kept.get("hardware", {}).get(key) for key in ("device", "precision"))))
+
+    @property
+    def note(self) -> str:
+        """What the scores do not show: thresholds that were fitted after training; empty where none was."""
+        if not self.fitted:
+            return ""
+        command = command_line("evaluate", self.path)
+        return (
+            f"{self.path}: scores are as trained; thresholds or temperatures of {', '.join(self.fitted)} were fitted "
+            f"afterwards: {command} shows the scores with them."
+        )
 
     @property
     def scores(self) -> Scores:
@@ -183,4 +197,5 @@ def _read_run(path: Path) -> RunReport:
         raise UsageError(
             f"{path}: no epoch of this run has been scored yet; wait for it, or train it on with --resume."
         )
-    return RunReport(path, recipe, len(lines), kept, sum(line["seconds"]["train"] for line in lines))
+    seconds = sum(line["seconds"]["train"] for line in lines)
+    return RunReport(path, recipe, len(lines), kept, seconds, RunFolder(path).fitted_tasks())

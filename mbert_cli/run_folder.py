@@ -28,7 +28,9 @@ from typing import Any
 import filelock
 
 from mbert_cli.commits import (
+    DECISIONS,
     MANIFEST,
+    amendment,
     check_folder,
     commit_folder,
     committed,
@@ -328,6 +330,13 @@ class RunFolder:
         except MbertError:
             check_folder(folder)  # names the file that was altered, if one was
             raise
+
+    def fitted_tasks(self) -> list[str]:
+        """Return the tasks whose threshold or temperature was fitted after training."""
+        folder = committed(self.model)
+        path = None if folder is None else amendment(folder, DECISIONS)
+        tasks = {} if path is None else read_json(path).get("tasks", {})
+        return [name for name, each in tasks.items() if each.get("criterion") or each.get("temperature", 1.0) != 1.0]
 
     def _committed_model(self) -> Path:
         folder = committed(self.model) or committed(self.path)

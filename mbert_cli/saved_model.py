@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mbert_cli import __version__
-from mbert_cli.commits import MANIFEST, amend_folder, amendment, read_json, sha256_of
+from mbert_cli.commits import DECISIONS, MANIFEST, amend_folder, amendment, read_json, sha256_of
 from mbert_cli.compose import build_model, problems
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.decisions import Decision
@@ -39,7 +39,6 @@ from mbert_cli.run_folder import RunFolder, section_of
 from mbert_cli.tensor_files import load_tensors, size_of, write_tensors
 
 _FORMAT = 1
-_DECISIONS = "decisions"
 _TEXTS = 9_000  # bytes of config.json, README.md, the encoder's config.json and the manifest
 
 
@@ -190,12 +189,12 @@ def write_decisions(folder: Path, model: MultiTaskBert) -> None:
     """
     heads = {name: model.head(name) for name in model.task_names}
     found = {name: head.decision.model_dump() for name, head in heads.items() if isinstance(head, ClassHead)}
-    amend_folder(folder, _DECISIONS, json.dumps({"tasks": found}, indent=2) + "\n")
+    amend_folder(folder, DECISIONS, json.dumps({"tasks": found}, indent=2) + "\n")
 
 
 def _read_decisions(folder: Path, model: MultiTaskBert) -> None:
     """Have the heads of a model decide as was saved; what was saved for none of them stays as it is built."""
-    path = amendment(folder, _DECISIONS)
+    path = amendment(folder, DECISIONS)
     if path is None:
         return
     tasks = read_json(path).get("tasks")

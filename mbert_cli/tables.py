@@ -11,7 +11,7 @@ from mbert_cli.evaluation_files import data_name
 from mbert_cli.metrics import Confusion, frequent_classes, percent
 from mbert_cli.parameters import BYTES, Comparison, Counts
 from mbert_cli.terminal import FittedTable, new_table
-from mbert_cli.top_errors import TopError
+from mbert_cli.top_errors import TopError, measure_of
 
 _MOST_MISTAKES = 12
 _MOST_CLASSES = 40
@@ -173,7 +173,7 @@ def error_tables(errors: Mapping[str, Sequence[TopError]]) -> list[RenderableTyp
     """Return the tables of `mbert evaluate --top-errors`."""
     found: list[RenderableType] = []
     for task, own in errors.items():
-        table = new_table(("line", "right"), ("size", "right"), "label", "prediction", "text")
+        table = new_table(("line", "right"), (measure_of(own), "right"), "label", "prediction", "text")
         for error in own:
             shown = " / ".join(each[:_MOST_TEXT] for each in error.texts) or "(the data file has changed)"
             cells = (str(error.line), f"{error.size:.3f}", error.label, error.predicted, shown)

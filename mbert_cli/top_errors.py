@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mbert_cli.data.table import Table
 from mbert_cli.errors import MbertError
@@ -24,6 +24,7 @@ class TopError:
         predicted: what was predicted.
         size: how wrong it is: the probability of the class that was predicted, or the distance between two numbers.
         texts: of the example; none where its file is no longer there or has changed.
+        measure: what `size` is.
     """
 
     line: int
@@ -31,6 +32,7 @@ class TopError:
     predicted: str
     size: float
     texts: tuple[str, ...] = ()
+    measure: Literal["probability", "distance"] = "probability"
 
 
 def top_errors(evaluation: Path, task: str, labels: Sequence[str] | None, count: int) -> list[TopError]:
@@ -50,7 +52,7 @@ def top_errors(evaluation: Path, task: str, labels: Sequence[str] | None, count:
 def _error(row: Mapping[str, str], labels: Sequence[str] | None) -> TopError | None:
     line, label, predicted = int(row["line"]), row["label"], row["pred"]
     if labels is None:
-        return TopError(line, label, predicted, abs(float(predicted) - float(label)))
+        return TopError(line, label, predicted, abs(float(predicted) - float(label)), measure="distance")
     if label == predicted:
         return None
     if "probability" in row:  # the file of very many classes
@@ -79,6 +81,11 @@ def errors_of(
     return found
 
 
+def measure_of(errors: Sequence[TopError]) -> str:
+    """Return what the sizes of a task's errors are: the heading of their column."""
+    return errors[0].measure if errors else "probability"
+
+
 def write_top_errors(folder: Path, errors: Mapping[str, Sequence[TopError]]) -> None:
     """Write a `TASK_errors.tsv` for each task into a folder that exists."""
     for task, own in errors.items():
@@ -87,7 +94,7 @@ def write_top_errors(folder: Path, errors: Mapping[str, Sequence[TopError]]) -> 
         rows: list[list[str | int | float]] = [
             [error.line, error.label, error.predicted, error.size, *error.texts] for error in own
         ]
-        write_table(folder / f"{task}{ERRORS}", ["line", "label", "pred", "size", *texts], rows)
+        write_table(folder / f"{task}{ERRORS}", ["line", "label", "pred", measure_of(own), *texts], rows)
 
 
 def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list[TopError]:

@@ -11,6 +11,7 @@ from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, SoftColumns, read_examples
 from mbert_cli.data.hub import FORM, PREFIX, is_well_formed
 from mbert_cli.data.tokenizer import Tokenizer
+from mbert_cli.data.truncation import length_remedy
 from mbert_cli.encoder.location import locate
 from mbert_cli.encoder.segment_adapters import INNER_SITES, acts_at
 from mbert_cli.encoder.shape import EncoderShape
@@ -102,9 +103,10 @@ def tokenise_examples(
     for (name, split), data in tokenised.items():
         cut = sorted(row for side in data.sides for row in side.cut)
         if cut and recipe.training.strict_length:
+            remedy = length_remedy(max_length, shape.max_positions)
             raise DataError(
                 f"{getattr(recipe.tasks[name], split)}:{data.lines[cut[0]]}: is longer than {max_length} tokens "
-                f"(of the file, {len(cut)} sentences are); raise training.max_length, or set strict_length to false."
+                f"(of the file, {len(cut)} sentences are); {remedy}, or set training.strict_length=false."
             )
         if cut:
             talk.say(f"task {name}, {split}: {len(cut)} sentences are longer than {max_length} tokens and were cut.")

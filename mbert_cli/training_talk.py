@@ -44,7 +44,7 @@ def tell_opening(
     for warning in recipe.training.warnings():
         talk.say(f"{warning}.")
     for name, each in facts.items():
-        for warning in each.warnings():
+        for warning in each.warnings(recipe.training.max_length, model.encoder.shape.max_positions):
             talk.say(f"task {name}: {warning}.")
     talk.event(
         "start",

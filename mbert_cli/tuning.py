@@ -122,11 +122,13 @@ def lopsided(found: Mapping[str, Any], run: Path) -> str | None:
             label = metrics["labels"][1]
             precision, recall = (metrics["per_class"][label][name] for name in ("precision", "recall"))
             if abs(precision - recall) > _FAR:
-                hints.append(f"task {task}, label {label}: precision {precision:.3f}, recall {recall:.3f}")
+                hints.append(
+                    f"task {task}, label {label}: precision and recall differ much ({precision:.3f}, {recall:.3f})"
+                )
     if not hints:
         return None
     command = command_line("evaluate", run, "--tune-thresholds", "f1")
-    return f"{'; '.join(hints)}: far apart; {command} fits the threshold to dev."
+    return f"{'; '.join(hints)}; to balance them: {command}."
 
 
 def _class_heads(predictor: Predictor, tasks: Sequence[str]) -> Iterator[tuple[str, ClassHead]]:

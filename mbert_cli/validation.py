@@ -142,7 +142,7 @@ def _problems_of_place(folder: Path, talk: Talk) -> list[str]:
     if run.in_use():
         talk.say(f"{folder} is in use by another mbert now.")
     elif run.holds_a_run():
-        talk.say(f"{folder} holds a run already: train with --resume, --force or another -o.")
+        talk.say(f"before training, choose --resume, --force or another -o: {folder} holds a run.")
     return []
 
 

@@ -91,3 +91,11 @@ def test_odd_labels_and_rates_are_said_before_training(tiny_recipe, capsys):
     assert "task mood: neither file has a row of none;" in told
     assert "task near: the scale runs from 0 to 50, but labels of the training file reach " in told
     assert "training.learning_rate is 5: above 0.01 hardly any training succeeds" in told
+
+
+def test_cut_rows_are_advised_on_as_the_encoder_allows(facts):
+    mood = facts("training.max_length=3")["mood"]
+    (known,) = [each for each in mood.warnings(3, 512) if "are cut" in each]
+    assert known.endswith("larger training.max_length (this encoder reads up to 512 tokens)")
+    (most,) = [each for each in mood.warnings(3, 3) if "are cut" in each]
+    assert most.endswith("this encoder reads no more than 3 tokens; shorten the texts or use another encoder")

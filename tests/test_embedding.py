@@ -106,7 +106,7 @@ def test_without_adapters_no_task_need_be_named(run, here):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-o", "v.npy"], "each task has adapters, hence vectors of its own; name one: mood, same, near."),
+        (["-o", "v.npy"], "vectors differ by task: choose one with -t: mood, same, near."),
         (["-o", "v.npy", "-t", "moods"], "did you mean 'mood'?"),
         (
             ["-o", "v.npy", "-t", "mood", "--text", "txt"],
@@ -223,3 +223,27 @@ def test_what_is_no_list_of_texts_is_refused_by_embed_as_by_a_call(run, texts, s
 def test_half_a_surrogate_pair_is_refused_where_sides_are_given(run):
     with pytest.raises(DataError, match="row 0: text holds half of a surrogate pair"):
         Predictor(run, device="cpu", precision="fp32").predict([["\ud83d"]], "mood")
+
+
+def test_a_suggested_option_is_quoted_for_the_shell(pairs, two, capsys):
+    (two / "named.tsv").write_text("#1 String\t#2 String\ncat\tdog\n")
+    recipe = json.loads((pairs.parent / "pairs.yaml").read_text())
+    recipe["tasks"] = {"same": recipe["tasks"]["same"]}
+    names = ["#1 String", "#2 String"]
+    for split in ("train", "dev"):
+        path = two / f"{split}.tsv"
+        with open(recipe["tasks"]["same"][split]) as file:
+            path.write_text(file.read().replace("id\tone\ttwo", "id\t#1 String\t#2 String", 1))
+        recipe["tasks"]["same"][split] = str(path)
+    recipe["tasks"]["same"]["text"] = names
+    (two / "named.yaml").write_text(json.dumps(recipe))
+    app(["train", "named.yaml", "-o", "named", "training.epochs=1", "-q"], standalone_mode=False)
+    vectors("named", "named.tsv")
+    assert "#2 String is not embedded: --text '#2 String' embeds it." in capsys.readouterr().err
+
+
+def test_a_text_that_the_head_never_reads_alone_is_remarked_on(pairs, two, capsys):
+    remark = "reads its two texts as one sequence: its head never sees"
+    for task, is_remarked_on in (("near", True), ("both", False), ("same", False)):
+        vectors(pairs, "two.tsv", "-t", task, "--text", "two")
+        assert (f"task {task} {remark} two alone." in capsys.readouterr().err) == is_remarked_on

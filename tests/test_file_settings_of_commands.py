@@ -128,6 +128,6 @@ def test_evaluate_leaves_bad_rows_out_where_its_flag_says_so(run, here):
     with pytest.raises(MbertError) as refusal:
         mbert("evaluate", run, "--data", "mood=bad.txt")
     assert str(refusal.value).startswith("bad.txt:3: mood must be one of low, mid, high, but is 'none such'")
-    assert str(refusal.value).endswith("on_bad_row: skip. For this command: --on-bad-row skip.")
+    assert str(refusal.value).endswith("; correct the row, or add --on-bad-row skip.")
     mbert("evaluate", run, "--data", "mood=bad.txt", "--on-bad-row", "skip", "-o", "found")
     assert json.loads((here / "found" / "metrics.json").read_text())["tasks"]["mood"]["examples"] == 2

@@ -321,7 +321,7 @@ def test_objects_need_the_columns_that_are_used_and_keep_the_others(run, here):
     kept = [json.loads(line) for line in (here / "kept.jsonl").read_text().splitlines()]
     assert [list(record)[:-4] for record in kept] == [["lang", "text"], ["text"], ["text"]]
     (here / "a.jsonl").write_text(lines[0] + '\n{"lang": "en"}\n')
-    with pytest.raises(MbertError, match="a.jsonl:2: has no 'text', asked for as text of task mood."):
+    with pytest.raises(MbertError, match="a.jsonl:2: no 'text'."):
         predict(run, "a.jsonl", "-o", "other.jsonl")
 
 
@@ -370,7 +370,7 @@ def test_a_task_may_have_no_ids(run, here, capsys):
     warning = (
         "6 rows repeat the id of an earlier one, first line 5: id 'user0' stands at line 2 already; if 'id' does not "
     )
-    assert warning + "name rows, set tasks.mood.id: null." in capsys.readouterr().err
+    assert warning + "name rows, set tasks.mood.id=null." in capsys.readouterr().err
     app([*words, "-o", "none", "tasks.mood.id=null"], standalone_mode=False)
     assert "repeat the id" not in capsys.readouterr().err
     app(["validate", *words[1:], "-o", "v", "--no-measure", "tasks.mood.id=null"], standalone_mode=False)
@@ -432,7 +432,7 @@ def test_an_id_that_breaks_the_courses_lines_is_refused(run, here):
 
 
 NO_TEXTS = {
-    '{"txt": "great film"}': "has no 'text'",
+    '{"txt": "great film"}': "no 'text'.",
     '{"text": null}': "'text' must be a text, but is null",
     '{"text": ["a"]}': "'text' must be a text, but is a list",
     '{"text": {"a": 1}}': "'text' must be a text, but is an object",
@@ -470,3 +470,18 @@ def test_empty_cells_and_numbers_are_texts(run, here):
     predict(run, "c.tsv", "-o", "out.tsv")
     predictions = [json.loads(line)["pred"] for line in (here / "out.jsonl").read_text().splitlines()]
     assert predictions == [row[2] for row in rows(here / "out.tsv")[1:]]
+
+
+def test_our_own_output_is_predicted_without_the_columns_that_clash(run, here):
+    predict(run, "a.tsv", "-o", "once.tsv")
+    with pytest.raises(MbertError) as refusal:
+        predict(run, "once.tsv", "-o", "twice.tsv")
+    assert str(refusal.value) == (
+        "once.tsv:1: already has columns that the prediction would add (pred, p_low, p_mid, p_high); "
+        "leave them out: --keep id,text,note."
+    )
+    predict(run, "once.tsv", "-o", "twice.tsv", "--keep", "id,text,note")
+    assert (here / "twice.tsv").read_bytes() == (here / "once.tsv").read_bytes()
+    (here / "odd.tsv").write_text("text\t#2 String\tpred\ncat\tx\ty\n")
+    with pytest.raises(MbertError, match=r"\(pred\); leave them out: --keep 'text,#2 String'\."):
+        predict(run, "odd.tsv", "-o", "odd-out.tsv")

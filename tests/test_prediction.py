@@ -250,7 +250,11 @@ def test_the_course_format_goes_by_what_a_task_predicts(joined, tmp_path, task, 
     [
         ("id\ttxt\n1\ta\n", ["mood"], r"in.tsv:1: has no column 'text', asked for .*; did you mean 'txt'\?"),
         ("id\tx\n1\ta\n", [], r"in.tsv:1: has no task's text columns \(mood: text; same: one, two; near: one, two\)"),
-        ("text\tpred\na\tb\n", [], r"in.tsv:1: has a column 'pred' already"),
+        (
+            "text\tpred\na\tb\n",
+            [],
+            r"in.tsv:1: already has columns that the prediction would add \(pred\); leave them out: --keep text\.",
+        ),
         ("text\tx\na\n", [], r"in.tsv:2: has 1 column, but the header has 2"),
     ],
 )

@@ -256,7 +256,7 @@ def test_soft_labels_can_have_other_names_and_all_invalid_ones_are_reported_toge
         validate(load_recipe(str(tiny_recipe), settings), tmp_path / "run", choose("cpu", "fp32"), QUIET, measure=False)
     *told, last = [each.split(f"{path}:")[1] for each in error.value.problems]
     assert [each.split(" ", 1)[0] for each in told] == ["2:", "3:"]
-    assert last.startswith(" has 2 bad rows; correct them, or set tasks.mood.on_bad_row: skip.")
+    assert last.startswith(" has 2 bad rows; correct them, or set tasks.mood.on_bad_row=skip.")
     assert "must be a probability, but is" in told[0]
     with pytest.raises(
         RecipeError, match=r"tasks\.mood\.columns\.p_lwo is no column of the task; did you mean 'p_low'"

@@ -72,11 +72,13 @@ def test_evaluate_shows_writes_and_prints_them(tiny_recipe, tmp_path, monkeypatc
     shown = capsys.readouterr().out
     assert "Largest errors of mood" in shown
     assert "Largest errors of near" in shown
+    assert ("probability" in shown, "distance" in shown, " size " in shown) == (True, True, False)
     app(["evaluate", "run", "--top-errors", "2", "-q", "--json"], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)["top_errors"]
     assert [len(own) for own in found.values()] == [2, 2, 2]
     with (tmp_path / "out" / "near_errors.tsv").open(newline="") as file:
         written = list(csv.DictReader(file, delimiter="\t"))
+    assert [float(row["distance"]) for row in written] == [each["size"] for each in found["near"]]
     assert [(int(row["line"]), row["text1"], row["text2"]) for row in written] == [
         (each["line"], *each["texts"]) for each in found["near"]
     ]

@@ -123,7 +123,9 @@ def test_a_prediction_that_goes_on_counts_the_rows_that_were_there(run, here, ca
 def test_a_model_that_reads_all_that_its_encoder_can_is_not_advised_to_read_more():
     note = truncation_note({"mood": [2, 2], "same": [0, 5]}, 512, 512)
     assert note is not None
-    assert note.startswith("2 of 2 rows of task mood were cut at 512 tokens: this encoder reads no more, so shorten")
+    assert note.startswith(
+        "2 of 2 rows of task mood were cut at 512 tokens: this encoder reads no more than 512 tokens;"
+    )
     assert truncation_note({"mood": [0, 2]}, 128, 512) is None
 
 

@@ -294,8 +294,8 @@ def metrics_of(precision, recall, criterion=None):
 
 def test_precision_and_recall_far_apart_are_hinted_at_with_the_command():
     assert lopsided(metrics_of(0.752, 0.920), Path("my runs/x")) == (
-        "task same, label yes: precision 0.752, recall 0.920: far apart; "
-        "mbert evaluate 'my runs/x' --tune-thresholds f1 fits the threshold to dev."
+        "task same, label yes: precision and recall differ much (0.752, 0.920); to balance them: "
+        "mbert evaluate 'my runs/x' --tune-thresholds f1."
     )
     assert lopsided(metrics_of(0.92, 0.752), Path("x")) is not None
 
@@ -326,7 +326,7 @@ def test_the_command_fits_saves_and_prints_before_and_after(run, tmp_path):
     table = mbert(*words)
     assert "Fitted on dev" in table.stdout
     assert "before" in table.stdout
-    assert "far apart" not in table.stderr
+    assert "differ much" not in table.stderr
 
 
 def test_what_was_fitted_can_be_taken_back_task_by_task(run):
@@ -369,3 +369,13 @@ def test_an_unknown_criterion_is_refused(tmp_path):
     done = mbert("evaluate", tmp_path, "--tune-thresholds", "f2")
     assert done.exit_code == 2
     assert "balanced" in done.stderr
+
+
+def test_a_report_says_that_thresholds_were_fitted_after_training(run, tmp_path):
+    said = "were fitted afterwards: mbert evaluate"
+    before = mbert("report", run, "-o", tmp_path / "before.html")
+    assert said not in before.stderr + (tmp_path / "before.html").read_text()
+    tuned(run, "f1", tasks=["same"])
+    after = mbert("report", run, "-o", tmp_path / "after.html")
+    for text in (after.stderr, (tmp_path / "after.html").read_text()):
+        assert f"scores are as trained; thresholds or temperatures of same {said}" in text

@@ -23,7 +23,7 @@ def run(capsys, *words):
 def test_everything_is_checked_and_nothing_written(tiny_recipe, here, capsys, words):
     before = sorted(here.rglob("*"))
     found = run(capsys, *words, tiny_recipe)
-    assert found.out.startswith("nothing is wrong; about ")
+    assert found.out.startswith("no problems found; about ")
     assert "12 steps in " in found.out
     assert "mood: 20 train and 9 dev rows" in found.err
     assert sorted(here.rglob("*")) == before
@@ -106,7 +106,7 @@ def test_all_that_is_wrong_is_told_at_once(tiny_recipe, tiny_files, here):
     assert told[0] == "file is a file; choose another -o."
     assert told[1].startswith("encoder.checkpoint")
     assert "tasks.near.dev: there is no file gone;" in told[2]
-    remedy = "correct them, or set tasks.mood.on_bad_row: skip."
+    remedy = "correct them, or set tasks.mood.on_bad_row=skip."
     bad = [number for number, line in enumerate(text.splitlines(), 1) if line.endswith("low")]
     assert told[3:-2] == [
         *(f"bad.tsv:{line}: mood must be one of low, mid, high, but is 'lwo'." for line in bad),
@@ -114,7 +114,7 @@ def test_all_that_is_wrong_is_told_at_once(tiny_recipe, tiny_files, here):
     ]
     assert told[-2].startswith("short.tsv:1: has no column 'mood'")
     assert told[-1] == (
-        "all.tsv:2: same must be one of 0, 1, but is '7'; correct the row, or set tasks.same.on_bad_row: skip."
+        "all.tsv:2: same must be one of 0, 1, but is '7'; correct the row, or set tasks.same.on_bad_row=skip."
     )
     assert refusal.value.exit_code == 2
 
@@ -122,7 +122,7 @@ def test_all_that_is_wrong_is_told_at_once(tiny_recipe, tiny_files, here):
 def test_rows_that_a_recipe_skips_are_no_fault(tiny_recipe, tiny_files, here, capsys):
     words = with_file(tiny_recipe, tiny_files, here, "test", lambda text: text.replace("low", "lwo", 1))
     found = run(capsys, "validate", *words, "tasks.mood.on_bad_row=skip", "--no-measure")
-    assert found.out.startswith("nothing is wrong; 12 steps, ")
+    assert found.out.startswith("no problems found; 12 steps, ")
     assert "mood: 8 test rows, 1 bad rows left out" in found.err
 
 
@@ -141,13 +141,13 @@ def test_only_the_disk_of_the_run_must_have_room(tiny_recipe, here, monkeypatch,
         return type("", (), {"free": 10**9 if str(path).startswith(str(here)) else 0})()
 
     monkeypatch.setattr("mbert_cli.run_folder.shutil.disk_usage", free)
-    assert "nothing is wrong" in run(capsys, "validate", tiny_recipe, "--no-measure", "-o", here / "new" / "run").out
+    assert "no problems found" in run(capsys, "validate", tiny_recipe, "--no-measure", "-o", here / "new" / "run").out
 
 
 def test_rows_that_training_and_dev_share_are_told(tiny_recipe, tiny_files, here, capsys):
     shared = (tiny_files / "mood-train.tsv").read_text().splitlines()[:6]
     words = with_file(tiny_recipe, tiny_files, here, "dev", lambda text: "\n".join(shared) + "\n")
-    assert "task mood: 5 of 5 dev rows have texts of the training file" in run(capsys, "validate", *words).err
+    assert "task mood: 5 of 5 dev texts are also in the training file" in run(capsys, "validate", *words).err
 
 
 def test_classes_without_a_training_row_are_told(tiny_recipe, tiny_files, here, capsys):
@@ -166,7 +166,7 @@ def test_a_disk_that_is_too_small_is_told(tiny_recipe, here, monkeypatch):
 def test_a_run_that_is_there_is_no_obstacle_to_a_check(tiny_recipe, here, capsys):
     run(capsys, "train", tiny_recipe, "-o", "there", "-q")
     found = run(capsys, "train", tiny_recipe, "-o", "there", "--dry-run")
-    assert "nothing is wrong" in found.out
-    assert "there holds a run already: train with --resume, --force or another -o." in found.err
+    assert "no problems found" in found.out
+    assert "before training, choose --resume, --force or another -o: there holds a run." in found.err
     with pytest.raises(UsageError):
         app(["train", str(tiny_recipe), "-o", "there"], standalone_mode=False)

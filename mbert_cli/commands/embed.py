@@ -1,5 +1,6 @@
 """`mbert embed`."""
 
+import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Annotated, cast
@@ -108,7 +109,10 @@ def embed(
     together = " as one sequence" if len(read) > 1 else ""
     talk.say(f"wrote {output}: {done} vectors of {hidden} numbers, of {' and '.join(read)}{together}")
     for other in ignored:
-        talk.say(f"task {task} reads {read[0]} and {other} apart; {other} is not embedded: --text {other} embeds it.")
+        option = shlex.join(["--text", other])
+        talk.say(f"task {task} reads {read[0]} and {other} apart; {other} is not embedded: {option} embeds it.")
+    if text and text in section.text and predictor.reads_pairs_as_one(task):
+        talk.say(f"task {task} reads its two texts as one sequence: its head never sees {text} alone.")
     for warning in table.warnings:
         talk.say(warning)
     if note := truncation.note():

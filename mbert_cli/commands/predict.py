@@ -258,7 +258,7 @@ def _output(
         yield Stream(sys.stdout)
         sys.stdout.flush()
     elif origin is None:
-        talk.say(f"{output}: cannot be gone on with if it is interrupted, for the input can be read once only.")
+        talk.say(f"{output}: if interrupted, this starts from the beginning (a stream cannot be resumed).")
         with replacing(Path(output)) as file:
             if is_parquet(Path(output)):
                 with closing(ParquetSink(file.buffer.write)) as sink:
@@ -270,7 +270,7 @@ def _output(
     else:
         with partial_output(Path(output), origin, force, is_one_of_several, counts) as out:
             if is_parquet(Path(output)) and not out.finished:
-                talk.say(f"{output}: cannot be gone on with if it is interrupted, for Parquet is whole or nothing.")
+                talk.say(f"{output}: if interrupted, this starts from the beginning (Parquet cannot be resumed).")
                 with closing(ParquetSink(out.write_bytes)) as sink:
                     yield sink
                 out.rows = sink.rows

@@ -52,6 +52,8 @@ def report(
             print_json(each.as_json())
     else:
         print_tables([report_table(found)])
+        for note in filter(None, (each.note for each in found)):
+            talk.say(note)
         if output is None:
             talk.say(
                 "-o report.html writes a page: curves, confusion matrices, the errors that the model is surest of."

@@ -91,4 +91,4 @@ def dry_run(
     if talk.events:
         print_json({"event": "estimate", **estimate.as_json()})
     else:
-        typer.echo(f"nothing is wrong; {estimate.line()}")
+        typer.echo(f"no problems found; {estimate.line()}")

@@ -199,7 +199,7 @@ def _explain(message: str) -> str:
     if "unexpected end of data" in message:
         return f"a quote opens here and is never closed; close it; {QUOTES_ARE_TEXT}"
     if "expected after" in message:
-        return f"text follows a closing quote; double quotes inside a quoted cell; {QUOTES_ARE_TEXT}"
+        return f"text follows a closing quote; inside a quoted cell, write each quote twice; {QUOTES_ARE_TEXT}"
     if "new-line character" in message:
         return LONE_CARRIAGE_RETURN
     return f"is not well-formed CSV ({message})"

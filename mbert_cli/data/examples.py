@@ -1,5 +1,6 @@
 """Examples: the texts and labels of one task, read from a table and checked row by row."""
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -182,7 +183,7 @@ class _BadRows:
         Raises:
             BadRowsError: with the first of them.
         """
-        remedy = f"or set tasks.{self._task}.on_bad_row: skip."
+        remedy = f"or set {shlex.quote(f'tasks.{self._task}.on_bad_row=skip')}."
         if self.count == 1:
             raise BadRowsError(f"{self._listed[0]}; correct the row, {remedy}")
         if self.count:
@@ -217,7 +218,7 @@ class _RowReader:
     ) -> None:
         self._name, self._task, self._parse_label, self._soft = name, task, parse_label, soft
         self._texts = [table.text_column(text, f"text of task {name}") for text in task.text]
-        self._label = table.column(task.label, f"label of task {name} (files without labels can be predicted only)")
+        self._label = table.column(task.label, f"label of task {name} (files without labels can only be predicted)")
         why = f"soft label of task {name} (mbert predict appends it)"
         self._soft_columns = [table.column(column, why) for column in (soft.names if soft else ())]
         self._id = None
@@ -275,5 +276,5 @@ class _RowReader:
         if not self._repeated:
             return []
         rows = "1 row repeats" if self._repeated == 1 else f"{self._repeated:,} rows repeat"
-        remedy = f"if '{self._task.id}' does not name rows, set tasks.{self._name}.id: null."
+        remedy = f"if '{self._task.id}' does not name rows, set {shlex.quote(f'tasks.{self._name}.id=null')}."
         return [f"{path}: {rows} the id of an earlier one, first {self._first_repeated}; {remedy}"]

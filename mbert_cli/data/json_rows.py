@@ -46,6 +46,8 @@ def json_rows(lines: Iterator[str | BadLine]) -> Iterator[JsonRow]:
                 record, cells = _parsed(line)
             except UnicodeEncodeError:
                 yield JsonRow(number, problem="escapes one half of a surrogate pair, which is no character")
+            except json.JSONDecodeError as error:
+                yield JsonRow(number, problem=f"is not JSON ({error.msg}: column {error.colno})")
             except (ValueError, RecursionError) as error:
                 yield JsonRow(number, problem=f"is not JSON ({error})")
             else:

@@ -131,7 +131,7 @@ def decoded(file: io.BufferedIOBase, name: str) -> Iterator[str | BadLine]:
         if number == 1:
             _refuse_others(name, raw, isinstance(file, _Unzipped))
         if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise DataError(f"{name}:1: is UTF-16; save it as UTF-8.")
+            raise DataError(f"{name}:1: is UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW.")
         yield _decoded_line(raw, number == 1, offset)
         offset += len(raw)
 
@@ -142,5 +142,7 @@ def _decoded_line(raw: bytes, is_first: bool, offset: int) -> str | BadLine:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        return BadLine(f"is not UTF-8 (byte {offset + error.start} of the file); save it as UTF-8")
+        return BadLine(
+            f"is not UTF-8 (byte {offset + error.start} of the file); convert it: iconv -f CP1252 -t UTF-8 FILE > NEW"
+        )
     return text.removeprefix("\ufeff") if is_first else text

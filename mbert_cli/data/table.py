@@ -61,7 +61,7 @@ class Table:
         self.delimiter_hint = ""
         self.is_jsonl, self.delimiter, self.header_line = False, "\t", 1
         self._csv: CsvRows | None = None
-        self._used: dict[str, str] = {}  # columns that every object of a JSONL file must have, and who asks for them
+        self._used: set[str] = set()  # columns that every object of a JSONL file must have
         self._texts: set[int] = set()  # columns that hold texts
         self._rows: Iterator[Row]
         self._file: io.BufferedIOBase = io.BytesIO()
@@ -99,7 +99,7 @@ class Table:
             if row.record is not None and not row.problem:
                 missing = next((name for name in self._used if name not in row.record), None)
                 if missing is not None:
-                    yield Row(row.line, problem=f"has no '{missing}'{self._used[missing]}")
+                    yield Row(row.line, problem=f"no '{missing}'")
                     continue
             if not row.problem and (problem := self._problem_of_texts(row)):
                 yield Row(row.line, problem=problem)
@@ -194,7 +194,7 @@ class Table:
         asked = f", asked for as {why}" if why else ""
         if self.header.count(name) == 1:
             if required:
-                self._used[name] = asked
+                self._used.add(name)
             return self.header.index(name)
         place = f"{self.name}:{self.header_line}"
         if name in self.header:

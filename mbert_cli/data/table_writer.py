@@ -71,10 +71,13 @@ class TableWriter:
         """
         if self._format.delimiter is None:
             record = self._record(row)
-            taken = next((name for name in self._appended if name in record), None)
-            if taken is not None:
+            taken = [name for name in self._appended if name in record]
+            if taken:
                 place = f"{self._table.name}:{row.line}"
-                raise DataError(f"{place}: has a '{taken}' already, as the prediction would; rename it.")
+                raise DataError(
+                    f"{place}: already has names that the prediction would add ({', '.join(taken)}); "
+                    "rename them, or choose columns with --keep."
+                )
             self._file.write(json_text({**record, **dict(zip(self._appended, values, strict=True))}) + "\n")
             return
         if self._keeps_all:

@@ -61,12 +61,14 @@ def truncation_note(counts: Mapping[str, Sequence[int]], max_length: int, max_po
     listed = [f"{cut:,} of {counted(rows, 'row')} of task {task}" for task, (cut, rows) in counts.items() if cut]
     if not listed:
         return None
-    remedy = (
-        f"train with a larger training.max_length (this encoder reads up to {max_positions} tokens)"
-        if max_length < max_positions
-        else "this encoder reads no more, so shorten the texts or train on another"
-    )
     return (
-        f"{' and '.join(listed)} were cut at {max_length} tokens: {remedy}. "
+        f"{' and '.join(listed)} were cut at {max_length} tokens: {length_remedy(max_length, max_positions)}. "
         "To refuse such rows, add --strict-length (in training: training.strict_length=true)."
     )
+
+
+def length_remedy(max_length: int, max_positions: int) -> str:
+    """Return what to do about texts that are longer than a model reads; see `truncation_note`."""
+    if max_length < max_positions:
+        return f"train with a larger training.max_length (this encoder reads up to {max_positions} tokens)"
+    return f"this encoder reads no more than {max_positions} tokens; shorten the texts or use another encoder"
