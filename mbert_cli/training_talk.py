@@ -76,9 +76,10 @@ def _facts_table(facts: Mapping[str, TaskFacts]) -> FittedTable:
 
 
 def _facts_line(name: str, facts: TaskFacts) -> str:
-    bad = f", {facts.bad:,} bad rows left out" if facts.bad else ""
+    bad = f", {counted(facts.bad, 'bad row')} left out" if facts.bad else ""
+    batches = f"{facts.batches:,} batch{'' if facts.batches == 1 else 'es'}"
     return (
-        f"{name}: {facts.train:,} train and {facts.dev:,} dev rows{bad}; {facts.batches:,} batches of "
+        f"{name}: {facts.train:,} train and {counted(facts.dev, 'dev row')}{bad}; {batches} of "
         f"{facts.tokens:.1f} tokens a row, {facts.cut:.1%} cut; {facts.labels()}"
     )
 

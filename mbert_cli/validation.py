@@ -59,7 +59,8 @@ class Estimate:
             return f"{counted(self.steps, 'step')}, {disk}"
         memory = "" if self.memory is None else f", {self.memory / 1e9:.1f} GB of memory"
         return (
-            f"about {duration(self.train_seconds + self.dev_seconds + self.save_seconds)}: {self.steps:,} steps in "
+            f"about {duration(self.train_seconds + self.dev_seconds + self.save_seconds)}: "
+            f"{counted(self.steps, 'step')} in "
             f"{duration(self.train_seconds)}, dev files in {duration(self.dev_seconds)}, saving in "
             f"{duration(self.save_seconds)}{memory}, {disk}"
         )

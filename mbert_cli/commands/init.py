@@ -44,9 +44,10 @@ def init(
     $ mbert init reviews.tsv questions.csv -o mine.yaml
     $ mbert init a.tsv --text title --label kind --label stars
 
-    NAME-train, NAME-dev and NAME-test are splits of one; another file is a training file. Where there is no dev file, a
-    tenth of the training texts, of each class, is set aside in files beside the recipe, chosen by their hash. Standard
-    input, `-`, is saved beside the recipe as `input`.
+    NAME-train, NAME-dev and NAME-test (or train_NAME, NAME_trial, NAME_test_annotated and so on) are splits of one;
+    another file is a training file. A file without labels is left out. Where there is no dev file, a tenth of the
+    training texts, of each class, is set aside in files beside the recipe, chosen by their hash. Standard input,
+    `-`, is saved beside the recipe as `input`.
     """
     from mbert_cli.authoring.column import FileReading
     from mbert_cli.authoring.new_recipe import new_files, recipe_text

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mbert_cli.batch import Side
 from mbert_cli.decisions import Decision
 from mbert_cli.errors import CheckpointError, OptionError
-from mbert_cli.labels import ClassNames, Renaming, as_number, has_decimal_comma
+from mbert_cli.labels import ClassNames, Renaming, as_number, plain_number
 from mbert_cli.metrics import Goal, Metrics, classification_metrics, expected_calibration_error, regression_metrics
 from mbert_cli.recipe_file import shown
 
@@ -240,8 +240,9 @@ class ValueHead(Head):
         """
         value = as_number(text)
         if not self.min <= value <= self.scale:
-            comma = "; write numbers with a decimal point and no other separator" if has_decimal_comma(text) else ""
-            raise ValueError(f"must be a number from {self.min:g} to {self.scale:g}, but is {shown(text)}{comma}")
+            plain = plain_number(text)
+            remedy = f"; write {plain}" if plain else ""
+            raise ValueError(f"must be a number from {self.min:g} to {self.scale:g}, but is {shown(text)}{remedy}")
         return value
 
     @abstractmethod
