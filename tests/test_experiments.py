@@ -52,7 +52,7 @@ def test_the_best_recipes_table_is_what_a_sweep_makes_of_its_runs(minilm, tmp_pa
     table = table_of("best_minilm", tmp_path / "sweep", monkeypatch)
     assert "| best\\_minilm | 3/3 |" in table
     assert "| 3 members |" in table
-    assert table in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert table in (REPOSITORY / "recipes" / "BEST_MINILM.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from mbert_cli.commands.count_params import count_params
 from mbert_cli.commands.embed import embed
 from mbert_cli.commands.evaluate import evaluate
 from mbert_cli.commands.export import export
+from mbert_cli.commands.guide import guide
 from mbert_cli.commands.help import CONTEXT, MARKUP, help_text
 from mbert_cli.commands.info import info
 from mbert_cli.commands.init import init
@@ -60,6 +61,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "push": push,
     "count-params": count_params,
     "info": info,
+    "guide": guide,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name, help=help_text(_command))(_command)

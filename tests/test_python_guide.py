@@ -1,4 +1,4 @@
-"""The README's examples in Python, run as they stand."""
+"""The guide's examples in Python, run as they stand."""
 
 import re
 from pathlib import Path
@@ -8,9 +8,7 @@ import tiny
 
 from mbert_cli.cli import app
 
-SECTION = re.search(
-    r"\n## From Python and elsewhere\n(.*?)\n## ", (Path(__file__).parent.parent / "README.md").read_text(), re.S
-)
+PAGE = (Path(__file__).parent.parent / "mbert_cli" / "guide" / "python.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -47,4 +45,4 @@ def test_onnx(folder, monkeypatch, capsys):
 
 
 def blocks():
-    return re.findall(r"```python\n(.*?)```", SECTION[1], re.S)
+    return re.findall(r"```python\n(.*?)```", PAGE, re.S)
