@@ -2,7 +2,7 @@
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
-    from mbert_cli.prediction import Predictor
+    from mbert_cli.prediction.predictor import Predictor
 
     __version__: str
 
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> object:
 
         return version("mbert-cli")
     if name == "Predictor":
-        from mbert_cli.prediction import Predictor
+        from mbert_cli.prediction.predictor import Predictor
 
         return Predictor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,8 +12,8 @@ import os
 import sys
 import warnings
 
-from mbert_cli import stopping
 from mbert_cli.errors import MbertError, UsageError
+from mbert_cli.machine import signals as stopping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,18 +1,8 @@
 """The errors a user can mend, each with its exit code. Anything else that is raised is a fault of ours."""
 
 import errno
-import unicodedata
 
-_JOINERS = "\u200c\u200d"  # Persian words and emoji hold them
-
-
-def one_line(text: str) -> str:
-    """Return a text as a terminal may show it: line ends and control characters of names and cells are escaped."""
-    return "".join(each if _is_harmless(each) else ascii(each)[1:-1] for each in text)
-
-
-def _is_harmless(character: str) -> bool:
-    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
+from mbert_cli.messages import one_line
 
 
 def command_line(*words: object) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mbert_cli.compose import build, kinds
-from mbert_cli.recipe import Component
+from mbert_cli.model.components import build, kinds
+from mbert_cli.recipe.sections import Component
 
 ALL_TARGETS = ["query", "key", "value", "attention_output", "intermediate", "output"]
 OPTIONS: dict[str, dict[str, list[dict[str, Any]]]] = {

@@ -48,7 +48,8 @@ def figures() -> None:
 def no_figures(request, monkeypatch):
     """No other training in the tests' own process draws any: that takes as long as a tiny run."""
     if "figures" not in request.fixturenames:
-        monkeypatch.setattr("mbert_cli.training_run.draw_or_say", lambda *_: {})
+        for module in ("loop", "members"):
+            monkeypatch.setattr(f"mbert_cli.training.{module}.draw_figures", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,14 @@
 """Deaths of a training, and what is compared after them."""
 
 import json
+import os
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from mbert_cli.run_folder import RunFolder
+from mbert_cli.storage import atomic as commits
+from mbert_cli.storage.run_folder import RunFolder
 
 
 @contextmanager
@@ -40,3 +43,29 @@ def contents(folder):
         assert all(line.pop("seconds") for line in lines)
         found["metrics.jsonl"] = lines
     return found
+
+
+CALLS = [(os, "fsync"), (Path, "rename"), (Path, "mkdir"), (Path, "write_text"), (commits.shutil, "rmtree")]
+AMENDING = [*CALLS, (Path, "replace"), (Path, "unlink")]
+
+
+class Crash(BaseException):
+    """Stands for a process that dies here."""
+
+
+def crash(patch, crash_at: int, functions) -> list[str]:
+    """Let one call of these functions raise, the `crash_at`-th of them all, from 0; return the list of those made."""
+    made = []
+
+    def counting(real):
+        def call(*args, **kwargs):
+            made.append(real.__name__)
+            if len(made) == crash_at + 1:
+                raise Crash
+            return real(*args, **kwargs)
+
+        return call
+
+    for owner, name in functions:
+        patch.setattr(owner, name, counting(getattr(owner, name)))
+    return made

@@ -12,10 +12,10 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from mbert_cli import stopping
 from mbert_cli.errors import MbertError, Stopped
-from mbert_cli.recipe_reader import load
-from mbert_cli.run_folder import RunFolder
+from mbert_cli.machine import signals as stopping
+from mbert_cli.recipe.reader import load
+from mbert_cli.storage.run_folder import RunFolder
 
 COMMAND = [sys.executable, "-P", __file__]
 NOT_FINITE, KILLED, SLOW = 1e6, 2e6, 3e6

@@ -13,7 +13,7 @@ from commands import mbert
 from word_salad import sentences
 
 from mbert_cli.cli import app
-from mbert_cli.shipped_recipes import plan_names
+from mbert_cli.recipe.shipped import plan_names
 
 
 def contents(folder):

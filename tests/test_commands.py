@@ -98,9 +98,9 @@ def test_shells_complete_commands_options_and_recipes(words, offered, tmp_path):
 
 def test_what_libraries_warn_of_does_not_reach_the_terminal(tmp_path):
     code = (
-        "import sys, warnings, mbert_cli.versions as versions\n"
+        "import sys, warnings, mbert_cli.commands.info as info\n"
         "def facts(): warnings.warn('for programmers'); return {'torch': '1'}\n"
-        "versions.facts = facts; sys.argv = ['mbert', 'info', '--json']\n"
+        "info.facts = facts; sys.argv = ['mbert', 'info', '--json']\n"
         "from mbert_cli.cli import main; main()"
     )
     quiet, loud = (

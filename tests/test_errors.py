@@ -1,7 +1,8 @@
 import pytest
 
-from mbert_cli.errors import DataError, OptionError, one_line
-from mbert_cli.progress import Talk
+from mbert_cli.errors import DataError, OptionError
+from mbert_cli.messages import one_line
+from mbert_cli.terminal.progress import Talk
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mbert_cli.cli import app
-from mbert_cli.metrics_file import read_metrics
+from mbert_cli.storage.metrics_file import read_metrics
 
 REPOSITORY = Path(__file__).parent.parent
 EXPERIMENTS = REPOSITORY / "tests" / "experiments"

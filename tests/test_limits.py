@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 import mbert_cli
 from mbert_cli.cli import app
-from mbert_cli.compose import kinds, load_recipe
 from mbert_cli.encoder.checkpoint import read_shape
 from mbert_cli.errors import CheckpointError, RecipeError
+from mbert_cli.model.components import kinds, load_recipe
 
 PAGE = Path(mbert_cli.__file__).parent / "guide" / "limits.md"
 

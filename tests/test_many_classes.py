@@ -10,16 +10,16 @@ import torch
 from commands import mbert
 from word_salad import sentences
 
-from mbert_cli.compose import load_recipe
-from mbert_cli.data_facts import TaskFacts
-from mbert_cli.decisions import negative_log_likelihood
+from mbert_cli.calibration import negative_log_likelihood
 from mbert_cli.errors import RecipeError
-from mbert_cli.evaluation_files import Evaluation, Predictions, write_evaluation
-from mbert_cli.figures import draw
 from mbert_cli.heads.classification import Classification
 from mbert_cli.metrics import Confusion, classification_metrics
-from mbert_cli.recipe import differences
-from mbert_cli.top_errors import top_errors
+from mbert_cli.model.components import load_recipe
+from mbert_cli.recipe.sections import differences
+from mbert_cli.reports.evaluation_folder import Evaluation, Predictions, write_evaluation
+from mbert_cli.reports.figures import draw
+from mbert_cli.reports.largest_errors import top_errors
+from mbert_cli.training.data_summary import TaskFacts
 
 NUMBER = 4000
 NAMES = [f"intent-{i}" for i in range(NUMBER)]

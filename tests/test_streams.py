@@ -22,8 +22,8 @@ from mbert_cli.commands import streams
 from mbert_cli.commands.app import app
 from mbert_cli.commands.failures import explain
 from mbert_cli.errors import ReaderGoneError, Stopped, UsageError
-from mbert_cli.progress import Talk
-from mbert_cli.training_talk import tell_what_next
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.training.console import tell_what_next
 
 COMMAND = (sys.executable, "-P", "-m", "mbert_cli.cli")
 STDIN, STDOUT, STDERR = range(3)

@@ -6,7 +6,7 @@ import tiny
 from commands import mbert, mbert_on_terminals
 from rich.console import Console
 
-from mbert_cli.terminal import key_values, new_table
+from mbert_cli.terminal.tables import key_values, new_table
 
 WIDTHS = (40, 60, 80, 120)
 LINES = re.compile(r"[│┃┏┓┗┛┡┩├┤└┘┬┴┼╇┳┻━─]+")

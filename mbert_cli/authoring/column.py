@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mbert_cli.data.labels import as_number, folded
 from mbert_cli.data.table import Delimiter, Quoting, Table
-from mbert_cli.labels import as_number, folded
 
 _MOST_COUNTED = 100_000
 _LONGEST_LABEL = 1_000  # characters; longer cells are texts

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mbert_cli.authoring.column import Column, FileReading
-from mbert_cli.commits import replace_file
+from mbert_cli.data.labels import folded
 from mbert_cli.data.row import Row
 from mbert_cli.data.table_writer import TableWriter
-from mbert_cli.disk import disk_errors
 from mbert_cli.errors import UsageError
-from mbert_cli.labels import folded
+from mbert_cli.storage.atomic import replace_file
+from mbert_cli.storage.disk import disk_errors
 
 _ONE_IN = 10  # texts of a class go to dev
 _FEWEST_OF_CLASS = 5  # texts; of a smaller class none goes to dev

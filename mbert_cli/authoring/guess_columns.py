@@ -8,7 +8,7 @@ from mbert_cli.authoring.column import Column, CountedFile
 from mbert_cli.authoring.guess_labels import why_impossible, why_unlikely
 from mbert_cli.authoring.names import are_a_pair, label_rank, says_id, says_text
 from mbert_cli.errors import UsageError, counted
-from mbert_cli.recipe_file import nearest
+from mbert_cli.messages import nearest
 
 _MOST_LISTED = 12
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 def recipe_or_file(incomplete: str) -> list[str]:
     """Return the shipped recipes and the YAML files whose names begin as what was typed."""
-    from mbert_cli.shipped_recipes import shipped_names
+    from mbert_cli.recipe.shipped import shipped_names
 
     return _beginning_with(incomplete, shipped_names())
 
 
 def plan_or_file(incomplete: str) -> list[str]:
     """Return the shipped plans and the YAML files whose names begin as what was typed."""
-    from mbert_cli.shipped_recipes import plan_names
+    from mbert_cli.recipe.shipped import plan_names
 
     return _beginning_with(incomplete, plan_names())
 

@@ -42,9 +42,9 @@ def count_params(
     three by default.
     """
     go_offline(offline)
-    from mbert_cli.compose import load_recipe
-    from mbert_cli.parameters import compare, count
-    from mbert_cli.tables import comparison_tables, count_tables
+    from mbert_cli.commands.tables import comparison_tables, count_tables
+    from mbert_cli.model.components import load_recipe
+    from mbert_cli.model.parameter_count import compare, count
 
     source, chosen = recipe_and_settings(source, settings)
     if num_tasks is not None and methods is None:

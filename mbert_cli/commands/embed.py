@@ -27,7 +27,7 @@ from mbert_cli.commands.options import (
 )
 from mbert_cli.commands.output import check_output, replacing
 from mbert_cli.errors import UsageError
-from mbert_cli.progress import Talk
+from mbert_cli.terminal.progress import Talk
 
 
 def embed(
@@ -66,7 +66,7 @@ def embed(
     """
     from mbert_cli.data.file_settings import input_settings
     from mbert_cli.data.table import Table
-    from mbert_cli.run_folder import RunFolder
+    from mbert_cli.storage.run_folder import RunFolder
 
     talk = Talk(quiet)
     go_offline(offline)
@@ -84,8 +84,8 @@ def embed(
         if is_parquet(output):
             check_pyarrow(output)
 
-        from mbert_cli.embedding import embed_table
-        from mbert_cli.prediction import Predictor
+        from mbert_cli.prediction.embed_table import embed_table
+        from mbert_cli.prediction.predictor import Predictor
 
         tell_of_compiling(talk)
         predictor = Predictor(

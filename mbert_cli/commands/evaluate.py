@@ -32,10 +32,10 @@ from mbert_cli.commands.options import (
 )
 from mbert_cli.commands.output import check_output_folder, print_json, print_tables
 from mbert_cli.errors import UsageError
-from mbert_cli.progress import Talk
+from mbert_cli.terminal.progress import Talk
 
 if TYPE_CHECKING:
-    from mbert_cli.top_errors import TopError
+    from mbert_cli.reports.largest_errors import TopError
 
 
 def evaluate(
@@ -93,7 +93,7 @@ def evaluate(
     reports (of the positive class for pairs, macro otherwise); balanced is
     the mean of both classes' recall. --reset takes back what was fitted.
     """
-    from mbert_cli.run_folder import RunFolder
+    from mbert_cli.storage.run_folder import RunFolder
 
     go_offline(offline)
     files = dict(split_pair(pair, "--data TASK=FILE") for pair in data or [])
@@ -103,21 +103,21 @@ def evaluate(
     if fits and reset:
         raise UsageError(f"--reset and {fits} exclude each other.")
 
-    from mbert_cli.commits import read_json, replace_folder
-    from mbert_cli.evaluation_files import METRICS, write_evaluation
+    from mbert_cli.reports.evaluation_folder import METRICS, write_evaluation
+    from mbert_cli.storage.atomic import read_json, replace_folder
 
     if output is not None:
         check_output_folder(
             output, force, "mbert evaluate -o", lambda at: (at / METRICS).is_file() and "run" in read_json(at / METRICS)
         )
 
-    from mbert_cli.evaluation import check_dev_files, run_outcomes
-    from mbert_cli.figures import draw_or_say, write_figures
-    from mbert_cli.prediction import Predictor
-    from mbert_cli.saved_model import write_decisions
-    from mbert_cli.tables import error_tables, metrics_tables
-    from mbert_cli.top_errors import errors_of, write_top_errors
-    from mbert_cli.tuning import check_fits, lopsided, take_back, tune
+    from mbert_cli.commands.tables import error_tables, metrics_tables
+    from mbert_cli.evaluation.evaluate import check_dev_files, run_outcomes
+    from mbert_cli.evaluation.tune import check_fits, lopsided, take_back, tune
+    from mbert_cli.model.saved_model import write_decisions
+    from mbert_cli.prediction.predictor import Predictor
+    from mbert_cli.reports.figures import draw_or_say, write_figures
+    from mbert_cli.reports.largest_errors import errors_of, write_top_errors
 
     talk = Talk(quiet)
     tell_of_compiling(talk)

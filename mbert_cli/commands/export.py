@@ -7,7 +7,7 @@ import typer
 
 from mbert_cli.commands.options import Encoder, Force, Offline, Quiet, Run, go_offline
 from mbert_cli.commands.output import check_output_folder
-from mbert_cli.progress import Talk
+from mbert_cli.terminal.progress import Talk
 
 
 def export(
@@ -30,16 +30,16 @@ def export(
     Each task becomes a graph in fp32; beside them lie the tokenizer's files and config.json: the inputs, the labels,
     the threshold, and the number of tokens that a text is cut at. It needs the extra [onnx].
     """
-    from mbert_cli.commits import read_json
+    from mbert_cli.storage.atomic import read_json
 
     go_offline(offline)
     check_output_folder(
         output, force, "mbert export", lambda at: read_json(at / "config.json").get("format") == "mbert-onnx"
     )
 
-    from mbert_cli.commits import replace_folder
-    from mbert_cli.export import export_onnx
-    from mbert_cli.saved_model import read_model
+    from mbert_cli.export.onnx import export_onnx
+    from mbert_cli.model.saved_model import read_model
+    from mbert_cli.storage.atomic import replace_folder
 
     talk = Talk(quiet)
     saved = read_model(run, encoder)

@@ -4,8 +4,8 @@ import errno
 import sys
 from collections.abc import Iterator
 
-from mbert_cli import stopping
 from mbert_cli.errors import MbertError, ResourceError, UsageError, is_out_of_memory
+from mbert_cli.machine import signals as stopping
 
 # Of files that a user named, or whose folder a user named. Any other number is a mistake of ours, with a traceback.
 _OF_PLACES = (
@@ -59,7 +59,7 @@ def _of_resources(error: BaseException) -> MbertError | None:
         return None
     if error.errno == errno.EAGAIN:
         return ResourceError(f"no more processes or threads can be started ({error.strerror}); raise the limit.")
-    from mbert_cli.disk import resource_error
+    from mbert_cli.storage.disk import resource_error
 
     return resource_error(_name(error) or "a file", error.errno, "run the command again")
 

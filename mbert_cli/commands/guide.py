@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbert_cli.errors import UsageError
-from mbert_cli.recipe_file import nearest
+from mbert_cli.messages import nearest
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,7 +12,7 @@ import typer
 from mbert_cli.commands.options import Columns, Delimiter, Force, Quiet, Quoting, split_pair
 from mbert_cli.commands.output import check_output, is_stream, replacing
 from mbert_cli.errors import DataError, UsageError, command_line
-from mbert_cli.progress import Talk
+from mbert_cli.terminal.progress import Talk
 
 if TYPE_CHECKING:
     from mbert_cli.authoring.new_recipe import AskedLabel

@@ -4,8 +4,8 @@ from typing import Any
 
 from typer.exceptions import TyperException
 
-from mbert_cli.recipe import TrainingSection
-from mbert_cli.recipe_file import nearest
+from mbert_cli.messages import nearest
+from mbert_cli.recipe.sections import TrainingSection
 
 
 def mistake(error: TyperException) -> str:

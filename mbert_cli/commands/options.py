@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mbert_cli.errors import UsageError
-from mbert_cli.progress import Talk
-from mbert_cli.recipe_file import nearest
+from mbert_cli.messages import nearest
+from mbert_cli.terminal.progress import Talk
 
 if TYPE_CHECKING:
-    from mbert_cli.recipe import ModelSection
+    from mbert_cli.recipe.sections import ModelSection
 
 Settings = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Overrides, such as training.epochs=3.")
@@ -81,7 +81,7 @@ def recipe_and_settings(recipe: str | None, settings: list[str] | None) -> tuple
 
 def default_folder(recipe: str) -> Path:
     """Return where a recipe's run is kept, unless somebody says otherwise."""
-    from mbert_cli.shipped_recipes import shipped_names
+    from mbert_cli.recipe.shipped import shipped_names
 
     return Path("runs") / (recipe if recipe in shipped_names() else Path(recipe).stem)
 

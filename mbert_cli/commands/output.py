@@ -23,7 +23,7 @@ def check_output(path: Path, force: bool, input_file: str | None = None) -> None
     Raises:
         UsageError: it may not.
     """
-    from mbert_cli.partial_output import partial_folder
+    from mbert_cli.storage.resumable_output import partial_folder
 
     if is_stream(path):
         instead = "this command writes a file; name one" if input_file is None else "write to stdout by -o -"
@@ -56,7 +56,7 @@ def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable
     Raises:
         UsageError: it may not be written.
     """
-    from mbert_cli.commits import holds_only_what_was_committed
+    from mbert_cli.storage.atomic import holds_only_what_was_committed
 
     if is_stream(path):
         raise UsageError(f"{path}: is a stream; this command writes a folder; name one.")
@@ -83,8 +83,8 @@ def is_stream(path: Path) -> bool:
 @contextmanager
 def replacing(path: Path) -> Iterator[io.TextIOWrapper]:
     """Write a file beside its place and rename it when it is whole: a failure leaves what was there."""
-    from mbert_cli.commits import put_in_place
-    from mbert_cli.disk import disk_errors
+    from mbert_cli.storage.atomic import put_in_place
+    from mbert_cli.storage.disk import disk_errors
 
     with disk_errors(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

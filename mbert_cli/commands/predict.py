@@ -29,16 +29,16 @@ from mbert_cli.commands.options import (
     tell_of_compiling,
 )
 from mbert_cli.commands.output import check_output, replacing
-from mbert_cli.disk import disk_errors
 from mbert_cli.errors import DataError, UsageError, counted
-from mbert_cli.progress import Talk
+from mbert_cli.storage.disk import disk_errors
+from mbert_cli.terminal.progress import Talk
 
 if TYPE_CHECKING:
     from mbert_cli.data.parquet_output import ParquetSink
     from mbert_cli.data.table import Table
     from mbert_cli.data.text_format import TextFormat
-    from mbert_cli.partial_output import PartialOutput, Stream
-    from mbert_cli.prediction import Predictor
+    from mbert_cli.prediction.predictor import Predictor
+    from mbert_cli.storage.resumable_output import PartialOutput, Stream
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def predict(
     """
     from mbert_cli.data.file_settings import input_settings
     from mbert_cli.data.table import Table
-    from mbert_cli.run_folder import RunFolder
+    from mbert_cli.storage.run_folder import RunFolder
 
     talk = Talk(quiet, verbose)
     go_offline(offline)
@@ -126,7 +126,7 @@ def predict(
                 talk.detail(table.description)
                 _text_format(table, target, format_)
                 if predictor is None:
-                    from mbert_cli import prediction
+                    from mbert_cli.prediction import predictor as prediction
 
                     tell_of_compiling(talk)
                     predictor = prediction.Predictor(
@@ -150,7 +150,7 @@ def predict(
 
 
 def _forget(targets: Sequence[str]) -> None:
-    from mbert_cli.partial_output import forget
+    from mbert_cli.storage.resumable_output import forget
 
     for target in targets:
         forget(Path(target))
@@ -208,7 +208,7 @@ def _predict(
     predictor: "Predictor", table: "Table", output: str, request: _Request, is_one_of_several: bool, talk: Talk
 ) -> None:
     from mbert_cli.data.parquet_output import ParquetSink
-    from mbert_cli.prediction import choose_tasks, origin_of, predict_cs224n, predict_table
+    from mbert_cli.prediction.predict_table import choose_tasks, origin_of, predict_cs224n, predict_table
 
     chosen, format_, limit = choose_tasks(predictor, table, request.tasks), request.format, request.limit
     if format_ == "cs224n" and len(chosen) != 1:
@@ -251,7 +251,7 @@ def _output(
 ) -> Iterator["PartialOutput | Stream | ParquetSink"]:
     """Open the output of a prediction: in pieces that survive, where the input is a file and the output is text."""
     from mbert_cli.data.parquet_output import ParquetSink, is_parquet
-    from mbert_cli.partial_output import Stream, is_compressed, partial_output
+    from mbert_cli.storage.resumable_output import Stream, is_compressed, partial_output
 
     if output == "-":
         sys.stdout.reconfigure(encoding="utf-8", newline="\n") if hasattr(sys.stdout, "reconfigure") else None

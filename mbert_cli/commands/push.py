@@ -7,7 +7,7 @@ import typer
 from mbert_cli.commands.options import AsJson, Encoder, Offline, Quiet, Run, go_offline
 from mbert_cli.commands.output import print_json
 from mbert_cli.errors import counted
-from mbert_cli.progress import Talk
+from mbert_cli.terminal.progress import Talk
 
 
 def push(
@@ -32,7 +32,7 @@ def push(
     """
     go_offline(offline)
 
-    from mbert_cli.pushing import push_model
+    from mbert_cli.export.hub import push_model
 
     talk = Talk(quiet)
     with talk.status(f"uploading to {name}"):

@@ -13,7 +13,7 @@ from mbert_cli.commands.help import help_text
 from mbert_cli.commands.options import Force, Quiet
 from mbert_cli.commands.output import check_output, replacing
 from mbert_cli.errors import command_line
-from mbert_cli.progress import Talk
+from mbert_cli.terminal.progress import Talk
 
 app = typer.Typer(help="The recipes that come with mbert.", no_args_is_help=True)
 
@@ -26,7 +26,7 @@ def recipes_ls(
     $ mbert recipes ls | grep pal
     $ mbert recipes ls --plans
     """
-    from mbert_cli.shipped_recipes import PLANS, description, plan_names, shipped_names
+    from mbert_cli.recipe.shipped import PLANS, description, plan_names, shipped_names
 
     names = {name: f"{PLANS}/{name}" for name in plan_names()} if plans else {name: name for name in shipped_names()}
     found = {name: description(path) for name, path in names.items()}
@@ -35,7 +35,7 @@ def recipes_ls(
             typer.echo(f"{name}\t{text}")
         return
     from mbert_cli.commands.output import print_tables
-    from mbert_cli.terminal import key_values
+    from mbert_cli.terminal.tables import key_values
 
     print_tables([key_values(found)])
 
@@ -58,10 +58,10 @@ def recipes_cat(
     $ mbert recipes cat demo
     $ mbert recipes cat paper/hybrid_low_rank_top --resolved
     """
-    from mbert_cli.shipped_recipes import find
+    from mbert_cli.recipe.shipped import find
 
     if resolved:
-        from mbert_cli.compose import load_recipe
+        from mbert_cli.model.components import load_recipe
 
         text = load_recipe(name).to_yaml()
     else:
@@ -89,8 +89,8 @@ def recipes_cp(
     $ mbert recipes cp demo
     $ mbert recipes cp demo mine.yaml
     """
-    from mbert_cli.recipe_reader import merged_text
-    from mbert_cli.shipped_recipes import find
+    from mbert_cli.recipe.reader import merged_text
+    from mbert_cli.recipe.shipped import find
 
     source = find(name)
     path = target or Path(source.name)
@@ -106,7 +106,7 @@ def recipes_schema() -> None:
     $ mbert recipes schema > mbert.schema.json
     $ mbert recipes schema | jq '.properties | keys'
     """
-    from mbert_cli.recipe_schema import recipe_schema
+    from mbert_cli.authoring.json_schema import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(), indent=2))
 

@@ -8,10 +8,10 @@ import typer
 from mbert_cli.commands.options import AsJson, Force, Quiet
 from mbert_cli.commands.output import check_output, print_json, print_tables, replacing
 from mbert_cli.errors import UsageError
-from mbert_cli.progress import Talk
+from mbert_cli.terminal.progress import Talk
 
 if TYPE_CHECKING:
-    from mbert_cli.reporting import RunReport
+    from mbert_cli.reports.run_report import RunReport
 
 
 def report(
@@ -32,8 +32,8 @@ def report(
     The page is one file with curves, confusion matrices, the errors that the model is surest of, and the recipes'
     differences. It needs no network.
     """
-    from mbert_cli.report_tables import report_table, write_report
-    from mbert_cli.reporting import read_runs
+    from mbert_cli.reports.run_report import read_runs
+    from mbert_cli.reports.run_table import report_table, write_report
 
     talk = Talk(quiet)
     is_page = output is not None and output.suffix.lower() in (".html", ".htm")
@@ -62,6 +62,6 @@ def report(
 
 def _page(runs: "list[RunReport]") -> str:
     # Imported here: a table does not wait for what draws pages.
-    from mbert_cli.report_page import report_page
+    from mbert_cli.reports.page import report_page
 
     return report_page(runs)

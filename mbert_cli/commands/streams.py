@@ -88,7 +88,7 @@ def _explained(error: OSError) -> MbertError:
         return ReaderGoneError()
     if error.errno == errno.EBADF:
         return UsageError("standard output is closed; redirect it to a file, or to /dev/null.")
-    from mbert_cli.disk import resource_error
+    from mbert_cli.storage.disk import resource_error
 
     found = resource_error("standard output", error.errno, "run the command again")
     return found or ResourceError(f"standard output: cannot be written ({error.strerror}).")

@@ -9,10 +9,10 @@ from mbert_cli.commands.completion import plan_or_file
 from mbert_cli.commands.options import AsJson, Device, Kernels, Limit, Offline, Precision, Quiet
 from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import RecipeError, RunInUseError, UsageError
-from mbert_cli.progress import Talk
+from mbert_cli.terminal.progress import Talk
 
 if TYPE_CHECKING:
-    from mbert_cli.plan import Plan
+    from mbert_cli.sweeps.plan import Plan
 
 
 def sweep(
@@ -49,12 +49,13 @@ def sweep(
     The same command run again goes on where it was stopped or killed, tries runs that failed again, and runs rows that
     were added to the plan.
     """
-    from mbert_cli.plan import find_plan
-    from mbert_cli.sweep import check_failures, run_plan
-    from mbert_cli.sweep_figure import draw_scores_or_say
-    from mbert_cli.sweep_folder import Options, SweepFolder
-    from mbert_cli.sweep_results import read_results
-    from mbert_cli.sweep_tables import runs_table, sweep_table, write_tables
+    from mbert_cli.sweeps.figure import draw_scores_or_say
+    from mbert_cli.sweeps.folder import SweepFolder
+    from mbert_cli.sweeps.formats import runs_table, sweep_table, write_tables
+    from mbert_cli.sweeps.plan import find_plan
+    from mbert_cli.sweeps.results import read_results
+    from mbert_cli.sweeps.run import Options
+    from mbert_cli.sweeps.run_plan import check_failures, run_plan
 
     if table and dry_run:
         raise UsageError("--table and --dry-run exclude each other.")
@@ -80,7 +81,7 @@ def sweep(
             talk.say(str(error))  # it can be looked at nevertheless
     else:
         if not all(run.is_done() for run in runs):
-            from mbert_cli.hardware import choose
+            from mbert_cli.machine.hardware import choose
 
             planned = _read_plan(file, whole=True)
             choose(device, precision, kernels)  # what is wrong with them is told once, not by every run
@@ -94,14 +95,14 @@ def sweep(
 
 def _read_plan(file: Path, whole: bool) -> "Plan":
     """Read a plan; its components' options and its data's paths are checked only where that is worth loading torch."""
-    from mbert_cli.plan import read_plan
+    from mbert_cli.sweeps.plan import read_plan
 
     if not whole:
         try:
             return read_plan(file, lambda *_: [])
         except RecipeError:
             pass  # all that is wrong is told at once
-    from mbert_cli.compose import problems
-    from mbert_cli.training_data import check_recipe
+    from mbert_cli.model.components import problems
+    from mbert_cli.training.checks import check_recipe
 
     return read_plan(file, problems, check_recipe)

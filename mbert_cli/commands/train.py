@@ -25,7 +25,7 @@ from mbert_cli.commands.options import (
     tell_of_compiling,
 )
 from mbert_cli.errors import UsageError
-from mbert_cli.progress import Talk
+from mbert_cli.terminal.progress import Talk
 
 
 def train(
@@ -72,7 +72,7 @@ def train(
     messages or --json lines cannot be written. Recipes are listed
     by mbert recipes ls; one is written from your own files by mbert init.
     """
-    from mbert_cli.run_folder import RunFolder
+    from mbert_cli.storage.run_folder import RunFolder
 
     talk = Talk(quiet, verbose, as_json)
     started = time.monotonic()
@@ -95,11 +95,11 @@ def train(
         return
     # The lock first: all that follows takes seconds, and a second run shall not wait for its refusal.
     with folder.locked(resume, force):
-        from mbert_cli.compose import load_recipe
-        from mbert_cli.hardware import choose
-        from mbert_cli.members import fit_members
-        from mbert_cli.training import fit
-        from mbert_cli.training_talk import summary, tell_what_next
+        from mbert_cli.machine.hardware import choose
+        from mbert_cli.model.components import load_recipe
+        from mbert_cli.training.console import summary, tell_what_next
+        from mbert_cli.training.fit import fit
+        from mbert_cli.training.members import fit_members
 
         loaded = load_recipe(name, chosen)
         hardware = choose(device, precision, kernels)

@@ -22,7 +22,7 @@ from mbert_cli.commands.options import (
     tell_of_compiling,
 )
 from mbert_cli.commands.output import print_json
-from mbert_cli.progress import Talk
+from mbert_cli.terminal.progress import Talk
 
 
 def validate(
@@ -81,9 +81,9 @@ def dry_run(
         limit: rows of each file at most.
         measure: take a few steps, to know how long they take.
     """
-    from mbert_cli.compose import load_recipe
-    from mbert_cli.hardware import choose
-    from mbert_cli.validation import validate
+    from mbert_cli.machine.hardware import choose
+    from mbert_cli.model.components import load_recipe
+    from mbert_cli.training.dry_run import validate
 
     loaded = load_recipe(recipe, settings)
     tell_of_compiling(talk)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
 from mbert_cli.errors import BadRowsError, DataError
-from mbert_cli.recipe import DEFAULT_ID, TaskSection
-from mbert_cli.recipe_file import shown
+from mbert_cli.messages import shown
+from mbert_cli.recipe.sections import DEFAULT_ID, TaskSection
 
 _MOST_LISTED = 20
 _WINDOW = 8192

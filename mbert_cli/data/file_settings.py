@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mbert_cli.data.table import Delimiter, Quoting, Table
 from mbert_cli.errors import DataError, UsageError
-from mbert_cli.recipe import ModelSection, TaskSection
+from mbert_cli.recipe.sections import ModelSection, TaskSection
 
 
 class FileSettings(NamedTuple):

@@ -3,12 +3,13 @@
 They lie on a branch of the data set's repository, in a folder for each configuration and split. No code of theirs runs.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from mbert_cli.errors import DataError
-from mbert_cli.recipe_file import nearest
+from mbert_cli.messages import nearest
 
 PREFIX = "hub:"
 _BRANCH = "refs/convert/parquet"
@@ -81,3 +82,8 @@ def _what_is_missing(files: Sequence[str], config: str | None, split: str) -> st
         return f"there is no configuration '{config}'{nearest(config, configs)}"
     splits = sorted({each[1] for each in parts if config in (None, each[0])})
     return f"there is no split '{split}'{nearest(split, splits)}"
+
+
+def is_there(path: str) -> bool:
+    """Whether a data file exists; of the Hub's, whether the name reads as one."""
+    return is_well_formed(path) if path.startswith(PREFIX) else os.path.exists(path)

@@ -16,7 +16,7 @@ from mbert_cli.data.parquet import Place, kind_of_parquet, parquet_rows, rows_of
 from mbert_cli.data.row import Row
 from mbert_cli.data.source import BadLine, Kind, decoded, open_source
 from mbert_cli.errors import DataError
-from mbert_cli.recipe_file import nearest
+from mbert_cli.messages import nearest
 
 Quoting = Literal["auto", "csv", "none"]
 Delimiter = Literal["auto", "tab", "comma", "semicolon", "pipe"]

@@ -17,7 +17,7 @@ from mbert_cli.encoder.layer import ACTIVATIONS
 from mbert_cli.encoder.location import WEIGHTS, weight_files, weights_sha256
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError
-from mbert_cli.recipe_file import shown
+from mbert_cli.messages import shown
 
 _LARGEST_SIZE = 1_000_000
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mbert_cli.commits import committed, read_json, sha256_of
 from mbert_cli.errors import CheckpointError
+from mbert_cli.storage.atomic import committed, read_json, sha256_of
 
 WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"

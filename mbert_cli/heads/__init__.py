@@ -12,11 +12,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mbert_cli.batch import Side
-from mbert_cli.decisions import Decision
+from mbert_cli.calibration import Decision
+from mbert_cli.data.labels import ClassNames, Renaming, as_number, plain_number
 from mbert_cli.errors import CheckpointError, OptionError
-from mbert_cli.labels import ClassNames, Renaming, as_number, plain_number
+from mbert_cli.messages import shown
 from mbert_cli.metrics import Goal, Metrics, classification_metrics, expected_calibration_error, regression_metrics
-from mbert_cli.recipe_file import shown
 
 _MOST_ROWS = 1 << 16
 _MOST_CELLS = 1 << 22

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from mbert_cli.data.labels import ClassLabels
 from mbert_cli.heads import ClassHead, Columns
 from mbert_cli.heads.pair_classification import PairClassification, Weight
-from mbert_cli.labels import ClassLabels
 
 
 class DualClassification(ClassHead):

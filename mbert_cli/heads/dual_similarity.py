@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mbert_cli.encoder.initialisation import start_identity
+from mbert_cli.encoder.late_interaction import LateLogit
 from mbert_cli.heads import Columns, ValueHead
 from mbert_cli.heads.regression import Regression
-from mbert_cli.late_interaction import LateLogit
 
 # Where the cosine's logit starts: a cosine of 1 is 95 % of the scale, one of 0 is 5 %.
 _SLOPE, _OFFSET = 6.0, -3.0

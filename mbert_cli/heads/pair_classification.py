@@ -7,9 +7,9 @@ from jaxtyping import Float
 from pydantic import Field, PlainValidator
 from torch import Tensor, nn
 
+from mbert_cli.data.labels import ClassLabels
 from mbert_cli.errors import OptionError
 from mbert_cli.heads import ClassHead, Columns, PositiveNumber, balanced_weights, is_weight
-from mbert_cli.labels import ClassLabels
 
 
 def _weight(value: Any) -> str | float:

@@ -6,10 +6,10 @@ from plain_bert import SHAPE, gelu, largest_difference, linear, stirred, weights
 
 from mbert_cli.adapters.low_rank import LowRank
 from mbert_cli.batch import Layout
-from mbert_cli.compose import load_recipe
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import OptionError
-from mbert_cli.parameters import count
+from mbert_cli.model.components import load_recipe
+from mbert_cli.model.parameter_count import count
 
 
 def task_specific(down, up, between):

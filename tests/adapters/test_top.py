@@ -9,7 +9,7 @@ from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.heads.classification import Classification
-from mbert_cli.model import MultiTaskBert, TaskPart
+from mbert_cli.model.multi_task_bert import MultiTaskBert, TaskPart
 from mbert_cli.pooling.cls import Cls
 
 LENGTHS = [3, 9, 1, 17, 2]

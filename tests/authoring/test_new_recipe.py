@@ -13,11 +13,11 @@ from pyarrow import parquet
 from word_salad import sentences
 
 from mbert_cli.cli import app
-from mbert_cli.compose import load_recipe
 from mbert_cli.data.examples import read_examples
 from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError, UsageError
-from mbert_cli.training_data import check_recipe
+from mbert_cli.model.components import load_recipe
+from mbert_cli.training.checks import check_recipe
 
 
 @pytest.fixture

@@ -125,13 +125,13 @@ def sick_recipe(encoder, folder):
 
 def work(settings):
     """Estimate a run, then do it; return both."""
-    from mbert_cli import training_run
-    from mbert_cli.hardware import choose
-    from mbert_cli.members import fit_members
-    from mbert_cli.progress import Talk
-    from mbert_cli.run_folder import RunFolder
-    from mbert_cli.training import fit
-    from mbert_cli.validation import validate
+    from mbert_cli.machine.hardware import choose
+    from mbert_cli.storage.run_folder import RunFolder
+    from mbert_cli.terminal.progress import Talk
+    from mbert_cli.training import loop as training_run
+    from mbert_cli.training.dry_run import validate
+    from mbert_cli.training.fit import fit
+    from mbert_cli.training.members import fit_members
 
     quiet, limit = Talk(quiet=True), settings["limit"]
     hardware = choose(settings["device"], settings["precision"])

@@ -66,7 +66,7 @@ def course_recipe(encoder, adapters=()):
 
 def load(recipe, folder):
     """Write a recipe to a folder and return it, read and checked."""
-    from mbert_cli.compose import load_recipe
+    from mbert_cli.model.components import load_recipe
 
     path = folder / "benchmark.yaml"
     path.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
@@ -108,13 +108,13 @@ def write_random_encoder(shape, folder):
 
 def save_untrained(recipe, run):
     """Save the model that a recipe describes, as training would save it, untrained."""
-    from mbert_cli.commits import commit_folder
-    from mbert_cli.compose import build_model, encoder_shape
     from mbert_cli.data.tokenizer import Tokenizer
     from mbert_cli.encoder.checkpoint import load_encoder
     from mbert_cli.encoder.location import locate
-    from mbert_cli.run_folder import RunFolder
-    from mbert_cli.saved_model import write_model
+    from mbert_cli.model.compose import build_model, encoder_shape
+    from mbert_cli.model.saved_model import write_model
+    from mbert_cli.storage.atomic import commit_folder
+    from mbert_cli.storage.run_folder import RunFolder
 
     shape, source = encoder_shape(recipe.encoder), locate(recipe.encoder.checkpoint)
     model = build_model(recipe, shape, load_encoder(source, shape)[0], recipe.training.seed)
@@ -144,10 +144,10 @@ def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto", devic
     """
     import numpy as np
 
-    from mbert_cli import training
-    from mbert_cli.hardware import choose
-    from mbert_cli.progress import Talk
-    from mbert_cli.run_folder import RunFolder
+    from mbert_cli.machine.hardware import choose
+    from mbert_cli.storage.run_folder import RunFolder
+    from mbert_cli.terminal.progress import Talk
+    from mbert_cli.training import fit as training
 
     run = training.prepare(recipe, RunFolder(folder), choose(device, precision, kernels), Talk(quiet=True))
     run.model.train_only(run.model.task_names if recipe.training.freeze_encoder else None)
@@ -257,7 +257,8 @@ def train(settings):
 def predict(settings):
     """Time `mbert predict` between reading the input's first row and the output's end."""
     from mbert_cli.data.table import Table
-    from mbert_cli.prediction import Predictor, predict_table
+    from mbert_cli.prediction.predict_table import predict_table
+    from mbert_cli.prediction.predictor import Predictor
 
     with Table(settings["input"]) as table:
         predictor = Predictor(settings["run"], device=settings["device"], precision=settings["precision"])

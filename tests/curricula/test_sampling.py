@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbert_cli.compose import load_recipe
 from mbert_cli.curricula import Sampling, apportion, sampling_shares
 from mbert_cli.curricula.annealed import Annealed
 from mbert_cli.curricula.proportional import Proportional
@@ -12,6 +11,7 @@ from mbert_cli.curricula.round_robin import RoundRobin
 from mbert_cli.curricula.simultaneous import Simultaneous
 from mbert_cli.curricula.square_root import SquareRoot
 from mbert_cli.curricula.temperature import Temperature
+from mbert_cli.model.components import load_recipe
 
 PAPER = {"sst": 8544, "quora": 141_498, "sts": 6040}
 SIZES = {"sst": 10, "quora": 23, "sts": 7}

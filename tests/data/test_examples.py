@@ -5,7 +5,7 @@ from mbert_cli.errors import DataError
 from mbert_cli.heads.classification import Classification
 from mbert_cli.heads.cosine_similarity import CosineSimilarity
 from mbert_cli.heads.pair_classification import PairClassification
-from mbert_cli.recipe import Component, TaskSection
+from mbert_cli.recipe.sections import Component, TaskSection
 
 
 def task(*text: str, label: str = "label", **settings) -> TaskSection:

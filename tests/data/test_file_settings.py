@@ -2,7 +2,7 @@ import pytest
 
 from mbert_cli.data.file_settings import FileSettings, input_settings
 from mbert_cli.errors import UsageError
-from mbert_cli.recipe import Component, TaskSection
+from mbert_cli.recipe.sections import Component, TaskSection
 
 
 def task(text, **settings):

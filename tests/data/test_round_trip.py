@@ -18,7 +18,7 @@ from mbert_cli.data.table import Table
 from mbert_cli.data.table_writer import TableWriter
 from mbert_cli.data.text_format import text_format
 from mbert_cli.errors import DataError, UsageError
-from mbert_cli.evaluation_files import write_table
+from mbert_cli.reports.evaluation_folder import write_table
 
 SIGNS = [
     '"',

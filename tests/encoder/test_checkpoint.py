@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mbert_cli.commits import sha256_of
 from mbert_cli.encoder import location
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape, save_config, save_weights
 from mbert_cli.encoder.location import locate
 from mbert_cli.errors import CheckpointError
+from mbert_cli.storage.atomic import sha256_of
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 import commands
 import pytest
 
-from mbert_cli.compose import load_recipe
-from mbert_cli.hardware import choose
-from mbert_cli.progress import Talk
-from mbert_cli.run_folder import RunFolder
-from mbert_cli.training import fit
+from mbert_cli.machine.hardware import choose
+from mbert_cli.model.components import load_recipe
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.training.fit import fit
 
 # Two threads: those of OpenMP start with the first prediction, and do not exist in the child.
 PROGRAM = """

@@ -31,8 +31,8 @@ def test_checking_components_does_not_import_the_compiler():
     code = (
         "import sys\n"
         "from components import components\n"
-        "from mbert_cli.compose import problems\n"
-        "from mbert_cli.recipe import Component\n"
+        "from mbert_cli.model.compose import problems\n"
+        "from mbert_cli.recipe.sections import Component\n"
         "for family in ('adapters', 'pooling', 'heads'):\n"
         "    for kind, options in components(family):\n"
         "        problems(family, Component(kind=kind, options=options))\n"

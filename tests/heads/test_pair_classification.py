@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbert_cli.decisions import Decision
+from mbert_cli.calibration import Decision
 from mbert_cli.errors import OptionError
 from mbert_cli.heads.pair_classification import PairClassification
 

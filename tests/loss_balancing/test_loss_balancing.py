@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mbert_cli.compose import component_class, kinds
 from mbert_cli.loss_balancing import LearnedBalancing, Shared, stacked
-from mbert_cli.tensor_files import load_tensors, write_tensors
+from mbert_cli.model.components import component_class, kinds
+from mbert_cli.model.tensor_files import load_tensors, write_tensors
 
 KINDS = kinds("loss_balancing")
 THREE = {"a": "classification", "b": "regression", "c": "classification"}

@@ -2,11 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from test_reporting import make_run, printed, three
+from made_runs import make_run, printed, three
 
-from mbert_cli.report_page import report_page
-from mbert_cli.reporting import read_runs
 from mbert_cli.reports.best import MEANING, Estimate, best, of_rows, of_seeds, of_tasks
+from mbert_cli.reports.page import report_page
+from mbert_cli.reports.run_report import read_runs
 
 
 def test_the_error_of_an_accuracy_is_that_of_a_binomial_share():

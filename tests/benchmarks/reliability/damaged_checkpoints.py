@@ -9,12 +9,12 @@ from experiment import Experiment, check, once
 from outcomes import refusal
 from processes import recipe_of, train_here
 
-from mbert_cli.commits import MANIFEST, check_folder, sha256_of
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape
 from mbert_cli.encoder.location import WEIGHTS
 from mbert_cli.errors import CheckpointError
-from mbert_cli.run_folder import RunFolder
-from mbert_cli.saved_model import read_model
+from mbert_cli.model.saved_model import read_model
+from mbert_cli.storage.atomic import MANIFEST, check_folder, sha256_of
+from mbert_cli.storage.run_folder import RunFolder
 
 
 def trained_run(folder: Path) -> Path:

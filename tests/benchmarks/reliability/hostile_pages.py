@@ -10,11 +10,12 @@ import stand_in
 from experiment import Chance, Experiment, check, once
 from processes import make_recipe
 
-from mbert_cli.errors import one_line
-from mbert_cli.plan import read_plan
-from mbert_cli.sweep_folder import Options, SweepFolder
-from mbert_cli.sweep_results import read_results
-from mbert_cli.sweep_tables import as_html
+from mbert_cli.messages import one_line
+from mbert_cli.sweeps.folder import SweepFolder
+from mbert_cli.sweeps.formats import as_html
+from mbert_cli.sweeps.plan import read_plan
+from mbert_cli.sweeps.results import read_results
+from mbert_cli.sweeps.run import Options
 
 _RUN = "alert(1)"
 _TEXTS = [

@@ -20,18 +20,18 @@ from processes import recipe_of, train_here
 from safetensors import SafetensorError
 
 import mbert_cli.encoder.checkpoint
-import mbert_cli.tensor_files
-from mbert_cli.commits import committed
+import mbert_cli.model.tensor_files
 from mbert_cli.errors import ResourceError
-from mbert_cli.run_folder import RunFolder
-from mbert_cli.saved_model import read_model
+from mbert_cli.model.saved_model import read_model
+from mbert_cli.storage.atomic import committed
+from mbert_cli.storage.run_folder import RunFolder
 
 _SETTINGS = ["training.state_every=5"]
 # All that changes the disk, but for what is written before the run is locked.
 _CALLS = [
     *((os, name) for name in ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")),
     (Path, "write_text"),
-    (mbert_cli.tensor_files, "save_file"),
+    (mbert_cli.model.tensor_files, "save_file"),
     (mbert_cli.encoder.checkpoint, "save_file"),
 ]
 _CHANGES = 195  # how often such a training changes the disk

@@ -17,13 +17,13 @@ from experiment import Chance, Experiment, check
 from outcomes import refusal
 from processes import recipe_of
 
-from mbert_cli.commits import MANIFEST, commit_folder
-from mbert_cli.compose import load_recipe
-from mbert_cli.hardware import choose
-from mbert_cli.progress import Talk
-from mbert_cli.run_folder import RunFolder
-from mbert_cli.saved_model import read_model
-from mbert_cli.training import prepare
+from mbert_cli.machine.hardware import choose
+from mbert_cli.model.components import load_recipe
+from mbert_cli.model.saved_model import read_model
+from mbert_cli.storage.atomic import MANIFEST, commit_folder
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.training.fit import prepare
 
 # Beside the good files, or in the place of one. The weights of a checkpoint are removed where its pickle stands in.
 _IN_A_CHECKPOINT = [

@@ -13,10 +13,10 @@ from experiment import Experiment, check
 from outcomes import refusal
 from processes import recipe_of
 
-from mbert_cli.compose import load_recipe
-from mbert_cli.errors import one_line
-from mbert_cli.recipe import Recipe, as_spec
-from mbert_cli.shipped_recipes import shipped_folder, shipped_names
+from mbert_cli.messages import one_line
+from mbert_cli.model.components import load_recipe
+from mbert_cli.recipe.sections import Recipe, as_spec
+from mbert_cli.recipe.shipped import shipped_folder, shipped_names
 
 _SECONDS = 20  # of a megabyte of YAML, too
 _DIGITS = "9" * 5000

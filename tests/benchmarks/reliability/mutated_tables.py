@@ -15,11 +15,12 @@ from reference_table import Defect, read_rows
 
 from mbert_cli.data.examples import Examples, read_examples
 from mbert_cli.data.table import Table
-from mbert_cli.errors import MbertError, one_line
+from mbert_cli.errors import MbertError
 from mbert_cli.heads.classification import Classification
 from mbert_cli.heads.cosine_similarity import CosineSimilarity
 from mbert_cli.heads.pair_classification import PairClassification
-from mbert_cli.recipe import Component, TaskSection
+from mbert_cli.messages import one_line
+from mbert_cli.recipe.sections import Component, TaskSection
 
 _SECONDS = 5
 _ODD = [

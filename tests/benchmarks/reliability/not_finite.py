@@ -7,10 +7,10 @@ import torch
 from experiment import Experiment, check
 from processes import any_settings, recipe_of, train_here
 
-from mbert_cli.commits import check_folder
 from mbert_cli.errors import NotFiniteError
-from mbert_cli.run_folder import RunFolder
-from mbert_cli.training_run import TrainingRun
+from mbert_cli.storage.atomic import check_folder
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.training.loop import TrainingRun
 
 
 def _poisoned(rng: random.Random, folder: Path) -> None:

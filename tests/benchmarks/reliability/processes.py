@@ -12,11 +12,11 @@ import tiny
 from experiment import check, once
 from word_salad import sentences
 
-from mbert_cli.compose import kinds, load_recipe
-from mbert_cli.hardware import choose
-from mbert_cli.progress import Talk
-from mbert_cli.run_folder import RunFolder
-from mbert_cli.training import fit
+from mbert_cli.machine.hardware import choose
+from mbert_cli.model.components import kinds, load_recipe
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.training.fit import fit
 
 HARDWARE = ("--device", "cpu", "--precision", "fp32")
 _SIZES = {

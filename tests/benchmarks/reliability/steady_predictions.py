@@ -14,7 +14,8 @@ from processes import HARDWARE, any_settings, finish, recipe_of, start, train_he
 from word_salad import sentences
 
 from mbert_cli.data.batching import TaskData
-from mbert_cli.prediction import Predictor, run_model
+from mbert_cli.prediction.predictor import Predictor
+from mbert_cli.prediction.run_model import run_model
 
 ROWS = {"texts": 10_000, "repeated": 20_000, "few": 10_000, "evaluated": 1_000_000, "predicted": 10_000_000}
 """Rows of the full experiments; the test suite sets fewer."""

@@ -1,0 +1,128 @@
+"""AdamW for embeddings, whose gradients are zero in most rows."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+_CHUNKS = 32  # number of parts that the rows are split into
+
+
+class RowwiseAdamW(torch.optim.AdamW):
+    """AdamW (Loshchilov & Hutter 2019) with delayed updates for the rows of embedding tables.
+
+    The gradient of an embedding table is 0 except in the rows of the tokens that occur. If the gradient is sparse, a
+    step updates only these rows. In the steps that it skips, Adam's moments of a row shrink and the row still changes.
+    These steps are replayed before the row is read again: call `catch_up` before each forward pass. Up to rounding, the
+    result is that of AdamW with dense gradients, but time and memory traffic depend only on the rows that occur.
+
+    The state of a table has two additional tensors: `row_step`, the last step of each row, and `rates`, the learning
+    rates of the latest steps, including all steps that a row may have skipped.
+
+    Args:
+        groups: parameter groups, as for PyTorch's AdamW.
+        lr: learning rate of groups that do not set one.
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], lr: float) -> None:
+        super().__init__(groups, lr=lr, fused=True)
+
+    @torch.no_grad()
+    def catch_up(self, rows: Int[Tensor, " rows"] | None = None) -> None:
+        """Apply the steps that rows of the tables skipped.
+
+        Args:
+            rows: the rows that will be read; may repeat; all rows by default.
+        """
+        for group in self.param_groups:
+            for table in group["params"]:
+                state = self.state.get(table, {})
+                if "row_step" in state and bool((state["row_step"] < state["step"]).any()):
+                    self._replay(table, group, np.arange(len(table)) if rows is None else np.unique(rows.cpu()))
+                    if rows is None:
+                        state["rates"] = state["rates"][:0]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Take a step with the current gradients."""
+        assert closure is None, "gradients are already computed"
+        sparse, updated = [], []
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                gradient = parameter.grad
+                if gradient is not None:
+                    updated.append(parameter)
+                if gradient is not None and gradient.is_sparse:
+                    sparse.append((parameter, group, gradient))
+                    parameter.grad = None
+                elif gradient is not None and "row_step" in self.state.get(parameter, {}):
+                    self._take_dense(parameter, group)
+        super().step()
+        # PyTorch's fused kernel does not increment the version of a parameter, but cached copies are compared by it.
+        torch.autograd.graph.increment_version(updated)
+        for table, group, gradient in sparse:
+            self._take_rows(table, group, gradient.coalesce())
+            table.grad = gradient
+
+    def _take_dense(self, table: Tensor, group: dict[str, Any]) -> None:
+        """Apply all skipped steps, so that a dense AdamW step can follow."""
+        self._replay(table, group, np.arange(len(table)))
+        del self.state[table]["row_step"], self.state[table]["rates"]
+
+    def _take_rows(self, table: Tensor, group: dict[str, Any], gradient: Tensor) -> None:
+        # Only the fused kernels produce sparse gradients, so Numba is available here.
+        from mbert_cli.encoder.kernels.adamw_loops import update
+
+        state = self._state_of(table)
+        rows = gradient.indices()[0].numpy()
+        self._replay(table, group, rows)
+        state["step"] += 1
+        state["rates"] = torch.cat([state["rates"], torch.tensor([group["lr"]], dtype=torch.float64)])
+        now, (beta_1, beta_2) = int(state["step"]), group["betas"]
+        update(
+            *_arrays(table, state), rows, gradient.values().view(-1).numpy(), now,
+            1 - group["lr"] * group["weight_decay"], group["lr"] / (1 - beta_1**now), 1 / math.sqrt(1 - beta_2**now),
+            beta_1, beta_2, group["eps"], table.shape[1], _CHUNKS,
+        )  # fmt: skip
+
+    def _state_of(self, table: Tensor) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[table]
+        if not state:
+            state["step"] = torch.tensor(0.0)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(table), torch.zeros_like(table)
+        if "row_step" not in state:
+            state["row_step"] = torch.full((len(table),), int(state["step"]))
+            state["rates"] = torch.empty(0, dtype=torch.float64)
+        return state
+
+    def _replay(self, table: Tensor, group: dict[str, Any], rows: np.ndarray) -> None:
+        state, (beta_1, beta_2) = self.state[table], group["betas"]
+        now, rates = int(state["step"]), state["rates"].cpu().numpy()
+        if not len(rates):
+            return
+        from mbert_cli.encoder.kernels.adamw_loops import replay
+
+        steps = np.arange(now - len(rates) + 1, now + 1)
+        decays = 1 - rates * group["weight_decay"]
+        arrays = _arrays(table, state)
+        replay(
+            *arrays, rows, now, len(rates), np.append(0, np.cumsum(np.log(decays))), decays,
+            rates / (1 - beta_1**steps), 1 / np.sqrt(1 - beta_2**steps),
+            beta_1, beta_2, group["eps"], table.shape[1], _CHUNKS,
+        )  # fmt: skip
+        if table.device.type != "cpu":
+            for tensor, array in zip(_tensors(table, state), arrays, strict=True):
+                tensor.copy_(torch.from_numpy(array).view(tensor.shape))
+
+
+def _tensors(table: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    return table.detach(), state["exp_avg"], state["exp_avg_sq"], state["row_step"]
+
+
+def _arrays(table: Tensor, state: dict[str, Tensor]) -> tuple[np.ndarray, ...]:
+    """Return a table, Adam's moments and the steps of the rows as flat arrays; for a GPU these are copies."""
+    return tuple(tensor.cpu().view(-1).numpy() for tensor in _tensors(table, state))

@@ -1,0 +1,1 @@
+"""Metrics of a model on data, and what is fitted to dev."""

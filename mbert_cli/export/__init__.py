@@ -1,0 +1,1 @@
+"""Models for other tools: ONNX graphs, the Hugging Face Hub."""

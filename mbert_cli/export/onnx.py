@@ -1,0 +1,184 @@
+"""One procedure: export; a saved model as ONNX graphs, one a task, that need neither mbert nor PyTorch.
+
+TASK.onnx        ids, mask and types of padded sentences to probabilities or values
+tokenizer.json   as the library tokenizers reads it; with tokenizer_config.json, as transformers does
+config.json      max_length, the tokens that a text is cut at; for each task its columns, inputs, labels, threshold
+"""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mbert_cli import __version__
+from mbert_cli.batch import Layout
+from mbert_cli.encoder import kernels
+from mbert_cli.encoder.kernels.padded import PaddedLayout
+from mbert_cli.encoder.late_interaction import padded_max_sim
+from mbert_cli.encoder.padding import Padding
+from mbert_cli.encoder.segment_adapters import SegmentAdapters
+from mbert_cli.errors import UsageError
+from mbert_cli.heads import ClassHead
+from mbert_cli.model.ensemble import Ensemble
+from mbert_cli.model.multi_task_bert import MultiTaskBert
+from mbert_cli.model.saved_model import SavedModel
+
+CONFIG = "config.json"
+FORMAT = "mbert-onnx"
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+class _Whole(Padding):
+    """No tokens are added to the stream."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._source = None
+
+
+class PaddedTask(nn.Module):
+    """One task of a model, or of an ensemble, for sentences that are padded to one width.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        task: its name.
+    """
+
+    def __init__(self, model: MultiTaskBert, task: str) -> None:
+        super().__init__()
+        self.model = model
+        self.name = task
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the probabilities of the classes, or the values.
+
+        Args:
+            inputs: for each side that the head reads, in order: ids, mask and types, each ``[examples, width]``, int64.
+        """
+        model, head = self.model, self.model.head(self.name)
+        members = model.members() if isinstance(model, Ensemble) else [model]
+        outputs = torch.stack([self._outputs(each, inputs) for each in members]).mean(0)
+        if isinstance(head, ClassHead):
+            return head.logits(head.calibrated(outputs)).softmax(-1)
+        return head.values(outputs)
+
+    def _outputs(self, model: MultiTaskBert, inputs: Sequence[Tensor]) -> Tensor:
+        with kernels.using("padded"):
+            tokens = [self._tokens(model, *inputs[at : at + 3]) for at in range(0, len(inputs), 3)]
+        masks = [mask.bool() for mask in inputs[1::3]]
+        vectors = [self._vectors(model, h, mask) for h, mask in zip(tokens, masks, strict=True)]
+        head = model.head(self.name)
+        late = [padded_max_sim(*tokens[:2], *masks[:2])] if head.late_interaction else []
+        outputs: Tensor = head(*vectors, *late)
+        return outputs
+
+    def _tokens(self, model: MultiTaskBert, ids: Tensor, mask: Tensor, types: Tensor) -> Tensor:
+        encoder = model.encoder
+        layout = PaddedLayout(mask.bool())
+        sites = SegmentAdapters(layout, [model.task(self.name).adapter_list()], encoder.folded)
+        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        h = encoder.layers_over(ids.flatten(), types.flatten(), positions.flatten(), _Whole(layout), sites)
+        return sites.on_top(h).unflatten(0, ids.shape)
+
+    def _vectors(self, model: MultiTaskBert, h: Tensor, mask: Tensor) -> Tensor:
+        vectors = model.pooling.padded(h, mask)
+        return torch.tanh(model.encoder.pooler(vectors)) if model.pooling.pooler else vectors
+
+
+def export_onnx(saved: SavedModel, tasks: Sequence[str], folder: Path) -> None:
+    """Write a model's tasks as ONNX graphs into a folder that exists.
+
+    Args:
+        saved: the model.
+        tasks: their names.
+        folder: where the files are written.
+
+    Raises:
+        UsageError: the packages that it takes are not installed.
+        CheckpointError: a part of the model has no padded form.
+    """
+    try:
+        import onnx  # noqa: F401 -- torch.onnx would say so in many lines
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise UsageError("--format onnx needs onnx and onnxscript; pip install 'mbert-cli[onnx]'.") from None
+    described = {}
+    for task in tasks:
+        file = f"{task}.onnx"
+        _export(saved.model.folded(task), task, folder / file)
+        described[task] = {"file": file, **_description(saved, task)}
+    config = {"format": FORMAT, "mbert": __version__, "max_length": saved.tokenizer.max_length, "tasks": described}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    saved.tokenizer.save(folder)
+
+
+def input_names(sides: Sequence[str]) -> list[str]:
+    """Return the names of a graph's inputs: those of BERT, with the side before them where the head reads several."""
+    if len(sides) == 1:
+        return list(_INPUTS)
+    return [f"{side}_{name}" for side in sides for name in _INPUTS]
+
+
+def _export(model: MultiTaskBert, task: str, file: Path) -> None:
+    model.compute_with(torch.float32, "padded")
+    module = PaddedTask(model, task).eval()
+    names = input_names(model.head(task).sides)
+    # Two examples of another width than sides there are: no two sizes are equal by chance.
+    example = tuple(torch.ones(2, 7, dtype=torch.int64) for _ in names)
+    rows = torch.export.Dim("examples", min=1, max=1 << 16)
+    shapes = []
+    for at in range(0, len(names), 3):
+        width = torch.export.Dim(f"width{at // 3}", min=2, max=model.encoder.shape.max_positions)
+        shapes += [{0: rows, 1: width}] * 3
+    with _silence(), torch.no_grad():
+        module(*example)  # what has no padded form says so here; the exporter would wrap it in errors of its own
+        torch.onnx.export(
+            module,
+            example,
+            str(file),
+            dynamo=True,
+            external_data=False,
+            input_names=names,
+            output_names=["probabilities" if isinstance(model.head(task), ClassHead) else "values"],
+            dynamic_shapes=(tuple(shapes),),
+            verbose=False,
+        )
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what the exporter tells of its own steps from the terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [each.level for each in loggers]
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for each in loggers:
+            each.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for each, level in zip(loggers, levels, strict=True):
+                each.setLevel(level)
+
+
+def _description(saved: SavedModel, task: str) -> dict[str, Any]:
+    """Return what one must know of a task's graph to use it."""
+    head, section = saved.model.head(task), saved.task(task)
+    found: dict[str, Any] = {"text": section.text, "sides": list(head.sides), "inputs": input_names(head.sides)}
+    if section.symmetric:
+        # A graph reads a pair in the order it is given; mbert takes the mean over both.
+        found["symmetric"] = True
+    if isinstance(head, ClassHead):
+        found |= {"output": "probabilities", "labels": head.labels}
+        if len(head.labels) == 2:
+            found["threshold"] = head.decision.threshold
+    else:
+        found["output"] = "values"
+    return found

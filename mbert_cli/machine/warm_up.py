@@ -1,0 +1,26 @@
+"""What `mbert info --warm-up` does: compile the fused kernels for this machine."""
+
+import torch
+
+from mbert_cli.batch import Layout
+from mbert_cli.encoder import kernels
+from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
+from mbert_cli.encoder.shape import EncoderShape
+
+
+def compile_kernels() -> None:
+    """Train a very small encoder for a step in each precision: that calls every loop, which compiles it."""
+    hidden = 128  # gradients of smaller weights are not turned
+    shape = EncoderShape(
+        vocab_size=8, hidden_size=hidden, num_layers=1, num_heads=2, intermediate_size=2 * hidden, max_positions=8
+    )
+    encoder = BertEncoder(shape)
+    optimizer = RowwiseAdamW([{"params": list(encoder.parameters())}], lr=1e-3)
+    ids = torch.arange(8)
+    for dtype in (torch.float32, torch.bfloat16):
+        precision = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
+        with kernels.using("fused"), precision:
+            encoder(ids, torch.zeros_like(ids), ids, Layout([8])).sum().backward()
+        optimizer.step()
+    optimizer.catch_up()

@@ -1,0 +1,46 @@
+"""Words of messages: values as they are shown, the nearest known name."""
+
+import difflib
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+_MOST_SHOWN = 200
+_MOST_NAMES = 40
+_MOST_OF_A_NAME = 80
+
+
+def shown(value: Any) -> str:
+    """Return a value as messages show it: as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def nearest(name: str, known: Sequence[str], listed_by: str | None = None) -> str:
+    """Return the end of a message about an unknown name: the nearest known one, and all of them.
+
+    Args:
+        name: the unknown name.
+        known: the known ones.
+        listed_by: the command that lists them, where they are too many for a message.
+    """
+    sensible = [each for each in known if len(each) <= _MOST_OF_A_NAME]
+    close = difflib.get_close_matches(name[:_MOST_OF_A_NAME], sensible, n=1, cutoff=0.6)
+    hint = f"; did you mean '{close[0]}'?" if close else "."
+    if listed_by:
+        return f"{hint} `{listed_by}` lists all."
+    names = [each if len(each) <= _MOST_OF_A_NAME else f"{each[:_MOST_OF_A_NAME]}..." for each in sorted(known)]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"{hint} Known: {', '.join(names[:_MOST_NAMES])}{more}."
+
+
+_JOINERS = "\u200c\u200d"  # Persian words and emoji hold them
+
+
+def one_line(text: str) -> str:
+    """Return a text as a terminal may show it: line ends and control characters of names and cells are escaped."""
+    return "".join(each if _is_harmless(each) else ascii(each)[1:-1] for each in text)
+
+
+def _is_harmless(character: str) -> bool:
+    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"

@@ -1,0 +1,1 @@
+"""The multi-task model: built from a recipe, counted, saved, read."""

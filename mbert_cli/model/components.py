@@ -1,0 +1,138 @@
+"""Components by name: which kinds there are, their options, their construction."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from mbert_cli.encoder.adapter import Adapter
+from mbert_cli.encoder.initialisation import shapes_only
+from mbert_cli.encoder.shape import EncoderShape
+from mbert_cli.errors import OptionError, RecipeError
+from mbert_cli.messages import nearest
+from mbert_cli.recipe.budget import parameters_within
+from mbert_cli.recipe.document import KeyPath
+from mbert_cli.recipe.reader import explain, load
+from mbert_cli.recipe.sections import Component, Recipe
+from mbert_cli.recipe.shipped import find
+
+# What a component of each family is given by the program, to find out early whether it refuses its options.
+_SMALL = EncoderShape(
+    vocab_size=8, hidden_size=1 << 20, num_layers=1, num_heads=1, intermediate_size=8, max_positions=8
+)
+_GIVEN: dict[str, tuple[Any, ...]] = {
+    "adapters": (_SMALL,),
+    "heads": (8,),
+    "loss_balancing": ({"a": "classification", "b": "regression"},),
+    "curricula": (1,),
+}
+
+
+def kinds(family: str) -> list[str]:
+    """Return the kinds of a family: the file names of its package.
+
+    Args:
+        family: `adapters`, `pooling`, `heads`, `loss_balancing` or `curricula`.
+    """
+    package = importlib.import_module(f"mbert_cli.{family}")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def component_class(family: str, kind: str) -> type:
+    """Return the class that a kind names: `LowRank` for `low_rank`."""
+    module = importlib.import_module(f"mbert_cli.{family}.{kind}")
+    found: type = getattr(module, "".join(word.capitalize() for word in kind.split("_")))
+    return found
+
+
+def options_model(component: type) -> type[BaseModel]:
+    """Return a pydantic model of the keyword-only parameters of a component's constructor.
+
+    An adapter with a rank or a length may have a `budget` in its place.
+    """
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(component, eval_str=True).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[name] = (parameter.annotation, Field(default))
+    if getattr(component, "size_option", None):
+        fields["budget"] = (Any, Field(None))
+    return create_model(component.__name__, __config__=ConfigDict(extra="forbid", strict=True), **fields)
+
+
+def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
+    """Return what is wrong with a component's kind and options, each with the path below the component."""
+    known = kinds(family)
+    if component.kind not in known:
+        return [(("kind",), f"is '{component.kind}'{nearest(component.kind, known)}")]
+    cls = component_class(family, component.kind)
+    options = ["kind", *options_model(cls).model_fields]
+    found: list[tuple[KeyPath, str]] = []
+    try:
+        with shapes_only():
+            given = _checked_options(cls, component)
+            if given.pop("budget", None) is not None:
+                _check_budget(cls, component)
+            else:
+                cls(*_GIVEN.get(family, ()), **given)
+    except ValidationError as error:
+        for each in error.errors():
+            option = str(each["loc"][0])
+            unknown = each["type"] == "extra_forbidden"
+            found.append(((option,), f"is not a known key{nearest(option, options)}" if unknown else explain(each)))
+    except OptionError as error:
+        found.append(((error.option,), f"{error.problem}."))
+    return found
+
+
+def _check_budget(cls: type[Adapter], component: Component) -> None:
+    """Check a budget as far as that can be done without the encoder's sizes."""
+    try:
+        parameters_within(component.options["budget"], encoder=1_000_000)
+    except ValueError as error:
+        raise OptionError("budget", str(error)) from None
+    if cls.size_option in component.options:
+        raise OptionError("budget", f"stands in the place of {cls.size_option}; leave one of them out")
+
+
+def _checked_options(cls: type, component: Component) -> dict[str, Any]:
+    """Return a component's options with their values as annotated: 5 becomes 5.0 where a float is wanted."""
+    checked = options_model(cls).model_validate(component.options)
+    found = {option: getattr(checked, option) for option in component.options}
+    if found.get("budget", "") is None:
+        del found["budget"]  # no constructor knows it
+    return found
+
+
+def build(family: str, component: Component, *given: Any) -> Any:
+    """Build the object that a component of a recipe names.
+
+    Args:
+        family: the package it is looked up in.
+        component: kind and options, which `problems` has found to be right.
+        given: what the program gives: the constructor's positional parameters.
+
+    Raises:
+        RecipeError: the component refuses an option.
+    """
+    cls = component_class(family, component.kind)
+    try:
+        return cls(*given, **_checked_options(cls, component))
+    except OptionError as error:
+        raise RecipeError(f"{component.place_of(error.option)} {error.problem}.") from None
+
+
+def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe, its components included.
+
+    Args:
+        name: a path, or the name of a shipped recipe.
+        settings: `key=value` overrides.
+
+    Raises:
+        RecipeError: with all problems found, each with its place.
+    """
+    return load(find(name), settings, problems)

@@ -1,0 +1,120 @@
+"""The only file that turns recipe sections into objects.
+
+File name = recipe name: `{kind: low_rank, rank: 8}` under `adapters` is the class `LowRank` of
+`mbert_cli/adapters/low_rank.py`. Positional parameters of its constructor come from the program; keyword-only ones are
+exactly what a recipe may say.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from mbert_cli.encoder.adapter import Adapter
+from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.checkpoint import known_shape, read_shape, shape_problem
+from mbert_cli.encoder.initialisation import initialise, shapes_only
+from mbert_cli.encoder.location import is_local, locate
+from mbert_cli.encoder.shape import EncoderShape
+from mbert_cli.errors import CheckpointError, RecipeError
+from mbert_cli.heads import Head
+from mbert_cli.model.components import build
+from mbert_cli.model.multi_task_bert import MultiTaskBert, TaskPart
+from mbert_cli.pooling import Pooling
+from mbert_cli.randomness import derive
+from mbert_cli.recipe.sections import EncoderSection, ModelSection, TaskSection
+
+
+def encoder_shape(section: EncoderSection, download: bool = True) -> EncoderShape:
+    """Return the sizes of a recipe's encoder.
+
+    Args:
+        section: the recipe's encoder.
+        download: whether the hub may be asked. Without it sizes come from the recipe's `shape`, the checkpoint's
+            folder, the table of well-known names or the local hub cache.
+
+    Raises:
+        CheckpointError: they cannot be had, or disagree with `shape`.
+    """
+    stated = _stated(section)
+    if not download and not is_local(section.checkpoint):
+        shape = EncoderShape(**stated) if stated else known_shape(section.checkpoint)
+        if shape is not None:
+            return _checked_shape(shape)
+    try:
+        shape = read_shape(locate(section.checkpoint, section.revision, download))
+    except CheckpointError:
+        if stated and not download:
+            return _checked_shape(EncoderShape(**stated))
+        raise
+    for key, should in stated.items():
+        if getattr(shape, key) != should:
+            raise CheckpointError(
+                f"encoder.shape.{key} is {should}, but the checkpoint's config.json says {getattr(shape, key)}."
+            )
+    return shape.dropping(section.dropout)
+
+
+def _stated(section: EncoderSection) -> dict[str, Any]:
+    """Return the sizes that a recipe states."""
+    if section.shape is None:
+        return {}
+    return {key: value for key, value in section.shape.model_dump().items() if value is not None}
+
+
+def _checked_shape(shape: EncoderShape) -> EncoderShape:
+    problem = shape_problem(shape)
+    if problem is not None:
+        raise RecipeError(f"encoder.shape.{problem[0]} {problem[1]}.")
+    return shape
+
+
+def build_heads(tasks: Mapping[str, TaskSection], hidden_size: int) -> dict[str, Head]:
+    """Build the heads of all tasks."""
+    return {name: build("heads", task.head, hidden_size) for name, task in tasks.items()}
+
+
+def build_model(section: ModelSection, shape: EncoderShape, encoder: BertEncoder, seed: int) -> MultiTaskBert:
+    """Build a model around an encoder; what is random in it is a function of `seed`.
+
+    Args:
+        section: adapters, pooling and tasks.
+        shape: the encoder's sizes.
+        encoder: the encoder; adapters may take initial values from its last layer.
+        seed: the run's seed.
+
+    Raises:
+        RecipeError: a component refuses one of its options at these sizes.
+    """
+    parts = {}
+    with torch.random.fork_rng(devices=[]):
+        for name, task in section.tasks.items():
+            torch.manual_seed(derive(seed, "initial values", name))
+            own = shape.dropping(task.encoder_dropout)
+            adapters: list[Adapter] = [build("adapters", each, own) for each in section.adapters]
+            parts[name] = TaskPart(adapters, build("heads", task.head, shape.hidden_size))
+        for part in parts.values():
+            for adapter in part.adapter_list():
+                adapter.start_from(encoder.layers[-1])
+    pooling: Pooling = build("pooling", section.pooling)
+    return MultiTaskBert(encoder, pooling, parts)
+
+
+def reinitialise(encoder: BertEncoder, layers: int | Literal["all"], seed: int) -> None:
+    """Draw BERT's initial values for the uppermost layers of an encoder, or for `all` of it; a function of `seed`.
+
+    Source: Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning", section 4: what the layers
+    nearest to the output have learnt is of the pretraining's own task.
+    """
+    chosen: list[nn.Module] = [encoder] if layers == "all" else list(encoder.layers)[len(encoder.layers) - layers :]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "initial values of the encoder"))
+        for module in chosen:
+            initialise(module)
+
+
+def meta_model(section: ModelSection, shape: EncoderShape) -> MultiTaskBert:
+    """Build a model without memory for its values, to count its parameters."""
+    with shapes_only():
+        return build_model(section, shape, BertEncoder(shape), seed=0)

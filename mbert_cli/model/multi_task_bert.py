@@ -1,0 +1,157 @@
+"""MultiTaskBert: one shared encoder, and for each task its adapters and its head."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mbert_cli.batch import Batch, Layout
+from mbert_cli.encoder import kernels
+from mbert_cli.encoder.adapter import Adapter
+from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.folding import can_fold, fold
+from mbert_cli.encoder.kernels.product import Linear, renew
+from mbert_cli.encoder.late_interaction import max_sim
+from mbert_cli.heads import Head
+from mbert_cli.pooling import Pooling
+
+
+class TaskPart(nn.Module):
+    """The task-specific part of a model.
+
+    Args:
+        adapters: the task's adapters, in the order in which they act.
+        head: the task's head.
+    """
+
+    def __init__(self, adapters: Sequence[Adapter], head: Head) -> None:
+        super().__init__()
+        self.adapters = nn.ModuleList(adapters)
+        self.head = head
+
+    def adapter_list(self) -> list[Adapter]:
+        """Return the task's adapters, in the order in which they act."""
+        return cast(list[Adapter], list(self.adapters))
+
+
+class MultiTaskBert(nn.Module):
+    """One encoder for many tasks.
+
+    A packed batch has one contiguous segment per task. The encoder runs once over the whole stream. The adapters of a
+    task act on its segment; then its sentences are pooled and passed to its head.
+
+    Args:
+        encoder: the shared encoder.
+        pooling: reduces hidden states to sentence vectors.
+        tasks: the task-specific part of each task.
+    """
+
+    def __init__(self, encoder: BertEncoder, pooling: Pooling, tasks: Mapping[str, TaskPart]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+        self.task_names = tuple(tasks)
+        self._parts = nn.ModuleList(tasks.values())
+        self._linears = tuple(module for module in self.modules() if isinstance(module, Linear))
+        self.compute_with(torch.float32, "torch")
+
+    def compute_with(self, dtype: torch.dtype, kernels: str) -> None:
+        """Set the data type and the kernels of the encoder and the adapters; see `hardware`."""
+        self.compute_dtype = dtype
+        self.kernels = kernels
+
+    def task(self, name: str) -> TaskPart:
+        """Return the task-specific part of a task."""
+        part = self._parts[self.task_names.index(name)]
+        assert isinstance(part, TaskPart)
+        return part
+
+    def head(self, name: str) -> Head:
+        """Return a task's head."""
+        return self.task(name).head
+
+    def folded(self, name: str) -> "MultiTaskBert":
+        """Return a model for the prediction of one task, with its adapters folded into the encoder where possible.
+
+        If nothing can be folded, return this model.
+        """
+        part = self.task(name)
+        if not can_fold(part.adapter_list()):
+            return self
+        model = MultiTaskBert(fold(self.encoder, part.adapter_list()), self.pooling, {name: part}).eval()
+        model.compute_with(self.compute_dtype, self.kernels)
+        return model
+
+    def train_only(self, tasks: Sequence[str] | None) -> None:
+        """Train everything (None), or only the task-specific parts of `tasks`, and freeze the rest.
+
+        Frozen parameters get no gradient. With a zero gradient, AdamW would still decay and update them.
+        """
+        self.requires_grad_(tasks is None)
+        for name in tasks or ():
+            self.task(name).requires_grad_(True)
+
+    def body(self, batch: Batch) -> Float[Tensor, "tokens hidden"]:
+        """Return the hidden states after the encoder's last layer, before the adapters on top."""
+        with self._computing(batch):
+            return self.encoder.body(*self._inputs(batch))
+
+    def vectors(self, batch: Batch) -> Float[Tensor, "sentences hidden"]:
+        """Return the sentence vectors of the batch: the input of the heads."""
+        return self._pool(self._hidden(batch), batch)
+
+    def forward(self, batch: Batch, both_orders: bool = False) -> dict[str, Tensor]:
+        """Return the outputs of each task's head for the batch's examples.
+
+        Args:
+            batch: the examples.
+            both_orders: return the mean over both orders of the two texts. If the head reads both texts in one
+                sequence, a segment then ends with these sequences in the other order. Sequences of a single text serve
+                both orders.
+        """
+        h, layout = self._hidden(batch), batch.layout
+        # Pooling and heads are a small part of the work, and the losses need full precision.
+        sentences = self._pool(h, batch).split(layout.segment_sentences)
+        tokens = h.split(layout.segment_tokens)
+        outputs = {}
+        for name, vectors, states, place in zip(batch.tasks, sentences, tokens, layout.segments, strict=True):
+            head = self.head(name)
+            # A segment contains one side of all examples, then the next side of all examples.
+            count = len(head.sides) + both_orders * head.sides.count("whole")
+            sides = vectors.view(count, -1, vectors.shape[-1])
+            late = [max_sim(states, place, sides.shape[1])] if head.late_interaction else []
+            output = head(*sides[: len(head.sides)], *late)
+            outputs[name] = (output + head(*_exchanged(head, sides), *late)) / 2 if both_orders else output
+        return outputs
+
+    def _hidden(self, batch: Batch) -> Float[Tensor, "tokens hidden"]:
+        """Return the hidden states after the last layer and the adapters on top."""
+        with self._computing(batch):
+            return self.encoder(*self._inputs(batch), batch.features)
+
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Layout, list[list[Adapter]]]:
+        adapters = [self.task(name).adapter_list() for name in batch.tasks]
+        return batch.token_ids, batch.token_types, batch.positions, batch.layout, adapters
+
+    @contextmanager
+    def _computing(self, batch: Batch) -> Iterator[None]:
+        device = batch.token_ids.device.type
+        if device == "cuda":
+            # One call for all copies: on a GPU, launching a copy takes longer than the copy.
+            renew(pair for linear in self._linears for pair in linear.outdated(self.compute_dtype))
+        precision = torch.autocast(device, self.compute_dtype, self.compute_dtype != torch.float32)
+        with kernels.using(self.kernels), precision:
+            yield
+
+    def _pool(self, h: Float[Tensor, "tokens hidden"], batch: Batch) -> Float[Tensor, "sentences hidden"]:
+        sentences: Tensor = self.pooling(h, batch.layout).to(self.encoder.pooler.weight.dtype)
+        return torch.tanh(self.encoder.pooler(sentences)) if self.pooling.pooler else sentences
+
+
+def _exchanged(head: Head, sides: Float[Tensor, "sides examples hidden"]) -> list[Tensor]:
+    """Return the vectors of a head's sides with the two texts swapped."""
+    vectors = dict(zip((*head.sides, "again"), sides, strict=False))
+    return [vectors[{"first": "second", "second": "first", "whole": "again"}[side]] for side in head.sides]

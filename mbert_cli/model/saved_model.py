@@ -1,0 +1,209 @@
+"""The folder of a saved model: written after an epoch, read by evaluate and predict; needs no recipe.
+
+config.json           what the model is built of, and what it scored
+encoder/              a Hugging Face checkpoint: config.json, tokenizer.json, tokenizer_config.json (with max_length),
+                      and model.safetensors where the encoder was trained; else config.json above names the checkpoint,
+                      its SHA-256 and, of a folder, its path from here
+tasks/NAME.safetensors  the adapters and the head of each task
+members/N/            of an ensemble in the place of encoder/ and tasks/, for each member its own; the tokenizer and
+                      the encoder's sizes are in encoder/ nevertheless
+README.md             a model card
+decisions-*.json      temperatures and cuts between two classes, once `mbert evaluate` has fitted them; a new best model
+                      begins without
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mbert_cli import __version__
+from mbert_cli.calibration import Decision
+from mbert_cli.data.tokenizer import Tokenizer
+from mbert_cli.encoder.checkpoint import load_encoder, read_shape, save_config, save_weights
+from mbert_cli.encoder.location import has_weights, is_local, locate, own_encoder, referred, weights_sha256
+from mbert_cli.errors import CheckpointError, UsageError
+from mbert_cli.heads import ClassHead
+from mbert_cli.messages import nearest
+from mbert_cli.model.components import problems
+from mbert_cli.model.compose import build_model
+from mbert_cli.model.ensemble import Ensemble
+from mbert_cli.model.model_card import model_card
+from mbert_cli.model.multi_task_bert import MultiTaskBert
+from mbert_cli.model.tensor_files import load_tensors, size_of, write_tensors
+from mbert_cli.recipe.sections import ModelSection, Recipe, TaskSection, as_spec
+from mbert_cli.storage.atomic import DECISIONS, MANIFEST, amend_folder, amendment, read_json, sha256_of
+from mbert_cli.storage.run_folder import RunFolder, section_of
+
+_FORMAT = 1
+_TEXTS = 9_000  # bytes of config.json, README.md, the encoder's config.json and the manifest
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model with all that its use needs.
+
+    Args:
+        section: what it is built of; its tasks name their columns and files.
+        model: in evaluation mode, on the CPU.
+        tokenizer: the encoder's.
+        sha256: of its manifest, hence of all its files.
+    """
+
+    section: ModelSection
+    model: MultiTaskBert
+    tokenizer: Tokenizer
+    sha256: str
+
+    def task(self, name: str) -> TaskSection:
+        """Return a task.
+
+        Raises:
+            CheckpointError: the model has no such task.
+        """
+        if name not in self.section.tasks:
+            raise CheckpointError(f"the model has no task '{name}'{nearest(name, list(self.section.tasks))}")
+        return self.section.tasks[name]
+
+
+def write_model(
+    folder: Path,
+    model: MultiTaskBert,
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    encoder_changed: bool,
+    scores: Mapping[str, Any],
+) -> None:
+    """Write a model's files.
+
+    Args:
+        folder: exists and is empty.
+        model: the model.
+        recipe: what it was built and trained with.
+        tokenizer: the encoder's.
+        encoder_changed: whether the encoder's weights differ from its checkpoint's.
+        scores: the metrics of its epoch.
+    """
+    section = {key: as_spec(getattr(recipe, key)) for key in ("encoder", "adapters", "pooling", "tasks")}
+    config = {"format": _FORMAT, "mbert": __version__, **section, "max_length": tokenizer.max_length}
+    (folder / "encoder").mkdir()
+    save_config(model.encoder.shape, folder / "encoder")
+    tokenizer.save(folder / "encoder")
+    weights = None if encoder_changed else locate(recipe.encoder.checkpoint, recipe.encoder.revision, download=False)
+    if weights is not None:
+        config["encoder_sha256"] = weights_sha256(weights)
+        if is_local(recipe.encoder.checkpoint) and not recipe.encoder.checkpoint.startswith("package:"):
+            # A project that is moved as a whole is found again by this.
+            config["encoder_path"] = os.path.relpath(os.path.realpath(weights), os.path.realpath(folder))
+    if isinstance(model, Ensemble):
+        config["members"] = len(model.members())
+    for place, each in _places(folder, model):
+        if weights is None:
+            (place / "encoder").mkdir(parents=True, exist_ok=True)
+            save_weights(each.encoder, place / "encoder")
+        for name in each.task_names:
+            write_tensors(place / "tasks" / f"{name}.safetensors", each.task(name).state_dict())
+    config["scores"] = scores
+    (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(model_card(recipe, model, scores), encoding="utf-8")
+
+
+def model_size(model: MultiTaskBert, tokenizer: Tokenizer, encoder_changed: bool) -> int:
+    """Return about how many bytes `write_model` writes; its arguments are these."""
+    size = tokenizer.file_size() + _TEXTS
+    if encoder_changed:
+        size += size_of(model.encoder.parameters())
+    return size + sum(size_of(model.task(name).state_dict().values()) for name in model.task_names)
+
+
+def _places(folder: Path, model: MultiTaskBert) -> list[tuple[Path, MultiTaskBert]]:
+    """Return where the weights lie of a model, or of each member of an ensemble."""
+    if not isinstance(model, Ensemble):
+        return [(folder, model)]
+    return [(_member(folder, number), each) for number, each in enumerate(model.members(), 1)]
+
+
+def _member(folder: Path, number: int) -> Path:
+    return folder / "members" / str(number)
+
+
+def read_model(run: Path, encoder: str | Path | None = None) -> SavedModel:
+    """Read the best model of a run.
+
+    Args:
+        run: a run folder, or the folder of a saved model.
+        encoder: where the encoder is that the model refers to, in place of where it was; its SHA-256 must be the same.
+
+    Raises:
+        CheckpointError: there is none, or its files were altered or do not fit each other.
+        UsageError: `encoder` is given, but the model has an encoder of its own.
+    """
+    folder = RunFolder(run).model_folder()
+    config = read_json(folder / "config.json")
+    if config.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"{folder / 'config.json'}: has format {config.get('format')!r}, but this mbert ({__version__}) reads "
+            f"format {_FORMAT}; use the mbert that wrote it."
+        )
+    section = section_of(config, folder, problems)
+    count = config.get("members")
+    places = [folder] if count is None else [_member(folder, number) for number in range(1, int(count) + 1)]
+    weights = [next((each for each in (place, folder) if has_weights(each / "encoder")), None) for place in places]
+    if None in weights:
+        shared = referred(folder, config, instead=encoder).folder
+    elif encoder is not None:
+        raise UsageError(own_encoder(run))
+    models = [
+        _read_weights(folder, place, section, shared if own is None else own / "encoder")
+        for place, own in zip(places, weights, strict=True)
+    ]
+    model = models[0] if count is None else Ensemble(models)
+    _read_decisions(folder, model)
+    tokenizer = Tokenizer(folder / "encoder", int(config["max_length"]))
+    return SavedModel(section, model.eval(), tokenizer, sha256_of(folder / MANIFEST))
+
+
+def _read_weights(folder: Path, place: Path, section: ModelSection, weights: Path) -> MultiTaskBert:
+    """Read a model, or a member of an ensemble, whose tasks lie at a place of the model's folder."""
+    shape = read_shape(folder / "encoder")
+    encoder, _ = load_encoder(weights, shape)
+    model = build_model(section, shape, encoder, seed=0)
+    for name in model.task_names:
+        load_tensors(model.task(name), place / "tasks" / f"{name}.safetensors")
+    return model
+
+
+def write_decisions(folder: Path, model: MultiTaskBert) -> None:
+    """Save how the heads of a model decide; a crash at any moment leaves what was saved before, or this.
+
+    Args:
+        folder: the saved model's.
+        model: the model.
+
+    Raises:
+        ResourceError: the disk is full.
+        UsageError: the folder cannot be written to.
+    """
+    heads = {name: model.head(name) for name in model.task_names}
+    found = {name: head.decision.model_dump() for name, head in heads.items() if isinstance(head, ClassHead)}
+    amend_folder(folder, DECISIONS, json.dumps({"tasks": found}, indent=2) + "\n")
+
+
+def _read_decisions(folder: Path, model: MultiTaskBert) -> None:
+    """Have the heads of a model decide as was saved; what was saved for none of them stays as it is built."""
+    path = amendment(folder, DECISIONS)
+    if path is None:
+        return
+    tasks = read_json(path).get("tasks")
+    for name, values in tasks.items() if isinstance(tasks, dict) else ():
+        head = model.head(name) if name in model.task_names else None
+        if not isinstance(head, ClassHead):
+            raise CheckpointError(f"{path}: tells of task '{name}', but the model has no such classification.")
+        try:
+            head.decision = Decision.model_validate(values)
+        except ValidationError as error:
+            raise CheckpointError(f"{path}: {name}: {error.errors()[0]['msg']}; fit it anew.") from None

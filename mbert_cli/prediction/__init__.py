@@ -1,0 +1,1 @@
+"""Prediction of tables, and `Predictor` for Python."""

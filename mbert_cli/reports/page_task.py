@@ -1,0 +1,137 @@
+"""What the page of `mbert report` tells of one task: its numbers, what is taken for what, its surest errors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mbert_cli.messages import one_line
+from mbert_cli.metrics import Confusion, frequent_classes
+from mbert_cli.reports.evaluation_folder import PREDICTIONS, read_numbers, read_summary
+from mbert_cli.reports.largest_errors import TopError, top_errors, with_texts
+from mbert_cli.reports.run_report import RunReport
+from mbert_cli.reports.svg_chart import Chart, scatter_chart
+from mbert_cli.storage.metrics_file import main_metric
+from mbert_cli.storage.run_folder import RunFolder
+
+_MOST_ERRORS = 8
+_MOST_LABELS = 20  # of a confusion matrix that is shown as one
+_MOST_CLASSES = 40  # of the table of classes
+_MOST_TEXT = 400
+
+
+@dataclass(frozen=True)
+class TaskPart:
+    """What the page tells of one task of a run."""
+
+    name: str
+    file: str
+    metric: str
+    score: float
+    reference: float | None
+    numbers: list[tuple[str, str]]
+    classes: list[tuple[str, ...]]
+    classes_note: str
+    labels: list[str]
+    confusion: list[tuple[str, list[tuple[int, float]]]]
+    confused: list[tuple[str, str, int]]
+    scatter: Chart | None
+    errors: list[TopError]
+    are_numbers: bool
+
+
+def task_parts(run: RunReport) -> list[TaskPart]:
+    """Return what the page tells of each task of a run."""
+    folder = RunFolder(run.path).evaluation
+    summary = read_summary(folder).get("tasks", {})
+    reference = {} if run.reference is None else {task: value for (task, _), value in run.reference.tasks.items()}
+    found = []
+    for name, kept in run.kept["tasks"].items():
+        metrics = {**kept, **summary.get(name, {})}
+        metric = main_metric(metrics)
+        labels, confusion = metrics.get("labels"), Confusion.of(metrics)
+        classes, note = frequent_classes(metrics, _MOST_CLASSES) if labels is not None else ({}, "")
+        has_predictions = (folder / f"{name}{PREDICTIONS}").is_file()
+        errors = top_errors(folder, name, labels, _MOST_ERRORS) if has_predictions else []
+        file = str(metrics.get("file", run.recipe.tasks[name].dev))
+        found.append(
+            TaskPart(
+                name=one_line(name),
+                file=one_line(f"{file}, sha256 {metrics['sha256']}" if metrics.get("sha256") else file),
+                metric=metric,
+                score=float(metrics[metric]),
+                reference=reference.get(name),
+                numbers=_numbers(metrics),
+                classes=_classes(classes),
+                classes_note=note or "each class by itself",
+                labels=[one_line(label) for label in labels or []],
+                confusion=_confusion(confusion),
+                confused=_confused(confusion),
+                scatter=_scatter(folder, name) if has_predictions and labels is None else None,
+                errors=[_shown(each) for each in with_texts(errors, file, run.recipe.tasks[name])],
+                are_numbers=labels is None,
+            )
+        )
+    return found
+
+
+_NAMES = {
+    "examples": "rows", "cut": "rows cut",
+    "accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1",
+    "ece": "calibration error", "pearson": "Pearson", "spearman": "Spearman", "mse": "mean squared error",
+    "mae": "mean absolute error", "r2": "R²", "loss": "loss",
+}  # fmt: skip
+
+
+def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = []
+    for key, name in _NAMES.items():
+        value = metrics.get(key)
+        if isinstance(value, int | float) and (value or key != "cut"):
+            found.append((name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}"))
+    decision = metrics.get("decision") or {}
+    if decision.get("criterion"):
+        found.append((f"threshold for {decision['criterion']}", f"{decision['threshold']:.4f}"))
+    if decision.get("temperature", 1.0) != 1.0:
+        found.append(("temperature", f"{decision['temperature']:.3f}"))
+    return found
+
+
+def _classes(scores: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    return [
+        (one_line(label), *(f"{each[key]:.3f}" for key in ("precision", "recall", "f1")), f"{each['support']:,}")
+        for label, each in scores.items()
+    ]
+
+
+def _confusion(confusion: Confusion | None) -> list[tuple[str, list[tuple[int, float]]]]:
+    if confusion is None or len(confusion.labels) > _MOST_LABELS:
+        return []
+    rows = zip(confusion.labels, confusion.matrix(), confusion.shares(), strict=True)
+    return [(one_line(label), list(zip(counts, shares, strict=True))) for label, counts, shares in rows]
+
+
+def _confused(confusion: Confusion | None) -> list[tuple[str, str, int]]:
+    """Return which labels are taken for which most often, where there are too many for a matrix."""
+    if confusion is None or len(confusion.labels) <= _MOST_LABELS:
+        return []
+    return [(one_line(each.label), one_line(each.predicted), each.count) for each in confusion.mistakes(_MOST_LABELS)]
+
+
+def _scatter(folder: Path, name: str) -> Chart | None:
+    return scatter_chart("Predictions against labels", *read_numbers(folder / f"{name}{PREDICTIONS}", "label", "pred"))
+
+
+def _shown(error: TopError) -> TopError:
+    texts = tuple(
+        one_line(text) if len(text) <= _MOST_TEXT else f"{one_line(text[:_MOST_TEXT])}…" for text in error.texts
+    )
+    return TopError(error.line, one_line(error.label), _short(error.predicted), error.size, texts)
+
+
+def _short(predicted: str) -> str:
+    """Return a label, or a number with three digits."""
+    try:
+        return f"{float(predicted):.3g}"
+    except ValueError:
+        return one_line(predicted)

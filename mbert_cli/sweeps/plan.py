@@ -1,0 +1,236 @@
+"""The plan of a sweep: rows of a table, each a recipe with overrides and seeds, read and checked. No torch here."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from mbert_cli.errors import RecipeError
+from mbert_cli.messages import nearest
+from mbert_cli.recipe.document import Document, KeyPath, Place, dotted, override, parse, read_document, read_text
+from mbert_cli.recipe.reader import ComponentCheck, Reader, validate
+from mbert_cli.recipe.sections import Recipe, Section
+from mbert_cli.recipe.shipped import PLANS, plan_names, shipped_folder, shipped_names
+
+Keep = Literal["all", "model", "metrics"]
+"""What of a run stays when it is done: all of it; all but its states; or its recipe and metrics alone."""
+
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class RowSection(Section):
+    """A row of the table.
+
+    Args:
+        name: what the row is called; once in a group.
+        recipe: a shipped recipe's name, or a file, relative to the plan's folder.
+        group: a heading above the row, shared by the rows that follow it.
+        settings: `key=value` overrides of the recipe, after those of the plan.
+        seeds: in place of the plan's.
+    """
+
+    name: Text
+    recipe: Text
+    group: Annotated[str, Field(max_length=200)] = ""
+    settings: list[str] = []
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
+
+
+class PlanSection(Section):
+    """A plan.
+
+    Args:
+        title: stands above the table.
+        rows: the rows.
+        seeds: of every row that does not say its own; by default each recipe's.
+        settings: `key=value` overrides of every row's recipe.
+        keep: what of a run stays when it is done.
+    """
+
+    title: Text | None = None
+    rows: Annotated[list[Any], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
+    settings: list[str] = []
+    keep: Keep = "model"
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """A row of the table, resolved.
+
+    Args:
+        group: its heading.
+        name: what it is called.
+        recipe: with all overrides but the seed.
+        seeds: of its runs.
+    """
+
+    group: str
+    name: str
+    recipe: Recipe
+    seeds: tuple[int, ...]
+
+    def recipe_of(self, seed: int) -> Recipe:
+        """Return the recipe of one of its runs."""
+        training = self.recipe.training.model_copy(update={"seed": seed})
+        return self.recipe.model_copy(update={"training": training})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan, resolved.
+
+    Args:
+        title: stands above the table.
+        rows: in the table's order.
+        keep: what of a run stays when it is done.
+        text: of the file.
+    """
+
+    title: str
+    rows: tuple[PlannedRow, ...]
+    keep: Keep
+    text: str
+
+
+def find_plan(name: str) -> Path:
+    """Return the file of a plan: a path, or a shipped plan's name such as ``paper_tables_minilm``.
+
+    Raises:
+        RecipeError: there is no such file and no such shipped plan.
+    """
+    if os.path.isfile(name):
+        return Path(name)
+    if name in plan_names():
+        return shipped_folder() / PLANS / f"{name}.yaml"
+    if os.path.isdir(name):
+        raise RecipeError(f"{name}: is a folder; name the plan file in it.")
+    raise RecipeError(
+        f"{name}: there is no such plan file, nor a shipped plan of that name{nearest(name, plan_names())}"
+    )
+
+
+def read_plan(path: Path, check: ComponentCheck, check_recipe: Callable[[Recipe], object] | None = None) -> Plan:
+    """Read a plan and the recipes of all its rows, and check them.
+
+    Args:
+        path: the plan file.
+        check: tells what is wrong with a component's kind and options.
+        check_recipe: raises what else is wrong with a recipe.
+
+    Raises:
+        RecipeError: with the problems of the plan, or else of all rows, each with its place.
+    """
+    text = read_text(path, str(path))
+    document = parse(text, str(path), path.resolve().parent, example="rows")
+    reader = Reader(document, check)
+    plan = reader.section((), PlanSection)
+    written = document.values.get("rows")
+    # A row is checked whatever is wrong elsewhere.
+    rows = [
+        reader.section(("rows", index), RowSection) for index in range(len(written) if isinstance(written, list) else 0)
+    ]
+    _check_names(reader, rows)
+    if plan is not None:
+        _check_seeds(reader, plan, rows)
+    files = {index: _recipe_file(reader, index, row.recipe) for index, row in enumerate(rows) if row is not None}
+    if plan is None or reader.problems:
+        raise RecipeError(*reader.problems)
+    found: list[PlannedRow] = []
+    problems: dict[str, list[str]] = {}
+    for index, row in enumerate(each for each in rows if each is not None):
+        try:
+            recipe = _resolved(document, index, plan, row, files[index], check)
+            if check_recipe is not None:
+                check_recipe(recipe)
+        except RecipeError as error:
+            for problem in error.problems:
+                problems.setdefault(problem, []).append(row.name)
+            continue
+        seeds = row.seeds or plan.seeds or [recipe.training.seed]
+        found.append(PlannedRow(row.group, row.name, recipe, tuple(seeds)))
+    if problems:
+        raise RecipeError(*_by_rows(problems, len(rows)))
+    return Plan(plan.title or path.stem, tuple(found), plan.keep, text)
+
+
+def _by_rows(problems: Mapping[str, Sequence[str]], rows: int) -> list[str]:
+    """Return the problems of recipes, each once; where not all rows have one, with the rows that do."""
+    most = 5
+    found = []
+    for problem, names in problems.items():
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        whose = f" (row{'s' if len(names) > 1 else ''} {', '.join(names[:most])}{more})"
+        found.append(problem if len(names) == rows else problem + whose)
+    return found
+
+
+def _check_names(reader: Reader, rows: Sequence[RowSection | None]) -> None:
+    first: dict[tuple[str, str], int] = {}
+    for index, row in enumerate(rows):
+        if row is None:
+            continue
+        if (row.group, row.name) in first:
+            what = f"is '{row.name}', as that of rows[{first[row.group, row.name]}]; give each row of a group its own."
+            reader.problem(("rows", index, "name"), what)
+        first.setdefault((row.group, row.name), index)
+
+
+def _check_seeds(reader: Reader, plan: PlanSection, rows: Sequence[RowSection | None]) -> None:
+    """Check that no seed stands twice, and that there is one place where seeds are said."""
+    paths: list[tuple[KeyPath, Sequence[int] | None]] = [(("seeds",), plan.seeds)]
+    paths += [(("rows", index, "seeds"), row.seeds) for index, row in enumerate(rows) if row is not None]
+    for path, seeds in paths:
+        twice = [seed for seed in dict.fromkeys(seeds or ()) if (seeds or ()).count(seed) > 1]
+        if twice:
+            reader.problem(path, f"names {twice[0]} more than once.")
+    what = "sets the seed that `seeds` sets as well; leave one of them out."
+    for index, setting in enumerate(plan.settings):
+        if plan.seeds and setting.startswith("training.seed="):
+            reader.problem(("settings", index), what)
+    for row_index, row in enumerate(rows):
+        for index, setting in enumerate(row.settings if row is not None else ()):
+            if (plan.seeds or (row is not None and row.seeds)) and setting.startswith("training.seed="):
+                reader.problem(("rows", row_index, "settings", index), what)
+
+
+def _recipe_file(reader: Reader, index: int, name: str) -> tuple[Path, str] | None:
+    """Return the file of a row's recipe, and how messages name it."""
+    document = reader.document
+    if os.path.isfile(document.folder / name):
+        return document.folder / name, str(Path(document.source).parent / name)
+    bare = name.removeprefix("recipes/").removesuffix(".yaml")
+    if bare in shipped_names():
+        path = shipped_folder() / f"{bare}.yaml"
+        return path, str(path)
+    hint = nearest(bare, shipped_names(), listed_by="mbert recipes ls")
+    what = f"is '{name}', but there is no such file in {document.folder}, nor a shipped recipe of that name{hint}"
+    reader.problem(("rows", index, "recipe"), what)
+    return None
+
+
+def _resolved(
+    document: Document,
+    index: int,
+    plan: PlanSection,
+    row: RowSection,
+    file: tuple[Path, str] | None,
+    check: ComponentCheck,
+) -> Recipe:
+    """Return a row's recipe with all overrides."""
+    assert file is not None
+    recipe = read_document(*file)
+    settings = (("settings",), plan.settings), (("rows", index, "settings"), row.settings)
+    for path, words in settings:
+        places = [_place(document, (*path, number)) for number in range(len(words))]
+        override(recipe, words, places)
+    return validate(recipe, check)
+
+
+def _place(document: Document, path: KeyPath) -> Place:
+    place = document.place(path)
+    return Place(f"{place}: {dotted(path)}", place.folder)

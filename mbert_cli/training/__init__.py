@@ -1,0 +1,1 @@
+"""Training: from examples to a saved model."""

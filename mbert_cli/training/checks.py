@@ -1,0 +1,114 @@
+"""Checks of a recipe before its data are read."""
+
+import difflib
+import os
+from pathlib import Path
+
+from mbert_cli.curricula import Curriculum
+from mbert_cli.data.examples import SoftColumns
+from mbert_cli.data.hub import FORM, PREFIX, is_well_formed
+from mbert_cli.encoder.segment_adapters import INNER_SITES, acts_at
+from mbert_cli.errors import RecipeError
+from mbert_cli.heads import Head
+from mbert_cli.messages import nearest
+from mbert_cli.model.components import build, component_class
+from mbert_cli.model.compose import build_heads
+from mbert_cli.recipe.sections import Recipe, TaskSection
+
+
+def soft_columns(head: Head, task: TaskSection) -> SoftColumns | None:
+    """Return the columns of a task's training file that hold soft labels, if it has such."""
+    return None if task.soft_labels is None else SoftColumns(head.soft_columns, head.parse_soft)
+
+
+def check_recipe(recipe: Recipe) -> dict[str, Head]:
+    """Check what only the heads and the disk can tell.
+
+    Returns:
+        The heads of all tasks, as if the encoder had one feature.
+
+    Raises:
+        RecipeError: a path, a number of columns or a metric does not fit.
+    """
+    heads = build_heads(recipe.tasks, hidden_size=1)
+    problems = []
+    for name, task in recipe.tasks.items():
+        if "second" in heads[name].sides and len(task.text) < 2:
+            place = recipe.place("tasks", name, "text")
+            problems.append(f"{place} must name 2 columns for the head '{task.head.kind}', but names 1.")
+        if task.symmetric and len(task.text) < 2:
+            place = recipe.place("tasks", name, "symmetric")
+            problems.append(f"{place} is true, but the task reads one text; name two in text, or set it to false.")
+        soft = soft_columns(heads[name], task)
+        columns = [*task.column_names, *(soft.names if soft else ())]
+        for column in task.columns:
+            if column not in columns:
+                place = recipe.place("tasks", name, "columns", column)
+                problems.append(f"{place} is no column of the task{nearest(column, columns)}")
+        for split in ("train", "dev"):
+            path = Path(getattr(task, split))
+            if getattr(task, split).startswith(PREFIX):
+                if not is_well_formed(getattr(task, split)):
+                    problems.append(f"{recipe.place('tasks', name, split)} must read {FORM}.")
+            elif not os.path.exists(path):
+                siblings = [each.name for each in path.parent.iterdir()] if os.path.isdir(path.parent) else []
+                close = difflib.get_close_matches(path.name, siblings, n=1)
+                hint = f"did you mean '{close[0]}'?" if close else "correct the path, or put the file there."
+                problems.append(f"{recipe.place('tasks', name, split)}: there is no file {path}; {hint}")
+    select = recipe.training.select
+    known = ["overall", *(f"{name}.{metric}" for name, head in heads.items() for metric in head.metric_names)]
+    if select not in known:
+        problems.append(f"{recipe.place('training', 'select')} is '{select}'{nearest(select, known)}")
+    if recipe.training.cache_features:
+        problems += _reasons_not_to_cache(recipe)
+    problems += _dropouts_that_meet(recipe)
+    if problems:
+        raise RecipeError(*problems)
+    return heads
+
+
+def _dropouts_that_meet(recipe: Recipe) -> list[str]:
+    """Return why tasks cannot have dropouts of their own within the encoder."""
+    shares = {
+        name: recipe.encoder.dropout if task.encoder_dropout is None else task.encoder_dropout
+        for name, task in recipe.tasks.items()
+    }
+    if len(set(shares.values())) == 1:
+        return []
+    curriculum: Curriculum = build("curricula", recipe.curriculum, recipe.training.epochs)
+    # Which tasks step together does not depend on how many rows they have.
+    sizes = dict.fromkeys(recipe.tasks, 1)
+    for epoch in range(1, recipe.training.epochs + 1):
+        for phase in curriculum.phases(epoch, sizes, recipe.training.batch_size):
+            for step in phase.steps:
+                if len({shares[task] for task in step}) > 1:
+                    name = next(task for task in step if recipe.tasks[task].encoder_dropout is not None)
+                    return [
+                        f"{recipe.place('tasks', name, 'encoder_dropout')} differs from that of other tasks, but the "
+                        f"curriculum {recipe.curriculum.kind} puts them into one step; give all tasks the same, or "
+                        "choose a curriculum of one task a step, such as square_root."
+                    ]
+    return []
+
+
+def _reasons_not_to_cache(recipe: Recipe) -> list[str]:
+    place = recipe.place("training", "cache_features")
+    found = []
+    if not recipe.training.freeze_encoder:
+        found.append(f"{place} is true, but the encoder trains; set training.freeze_encoder to true as well.")
+    for name, task in recipe.tasks.items():
+        if task.token_dropout:
+            place_of_it = recipe.place("tasks", name, "token_dropout")
+            found.append(
+                f"{place_of_it} changes sentences at every step, so that nothing of them can be kept; set it to 0."
+            )
+        if task.symmetric:
+            place_of_it = recipe.place("tasks", name, "symmetric")
+            found.append(f"{place_of_it} is true, but hidden states are kept of one order only; set it to false.")
+    for index, adapter in enumerate(recipe.adapters):
+        if any(acts_at(component_class("adapters", adapter.kind), site) for site in INNER_SITES):
+            found.append(
+                f"{recipe.place('adapters', index)} acts inside the encoder, whose hidden states cannot be kept then; "
+                "remove it, or set training.cache_features to false."
+            )
+    return found

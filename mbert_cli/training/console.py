@@ -1,0 +1,154 @@
+"""What a training tells: what it begins with, a line an epoch, and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mbert_cli.errors import command_line, counted
+from mbert_cli.machine.hardware import Hardware
+from mbert_cli.machine.versions import versions
+from mbert_cli.messages import one_line
+from mbert_cli.model.multi_task_bert import MultiTaskBert
+from mbert_cli.recipe.sections import Recipe, as_spec
+from mbert_cli.terminal.eta import duration
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.tables import FittedTable, new_table
+from mbert_cli.training.data_summary import TaskFacts
+
+
+def tell_opening(
+    talk: Talk, recipe: Recipe, model: MultiTaskBert, facts: Mapping[str, TaskFacts], hardware: Hardware
+) -> None:
+    """Tell what is computed on, what is trained, and what on.
+
+    Args:
+        talk: where it is told.
+        recipe: what is trained.
+        model: made of it.
+        facts: of its data.
+        hardware: what is computed on.
+    """
+    found, software = hardware.facts(), versions()
+    total = sum(parameter.numel() for parameter in model.parameters())
+    talk.say(
+        f"mbert {software['mbert-cli']} on {hardware.device}: {found['precision']}, {found['kernels']} kernels, "
+        f"{found['threads']} threads; torch {software['torch']}; seed {recipe.training.seed}"
+    )
+    adapters = " + ".join(each.kind for each in recipe.adapters) or "no adapters"
+    talk.say(
+        f"{recipe.encoder.checkpoint}: {adapters}, {recipe.pooling.kind} pooling, {recipe.curriculum.kind} curriculum, "
+        f"{recipe.loss_balancing.kind} loss; {total:,} parameters"
+    )
+    lines = [_facts_line(name, each) for name, each in facts.items()]
+    talk.show(_facts_table(facts), lines)
+    for warning in recipe.training.warnings():
+        talk.say(f"{warning}.")
+    for name, each in facts.items():
+        for warning in each.warnings(recipe.training.max_length, model.encoder.shape.max_positions):
+            talk.say(f"task {name}: {warning}.")
+    talk.event(
+        "start",
+        {
+            "recipe": as_spec(recipe),
+            "hardware": found,
+            "versions": software,
+            "parameters": total,
+            "tasks": {name: asdict(each) for name, each in facts.items()},
+        },
+    )
+
+
+def _facts_table(facts: Mapping[str, TaskFacts]) -> FittedTable:
+    numbers = ("train", "dev", "batches", "tokens/row", "cut", "bad rows")
+    table = new_table("task", *((name, "right") for name in numbers), "labels")
+    for name, each in facts.items():
+        table.add_row(
+            one_line(name),
+            f"{each.train:,}",
+            f"{each.dev:,}",
+            f"{each.batches:,}",
+            f"{each.tokens:.1f}",
+            f"{each.cut:.1%}",
+            f"{each.bad:,}",
+            one_line(each.labels()),
+        )
+    return table
+
+
+def _facts_line(name: str, facts: TaskFacts) -> str:
+    bad = f", {counted(facts.bad, 'bad row')} left out" if facts.bad else ""
+    batches = f"{facts.batches:,} batch{'' if facts.batches == 1 else 'es'}"
+    return (
+        f"{name}: {facts.train:,} train and {counted(facts.dev, 'dev row')}{bad}; {batches} of "
+        f"{facts.tokens:.1f} tokens a row, {facts.cut:.1%} cut; {facts.labels()}"
+    )
+
+
+def tell_epoch(talk: Talk, line: Mapping[str, Any], epochs: int, member: int | None = None) -> None:
+    """Tell of an epoch that was committed.
+
+    Args:
+        talk: where it is told.
+        line: of `metrics.jsonl`.
+        epochs: how many the run has.
+        member: which of an ensemble's the run is, where they train at once.
+    """
+    losses = {task: f"loss {loss:.3f}" for task, loss in line["train_loss"].items()}
+    if line["tasks"]:
+        parts = []
+        for task, metrics in line["tasks"].items():
+            name = metrics["main_metric"]
+            parts.append(" ".join([task, *([losses[task]] if task in losses else []), f"{name} {metrics[name]:.3f}"]))
+        best = " (best)" if line["best"] else ""
+        parts.append(f"overall {line['overall']:.3f}{best}")
+    else:
+        parts = [*(f"{task} {loss}" for task, loss in losses.items()), "too early to be kept, not scored"]
+    seconds = line["seconds"]
+    who = "" if member is None else f"member {member}, "
+    what = f"{who}epoch {line['epoch']}/{epochs}"
+    talk.say(f"{what}: {'; '.join(parts)}; {sum(seconds.values()):.0f} s", strong="(best)")
+    talk.detail(
+        f"  {counted(line['step'], 'step')} so far; trained {seconds['train']:.1f} s, scored {seconds['dev']:.1f} s"
+    )
+    for task, metrics in line["tasks"].items():
+        numbers = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float))
+        talk.detail(f"  {task}: {numbers}")
+    talk.event("epoch", line if member is None else {"member": member, **line})
+
+
+def tell_member(talk: Talk, line: Mapping[str, Any], members: int) -> None:
+    """Tell what the members of an ensemble came to together, as far as they are trained.
+
+    Args:
+        talk: where it is told.
+        line: of `metrics.jsonl`.
+        members: how many the ensemble is to have.
+    """
+    parts = []
+    for task, metrics in line["tasks"].items():
+        name = metrics["main_metric"]
+        parts.append(f"{task} {name} {metrics[name]:.3f}")
+    parts.append(f"overall {line['overall']:.3f}")
+    talk.say(f"members 1 to {line['epoch']} of {members} together: {'; '.join(parts)}")
+    talk.event("member", line)
+
+
+def summary(line: Mapping[str, Any], path: Path) -> str:
+    """Return the closing line of a run: which epoch's model was kept, and where."""
+    what = f"ensemble of {line['epoch']}" if line["phases"] == "ensemble" else f"model of epoch {line['epoch']}"
+    return f"kept the {what} (overall {line['overall']:.3f}) in {path / 'model'}"
+
+
+def tell_what_next(talk: Talk, path: Path, seconds: float) -> None:
+    """Tell where results are, and what to do with them.
+
+    Args:
+        talk: where it is told.
+        path: the run folder.
+        seconds: how long the command took.
+    """
+    talk.say(f"{duration(seconds)}; scores of every epoch in {path / 'metrics.jsonl'}, figures in {path / 'figures'}")
+    talk.say(f"  look:     {command_line('report', path, '-o', 'report.html')}")
+    talk.say(f"  measure:  {command_line('evaluate', path)}")
+    talk.say(f"  predict:  {command_line('predict', path, 'YOUR.tsv', '-o', 'predicted.tsv')}")

@@ -1,0 +1,239 @@
+"""One procedure: validate; all that a training would check, and what it would take, without training."""
+
+import os
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mbert_cli.curricula import Phase
+from mbert_cli.data.examples import read_examples
+from mbert_cli.data.hub import is_there
+from mbert_cli.errors import MbertError, RecipeError, counted
+from mbert_cli.evaluation.evaluate import evaluate
+from mbert_cli.machine.hardware import Hardware
+from mbert_cli.model.compose import build_heads, encoder_shape
+from mbert_cli.recipe.sections import Recipe
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.terminal.eta import duration
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.training.checks import check_recipe, soft_columns
+from mbert_cli.training.fit import prepare
+from mbert_cli.training.loop import TrainingRun
+from mbert_cli.training.run_size import disk_needed, run_size
+
+_MEASURED = 6  # steps of each kind
+_MEASURED_ROWS = 128  # of each task, to know how long dev files take
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training would take; a guess from a few steps of it.
+
+    Args:
+        steps: of the optimizer.
+        train_seconds: for all of them; None where nothing was measured.
+        dev_seconds: for the dev files after all epochs that are scored.
+        memory: bytes of the process, or of the device, at their most.
+        save_seconds: for writing the states and models.
+        disk: bytes of the run folder at the end.
+        disk_at_most: bytes that the run folder has at any time.
+    """
+
+    steps: int
+    train_seconds: float | None
+    dev_seconds: float | None
+    save_seconds: float
+    memory: int | None
+    disk: int
+    disk_at_most: int
+
+    def line(self) -> str:
+        """Return it for people."""
+        disk = f"{self.disk / 1e6:,.0f} MB of disk ({self.disk_at_most / 1e6:,.0f} MB while it runs)"
+        if self.train_seconds is None or self.dev_seconds is None:
+            return f"{counted(self.steps, 'step')}, {disk}"
+        memory = "" if self.memory is None else f", {self.memory / 1e9:.1f} GB of memory"
+        return (
+            f"about {duration(self.train_seconds + self.dev_seconds + self.save_seconds)}: "
+            f"{counted(self.steps, 'step')} in "
+            f"{duration(self.train_seconds)}, dev files in {duration(self.dev_seconds)}, saving in "
+            f"{duration(self.save_seconds)}{memory}, {disk}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+class _Nowhere(RunFolder):
+    """A folder that is forgotten; the disk that must have room is another's."""
+
+    def check_room(self, size: int) -> None:
+        pass
+
+
+def validate(
+    recipe: Recipe,
+    folder: Path,
+    hardware: Hardware,
+    talk: Talk,
+    limit: int | None = None,
+    measure: bool = True,
+) -> Estimate:
+    """Check all that training checks, and test files, too; then take a few steps and forget them.
+
+    Args:
+        recipe: what would be trained.
+        folder: where the run would be kept; nothing is written there.
+        hardware: what would be computed on.
+        talk: where progress is told.
+        limit: how many examples to take of each file at most.
+        measure: take steps; otherwise time and memory stay unknown.
+
+    Raises:
+        MbertError: the recipe, the data, the checkpoint or the folder cannot be used, or the disk is too small; all
+            problems that can be found at once.
+    """
+    problems = [
+        *_problems_of_place(folder, talk),
+        *_problems_of_encoder(recipe),
+        *_problems_of_files(recipe, limit, talk),
+    ]
+    if problems:
+        raise RecipeError(*problems)
+    with tempfile.TemporaryDirectory() as nowhere:
+        run = prepare(recipe, _Nowhere(Path(nowhere)), hardware, talk, limit=limit)
+        times = recipe.training.members  # they are trained one after another, and all models are kept
+        parts = (run.recipe, run.model, run.tokenizer, run.balancing, run.data)
+        size = run_size(*parts)
+        disk = disk_needed(size, times)
+        RunFolder(_existing(folder)).check_room(disk.most)
+        steps, save_seconds = times * run.total_steps, times * run.recipe.training.epochs * size.save_seconds
+        if not measure:
+            return Estimate(steps, None, None, save_seconds, None, disk.kept, disk.most)
+        with talk.status("taking a few steps"):
+            train_seconds = times * _train_seconds(run)
+            dev_seconds = times * _dev_seconds(run)
+        disk = disk_needed(
+            run_size(*parts, train_seconds / steps * run.total_steps / run.recipe.training.epochs), times
+        )
+    memory = _peak_memory(hardware)
+    return Estimate(steps, train_seconds, dev_seconds, save_seconds, memory, disk.kept, disk.most)
+
+
+def _existing(folder: Path) -> Path:
+    """Return the nearest folder that is there."""
+    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
+
+
+def _problems_of_place(folder: Path, talk: Talk) -> list[str]:
+    run = RunFolder(folder)
+    try:
+        run.check_free(resume=False, force=True)
+    except MbertError as error:
+        return list(error.problems)
+    above = _existing(folder)
+    if not os.access(above, os.W_OK | os.X_OK):
+        return [f"{folder}: nothing can be written to {above}; choose another -o."]
+    if run.in_use():
+        talk.say(f"{folder} is in use by another mbert now.")
+    elif run.holds_a_run():
+        talk.say(f"before training, choose --resume, --force or another -o: {folder} holds a run.")
+    return []
+
+
+def _problems_of_encoder(recipe: Recipe) -> list[str]:
+    try:
+        encoder_shape(recipe.encoder)
+    except MbertError as error:
+        return list(error.problems)
+    return []
+
+
+def _problems_of_files(recipe: Recipe, limit: int | None, talk: Talk) -> list[str]:
+    """Read all files, of the test split, too: nobody wants to learn of their faults at the end."""
+    problems: list[str] = []
+    try:
+        check_recipe(recipe)
+    except MbertError as error:
+        problems += error.problems
+    heads = build_heads(recipe.tasks, hidden_size=1)
+    for name, task in recipe.tasks.items():
+        for split, path in (("train", task.train), ("dev", task.dev), ("test", task.test)):
+            # Files of train and dev that are not there have been told by now.
+            if path is None or (split != "test" and not is_there(path)):
+                continue
+            soft = soft_columns(heads[name], task) if split == "train" else None
+            try:
+                found = read_examples(path, name, task, heads[name].parse_label, limit, soft)
+            except MbertError as error:
+                problems += error.problems
+                continue
+            if split == "test":
+                talk.detail(found.source)
+                bad = f", {len(found.skipped):,} bad rows left out" if found.skipped else ""
+                talk.say(f"{name}: {len(found):,} test rows{bad}")
+                for warning in found.warnings:
+                    talk.say(warning)
+    return problems
+
+
+def _train_seconds(run: TrainingRun) -> float:
+    """Return how long all steps would take: those of each kind as long as some of them, evenly spread over a phase."""
+    counts: dict[tuple[tuple[str, ...], str], int] = {}
+    phases: dict[tuple[tuple[str, ...], str], tuple[int, Phase]] = {}
+    training = run.recipe.training
+    for epoch in range(1, training.epochs + 1):
+        for phase in run.phases(epoch):
+            for tasks in phase.steps:
+                kind = (tasks, phase.trains)
+                counts[kind] = counts.get(kind, 0) + 1
+                phases.setdefault(kind, (epoch, phase))
+    total = 0.0
+    for (tasks, _), (epoch, phase) in phases.items():
+        run.begin(phase)
+        # The longest rows first: they take most memory, and what is compiled is compiled then.
+        longest = {task: np.argsort(-run.data.train[task].lengths)[: training.batch_size] for task in tasks}
+        run.step(longest)
+        batches = [
+            rows
+            for rows in phase.batches(run.data.sizes, training.batch_size, training.seed, epoch)
+            if tuple(rows) == tasks
+        ]
+        chosen = batches[:: -(-len(batches) // _MEASURED)]
+        started = time.monotonic()
+        for rows in chosen:
+            run.step(rows)
+        total += (time.monotonic() - started) / len(chosen) * counts[tasks, phase.trains]
+    return total
+
+
+def _dev_seconds(run: TrainingRun) -> float:
+    """Return how long the dev files would take in all: measured on some rows, as their tokens to all."""
+    total = 0.0
+    for task, data in run.data.dev.items():
+        some = data.take(np.arange(0, len(data), -(-len(data) // _MEASURED_ROWS)))
+        evaluate(run.model, {task: some})  # the first time is slower
+        started = time.monotonic()
+        evaluate(run.model, {task: some})
+        total += (time.monotonic() - started) * data.lengths.sum() / some.lengths.sum()
+    training = run.recipe.training
+    # Each member of an ensemble is scored once more, with those before it.
+    return float(total) * (training.epochs - training.early_epochs + (training.members > 1))
+
+
+def _peak_memory(hardware: Hardware) -> int | None:
+    if hardware.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(hardware.device)
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

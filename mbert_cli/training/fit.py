@@ -1,0 +1,125 @@
+"""One procedure: fit."""
+
+from typing import Any
+
+import torch
+
+from mbert_cli.encoder.checkpoint import load_encoder
+from mbert_cli.encoder.location import find_encoder, weights_sha256
+from mbert_cli.errors import RecipeError
+from mbert_cli.loss_balancing import LossBalancing
+from mbert_cli.machine.hardware import Hardware, computing_with, make_reproducible
+from mbert_cli.model.components import build
+from mbert_cli.model.compose import build_model, encoder_shape, reinitialise
+from mbert_cli.model.ranks import with_ranks
+from mbert_cli.recipe.sections import Recipe
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.training.console import tell_opening
+from mbert_cli.training.data_summary import data_facts
+from mbert_cli.training.datasets import read_training_examples, tokenise_examples
+from mbert_cli.training.feature_cache import cache_features
+from mbert_cli.training.loop import TrainingRun
+from mbert_cli.training.optimizer import make_optimizer
+from mbert_cli.training.run_size import run_size
+from mbert_cli.training.state import TrainingState, origin_of, read_state, threads_begun_with
+
+
+def fit(
+    recipe: Recipe,
+    folder: RunFolder,
+    hardware: Hardware,
+    talk: Talk,
+    resume: bool = False,
+    limit: int | None = None,
+    allow_drift: bool = False,
+) -> dict[str, Any]:
+    """Train a model as a recipe says, and keep the best one in a run folder.
+
+    Everything that can be checked before a weight is loaded is checked before, and before a file is written.
+
+    Args:
+        recipe: what to train.
+        folder: where the run is kept; the caller holds its lock.
+        hardware: what to compute on.
+        talk: where progress is told.
+        resume: go on from the newest state; otherwise a run that is in the folder is replaced.
+        limit: how many examples to take of each file at most, spread evenly over it.
+        allow_drift: resume also where recipe, data, hardware or versions differ from the run's.
+
+    Returns:
+        The metrics of the epoch whose model was kept.
+
+    Raises:
+        MbertError: the recipe, the data, the checkpoint or the folder cannot be used; the disk is full; or a loss
+            is not finite.
+        Stopped: a signal asked for it; progress was saved.
+    """
+    threads = threads_begun_with(folder) if resume and not allow_drift else None
+    if threads not in (None, hardware.threads):
+        talk.say(
+            f"computing with {threads} threads, as the run was started with, and not {hardware.threads}: their number "
+            "changes the last bits. --allow-drift computes with those of now."
+        )
+    with computing_with(threads):
+        return prepare(recipe, folder, hardware, talk, resume, limit, allow_drift).run()
+
+
+def prepare(
+    recipe: Recipe,
+    folder: RunFolder,
+    hardware: Hardware,
+    talk: Talk,
+    resume: bool = False,
+    limit: int | None = None,
+    allow_drift: bool = False,
+) -> TrainingRun:
+    """Do all that comes before the first step of `fit`, whose arguments and errors these are.
+
+    Returns:
+        The run, ready to take its first step.
+    """
+    # First what the user wrote, then what may have to be downloaded.
+    with talk.status("reading the data"):
+        examples = read_training_examples(recipe, limit, talk)
+    with talk.status(f"looking for {recipe.encoder.checkpoint}"):
+        shape = encoder_shape(recipe.encoder)
+    if recipe.encoder.reinitialise != "all" and recipe.encoder.reinitialise > shape.num_layers:
+        place = recipe.place("encoder", "reinitialise")
+        raise RecipeError(f"{place} must be at most {shape.num_layers}, the encoder's layers, or all.")
+    recipe = with_ranks(recipe, shape)
+    with talk.status("tokenising"):
+        data, tokenizer = tokenise_examples(recipe, examples, shape, talk)
+    facts = data_facts(recipe, examples, data)
+    del examples
+    source = find_encoder(recipe.encoder.checkpoint, recipe.encoder.revision)
+    if source.note:
+        talk.say(source.note)
+    encoder, absent = load_encoder(source.folder, shape, recipe.encoder.sha256 or source.sha256)
+    reinitialise(encoder, recipe.encoder.reinitialise, recipe.training.seed)
+    model = build_model(recipe, shape, encoder, recipe.training.seed)
+    for name, train in data.train.items():
+        model.head(name).observe(torch.from_numpy(train.labels))
+    make_reproducible(hardware.device)
+    model.to(hardware.device)
+    model.compute_with(hardware.dtype, hardware.kernels)
+    if absent and model.pooling.pooler:
+        talk.say(f"{source.folder}: holds no pooler; it starts with random values.")
+    optimizer = make_optimizer(model, recipe.training)
+    goals = {task: model.head(task).goal for task in model.task_names}
+    balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing, goals).to(hardware.device)
+    size = run_size(recipe, model, tokenizer, balancing, data)
+    folder.check_room(size.added if resume else size.most)
+    splits = {"train": data.train, "dev": data.dev}
+    origin = origin_of(recipe, splits, hardware, weights_sha256(source.folder))
+    if resume:
+        state = read_state(folder, origin, model, optimizer, balancing, talk, allow_drift)
+        talk.say(f"resuming after epoch {state.epoch}, step {state.epoch_step}")
+    else:
+        state = TrainingState()
+        folder.clear()
+    folder.write_recipe(recipe.to_yaml())
+    tell_opening(talk, recipe, model, facts, hardware)
+    if recipe.training.cache_features:
+        data = cache_features(model, data, folder.path, talk)
+    return TrainingRun(recipe, folder, hardware, talk, model, tokenizer, optimizer, balancing, data, state, origin)

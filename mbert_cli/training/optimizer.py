@@ -1,0 +1,85 @@
+"""The optimizer: AdamW, its parameter groups and schedule, and gradient clipping."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
+from mbert_cli.model.multi_task_bert import MultiTaskBert
+from mbert_cli.recipe.sections import TrainingSection
+
+
+def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> "RowwiseAdamW":
+    """Return AdamW with groups for the encoder, the adapters and the heads, each with its own learning rate.
+
+    With `layer_decay` d, layer l of L of the encoder has the learning rate learning_rate * d^(L - l). The embeddings
+    have learning_rate * d^L. Source: Howard & Ruder 2018 (ULMFiT), section 3.2, discriminative fine-tuning with
+    d = 1 / 2.6. Weight decay applies to matrices only, not to biases and LayerNorms.
+    """
+    adapter_rate = training.adapter_learning_rate or training.learning_rate
+    head_rate = training.head_learning_rate or adapter_rate
+    parts = [model.task(name) for name in model.task_names]
+    modules: list[tuple[float, list[nn.Module]]] = [
+        *_encoder_rates(model.encoder, training),
+        (adapter_rate, [part.adapters for part in parts]),
+        (head_rate, [model.pooling, *(part.head for part in parts)]),
+    ]
+    groups = []
+    for rate, owners in modules:
+        parameters: list[Tensor] = [parameter for owner in owners for parameter in owner.parameters()]
+        matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+        vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+        groups.append({"params": matrices, "base_lr": rate, "weight_decay": training.weight_decay})
+        groups.append({"params": vectors, "base_lr": rate, "weight_decay": 0.0})
+    return RowwiseAdamW([group for group in groups if group["params"]], training.learning_rate)
+
+
+def _encoder_rates(encoder: BertEncoder, training: TrainingSection) -> list[tuple[float, list[nn.Module]]]:
+    """Return the learning rates in the encoder, with the modules that use each."""
+    rate, decay = training.learning_rate, training.layer_decay
+    if decay == 1:
+        return [(rate, [encoder])]
+    layers = list(encoder.layers)
+    embeddings = [module for module in encoder.children() if module not in (encoder.layers, encoder.pooler)]
+    return [
+        (rate, [encoder.pooler]),
+        *((rate * decay ** (len(layers) - number), [layer]) for number, layer in enumerate(layers, 1)),
+        (rate * decay ** len(layers), embeddings),
+    ]
+
+
+def learning_rate_factor(training: TrainingSection, step: int, total_steps: int) -> float:
+    """Return the factor of all learning rates in a step.
+
+    Args:
+        training: schedule and warm-up.
+        step: from 0.
+        total_steps: number of steps of the run.
+    """
+    if training.schedule == "constant":
+        return 1.0
+    warm = math.ceil(training.warmup * total_steps)
+    if step < warm:
+        return (step + 1) / warm
+    return (total_steps - step) / max(1, total_steps - warm)
+
+
+def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
+    """Scale all gradients, dense and sparse, so that their joint norm is at most `max_norm`.
+
+    Returns:
+        The norm before scaling.
+    """
+    values = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            continue
+        if parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()  # add up gradients of repeated rows first
+        values.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
+    norm = nn.utils.get_total_norm(values)
+    torch._foreach_mul_(values, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+    return norm

@@ -1,0 +1,83 @@
+"""`mbert evaluate --data`: what is said and written names the file in place of the recipe's split."""
+
+import hashlib
+import json
+import re
+
+import pytest
+
+from mbert_cli.cli import app
+
+FLAGS = ("--precision", "fp32", "--device", "cpu", "-q")
+
+
+@pytest.fixture(scope="module")
+def run(tiny_checkpoint, tiny_files, tmp_path_factory):
+    import tiny
+
+    folder = tmp_path_factory.mktemp("data")
+    recipe = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny_files)
+    app(["train", str(recipe), "-o", str(folder / "run"), "training.epochs=1", "-q"], standalone_mode=False)
+    return folder / "run"
+
+
+@pytest.fixture
+def other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.tsv").write_text("text\tmood\na cat\tlow\na dog\tmid\na bird\thigh\n")
+    return hashlib.sha256((tmp_path / "other.tsv").read_bytes()).hexdigest()
+
+
+def evaluate(run, capsys, *words):
+    app(["evaluate", str(run), *words, *FLAGS], standalone_mode=False)
+    return capsys.readouterr().out
+
+
+def test_another_file_is_named_with_its_hash_and_its_rows(run, other, tmp_path, capsys):
+    out = evaluate(run, capsys, "--data", "mood=other.tsv", "-o", "found")
+    assert f"Metrics on other.tsv (sha256 {other[:12]}…)" in out
+    assert re.search(r"mood\W+3\W", out)
+    assert "dev" not in out
+    for metrics in (
+        json.loads((tmp_path / "found" / "metrics.json").read_text()),
+        json.loads(evaluate(run, capsys, "--data", "mood=other.tsv", "--json")),
+    ):
+        assert metrics["split"] is None
+        mood = metrics["tasks"]["mood"]
+        assert [mood[key] for key in ("file", "split", "sha256", "examples")] == ["other.tsv", None, other, 3]
+
+
+def test_the_figure_names_the_file(run, other, tmp_path, capsys):
+    evaluate(run, capsys, "--data", "mood=other.tsv", "-o", "found")
+    drawn = re.sub(r"\s+", " ", (tmp_path / "found" / "mood_confusion.svg").read_text())
+    assert f"mood on other.tsv (sha256 {other[:12]}…), 3 rows" in drawn
+
+
+def test_a_task_that_keeps_its_own_file_is_not_mixed_with_one_that_does_not(run, other, capsys):
+    words = ("-t", "mood", "-t", "same", "--data", "mood=other.tsv")
+    out = evaluate(run, capsys, *words)
+    assert f"mood on other.tsv (sha256 {other[:12]}…)\nsame on dev\n" in out
+    metrics = json.loads(evaluate(run, capsys, *words, "--json"))
+    assert metrics["split"] is None
+    assert metrics["tasks"]["same"]["split"] == "dev"
+    assert "sha256" not in metrics["tasks"]["same"]
+
+
+def test_the_recipes_own_files_are_named_by_their_split(run, other, capsys):
+    metrics = json.loads(evaluate(run, capsys, "--json"))
+    assert metrics["split"] == "dev"
+    assert {each["split"] for each in metrics["tasks"].values()} == {"dev"}
+    assert "Metrics on dev\n" in evaluate(run, capsys)
+
+
+def test_a_report_tells_the_hash_of_a_file_that_is_not_the_recipes(tmp_path):
+    from made_runs import make_run, texts, three
+
+    from mbert_cli.reports.page import report_page
+    from mbert_cli.reports.run_report import read_runs
+
+    make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)])
+    (tmp_path / "a" / "evaluation").mkdir()
+    own = {"file": "other.tsv", "split": None, "sha256": "0123456789abcdef" * 4}
+    (tmp_path / "a" / "evaluation" / "metrics.json").write_text(json.dumps({"split": None, "tasks": {"sst": own}}))
+    assert f"other.tsv, sha256 {own['sha256']}" in texts(report_page(read_runs([tmp_path / "a"])))

@@ -1,0 +1,114 @@
+import json
+
+import commands
+import numpy as np
+import pytest
+import tiny
+from word_salad import sentences
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+onnx_user = pytest.importorskip("onnx_user", exc_type=ImportError)
+
+PAIRS = {"train": "same-train.tsv", "dev": "same-dev.tsv", "text": ["one", "two"], "label": "same"}
+NEAR = {"train": "near-train.tsv", "dev": "near-dev.tsv", "text": ["one", "two"], "label": "near"}
+MORE_TASKS = {
+    "crossed": {**PAIRS, "head": {"kind": "classification", "labels": {"0": "no", "1": "yes"}}},
+    "both": {**PAIRS, "head": {"kind": "dual_classification"}},
+    "valued": {**NEAR, "head": {"kind": "regression", "scale": 5, "min": -1}},
+    "twice": {**NEAR, "head": {"kind": "dual_similarity", "scale": 5, "late_interaction": True}},
+}
+ADAPTERS = {
+    "beside, inside and on top": (
+        [{"kind": "pal", "rank": 4, "heads": 2, "init_std": 0.3}, {"kind": "low_rank", "rank": 4, "init_std": 0.3},
+         {"kind": "houlsby", "rank": 4, "init_std": 0.3}, {"kind": "top", "init": "random"}],
+        {"kind": "cls", "pooler": True},
+    ),
+    "folded, and a gated prefix": (
+        [{"kind": "lora", "rank": 2}, {"kind": "ia3"}, {"kind": "bitfit"}, {"kind": "layer_norm"},
+         {"kind": "prefix", "length": 3}],
+        {"kind": "mean"},
+    ),
+    "a prefix among the keys": ([{"kind": "prefix", "length": 3, "gate": "none"}], {"kind": "max"}),
+}  # fmt: skip
+
+
+def mbert(*words, cwd):
+    """Run a command in a process of its own: the exporter traces code, which the checks of types would disturb."""
+    done = commands.mbert(*words, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module", params=ADAPTERS)
+def run(request, tiny_checkpoint, tmp_path_factory):
+    """A trained run and its export: of all heads with some adapters, of what one reads in all ways with the others."""
+    adapters, pooling = ADAPTERS[request.param]
+    folder = tmp_path_factory.mktemp("export")
+    tiny.write_files(folder)
+    path = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, folder)
+    recipe = json.loads(path.read_text())
+    recipe["tasks"] |= MORE_TASKS
+    if not request.param.startswith("beside"):
+        recipe["tasks"] = {name: recipe["tasks"][name] for name in ("mood", "both")}
+    recipe |= {"adapters": adapters, "pooling": pooling}
+    recipe["training"] |= {"epochs": 1, "learning_rate": 0.02}
+    path.write_text(json.dumps(recipe))
+    mbert("train", path, "-o", "run", "-q", "--precision", "fp32", cwd=folder)
+    mbert("evaluate", "run", "-q", "--calibrate", "--tune-thresholds", "f1", "--precision", "fp32", cwd=folder)
+    mbert("export", "run", "-o", "exported", cwd=folder)
+    return folder
+
+
+def test_graphs_predict_as_the_model_does(run):
+    from mbert_cli import Predictor
+
+    predictor = Predictor(run / "run", precision="fp32", device="cpu")
+    firsts, seconds = [*sentences(24, 5), "cat"], [*sentences(24, 6), "dog on a street in small why bird reads a awful"]
+    for task in predictor.tasks:
+        columns = predictor.saved.task(task).text
+        rows = [[text] for text in firsts] if len(columns) == 1 else list(zip(firsts, seconds, strict=True))
+        expected = predictor(dict(zip(columns, zip(*rows, strict=True), strict=True)), task)
+        found = onnx_user.predict(run / "exported", task, rows)
+        described = json.loads((run / "exported" / "config.json").read_text())["tasks"][task]
+        if described["output"] == "values":
+            assert np.abs(found - np.array(expected["pred"])).max() <= 1e-4
+        elif "score" in expected:
+            assert np.abs(found[:, 1] - np.array(expected["score"])).max() <= 1e-4
+            decided = [described["labels"][int(score > described["threshold"])] for score in found[:, 1]]
+            assert decided == list(expected["pred"])
+        else:
+            columns = [expected[f"p_{label}"] for label in described["labels"]]
+            assert np.abs(found - np.array(columns).T).max() <= 1e-4
+        # Alone, hence without padding, and beside longer ones it is the same.
+        assert np.abs(onnx_user.predict(run / "exported", task, rows[-1:])[0] - found[-1]).max() <= 1e-5
+
+
+def test_an_export_says_at_which_length_texts_are_cut_and_cuts_there(run):
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    limit = json.loads((run / "exported" / "config.json").read_text())["max_length"]
+    assert limit == json.loads((run / "run" / "model" / "config.json").read_text())["max_length"] == 16
+    for folder in (run / "exported", run / "run" / "model" / "encoder"):
+        assert len(Tokenizer.from_file(str(folder / "tokenizer.json")).encode("cat " * 50).ids) == limit
+        theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        assert len(theirs("cat " * 50, truncation=True)["input_ids"]) == limit
+
+
+@pytest.mark.real_weights
+def test_a_real_encoder_predicts_real_sentences_as_the_model_does(minilm, tmp_path):
+    from mbert_cli import Predictor
+    from mbert_cli.data.table import Table
+    from mbert_cli.recipe.shipped import shipped_folder
+
+    words = ["--limit", "64", "training.epochs=1", "tasks.similarity=null", "tasks.paraphrase=null"]
+    mbert("train", "demo", *words, "--precision", "fp32", "-o", "run", "-q", cwd=tmp_path)
+    mbert("export", "run", "-o", "exported", cwd=tmp_path)
+    predictor = Predictor(tmp_path / "run", precision="fp32", device="cpu")
+    with Table(str(shipped_folder() / "demo" / "sentiment-dev.tsv")) as table:
+        place = table.column("text")
+        texts = [row.cells[place] for row in table][:100]
+    expected = predictor({"text": texts}, "sentiment")
+    found = onnx_user.predict(tmp_path / "exported", "sentiment", [[text] for text in texts])
+    ours = np.array([expected[name] for name in expected if name.startswith("p_")]).T
+    assert np.abs(found - ours).max() <= 1e-4

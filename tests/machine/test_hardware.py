@@ -1,0 +1,153 @@
+"""The choice of kernels, and how the fused ones are compiled and kept."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mbert_cli.commands.info import facts
+from mbert_cli.encoder import kernels
+from mbert_cli.errors import UsageError
+from mbert_cli.machine.hardware import choose
+
+SOURCE = """
+from numba import prange
+from mbert_cli.encoder.kernels.compiling import compiled
+
+@compiled
+def twice(values):
+    for index in prange(len(values)):
+        values[index] *= 2
+"""
+
+
+@pytest.fixture
+def without_numba(monkeypatch):
+    monkeypatch.setattr(kernels, "find_spec", lambda name: None)
+
+
+def test_fused_kernels_are_chosen_where_numba_is():
+    pytest.importorskip("numba")
+    assert choose("cpu").kernels == choose("cpu", kernels="fused").kernels == "fused"
+    assert choose("cpu", kernels="torch").kernels == "torch"
+    assert facts()["kernels"] == "fused"
+
+
+def test_without_numba_it_is_torch_unless_fused_ones_are_asked_for(without_numba):
+    assert choose("cpu").kernels == "torch"
+    assert facts()["kernels"].startswith("torch; no fused ones: they need the package numba (pip install")
+    with pytest.raises(UsageError, match=r"--kernels is 'fused', but they need .*\[fast\].*; use --kernels auto"):
+        choose("cpu", kernels="fused")
+
+
+def test_other_devices_have_no_fused_kernels():
+    assert kernels.why_not_fused(torch.device("cuda")) == "they run on CPUs only, and the device is cuda"
+
+
+def test_unknown_kernels_are_refused():
+    with pytest.raises(UsageError, match=r"--kernels is 'fussed'. Known: auto, torch, fused."):
+        choose("cpu", kernels="fussed")
+
+
+class TestCompiling:
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path, monkeypatch):
+        pytest.importorskip("numba")
+        self.folder = tmp_path
+        self.told = []
+        monkeypatch.setattr(kernels, "tell_of_compiling", self.told.append)
+        (tmp_path / "loops.py").write_text(SOURCE, encoding="utf-8")
+
+    def twice(self, monkeypatch):
+        """Import the loop anew, as another process would, and use it; return what was told meanwhile."""
+        monkeypatch.setattr(kernels, "tell_of_compiling", self.told.append)
+        self.told.clear()
+        spec = importlib.util.spec_from_file_location("loops", self.folder / "loops.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "loops", module)
+        spec.loader.exec_module(module)
+        values = torch.arange(4.0)
+        module.twice(values.numpy())
+        assert values.tolist() == [0, 2, 4, 6]
+        return list(self.told)
+
+    def test_it_is_told_once_and_kept(self, monkeypatch):
+        (told,) = self.twice(monkeypatch)
+        assert told == "compiling the fused kernels for this processor, up to a minute; the result is cached"
+        assert self.twice(monkeypatch) == []
+
+    def test_damaged_files_are_compiled_anew(self, monkeypatch):
+        self.twice(monkeypatch)
+        kept = list(self.folder.rglob("*.nb*"))
+        assert kept
+        for path in kept:
+            path.write_bytes(path.read_bytes()[:-7])
+        assert len(self.twice(monkeypatch)) == 1
+
+    def test_other_sources_are_compiled_anew(self, monkeypatch):
+        from mbert_cli.encoder.kernels import compiling
+
+        self.twice(monkeypatch)
+        monkeypatch.setattr(compiling, "_SOURCES", "others")
+        assert len(self.twice(monkeypatch)) == 1
+
+    def test_a_full_disk_keeps_nothing(self, monkeypatch):
+        from numba.core.caching import FunctionCache
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(FunctionCache, "save_overload", full)
+        assert len(self.twice(monkeypatch)) == 1
+        assert len(self.twice(monkeypatch)) == 1
+
+    def test_no_folder_that_can_be_written_to(self, monkeypatch):
+        from mbert_cli.encoder.kernels import compiling
+
+        def refuse(*_):
+            raise RuntimeError("cannot cache function: no locator available")
+
+        monkeypatch.setattr(compiling, "_Cache", refuse)
+        (told,) = self.twice(monkeypatch)
+        assert "not cached" in told
+        assert "NUMBA_CACHE_DIR" in told
+
+
+WARM_UP = """
+import importlib, pkgutil
+from mbert_cli.encoder import kernels
+from mbert_cli.machine.warm_up import compile_kernels
+
+compile_kernels()
+for name in [each.name for each in pkgutil.iter_modules(kernels.__path__) if each.name.endswith("_loops")]:
+    for function in vars(importlib.import_module(f"mbert_cli.encoder.kernels.{name}")).values():
+        if type(getattr(function, "_cache", None)).__name__ == "_Cache":
+            print(function.__name__, len(function.signatures))
+"""
+
+
+def test_warming_up_calls_every_loop():
+    """In a process of its own: here other tests have called them."""
+    pytest.importorskip("numba")
+    done = subprocess.run([sys.executable, "-c", WARM_UP], capture_output=True, text=True, check=True)
+    found = {name: int(count) for name, count in (line.split() for line in done.stdout.splitlines())}
+    both = {
+        "attention", "attention_backward", "add_gelu_backward", "add_norm", "add_norm_backward", "add_drop",
+        "add_drop_backward", "turn",
+    }  # fmt: skip
+    assert set(found) == both | {"add_gelu", "add_gelu_roughly", "add_embeddings", "add_rows", "replay", "update"}
+    assert {name for name, count in found.items() if count < (2 if name in both else 1)} == set()
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there is one thread, whatever is asked for")
+def test_fused_kernels_leave_pytorch_the_threads_that_the_user_chose():
+    code = (
+        "import torch; from mbert_cli.encoder.kernels import gelu_loops; import numba\n"
+        "print(torch.get_num_threads(), numba.get_num_threads())"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "1 1\n"

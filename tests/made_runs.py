@@ -1,0 +1,58 @@
+"""Run folders with made-up scores."""
+
+import io
+import json
+import re
+
+from rich.console import Console
+
+from mbert_cli.reports.run_table import report_table
+
+REFERENCE = '{source: "a paper, Table 5", scores: {sst: .489, quora: .812, sts: .780}}'
+
+
+def make_run(folder, scores, reference="null", epochs=4, adapters="[{kind: pal, rank: 204}]", **change):
+    """Write what `mbert report` reads of a run: its recipe and one line of metrics for each element of scores."""
+    folder.mkdir(parents=True)
+    tasks = "\n".join(
+        f"  {task}: {{train: a, dev: b, text: t, label: l, head: {{kind: classification, num_classes: 2}}}}"
+        for task in scores[0]
+    )
+    (folder / "recipe.yaml").write_text(
+        f"encoder: {{checkpoint: x}}\nadapters: {adapters}\nreference: {reference}\n"
+        f"training: {{epochs: {epochs}}}\ntasks:\n{tasks}\n"
+    )
+    lines = []
+    for epoch, each in enumerate(scores, 1):
+        found = {task: {"main_metric": metric, metric: value, "loss": 1.0} for task, (metric, value) in each.items()}
+        overall = sum((value + 1) / 2 if metric == "pearson" else value for metric, value in each.values()) / len(each)
+        best = overall > max((line["overall"] for line in lines), default=-1)
+        lines.append(
+            {
+                "epoch": epoch,
+                "tasks": found,
+                "overall": overall,
+                "best": best,
+                "parameters": {"encoder": 100_000_000, "adapters": 5_000_000, "all": 106_000_000},
+                "seconds": {"train": 10.5, "dev": 100.0},
+                **change,
+            }
+        )
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def three(sst, quora, sts):
+    return {"sst": ("accuracy", sst), "quora": ("accuracy", quora), "sts": ("pearson", sts)}
+
+
+def printed(runs, width):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(report_table(runs))
+    return console.file.getvalue()
+
+
+def texts(page):
+    """Return a page's words, in order, without its markup and its style."""
+    body = page.partition("</style>")[2]
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", body))

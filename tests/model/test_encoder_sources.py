@@ -1,0 +1,227 @@
+"""Where a model's encoder comes from: a run stands for its encoder; one that was moved is found, or named."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny
+from crashes import contents
+from safetensors.torch import load_file, save_file
+
+from mbert_cli import Predictor
+from mbert_cli.cli import app
+from mbert_cli.encoder.location import find_encoder
+from mbert_cli.errors import CheckpointError, UsageError
+from mbert_cli.export.hub import push_model
+from mbert_cli.model.saved_model import read_model
+from mbert_cli.storage.atomic import check_folder
+
+FROZEN = "training.freeze_encoder=true"
+QUICK = ("--device", "cpu", "--precision", "fp32", "-q")
+TEXTS = ["a cat", "man runs great"]
+
+
+def train(recipe, folder, *settings, quiet=True):
+    words = ["train", str(recipe), "-o", str(folder), "training.epochs=1", *settings, *QUICK[: None if quiet else -1]]
+    app(words, standalone_mode=False)
+    return folder
+
+
+def predicted(run, **options):
+    return Predictor(run, device="cpu", precision="fp32", **options)(TEXTS, task="mood")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder that holds an encoder, data, a recipe, a run that trained the encoder, and one that did not."""
+    folder = tmp_path_factory.mktemp("project")
+    tiny.write_checkpoint(folder / "encoder")
+    tiny.write_files(folder)
+    recipe = tiny.write_recipe(folder / "recipe.yaml", folder / "encoder", folder)
+    train(recipe, folder / "runs" / "trained", "curriculum=simultaneous")
+    train(recipe, folder / "runs" / "frozen", FROZEN)
+    return folder
+
+
+@pytest.fixture
+def moved(project, tmp_path):
+    """The same project after its folder was copied to another place, without its encoder."""
+    folder = tmp_path / "moved"
+    shutil.copytree(project, folder)
+    (folder / "encoder").rename(folder / "renamed")
+    for run in ("frozen", "trained"):
+        path = folder / "runs" / run / "model" / "config.json"
+        text = path.read_text().replace(str(project), str(tmp_path / "gone"))
+        manifest = folder / "runs" / run / "model" / "manifest.json"
+        manifest.unlink()
+        path.write_text(text)
+        _sign(path.parent)
+    return folder
+
+
+def _sign(folder):
+    """Give a folder a manifest of its files as they are now."""
+    from mbert_cli.storage.atomic import commit_folder
+
+    copy = folder.with_name("copy")
+    folder.rename(copy)
+    commit_folder(folder, lambda new: shutil.copytree(copy, new, dirs_exist_ok=True))
+    shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("named", ["runs/trained", "runs/trained/model", "runs/trained/model/encoder"])
+def test_a_run_as_a_checkpoint_stands_for_its_encoder_and_that_is_said(named, project, tmp_path, capsys):
+    train(project / "recipe.yaml", tmp_path / "a", f"encoder.checkpoint={project / named}", quiet=False)
+    own = project / "runs" / "trained" / "model" / "encoder"
+    said = f"encoder of {project / named}: {own}"
+    assert (said in capsys.readouterr().err.replace("\n", "")) == (named != "runs/trained/model/encoder")
+    train(project / "recipe.yaml", tmp_path / "b", f"encoder.checkpoint={shutil.copytree(own, tmp_path / 'copy')}")
+    models = [contents(tmp_path / name / "model" / "tasks") for name in "ab"]
+    assert models[0] == models[1]
+    train(project / "recipe.yaml", tmp_path / "c")
+    assert contents(tmp_path / "c" / "model" / "tasks") != models[0]
+
+
+@pytest.mark.parametrize("named", ["runs/frozen", "runs/frozen/model", "runs/frozen/model/encoder"])
+def test_a_run_that_never_trained_its_encoder_stands_for_what_it_refers_to(named, project, tmp_path):
+    found = find_encoder(str(project / named))
+    assert found.folder == project / "encoder"
+    assert found.note == f"encoder of {project / named}: {project / 'encoder'}"
+    # What refers to a run that refers is followed to its end.
+    train(project / "recipe.yaml", tmp_path / "a", f"encoder.checkpoint={project / named}", FROZEN)
+    assert find_encoder(str(tmp_path / "a")).folder == project / "encoder"
+    assert predicted(tmp_path / "a") == predicted(project / "runs" / "frozen")
+
+
+def test_runs_without_an_encoder_of_their_own_are_refused_as_checkpoints(project, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "recipe.yaml").write_text("a: 1\n")
+    with pytest.raises(CheckpointError, match=r"empty: this run has no model yet"):
+        find_encoder(str(tmp_path / "empty"))
+    train(project / "recipe.yaml", tmp_path / "both", "training.members=2", "curriculum=simultaneous")
+    with pytest.raises(CheckpointError, match=r"both: is an ensemble, .* such as members/1 of the run\."):
+        find_encoder(str(tmp_path / "both"))
+    assert find_encoder(str(tmp_path / "both" / "members" / "1")).folder.name == "encoder"
+
+
+def test_an_altered_encoder_of_a_run_is_refused_as_a_checkpoint(project, tmp_path):
+    shutil.copytree(project / "runs" / "trained", tmp_path / "a")
+    weights = tmp_path / "a" / "model" / "encoder" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: the sha256 must be .*, but is"):
+        train(project / "recipe.yaml", tmp_path / "b", f"encoder.checkpoint={tmp_path / 'a'}")
+
+
+def test_a_model_finds_its_encoder_when_both_were_moved_together(project, tmp_path):
+    before = predicted(project / "runs" / "frozen")
+    shutil.copytree(project, tmp_path / "there")
+    project.rename(tmp_path / "away")
+    try:
+        assert predicted(tmp_path / "there" / "runs" / "frozen") == before
+    finally:
+        (tmp_path / "away").rename(project)
+
+
+COMMANDS = {
+    "predict": ["predict", "RUN", "mood-dev.tsv", "-t", "mood", "-o", "out.tsv", *QUICK],
+    "embed": ["embed", "RUN", "mood-dev.tsv", "-t", "mood", "-o", "out.npy", *QUICK],
+    "evaluate": ["evaluate", "RUN", "--data", "mood=mood-dev.tsv", "-o", "out", *QUICK],
+    "export": ["export", "RUN", "-t", "mood", "-o", "out", "-q"],
+    "push": ["push", "RUN", "me/moods", "--dry-run", "-q"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_model_whose_encoder_is_gone_says_how_to_name_it_and_takes_it(command, moved, monkeypatch):
+    monkeypatch.chdir(moved)
+    words = [str(moved / "runs" / "frozen") if each == "RUN" else each for each in COMMANDS[command]]
+    with pytest.raises(CheckpointError) as refusal:
+        app(words, standalone_mode=False)
+    (said,) = refusal.value.problems
+    assert "gone/encoder: the checkpoint folder does not exist. This model needs that encoder" in said
+    assert said.endswith("if it is in another folder now, use --encoder DIR (in Python: encoder=DIR).")
+    with pytest.raises(
+        CheckpointError, match=r"^nowhere: the folder does not exist; --encoder must be the folder that contains"
+    ):
+        app([*words, "--encoder", "nowhere"], standalone_mode=False)
+    if command != "export":  # which takes long
+        app([*words, "--encoder", "renamed"], standalone_mode=False)
+
+
+def test_a_moved_encoder_is_taken_if_it_is_the_same_and_no_other(project, moved):
+    run = moved / "runs" / "frozen"
+    assert predicted(run, encoder=moved / "renamed") == predicted(project / "runs" / "frozen")
+    weights = load_file(moved / "renamed" / "model.safetensors")
+    (moved / "other").mkdir()
+    save_file({name: value + 1 for name, value in weights.items()}, moved / "other" / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"other/model\.safetensors: the sha256 must be \w{64}, but is \w{64}"):
+        predicted(run, encoder=moved / "other")
+
+
+def test_a_model_that_holds_its_encoder_takes_no_other(moved):
+    trained = moved / "runs" / "trained"
+    for refused in (
+        lambda: read_model(trained, moved / "renamed"),
+        lambda: push_model(trained, "a/b", False, None, True, "x"),
+    ):
+        with pytest.raises(UsageError, match=r"trained: this model contains its encoder; remove --encoder\."):
+            refused()
+
+
+def test_an_encoder_in_shards_is_known_by_its_hash_and_not_copied(project, tmp_path):
+    shards = Path(shutil.copytree(project / "encoder", tmp_path / "shards"))
+    tensors = load_file(shards / "model.safetensors")
+    (shards / "model.safetensors").unlink()
+    names = list(tensors)
+    parts = {"one.safetensors": names[::2], "two.safetensors": names[1::2]}
+    for file, own in parts.items():
+        save_file({name: tensors[name] for name in own}, shards / file)
+    index = {"weight_map": {name: file for file, own in parts.items() for name in own}}
+    (shards / "model.safetensors.index.json").write_text(json.dumps(index))
+    run = train(project / "recipe.yaml", tmp_path / "runs" / "a", f"encoder.checkpoint={shards}", FROZEN)
+    assert not list((run / "model" / "encoder").glob("*.safetensors"))
+    shards.rename(tmp_path / "renamed")
+    assert predicted(run, encoder=tmp_path / "renamed") == predicted(project / "runs" / "frozen")
+    save_file({name: tensors[name] * 2 for name in names[1::2]}, tmp_path / "renamed" / "two.safetensors")
+    with pytest.raises(CheckpointError, match="the sha256 must be"):
+        predicted(run, encoder=tmp_path / "renamed")
+
+
+def test_a_pushed_model_carries_the_encoder_of_a_folder_and_no_path(project, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    def keep(self, *, folder_path, **_):
+        shutil.copytree(folder_path, tmp_path / "there")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", keep)
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda *_, **__: None)
+    push_model(project / "runs" / "frozen", "me/moods", False, None)
+    check_folder(tmp_path / "there")
+    assert str(project.parent) not in (tmp_path / "there" / "config.json").read_text()
+    assert predicted(tmp_path / "there") == predicted(project / "runs" / "frozen")
+
+
+def test_a_run_folder_that_is_no_model_of_ours_is_a_checkpoint_as_it_is(tiny_checkpoint):
+    assert find_encoder(str(tiny_checkpoint)).folder == tiny_checkpoint
+    assert find_encoder(str(tiny_checkpoint)).note is None
+
+
+def inodes(folder):
+    return {path.stat().st_ino for path in folder.rglob("*.safetensors") if path.parent.name == "encoder"}
+
+
+def test_an_encoder_is_on_the_disk_once_for_all_that_hold_the_same(project, tmp_path):
+    frozen = project / "runs" / "frozen"
+    assert not inodes(frozen), "neither model nor state copies what its checkpoint holds"
+    run = train(project / "recipe.yaml", tmp_path / "a", "curriculum=simultaneous", "training.keep=1")
+    assert inodes(run / "model") == inodes(run / "state")
+    both = train(project / "recipe.yaml", tmp_path / "b", "curriculum=simultaneous", "training.members=2")
+    assert len(inodes(both / "model")) == 2
+    assert inodes(both / "model") == inodes(both / "members")
+    tasks = both / "model" / "members" / "2" / "tasks" / "mood.safetensors"
+    assert tasks.samefile(both / "members" / "2" / "model" / "tasks" / "mood.safetensors")
+    # One run that was removed takes nothing from another.
+    before = predicted(both)
+    shutil.rmtree(both / "members")
+    assert predicted(both) == before

@@ -1,0 +1,61 @@
+import json
+
+import pytest
+from huggingface_hub import ModelCard
+
+from mbert_cli.cli import app
+from mbert_cli.model.model_card import _datasets
+from mbert_cli.recipe.sections import CardSection, Component, Recipe, TaskSection
+
+
+@pytest.fixture
+def card(tiny_recipe, tmp_path):
+    def made(*settings):
+        run = tmp_path / "run"
+        app(
+            ["train", str(tiny_recipe), *settings, "-o", str(run), "-q", "-F", "training.epochs=1"],
+            standalone_mode=False,
+        )
+        return ModelCard.load(run / "model" / "README.md"), json.loads((run / "metrics.jsonl").read_text())
+
+    return made
+
+
+def test_metadata_hold_the_scores_on_dev(card):
+    found, line = card("card.license=mit", "card.language=en", "card.title=Moods")
+    assert (found.data.license, found.data.language, found.data.model_name) == ("mit", "en", "Moods")
+    scores = {(each.task_name, each.metric_type): each.metric_value for each in found.data.eval_results}
+    assert scores["mood", "accuracy"] == line["tasks"]["mood"]["accuracy"]
+    assert scores["near", "pearson"] == line["tasks"]["near"]["pearson"]
+    assert {each.dataset_name for each in found.data.eval_results} == {"mood-dev.tsv", "same-dev.tsv", "near-dev.tsv"}
+    assert "low_rank" in found.data.tags
+    assert "# Moods" in found.text
+    assert "| mood | text | low, mid, high | accuracy " in found.text
+
+
+def test_a_card_names_no_folder_of_the_machine_and_no_license_that_nobody_gave(card, tiny_checkpoint):
+    found, _ = card()
+    assert str(tiny_checkpoint.parent) not in found.content
+    assert found.data.license is None
+    assert found.data.base_model is None
+
+
+def test_a_card_names_its_data_and_says_what_its_author_says(card):
+    found, _ = card("card.description=For toys only.", "card.datasets=[me/toys, you/toys]")
+    assert found.data.datasets == ["me/toys", "you/toys"]
+    assert "\n\nFor toys only.\n\n" in found.text
+    assert "| mood-train.tsv |" in found.text
+
+
+def test_a_data_set_of_the_hub_is_named_by_itself():
+    def task(train):
+        return TaskSection(train=train, dev="dev.tsv", text=["a"], label="b", head=Component(kind="classification"))
+
+    tasks = {"a": task("hub:me/toys/small#train"), "b": task("hub:me/toys#train"), "c": task("c.tsv")}
+    recipe = Recipe.model_construct(tasks=tasks, card=CardSection(datasets=["you/toys"]))
+    assert _datasets(recipe) == ["you/toys", "me/toys"]
+
+
+def test_names_are_no_markup(card):
+    found, _ = card('card.title="a\\nb|c"')
+    assert "# a\\nb" in found.text

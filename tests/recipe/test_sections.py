@@ -1,0 +1,445 @@
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mbert_cli.errors import RecipeError
+from mbert_cli.model.components import load_recipe
+from mbert_cli.recipe.document import read_document
+from mbert_cli.recipe.reader import expand, validate
+from mbert_cli.recipe.sections import Recipe, as_spec
+from mbert_cli.recipe.shipped import find, shipped_folder
+
+TASK = """\
+  mood:
+    train: train.tsv
+    dev: dev.tsv
+    text: sentence
+    label: mood
+    head: {kind: classification, num_classes: 3}
+"""
+SMALL = "encoder: {checkpoint: bert-base-uncased}\ntasks:\n" + TASK
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str, name: str = "r.yaml") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def load(path: Path, *overrides: str) -> Recipe:
+    return load_recipe(str(path), overrides)
+
+
+def problems(path: Path, *overrides: str) -> list[str]:
+    """The problems of a recipe, each without the folder of the file."""
+    with pytest.raises(RecipeError) as error:
+        load(path, *overrides)
+    return [line.replace(f"{path.parent}/", "") for line in error.value.problems]
+
+
+def test_what_is_not_said_has_its_default(write):
+    recipe = load(write(SMALL))
+    assert recipe.adapters == ()
+    assert (recipe.pooling.kind, recipe.loss_balancing.kind, recipe.curriculum.kind) == ("mean", "total", "hybrid")
+    assert recipe.training.seed == 11711
+    assert recipe.training.learning_rate == 1e-5
+    task = recipe.tasks["mood"]
+    assert (task.test, task.id, task.quoting, task.delimiter, task.on_bad_row) == (None, "id", "auto", "auto", "error")
+
+
+def test_one_text_column_may_be_written_without_a_list(write):
+    assert load(write(SMALL)).tasks["mood"].text == ["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "poling: mean",
+            "r.yaml:9: poling is not a known key; did you mean 'pooling'? Known: adapters, card, curriculum",
+        ),
+        ("training: {epoch: 3}", "r.yaml:9: training.epoch is not a known key; did you mean 'epochs'? Known: "),
+        ("training: {zzz: 3}", "r.yaml:9: training.zzz is not a known key. Known: "),
+        ("training: {epochs: three}", "r.yaml:9: training.epochs must be a whole number, but is 'three'."),
+        ("training: {epochs: 2.5}", "r.yaml:9: training.epochs must be a whole number, but is 2.5."),
+        ("training: {epochs: '3'}", "r.yaml:9: training.epochs must be a whole number, but is '3'."),
+        ("training: {epochs: true}", "r.yaml:9: training.epochs must be a whole number, but is True."),
+        ("training: {epochs: 0}", "r.yaml:9: training.epochs must be greater than or equal to 1, but is 0."),
+        ("training: {learning_rate: 0}", "r.yaml:9: training.learning_rate must be greater than 0, but is 0"),
+        ("training: {learning_rate: .inf}", "r.yaml:9: training.learning_rate must be a finite number, but is inf."),
+        ("training: {learning_rate: .nan}", "r.yaml:9: training.learning_rate must be "),
+        ("training: {warmup: 1.5}", "r.yaml:9: training.warmup must be less than or equal to 1, but is 1.5."),
+        (
+            "training: {schedule: cosine}",
+            "r.yaml:9: training.schedule must be 'constant' or 'linear', but is 'cosine'.",
+        ),
+        ("training: {seed: -1}", "r.yaml:9: training.seed must be greater than or equal to 0, but is -1."),
+        ("training: 3", "r.yaml:9: training must hold keys and values, but is 3."),
+        ("training: [3]", "r.yaml:9: training must hold keys and values, but is [3]."),
+        ("pooling: {kind: men}", "r.yaml:9: pooling.kind is 'men'; did you mean 'mean'? Known: cls, max, mean."),
+        ("pooling: {pooler: true}", "r.yaml:9: pooling must name a kind, such as {kind: mean}."),
+        ("pooling: {kind: 3}", "r.yaml:9: pooling must name a kind, such as {kind: mean}."),
+        ("adapters: {kind: top}", "r.yaml:9: adapters must be a list, such as "),
+        ("adapters: [{rank: 3}]", "r.yaml:9: adapters[0] must name a kind"),
+        ("adapters:\n- top\n- kind: lowrank", "r.yaml:11: adapters[1].kind is 'lowrank'; did you mean 'low_rank'?"),
+        (
+            "curriculum: hybird",
+            "r.yaml:9: curriculum.kind is 'hybird'; did you mean 'hybrid'? Known: annealed, hybrid, ",
+        ),
+    ],
+)
+def test_a_problem_is_named_with_its_line(write, line, said):
+    (problem,) = problems(write(f"{SMALL}{line}\n"))
+    assert problem.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("    train: train.tsv\n", "", "r.yaml:3: tasks.mood.train is missing."),
+        ("train.tsv", "12", "r.yaml:4: tasks.mood.train must be a string, but is 12."),
+        ("train.tsv", "''", "r.yaml:4: tasks.mood.train is empty."),
+        ("train.tsv", r'"a\0b"', r"r.yaml:4: tasks.mood.train is 'a\x00b', but no file's name holds a NUL character."),
+        ("train.tsv", r'"~a\0b"', r"r.yaml:4: tasks.mood.train is '~a\x00b', but no file's name holds a NUL"),
+        ("train.tsv", f"[{'x' * 5000}]", f"r.yaml:4: tasks.mood.train must be a string, but is ['{'x' * 198}..."),
+        ("train.tsv", "${NOT_SET_ANYWHERE}/x", "r.yaml:4: tasks.mood.train uses ${NOT_SET_ANYWHERE}, which is not set"),
+        ("sentence", "[a, b, c]", "r.yaml:6: tasks.mood.text "),
+        ("sentence", "[]", "r.yaml:6: tasks.mood.text "),
+        ("sentence", "[a, 3]", "r.yaml:6: tasks.mood.text[1] must be a string, but is 3."),
+        (
+            "label: mood",
+            "label: mood\n    quoting: python",
+            "r.yaml:8: tasks.mood.quoting must be 'auto', 'csv' or 'none', but",
+        ),
+        ("label: mood", "lable: mood", "r.yaml:7: tasks.mood.lable is not a known key; did you mean 'label'? Known"),
+        (
+            "num_classes: 3",
+            "num_classes: 1",
+            "r.yaml:8: tasks.mood.head.num_classes must be greater than or equal to 2",
+        ),
+        (", num_classes: 3", "", "r.yaml:8: tasks.mood.head.num_classes or labels must say which classes there are."),
+        ("{kind: classification, num_classes: 3}", "12", "r.yaml:8: tasks.mood.head must name a kind, such as"),
+    ],
+)
+def test_a_problem_of_a_task_is_named_with_its_line(write, old, new, said):
+    assert any(problem.startswith(said) for problem in problems(write(SMALL.replace(old, new))))
+
+
+def test_several_problems_are_reported_at_once(write):
+    text = SMALL.replace("    dev: dev.tsv\n", "    test: 3\n").replace("num_classes", "num_clases")
+    found = problems(write(text + "pooling: {kind: sum}\ntraining:\n  epochs: x\n  batch_size: 0\n"))
+    assert {re.match(r"r\.yaml:\d+: [\w.]+", line)[0] for line in found} == {
+        "r.yaml:3: tasks.mood.dev",
+        "r.yaml:5: tasks.mood.test",
+        "r.yaml:8: tasks.mood.head.num_clases",
+        "r.yaml:9: pooling.kind",
+        "r.yaml:11: training.epochs",
+        "r.yaml:12: training.batch_size",
+    }
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "encoder is missing; it needs checkpoint."),
+        ("", "tasks must hold at least one task"),
+        ("tasks: {}\n", "r.yaml:1: tasks must hold at least one task"),
+        ("tasks: [a]\n", "r.yaml:1: tasks must hold at least one task"),
+        ("tasks: {mood: 3}\n", "r.yaml:1: tasks.mood must hold keys and values, but is 3."),
+        ("tasks: {mood: null}\n", "r.yaml:1: tasks.mood "),
+        ("encoder: bert\n", "r.yaml:1: encoder must hold keys and values, but is 'bert'."),
+        ("encoder: {checkpoint: 3}\n", "r.yaml:1: encoder.checkpoint must be a string, but is 3."),
+        ("encoder: {checkpoint: x, sha256: abc}\n", "r.yaml:1: encoder.sha256 "),
+    ],
+)
+def test_a_part_that_is_missing_or_of_another_form_is_named(write, text, said):
+    assert any(said in problem for problem in problems(write(text)))
+
+
+@pytest.mark.parametrize("name", ["sst", "SST-2", "a", "2020", "x_y", "a" * 64])
+def test_task_names_of_letters_digits_and_dashes_are_allowed(write, name):
+    assert list(load(write(SMALL.replace("mood:\n", f"{name}:\n"))).tasks) == [name]
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "''", ".", "a/b", "'a b'", "-a", "_a", "ü", "a.b", "a" * 65, r'"a\nb"', r'"a\n"']
+)
+def test_task_names_that_do_not_fit_a_file_name_are_refused(write, name):
+    (problem,) = problems(write(SMALL.replace("mood:\n", f"{name}:\n")))
+    assert problem.startswith("r.yaml:3: tasks.")
+    assert "must be named with letters, digits, - and _ only, at most 64." in problem
+
+
+def test_paths_are_relative_to_the_file_that_wrote_them(write, tmp_path, monkeypatch):
+    write(SMALL, "deep/parent.yaml")
+    child = write("extends: deep/parent.yaml\ntasks: {mood: {dev: mine.tsv}}\n")
+    monkeypatch.chdir("/")
+    task = load(child).tasks["mood"]
+    assert (task.train, task.dev) == (str(tmp_path / "deep" / "train.tsv"), str(tmp_path / "mine.tsv"))
+
+
+def test_a_path_of_an_override_is_relative_to_the_working_folder(write, tmp_path, monkeypatch):
+    path = write(SMALL, "recipes/r.yaml")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    task = load(path, "tasks.mood.train=mine.tsv").tasks["mood"]
+    assert (task.train, task.dev) == (str(tmp_path / "here" / "mine.tsv"), str(tmp_path / "recipes" / "dev.tsv"))
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "found"),
+    [
+        ("bert-base-uncased", "bert-base-uncased"),
+        ("google-bert/bert-base-uncased", "google-bert/bert-base-uncased"),
+        ("package:some_package/model", "package:some_package/model"),
+        ("./model", "{folder}/model"),
+        ("../model", "{parent}/model"),
+        ("{folder}/model", "{folder}/model"),
+        ("here", "{folder}/here"),
+        ("${MBERT_TEST_FOLDER}", "{parent}"),
+        ("${MBERT_TEST_UNSET:-bert-base-cased}", "{cwd}/bert-base-cased"),
+    ],
+)
+def test_a_checkpoint_is_a_hub_name_unless_it_looks_like_a_path(write, tmp_path, monkeypatch, checkpoint, found):
+    monkeypatch.setenv("MBERT_TEST_FOLDER", str(tmp_path.parent))
+    monkeypatch.delenv("MBERT_TEST_UNSET", raising=False)
+    (tmp_path / "here").mkdir()
+    names = {"folder": tmp_path, "parent": tmp_path.parent, "cwd": Path.cwd()}
+    if not checkpoint.startswith("$"):
+        checkpoint = checkpoint.format(**names)
+    recipe = load(write(SMALL.replace("bert-base-uncased", f"'{checkpoint}'")))
+    assert recipe.encoder.checkpoint == found.format(**names)
+
+
+@pytest.mark.parametrize("path", ["~no-such-user-here/train.tsv", "x" * 5000])
+def test_a_path_that_cannot_be_followed_raises_no_foreign_error(write, path):
+    try:
+        load(write(SMALL.replace("train.tsv", path).replace("bert-base-uncased", path)))
+    except RecipeError as error:
+        assert "r.yaml:" in str(error)  # noqa: PT017 -- it may also be read, and refused later
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [
+        ("${A}/x", "one/x"),
+        ("${A}${A}", "oneone"),
+        ("${UNSET:-data}/x", "data/x"),
+        ("${UNSET:-}", ""),
+        ("${A:-data}", "one"),
+        ("${EMPTY:-data}", "data"),
+        ("$A {A} $", "$A {A} $"),
+    ],
+)
+def test_variables_are_expanded_as_a_shell_does(monkeypatch, text, expanded):
+    monkeypatch.setenv("A", "one")
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.delenv("UNSET", raising=False)
+    assert expand(text) == expanded
+
+
+def test_a_variable_that_is_not_set_raises(monkeypatch):
+    monkeypatch.delenv("UNSET", raising=False)
+    with pytest.raises(KeyError, match="UNSET"):
+        expand("x/${UNSET}")
+
+
+def test_a_path_below_a_folder_whose_name_is_not_utf8_is_refused(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("MBERT_TEST", "\udcff")
+    (problem,) = problems(write(SMALL.replace("train.tsv", "${MBERT_TEST}/t.tsv")))
+    assert problem.startswith("r.yaml:4: tasks.mood.train is '")
+    assert problem.endswith(r"\udcff/t.tsv', which is not UTF-8; rename the file or the folder.")
+
+
+def test_a_path_that_begins_with_a_variable_is_relative_to_the_working_folder(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("MBERT_TEST", "data")
+    path = write(
+        SMALL.replace("train.tsv", "${MBERT_TEST}/t.tsv").replace("dev.tsv", "${NO:-else}/d.tsv"), "deep/r.yaml"
+    )
+    monkeypatch.chdir(tmp_path)
+    task = load(path).tasks["mood"]
+    assert (task.train, task.dev) == (str(tmp_path / "data" / "t.tsv"), str(tmp_path / "else" / "d.tsv"))
+
+
+def test_null_removes_a_task_and_its_problems(write):
+    write(SMALL + TASK.replace("mood:\n", "other:\n").replace("num_classes: 3", "num_classes: x"), "parent.yaml")
+    child = write("extends: parent.yaml\ntasks: {other: null}\n")
+    assert list(load(child).tasks) == ["mood"]
+
+
+def test_to_yaml_spells_out_an_equal_recipe(tiny_recipe, write):
+    recipe = load(tiny_recipe)
+    again = load(write(recipe.to_yaml(), "again.yaml"))
+    assert as_spec(again) == as_spec(recipe)
+    assert again.to_yaml() == recipe.to_yaml()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["no", "yes"],
+        ["1e-5", "2e5"],
+        ["08", "09"],
+        ["+.5", "1."],
+        ["12:30", "0x10"],
+        ["null", "~"],
+        ["true", "False"],
+        ["1", "2"],
+        ["é", "日本"],
+        ["- a", "b: c"],
+        ["=", "<<"],
+        ["#a", "'"],
+    ],
+)
+def test_to_yaml_keeps_text_text(write, labels):
+    path = write(SMALL.replace("num_classes: 3", f"labels: {json.dumps(labels)}"))
+    recipe = load(path)
+    assert load(write(recipe.to_yaml(), "again.yaml")).tasks["mood"].head.options["labels"] == labels
+
+
+@pytest.mark.parametrize("rate", [1e-5, 3e-4, 1.0, 2.5e-7, 1e22])
+def test_to_yaml_keeps_learning_rates(write, rate):
+    recipe = load(write(f"{SMALL}training: {{learning_rate: {rate!r}}}\n"))
+    assert load(write(recipe.to_yaml(), "again.yaml")).training.learning_rate == rate
+
+
+def test_to_yaml_is_plain_yaml(tiny_recipe):
+    recipe = load(tiny_recipe)
+    assert yaml.safe_load(recipe.to_yaml()) == as_spec(recipe)
+
+
+REFERENCE = "reference: {source: a paper, scores: {mood: 0.5}}\n"
+
+
+def test_a_reference_survives_to_yaml(write):
+    recipe = load(write(SMALL + REFERENCE))
+    again = load(write(recipe.to_yaml(), "again.yaml"))
+    for each in (recipe, again):
+        assert (each.reference.source, dict(each.reference.scores)) == ("a paper", {"mood": 0.5})
+
+
+def test_a_recipe_need_not_have_a_reference(write):
+    recipe = load(write(SMALL))
+    assert recipe.reference is None
+    assert load(write(recipe.to_yaml(), "again.yaml")).reference is None
+
+
+@pytest.mark.parametrize("value", ["null", "", "{source: mine, scores: {mood: -1}}"])
+def test_a_child_may_drop_or_replace_its_parents_reference(write, value):
+    write(SMALL + REFERENCE, "parent.yaml")
+    reference = load(write(f"extends: parent.yaml\nreference: {value}\n")).reference
+    assert (reference and dict(reference.scores)) == ({"mood": -1} if value.startswith("{") else None)
+    assert load(write("extends: parent.yaml\n"), "reference=null").reference is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "{source: x, scores: {mod: 0.5}}",
+            "reference.scores.mod names no task of the recipe; did you mean 'mood'? Known: mood. "
+            "`reference: null` leaves all scores out.",
+        ),
+        ("{source: x, scores: {mood: 1.01}}", "reference.scores.mood must be less than or equal to 1, but is 1.01."),
+        ("{source: x, scores: {mood: -2}}", "reference.scores.mood must be greater than or equal to -1, but is -2."),
+        ("{source: x, scores: {mood: .nan}}", "reference.scores.mood must be a finite number, but is nan."),
+        ("{source: x, scores: {mood: high}}", "reference.scores.mood must be a number, but is 'high'."),
+        ("{source: x, scores: {mood: true}}", "reference.scores.mood must be a number, but is True."),
+        ("{source: x, scores: {}}", "reference.scores is empty."),
+        ("{source: x, scores: 3}", "reference.scores must hold keys and values, but is 3."),
+        ("{source: x}", "reference.scores is missing."),
+        ("{source: '', scores: {mood: 1}}", "reference.source is empty."),
+        ("{scores: {mood: 1}}", "reference.source is missing."),
+        ("{source: x, scores: {mood: 1}, url: y}", "reference.url is not a known key. Known: scores, source."),
+        ("paper", "reference must hold keys and values, but is 'paper'."),
+    ],
+)
+def test_a_problem_of_a_reference_is_named_with_its_line(write, line, said):
+    assert problems(write(f"{SMALL}reference: {line}\n")) == [f"r.yaml:9: {said}"]
+
+
+def test_a_reference_to_a_task_that_was_removed_is_refused(write):
+    path = write(SMALL + TASK.replace("mood:", "tone:") + REFERENCE)
+    (problem,) = problems(path, "tasks.mood=null")
+    assert problem.startswith("r.yaml:15: reference.scores.mood names no task of the recipe")
+
+
+def test_a_recipe_cannot_be_changed(tiny_recipe):
+    recipe = load(tiny_recipe)
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.training.epochs = 3
+
+
+def test_checking_a_document_twice_gives_the_same(tiny_recipe):
+    document = read_document(tiny_recipe)
+    first = validate(copy.deepcopy(document), lambda *_: [])
+    assert as_spec(validate(document, lambda *_: [])) == as_spec(first)
+
+
+@pytest.mark.parametrize("name", ["demo", "recipes/demo.yaml", "demo.yaml"])
+def test_a_shipped_recipe_is_found_by_its_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find(name) == shipped_folder() / "demo.yaml"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("demmo", "of that name; did you mean 'demo'? `mbert recipes ls` lists all."),
+        ("table5_pal", "of that name; did you mean 'paper/table5_pal'? `mbert recipes ls` lists all."),
+        ("x" * 5000, "of that name. `mbert recipes ls` lists all."),
+    ],
+)
+def test_a_recipe_that_does_not_exist_is_refused_with_the_nearest_shipped_one(name, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match=f"there is no such recipe file.*{re.escape(said)}$"):
+        find(name)
+
+
+DEMO = (shipped_folder() / "demo.yaml").read_text(encoding="utf-8")
+CHARACTERS = st.sampled_from(list(" \t\n:,[]{}&*!|>'\"%@`#-?<~$.0123456789eabz_=é\u2028\x85\x07\ufeff"))
+EDIT = st.tuples(
+    st.sampled_from(["delete", "double", "replace", "drop line", "double line"]), st.floats(0, 1), CHARACTERS
+)
+
+
+def edited(text: str, edit: tuple[str, float, str]) -> str:
+    """A recipe with one character or line deleted, doubled or replaced."""
+    what, where, character = edit
+    if "line" in what:
+        lines = text.splitlines(keepends=True) or [""]
+        at = min(int(where * len(lines)), len(lines) - 1)
+        lines[at : at + 1] = [] if what == "drop line" else [lines[at]] * 2
+        return "".join(lines)
+    at = min(int(where * len(text)), max(0, len(text) - 1))
+    middle = {"delete": "", "double": text[at : at + 1] * 2, "replace": character}[what]
+    return text[:at] + middle + text[at + 1 :]
+
+
+@settings(max_examples=100, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=st.lists(EDIT, min_size=1, max_size=6))
+def test_a_damaged_recipe_loads_or_is_refused(tmp_path, edits):
+    text = DEMO
+    for edit in edits:
+        text = edited(text, edit)
+    path = tmp_path / "damaged.yaml"
+    path.write_text(text, encoding="utf-8")
+    try:
+        recipe = load(path)
+    except RecipeError as error:
+        assert error.problems  # noqa: PT017
+        assert all(str(path) in problem for problem in error.problems)  # noqa: PT017
+    else:
+        assert isinstance(recipe, Recipe)

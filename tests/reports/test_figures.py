@@ -1,0 +1,262 @@
+import io
+import json
+import subprocess
+import sys
+from itertools import combinations
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from mbert_cli.metrics import classification_metrics, regression_metrics
+from mbert_cli.reports.evaluation_folder import Evaluation, Predictions, write_evaluation
+from mbert_cli.reports.figures import draw, draw_or_say, write_figures
+from mbert_cli.reports.plots import DPI, ScorePoint, confusion_figure, curves_figure, scatter_figure, scores_figure
+
+
+def classified(names, rows, seed=0):
+    rng = np.random.default_rng(seed)
+    labels, predicted = rng.integers(0, len(names), rows), rng.integers(0, len(names), rows)
+    return {"examples": rows, **classification_metrics(predicted, labels, names, positive=None)}
+
+
+def line(epoch, phases="simultaneous", best=True, **accuracies):
+    accuracies = accuracies or {"mood": 0.5, "same": 0.25}
+    tasks = {task: {"main_metric": "accuracy", "accuracy": value} for task, value in accuracies.items()}
+    return {
+        "epoch": epoch,
+        "phases": phases,
+        "train_loss": dict.fromkeys(accuracies, 1 / epoch),
+        "tasks": tasks,
+        "overall": float(np.mean(list(accuracies.values()))),
+        "best": best,
+    }
+
+
+@pytest.fixture
+def drawable(tmp_path):
+    """A folder of an evaluation of three tasks, one of them with odd labels, and a metrics.jsonl."""
+    labels, predicted = np.linspace(0, 5, 20), np.linspace(1, 4, 20)
+    names = ["a/b", "$x_1$", "\\frac", "零", "<b>[red]"]
+    tasks = {
+        "mood": classified(names, 40),
+        "same": classified(["0", "1"], 9),
+        "near": {"examples": 20, **regression_metrics(predicted, labels)},
+    }
+    near = Predictions(range(2, 22), labels.tolist(), {"pred": predicted.tolist(), "score": predicted.tolist()})
+    write_evaluation(tmp_path, Evaluation({"split": "dev", "tasks": tasks, "overall": 0.5}, {"near": [near]}))
+    lines = [line(1, "sequential"), line(2, mood=0.6, same=0.5), line(3, "sequential", best=False)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    return tmp_path
+
+
+def pixels(png):
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as image:
+        image.load()
+        assert image.format == "PNG"
+        return image.size, image.info, np.asarray(image.convert("RGB"))
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+FIGURES = ("mood_confusion", "same_confusion", "near_scatter", "curves")
+
+
+def test_every_task_and_the_curves_are_drawn_to_png_files_of_the_expected_size(drawable):
+    drawn = draw(drawable, drawable / "metrics.jsonl")
+    assert set(drawn) == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    sizes = {name: pixels(png)[0] for name, png in drawn.items() if name.endswith(".png")}
+    assert sizes["curves.png"] == (11 * DPI, 4.4 * DPI)
+    assert sizes["near_scatter.png"] == (5.2 * DPI, 5.2 * DPI)
+    assert sizes["mood_confusion.png"] > sizes["same_confusion.png"]
+    write_figures(drawable, drawn)
+    assert (drawable / "curves.png").read_bytes() == drawn["curves.png"]
+
+
+def test_a_second_drawing_has_the_same_bytes_and_names_no_software_and_no_date(drawable):
+    first, second = (draw(drawable, drawable / "metrics.jsonl") for _ in range(2))
+    assert first == second
+    for name in FIGURES:
+        assert set(pixels(first[f"{name}.png"])[1]) == {"dpi"}
+        assert b"<dc:date>" not in first[f"{name}.svg"]
+
+
+def test_vector_figures_hold_their_words_as_text(drawable):
+    drawn = draw(drawable, drawable / "metrics.jsonl")
+    words = ["".join(each.itertext()) for each in ElementTree.fromstring(drawn["curves.svg"]).iter(f"{SVG}text")]
+    assert {"training loss", "main metric on dev", "epoch"} <= set(words)
+
+
+def test_another_process_without_a_display_and_with_other_settings_draws_the_same_bytes(drawable, tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.dpi: 33\nsavefig.facecolor: red\n")
+    code = (
+        "import sys, pathlib; from mbert_cli.reports.figures import draw, write_figures\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "folder = pathlib.Path(sys.argv[1]); out = folder / 'out'; out.mkdir()\n"
+        "write_figures(out, draw(folder, folder / 'metrics.jsonl'))\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    environment = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLCONFIGDIR": str(tmp_path), "DISPLAY": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code, drawable], capture_output=True, text=True, env={"PATH": "", **environment}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for name, content in draw(drawable, drawable / "metrics.jsonl").items():
+        assert (drawable / "out" / name).read_bytes() == content, name
+
+
+def test_drawing_leaves_matplotlibs_settings_alone(drawable):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    draw(drawable, drawable / "metrics.jsonl")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_what_is_not_there_is_not_drawn(tmp_path):
+    assert draw(tmp_path / "nowhere", tmp_path / "nothing.jsonl") == {}
+
+
+def test_a_failure_to_draw_is_one_line(drawable, capsys):
+    from mbert_cli.terminal.progress import Talk
+
+    (drawable / "near_predictions.tsv").unlink()
+    assert draw_or_say(drawable, drawable / "metrics.jsonl", Talk()) == {}
+    said = capsys.readouterr().err
+    assert said.startswith("the figures could not be drawn (FileNotFoundError: ")
+    assert len(said.splitlines()) == 1
+
+
+def test_a_run_without_matplotlib_is_one_line_too(drawable, capsys, monkeypatch):
+    from mbert_cli.terminal.progress import Talk
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert draw_or_say(drawable, drawable / "metrics.jsonl", Talk()) == {}
+    assert "the figures could not be drawn (ModuleNotFoundError: " in capsys.readouterr().err
+
+
+def texts(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_cells_of_a_confusion_matrix_hold_count_and_share_and_rows_are_true_labels():
+    figure = confusion_figure("title", ["x", "y"], [[3.0, 1.0], [0.0, 2.0]], [[0.75, 0.25], [0.0, 1.0]])
+    assert texts(figure) == ["3", "75%", "1", "25%", "0", "0%", "2", "100%"]
+    axes = figure.axes[0]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("true label", "predicted label")
+    assert axes.yaxis_inverted()  # the first label is on top
+    # The cell right of the first: true x, predicted y.
+    assert (axes.texts[2].get_position()[0] // 1, axes.texts[2].get_position()[1] // 1) == (1, 0)
+
+
+@pytest.mark.parametrize("number", [2, 5, 12, 30, 60, 150, 400])
+def test_matrices_of_any_number_of_classes_stay_legible(number):
+    names = [f"a rather long name of an intent, by number {i}" for i in range(number)]
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 2000, (number, number)).astype(float)
+    figure = confusion_figure("title", names, counts.tolist(), (counts / counts.sum(1, keepdims=True)).tolist())
+    assert max(figure.get_size_inches()) < 18
+    for text in figure.axes[0].texts:
+        assert text.get_size() >= 3.7
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert len(set(labels)) == len(labels)
+    assert max(len(label) for label in labels) <= 28
+    # Between two labels that are shown there is room for their letters.
+    inches = figure.get_size_inches()[1] * figure.axes[0].get_position().height / number
+    if len(labels) > 1:
+        assert (number / len(labels) + 1) * inches * 72 > 6.5
+
+
+def test_curves_tell_sequential_epochs_apart_and_mark_the_one_that_is_kept():
+    figure = curves_figure([line(1, "sequential"), line(2), line(3, "sequential", best=False), line(4, best=False)])
+    bands = [[patch.get_x() for patch in axes.patches] for axes in figure.axes]
+    assert bands == [[0.5, 2.5]] * 2
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["mood accuracy", "same accuracy", "overall", "kept: epoch 2", "sequential epoch"]
+    assert [list(curve.get_ydata()) for curve in figure.axes[0].lines[:2]] == [[1, 1 / 2, 1 / 3, 1 / 4]] * 2
+    assert list(figure.axes[1].lines[0].get_ydata()) == [0.5] * 4
+    assert list(figure.axes[1].lines[2].get_ydata()) == [0.375] * 4
+
+
+def test_curves_of_scores_begin_where_epochs_are_scored():
+    unscored = {**line(1, best=False), "tasks": {}, "overall": None}
+    losses, scores = curves_figure([unscored, line(2)]).axes
+    assert list(losses.lines[0].get_ydata()) == [1, 1 / 2]
+    assert [list(curve.get_ydata()[1:]) for curve in scores.lines[:3]] == [[0.5], [0.25], [0.375]]
+    assert all(np.isnan(curve.get_ydata()[0]) for curve in scores.lines[:3])
+
+
+def test_curves_of_one_kind_of_epoch_have_no_bands():
+    for phases in ("sequential", "simultaneous"):
+        assert not curves_figure([line(1, phases), line(2, phases)]).axes[0].patches
+
+
+def test_curves_of_many_tasks_differ_in_more_than_colour():
+    figure = curves_figure([line(1, **{f"task-{i}": i / 20 for i in range(20)})])
+    styles = {(each.get_color(), each.get_marker(), each.get_linestyle()) for each in figure.axes[0].lines[:-1]}
+    assert len(styles) == 20
+
+
+def test_axes_of_scores_span_no_less_than_five_hundredths():
+    curves = curves_figure([line(1, mood=0.7350), line(2, mood=0.7352)]).axes[1]
+    sizes = scores_figure("a title", {"": [ScorePoint("one", 1000, 0.7350, 0.7350, 0.7351)]}).axes[0]
+    for axes in (curves, sizes):
+        low, high = axes.get_ylim()
+        assert high - low == pytest.approx(0.05)
+        assert low < 0.735 < high
+
+
+def test_losses_of_very_different_sizes_are_drawn_on_a_logarithmic_axis():
+    lines = [line(1), line(2)]
+    assert curves_figure(lines).axes[0].get_yscale() == "linear"
+    for each in lines:
+        each["train_loss"]["mood"] = 5000.0
+    assert curves_figure(lines).axes[0].get_yscale() == "log"
+
+
+@pytest.mark.parametrize(("labels", "predicted"), [([2.0], [2.0]), ([1.0, 2.0], [3.0, 3.0]), ([0.0] * 5, [0.0] * 5)])
+def test_constant_and_single_predictions_can_be_drawn(labels, predicted):
+    axes = scatter_figure("title", labels, predicted).axes[0]
+    assert axes.get_xlim() == axes.get_ylim()
+    assert axes.get_xlim()[0] < axes.get_xlim()[1]
+
+
+def test_the_identity_line_goes_from_corner_to_corner():
+    axes = scatter_figure("title", [0.0, 5.0], [1.0, 7.0]).axes[0]
+    xs, ys = axes.lines[0].get_data()
+    assert tuple(xs) == tuple(ys) == axes.get_xlim()
+
+
+def test_scores_are_drawn_by_size_with_their_ranges():
+    small, large = ScorePoint("1 %", 200_000, 0.6, 0.58, 0.61), ScorePoint("10 %", 2_000_000, 0.7, 0.7, 0.7)
+    figure = scores_figure("a title", {"PAL": [large, small], "full": [ScorePoint("all", 22_000_000, 0.8, 0.79, 0.82)]})
+    axes = figure.axes[0]
+    lines = {container.get_label(): container for container in axes.containers}
+    line, _, (bars,) = lines["PAL"]
+    assert line.get_xdata().tolist() == [200_000, 2_000_000]  # from small to large, whatever the rows' order
+    assert line.get_ydata().tolist() == [0.6, 0.7]
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [
+        pytest.approx([0.58, 0.61]),
+        pytest.approx([0.7, 0.7]),
+    ]
+    assert sorted(text.get_text() for text in axes.texts) == ["1 %", "10 %", "all"]
+    assert axes.get_xscale() == "log"
+    assert [axes.xaxis.get_major_formatter()(value, 0) for value in (250.0, 1e3, 2.5e5, 1e6, 2e9)] == [
+        "250", "1k", "250k", "1M", "2G",
+    ]  # fmt: skip
+
+
+def test_names_of_points_that_lie_together_lie_apart():
+    points = [
+        ScorePoint(name, 1_000_000 + near, 0.7, 0.69, 0.71) for near, name in enumerate(("first", "second", "third"))
+    ]
+    far = ScorePoint("far", 9_000_000, 0.8, 0.8, 0.8)
+    figure = scores_figure("a title", {"": [*points, far]})
+    figure.draw_without_rendering()
+    names = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
+    assert set(names) == {"first", "second", "third", "far"}
+    assert not any(one.overlaps(other) for one, other in combinations(names.values(), 2))
+    mark = figure.axes[0].transData.transform((9_000_000, 0.8))
+    assert names["far"].x0 > mark[0]  # beside its point, below to the right
+    assert names["far"].y1 < mark[1]

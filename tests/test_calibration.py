@@ -1,0 +1,130 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
+
+from mbert_cli.calibration import CRITERIA, Decision, best_cut, best_temperature, negative_log_likelihood
+
+# Few values, so that scores tie, and a few that are anything.
+SCORES = st.one_of(st.integers(-4, 4).map(float), st.floats(-50, 50, width=32))
+LABELLED = (
+    st.lists(st.tuples(SCORES, st.booleans()), min_size=2, max_size=30)
+    .filter(lambda rows: len({label for _, label in rows}) == 2)
+    .map(lambda rows: (np.array([s for s, _ in rows], dtype=np.float32), np.array([int(y) for _, y in rows])))
+)
+
+
+def value(criterion, macro, labels, predicted):
+    if criterion == "accuracy":
+        return accuracy_score(labels, predicted)
+    if criterion == "balanced":
+        return balanced_accuracy_score(labels, predicted)
+    return f1_score(labels, predicted, average="macro" if macro else "binary", zero_division=0)
+
+
+@pytest.mark.parametrize("macro", [False, True])
+@pytest.mark.parametrize("criterion", CRITERIA)
+@settings(max_examples=60)
+@given(rows=LABELLED)
+def test_no_cut_is_better_than_the_one_found(criterion, macro, rows):
+    scores, labels = rows[0].astype(np.float64), rows[1]
+    found = value(criterion, macro, labels, scores > best_cut(scores, labels, criterion, macro))
+    # Every way there is to part the rows by their scores.
+    every = [value(criterion, macro, labels, scores > cut) for cut in (-1e9, *scores)]
+    assert found == pytest.approx(max(every), abs=1e-12)
+
+
+@settings(max_examples=60)
+@given(rows=LABELLED)
+def test_a_cut_at_one_half_moves_only_where_something_is_gained(rows):
+    scores, labels = rows[0].astype(np.float64), rows[1]
+    cut = best_cut(scores, labels, "accuracy", macro=False)
+    gained = value("accuracy", False, labels, scores > cut) - value("accuracy", False, labels, scores > 0)
+    assert (cut != 0) == (gained > 1e-12)
+
+
+def test_the_cut_is_midway_between_two_scores():
+    scores, labels = np.array([-3.0, 1.0, 2.0, 4.0], dtype=np.float32), np.array([0, 0, 1, 1])
+    for criterion in CRITERIA:
+        assert best_cut(scores, labels, criterion, macro=False) == 1.5
+
+
+def test_of_equally_good_cuts_the_one_nearest_one_half_is_taken():
+    # Accuracy 3/4 with all positive, or with a cut at 1.5 or at 5.5; F1 prefers the first: 6/7.
+    scores, labels = np.array([1.0, 2.0, 5.0, 6.0], dtype=np.float32), np.array([1, 0, 1, 1])
+    assert best_cut(scores, labels, "accuracy", macro=False) == 0
+    assert best_cut(-scores[::-1].copy(), 1 - labels[::-1], "accuracy", macro=False) == 0
+    assert best_cut(scores + 3, labels, "f1", macro=False) == 0
+    assert best_cut(scores - 4, labels, "f1", macro=False) == pytest.approx(-4)  # one below the lowest
+
+
+def test_criteria_disagree_where_classes_are_uneven():
+    # Eight negatives, two positives; the scores 1 to 10, the positives at 7 and 10.
+    scores = np.arange(1, 11, dtype=np.float32)
+    labels = np.array([0, 0, 0, 0, 0, 0, 1, 0, 0, 1])
+    assert best_cut(scores, labels, "accuracy", macro=False) == 9.5  # 9/10 right
+    assert best_cut(scores, labels, "balanced", macro=False) == 6.5  # (1 + 6/8) / 2 beats (1/2 + 1) / 2
+    # One of two found, rightly, F1 2/3; at 6.5 two found among four, F1 2/3 as well: the nearer to 0.
+    assert best_cut(scores, labels, "f1", macro=False) == 6.5
+
+
+@given(st.floats(-1e3, 1e3), st.floats(0.02, 50))
+def test_the_threshold_is_the_calibrated_probability_at_the_cut(cut, temperature):
+    found = Decision(cut=cut, temperature=temperature).threshold
+    with np.errstate(over="ignore"):
+        assert found == pytest.approx(1 / (1 + np.exp(-np.float64(cut) / temperature)), abs=1e-12)
+    assert Decision(temperature=temperature).threshold == 0.5
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"temperature": 0.0},
+        {"temperature": math.inf},
+        {"cut": math.nan},
+        {"cut": "1"},
+        {"criterion": "f2"},
+        {"cutt": 1.0},
+    ],
+)
+def test_what_is_no_decision_is_refused(values):
+    with pytest.raises(ValidationError):
+        Decision.model_validate(values)
+
+
+def test_log_likelihood_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 5, (40, 3)).astype(np.float32), rng.integers(0, 3, 40)
+    scaled = np.exp(logits.astype(np.float64) / 2.5)
+    expected = log_loss(labels, scaled / scaled.sum(1, keepdims=True), labels=[0, 1, 2])
+    assert negative_log_likelihood(logits, labels, 2.5) == pytest.approx(expected)
+
+
+def test_a_temperature_is_found_again():
+    # Of each kind of row as many per class as its probabilities say: softmax(z) is right, so 4 z wants temperature 4.
+    shares = np.array([[0.5, 0.3, 0.2], [0.8, 0.1, 0.1], [0.1, 0.2, 0.7]])
+    labels = np.concatenate([np.repeat([0, 1, 2], (10 * row).round().astype(int)) for row in shares])
+    logits = 4 * np.log(np.repeat(shares, 10, axis=0))
+    assert best_temperature(logits, labels) == pytest.approx(4, rel=1e-4)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10_000))
+def test_no_temperature_on_a_grid_is_better_than_the_one_found(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, 50)
+    logits = rng.normal(0, 3, (50, 3)) + 2 * np.eye(3)[labels]
+    found = best_temperature(logits, labels)
+    assert found is not None
+    grid = [negative_log_likelihood(logits, labels, t) for t in np.geomspace(0.05, 40, 30)]
+    assert negative_log_likelihood(logits, labels, found) <= min(grid) + 1e-9
+
+
+def test_no_temperature_is_fitted_to_what_is_all_right_or_all_chance():
+    labels = np.array([0, 1, 0, 1])
+    assert best_temperature(np.eye(2)[labels], labels) is None
+    assert best_temperature(np.eye(2)[1 - labels], labels) is None

@@ -1,0 +1,58 @@
+"""Trainings of tiny recipes, within the tests' process."""
+
+import json
+from itertools import islice
+
+from mbert_cli.machine.hardware import choose
+from mbert_cli.model.components import load_recipe
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.training.fit import fit, prepare
+from mbert_cli.training.loop import TrainingRun
+
+QUIET = Talk(quiet=True)
+
+
+def train(recipe, folder, *settings, resume=False, limit=None, precision="fp32", allow_drift=False):
+    loaded, hardware = load_recipe(str(recipe), settings), choose("cpu", precision)
+    return fit(loaded, RunFolder(folder), hardware, QUIET, resume, limit, allow_drift)
+
+
+STEPS = 6
+
+
+def run_of(recipe_file, folder, checkpoint, kernels, *settings, precision="fp32") -> TrainingRun:
+    """A run without dropout."""
+    recipe = json.loads(recipe_file.read_text(encoding="utf-8"))
+    recipe["encoder"] = {"checkpoint": str(checkpoint)}
+    path = folder / "even.yaml"
+    path.write_text(json.dumps(recipe), encoding="utf-8")
+    run = folder / kernels
+    run.mkdir()
+    hardware = choose("cpu", precision, kernels)
+    found = prepare(load_recipe(str(path), settings), RunFolder(run), hardware, Talk(quiet=True))
+    for module in found.model.modules():
+        for name in ("dropout_p", "p"):
+            if hasattr(module, name):
+                setattr(module, name, 0.0)
+    return found
+
+
+def steps_of(run: TrainingRun, epoch: int = 1):
+    """The first steps of each phase of an epoch: their rows, and the tasks whose own parameters alone train."""
+    training = run.recipe.training
+    for phase in run.phases(epoch):
+        everything = phase.trains == "everything" and not training.freeze_encoder
+        own = None if everything else list(phase.rows)
+        batches = phase.batches(run.data.sizes, training.batch_size, training.seed, epoch)
+        for rows in islice(batches, STEPS):
+            yield rows, own
+
+
+def losses_of(run: TrainingRun, epochs=(1,)) -> list[dict[str, float]]:
+    found = []
+    for epoch in epochs:
+        for rows, own in steps_of(run, epoch):
+            run.model.train_only(own)
+            found.append(run.step(rows))
+    return found

@@ -1,0 +1,102 @@
+import pytest
+
+from mbert_cli.cli import app
+from mbert_cli.heads.classification import Classification
+from mbert_cli.heads.regression import Regression
+from mbert_cli.model.components import load_recipe
+from mbert_cli.model.compose import encoder_shape
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.training.data_summary import data_facts, label_remarks
+from mbert_cli.training.datasets import read_training_examples, tokenise_examples
+
+
+@pytest.fixture
+def facts(tiny_recipe):
+    def found(*settings):
+        recipe = load_recipe(str(tiny_recipe), settings)
+        examples = read_training_examples(recipe, None, Talk(quiet=True))
+        data, _ = tokenise_examples(recipe, examples, encoder_shape(recipe.encoder), Talk(quiet=True))
+        return data_facts(recipe, examples, data)
+
+    return found
+
+
+def test_facts_of_classes(facts, tiny_files):
+    mood = facts()["mood"]
+    labels = [line.split("\t")[-1] for line in (tiny_files / "mood-train.tsv").read_text().splitlines()[1:]]
+    assert (mood.train, mood.dev, mood.bad, mood.batches) == (20, 9, 0, 3)
+    assert mood.shares == {name: labels.count(name) / 20 for name in ("low", "mid", "high")}
+    assert mood.labels() == "mid 45% low 35% high 20%"
+
+
+def test_facts_of_numbers(facts, tiny_files):
+    near = facts()["near"]
+    labels = [float(line.split("\t")[-1]) for line in (tiny_files / "near-train.tsv").read_text().splitlines()[1:]]
+    assert near.shares is None
+    assert near.span == pytest.approx((min(labels), sum(labels) / len(labels), max(labels)))
+
+
+def test_a_row_counts_as_cut_once_though_both_its_sentences_are(facts):
+    # All but one of the 30 pairs have a sentence of more than a word, most have two.
+    assert facts("training.max_length=3")["same"].cut == 29 / 30
+    assert facts()["same"].cut == 0.0
+
+
+def test_rows_that_are_left_out_are_counted(facts, tiny_files, tmp_path):
+    broken = tmp_path / "broken.tsv"
+    broken.write_text((tiny_files / "mood-train.tsv").read_text() + "x\tmood without a class\tnone\n" * 2)
+    assert facts(f"tasks.mood.train={broken}", "tasks.mood.on_bad_row=skip")["mood"].bad == 2
+
+
+ABC = Classification(1, labels=["a", "b", "c", "b|c"])
+
+
+@pytest.mark.parametrize(
+    ("head", "train", "dev", "said"),
+    [
+        (Classification(1, labels=["a", "b"]), [0, 1], [1, 0], []),
+        (
+            Classification(1, labels={"0": "no", "1": "yes", "2": "none"}),
+            [0, 1],
+            [1, 0],
+            ["neither file has a row of 2;"],
+        ),
+        (Classification(1, num_classes=20), [*range(12)], [*range(12)], ["a row of 12, 13, 14, 15, 16, 17 and 2 more"]),
+        (
+            ABC,
+            [0, 1, 2, 3],
+            [0, 1, 2],
+            ["'b|c' looks like a list of labels", "no dev rows of class b|c: it gets no score"],
+        ),
+        (Regression(1, scale=5.0), [0.0, 4.0], [1.0], []),
+        (Regression(1, scale=100.0), [0.0, 4.5], [1.0], ["from 0 to 100, but labels of the training file reach 4.5"]),
+        (
+            Regression(1, scale=5.0, min=-5.0),
+            [1.0, 4.5],
+            [1.0],
+            ["from -5 to 5, but labels of the training file are 1 "],
+        ),
+    ],
+)
+def test_odd_labels_are_remarked_on(head, train, dev, said):
+    found = label_remarks(head, [*map(float, train)], [*map(float, dev)])
+    assert len(found) == len(said)
+    for remark, part in zip(found, said, strict=True):
+        assert part in remark
+
+
+def test_odd_labels_and_rates_are_said_before_training(tiny_recipe, capsys):
+    words = ["tasks.mood.head.labels=[low,mid,high,none]", "tasks.near.head.scale=50", "training.learning_rate=5"]
+    app(["validate", str(tiny_recipe), "--no-measure", *words], standalone_mode=False)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "task mood: neither file has a row of none;" in told
+    assert "task near: the scale runs from 0 to 50, but labels of the training file reach " in told
+    assert "training.learning_rate is 5: above 0.01 hardly any training succeeds" in told
+
+
+def test_cut_rows_are_advised_on_as_the_encoder_allows(facts):
+    mood = facts("training.max_length=3")["mood"]
+    (known,) = [each for each in mood.warnings(3, 512) if "are cut" in each]
+    assert known.endswith("larger training.max_length (this encoder reads up to 512 tokens)")
+    (most,) = [each for each in mood.warnings(3, 3) if "are cut" in each]
+    assert most.endswith("this encoder reads no more than 3 tokens; shorten the texts or use another encoder")

@@ -1,0 +1,159 @@
+"""Paths and the number of threads are no contents: a run that meets others resumes to the same bytes."""
+
+import json
+import shutil
+
+import pytest
+import tiny
+import torch
+from crashes import contents, dying_after
+from tiny_runs import train
+
+from mbert_cli.cli import app
+from mbert_cli.errors import DataError, UsageError
+from mbert_cli.machine.hardware import choose, computing_with
+from mbert_cli.model.components import load_recipe
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.training.fit import fit
+
+STEPS = "training.state_every=1"
+QUICK = ("--device", "cpu", "--precision", "fp32", "-q")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder that holds an encoder, data and a recipe of them."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    tiny.write_checkpoint(folder / "encoder")
+    tiny.write_files(folder)
+    tiny.write_recipe(folder / "recipe.yaml", folder / "encoder", folder)
+    return folder
+
+
+def move(project):
+    """Rename the project's folder; its recipe says where everything is, as one with relative paths does."""
+    new = project.rename(project.with_name("new"))
+    path = new / "recipe.yaml"
+    path.write_text(path.read_text().replace(str(project), str(new)))
+    return new
+
+
+def without_paths(run, project):
+    """Return all files of a run, the project's folder in texts replaced; hashes of such texts differ, too."""
+    found = {}
+    for name, content in contents(run).items():
+        if not name.endswith("manifest.json"):
+            content = content if isinstance(content, bytes) else json.dumps(content).encode()
+            found[name] = content.replace(str(project).encode(), b"PROJECT")
+    return found
+
+
+@pytest.mark.parametrize("settings", [(), ("training.freeze_encoder=true",)])
+@pytest.mark.parametrize("death", [(0, 5), (1, 0)])
+def test_a_project_that_was_moved_resumes_to_the_same_bytes_without_drift(project, death, settings):
+    (project / "runs" / "a").mkdir(parents=True)
+    shutil.copytree(project, project.with_name("kept"))
+    train(project / "recipe.yaml", project / "runs" / "a", STEPS, *settings)
+    expected = without_paths(project / "runs" / "a", project)
+    shutil.rmtree(project)
+    shutil.move(project.with_name("kept"), project)
+    with dying_after(*death):
+        train(project / "recipe.yaml", project / "runs" / "a", STEPS, *settings)
+    new = move(project)
+    train(new / "recipe.yaml", new / "runs" / "a", STEPS, *settings, resume=True)
+    found = without_paths(new / "runs" / "a", new)
+    assert found.keys() == expected.keys()
+    # A best model from before the move names its files where they were.
+    assert {name: each.replace(str(project).encode(), b"PROJECT") for name, each in found.items()} == expected
+    assert not any("drift" in line for line in RunFolder(new / "runs" / "a").read_metrics())
+
+
+def test_a_file_of_other_contents_at_another_place_is_drift_all_the_same(project):
+    (project / "run").mkdir()
+    with dying_after(0, 2):
+        train(project / "recipe.yaml", project / "run", STEPS)
+    new = move(project)
+    text = (new / "mood-train.tsv").read_text()
+    (new / "mood-train.tsv").write_text(text.replace("low", "mid"))
+    with pytest.raises(UsageError, match=r"tasks\.mood\.train was .*old/mood-train.* data\.train\.mood was"):
+        train(new / "recipe.yaml", new / "run", STEPS, resume=True)
+    (new / "mood-train.tsv").write_text(text)
+    weights = new / "encoder" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    with pytest.raises(UsageError, match=r"encoder\.checkpoint was .*encoder_sha256 was"):
+        train(new / "recipe.yaml", new / "run", STEPS, resume=True)
+
+
+def test_evaluate_on_a_dev_file_that_was_moved_names_data_and_takes_it(project, monkeypatch):
+    run = project / "run"
+    run.mkdir()
+    train(project / "recipe.yaml", run, "training.epochs=1")
+    dev = project / "mood-dev.tsv"
+    words = ["evaluate", str(run), "-t", "mood", *QUICK]
+    fit = [*words, "--calibrate"]
+    with pytest.raises(
+        UsageError, match=r"--calibrate: the recipe's dev files are fitted to.*is there: leave out --data"
+    ):
+        app([*fit, "--data", f"mood={dev}"], standalone_mode=False)
+    moved = dev.rename(project / "moved.tsv")
+    for each in (words, fit):
+        with pytest.raises(
+            DataError, match=r"mood-dev\.tsv: is not there any more: the dev file .* --data mood=FILE\."
+        ):
+            app(each, standalone_mode=False)
+        app([*each, "--data", f"mood={moved}"], standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory):
+    """A recipe whose bytes depend on the number of threads: 32 features, and a head of five classes."""
+    folder = tmp_path_factory.mktemp("threads")
+    tiny.write_files(folder)
+    tiny.write_checkpoint(folder / "encoder", hidden_size=32)
+    head = {"kind": "classification", "labels": ["low", "mid", "high", "a", "b"]}
+    task = {"train": "mood-train.tsv", "dev": "mood-dev.tsv", "text": "text", "label": "mood", "head": head}
+    training = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "max_length": 16, "state_every": 1}
+    recipe = {"encoder": {"checkpoint": "./encoder"}, "tasks": {"mood": task}, "training": training}
+    (folder / "recipe.yaml").write_text(json.dumps({**recipe, "curriculum": {"kind": "simultaneous"}}))
+    return folder / "recipe.yaml"
+
+
+def train_with(threads, recipe, folder, kernels, precision, **options):
+    folder.mkdir(exist_ok=True)
+    with computing_with(threads):
+        fit(load_recipe(str(recipe)), RunFolder(folder), choose("cpu", precision, kernels), Talk(), **options)
+
+
+@pytest.mark.parametrize(("kernels", "precision"), [("torch", "fp32"), ("fused", "fp32")])
+def test_a_run_resumed_under_another_number_of_threads_computes_with_its_own(
+    counted, tmp_path, kernels, precision, capsys
+):
+    one, two, resumed = (tmp_path / name for name in ("one", "two", "resumed"))
+    train_with(1, counted, one, kernels, precision)
+    train_with(2, counted, two, kernels, precision)
+    # If this fails, the number of threads changes no byte any more, and need not be a part of the fingerprint.
+    assert contents(one / "model" / "tasks") != contents(two / "model" / "tasks")
+    with dying_after(0, 2):
+        train_with(2, counted, resumed, kernels, precision)
+    capsys.readouterr()
+    train_with(1, counted, resumed, kernels, precision, resume=True)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "computing with 2 threads, as the run was started with, and not 1" in said
+    assert contents(two) == contents(resumed)
+
+
+def test_drift_that_is_allowed_computes_with_the_threads_of_now_and_is_recorded(counted, tmp_path):
+    with dying_after(0, 2):
+        train_with(2, counted, tmp_path / "a", "fused", "fp32")
+    train_with(1, counted, tmp_path / "a", "fused", "fp32", resume=True, allow_drift=True)
+    (line, *_) = RunFolder(tmp_path / "a").read_metrics()
+    assert line["drift"] == ["epoch 1, step 2: hardware.threads was 2 and is now 1"]
+
+
+def test_a_number_of_threads_is_given_back_after_the_block():
+    before = torch.get_num_threads()
+    with computing_with(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before

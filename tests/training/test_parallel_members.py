@@ -1,0 +1,187 @@
+"""Members of an ensemble that train at once: with a stand-in for the training, but where a real one is what matters."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import stand_in
+import torch
+from rich.console import Console
+
+from mbert_cli.cli import app
+from mbert_cli.errors import RunFailedError, Stopped, UsageError
+from mbert_cli.machine import child_process as child_training
+from mbert_cli.machine.hardware import Hardware
+from mbert_cli.model.components import load_recipe
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.training.members import member_recipe
+from mbert_cli.training.parallel_members import train_at_once
+
+CPU = ("--precision", "fp32", "--device", "cpu", "--kernels", "torch")
+HARDWARE = Hardware(torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture
+def here(tiny_recipe, tmp_path, monkeypatch):
+    """The folder of an ensemble of three; trainings are stand-ins."""
+    monkeypatch.setattr(child_training, "spawn", stand_in.Process)
+    monkeypatch.setattr(child_training, "cores", lambda: 6)
+    monkeypatch.setattr("mbert_cli.training.parallel_members._LOOK_EVERY", 0)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    return tmp_path / "out"
+
+
+def train(here, *settings, jobs=2, talk=None, allow_drift=False):
+    recipe = load_recipe(str(here.parent / "recipe.yaml"), ["training.members=3", "training.epochs=2", *settings])
+    here.mkdir(exist_ok=True)
+    folder = RunFolder(here)
+    folder.write_recipe(recipe.to_yaml())
+    members = [(member_recipe(recipe, number), RunFolder(here / "members" / str(number))) for number in (1, 2, 3)]
+    train_at_once(folder, members, HARDWARE, talk or Talk(quiet=True), jobs, None, allow_drift)
+    return recipe
+
+
+def log(here, number):
+    return (here / "members" / f"{number}.log").read_text()
+
+
+def test_each_member_is_a_run_of_its_own_recipe(here):
+    recipe = train(here)
+    for number in (1, 2, 3):
+        run = RunFolder(here / "members" / str(number))
+        assert run.recipe_file.read_text() == member_recipe(recipe, number).to_yaml()
+        assert [line["epoch"] for line in run.read_metrics()] == [1, 2]
+        assert "--device cpu --precision fp32 --kernels torch" in log(here, number)
+
+
+def test_epochs_of_all_members_are_told(here, capsys):
+    train(here, talk=Talk(events=True))
+    told = capsys.readouterr()
+    found = [(event["member"], event["epoch"]) for event in map(json.loads, told.out.splitlines())]
+    assert sorted(found) == [(member, epoch) for member in (1, 2, 3) for epoch in (1, 2)]
+    assert "3 members, 2 at once; what each says: " in told.err
+    assert "member 3, epoch 2/2: " in told.err
+
+
+def test_on_a_terminal_what_each_member_said_last_stands_below_the_bar(here):
+    talk = Talk()
+    talk.console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    train(here, talk=talk)
+    shown = talk.console.file.getvalue()
+    assert "epochs of all members" in shown
+    assert "member 3: epoch 2" in shown  # the others ended before the terminal was drawn again
+
+
+@pytest.mark.parametrize(
+    ("jobs", "threads"), [(2, ["3", "3", "free"]), (3, ["2", "2", "2"]), (6, ["2", "2", "2"]), (1, ["free"] * 3)]
+)
+def test_members_share_the_cores_among_those_that_train_at_once(here, jobs, threads):
+    train(here, jobs=jobs)
+    assert [re.findall("threads (.*)", log(here, number)) for number in (1, 2, 3)] == [[each] for each in threads]
+
+
+def test_a_member_that_fails_ends_the_training_with_its_exit_code_and_words(here):
+    with pytest.raises(RunFailedError) as caught:
+        train(here, f"training.learning_rate={stand_in.NOT_FINITE}")
+    assert caught.value.exit_code == 5
+    what, remedy = caught.value.problems
+    assert what == f"{here / 'members' / '1.log'}: member 1 failed with exit code 5: the loss is nan"
+    assert remedy == "progress of all members is saved. Continue with --resume."
+
+
+def test_a_member_that_has_a_state_goes_on_and_one_without_begins_anew(here):
+    with pytest.raises(RunFailedError):
+        train(here, f"training.learning_rate={stand_in.NOT_FINITE}")
+    first = RunFolder(here / "members" / "1")
+    assert first.holds_a_run()
+    assert not first.states.exists()
+    first.commit_state(0, 1, stand_in.write_text("progress"), 2)
+    train(here, allow_drift=True)
+    assert "--resume --allow-drift" in log(here, 1)
+    assert "--resume" not in log(here, 2)
+    assert all(len(RunFolder(here / "members" / str(each)).read_metrics()) == 2 for each in (1, 2, 3))
+
+
+def test_a_signal_reaches_all_members(here, monkeypatch):
+    class Running(subprocess.Popen):
+        def __init__(self, *_):
+            self.heard = []
+            started.append(self)
+
+        def poll(self):
+            if len(started) == 2 and not asked:
+                asked.append(True)
+                raise Stopped(signal.SIGINT)
+
+        def send_signal(self, number):
+            self.heard.append(number)
+
+        def wait(self):
+            self.heard.append("waited for")
+
+        def __del__(self):
+            pass
+
+    started, asked = [], []
+    monkeypatch.setattr(child_training, "spawn", Running)
+    with pytest.raises(Stopped, match="stopped; progress of all members is saved") as caught:
+        train(here)
+    assert caught.value.number == signal.SIGINT
+    assert [each.heard for each in started] == [[signal.SIGINT, "waited for"]] * 2
+
+
+def test_jobs_are_for_ensembles(tiny_recipe, tmp_path):
+    with pytest.raises(UsageError, match=r"--jobs is for ensembles, and training.members is 1; mbert sweep"):
+        app(["train", str(tiny_recipe), "-o", str(tmp_path / "out"), "-j", "2"], standalone_mode=False)
+    assert not (tmp_path / "out").exists()
+
+
+SETTINGS = ("training.members=2", "training.epochs=2", "training.state_every=1")
+
+
+def begin(recipe, run, *words):
+    command = [sys.executable, "-m", "mbert_cli.cli", "train", str(recipe), "-o", str(run), *SETTINGS, *CPU, *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def end(process):
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, said
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_checkpoint, tiny_files, tmp_path_factory):
+    """Two members that trained at once, undisturbed; their recipe lies beside them."""
+    import tiny
+
+    recipe = tiny.write_recipe(tmp_path_factory.mktemp("at-once") / "recipe.yaml", tiny_checkpoint, tiny_files)
+    end(begin(recipe, recipe.parent / "whole", "-j", "2"))
+    return recipe.parent / "whole"
+
+
+@pytest.mark.parametrize(("number", "code", "then"), [(signal.SIGTERM, 143, ("-j", "2")), (signal.SIGKILL, -9, ())])
+def test_an_ensemble_that_was_cut_short_goes_on_to_the_bytes_of_one_that_was_not(whole, tmp_path, number, code, then):
+    """With real trainings; also where the members that are left train one after another."""
+    recipe = whole.parent / "recipe.yaml"
+    first = begin(recipe, tmp_path, "-j", "2")
+    until = time.monotonic() + 120
+    while len(list(tmp_path.glob("members/*/state/epoch-0001*"))) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.kill(first.pid, number)
+    said = first.communicate(timeout=60)[1]
+    assert first.returncode == code
+    assert code < 0 or said.splitlines()[-1].endswith("progress of all members is saved. Continue with --resume.")
+    end(begin(recipe, tmp_path, "--resume", *then))
+    files = [path.relative_to(whole) for path in whole.rglob("*.safetensors")]
+    assert any("members" in str(file) for file in files)
+    for file in files:
+        assert (tmp_path / file).read_bytes() == (whole / file).read_bytes()
+    assert not list(tmp_path.glob("members/*/state"))

@@ -1,0 +1,119 @@
+"""What a run takes on a disk: the estimate beside tiny runs, part by part."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mbert_cli.machine.hardware import choose
+from mbert_cli.metrics import MATRIX_LIMIT, classification_metrics
+from mbert_cli.model.components import load_recipe
+from mbert_cli.reports.evaluation_folder import Evaluation, Predictions, evaluation_size, metrics_size, write_evaluation
+from mbert_cli.storage import atomic as commits
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.training import dry_run as validation
+from mbert_cli.training import feature_cache as features
+from mbert_cli.training import fit as training
+from mbert_cli.training.fit import fit, prepare
+from mbert_cli.training.members import fit_members
+from mbert_cli.training.run_size import disk_needed, run_size
+
+KINDS = {
+    "full": [],
+    "one epoch": ["training.epochs=1"],
+    "states within epochs": ["training.state_every=2", "training.keep=4"],
+    "one state": ["training.keep=1", "training.epochs=3"],
+    "frozen": ["training.freeze_encoder=true", "curriculum=simultaneous"],
+    "frozen, features cached": [
+        "training.freeze_encoder=true",
+        "curriculum=simultaneous",
+        "training.cache_features=true",
+        "adapters=[top]",
+    ],
+    "own parts only": ["curriculum={kind: sequential, freeze: true}"],
+    "starts from random values": ["training.freeze_encoder=true", "encoder.reinitialise=1", "curriculum=simultaneous"],
+    "balanced": ["curriculum=simultaneous", "loss_balancing=gradnorm"],
+    "ensemble": ["training.members=3", "training.epochs=2"],
+    "frozen ensemble": ["training.members=2", "training.freeze_encoder=true", "curriculum=simultaneous"],
+}
+
+
+def bytes_of(folder):
+    """Return the bytes of a folder's files; a file that has two names counts once."""
+    sizes = {}
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                found = Path(path, name).stat()
+            except FileNotFoundError:
+                continue
+            sizes[found.st_dev, found.st_ino] = found.st_size
+    return sum(sizes.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_estimate_is_within_a_third_of_what_is_written(tiny_recipe, tmp_path, monkeypatch, figures, kind):
+    recipe, hardware, quiet = load_recipe(str(tiny_recipe), KINDS[kind]), choose("cpu", "fp32"), Talk(quiet=True)
+    folder, members = RunFolder(tmp_path / "run"), recipe.training.members
+    dry = prepare(recipe, RunFolder(tmp_path), hardware, quiet)
+    size = run_size(dry.recipe, dry.model, dry.tokenizer, dry.balancing, dry.data, epoch_seconds=1.0)
+    peaks, nameless, sync, memory = [0], [0], commits._sync, features._Memory
+    monkeypatch.setattr(commits, "_sync", lambda path: peaks.append(bytes_of(folder.path)) or sync(path))
+    monkeypatch.setattr(features, "_Memory", lambda at, size: nameless.append(size) or memory(at, size))
+    with folder.locked():
+        (fit_members if members > 1 else fit)(recipe, folder, hardware, quiet)
+    needed = disk_needed(size, members)
+    assert needed.kept == pytest.approx(bytes_of(folder.path), rel=1 / 3)
+    assert needed.most == pytest.approx(max(peaks) + max(nameless), rel=1 / 3)
+    if members == 1:
+        assert size.state * size.states == pytest.approx(bytes_of(folder.states), rel=1 / 3)
+        assert size.model == pytest.approx(bytes_of(folder.model), rel=1 / 3)
+        assert size.features == max(nameless)
+        assert size.figures == pytest.approx(bytes_of(folder.figures), rel=1 / 3)
+        texts = bytes_of(folder.evaluation) + folder.metrics_file.stat().st_size + folder.recipe_file.stat().st_size
+        assert size.texts == pytest.approx(texts, rel=1 / 3)
+
+
+@pytest.mark.parametrize(("resume", "needed"), [(False, "most"), (True, "added")])
+def test_a_run_asks_for_the_room_that_it_needs(tiny_recipe, tmp_path, monkeypatch, resume, needed):
+    asked = []
+    monkeypatch.setattr(RunFolder, "check_room", lambda self, size: asked.append(size))
+    recipe, folder = load_recipe(str(tiny_recipe), []), RunFolder(tmp_path)
+    run = training.prepare(recipe, folder, choose("cpu", "fp32"), Talk(quiet=True), resume)
+    size = run_size(run.recipe, run.model, run.tokenizer, run.balancing, run.data)
+    assert asked == [getattr(size, needed)]
+
+
+def test_validate_says_what_is_kept_and_what_is_needed_on_the_way(tiny_recipe, tmp_path):
+    recipe = load_recipe(str(tiny_recipe), ["training.members=2"])
+    found = validation.validate(recipe, tmp_path / "run", choose("cpu", "fp32"), Talk(quiet=True), measure=False)
+    assert 0 < found.disk < found.disk_at_most
+    assert f"{found.disk / 1e6:,.0f} MB of disk ({found.disk_at_most / 1e6:,.0f} MB while it runs)" in found.line()
+
+
+@pytest.mark.parametrize(
+    ("every", "seconds", "saves"),
+    [("null", 9e9, 1), ("10min", 599.0, 1), ("10min", 600.0, 3), ("10min", None, 3), ("50", 1.0, 3)],
+)
+def test_states_within_an_epoch_are_expected_where_it_is_long(tiny_recipe, tmp_path, every, seconds, saves):
+    recipe = load_recipe(str(tiny_recipe), ["training.epochs=1", f"training.state_every={every}"])
+    run = training.prepare(recipe, RunFolder(tmp_path), choose("cpu", "fp32"), Talk(quiet=True))
+    known = {} if seconds is None else {"epoch_seconds": seconds}
+    assert run_size(recipe, run.model, run.tokenizer, run.balancing, run.data, **known).saves == saves
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(3000, 3), (3000, 20), (5000, 100), (300, 4000), (20_000, 150)])
+def test_evaluations_of_many_rows_and_classes_are_counted(tmp_path, rows, classes):
+    rng, labels = np.random.default_rng(0), [f"class-{number}" for number in range(classes)]
+    true = rng.integers(0, classes, rows)
+    predicted = np.where(rng.random(rows) < 0.6, true, rng.integers(0, classes, rows))
+    metrics = classification_metrics(predicted, true, labels, positive=None)
+    shown = labels if classes <= MATRIX_LIMIT else ["probability"]
+    columns = {"pred": [labels[each] for each in predicted], **{f"p_{each}": [0.123456] * rows for each in shown}}
+    parts = [Predictions(range(rows), [labels[each] for each in true], columns)]
+    write_evaluation(tmp_path, Evaluation({"tasks": {"a": metrics}}, {"a": parts}))
+    assert evaluation_size(rows, classes) == pytest.approx(bytes_of(tmp_path), rel=1 / 3)
+    assert metrics_size(rows, classes) == pytest.approx(len(json.dumps(metrics)), rel=1 / 3)

@@ -1,0 +1,110 @@
+"""The estimate of the time that is left, on a clock that tests turn."""
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+
+from mbert_cli.curricula import Phase
+from mbert_cli.machine.hardware import choose
+from mbert_cli.model.components import load_recipe
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.terminal.progress import Talk
+from mbert_cli.training import loop as training_run
+from mbert_cli.training.fit import prepare
+from mbert_cli.training.time_left import TimeLeft, Work, work_of
+
+ALL, OWN = (("mood", "same"), True), (("mood",), False)
+
+
+def estimator(steps=100, evaluations=2, saves=2, work=None):
+    return TimeLeft(work or {ALL: Work(steps, 1000.0)}, evaluations, 5000, saves, save_seconds=1.0)
+
+
+def test_nothing_is_said_before_three_steps_were_measured():
+    left = estimator()
+    for seconds in (60.0, 1.0, 1.0):
+        left.step(ALL, seconds, 1000)
+        assert left.seconds() is None
+    left.step(ALL, 1.0, 1000)
+    assert left.seconds() is not None
+
+
+def test_the_first_step_which_compiles_does_not_count():
+    left = estimator(evaluations=0, saves=0)
+    for seconds in (60.0, 1.0, 1.0, 1.0):
+        left.step(ALL, seconds, 1000)
+    assert left.seconds() == pytest.approx(96.0)
+
+
+def test_the_newest_steps_count_by_their_tokens():
+    left = estimator(evaluations=0, saves=0)
+    for tokens in [1000] * 20 + [500, 1500] * 20:
+        left.step(ALL, tokens * (0.001 if left.work[ALL].steps > 80 else 0.003), tokens)
+    assert left.seconds() == pytest.approx(40 * 3.0)
+
+
+def test_evaluations_and_saves_are_part_of_the_time_left():
+    left = estimator(steps=4)
+    for _ in range(4):
+        left.step(ALL, 1.0, 1000)
+    assert left.seconds() == pytest.approx(2 * 0.37 * 5 + 2 * 1.0)  # 5,000 tokens forward, and the guess of a save
+    left.evaluated(7.0)
+    left.saved(3.0)
+    assert left.seconds() == pytest.approx(7.0 + 3.0)
+
+
+def test_a_kind_that_was_not_seen_is_estimated_from_the_others():
+    left = estimator(evaluations=0, saves=0, work={ALL: Work(4, 1000.0), OWN: Work(10, 200.0)})
+    for _ in range(4):
+        left.step(ALL, 1.0, 1000)
+    assert left.seconds() == pytest.approx(10 * 0.2 * 0.55)
+    for _ in range(5):
+        left.step(OWN, 0.3, 200)
+    assert left.seconds() == pytest.approx(5 * 0.3)
+
+
+def test_work_is_counted_by_kind_with_the_tokens_of_its_rows():
+    together = Phase([("mood", "same")] * 2, {"mood": 15, "same": 16}, "everything")
+    alone = Phase([("mood",)] * 3, {"mood": 24}, "own")
+    phases = [(together, True), (alone, False)]
+    rows = {"mood": 10.0, "same": 20.0}
+    assert work_of(phases, rows) == {ALL: Work(2, 7.5 * 10 + 8 * 20), OWN: Work(3, 80.0)}
+    assert work_of(phases, rows, skip=3) == {OWN: Work(2, 80.0)}
+
+
+@pytest.mark.parametrize("curriculum", ["hybrid", "annealed"])
+def test_a_run_knows_its_end_within_a_third(tiny_recipe, tmp_path, monkeypatch, curriculum):
+    """Every step and every evaluation turns the clock by its tokens, the first step of all by a minute more."""
+    now = [0.0]
+    monkeypatch.setattr(training_run, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    settings = [f"curriculum={curriculum}", "training.epochs=6", "training.batch_size=4", "training.state_every=null"]
+    folder = RunFolder(tmp_path / "run")
+    with folder.locked():
+        run = prepare(load_recipe(str(tiny_recipe), settings), folder, choose("cpu", "fp32"), Talk(quiet=True))
+    estimates, compiling = [], itertools.chain([60.0], itertools.repeat(0.0))
+    take_step, evaluate, advance = run.step, training_run.evaluate, run._advance
+
+    def step(rows):
+        losses = take_step(rows)
+        encoder = next(run.model.encoder.parameters()).requires_grad
+        tokens = sum(run.data.train[task].count_tokens(own) for task, own in rows.items())
+        now[0] += tokens * (0.1 if encoder else 0.06) + next(compiling)
+        return losses
+
+    def scored(model, dev):
+        now[0] += 0.04 * sum(int(data.lengths.sum()) for data in dev.values())
+        return evaluate(model, dev)
+
+    def advanced(rows, everything):
+        advance(rows, everything)
+        estimates.append((now[0], run.time_left.seconds()))
+
+    monkeypatch.setattr(run, "step", step)
+    monkeypatch.setattr(training_run, "evaluate", scored)
+    monkeypatch.setattr(run, "_advance", advanced)
+    run.run()
+    known = [(at, left) for at, left in estimates if left is not None]
+    assert len(known) > 0.8 * len(estimates)
+    for at, left in known:
+        assert left == pytest.approx(now[0] - at, rel=1 / 3), f"at {at} of {now[0]}"
