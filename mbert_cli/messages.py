@@ -1,16 +1,14 @@
 """Words of messages: values as they are shown, the nearest known name."""
 
-import difflib
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
 
 _MOST_SHOWN = 200
 _MOST_NAMES = 40
 _MOST_OF_A_NAME = 80
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a value as messages show it: as Python writes it, cut where it is long."""
     text = repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
@@ -24,6 +22,8 @@ def nearest(name: str, known: Sequence[str], listed_by: str | None = None) -> st
         known: the known ones.
         listed_by: the command that lists them, where they are too many for a message.
     """
+    import difflib  # here: the command line imports this module before it catches Ctrl-C
+
     sensible = [each for each in known if len(each) <= _MOST_OF_A_NAME]
     close = difflib.get_close_matches(name[:_MOST_OF_A_NAME], sensible, n=1, cutoff=0.6)
     hint = f"; did you mean '{close[0]}'?" if close else "."

@@ -31,7 +31,7 @@ def test_checking_components_does_not_import_the_compiler():
     code = (
         "import sys\n"
         "from components import components\n"
-        "from mbert_cli.model.compose import problems\n"
+        "from mbert_cli.model.components import problems\n"
         "from mbert_cli.recipe.sections import Component\n"
         "for family in ('adapters', 'pooling', 'heads'):\n"
         "    for kind, options in components(family):\n"

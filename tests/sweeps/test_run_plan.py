@@ -44,8 +44,8 @@ SLOW, NOT_FINITE, KILLED = (
 START = child_training.spawn
 # The command line, its trainings replaced.
 DRIVER = (
-    "import sys; from mbert_cli import child_training, cli; import stand_in\n"
-    "child_training.MBERT = stand_in.COMMAND; cli.main()"
+    "import sys; from mbert_cli import cli; from mbert_cli.machine import child_process; import stand_in\n"
+    "child_process.MBERT = stand_in.COMMAND; cli.main()"
 )  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def test_a_death_while_what_is_not_kept_is_removed_leaves_a_run_that_is_done(her
         shutil.rmtree(folder, ignore_errors=True)
 
     with monkeypatch.context() as patch:
-        patch.setattr("mbert_cli.sweeps.folder.remove_folder", dying)
+        patch.setattr("mbert_cli.sweeps.run.remove_folder", dying)
         with pytest.raises(Death):
             mbert_sweep("-q")
     mbert_sweep("-q")

@@ -20,7 +20,6 @@ from mbert_cli.model.tensor_files import read_tensors
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.progress import Talk
 from mbert_cli.training import loop as training_run
-from mbert_cli.training import step
 from mbert_cli.training.fit import fit
 from mbert_cli.training.step import shared_of
 
@@ -190,7 +189,7 @@ def test_where_several_tasks_train_their_own_parameters_only_the_encoder_stays_a
         return shared
 
     monkeypatch.setattr(Sequential, "phases", phases)
-    monkeypatch.setattr(step, "shared_of", watched)
+    monkeypatch.setattr(training_run, "shared_of", watched)
     settings = ("curriculum=sequential", "training.epochs=1", f"loss_balancing={balancing}")
     lines = train(tiny_recipe, tmp_path / "a", *settings)
     assert seen == [(0, None)] * 3
