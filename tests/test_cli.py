@@ -54,7 +54,7 @@ def test_help_does_not_import_torch(words, tmp_path):
 def test_train_says_one_line_an_epoch_on_stderr(tiny_recipe, tmp_path):
     done = mbert("train", tiny_recipe, "-o", "run", "training.epochs=3", cwd=tmp_path)
     assert done.returncode == 0
-    # Whoever is first compiles.
+    # The first one compiles.
     lines = [line for line in done.stderr.splitlines() if not line.startswith("compiling")]
     assert [line.split(":")[0] for line in lines[2:8]] == [
         "mood",

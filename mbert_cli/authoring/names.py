@@ -38,7 +38,7 @@ def words_of(name: str) -> list[str]:
 
 
 def label_rank(name: str) -> int | None:
-    """Return how surely a name says label, from 0, the surest; None where it does not."""
+    """Return how clearly a name says label: 0 is the clearest; None if it does not."""
     if name.lower() in _LABEL_NAMES:
         return _LABEL_NAMES.index(name.lower())
     ranks = [_LABEL_NAMES.index(word) for word in words_of(name) if word in _LABEL_NAMES and len(word) > 1]

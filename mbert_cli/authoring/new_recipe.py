@@ -74,7 +74,7 @@ class NewFiles:
     def dev_paths(self, folder: Path) -> dict[str, Path]:
         """Return the files that `with_dev` writes into a folder."""
         ending = self.files["train"].name.removeprefix(stem(self.files["train"]))
-        # What is written is text: no tool shall take it for something else.
+        # The split is text, so its name must not end like a binary format.
         ending = re.sub(r"\.gz$", "", re.sub(r"\.parquet", ".tsv", ending, flags=re.IGNORECASE), flags=re.IGNORECASE)
         # Not overwritten, and not mistaken for each other: x_train.tsv that is read, x-train.tsv that is written.
         taken = {slug(stem(path)) for path in self.files.values()}

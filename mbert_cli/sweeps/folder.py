@@ -10,7 +10,7 @@
       scores.png                    a figure of it, drawn when a sweep ends
 
 A run is known by what it is made of, not by its name: whatever row, plan or order asks for the same recipe and seed
-gets the same run. That it is done is told by the run folder alone: a line of every epoch in metrics.jsonl. So nothing
+gets the same run. Only the run folder says that it is done: metrics.jsonl has a line of every epoch. So nothing
 beside the runs can contradict them after a crash. What a run was begun with is written before it begins, and counts
 only once there is a run.
 """

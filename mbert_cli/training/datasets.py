@@ -69,7 +69,7 @@ def tokenise_examples(
         recipe: what is trained.
         examples: what `read_training_examples` returned.
         shape: the encoder's sizes.
-        talk: where cut sentences are told.
+        talk: reports how many sentences are cut.
 
     Raises:
         RecipeError: training.max_length is more than the encoder reads.
