@@ -1,4 +1,4 @@
-"""Each command with each fault of its streams: an exit code of the README and one line, never a traceback."""
+"""Each command with each fault of its streams: an exit code of the guide and one line, never a traceback."""
 
 import contextlib
 import errno

@@ -15,7 +15,7 @@ class Experiment:
     """A promise and how it is tried.
 
     Args:
-        number: its row in the README.
+        number: its row in the guide (page reliability).
         promise: what every trial must show.
         trials: how many make a full experiment.
         few: how many the test suite runs.

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/reliability/run.py --json results.json            # all of them
     python tests/benchmarks/reliability/run.py killed_training --trials 20
-    python tests/benchmarks/reliability/run.py --table --json results.json    # what was found, as the README shows it
+    python tests/benchmarks/reliability/run.py --table --json results.json    # what was found, as the guide shows it
 
 Each trial is a function of the seed and its number. A failure is printed with both, so that it can be had again with
 `--only`.
