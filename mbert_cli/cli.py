@@ -37,11 +37,11 @@ def main() -> None:
         streams.guard()
         code = _run()
         sys.stdout.flush()  # here, where an error still has an exit code
-        stopping.last_words()
+        stopping.ignore_further_signals()
     except SystemExit:
         raise
     except BaseException as error:
-        stopping.last_words()
+        stopping.ignore_further_signals()
         from mbert_cli.commands.failures import explain
 
         found = explain(error)

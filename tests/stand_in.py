@@ -63,7 +63,7 @@ def train(recipe, folder, resume, force, threads, hardware):
                 raise SystemExit(-signal.SIGKILL)  # as subprocess tells it
             if rate == SLOW:
                 wait(folder, epoch)
-            with stopping.whole():
+            with stopping.deferred():
                 best = write_text("model"), write_text("evaluation")
                 folder.commit_epoch(epoch, line_of(recipe, epoch, hardware), write_text("state"), 2, best)
             print(f"epoch {epoch}", flush=True)
@@ -78,7 +78,7 @@ def wait(folder, epoch):
     try:
         time.sleep(60)
     except Stopped as stop:
-        stopping.last_words()
+        stopping.ignore_further_signals()
         folder.commit_state(epoch - 1, 1, write_text("progress"), 2)
         print(f"{folder.path}: stopped, saved.", file=sys.stderr, flush=True)
         raise SystemExit(stop.exit_code) from None

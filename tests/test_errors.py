@@ -2,7 +2,7 @@ import pytest
 
 from mbert_cli.errors import DataError, OptionError
 from mbert_cli.messages import one_line
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 
 @pytest.mark.parametrize(
@@ -18,5 +18,5 @@ def test_what_would_move_a_terminal_is_escaped(text, shown, capsys):
     assert one_line(text) == shown
     assert str(DataError(text, "more")) == f"{shown}\nmore"
     assert OptionError("rank", text).problem == text
-    Talk().say(text)
+    Console().info(text)
     assert capsys.readouterr().err == f"{shown}\n"

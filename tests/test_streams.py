@@ -22,8 +22,8 @@ from mbert_cli.commands import streams
 from mbert_cli.commands.app import app
 from mbert_cli.commands.failures import explain
 from mbert_cli.errors import ReaderGoneError, Stopped, UsageError
-from mbert_cli.terminal.progress import Talk
-from mbert_cli.training.console import tell_what_next
+from mbert_cli.terminal.console import Console
+from mbert_cli.training.console import print_next_steps
 
 COMMAND = (sys.executable, "-P", "-m", "mbert_cli.cli")
 STDIN, STDOUT, STDERR = range(3)
@@ -182,7 +182,7 @@ def test_init_reads_process_substitutions_once(tmp_path):
 
 
 def test_suggested_commands_are_quoted_for_a_shell(folder, capsys):
-    tell_what_next(Talk(), Path("my runs/a'b"), 1.0)
+    print_next_steps(Console(), Path("my runs/a'b"), 1.0)
     commands = [line.split(": ", 1)[1] for line in capsys.readouterr().err.splitlines()[1:]]
     assert [shlex.split(command)[2] for command in commands] == ["my runs/a'b"] * 3
     done = mbert("recipes", "cp", "demo", "my demo.yaml", cwd=folder)

@@ -6,11 +6,11 @@ from itertools import islice
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import load_recipe
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit, prepare
 from mbert_cli.training.loop import TrainingRun
 
-QUIET = Talk(quiet=True)
+QUIET = Console(quiet=True)
 
 
 def train(recipe, folder, *settings, resume=False, limit=None, precision="fp32", allow_drift=False):
@@ -30,7 +30,7 @@ def run_of(recipe_file, folder, checkpoint, kernels, *settings, precision="fp32"
     run = folder / kernels
     run.mkdir()
     hardware = choose("cpu", precision, kernels)
-    found = prepare(load_recipe(str(path), settings), RunFolder(run), hardware, Talk(quiet=True))
+    found = prepare(load_recipe(str(path), settings), RunFolder(run), hardware, Console(quiet=True))
     for module in found.model.modules():
         for name in ("dropout_p", "p"):
             if hasattr(module, name):

@@ -23,11 +23,10 @@ from mbert_cli.commands.options import (
     StrictLength,
     go_offline,
     other_columns,
-    tell_of_compiling,
 )
 from mbert_cli.commands.output import check_output, replacing
 from mbert_cli.errors import UsageError
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 
 def embed(
@@ -68,7 +67,7 @@ def embed(
     from mbert_cli.data.table import Table
     from mbert_cli.storage.run_folder import RunFolder
 
-    talk = Talk(quiet)
+    console = Console(quiet)
     go_offline(offline)
     check_output(output, force)
     if output.suffix not in (".npy", ".parquet"):
@@ -87,7 +86,7 @@ def embed(
         from mbert_cli.prediction.embed_table import embed_table
         from mbert_cli.prediction.predictor import Predictor
 
-        tell_of_compiling(talk)
+        console.show_log()
         predictor = Predictor(
             run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
         )
@@ -97,7 +96,7 @@ def embed(
         read = [text] if text else predictor.columns_to_embed(task)
         truncation = predictor.truncation(strict_length)
         hidden, done = predictor.saved.model.encoder.shape.hidden_size, 0
-        with replacing(output) as file, talk.bar("embed", limit) as bar:
+        with replacing(output) as file, console.bar("embed", limit) as bar:
             data = cast(IO[bytes], file.buffer)
             out: VectorFile
             out = NumpyVectors(data, hidden) if output.suffix == ".npy" else ParquetVectors(data, table, hidden)
@@ -107,13 +106,13 @@ def embed(
                     done = count
         ignored = [] if text else [name for name in section.text[len(read) :] if table.has(name)]
     together = " as one sequence" if len(read) > 1 else ""
-    talk.say(f"wrote {output}: {done} vectors of {hidden} numbers, of {' and '.join(read)}{together}")
+    console.info(f"wrote {output}: {done} vectors of {hidden} numbers, of {' and '.join(read)}{together}")
     for other in ignored:
         option = shlex.join(["--text", other])
-        talk.say(f"task {task} reads {read[0]} and {other} apart; {other} is not embedded: {option} embeds it.")
+        console.info(f"task {task} reads {read[0]} and {other} apart; {other} is not embedded: {option} embeds it.")
     if text and text in section.text and predictor.reads_pairs_as_one(task):
-        talk.say(f"task {task} reads its two texts as one sequence: its head never sees {text} alone.")
+        console.info(f"task {task} reads its two texts as one sequence: its head never sees {text} alone.")
     for warning in table.warnings:
-        talk.say(warning)
+        console.info(warning)
     if note := truncation.note():
-        talk.say(note)
+        console.info(note)

@@ -28,11 +28,10 @@ from mbert_cli.commands.options import (
     go_offline,
     other_columns,
     split_pair,
-    tell_of_compiling,
 )
 from mbert_cli.commands.output import check_output_folder, print_json, print_tables
 from mbert_cli.errors import UsageError
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
     from mbert_cli.reports.largest_errors import TopError
@@ -113,14 +112,14 @@ def evaluate(
 
     from mbert_cli.commands.tables import error_tables, metrics_tables
     from mbert_cli.evaluation.evaluate import check_dev_files, run_outcomes
-    from mbert_cli.evaluation.tune import check_fits, lopsided, take_back, tune
+    from mbert_cli.evaluation.tune import check_fits, reset_decisions, threshold_hint, tune
     from mbert_cli.model.saved_model import write_decisions
     from mbert_cli.prediction.predictor import Predictor
     from mbert_cli.reports.figures import draw_or_say, write_figures
     from mbert_cli.reports.largest_errors import errors_of, write_top_errors
 
-    talk = Talk(quiet)
-    tell_of_compiling(talk)
+    console = Console(quiet)
+    console.show_log()
     with RunFolder(run).model_locked() if fits or reset else nullcontext(run) as model_folder:
         predictor = Predictor(
             run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
@@ -131,13 +130,13 @@ def evaluate(
             check_dev_files(predictor, files, fits)
         check_fits(predictor, tasks or [], tune_thresholds, calibrate)
         if reset:  # saved now: the dev files may be elsewhere
-            take_back(predictor, tasks or [])
+            reset_decisions(predictor, tasks or [])
             write_decisions(model_folder, predictor.saved.model)
-        outcomes = run_outcomes(predictor, split, files, tasks or [], limit, talk, strict_length)
-        fitted = tune(outcomes, tune_thresholds, calibrate, talk)
+        outcomes = run_outcomes(predictor, split, files, tasks or [], limit, console, strict_length)
+        fitted = tune(outcomes, tune_thresholds, calibrate, console)
         if fitted:
             write_decisions(model_folder, predictor.saved.model)
-            talk.say(f"saved what was fitted in {model_folder}")
+            console.info(f"saved what was fitted in {model_folder}")
     found = outcomes.evaluation()
     if fitted:
         found.metrics["fitted"] = fitted
@@ -151,16 +150,16 @@ def evaluate(
     def write(at: Path) -> None:
         write_evaluation(at, found)
         write_top_errors(at, errors)
-        write_figures(at, draw_or_say(at, RunFolder(run).metrics_file, talk))
+        write_figures(at, draw_or_say(at, RunFolder(run).metrics_file, console))
 
     if output is not None:
         replace_folder(output, write)
-        talk.say(f"wrote {output}")
+        console.info(f"wrote {output}")
     if as_json:
         listed = {task: [asdict(each) for each in own] for task, own in errors.items()}
         print_json({**found.metrics, "top_errors": listed} if most_errors else found.metrics)
     else:
         print_tables([*metrics_tables(found.metrics), *error_tables(errors)])
-    hint = None if as_json else lopsided(found.metrics, run)
+    hint = None if as_json else threshold_hint(found.metrics, run)
     for note in filter(None, (hint, outcomes.truncation.note())):
-        talk.say(note)
+        console.info(note)

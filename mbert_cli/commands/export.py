@@ -7,7 +7,7 @@ import typer
 
 from mbert_cli.commands.options import Encoder, Force, Offline, Quiet, Run, go_offline
 from mbert_cli.commands.output import check_output_folder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 
 def export(
@@ -41,12 +41,12 @@ def export(
     from mbert_cli.model.saved_model import read_model
     from mbert_cli.storage.atomic import replace_folder
 
-    talk = Talk(quiet)
+    console = Console(quiet)
     saved = read_model(run, encoder)
     for task in tasks or ():
         saved.task(task)
     chosen = list(dict.fromkeys(tasks or saved.model.task_names))
-    with talk.status(f"exporting {', '.join(chosen)}"):
+    with console.status(f"exporting {', '.join(chosen)}"):
         replace_folder(output, lambda at: export_onnx(saved, chosen, at))
     files = [*(f"{task}.onnx" for task in chosen), "tokenizer.json", "tokenizer_config.json", "config.json"]
-    talk.say(f"wrote {output}: {', '.join(files)}; texts are cut at {saved.tokenizer.max_length} tokens")
+    console.info(f"wrote {output}: {', '.join(files)}; texts are cut at {saved.tokenizer.max_length} tokens")

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from mbert_cli.commands.options import AsJson, Quiet, tell_of_compiling
+from mbert_cli.commands.options import AsJson, Quiet
 from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import UsageError
 from mbert_cli.machine.versions import _version
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 
 def info(
@@ -31,7 +31,7 @@ def info(
     if warm_up:
         if found["kernels"] != "fused":
             raise UsageError(f"--warm-up: {found['kernels']}.")
-        tell_of_compiling(Talk(quiet))
+        Console(quiet).show_log()
 
         from mbert_cli.machine.warm_up import compile_kernels
 

@@ -12,7 +12,7 @@ import typer
 from mbert_cli.commands.options import Columns, Delimiter, Force, Quiet, Quoting, split_pair
 from mbert_cli.commands.output import check_output, is_stream, replacing
 from mbert_cli.errors import DataError, UsageError, command_line
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
     from mbert_cli.authoring.new_recipe import AskedLabel
@@ -53,10 +53,10 @@ def init(
     from mbert_cli.authoring.new_recipe import new_files, recipe_text
     from mbert_cli.authoring.splits import group_files
 
-    talk = Talk(quiet)
+    console = Console(quiet)
     check_output(output, force)
     folder = output.parent
-    files = _without_streams(files, folder, force, talk)
+    files = _without_streams(files, folder, force, console)
     names = dict(split_pair(pair, "--columns NAME=OTHER") for pair in columns or [])
     reading = FileReading(quoting or "auto", delimiter or "auto", names)
     groups, remarks = group_files(files)
@@ -65,32 +65,32 @@ def init(
         for path in {} if "dev" in each.files else each.dev_paths(folder).values():
             check_output(path, force)
     for remark in remarks:
-        talk.say(remark)
+        console.info(remark)
     splits = []
     for index, each in enumerate(found):
         for line in each.lines():
-            talk.say(line)
+            console.info(line)
         if "dev" not in each.files:
             found[index], split = each.with_dev(folder)
             splits.append((split, each.dev_paths(folder)))
             for line in found[index].noted():
-                talk.say(line)
+                console.info(line)
     written = recipe_text(found, folder)
     for split, paths in splits:  # not before all is known to be right
         split.write(paths)
     with replacing(output) as file:
         file.write(written)
-    talk.say(f"wrote {output}: look at it, then check it with: {command_line('validate', output)}")
-    talk.say(f"and train it with: {command_line('train', output)}")
+    console.info(f"wrote {output}: look at it, then check it with: {command_line('validate', output)}")
+    console.info(f"and train it with: {command_line('train', output)}")
 
 
-def _without_streams(files: list[Path], folder: Path, force: bool, talk: Talk) -> list[Path]:
+def _without_streams(files: list[Path], folder: Path, force: bool, console: Console) -> list[Path]:
     """Return the files, each stream saved as a file beside the recipe: a stream can be read only once."""
     streams = [path for path in files if is_stream(path) or path.is_fifo()]
     saved = {}
     for number, path in enumerate(streams, 1):
         saved[path] = _saved(path, number, folder, force)
-        talk.say(f"saved {'standard input' if str(path) == '-' else path} as {saved[path]}")
+        console.info(f"saved {'standard input' if str(path) == '-' else path} as {saved[path]}")
     return [saved.get(path, path) for path in files]
 
 

@@ -8,7 +8,6 @@ import typer
 
 from mbert_cli.errors import UsageError
 from mbert_cli.messages import nearest
-from mbert_cli.terminal.progress import Talk
 
 if TYPE_CHECKING:
     from mbert_cli.recipe.sections import ModelSection
@@ -62,13 +61,6 @@ def go_offline(wanted: bool) -> None:
     if wanted:
         # Read when huggingface_hub is imported, which is later.
         os.environ["HF_HUB_OFFLINE"] = "1"
-
-
-def tell_of_compiling(talk: Talk) -> None:
-    """Let the user know when kernels are compiled: it takes a minute."""
-    from mbert_cli.encoder import kernels
-
-    kernels.tell_of_compiling = talk.say
 
 
 def recipe_and_settings(recipe: str | None, settings: list[str] | None) -> tuple[str | None, list[str]]:

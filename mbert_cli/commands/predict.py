@@ -26,12 +26,11 @@ from mbert_cli.commands.options import (
     Verbose,
     go_offline,
     other_columns,
-    tell_of_compiling,
 )
 from mbert_cli.commands.output import check_output, replacing
 from mbert_cli.errors import DataError, UsageError, counted
 from mbert_cli.storage.disk import disk_errors
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
     from mbert_cli.data.parquet_output import ParquetSink
@@ -104,7 +103,7 @@ def predict(
     from mbert_cli.data.table import Table
     from mbert_cli.storage.run_folder import RunFolder
 
-    talk = Talk(quiet, verbose)
+    console = Console(quiet, verbose)
     go_offline(offline)
     kept = None if keep is None else [name.strip() for name in keep.split(",") if name.strip()]
     if kept == ["none"]:
@@ -123,12 +122,12 @@ def predict(
         try:
             settings = input_settings(path, own or section.tasks, quoting, delimiter)
             with Table(path, settings.quoting, settings.delimiter, given) as table:
-                talk.detail(table.description)
+                console.detail(table.description)
                 _text_format(table, target, format_)
                 if predictor is None:
                     from mbert_cli.prediction import predictor as prediction
 
-                    tell_of_compiling(talk)
+                    console.show_log()
                     predictor = prediction.Predictor(
                         run,
                         device=device,
@@ -138,7 +137,7 @@ def predict(
                         fold=fold,
                         encoder=encoder,
                     )
-                _predict(predictor, table, target, request, len(inputs) > 1, talk)
+                _predict(predictor, table, target, request, len(inputs) > 1, console)
         except DataError as error:
             if len(inputs) == 1:
                 raise
@@ -205,21 +204,21 @@ def _text_format(table: "Table", output: str, format_: str) -> "TextFormat | Non
 
 
 def _predict(
-    predictor: "Predictor", table: "Table", output: str, request: _Request, is_one_of_several: bool, talk: Talk
+    predictor: "Predictor", table: "Table", output: str, request: _Request, is_one_of_several: bool, console: Console
 ) -> None:
     from mbert_cli.data.parquet_output import ParquetSink
-    from mbert_cli.prediction.predict_table import choose_tasks, origin_of, predict_cs224n, predict_table
+    from mbert_cli.prediction.predict_table import choose_tasks, fingerprint_of, predict_cs224n, predict_table
 
     chosen, format_, limit = choose_tasks(predictor, table, request.tasks), request.format, request.limit
     if format_ == "cs224n" and len(chosen) != 1:
         raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(chosen)}.")
-    origin = None if output == "-" else origin_of(predictor, table, chosen, format_, limit, request.kept)
-    if origin is not None and request.strict_length:
-        origin["strict_length"] = True  # rows that were cut before would be kept
+    fingerprint = None if output == "-" else fingerprint_of(predictor, table, chosen, format_, limit, request.kept)
+    if fingerprint is not None and request.strict_length:
+        fingerprint["strict_length"] = True  # rows that were cut before would be kept
     truncation = predictor.truncation(request.strict_length)
     with (
-        _output(output, origin, request.force, is_one_of_several, truncation.counts, talk) as out,
-        talk.bar(f"predict {', '.join(chosen)}", limit) as bar,
+        _output(output, fingerprint, request.force, is_one_of_several, truncation.counts, console) as out,
+        console.bar(f"predict {', '.join(chosen)}", limit) as bar,
     ):
         done = out.rows
         bar.advance(by=done)
@@ -233,21 +232,21 @@ def _predict(
             bar.advance(by=count - done)
             done = count
     for warning in table.warnings:
-        talk.say(warning)
+        console.info(warning)
     place = "" if output == "-" else f"{output}: "
-    talk.say(f"{place}predicted {', '.join(chosen)} for {counted(done, 'row')}")
+    console.info(f"{place}predicted {', '.join(chosen)} for {counted(done, 'row')}")
     if note := truncation.note():
-        talk.say(f"{place}{note}")
+        console.info(f"{place}{note}")
 
 
 @contextmanager
 def _output(
     output: str,
-    origin: Mapping[str, Any] | None,
+    fingerprint: Mapping[str, Any] | None,
     force: bool,
     is_one_of_several: bool,
     counts: dict[str, Any],
-    talk: Talk,
+    console: Console,
 ) -> Iterator["PartialOutput | Stream | ParquetSink"]:
     """Open the output of a prediction: in pieces that survive, where the input is a file and the output is text."""
     from mbert_cli.data.parquet_output import ParquetSink, is_parquet
@@ -257,8 +256,8 @@ def _output(
         sys.stdout.reconfigure(encoding="utf-8", newline="\n") if hasattr(sys.stdout, "reconfigure") else None
         yield Stream(sys.stdout)
         sys.stdout.flush()
-    elif origin is None:
-        talk.say(f"{output}: if interrupted, this starts from the beginning (a stream cannot be resumed).")
+    elif fingerprint is None:
+        console.info(f"{output}: if interrupted, this starts from the beginning (a stream cannot be resumed).")
         with replacing(Path(output)) as file:
             if is_parquet(Path(output)):
                 with closing(ParquetSink(file.buffer.write)) as sink:
@@ -268,13 +267,13 @@ def _output(
             yield stream
             stream.commit(0)
     else:
-        with partial_output(Path(output), origin, force, is_one_of_several, counts) as out:
+        with partial_output(Path(output), fingerprint, force, is_one_of_several, counts) as out:
             if is_parquet(Path(output)) and not out.finished:
-                talk.say(f"{output}: if interrupted, this starts from the beginning (Parquet cannot be resumed).")
+                console.info(f"{output}: if interrupted, this starts from the beginning (Parquet cannot be resumed).")
                 with closing(ParquetSink(out.write_bytes)) as sink:
                     yield sink
                 out.rows = sink.rows
                 return
             if out.rows and not out.finished:
-                talk.say(f"{output}: going on after {counted(out.rows, 'row')} predicted before.")
+                console.info(f"{output}: going on after {counted(out.rows, 'row')} predicted before.")
             yield out

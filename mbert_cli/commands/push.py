@@ -7,7 +7,7 @@ import typer
 from mbert_cli.commands.options import AsJson, Encoder, Offline, Quiet, Run, go_offline
 from mbert_cli.commands.output import print_json
 from mbert_cli.errors import counted
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 
 def push(
@@ -34,10 +34,10 @@ def push(
 
     from mbert_cli.export.hub import push_model
 
-    talk = Talk(quiet)
-    with talk.status(f"uploading to {name}"):
+    console = Console(quiet)
+    with console.status(f"uploading to {name}"):
         address, files = push_model(run, name, private, revision, dry_run, encoder)
-    talk.say(f"{'would upload' if dry_run else 'uploaded'} {counted(len(files), 'file')} to {address}")
+    console.info(f"{'would upload' if dry_run else 'uploaded'} {counted(len(files), 'file')} to {address}")
     if as_json:
         print_json({"address": address, "files": files, "dry_run": dry_run})
     elif dry_run:

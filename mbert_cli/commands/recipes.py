@@ -13,7 +13,7 @@ from mbert_cli.commands.help import help_text
 from mbert_cli.commands.options import Force, Quiet
 from mbert_cli.commands.output import check_output, replacing
 from mbert_cli.errors import command_line
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 app = typer.Typer(help="The recipes that come with mbert.", no_args_is_help=True)
 
@@ -97,7 +97,7 @@ def recipes_cp(
     check_output(path, force)
     with replacing(path) as file:
         file.write(merged_text(source))
-    Talk(quiet).say(f"wrote {path}; train it with: {command_line('train', path)}")
+    Console(quiet).info(f"wrote {path}; train it with: {command_line('train', path)}")
 
 
 def recipes_schema() -> None:

@@ -8,7 +8,7 @@ import typer
 from mbert_cli.commands.options import AsJson, Force, Quiet
 from mbert_cli.commands.output import check_output, print_json, print_tables, replacing
 from mbert_cli.errors import UsageError
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
     from mbert_cli.reports.run_report import RunReport
@@ -35,7 +35,7 @@ def report(
     from mbert_cli.reports.run_report import read_runs
     from mbert_cli.reports.run_table import report_table, write_report
 
-    talk = Talk(quiet)
+    console = Console(quiet)
     is_page = output is not None and output.suffix.lower() in (".html", ".htm")
     if output is not None:
         if not is_page and output.suffix.lower() != ".tsv":
@@ -46,16 +46,16 @@ def report(
         text = _page(found) if is_page else None
         with replacing(output) as file:
             write_report(file, found) if text is None else file.write(text)
-        talk.say(f"wrote {output}")
+        console.info(f"wrote {output}")
     if as_json:
         for each in found:
             print_json(each.as_json())
     else:
         print_tables([report_table(found)])
         for note in filter(None, (each.note for each in found)):
-            talk.say(note)
+            console.info(note)
         if output is None:
-            talk.say(
+            console.info(
                 "-o report.html writes a page: curves, confusion matrices, the errors that the model is surest of."
             )
 

@@ -9,7 +9,7 @@ from mbert_cli.commands.completion import plan_or_file
 from mbert_cli.commands.options import AsJson, Device, Kernels, Limit, Offline, Precision, Quiet
 from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import RecipeError, RunInUseError, UsageError
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
     from mbert_cli.sweeps.plan import Plan
@@ -59,7 +59,7 @@ def sweep(
 
     if table and dry_run:
         raise UsageError("--table and --dry-run exclude each other.")
-    talk = Talk(quiet)
+    console = Console(quiet)
     file = find_plan(plan)
     folder = SweepFolder(output or Path("sweeps") / file.stem)
     folder.check_free()
@@ -74,11 +74,11 @@ def sweep(
         try:
             if folder.plan_file.is_file():
                 with folder.locked():
-                    write_tables(folder.path, result, draw_scores_or_say(result, talk))
+                    write_tables(folder.path, result, draw_scores_or_say(result, console))
         except RunInUseError:
             pass  # the sweep that is going on writes its table itself
         except UsageError as error:
-            talk.say(str(error))  # it can be looked at nevertheless
+            console.info(str(error))  # it can be looked at nevertheless
     else:
         if not all(run.is_done() for run in runs):
             from mbert_cli.machine.hardware import choose
@@ -86,8 +86,8 @@ def sweep(
             planned = _read_plan(file, whole=True)
             choose(device, precision, kernels)  # what is wrong with them is told once, not by every run
         with folder.locked():
-            result = run_plan(planned, folder, options, talk, jobs, force, offline)
-            write_tables(folder.path, result, draw_scores_or_say(result, talk))
+            result = run_plan(planned, folder, options, console, jobs, force, offline)
+            write_tables(folder.path, result, draw_scores_or_say(result, console))
     print_json(result.as_json()) if as_json else print_tables([sweep_table(result)])
     if not table:
         check_failures(result, folder)

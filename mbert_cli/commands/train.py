@@ -22,10 +22,9 @@ from mbert_cli.commands.options import (
     default_folder,
     go_offline,
     recipe_and_settings,
-    tell_of_compiling,
 )
 from mbert_cli.errors import UsageError
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 
 def train(
@@ -74,7 +73,7 @@ def train(
     """
     from mbert_cli.storage.run_folder import RunFolder
 
-    talk = Talk(quiet, verbose, as_json)
+    console = Console(quiet, verbose, as_json)
     started = time.monotonic()
     go_offline(offline)
     recipe, chosen = recipe_and_settings(recipe, settings)
@@ -91,26 +90,26 @@ def train(
     name = recipe or "demo"
     folder = RunFolder(output or default_folder(name))
     if dry_run:
-        validation.dry_run(name, chosen, folder.path, (device, precision, kernels), talk, limit)
+        validation.dry_run(name, chosen, folder.path, (device, precision, kernels), console, limit)
         return
     # The lock first: all that follows takes seconds, and a second run shall not wait for its refusal.
     with folder.locked(resume, force):
         from mbert_cli.machine.hardware import choose
         from mbert_cli.model.components import load_recipe
-        from mbert_cli.training.console import summary, tell_what_next
+        from mbert_cli.training.console import print_next_steps, summary
         from mbert_cli.training.fit import fit
         from mbert_cli.training.members import fit_members
 
         loaded = load_recipe(name, chosen)
         hardware = choose(device, precision, kernels)
-        tell_of_compiling(talk)
+        console.show_log()
         if loaded.training.members > 1:
-            best = fit_members(loaded, folder, hardware, talk, resume, limit, allow_drift, jobs)
+            best = fit_members(loaded, folder, hardware, console, resume, limit, allow_drift, jobs)
         elif jobs == 1:
-            best = fit(loaded, folder, hardware, talk, resume, limit, allow_drift)
+            best = fit(loaded, folder, hardware, console, resume, limit, allow_drift)
         else:
             raise UsageError("--jobs is for ensembles, and training.members is 1; mbert sweep trains several runs.")
-    talk.event("end", {"run": str(folder.path), "kept": best})
+    console.event("end", {"run": str(folder.path), "kept": best})
     if not as_json:
-        talk.report(summary(best, folder.path))
-        tell_what_next(talk, folder.path, time.monotonic() - started)
+        console.report(summary(best, folder.path))
+        print_next_steps(console, folder.path, time.monotonic() - started)

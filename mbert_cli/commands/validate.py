@@ -19,10 +19,9 @@ from mbert_cli.commands.options import (
     default_folder,
     go_offline,
     recipe_and_settings,
-    tell_of_compiling,
 )
 from mbert_cli.commands.output import print_json
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 
 def validate(
@@ -57,8 +56,8 @@ def validate(
     go_offline(offline)
     recipe, chosen = recipe_and_settings(recipe, settings)
     name = recipe or "demo"
-    talk = Talk(quiet, verbose, as_json)
-    dry_run(name, chosen, output or default_folder(name), (device, precision, kernels), talk, limit, not no_measure)
+    console = Console(quiet, verbose, as_json)
+    dry_run(name, chosen, output or default_folder(name), (device, precision, kernels), console, limit, not no_measure)
 
 
 def dry_run(
@@ -66,7 +65,7 @@ def dry_run(
     settings: list[str],
     output: Path,
     hardware: tuple[str, str, str],
-    talk: Talk,
+    console: Console,
     limit: int | None,
     measure: bool = True,
 ) -> None:
@@ -77,7 +76,7 @@ def dry_run(
         settings: overrides.
         output: where the run would be kept.
         hardware: device, precision and kernels.
-        talk: where progress is told.
+        console: where progress is printed.
         limit: rows of each file at most.
         measure: take a few steps, to know how long they take.
     """
@@ -86,9 +85,9 @@ def dry_run(
     from mbert_cli.training.dry_run import validate
 
     loaded = load_recipe(recipe, settings)
-    tell_of_compiling(talk)
-    estimate = validate(loaded, output, choose(*hardware), talk, limit, measure)
-    if talk.events:
+    console.show_log()
+    estimate = validate(loaded, output, choose(*hardware), console, limit, measure)
+    if console.events:
         print_json({"event": "estimate", **estimate.as_json()})
     else:
         typer.echo(f"no problems found; {estimate.line()}")

@@ -23,7 +23,7 @@ from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.prediction.run_model import run_model
 from mbert_cli.reports.evaluation_folder import Evaluation, Predictions
 from mbert_cli.storage.atomic import sha256_of
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 _BLOCK = 8192  # predictions written at once
 _MOST_CELLS = 1 << 22  # probabilities computed at once
@@ -197,7 +197,7 @@ def run_outcomes(
     files: Mapping[str, str],
     tasks: Sequence[str],
     limit: int | None,
-    talk: Talk,
+    console: Console,
     strict_length: bool = False,
 ) -> RunOutcomes:
     """Run a run's best model on its recipe's files, or on others; from the outcomes follow all metrics.
@@ -209,7 +209,7 @@ def run_outcomes(
             unless `tasks` names others.
         tasks: the tasks to evaluate; all by default.
         limit: how many examples to take of each file at most, spread evenly over it.
-        talk: where skipped rows are told.
+        console: where skipped rows are printed.
         strict_length: refuse a row in place of cutting it.
 
     Raises:
@@ -238,7 +238,7 @@ def run_outcomes(
         if name in files:
             sha256[name] = sha256_of(Path(path)) if os.path.isfile(path) else None
         try:
-            outcomes[name] = _evaluate_file(predictor, name, path, limit, truncation, talk)
+            outcomes[name] = _evaluate_file(predictor, name, path, limit, truncation, console)
         except BadRowsError as error:
             *others, last = error.problems
             place, _, _ = last.rpartition("or set ")
@@ -252,18 +252,18 @@ def evaluate_run(
     files: Mapping[str, str],
     tasks: Sequence[str],
     limit: int | None,
-    talk: Talk,
+    console: Console,
 ) -> Evaluation:
     """Evaluate a run's best model on its recipe's files, or on others; args and errors are those of `run_outcomes`.
 
     Returns:
         What `evaluate` returns, with the run, the split and each task's file.
     """
-    return run_outcomes(predictor, split, files, tasks, limit, talk).evaluation()
+    return run_outcomes(predictor, split, files, tasks, limit, console).evaluation()
 
 
 def _evaluate_file(
-    predictor: Predictor, name: str, path: str, limit: int | None, truncation: Truncation, talk: Talk
+    predictor: Predictor, name: str, path: str, limit: int | None, truncation: Truncation, console: Console
 ) -> Outcome:
     """Return the outcome of a file's examples, of which no more than a few thousand are in memory, unless limited."""
     saved, task = predictor.saved, predictor.saved.task(name)
@@ -281,5 +281,5 @@ def _evaluate_file(
             truncation.add(name, data, path, window.lines)
             parts.append(_outcome(saved.model, name, data, predictor.batch_size))
     for note in read.notes(path):
-        talk.say(note)
+        console.info(note)
     return _joined(parts)

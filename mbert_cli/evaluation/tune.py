@@ -12,7 +12,7 @@ from mbert_cli.errors import DataError, NotFiniteError, UsageError, command_line
 from mbert_cli.evaluation.evaluate import RunOutcomes
 from mbert_cli.heads import ClassHead, as_classes
 from mbert_cli.prediction.predictor import Predictor
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 # From which difference of precision and recall on they are said to lie far apart.
 _FAR = 0.1
@@ -43,14 +43,14 @@ def check_fits(predictor: Predictor, tasks: Sequence[str], criterion: Criterion 
         )
 
 
-def tune(outcomes: RunOutcomes, criterion: Criterion | None, calibrate: bool, talk: Talk) -> dict[str, Any]:
+def tune(outcomes: RunOutcomes, criterion: Criterion | None, calibrate: bool, console: Console) -> dict[str, Any]:
     """Fit temperatures, then thresholds, and have the model's heads decide by them.
 
     Args:
         outcomes: of the model on its dev files.
         criterion: what the thresholds of tasks of two classes are fitted for, see `decisions`; None leaves them.
         calibrate: fit a temperature to every task of classes.
-        talk: where it is told that a temperature cannot be fitted.
+        console: where a temperature that cannot be fitted is reported.
 
     Returns:
         For each task that something was fitted to, `before` and `after`: threshold, precision, recall, F1 and accuracy
@@ -81,7 +81,7 @@ def tune(outcomes: RunOutcomes, criterion: Criterion | None, calibrate: bool, ta
         if calibrate:
             temperature = best_temperature(head.logits(outputs).cpu().numpy(), as_classes(labels))
             if temperature is None:
-                talk.say(
+                console.info(
                     f"task {name}: no temperature from {1 / HOTTEST:g} to {HOTTEST:g} fits best, as where all dev rows "
                     f"are predicted rightly, or by chance; it stays {head.decision.temperature:.3f}."
                 )
@@ -96,7 +96,7 @@ def tune(outcomes: RunOutcomes, criterion: Criterion | None, calibrate: bool, ta
     return found
 
 
-def take_back(predictor: Predictor, tasks: Sequence[str]) -> None:
+def reset_decisions(predictor: Predictor, tasks: Sequence[str]) -> None:
     """Have a model's heads decide as they were trained to.
 
     Args:
@@ -107,7 +107,7 @@ def take_back(predictor: Predictor, tasks: Sequence[str]) -> None:
         head.decision = Decision()
 
 
-def lopsided(found: Mapping[str, Any], run: Path) -> str | None:
+def threshold_hint(found: Mapping[str, Any], run: Path) -> str | None:
     """Return a hint at thresholds, where precision and recall of the second of two classes lie far apart.
 
     Whose threshold was fitted is not hinted at again.

@@ -63,7 +63,7 @@ def last_lines(log: Path) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def last_word(lines: Sequence[str], silent: str = "it said nothing") -> str:
+def last_message(lines: Sequence[str], silent: str = "it said nothing") -> str:
     """Return what a training said last, of the lines of its log; `silent` where it said nothing."""
     return lines[-1] if lines and not lines[-1].startswith(_COMMAND) else silent
 

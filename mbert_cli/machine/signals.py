@@ -16,12 +16,12 @@ class _Heard:
 
     number: int | None = None
     time = 0.0
-    depth = 0  # of `whole` blocks
+    depth = 0  # of `deferred` blocks
     ending = False
 
 
 def listen() -> None:
-    """From now on, SIGINT, SIGTERM and SIGHUP raise `Stopped`, but not within `whole` and `last_words`.
+    """From now on, SIGINT, SIGTERM and SIGHUP raise `Stopped`, but not within `deferred` and `ignore_further_signals`.
 
     Within an import they raise at its end.
 
@@ -60,12 +60,12 @@ def _send_again(number: int, main_thread: int) -> None:
 
 
 def check() -> None:
-    """Raise `Stopped` if a signal was heard, but not within `whole` and after `last_words`."""
+    """Raise `Stopped` if a signal was heard, but not within `deferred` and after `ignore_further_signals`."""
     if _Heard.number is not None and _Heard.depth == 0 and not _Heard.ending:
         raise Stopped(_Heard.number)
 
 
-class whole:  # noqa: N801 -- `with whole():` reads as a word
+class deferred:  # noqa: N801 -- `with whole():` reads as a word
     """A block that a signal does not cut short: what was heard meanwhile is raised at its end.
 
     Such are an optimizer's step, and the commit of what it did.
@@ -96,6 +96,6 @@ def stopped_by(error: BaseException) -> Stopped | None:
     return Stopped(_Heard.number)
 
 
-def last_words() -> None:
+def ignore_further_signals() -> None:
     """From now on the process ends: no further signal interrupts what it saves."""
     _Heard.ending = True

@@ -18,7 +18,7 @@ class Frame(Protocol):
         """Return a column."""
 
 
-Given = Mapping[str, Iterable[Any]] | Iterable[Mapping[str, Any]] | Iterable[Any] | Frame
+Inputs = Mapping[str, Iterable[Any]] | Iterable[Mapping[str, Any]] | Iterable[Any] | Frame
 
 
 def sides_of(given: Any, task: str, section: TaskSection) -> list[list[Any]]:
@@ -39,7 +39,7 @@ def sides_of(given: Any, task: str, section: TaskSection) -> list[list[Any]]:
     return _of_rows(_as_list(given, f"task {task}: the input"), task, section)
 
 
-def texts_or_rows(given: Any, task: str) -> tuple[list[Any] | None, Given]:
+def texts_or_rows(given: Any, task: str) -> tuple[list[Any] | None, Inputs]:
     """Return the list of what should be texts, or None where rows or columns are given; and all that is given."""
     if isinstance(given, Mapping | Frame):
         return None, given

@@ -64,7 +64,7 @@ def _text_columns(predictor: Predictor, table: Table, task: str) -> list[int]:
     return [table.text_column(_heading(table, section, name), f"text of task {task}") for name in section.text]
 
 
-def origin_of(
+def fingerprint_of(
     predictor: Predictor,
     table: Table,
     tasks: Sequence[str],

@@ -16,7 +16,7 @@ from mbert_cli.errors import DataError, UsageError
 from mbert_cli.heads import Columns
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.saved_model import read_model
-from mbert_cli.prediction.inputs import Given, check_texts, sides_of, texts_or_rows
+from mbert_cli.prediction.inputs import Inputs, check_texts, sides_of, texts_or_rows
 from mbert_cli.prediction.run_model import run_model
 
 
@@ -70,7 +70,7 @@ class Predictor:
         section = with_file_settings(self.saved.section, columns, **settings)
         self.saved = replace(self.saved, section=section)
 
-    def __call__(self, rows: Given, task: str | None = None) -> Columns:
+    def __call__(self, rows: Inputs, task: str | None = None) -> Columns:
         """Predict a task for rows of text.
 
         Args:
@@ -113,7 +113,7 @@ class Predictor:
         """Return what counts rows that the model cuts, or refuses them."""
         return Truncation(self.saved.tokenizer.max_length, self.saved.model.encoder.shape.max_positions, strict)
 
-    def embed(self, texts: Given, task: str | None = None) -> np.ndarray:
+    def embed(self, texts: Inputs, task: str | None = None) -> np.ndarray:
         """Return vectors as a task's head gets them: of texts alone, or of a task's rows.
 
         Args:

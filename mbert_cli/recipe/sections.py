@@ -91,9 +91,8 @@ class Component(Section):
         """Return the component as a recipe writes it."""
         return {"kind": self.kind, **self.options}
 
-    @property
-    def told(self) -> str:
-        """The component as one word, or with its options: ``low_rank(rank=204)``."""
+    def describe(self) -> str:
+        """Return the component as one word, or with its options: ``low_rank(rank=204)``."""
         options = ", ".join(f"{name}={value}" for name, value in self.options.items())
         return f"{self.kind}({options})" if options else self.kind
 
@@ -316,10 +315,9 @@ class Recipe(ModelSection):
     reference: ReferenceSection | None = None
     card: CardSection = CardSection()
 
-    @property
-    def adapters_told(self) -> str:
-        """The adapters in one line: ``low_rank(rank=204) + top``."""
-        return " + ".join(each.told for each in self.adapters) or "none"
+    def describe_adapters(self) -> str:
+        """Return the adapters in one line: ``low_rank(rank=204) + top``."""
+        return " + ".join(each.describe() for each in self.adapters) or "none"
 
     def to_yaml(self) -> str:
         """Return the recipe with every default spelled out; reading it gives an equal recipe."""

@@ -21,7 +21,7 @@ from mbert_cli.reports.evaluation_folder import PREDICTIONS, data_name, read_num
 from mbert_cli.storage.atomic import commit_folder
 from mbert_cli.storage.metrics_file import read_metrics
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 _MOST_CLASSES = 50  # of a matrix that is a part of a larger one
 # For labels in scripts that matplotlib's own font has no letters for; those that are installed are used.
@@ -69,19 +69,19 @@ def _confusion_figure(title: str, confusion: Confusion) -> Any:
     return plots.confusion_figure(title, confusion.labels, confusion.matrix(), confusion.shares())
 
 
-def draw_or_say(evaluation: Path, metrics_file: Path, talk: Talk) -> dict[str, bytes]:
+def draw_or_say(evaluation: Path, metrics_file: Path, console: Console) -> dict[str, bytes]:
     """Draw all that there is to draw; where that fails say so in one line, for nothing else must be lost by it.
 
     Args:
         evaluation: see `draw`.
         metrics_file: see `draw`.
-        talk: where a failure is told.
+        console: where a failure is printed.
     """
     try:
         return draw(evaluation, metrics_file)
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        talk.say(f"the figures could not be drawn ({why}); all numbers are in the files they are drawn from.")
+        console.info(f"the figures could not be drawn ({why}); all numbers are in the files they are drawn from.")
         return {}
 
 
@@ -145,8 +145,8 @@ def svg(figure: Any) -> bytes:
     return file.getvalue()
 
 
-def draw_figures(folder: RunFolder, talk: Talk) -> None:
+def draw_figures(folder: RunFolder, console: Console) -> None:
     """Draw what a run found; where that fails say so."""
-    drawn = draw_or_say(folder.evaluation, folder.metrics_file, talk)
+    drawn = draw_or_say(folder.evaluation, folder.metrics_file, console)
     if drawn:
         commit_folder(folder.figures, lambda at: write_figures(at, drawn))

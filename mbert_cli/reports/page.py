@@ -17,7 +17,7 @@ from mbert_cli.reports.page_task import TaskPart, task_parts
 from mbert_cli.reports.run_report import RunReport, Scores, TaskMetric, best_scores
 from mbert_cli.reports.svg_chart import Chart, line_chart, share_chart
 from mbert_cli.storage.metrics_file import METRICS_FILE, read_metrics
-from mbert_cli.terminal.eta import duration
+from mbert_cli.terminal.throughput import duration
 
 _MOST_TASKS_SIDE_BY_SIDE = 11
 _LEAST_SPAN = 0.05  # of an axis of accuracies, correlations and their mean
@@ -66,10 +66,10 @@ def _run(run: RunReport) -> _Run:
     rounds = "epoch" if recipe.training.members == 1 else "member"
     facts = [
         ("encoder", recipe.encoder.checkpoint),
-        ("adapters", recipe.adapters_told),
-        ("pooling", recipe.pooling.told),
-        ("loss balancing", recipe.loss_balancing.told),
-        ("curriculum", recipe.curriculum.told),
+        ("adapters", recipe.describe_adapters()),
+        ("pooling", recipe.pooling.describe()),
+        ("loss balancing", recipe.loss_balancing.describe()),
+        ("curriculum", recipe.curriculum.describe()),
         ("epochs" if recipe.training.members == 1 else "members of the ensemble", _rounds(run)),
         ("training", duration(run.train_seconds)),
         ("seed", str(recipe.training.seed)),
@@ -184,7 +184,7 @@ def _comparison(runs: Sequence[RunReport]) -> dict[str, Any]:
     lines = []
     for run, marks in zip(runs, best_scores(runs, columns), strict=True):
         size = f"{run.parameters['all'] / 1e6:.1f}M" if run.parameters else ""
-        facts = [one_line(run.recipe.adapters_told), size, duration(run.train_seconds)]
+        facts = [one_line(run.recipe.describe_adapters()), size, duration(run.train_seconds)]
         lines.append((one_line(str(run.path)), _cells(run.scores, columns, marks), facts, False))
         if run.reference is not None:
             lines.append(

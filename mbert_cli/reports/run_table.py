@@ -85,7 +85,7 @@ def _columns(runs: Sequence[RunReport]) -> list[TaskMetric]:
 def _made_of(run: RunReport) -> list[str]:
     recipe = run.recipe
     made_of = (recipe.pooling, recipe.loss_balancing, recipe.curriculum)
-    return [recipe.adapters_told, *(each.told for each in made_of)]
+    return [recipe.describe_adapters(), *(each.describe() for each in made_of)]
 
 
 def _facts(run: RunReport) -> Iterator[str]:

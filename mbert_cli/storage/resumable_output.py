@@ -49,7 +49,7 @@ def is_compressed(path: Path) -> bool:
 @contextmanager
 def partial_output(
     path: Path,
-    origin: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
     force: bool,
     remember: bool = False,
     facts: dict[str, Any] | None = None,
@@ -61,7 +61,7 @@ def partial_output(
 
     Args:
         path: the output; its folder exists.
-        origin: all that its bytes follow from, as JSON; pieces of another origin are not gone on from.
+        fingerprint: all that its bytes follow from, as JSON; pieces with another fingerprint are not gone on from.
         force: replace what is there.
         remember: leave word that it is whole, until `forget`: the same is not written again then.
         facts: what is counted of the rows, as JSON; kept with every piece, and filled with what it was at the last one.
@@ -76,7 +76,9 @@ def partial_output(
         folder.mkdir(exist_ok=True)
         with _held(path):
             try:
-                with PartialOutput(path, folder, origin, force, remember, {} if facts is None else facts) as output:
+                with PartialOutput(
+                    path, folder, fingerprint, force, remember, {} if facts is None else facts
+                ) as output:
                     yield output
             finally:
                 if not (folder / _JOURNAL).exists():
@@ -159,7 +161,7 @@ class PartialOutput:
     Args:
         path: the output.
         folder: of its pieces; this process holds its lock.
-        origin: all that its bytes follow from.
+        fingerprint: all that its bytes follow from.
         force: replace what is there.
         remember: leave the journal when the output is whole.
         facts: see `partial_output`.
@@ -169,7 +171,7 @@ class PartialOutput:
         self,
         path: Path,
         folder: Path,
-        origin: Mapping[str, Any],
+        fingerprint: Mapping[str, Any],
         force: bool,
         remember: bool,
         facts: dict[str, Any],
@@ -179,7 +181,7 @@ class PartialOutput:
         self._rows_file, self._journal_file = folder / "rows", folder / _JOURNAL
         self._digest = hashlib.sha256()
         self._gzip = _Gzip() if is_compressed(path) else None
-        entries = self._read_journal(origin)
+        entries = self._read_journal(fingerprint)
         self.finished = bool(entries) and self._is_in_place(entries[-1])
         if path.exists() and not (force or self.finished):
             raise UsageError(f"{path}: exists; replace it with --force, or choose another output.")
@@ -192,14 +194,14 @@ class PartialOutput:
             self.rows = entries[-1]["rows"]
             facts.update(entries[-1]["facts"])
             return
-        self._continue(entries, origin)
+        self._continue(entries, fingerprint)
 
-    def _continue(self, entries: list[dict[str, Any]], origin: Mapping[str, Any]) -> None:
+    def _continue(self, entries: list[dict[str, Any]], fingerprint: Mapping[str, Any]) -> None:
         self.rows, self._bytes, self._pieces = self._last_whole(entries)
         if self._pieces:
             self._facts.update(entries[self._pieces - 1]["facts"])
         # The pieces that did not hold are forgotten first: the journal never tells of bytes that are not there.
-        lines = [{"origin": origin}, *entries[: self._pieces]]
+        lines = [{"origin": fingerprint}, *entries[: self._pieces]]
         replace_file(self._journal_file, "".join(json.dumps(line) + "\n" for line in lines))
         self._file = self._rows_file.open("r+b" if self._pieces else "wb")
         self._file.truncate(self._bytes)
@@ -249,13 +251,13 @@ class PartialOutput:
         file.flush()
         os.fsync(file.fileno())
 
-    def _read_journal(self, origin: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the pieces that the journal tells of; none where it is of another origin."""
+    def _read_journal(self, fingerprint: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the pieces that the journal tells of; none where it is with another fingerprint."""
         found: list[dict[str, Any]] = []
         if not self._journal_file.exists():
             return found
         first, *lines = self._journal_file.read_bytes().split(b"\n")
-        if first != json.dumps({"origin": origin}).encode():
+        if first != json.dumps({"origin": fingerprint}).encode():
             return found
         for line in lines:
             try:

@@ -3,7 +3,7 @@
 from mbert_cli.messages import one_line
 from mbert_cli.reports.figures import in_our_style, png
 from mbert_cli.sweeps.results import RowResult, SweepResult
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 
 def draw_scores(result: SweepResult) -> bytes | None:
@@ -25,11 +25,11 @@ def draw_scores(result: SweepResult) -> bytes | None:
         return png(scores_figure(one_line(result.title), {name: points for name, points in groups.items() if points}))
 
 
-def draw_scores_or_say(result: SweepResult, talk: Talk) -> bytes | None:
+def draw_scores_or_say(result: SweepResult, console: Console) -> bytes | None:
     """Return the figure, if there is one; where that fails say so in one line, for nothing else must be lost by it."""
     try:
         return draw_scores(result)
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        talk.say(f"the figure could not be drawn ({why}); all numbers are in the tables.")
+        console.info(f"the figure could not be drawn ({why}); all numbers are in the tables.")
         return None

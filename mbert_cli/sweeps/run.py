@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.errors import MbertError, RecipeError, UsageError
-from mbert_cli.machine.child_process import last_lines, last_word
+from mbert_cli.machine.child_process import last_lines, last_message
 from mbert_cli.recipe.reader import load
 from mbert_cli.recipe.sections import Recipe, differences, flat, result_spec
 from mbert_cli.storage.atomic import read_json, remove_folder, replace_file
@@ -190,7 +190,7 @@ class SweepRun:
         lines = last_lines(self.log)
         if not lines or not re.fullmatch(rf"{_ENDED}\d+", lines[-1]):
             return None, ""
-        return int(lines[-1].removeprefix(_ENDED)), last_word(lines[:-1])
+        return int(lines[-1].removeprefix(_ENDED)), last_message(lines[:-1])
 
 
 def _recipe_of(file: Path) -> Recipe | None:

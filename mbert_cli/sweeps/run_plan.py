@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mbert_cli.errors import RunFailedError, RunInUseError, Stopped, UsageError
 from mbert_cli.machine.child_process import exit_code, start, threads_each
-from mbert_cli.machine.signals import last_words, stopped_by, whole
+from mbert_cli.machine.signals import deferred, ignore_further_signals, stopped_by
 from mbert_cli.storage.atomic import replace_file
 from mbert_cli.storage.metrics_file import kept_epoch
 from mbert_cli.sweeps.folder import SweepFolder, SweepRuns
@@ -15,7 +15,7 @@ from mbert_cli.sweeps.formats import note_of, write_tables
 from mbert_cli.sweeps.plan import Plan
 from mbert_cli.sweeps.results import SweepResult, read_results
 from mbert_cli.sweeps.run import Options, SweepRun
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 _LOOK_EVERY = 0.1  # seconds
 _LOOK_AGAIN = 1.0  # seconds, where all that is left is held by others
@@ -25,7 +25,7 @@ def run_plan(
     plan: Plan,
     folder: SweepFolder,
     options: Options,
-    talk: Talk,
+    console: Console,
     jobs: int = 1,
     force: bool = False,
     offline: bool = False,
@@ -38,7 +38,7 @@ def run_plan(
         plan: what to run.
         folder: where; the caller holds its lock.
         options: of all runs.
-        talk: where progress is told.
+        console: where progress is printed.
         jobs: how many runs at once; they share the cores.
         force: replace runs that were begun with another recipe or other options.
         offline: whether trainings may not use the network.
@@ -54,7 +54,7 @@ def run_plan(
     runs = folder.runs_of(plan)
     _clear_changed(runs, options, force)
     replace_file(folder.plan_file, plan.text)
-    return _Sweep(plan, folder, runs, options, talk, jobs, offline).run()
+    return _Sweep(plan, folder, runs, options, console, jobs, offline).run()
 
 
 def check_failures(result: SweepResult, folder: SweepFolder) -> None:
@@ -97,13 +97,20 @@ class _Sweep:
     """The loop over runs."""
 
     def __init__(
-        self, plan: Plan, folder: SweepFolder, runs: SweepRuns, options: Options, talk: Talk, jobs: int, offline: bool
+        self,
+        plan: Plan,
+        folder: SweepFolder,
+        runs: SweepRuns,
+        options: Options,
+        console: Console,
+        jobs: int,
+        offline: bool,
     ) -> None:
         self.plan = plan
         self.folder = folder
         self.runs = runs
         self.options = options
-        self.talk = talk
+        self.console = console
         self.jobs = jobs
         self.offline = offline
         self.pending = runs.in_turn(plan.rows)
@@ -121,13 +128,13 @@ class _Sweep:
                 blocked = self.pending and not self.children
                 time.sleep(_LOOK_AGAIN if blocked else _LOOK_EVERY)
                 for child in [each for each in self.children if each.process.poll() is not None]:
-                    with whole():
+                    with deferred():
                         self.children.remove(child)
                         self._end(child)
                     result = self._tabulate()
         except BaseException as error:
             stop = stopped_by(error)
-            last_words()
+            ignore_further_signals()
             self._stop_children(stop.number if stop is not None else signal.SIGTERM)
             if stop is None:
                 raise
@@ -147,7 +154,7 @@ class _Sweep:
         before = len(self.pending)
         self.pending = [run for run in self.pending if not self._is_finished(run)]
         if before > len(self.pending):
-            self.talk.say(f"{before - len(self.pending)} of {before} runs are done already")
+            self.console.info(f"{before - len(self.pending)} of {before} runs are done already")
 
     def _is_finished(self, run: SweepRun) -> bool:
         """Whether a run is done, and nobody holds it; then what is not kept of it is removed."""
@@ -169,14 +176,16 @@ class _Sweep:
                 # A training that outlived its sweep, or one that somebody began by hand: it ends, and its run goes on.
                 if run.name not in self.waited_for:
                     self.waited_for.add(run.name)
-                    self.talk.say(f"{run.label}: another process is training {run.folder.path}; waiting for its end")
+                    self.console.info(
+                        f"{run.label}: another process is training {run.folder.path}; waiting for its end"
+                    )
                 continue
             if self._is_finished(run):
                 found = True
                 self.pending.remove(run)
-                self.talk.say(f"{self._count()} {run.label}: done, by another process")
+                self.console.info(f"{self._count()} {run.label}: done, by another process")
                 continue
-            with whole():
+            with deferred():
                 self._begin(run)
                 self.pending.remove(run)
         return found
@@ -195,7 +204,7 @@ class _Sweep:
         words += ["--resume"] if resume else ["--force"] * run.folder.holds_a_run()
         words += ["--offline"] * self.offline
         self.children.append(_Child(run, start(words, threads, run.log)))
-        self.talk.say(f"{run.label}: {'going on' if resume else 'training'}; {run.log}")
+        self.console.info(f"{run.label}: {'going on' if resume else 'training'}; {run.log}")
 
     def _end(self, child: _Child) -> None:
         """Account for a training that has ended."""
@@ -209,9 +218,11 @@ class _Sweep:
             self._is_finished(run)
             kept = kept_epoch(run.folder.read_metrics())
             assert kept is not None
-            self.talk.say(f"{self._count()} {run.label}: done; overall {kept['overall']:.3f}, epoch {kept['epoch']}")
+            self.console.info(
+                f"{self._count()} {run.label}: done; overall {kept['overall']:.3f}, epoch {kept['epoch']}"
+            )
         else:
-            self.talk.say(f"{self._count()} {note_of(run, run.state())}")
+            self.console.info(f"{self._count()} {note_of(run, run.state())}")
 
     def _stop_children(self, number: int) -> None:
         """Pass a signal on; wait until all have saved their progress."""

@@ -11,19 +11,19 @@ from mbert_cli.machine.versions import versions
 from mbert_cli.messages import one_line
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.recipe.sections import Recipe, as_spec
-from mbert_cli.terminal.eta import duration
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.tables import FittedTable, new_table
+from mbert_cli.terminal.throughput import duration
 from mbert_cli.training.data_summary import TaskFacts
 
 
-def tell_opening(
-    talk: Talk, recipe: Recipe, model: MultiTaskBert, facts: Mapping[str, TaskFacts], hardware: Hardware
+def print_opening(
+    console: Console, recipe: Recipe, model: MultiTaskBert, facts: Mapping[str, TaskFacts], hardware: Hardware
 ) -> None:
     """Tell what is computed on, what is trained, and what on.
 
     Args:
-        talk: where it is told.
+        console: where it is printed.
         recipe: what is trained.
         model: made of it.
         facts: of its data.
@@ -31,23 +31,23 @@ def tell_opening(
     """
     found, software = hardware.facts(), versions()
     total = sum(parameter.numel() for parameter in model.parameters())
-    talk.say(
+    console.info(
         f"mbert {software['mbert-cli']} on {hardware.device}: {found['precision']}, {found['kernels']} kernels, "
         f"{found['threads']} threads; torch {software['torch']}; seed {recipe.training.seed}"
     )
     adapters = " + ".join(each.kind for each in recipe.adapters) or "no adapters"
-    talk.say(
+    console.info(
         f"{recipe.encoder.checkpoint}: {adapters}, {recipe.pooling.kind} pooling, {recipe.curriculum.kind} curriculum, "
         f"{recipe.loss_balancing.kind} loss; {total:,} parameters"
     )
     lines = [_facts_line(name, each) for name, each in facts.items()]
-    talk.show(_facts_table(facts), lines)
+    console.show(_facts_table(facts), lines)
     for warning in recipe.training.warnings():
-        talk.say(f"{warning}.")
+        console.info(f"{warning}.")
     for name, each in facts.items():
         for warning in each.warnings(recipe.training.max_length, model.encoder.shape.max_positions):
-            talk.say(f"task {name}: {warning}.")
-    talk.event(
+            console.info(f"task {name}: {warning}.")
+    console.event(
         "start",
         {
             "recipe": as_spec(recipe),
@@ -85,11 +85,11 @@ def _facts_line(name: str, facts: TaskFacts) -> str:
     )
 
 
-def tell_epoch(talk: Talk, line: Mapping[str, Any], epochs: int, member: int | None = None) -> None:
+def print_epoch(console: Console, line: Mapping[str, Any], epochs: int, member: int | None = None) -> None:
     """Tell of an epoch that was committed.
 
     Args:
-        talk: where it is told.
+        console: where it is printed.
         line: of `metrics.jsonl`.
         epochs: how many the run has.
         member: which of an ensemble's the run is, where they train at once.
@@ -107,21 +107,21 @@ def tell_epoch(talk: Talk, line: Mapping[str, Any], epochs: int, member: int | N
     seconds = line["seconds"]
     who = "" if member is None else f"member {member}, "
     what = f"{who}epoch {line['epoch']}/{epochs}"
-    talk.say(f"{what}: {'; '.join(parts)}; {sum(seconds.values()):.0f} s", strong="(best)")
-    talk.detail(
+    console.info(f"{what}: {'; '.join(parts)}; {sum(seconds.values()):.0f} s", strong="(best)")
+    console.detail(
         f"  {counted(line['step'], 'step')} so far; trained {seconds['train']:.1f} s, scored {seconds['dev']:.1f} s"
     )
     for task, metrics in line["tasks"].items():
         numbers = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float))
-        talk.detail(f"  {task}: {numbers}")
-    talk.event("epoch", line if member is None else {"member": member, **line})
+        console.detail(f"  {task}: {numbers}")
+    console.event("epoch", line if member is None else {"member": member, **line})
 
 
-def tell_member(talk: Talk, line: Mapping[str, Any], members: int) -> None:
+def print_member(console: Console, line: Mapping[str, Any], members: int) -> None:
     """Tell what the members of an ensemble came to together, as far as they are trained.
 
     Args:
-        talk: where it is told.
+        console: where it is printed.
         line: of `metrics.jsonl`.
         members: how many the ensemble is to have.
     """
@@ -130,8 +130,8 @@ def tell_member(talk: Talk, line: Mapping[str, Any], members: int) -> None:
         name = metrics["main_metric"]
         parts.append(f"{task} {name} {metrics[name]:.3f}")
     parts.append(f"overall {line['overall']:.3f}")
-    talk.say(f"members 1 to {line['epoch']} of {members} together: {'; '.join(parts)}")
-    talk.event("member", line)
+    console.info(f"members 1 to {line['epoch']} of {members} together: {'; '.join(parts)}")
+    console.event("member", line)
 
 
 def summary(line: Mapping[str, Any], path: Path) -> str:
@@ -140,15 +140,17 @@ def summary(line: Mapping[str, Any], path: Path) -> str:
     return f"kept the {what} (overall {line['overall']:.3f}) in {path / 'model'}"
 
 
-def tell_what_next(talk: Talk, path: Path, seconds: float) -> None:
+def print_next_steps(console: Console, path: Path, seconds: float) -> None:
     """Tell where results are, and what to do with them.
 
     Args:
-        talk: where it is told.
+        console: where it is printed.
         path: the run folder.
         seconds: how long the command took.
     """
-    talk.say(f"{duration(seconds)}; scores of every epoch in {path / 'metrics.jsonl'}, figures in {path / 'figures'}")
-    talk.say(f"  look:     {command_line('report', path, '-o', 'report.html')}")
-    talk.say(f"  measure:  {command_line('evaluate', path)}")
-    talk.say(f"  predict:  {command_line('predict', path, 'YOUR.tsv', '-o', 'predicted.tsv')}")
+    console.info(
+        f"{duration(seconds)}; scores of every epoch in {path / 'metrics.jsonl'}, figures in {path / 'figures'}"
+    )
+    console.info(f"  look:     {command_line('report', path, '-o', 'report.html')}")
+    console.info(f"  measure:  {command_line('evaluate', path)}")
+    console.info(f"  predict:  {command_line('predict', path, 'YOUR.tsv', '-o', 'predicted.tsv')}")

@@ -11,7 +11,7 @@ from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, DataError, RecipeError
 from mbert_cli.model.compose import build_heads
 from mbert_cli.recipe.sections import Recipe
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.checks import check_recipe, soft_columns
 
 TrainingExamples = dict[tuple[str, str], Examples]
@@ -36,13 +36,13 @@ class TrainingData:
         return {task: len(data) for task, data in self.train.items()}
 
 
-def read_training_examples(recipe: Recipe, limit: int | None, talk: Talk) -> TrainingExamples:
+def read_training_examples(recipe: Recipe, limit: int | None, console: Console) -> TrainingExamples:
     """Read and check all tasks' train and dev files; nothing of the encoder is needed for it.
 
     Args:
         recipe: what is trained.
         limit: how many examples to take of each file at most, spread evenly over it.
-        talk: where skipped rows and doubts are printed.
+        console: where skipped rows and doubts are printed.
 
     Raises:
         RecipeError: a path, a number of columns or a metric does not fit.
@@ -54,14 +54,14 @@ def read_training_examples(recipe: Recipe, limit: int | None, talk: Talk) -> Tra
         for split, path in (("train", task.train), ("dev", task.dev)):
             soft = soft_columns(heads[name], task) if split == "train" else None
             found[name, split] = read_examples(path, name, task, heads[name].parse_label, limit, soft)
-            talk.detail(found[name, split].source)
+            console.detail(found[name, split].source)
             for note in found[name, split].notes(path):
-                talk.say(note)
+                console.info(note)
     return found
 
 
 def tokenise_examples(
-    recipe: Recipe, examples: TrainingExamples, shape: EncoderShape, talk: Talk
+    recipe: Recipe, examples: TrainingExamples, shape: EncoderShape, console: Console
 ) -> tuple[TrainingData, Tokenizer]:
     """Turn all tasks' examples into tokens of the recipe's encoder.
 
@@ -69,7 +69,7 @@ def tokenise_examples(
         recipe: what is trained.
         examples: what `read_training_examples` returned.
         shape: the encoder's sizes.
-        talk: reports how many sentences are cut.
+        console: prints how many sentences are cut.
 
     Raises:
         RecipeError: training.max_length is more than the encoder reads.
@@ -102,7 +102,9 @@ def tokenise_examples(
                 f"(of the file, {len(cut)} sentences are); {remedy}, or set training.strict_length=false."
             )
         if cut:
-            talk.say(f"task {name}, {split}: {len(cut)} sentences are longer than {max_length} tokens and were cut.")
+            console.info(
+                f"task {name}, {split}: {len(cut)} sentences are longer than {max_length} tokens and were cut."
+            )
     return (
         TrainingData(
             train={name: tokenised[name, "train"] for name in recipe.tasks},

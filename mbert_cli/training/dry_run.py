@@ -20,8 +20,8 @@ from mbert_cli.machine.hardware import Hardware
 from mbert_cli.model.compose import build_heads, encoder_shape
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.eta import duration
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
+from mbert_cli.terminal.throughput import duration
 from mbert_cli.training.checks import check_recipe, soft_columns
 from mbert_cli.training.fit import prepare
 from mbert_cli.training.loop import TrainingRun
@@ -82,7 +82,7 @@ def validate(
     recipe: Recipe,
     folder: Path,
     hardware: Hardware,
-    talk: Talk,
+    console: Console,
     limit: int | None = None,
     measure: bool = True,
 ) -> Estimate:
@@ -92,7 +92,7 @@ def validate(
         recipe: what would be trained.
         folder: where the run would be kept; nothing is written there.
         hardware: what would be computed on.
-        talk: where progress is told.
+        console: where progress is printed.
         limit: how many examples to take of each file at most.
         measure: take steps; otherwise time and memory stay unknown.
 
@@ -101,14 +101,14 @@ def validate(
             problems that can be found at once.
     """
     problems = [
-        *_problems_of_place(folder, talk),
+        *_problems_of_place(folder, console),
         *_problems_of_encoder(recipe),
-        *_problems_of_files(recipe, limit, talk),
+        *_problems_of_files(recipe, limit, console),
     ]
     if problems:
         raise RecipeError(*problems)
     with tempfile.TemporaryDirectory() as nowhere:
-        run = prepare(recipe, _Nowhere(Path(nowhere)), hardware, talk, limit=limit)
+        run = prepare(recipe, _Nowhere(Path(nowhere)), hardware, console, limit=limit)
         times = recipe.training.members  # they are trained one after another, and all models are kept
         parts = (run.recipe, run.model, run.tokenizer, run.balancing, run.data)
         size = run_size(*parts)
@@ -117,7 +117,7 @@ def validate(
         steps, save_seconds = times * run.total_steps, times * run.recipe.training.epochs * size.save_seconds
         if not measure:
             return Estimate(steps, None, None, save_seconds, None, disk.kept, disk.most)
-        with talk.status("taking a few steps"):
+        with console.status("taking a few steps"):
             train_seconds = times * _train_seconds(run)
             dev_seconds = times * _dev_seconds(run)
         disk = disk_needed(
@@ -132,7 +132,7 @@ def _existing(folder: Path) -> Path:
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
 
 
-def _problems_of_place(folder: Path, talk: Talk) -> list[str]:
+def _problems_of_place(folder: Path, console: Console) -> list[str]:
     run = RunFolder(folder)
     try:
         run.check_free(resume=False, force=True)
@@ -142,9 +142,9 @@ def _problems_of_place(folder: Path, talk: Talk) -> list[str]:
     if not os.access(above, os.W_OK | os.X_OK):
         return [f"{folder}: nothing can be written to {above}; choose another -o."]
     if run.in_use():
-        talk.say(f"{folder} is in use by another mbert now.")
+        console.info(f"{folder} is in use by another mbert now.")
     elif run.holds_a_run():
-        talk.say(f"before training, choose --resume, --force or another -o: {folder} holds a run.")
+        console.info(f"before training, choose --resume, --force or another -o: {folder} holds a run.")
     return []
 
 
@@ -156,7 +156,7 @@ def _problems_of_encoder(recipe: Recipe) -> list[str]:
     return []
 
 
-def _problems_of_files(recipe: Recipe, limit: int | None, talk: Talk) -> list[str]:
+def _problems_of_files(recipe: Recipe, limit: int | None, console: Console) -> list[str]:
     """Read all files, of the test split, too: nobody wants to learn of their faults at the end."""
     problems: list[str] = []
     try:
@@ -176,11 +176,11 @@ def _problems_of_files(recipe: Recipe, limit: int | None, talk: Talk) -> list[st
                 problems += error.problems
                 continue
             if split == "test":
-                talk.detail(found.source)
+                console.detail(found.source)
                 bad = f", {len(found.skipped):,} bad rows left out" if found.skipped else ""
-                talk.say(f"{name}: {len(found):,} test rows{bad}")
+                console.info(f"{name}: {len(found):,} test rows{bad}")
                 for warning in found.warnings:
-                    talk.say(warning)
+                    console.info(warning)
     return problems
 
 

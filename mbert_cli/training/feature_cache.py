@@ -14,13 +14,14 @@ from mbert_cli.data.batching import TaskData, by_length, pack, token_places
 from mbert_cli.data.tokenizer import Tokens
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.storage.disk import disk_errors
-from mbert_cli.terminal.progress import Bar, Talk
+from mbert_cli.terminal.console import Console
+from mbert_cli.terminal.progress import Bar
 from mbert_cli.training.datasets import TrainingData
 
 _TOKENS = 4096  # per batch
 
 
-def cache_features(model: MultiTaskBert, data: TrainingData, folder: Path, talk: Talk) -> TrainingData:
+def cache_features(model: MultiTaskBert, data: TrainingData, folder: Path, console: Console) -> TrainingData:
     """Return a run's examples with the hidden states of their tokens after the encoder's last layer.
 
     They are computed without dropout. The file has no name, so the system deletes it when the process ends, even if it
@@ -30,7 +31,7 @@ def cache_features(model: MultiTaskBert, data: TrainingData, folder: Path, talk:
         model: a model with a frozen encoder and no adapter inside it; it is switched to evaluation mode.
         data: the examples.
         folder: a folder on the disk for the file.
-        talk: shows progress.
+        console: shows progress.
 
     Raises:
         ResourceError: the disk is too small.
@@ -38,7 +39,7 @@ def cache_features(model: MultiTaskBert, data: TrainingData, folder: Path, talk:
     model.eval()
     splits = (data.train, data.dev)
     file = _Memory(folder, features_size(model, data))
-    with talk.bar("features of the frozen encoder", _count_tokens(data)) as bar:
+    with console.bar("features of the frozen encoder", _count_tokens(data)) as bar:
         train, dev = ({name: _with_features(model, name, task, file, bar) for name, task in s.items()} for s in splits)
     return TrainingData(train, dev)
 

@@ -14,22 +14,22 @@ from mbert_cli.model.compose import build_model, encoder_shape, reinitialise
 from mbert_cli.model.ranks import with_ranks
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
-from mbert_cli.training.console import tell_opening
+from mbert_cli.terminal.console import Console
+from mbert_cli.training.console import print_opening
 from mbert_cli.training.data_summary import data_facts
 from mbert_cli.training.datasets import read_training_examples, tokenise_examples
 from mbert_cli.training.feature_cache import cache_features
 from mbert_cli.training.loop import TrainingRun
 from mbert_cli.training.optimizer import make_optimizer
 from mbert_cli.training.run_size import run_size
-from mbert_cli.training.state import TrainingState, origin_of, read_state, threads_begun_with
+from mbert_cli.training.state import TrainingState, fingerprint_of, read_state, threads_begun_with
 
 
 def fit(
     recipe: Recipe,
     folder: RunFolder,
     hardware: Hardware,
-    talk: Talk,
+    console: Console,
     resume: bool = False,
     limit: int | None = None,
     allow_drift: bool = False,
@@ -42,7 +42,7 @@ def fit(
         recipe: what to train.
         folder: where the run is kept; the caller holds its lock.
         hardware: what to compute on.
-        talk: where progress is told.
+        console: where progress is printed.
         resume: go on from the newest state; otherwise a run that is in the folder is replaced.
         limit: how many examples to take of each file at most, spread evenly over it.
         allow_drift: resume also where recipe, data, hardware or versions differ from the run's.
@@ -57,19 +57,19 @@ def fit(
     """
     threads = threads_begun_with(folder) if resume and not allow_drift else None
     if threads not in (None, hardware.threads):
-        talk.say(
+        console.info(
             f"computing with {threads} threads, as the run was started with, and not {hardware.threads}: their number "
             "changes the last bits. --allow-drift computes with those of now."
         )
     with computing_with(threads):
-        return prepare(recipe, folder, hardware, talk, resume, limit, allow_drift).run()
+        return prepare(recipe, folder, hardware, console, resume, limit, allow_drift).run()
 
 
 def prepare(
     recipe: Recipe,
     folder: RunFolder,
     hardware: Hardware,
-    talk: Talk,
+    console: Console,
     resume: bool = False,
     limit: int | None = None,
     allow_drift: bool = False,
@@ -80,21 +80,21 @@ def prepare(
         The run, ready to take its first step.
     """
     # First what the user wrote, then what may have to be downloaded.
-    with talk.status("reading the data"):
-        examples = read_training_examples(recipe, limit, talk)
-    with talk.status(f"looking for {recipe.encoder.checkpoint}"):
+    with console.status("reading the data"):
+        examples = read_training_examples(recipe, limit, console)
+    with console.status(f"looking for {recipe.encoder.checkpoint}"):
         shape = encoder_shape(recipe.encoder)
     if recipe.encoder.reinitialise != "all" and recipe.encoder.reinitialise > shape.num_layers:
         place = recipe.place("encoder", "reinitialise")
         raise RecipeError(f"{place} must be at most {shape.num_layers}, the encoder's layers, or all.")
     recipe = with_ranks(recipe, shape)
-    with talk.status("tokenising"):
-        data, tokenizer = tokenise_examples(recipe, examples, shape, talk)
+    with console.status("tokenising"):
+        data, tokenizer = tokenise_examples(recipe, examples, shape, console)
     facts = data_facts(recipe, examples, data)
     del examples
     source = find_encoder(recipe.encoder.checkpoint, recipe.encoder.revision)
     if source.note:
-        talk.say(source.note)
+        console.info(source.note)
     encoder, absent = load_encoder(source.folder, shape, recipe.encoder.sha256 or source.sha256)
     reinitialise(encoder, recipe.encoder.reinitialise, recipe.training.seed)
     model = build_model(recipe, shape, encoder, recipe.training.seed)
@@ -104,22 +104,24 @@ def prepare(
     model.to(hardware.device)
     model.compute_with(hardware.dtype, hardware.kernels)
     if absent and model.pooling.pooler:
-        talk.say(f"{source.folder}: holds no pooler; it starts with random values.")
+        console.info(f"{source.folder}: holds no pooler; it starts with random values.")
     optimizer = make_optimizer(model, recipe.training)
     goals = {task: model.head(task).goal for task in model.task_names}
     balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing, goals).to(hardware.device)
     size = run_size(recipe, model, tokenizer, balancing, data)
     folder.check_room(size.added if resume else size.most)
     splits = {"train": data.train, "dev": data.dev}
-    origin = origin_of(recipe, splits, hardware, weights_sha256(source.folder))
+    fingerprint = fingerprint_of(recipe, splits, hardware, weights_sha256(source.folder))
     if resume:
-        state = read_state(folder, origin, model, optimizer, balancing, talk, allow_drift)
-        talk.say(f"resuming after epoch {state.epoch}, step {state.epoch_step}")
+        state = read_state(folder, fingerprint, model, optimizer, balancing, console, allow_drift)
+        console.info(f"resuming after epoch {state.epoch}, step {state.epoch_step}")
     else:
         state = TrainingState()
         folder.clear()
     folder.write_recipe(recipe.to_yaml())
-    tell_opening(talk, recipe, model, facts, hardware)
+    print_opening(console, recipe, model, facts, hardware)
     if recipe.training.cache_features:
-        data = cache_features(model, data, folder.path, talk)
-    return TrainingRun(recipe, folder, hardware, talk, model, tokenizer, optimizer, balancing, data, state, origin)
+        data = cache_features(model, data, folder.path, console)
+    return TrainingRun(
+        recipe, folder, hardware, console, model, tokenizer, optimizer, balancing, data, state, fingerprint
+    )

@@ -19,7 +19,7 @@ from mbert_cli.errors import CheckpointError, NotFiniteError, Stopped, counted
 from mbert_cli.evaluation.evaluate import evaluate
 from mbert_cli.loss_balancing import LossBalancing
 from mbert_cli.machine.hardware import Hardware
-from mbert_cli.machine.signals import last_words, stopped_by, whole
+from mbert_cli.machine.signals import deferred, ignore_further_signals, stopped_by
 from mbert_cli.metrics import LOWER_IS_BETTER
 from mbert_cli.model.components import build
 from mbert_cli.model.multi_task_bert import MultiTaskBert
@@ -30,9 +30,9 @@ from mbert_cli.recipe.sections import Recipe
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.reports.figures import draw_figures
 from mbert_cli.storage.run_folder import RunFolder, Write
-from mbert_cli.terminal.eta import Pace
-from mbert_cli.terminal.progress import Talk
-from mbert_cli.training.console import tell_epoch
+from mbert_cli.terminal.console import Console
+from mbert_cli.terminal.throughput import ThroughputMeter
+from mbert_cli.training.console import print_epoch
 from mbert_cli.training.datasets import TrainingData
 from mbert_cli.training.distillation import SoftLabels
 from mbert_cli.training.encoder_dropout import EncoderDropout
@@ -53,25 +53,25 @@ class TrainingRun:
         recipe: Recipe,
         folder: RunFolder,
         hardware: Hardware,
-        talk: Talk,
+        console: Console,
         model: MultiTaskBert,
         tokenizer: Tokenizer,
         optimizer: RowwiseAdamW,
         balancing: LossBalancing,
         data: TrainingData,
         state: TrainingState,
-        origin: Mapping[str, Any],
+        fingerprint: Mapping[str, Any],
     ) -> None:
         self.recipe = recipe
         self.folder = folder
         self.hardware = hardware
-        self.talk = talk
+        self.console = console
         self.model = model
         self.tokenizer = tokenizer
         self.optimizer = optimizer
         self.data = data
         self.state = state
-        self.origin = origin
+        self.fingerprint = fingerprint
         self.balancing = balancing
         self._note_save()
         shares = {name: task.token_dropout for name, task in recipe.tasks.items()}
@@ -88,10 +88,10 @@ class TrainingRun:
                 self.total_steps += len(phase.steps)
                 balanced = balanced or any(len(tasks) > 1 for tasks in phase.steps)
         self.soft_labels = SoftLabels({name: task.soft_labels for name, task in recipe.tasks.items()}, self.total_steps)
-        self.pace = Pace()
+        self.throughput = ThroughputMeter()
         self.time_left = self._time_left()
         if not balanced and recipe.loss_balancing.kind != "total":
-            talk.say(
+            console.info(
                 f"loss_balancing {recipe.loss_balancing.kind} has no effect: under curriculum {recipe.curriculum.kind} "
                 "every step of this run holds one task only."
             )
@@ -122,22 +122,22 @@ class TrainingRun:
             for epoch in range(self.state.epoch + 1, self.recipe.training.epochs + 1):
                 self._train(epoch)
                 trained = time.monotonic()
-                with whole():
+                with deferred():
                     self.optimizer.catch_up()
                 evaluation = self._evaluate(epoch)
                 scored = time.monotonic()
                 if evaluation is not None:
                     self.time_left.evaluated(scored - trained)
-                with whole():
+                with deferred():
                     self._commit_epoch(evaluation, scored - trained)
                 self.time_left.saved(time.monotonic() - scored)
             best = self._best()
-            draw_figures(self.folder, self.talk)
+            draw_figures(self.folder, self.console)
         except BaseException as error:
             stop = stopped_by(error)
             if stop is None:
                 raise
-            last_words()
+            ignore_further_signals()
             self._save_progress()
             raise Stopped(stop.number, f"{self.folder.path}: stopped; {self._where()}, saved. {_REMEDY}") from None
         return best
@@ -147,7 +147,7 @@ class TrainingRun:
         training = self.recipe.training
         if epoch <= training.early_epochs:
             return None
-        with self.talk.status(f"epoch {epoch}/{training.epochs}: scoring the dev files"):
+        with self.console.status(f"epoch {epoch}/{training.epochs}: scoring the dev files"):
             return evaluate(self.model, self.data.dev)
 
     def _train(self, epoch: int) -> None:
@@ -163,11 +163,11 @@ class TrainingRun:
             tasks = "all tasks" if len(phase.rows) > 1 else next(iter(phase.rows))
             frozen = "" if everything else ", encoder frozen"
             batches = phase.batches(self.data.sizes, training.batch_size, training.seed, epoch)
-            with self.talk.steps(f"epoch {epoch}/{training.epochs} {tasks}{frozen}", len(phase.steps)) as bar:
+            with self.console.steps(f"epoch {epoch}/{training.epochs} {tasks}{frozen}", len(phase.steps)) as bar:
                 bar.advance(by=taken)
                 for rows in islice(batches, taken, None):
                     self._advance(rows, everything)
-                    bar.advance(lambda: self.pace.note(self.time_left.seconds()))
+                    bar.advance(lambda: self.throughput.note(self.time_left.seconds()))
 
     def begin(self, phase: Phase) -> bool:
         """Let train what trains in a phase; return whether that is everything."""
@@ -183,7 +183,7 @@ class TrainingRun:
     def _advance(self, rows: Mapping[str, np.ndarray], everything: bool) -> None:
         """Take a step and account for it; save the state where it is time to."""
         started = time.monotonic()
-        with whole():
+        with deferred():
             losses = self.step(rows)
             for task, loss in losses.items():
                 self.state.count(task, loss, len(rows[task]))
@@ -192,7 +192,7 @@ class TrainingRun:
             self.state.seconds += seconds
             tokens = sum(self.data.train[task].count_tokens(own) for task, own in rows.items())
             self.state.tokens += tokens
-            self.pace.count(seconds, tokens, losses)
+            self.throughput.count(seconds, tokens, losses)
             self.time_left.step((tuple(rows), everything), seconds, tokens)
             if self._state_is_due():
                 self._save_progress()
@@ -247,11 +247,11 @@ class TrainingRun:
         best = (self._model_writer(scores), self._evaluation_writer(evaluation)) if evaluation and is_best else None
         self.folder.commit_epoch(state.epoch, line, self._write_state, training.keep, best)
         self._note_save()
-        tell_epoch(self.talk, line, training.epochs)
+        print_epoch(self.console, line, training.epochs)
 
     def _write_state(self, at: Path) -> None:
         changed = self._encoder_changed()
-        write_state(at, self.state, self.origin, self.model, self.optimizer, self.balancing, changed)
+        write_state(at, self.state, self.fingerprint, self.model, self.optimizer, self.balancing, changed)
 
     def _encoder_changed(self) -> bool:
         """Whether the encoder differs from its checkpoint."""

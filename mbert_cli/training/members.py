@@ -14,7 +14,7 @@ from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.evaluation.evaluate import Outcome, evaluation_of, mean_outcomes, outcomes_of
 from mbert_cli.machine.hardware import Hardware
-from mbert_cli.machine.signals import whole
+from mbert_cli.machine.signals import deferred
 from mbert_cli.model.components import problems
 from mbert_cli.model.compose import build_heads, encoder_shape
 from mbert_cli.model.ensemble import Ensemble
@@ -30,8 +30,8 @@ from mbert_cli.reports.figures import draw_figures
 from mbert_cli.storage.atomic import remove_folder
 from mbert_cli.storage.metrics_file import kept_epoch
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
-from mbert_cli.training.console import tell_member
+from mbert_cli.terminal.console import Console
+from mbert_cli.training.console import print_member
 from mbert_cli.training.datasets import read_training_examples
 from mbert_cli.training.fit import fit
 from mbert_cli.training.parallel_members import train_at_once
@@ -41,7 +41,7 @@ def fit_members(
     recipe: Recipe,
     folder: RunFolder,
     hardware: Hardware,
-    talk: Talk,
+    console: Console,
     resume: bool = False,
     limit: int | None = None,
     allow_drift: bool = False,
@@ -53,7 +53,7 @@ def fit_members(
         recipe: see `fit`.
         folder: see `fit`.
         hardware: see `fit`.
-        talk: see `fit`.
+        console: see `fit`.
         resume: see `fit`.
         limit: see `fit`.
         allow_drift: see `fit`.
@@ -67,8 +67,8 @@ def fit_members(
         Stopped: a signal asked for it; progress was saved.
     """
     # What is wrong with the data is said before a run that was here is removed.
-    with talk.status("reading the data"):
-        read_training_examples(recipe, limit, talk if jobs > 1 else Talk(quiet=True))
+    with console.status("reading the data"):
+        read_training_examples(recipe, limit, console if jobs > 1 else Console(quiet=True))
     shape = encoder_shape(recipe.encoder)
     recipe = with_ranks(recipe, shape)
     if not resume:
@@ -78,34 +78,34 @@ def fit_members(
     folder.write_recipe(recipe.to_yaml())
     left = [each for each in _members(recipe, folder) if not _is_done(*each)]
     if jobs > 1:
-        train_at_once(folder, left, hardware, talk, jobs, limit, allow_drift)
+        train_at_once(folder, left, hardware, console, jobs, limit, allow_drift)
     encoder = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
     members: list[MultiTaskBert] = []
     outcomes: list[dict[str, Outcome]] = []
     lines: list[dict[str, Any]] = []
     dev: dict[str, TaskData] = {}
     for number, (own, place) in enumerate(_members(recipe, folder), 1):
-        talk.say(f"member {number} of {recipe.training.members}, seed {own.training.seed}")
+        console.info(f"member {number} of {recipe.training.members}, seed {own.training.seed}")
         if not _is_done(own, place):
             # Held, for a process that trained it may outlive its parent by the time it takes to save.
             with place.locked(force=True):
-                fit(own, place, hardware, talk, place.states.is_dir(), limit, allow_drift)
+                fit(own, place, hardware, console, place.states.is_dir(), limit, allow_drift)
         remove_folder(place.states)  # nobody goes on from there
         saved = read_model(place.path, None if has_weights(place.model / "encoder") else encoder)
         members.append(saved.model.to(hardware.device))
         saved.model.compute_with(hardware.dtype, hardware.kernels)
         dev = dev or _read_dev(recipe, saved.tokenizer, limit)
         started = time.monotonic()
-        with talk.status(f"scoring the first {number} members together"):
+        with console.status(f"scoring the first {number} members together"):
             outcomes.append(outcomes_of(saved.model, dev))
             ensemble = Ensemble(members)
             evaluation = evaluation_of(ensemble, mean_outcomes(outcomes))
         seconds = time.monotonic() - started
-        with whole():
+        with deferred():
             lines.append(_line(number, place, evaluation, ensemble, lines, seconds))
             _commit(folder, lines[-1], ensemble, evaluation, recipe, saved.tokenizer)
-        tell_member(talk, lines[-1], recipe.training.members)
-    draw_figures(folder, talk)
+        print_member(console, lines[-1], recipe.training.members)
+    draw_figures(folder, console)
     return lines[-1]
 
 

@@ -8,15 +8,16 @@ from functools import partial
 from pathlib import Path
 
 from mbert_cli.errors import RunFailedError, Stopped
-from mbert_cli.machine.child_process import exit_code, last_lines, last_word, start, threads_each
+from mbert_cli.machine.child_process import exit_code, last_lines, last_message, start, threads_each
 from mbert_cli.machine.hardware import Hardware
-from mbert_cli.machine.signals import last_words, stopped_by, whole
+from mbert_cli.machine.signals import deferred, ignore_further_signals, stopped_by
 from mbert_cli.messages import one_line
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.disk import disk_errors
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Bar, Talk
-from mbert_cli.training.console import tell_epoch
+from mbert_cli.terminal.console import Console
+from mbert_cli.terminal.progress import Bar
+from mbert_cli.training.console import print_epoch
 from mbert_cli.training.state import threads_begun_with
 
 _LOOK_EVERY = 0.1  # seconds
@@ -27,7 +28,7 @@ def train_at_once(
     folder: RunFolder,
     members: Sequence[tuple[Recipe, RunFolder]],
     hardware: Hardware,
-    talk: Talk,
+    console: Console,
     jobs: int,
     limit: int | None,
     allow_drift: bool,
@@ -38,7 +39,7 @@ def train_at_once(
         folder: of the ensemble, its recipe in it.
         members: recipe and folder of each that is not trained, or not to its end.
         hardware: what to compute on.
-        talk: where progress is told; what each training says itself is in a log beside its folder.
+        console: where progress is printed; each training prints into a log beside its folder.
         jobs: how many at once; they share the cores, and the last ones, where they are fewer, have more of them.
         limit: see `fit`.
         allow_drift: see `fit`.
@@ -57,26 +58,26 @@ def train_at_once(
     beside = [min(jobs, len(members) - number // jobs * jobs) for number in range(len(members))]
     waiting = [_Member(*each, allow_drift, threads_each(many)) for each, many in zip(members, beside, strict=True)]
     training: list[_Member] = []
-    talk.say(f"{len(members)} members, {jobs} at once; what each says: {folder.members / '*.log'}")
+    console.info(f"{len(members)} members, {jobs} at once; what each says: {folder.members / '*.log'}")
     total = sum(recipe.training.epochs for recipe, _ in members)
     try:
-        with talk.bar("epochs of all members", total) as bar:
+        with console.bar("epochs of all members", total) as bar:
             while waiting or training:
                 # One that is held is saving still: its process outlives a parent that was killed, for a moment.
                 while waiting and len(training) < jobs and not waiting[0].folder.in_use():
-                    with whole():
+                    with deferred():
                         waiting[0].begin(folder.recipe_file, shared)
                         training.append(waiting.pop(0))
                 time.sleep(_LOOK_EVERY)
                 ended = [each for each in training if each.has_ended()]
                 for each in training:
-                    each.tell(talk, bar)
-                if talk.is_live:
+                    each.tell(console, bar)
+                if console.is_live:
                     bar.advance(partial(_notes, training), by=0)
                 training = [each for each in training if each not in ended]
     except BaseException as error:
         stop = stopped_by(error)
-        last_words()
+        ignore_further_signals()
         for each in [each for each in training if each.process.poll() is None]:
             each.process.send_signal(signal.SIGTERM if stop is None else stop.number)
         for each in training:
@@ -89,7 +90,7 @@ def train_at_once(
 def _notes(training: Sequence["_Member"]) -> str:
     """Return what each member that trains said last, a line each."""
     return "\n".join(
-        one_line(f"member {each.name}: {last_word(last_lines(each.log), 'starting')}") for each in training
+        one_line(f"member {each.name}: {last_message(last_lines(each.log), 'starting')}") for each in training
     )
 
 
@@ -112,7 +113,7 @@ class _Member:
         self.threads = threads
         self.name = folder.path.name
         self.log = folder.path.with_suffix(".log")
-        self.told = 0
+        self.printed = 0
 
     def begin(self, recipe_file: Path, shared: Sequence[str]) -> None:
         """Begin the training, or go on with it."""
@@ -122,16 +123,16 @@ class _Member:
         words = ["train", str(recipe_file), "-o", str(self.folder.path)]
         words += ["training.members=1", f"training.seed={self.recipe.training.seed}", *shared]
         words += ["--resume", *["--allow-drift"] * self.allow_drift] * resume
-        self.told = len(self.folder.read_metrics()) if resume else 0
+        self.printed = len(self.folder.read_metrics()) if resume else 0
         with disk_errors(self.log):
             self.log.parent.mkdir(parents=True, exist_ok=True)
         self.process = start(words, threads_begun_with(self.folder) or self.threads, self.log)
 
-    def tell(self, talk: Talk, bar: Bar) -> None:
+    def tell(self, console: Console, bar: Bar) -> None:
         """Tell of epochs that have ended since."""
-        for line in self.folder.read_metrics()[self.told :]:
-            self.told += 1
-            tell_epoch(talk, line, self.recipe.training.epochs, int(self.name))
+        for line in self.folder.read_metrics()[self.printed :]:
+            self.printed += 1
+            print_epoch(console, line, self.recipe.training.epochs, int(self.name))
             bar.advance()
 
     def has_ended(self) -> bool:
@@ -144,6 +145,6 @@ class _Member:
             return False
         code = exit_code(self.process)
         if code:
-            said = last_word(last_lines(self.log))
+            said = last_message(last_lines(self.log))
             raise RunFailedError(code, f"{self.log}: member {self.name} failed with exit code {code}: {said}", _REMEDY)
         return True

@@ -23,7 +23,7 @@ from mbert_cli.model.tensor_files import load_tensors, read_tensors, size_of, wr
 from mbert_cli.recipe.sections import Recipe, differences, flat, result_spec
 from mbert_cli.storage.atomic import read_json
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 
 _TEXTS = 4_500  # bytes of state.json and of the manifest
 
@@ -43,7 +43,7 @@ class TrainingState:
         encoder_trained: whether any phase trained the encoder.
         best_epoch: the epoch whose model is kept.
         best_score: its score.
-        drift: what was changed when the run was resumed nevertheless; see `origin_of`.
+        drift: what was changed when the run was resumed nevertheless; see `fingerprint_of`.
     """
 
     epoch: int = 0
@@ -74,7 +74,7 @@ class TrainingState:
 def write_state(
     folder: Path,
     state: TrainingState,
-    origin: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
     model: MultiTaskBert,
     optimizer: torch.optim.Optimizer,
     balancing: LossBalancing,
@@ -85,7 +85,7 @@ def write_state(
     Args:
         folder: exists.
         state: where the run stands.
-        origin: what the run is made of; see `origin_of`.
+        fingerprint: what the run is made of; see `fingerprint_of`.
         model: the model.
         optimizer: of the model's parameters.
         balancing: what it remembers is part of the state.
@@ -106,7 +106,7 @@ def write_state(
     if balancing.state_dict():  # the plain sum remembers nothing
         write_tensors(folder / "balancing.safetensors", balancing.state_dict())
     # JSON gives back every finite float as it was.
-    content = {"position": asdict(state), "origin": origin}
+    content = {"position": asdict(state), "origin": fingerprint}
     (folder / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -128,11 +128,11 @@ def state_size(model: MultiTaskBert, balancing: LossBalancing, encoder_trains: b
 
 def read_state(
     folder: RunFolder,
-    origin: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
     model: MultiTaskBert,
     optimizer: torch.optim.Optimizer,
     balancing: LossBalancing,
-    talk: Talk,
+    console: Console,
     allow_drift: bool = False,
 ) -> TrainingState:
     """Load the newest whole state of a run into a model, its optimizer and its loss balancing.
@@ -146,11 +146,11 @@ def read_state(
     """
     newest, problems = folder.newest_state()
     for problem in problems:
-        talk.say(f"{problem} Going back to the state before it.")
+        console.info(f"{problem} Going back to the state before it.")
     if newest is None:
         return TrainingState()
     content = read_json(newest / "state.json")
-    changed = _drift(content["origin"], origin)
+    changed = _changes(content["origin"], fingerprint)
     if changed and not allow_drift:
         shown = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")
         raise UsageError(
@@ -158,7 +158,7 @@ def read_state(
             "result that is neither run's; or begin anew with --force."
         )
     _load_weights(newest, model)
-    same_balancing = content["origin"]["loss_balancing"] == origin["loss_balancing"]
+    same_balancing = content["origin"]["loss_balancing"] == fingerprint["loss_balancing"]
     if balancing.state_dict() and same_balancing:
         load_tensors(balancing, newest / "balancing.safetensors")
     parameters = dict(model.named_parameters())
@@ -168,7 +168,7 @@ def read_state(
         optimizer.state[parameters[name]][moment] = value.to(parameters[name].device)
     state = _position(content["position"])
     for each in changed:
-        talk.say(f"{folder.path}: {each}; going on, as --allow-drift says.")
+        console.info(f"{folder.path}: {each}; going on, as --allow-drift says.")
     state.drift += [f"epoch {state.epoch + 1}, step {state.epoch_step}: {each}" for each in changed]
     return state
 
@@ -200,7 +200,7 @@ def threads_begun_with(folder: RunFolder) -> int | None:
     return None
 
 
-def origin_of(
+def fingerprint_of(
     recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardware: Hardware, encoder: str
 ) -> dict[str, Any]:
     """Return all that the bytes of a run's result follow from: recipe, data, hardware and versions.
@@ -236,7 +236,7 @@ _LATER = {
 _UNTOLD = ("rows.", "versions.", "hardware.threads", "hardware.instructions")
 
 
-def _drift(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return what differs between two origins, a sentence each."""
     before, after = {**_LATER, **flat(then)}, flat(now)
     for key, value in after.items():

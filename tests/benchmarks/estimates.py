@@ -127,13 +127,13 @@ def work(settings):
     """Estimate a run, then do it; return both."""
     from mbert_cli.machine.hardware import choose
     from mbert_cli.storage.run_folder import RunFolder
-    from mbert_cli.terminal.progress import Talk
+    from mbert_cli.terminal.console import Console
     from mbert_cli.training import loop as training_run
     from mbert_cli.training.dry_run import validate
     from mbert_cli.training.fit import fit
     from mbert_cli.training.members import fit_members
 
-    quiet, limit = Talk(quiet=True), settings["limit"]
+    quiet, limit = Console(quiet=True), settings["limit"]
     hardware = choose(settings["device"], settings["precision"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -21,18 +21,18 @@ from mbert_cli.calibration import Decision
 from mbert_cli.data.table import Table
 from mbert_cli.errors import CheckpointError, DataError, MbertError, NotFiniteError, RunInUseError, UsageError
 from mbert_cli.evaluation.evaluate import evaluate_run, run_outcomes
-from mbert_cli.evaluation.tune import check_fits, lopsided, tune
+from mbert_cli.evaluation.tune import check_fits, threshold_hint, tune
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.saved_model import write_decisions
-from mbert_cli.prediction.predict_table import origin_of
+from mbert_cli.prediction.predict_table import fingerprint_of
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.storage.atomic import amend_folder, check_folder
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
 
-QUIET = Talk(quiet=True)
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_the_model_is_known_as_another_by_a_half_finished_prediction(run, tmp_pa
     origins = []
     for criterion in ("f1", "accuracy"):
         with Table(str(tmp_path / "in.tsv")) as table:
-            origins.append(origin_of(predictor_of(run), table, ["same"], "same", None))
+            origins.append(fingerprint_of(predictor_of(run), table, ["same"], "same", None))
         tuned(run, criterion)
     assert {name for name in origins[0] if origins[0][name] != origins[1][name]} == {"model"}
 
@@ -293,17 +293,17 @@ def metrics_of(precision, recall, criterion=None):
 
 
 def test_precision_and_recall_far_apart_are_hinted_at_with_the_command():
-    assert lopsided(metrics_of(0.752, 0.920), Path("my runs/x")) == (
+    assert threshold_hint(metrics_of(0.752, 0.920), Path("my runs/x")) == (
         "task same, label yes: precision and recall differ much (0.752, 0.920); to balance them: "
         "mbert evaluate 'my runs/x' --tune-thresholds f1."
     )
-    assert lopsided(metrics_of(0.92, 0.752), Path("x")) is not None
+    assert threshold_hint(metrics_of(0.92, 0.752), Path("x")) is not None
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_what_lies_close_together_or_was_fitted_is_not_hinted_at(precision, recall):
-    assert lopsided(metrics_of(precision, recall, "f1"), Path("x")) is None
-    assert (lopsided(metrics_of(precision, recall), Path("x")) is None) == (abs(precision - recall) <= 0.1)
+    assert threshold_hint(metrics_of(precision, recall, "f1"), Path("x")) is None
+    assert (threshold_hint(metrics_of(precision, recall), Path("x")) is None) == (abs(precision - recall) <= 0.1)
 
 
 def mbert(*words):
@@ -343,7 +343,7 @@ def test_what_was_fitted_can_be_taken_back_task_by_task(run):
 
 def test_the_command_hints_unless_quiet_or_for_programs(run):
     metrics = evaluate_run(predictor_of(run), "dev", {}, [], None, QUIET).metrics
-    hint = lopsided(metrics, run)
+    hint = threshold_hint(metrics, run)
     assert hint is not None
     for words, said in (((), True), (("-q",), False), (("--json",), False)):
         done = mbert("evaluate", run, "--precision", "fp32", *words)

@@ -54,17 +54,19 @@ def test_unknown_kernels_are_refused():
 
 class TestCompiling:
     @pytest.fixture(autouse=True)
-    def place(self, tmp_path, monkeypatch):
+    def place(self, tmp_path, caplog):
         pytest.importorskip("numba")
         self.folder = tmp_path
-        self.told = []
-        monkeypatch.setattr(kernels, "tell_of_compiling", self.told.append)
+        self.caplog = caplog
+        caplog.set_level("INFO", logger="mbert_cli")
         (tmp_path / "loops.py").write_text(SOURCE, encoding="utf-8")
 
     def twice(self, monkeypatch):
-        """Import the loop anew, as another process would, and use it; return what was told meanwhile."""
-        monkeypatch.setattr(kernels, "tell_of_compiling", self.told.append)
-        self.told.clear()
+        """Import the loop again, as another process would, and use it; return what is logged."""
+        from mbert_cli.encoder.kernels import compiling
+
+        compiling._report.cache_clear()
+        self.caplog.clear()
         spec = importlib.util.spec_from_file_location("loops", self.folder / "loops.py")
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, "loops", module)
@@ -72,7 +74,7 @@ class TestCompiling:
         values = torch.arange(4.0)
         module.twice(values.numpy())
         assert values.tolist() == [0, 2, 4, 6]
-        return list(self.told)
+        return self.caplog.messages.copy()
 
     def test_it_is_told_once_and_kept(self, monkeypatch):
         (told,) = self.twice(monkeypatch)

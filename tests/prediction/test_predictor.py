@@ -18,10 +18,10 @@ from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.prediction.predict_table import choose_tasks, predict_cs224n, predict_table
 from mbert_cli.prediction.run_model import run_model
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
 
-QUIET = Talk(quiet=True)
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture

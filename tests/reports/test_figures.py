@@ -119,20 +119,20 @@ def test_what_is_not_there_is_not_drawn(tmp_path):
 
 
 def test_a_failure_to_draw_is_one_line(drawable, capsys):
-    from mbert_cli.terminal.progress import Talk
+    from mbert_cli.terminal.console import Console
 
     (drawable / "near_predictions.tsv").unlink()
-    assert draw_or_say(drawable, drawable / "metrics.jsonl", Talk()) == {}
+    assert draw_or_say(drawable, drawable / "metrics.jsonl", Console()) == {}
     said = capsys.readouterr().err
     assert said.startswith("the figures could not be drawn (FileNotFoundError: ")
     assert len(said.splitlines()) == 1
 
 
 def test_a_run_without_matplotlib_is_one_line_too(drawable, capsys, monkeypatch):
-    from mbert_cli.terminal.progress import Talk
+    from mbert_cli.terminal.console import Console
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert draw_or_say(drawable, drawable / "metrics.jsonl", Talk()) == {}
+    assert draw_or_say(drawable, drawable / "metrics.jsonl", Console()) == {}
     assert "the figures could not be drawn (ModuleNotFoundError: " in capsys.readouterr().err
 
 

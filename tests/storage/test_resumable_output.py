@@ -11,9 +11,9 @@ ORIGIN = {"model": "abc", "limit": None}
 PIECES = ["header\n", "one\n", "two\n", "three\n"]
 
 
-def write(path, die_before=None, error=KeyboardInterrupt, origin=ORIGIN, force=False):
+def write(path, die_before=None, error=KeyboardInterrupt, fingerprint=ORIGIN, force=False):
     """Write pieces of a row each, going on where they are; raise an error in place of one."""
-    with partial_output(path, origin, force) as out:
+    with partial_output(path, fingerprint, force) as out:
         began_at = out.rows
         for index in range(out.rows, len(PIECES)):
             out.write(PIECES[index])
@@ -72,7 +72,7 @@ def test_a_missing_file_of_pieces_begins_anew(tmp_path):
 def test_pieces_of_another_origin_begin_anew(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "out", 2)
-    assert write(tmp_path / "out", origin={**ORIGIN, "model": "abd"}) == 0
+    assert write(tmp_path / "out", fingerprint={**ORIGIN, "model": "abd"}) == 0
     assert (tmp_path / "out").read_text() == "".join(PIECES)
 
 
@@ -132,8 +132,8 @@ def test_two_processes_do_not_write_one_output(tmp_path):
 def test_the_journal_tells_rows_bytes_and_hashes(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "out", 2)
-    origin, *entries = (partial_folder(tmp_path / "out") / "journal.jsonl").read_text().splitlines()
-    assert json.loads(origin) == {"origin": ORIGIN}
+    fingerprint, *entries = (partial_folder(tmp_path / "out") / "journal.jsonl").read_text().splitlines()
+    assert json.loads(fingerprint) == {"origin": ORIGIN}
     assert [(each["rows"], each["bytes"], len(each["sha256"])) for each in map(json.loads, entries)] == [
         (1, 7, 64),
         (2, 11, 64),

@@ -4,39 +4,41 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.text import Text
 
 from mbert_cli.terminal import progress
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.tables import new_table
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 MOVES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
-def told(width, talk, **options):
-    """Let a Talk tell something on a terminal; return what the terminal got."""
-    console = Console(file=io.StringIO(), force_terminal=True, width=width, soft_wrap=True, highlight=False, **options)
-    voice = Talk()
-    voice.console = console
-    talk(voice)
-    return console.file.getvalue()
+def printed(width, use, **options):
+    """Let a function use a console on a terminal; return what the terminal got."""
+    terminal = RichConsole(
+        file=io.StringIO(), force_terminal=True, width=width, soft_wrap=True, highlight=False, **options
+    )
+    console = Console()
+    console.rich = terminal
+    use(console)
+    return terminal.file.getvalue()
 
 
 def note():
     return "12,300 tokens/s · 18 min left · " + " · ".join(f"task_{i} 0.451" for i in range(9))
 
 
-def long_training(voice):
-    with voice.steps("epoch 2/7 paraphrase, encoder frozen", 1388) as bar:
+def long_training(console):
+    with console.steps("epoch 2/7 paraphrase, encoder frozen", 1388) as bar:
         bar.advance(note, by=700)
         bar.advance(note, by=0)
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
-def test_a_live_bar_is_never_wider_than_the_terminal_and_tells_speed_and_losses(width):
-    shown = told(width, long_training)
+def test_a_live_bar_is_never_wider_than_the_terminal_and_shows_speed_and_losses(width):
+    shown = printed(width, long_training)
     lines = [line for line in MOVES.sub("\n", COLOURS.sub("", shown)).splitlines() if line.strip()]
     assert max(map(len, lines)) <= width
     assert any("epoch 2/7" in line and "700/1388" in line for line in lines)
@@ -44,20 +46,20 @@ def test_a_live_bar_is_never_wider_than_the_terminal_and_tells_speed_and_losses(
 
 
 def test_off_a_terminal_there_are_plain_lines_only(capsys):
-    voice = Talk()
-    long_training(voice)
-    with voice.status("scoring"):
-        voice.say("epoch 1/2: overall 0.5 (best)", strong="(best)")
-    voice.show(new_table("task"), ["task: 20 rows"])
+    console = Console()
+    long_training(console)
+    with console.status("scoring"):
+        console.info("epoch 1/2: overall 0.5 (best)", strong="(best)")
+    console.show(new_table("task"), ["task: 20 rows"])
     found = capsys.readouterr()
     assert found.err == "epoch 1/2: overall 0.5 (best)\ntask: 20 rows\n"
     assert found.out == ""
 
 
-def test_off_a_terminal_a_line_a_minute_tells_how_far_a_bar_would_be(monkeypatch, capsys):
+def test_off_a_terminal_a_line_a_minute_shows_progress(monkeypatch, capsys):
     seconds = iter([0, 59, 61, 61, 100, 122, 122])
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
-    with Talk().bar("predict sst", None) as bar:
+    with Console().bar("predict sst", None) as bar:
         bar.advance(by=1000)
         bar.advance(note, by=500)
         bar.advance(note, by=500)
@@ -65,42 +67,44 @@ def test_off_a_terminal_a_line_a_minute_tells_how_far_a_bar_would_be(monkeypatch
     assert capsys.readouterr().err == f"predict sst: 1,500; {note()}\npredict sst: 2,003\n"
 
 
-def test_a_quiet_command_says_nothing_of_its_bars_either(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "_LINE_EVERY", 0.0)
-    long_training(Talk(quiet=True))
+def test_a_quiet_command_prints_no_progress(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    long_training(Console(quiet=True))
     assert capsys.readouterr().err == ""
-    long_training(Talk())
+    long_training(Console())
     assert capsys.readouterr().err.startswith("epoch 2/7 paraphrase, encoder frozen: 700 of 1,388; 12,300 tokens/s")
 
 
-def test_the_best_epoch_stands_out_only_where_there_are_colours(monkeypatch):
-    def say(voice):
-        voice.say("overall 0.5 (best)", strong="(best)")
+def test_the_best_epoch_is_highlighted_only_with_colours(monkeypatch):
+    def print_best(console):
+        console.info("overall 0.5 (best)", strong="(best)")
 
-    assert "\x1b[1;32m(best)" in told(80, say, color_system="standard")
+    assert "\x1b[1;32m(best)" in printed(80, print_best, color_system="standard")
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "32m" not in told(80, say)
+    assert "32m" not in printed(80, print_best)
 
 
-def test_what_is_said_is_no_markup_and_no_control_code():
-    assert told(80, lambda voice: voice.say("[red]\x1b[2J[/red]", strong=""), no_color=True).startswith("[red]\\x1b[2J")
+def test_messages_are_printed_without_markup_and_control_codes():
+    assert printed(80, lambda console: console.info("[red]\x1b[2J[/red]", strong=""), no_color=True).startswith(
+        "[red]\\x1b[2J"
+    )
 
 
 def test_a_terminal_gets_the_table():
     table = new_table("task")
     table.add_row(Text("mood"))
-    assert "┃ task ┃" in COLOURS.sub("", told(80, lambda voice: voice.show(table, ["a line"])))
+    assert "┃ task ┃" in COLOURS.sub("", printed(80, lambda console: console.show(table, ["a line"])))
 
 
-def test_details_are_told_if_wanted(capsys):
-    Talk().detail("more")
-    Talk(verbose=True).detail("more")
+def test_details_are_printed_if_verbose(capsys):
+    Console().detail("more")
+    Console(verbose=True).detail("more")
     assert capsys.readouterr().err == "more\n"
 
 
-def test_events_are_lines_of_json_on_stdout_if_wanted(capsys):
-    Talk().event("epoch", {"epoch": 1})
-    Talk(quiet=True, events=True).event("epoch", {"epoch": 1, "name": "a\nb"})
+def test_events_are_lines_of_json_on_stdout(capsys):
+    Console().event("epoch", {"epoch": 1})
+    Console(quiet=True, events=True).event("epoch", {"epoch": 1, "name": "a\nb"})
     found = capsys.readouterr()
     assert found.err == ""
     assert json.loads(found.out) == {"event": "epoch", "epoch": 1, "name": "a\nb"}

@@ -18,7 +18,7 @@ from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import component_class, kinds, load_recipe, options_model
 from mbert_cli.model.tensor_files import read_tensors
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training import loop as training_run
 from mbert_cli.training.fit import fit
 from mbert_cli.training.step import shared_of
@@ -28,22 +28,22 @@ SAMPLING = ["annealed", "proportional", "round_robin", "square_root", "temperatu
 SIMULTANEOUS = ("curriculum=simultaneous", "training.epochs=3")
 
 
-class Listener(Talk):
+class Listener(Console):
     """Keeps what is said."""
 
     def __init__(self):
         super().__init__(quiet=True)
         self.lines = []
 
-    def say(self, line, strong=""):
+    def info(self, line, strong=""):
         self.lines.append(line)
 
 
 def train(recipe, folder, *settings, resume=False, precision="fp32"):
     folder.mkdir(exist_ok=True)
-    talk = Listener()
-    fit(load_recipe(str(recipe), settings), RunFolder(folder), choose("cpu", precision), talk, resume)
-    return talk.lines
+    console = Listener()
+    fit(load_recipe(str(recipe), settings), RunFolder(folder), choose("cpu", precision), console, resume)
+    return console.lines
 
 
 def states(folder):

@@ -17,11 +17,11 @@ from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import component_class, load_recipe, options_model
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
 
 pytestmark = pytest.mark.gpu
-QUIET = Talk(quiet=True)
+QUIET = Console(quiet=True)
 # Without dropout, which a GPU draws otherwise; a linear schedule would hide steps that were lost.
 NO_DROPOUT = (
     "curriculum=simultaneous",

@@ -5,7 +5,7 @@ from mbert_cli.heads.classification import Classification
 from mbert_cli.heads.regression import Regression
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import encoder_shape
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.data_summary import data_facts, label_remarks
 from mbert_cli.training.datasets import read_training_examples, tokenise_examples
 
@@ -14,8 +14,8 @@ from mbert_cli.training.datasets import read_training_examples, tokenise_example
 def facts(tiny_recipe):
     def found(*settings):
         recipe = load_recipe(str(tiny_recipe), settings)
-        examples = read_training_examples(recipe, None, Talk(quiet=True))
-        data, _ = tokenise_examples(recipe, examples, encoder_shape(recipe.encoder), Talk(quiet=True))
+        examples = read_training_examples(recipe, None, Console(quiet=True))
+        data, _ = tokenise_examples(recipe, examples, encoder_shape(recipe.encoder), Console(quiet=True))
         return data_facts(recipe, examples, data)
 
     return found

@@ -18,12 +18,12 @@ from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import build, load_recipe
 from mbert_cli.recipe.sections import Component
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.distillation import SoftLabels
 from mbert_cli.training.dry_run import validate
 from mbert_cli.training.fit import fit
 
-QUIET = Talk(quiet=True)
+QUIET = Console(quiet=True)
 
 
 def outputs_of(head, examples=6):

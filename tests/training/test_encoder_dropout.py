@@ -7,7 +7,7 @@ from mbert_cli.errors import RecipeError
 from mbert_cli.machine.hardware import Hardware
 from mbert_cli.model.components import load_recipe
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.checks import check_recipe
 from mbert_cli.training.fit import prepare
 
@@ -21,7 +21,7 @@ def begun(recipe, folder, *settings):
     chosen = load_recipe(str(recipe), list(settings))
     folder = RunFolder(folder)
     folder.path.mkdir()
-    return prepare(chosen, folder, hardware, Talk(quiet=True))
+    return prepare(chosen, folder, hardware, Console(quiet=True))
 
 
 def probabilities(modules):

@@ -12,7 +12,7 @@ from tiny_runs import losses_of, run_of, train
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.errors import RecipeError, ResourceError
 from mbert_cli.evaluation.evaluate import evaluate
-from mbert_cli.training.state import _drift
+from mbert_cli.training.state import _changes
 
 FROZEN = ("training.freeze_encoder=true", "adapters=[top]")
 CACHED = (*FROZEN, "training.cache_features=true")
@@ -80,17 +80,17 @@ def test_a_run_without_recorded_kernels_continues_with_torch_kernels(tiny_recipe
     assert content["origin"]["hardware"].pop("kernels") == "torch"
     for key in ("freeze_encoder", "cache_features", "strict_length"):
         assert content["origin"]["training"].pop(key) is False
-    origin = content["origin"]
-    now = json.loads(json.dumps(origin))
+    fingerprint = content["origin"]
+    now = json.loads(json.dumps(fingerprint))
     now["hardware"]["kernels"] = "torch"
     now["training"] |= {"freeze_encoder": False, "cache_features": False, "strict_length": False}
     for key in ("rows", "versions"):
-        del origin[key]
+        del fingerprint[key]
     for key in ("threads", "instructions"):
-        del origin["hardware"][key]
-    assert _drift(origin, now) == []
+        del fingerprint["hardware"][key]
+    assert _changes(fingerprint, now) == []
     now["hardware"]["kernels"] = "fused"
-    assert _drift(origin, now) == ["hardware.kernels was 'torch' and is now 'fused'"]
+    assert _changes(fingerprint, now) == ["hardware.kernels was 'torch' and is now 'fused'"]
 
 
 def test_the_file_is_deleted(tiny_recipe, tmp_path):

@@ -20,7 +20,7 @@ from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.recipe.sections import TrainingSection
 from mbert_cli.storage.atomic import check_folder
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training import loop as training_run
 from mbert_cli.training.fit import fit, prepare
 from mbert_cli.training.loop import selected
@@ -188,7 +188,7 @@ def test_the_best_model_is_of_the_late_epochs_and_no_other_is_scored_where_selec
     scores = iter([0.1, 0.3, 0.2])
     monkeypatch.setattr("mbert_cli.training.loop.selected", lambda found, select: next(scores))
     recipe = load_recipe(str(tiny_recipe), ["training.select_after=0.4", "training.epochs=5"])
-    best = fit(recipe, RunFolder(tmp_path / "a"), choose("cpu", "fp32"), Talk())
+    best = fit(recipe, RunFolder(tmp_path / "a"), choose("cpu", "fp32"), Console())
     assert best["epoch"] == 4
     lines = RunFolder(tmp_path / "a").read_metrics()
     assert [line["epoch"] for line in lines if line["best"]] == [3, 4]

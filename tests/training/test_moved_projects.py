@@ -14,7 +14,7 @@ from mbert_cli.errors import DataError, UsageError
 from mbert_cli.machine.hardware import choose, computing_with
 from mbert_cli.model.components import load_recipe
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
 
 STEPS = "training.state_every=1"
@@ -123,7 +123,7 @@ def counted(tmp_path_factory):
 def train_with(threads, recipe, folder, kernels, precision, **options):
     folder.mkdir(exist_ok=True)
     with computing_with(threads):
-        fit(load_recipe(str(recipe)), RunFolder(folder), choose("cpu", precision, kernels), Talk(), **options)
+        fit(load_recipe(str(recipe)), RunFolder(folder), choose("cpu", precision, kernels), Console(), **options)
 
 
 @pytest.mark.parametrize(("kernels", "precision"), [("torch", "fp32"), ("fused", "fp32")])

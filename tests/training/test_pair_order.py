@@ -19,12 +19,12 @@ from mbert_cli.model.saved_model import read_model
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.prediction.run_model import run_model
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.datasets import read_training_examples, tokenise_examples
 from mbert_cli.training.fit import fit
 from mbert_cli.training.pair_order import PairOrder
 
-QUIET = Talk(quiet=True)
+QUIET = Console(quiet=True)
 # Heads whose output depends on the order: through the sequence of both texts, and through [u, v].
 SYMMETRIC = (
     "tasks.near.head={kind: dual_similarity, late_interaction: true}",

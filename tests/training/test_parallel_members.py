@@ -12,7 +12,7 @@ import time
 import pytest
 import stand_in
 import torch
-from rich.console import Console
+from rich.console import Console as RichConsole
 
 from mbert_cli.cli import app
 from mbert_cli.errors import RunFailedError, Stopped, UsageError
@@ -20,7 +20,7 @@ from mbert_cli.machine import child_process as child_training
 from mbert_cli.machine.hardware import Hardware
 from mbert_cli.model.components import load_recipe
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.members import member_recipe
 from mbert_cli.training.parallel_members import train_at_once
 
@@ -38,13 +38,13 @@ def here(tiny_recipe, tmp_path, monkeypatch):
     return tmp_path / "out"
 
 
-def train(here, *settings, jobs=2, talk=None, allow_drift=False):
+def train(here, *settings, jobs=2, console=None, allow_drift=False):
     recipe = load_recipe(str(here.parent / "recipe.yaml"), ["training.members=3", "training.epochs=2", *settings])
     here.mkdir(exist_ok=True)
     folder = RunFolder(here)
     folder.write_recipe(recipe.to_yaml())
     members = [(member_recipe(recipe, number), RunFolder(here / "members" / str(number))) for number in (1, 2, 3)]
-    train_at_once(folder, members, HARDWARE, talk or Talk(quiet=True), jobs, None, allow_drift)
+    train_at_once(folder, members, HARDWARE, console or Console(quiet=True), jobs, None, allow_drift)
     return recipe
 
 
@@ -62,7 +62,7 @@ def test_each_member_is_a_run_of_its_own_recipe(here):
 
 
 def test_epochs_of_all_members_are_told(here, capsys):
-    train(here, talk=Talk(events=True))
+    train(here, console=Console(events=True))
     told = capsys.readouterr()
     found = [(event["member"], event["epoch"]) for event in map(json.loads, told.out.splitlines())]
     assert sorted(found) == [(member, epoch) for member in (1, 2, 3) for epoch in (1, 2)]
@@ -71,10 +71,10 @@ def test_epochs_of_all_members_are_told(here, capsys):
 
 
 def test_on_a_terminal_what_each_member_said_last_stands_below_the_bar(here):
-    talk = Talk()
-    talk.console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    train(here, talk=talk)
-    shown = talk.console.file.getvalue()
+    console = Console()
+    console.rich = RichConsole(file=io.StringIO(), force_terminal=True, width=100)
+    train(here, console=console)
+    shown = console.rich.file.getvalue()
     assert "epochs of all members" in shown
     assert "member 3: epoch 2" in shown  # the others ended before the terminal was drawn again
 
@@ -157,7 +157,7 @@ def end(process):
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_checkpoint, tiny_files, tmp_path_factory):
+def deferred(tiny_checkpoint, tiny_files, tmp_path_factory):
     """Two members that trained at once, undisturbed; their recipe lies beside them."""
     import tiny
 

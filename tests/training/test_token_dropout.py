@@ -8,12 +8,12 @@ from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import encoder_shape
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.datasets import read_training_examples, tokenise_examples
 from mbert_cli.training.fit import fit
 from mbert_cli.training.token_dropout import TokenDropout
 
-QUIET = Talk(quiet=True)
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture

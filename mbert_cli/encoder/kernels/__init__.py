@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -23,8 +24,6 @@ Activation = Callable[[Tensor], Tensor]
 _MODULES = {"torch": "plain", "fused": "fused", "padded": "padded"}
 NAMES = ("torch", "fused")
 """The implementations that users can choose; `padded` is for exports."""
-tell_of_compiling: Callable[[str], object] | None = None
-"""Called with a message before loops are compiled. This is slow, but happens only once per machine."""
 _chosen: ContextVar[str] = ContextVar("kernels", default="torch")
 
 
@@ -64,7 +63,12 @@ class Pending:
 
 def current() -> ModuleType:
     """Return the selected module: `plain`, `fused` or `padded`."""
-    return import_module(f"{__name__}.{_MODULES[_chosen.get()]}")
+    return _imported(_chosen.get())
+
+
+@cache
+def _imported(name: str) -> ModuleType:
+    return import_module(f"{__name__}.{_MODULES[name]}")
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def turn(values, rows, size, width, out):
 
 @inlined
 @no_type_check
-def soften(scores, rows, length, width):
+def softmax_rows(scores, rows, length, width):
     """Replace [rows, width] by the softmax over the first `length` columns; the other columns become 0."""
     beyond = np.zeros(WIDTH, np.float32)
     for lane in range(WIDTH):
@@ -222,7 +222,7 @@ def attention(qkv, bias, starts, lengths, order, heads, dropping, workers, out):
             read(qkv, first, length, 3 * features, 2 * features + offset, size, bias, 1.0, v)
             turn(k, length, size, width, turned)
             multiply(q, size, 1, size, turned, width, length, width, weights)
-            soften(weights, length, length, width)
+            softmax_rows(weights, length, length, width)
             if dropping[2]:
                 thin(weights, length, width, first, heads, head, longest, dropping, weights)
             multiply(weights, width, 1, length, v, size, length, size, mixed)
@@ -268,7 +268,7 @@ def attention_backward(dout, qkv, bias, starts, lengths, order, heads, dropping,
             read(dout, first, length, features, offset, size, nothing, 1.0, into)
             turn(k, length, size, width, turned)
             multiply(q, size, 1, size, turned, width, length, width, weights)
-            soften(weights, length, length, width)
+            softmax_rows(weights, length, length, width)
             thin(weights, length, width, first, heads, head, longest, dropping, thinned)
             multiply(thinned, 1, width, length, into, size, length, size, found)
             write(length, size, found, 1.0, first, 3 * features, 2 * features + offset, dqkv, sums)

@@ -1,16 +1,16 @@
 """Numba compilation of the loops: parallel, and cached on disk if a cache folder is writable."""
 
 import hashlib
+import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
 import torch
 from numba.core.caching import FunctionCache, NullCache
-
-from mbert_cli.encoder import kernels
 
 # Use the available threading layer whose threads start fastest: 231, 297 and 339 ms per training step, in this order.
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
@@ -19,6 +19,7 @@ numba.set_num_threads(min(_THREADS, numba.config.NUMBA_NUM_THREADS))  # type: ig
 # Numba has now started one thread per core. This also changed the number of threads of OpenMP, and so of PyTorch.
 torch.set_num_threads(_THREADS)
 
+_log = logging.getLogger(__name__)
 _SOURCES = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 ).hexdigest()
@@ -52,10 +53,9 @@ class _NoCache(NullCache):
         _report("the result is not cached: no cache folder is writable; set NUMBA_CACHE_DIR")
 
 
+@cache  # once per process
 def _report(cached: str) -> None:
-    if kernels.tell_of_compiling is not None:
-        kernels.tell_of_compiling(f"compiling the fused kernels for this processor, up to a minute; {cached}")
-        kernels.tell_of_compiling = None
+    _log.info("compiling the fused kernels for this processor, up to a minute; %s", cached)
 
 
 def compiled(function: Callable[..., Any]) -> Any:

@@ -22,7 +22,7 @@ from mbert_cli.model.components import load_recipe
 from mbert_cli.model.saved_model import read_model
 from mbert_cli.storage.atomic import MANIFEST, commit_folder
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import prepare
 
 # Beside the good files, or in the place of one. The weights of a checkpoint are removed where its pickle stands in.
@@ -90,7 +90,7 @@ def _train(recipe: Path, run: Path, resume: bool = False) -> None:
     hardware = choose("cpu", "fp32", kernels="torch")
     folder = RunFolder(run)
     with folder.locked(resume):
-        prepare(load_recipe(str(recipe)), folder, hardware, Talk(quiet=True), resume)
+        prepare(load_recipe(str(recipe)), folder, hardware, Console(quiet=True), resume)
 
 
 def _in_a_checkpoint(rng: Chance, trial: Path, folder: Path, canary: Path) -> None:

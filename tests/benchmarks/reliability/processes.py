@@ -15,7 +15,7 @@ from word_salad import sentences
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import kinds, load_recipe
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.progress import Talk
+from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
 
 HARDWARE = ("--device", "cpu", "--precision", "fp32")
@@ -63,7 +63,7 @@ def train_here(recipe: Path, run: Path, settings: list[str], resume: bool = Fals
     """Train in this process, as `mbert train` does."""
     folder = RunFolder(run)
     with folder.locked(resume):
-        fit(load_recipe(str(recipe), settings), folder, choose("cpu", "fp32"), Talk(quiet=True), resume)
+        fit(load_recipe(str(recipe), settings), folder, choose("cpu", "fp32"), Console(quiet=True), resume)
 
 
 def start(*words: str | Path) -> subprocess.Popen[str]:

@@ -7,7 +7,7 @@ _WEIGHT = 0.05  # of the newest step; what is twenty steps old counts for a thir
 _NEWEST = 30  # steps of which the speed is shown
 
 
-class Pace:
+class ThroughputMeter:
     """The speed of the newest steps, and exponential means of the losses."""
 
     def __init__(self) -> None:
