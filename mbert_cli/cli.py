@@ -13,7 +13,7 @@ import sys
 import warnings
 
 from mbert_cli.errors import MbertError, UsageError
-from mbert_cli.machine import signals as stopping
+from mbert_cli.machine import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,18 +30,18 @@ def __getattr__(name: str) -> object:
 
 def main() -> None:
     """Run the command line; turn errors that a user can act on into one line and an exit code."""
-    stopping.listen()
+    signals.listen()
     try:
         from mbert_cli.commands import streams
 
         streams.guard()
         code = _run()
         sys.stdout.flush()  # here, where an error still has an exit code
-        stopping.ignore_further_signals()
+        signals.ignore_further_signals()
     except SystemExit:
         raise
     except BaseException as error:
-        stopping.ignore_further_signals()
+        signals.ignore_further_signals()
         from mbert_cli.commands.failures import explain
 
         found = explain(error)
@@ -66,7 +66,7 @@ def _run() -> int | None:
         raise UsageError(f"{odd!r}: is not UTF-8; rename the file or the folder.")
     from mbert_cli.commands.app import app
 
-    stopping.check()  # the import may have taken in a signal
+    signals.check()  # the import may have taken in a signal
     code: int | None = app(prog_name="mbert", standalone_mode=False)
     return code
 

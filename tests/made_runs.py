@@ -1,12 +1,13 @@
 """Run folders with made-up scores."""
 
 import io
-import json
 import re
 
+from records import record
 from rich.console import Console
 
 from mbert_cli.reports.run_table import report_table
+from mbert_cli.storage.metrics_file import metrics_text
 
 REFERENCE = '{source: "a paper, Table 5", scores: {sst: .489, quora: .812, sts: .780}}'
 
@@ -22,23 +23,13 @@ def make_run(folder, scores, reference="null", epochs=4, adapters="[{kind: pal, 
         f"encoder: {{checkpoint: x}}\nadapters: {adapters}\nreference: {reference}\n"
         f"training: {{epochs: {epochs}}}\ntasks:\n{tasks}\n"
     )
-    lines = []
+    records = []
     for epoch, each in enumerate(scores, 1):
         found = {task: {"main_metric": metric, metric: value, "loss": 1.0} for task, (metric, value) in each.items()}
         overall = sum((value + 1) / 2 if metric == "pearson" else value for metric, value in each.values()) / len(each)
-        best = overall > max((line["overall"] for line in lines), default=-1)
-        lines.append(
-            {
-                "epoch": epoch,
-                "tasks": found,
-                "overall": overall,
-                "best": best,
-                "parameters": {"encoder": 100_000_000, "adapters": 5_000_000, "all": 106_000_000},
-                "seconds": {"train": 10.5, "dev": 100.0},
-                **change,
-            }
-        )
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        best = overall > max((each.overall for each in records), default=-1)
+        records.append(record(epoch, **{"tasks": found, "overall": overall, "best": best, **change}))
+    (folder / "metrics.jsonl").write_text(metrics_text(records))
     return folder
 
 

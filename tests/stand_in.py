@@ -13,8 +13,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from mbert_cli.errors import MbertError, Stopped
-from mbert_cli.machine import signals as stopping
+from mbert_cli.machine import signals
 from mbert_cli.recipe.reader import load
+from mbert_cli.storage.metrics_file import EpochRecord, Seconds
 from mbert_cli.storage.run_folder import RunFolder
 
 COMMAND = [sys.executable, "-P", __file__]
@@ -25,23 +26,26 @@ def accuracy(epoch, seed, adapters):
     return 0.5 + epoch / 100 + seed / 500 + adapters / 20
 
 
-def line_of(recipe, epoch, hardware):
+def record_of(recipe, epoch, hardware):
     value = accuracy(epoch, recipe.training.seed, len(recipe.adapters))
     tasks = {
         name: {"main_metric": "pearson" if name == "near" else "accuracy", "accuracy": value, "pearson": value}
         for name in recipe.tasks
     }
-    return {
-        "epoch": epoch,
-        "step": 10 * epoch,
-        "train_loss": {},
-        "tasks": tasks,
-        "overall": value,
-        "best": True,
-        "parameters": {"encoder": 1000, "adapters": 10 * len(recipe.adapters), "all": 1100},
-        "hardware": hardware,
-        "seconds": {"train": 30.0, "dev": 1.0},
-    }
+    return EpochRecord(
+        epoch=epoch,
+        step=10 * epoch,
+        phases="simultaneous",
+        rows={},
+        tokens=0,
+        train_loss={},
+        tasks=tasks,
+        overall=value,
+        best=True,
+        parameters={"encoder": 1000, "adapters": 10 * len(recipe.adapters), "all": 1100},
+        hardware=hardware,
+        seconds=Seconds(30.0, 1.0),
+    )
 
 
 def write_text(text):
@@ -63,9 +67,9 @@ def train(recipe, folder, resume, force, threads, hardware):
                 raise SystemExit(-signal.SIGKILL)  # as subprocess tells it
             if rate == SLOW:
                 wait(folder, epoch)
-            with stopping.deferred():
+            with signals.deferred():
                 best = write_text("model"), write_text("evaluation")
-                folder.commit_epoch(epoch, line_of(recipe, epoch, hardware), write_text("state"), 2, best)
+                folder.commit_epoch(record_of(recipe, epoch, hardware), write_text("state"), 2, best)
             print(f"epoch {epoch}", flush=True)
 
 
@@ -78,7 +82,7 @@ def wait(folder, epoch):
     try:
         time.sleep(60)
     except Stopped as stop:
-        stopping.ignore_further_signals()
+        signals.ignore_further_signals()
         folder.commit_state(epoch - 1, 1, write_text("progress"), 2)
         print(f"{folder.path}: stopped, saved.", file=sys.stderr, flush=True)
         raise SystemExit(stop.exit_code) from None
@@ -117,5 +121,5 @@ class Process(subprocess.Popen):
 
 
 if __name__ == "__main__":
-    stopping.listen()
+    signals.listen()
     main(sys.argv[1:], os.environ.get("OMP_NUM_THREADS"))

@@ -71,7 +71,7 @@ def test_the_best_recipes_table_is_what_a_sweep_makes_of_its_runs(minilm, tmp_pa
 def test_an_ensembles_members_are_there(run, members, epochs):
     folder = EXPERIMENTS / run
     numbers = list(range(1, members + 1))
-    assert [line["epoch"] for line in read_metrics(folder / "metrics.jsonl")] == numbers
+    assert [line.epoch for line in read_metrics(folder / "metrics.jsonl")] == numbers
     for member in numbers:
-        found = [line["epoch"] for line in read_metrics(folder / "members" / str(member) / "metrics.jsonl")]
+        found = [line.epoch for line in read_metrics(folder / "members" / str(member) / "metrics.jsonl")]
         assert found == list(range(1, epochs + 1))

@@ -225,8 +225,8 @@ def test_a_signal_does_not_cut_an_import_short(tmp_path):
     # An exception within an import of compiled code can end the process by a C++ error.
     (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nprint('imported')\n")
     code = (
-        "import time; from mbert_cli.machine import signals as stopping; from mbert_cli.errors import Stopped\n"
-        "stopping.listen()\n"
+        "import time; from mbert_cli.machine import signals; from mbert_cli.errors import Stopped\n"
+        "signals.listen()\n"
         "try:\n"
         "    import slow\n"
         "    time.sleep(60)\n"
@@ -283,9 +283,9 @@ def test_a_training_saves_when_its_terminal_is_closed_and_resumes(folder, tmp_pa
 
 def test_a_signal_that_nohup_ignores_stays_ignored():
     code = (
-        "import os, signal; from mbert_cli.machine import signals as stopping; from mbert_cli.errors import Stopped\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_IGN); stopping.listen(); os.kill(os.getpid(), signal.SIGHUP)\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_DFL); stopping.listen()\n"
+        "import os, signal; from mbert_cli.machine import signals; from mbert_cli.errors import Stopped\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN); signals.listen(); os.kill(os.getpid(), signal.SIGHUP)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); signals.listen()\n"
         "try: os.kill(os.getpid(), signal.SIGHUP)\n"
         "except Stopped as stop: print(stop.exit_code)"
     )

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 
 from mbert_cli.errors import MbertError, ResourceError, UsageError, is_out_of_memory
-from mbert_cli.machine import signals as stopping
+from mbert_cli.machine import signals
 
 # Of files that a user named, or whose folder a user named. Any other number is a mistake of ours, with a traceback.
 _OF_PLACES = (
@@ -30,7 +30,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     """
     if isinstance(error, MbertError):
         return "\n".join(error.problems), error.exit_code
-    if stop := stopping.stopped_by(error):
+    if stop := signals.stopped_by(error):
         return str(stop), stop.exit_code
     parser = sys.modules.get("typer.exceptions")
     if parser is not None and isinstance(error, parser.TyperException):

@@ -109,7 +109,7 @@ def train(
             best = fit(loaded, folder, hardware, console, resume, limit, allow_drift)
         else:
             raise UsageError("--jobs is for ensembles, and training.members is 1; mbert sweep trains several runs.")
-    console.event("end", {"run": str(folder.path), "kept": best})
+    console.event("end", {"run": str(folder.path), "kept": best.as_dict()})
     if not as_json:
         console.report(summary(best, folder.path))
         print_next_steps(console, folder.path, time.monotonic() - started)

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from mbert_cli.reports.html import html_page
 from mbert_cli.reports.page_task import TaskPart, task_parts
 from mbert_cli.reports.run_report import RunReport, Scores, TaskMetric, best_scores
 from mbert_cli.reports.svg_chart import Chart, line_chart, share_chart
-from mbert_cli.storage.metrics_file import METRICS_FILE, read_metrics
+from mbert_cli.storage.metrics_file import METRICS_FILE, EpochRecord, read_metrics
 from mbert_cli.terminal.throughput import duration
 
 _MOST_TASKS_SIDE_BY_SIDE = 11
@@ -74,10 +74,7 @@ def _run(run: RunReport) -> _Run:
         ("training", duration(run.train_seconds)),
         ("seed", str(recipe.training.seed)),
     ]
-    if run.parameters:
-        facts.append(("parameters", f"{run.parameters['all']:,}"))
-    if run.hardware:
-        facts.append(("computed on", run.hardware))
+    facts += [("parameters", f"{run.parameters['all']:,}"), ("computed on", run.hardware)]
     headings, epochs = _epochs(lines, metrics, rounds)
     return _Run(
         name=one_line(str(run.path)),
@@ -85,19 +82,19 @@ def _run(run: RunReport) -> _Run:
         overall=_number(run.scores.overall),
         against=_against(run),
         tasks=task_parts(run),
-        charts=_charts(lines, metrics, int(run.kept["epoch"]), rounds),
+        charts=_charts(lines, metrics, run.kept.epoch, rounds),
         epochs=epochs,
         headings=headings,
-        kept=int(run.kept["epoch"]),
+        kept=run.kept.epoch,
         parameters=_parameters(run),
-        drift=[one_line(each) for each in lines[-1].get("drift", [])],
+        drift=[one_line(each) for each in lines[-1].drift],
         note=one_line(run.note),
         recipe=dump(_shortened(as_spec(recipe))),
     )
 
 
 def _rounds(run: RunReport) -> str:
-    kept, what = run.kept["epoch"], f"{run.epochs} of {run.recipe.training.rounds}"
+    kept, what = run.kept.epoch, f"{run.epochs} of {run.recipe.training.rounds}"
     if run.recipe.training.members > 1:
         return f"{what}; that of the first {kept} is kept"
     return f"{what}; the model of epoch {kept} is kept"
@@ -114,28 +111,21 @@ def _against(run: RunReport) -> str:
     return f"{difference.overall:+.3f} against {_number(reference.overall)} of {one_line(reference.name)}"
 
 
-def _charts(
-    lines: Sequence[Mapping[str, Any]], metrics: Sequence[tuple[str, str]], kept: int, rounds: str
-) -> list[Chart]:
+def _charts(lines: Sequence[EpochRecord], metrics: Sequence[tuple[str, str]], kept: int, rounds: str) -> list[Chart]:
     """Return the curves of a run, and how its curriculum mixed the tasks."""
     scores = {
         f"{one_line(task)} {metric}": {
-            line["epoch"]: float(line["tasks"][task][metric]) for line in lines if task in line["tasks"]
+            line.epoch: float(line.tasks[task][metric]) for line in lines if task in line.tasks
         }
         for task, metric in metrics
     }
-    scores["overall"] = {line["epoch"]: float(line["overall"]) for line in lines if line["overall"] is not None}
-    trained = {line["epoch"]: line.get("train_loss", {}) for line in lines}
+    scores["overall"] = {line.epoch: line.overall for line in lines if line.overall is not None}
     losses = {
-        one_line(task): {epoch: float(found[task]) for epoch, found in trained.items() if task in found}
+        one_line(task): {line.epoch: line.train_loss[task] for line in lines if task in line.train_loss}
         for task, _ in metrics
     }
     # In the recipe's order, so that a task has one colour in all charts.
-    rows = {
-        line["epoch"]: {one_line(task): line["rows"].get(task, 0) for task, _ in metrics}
-        for line in lines
-        if "rows" in line
-    }
+    rows = {line.epoch: {one_line(task): line.rows.get(task, 0) for task, _ in metrics} for line in lines}
     mark = (kept, f"{rounds} {kept} is kept")
     found = [
         line_chart("Scores on dev", scores, "overall", mark, rounds, _LEAST_SPAN),
@@ -146,7 +136,7 @@ def _charts(
 
 
 def _epochs(
-    lines: Sequence[Mapping[str, Any]], metrics: Sequence[tuple[str, str]], rounds: str
+    lines: Sequence[EpochRecord], metrics: Sequence[tuple[str, str]], rounds: str
 ) -> tuple[list[str], list[list[str]]]:
     """Return the table of a run's epochs, its headings first, without columns that have nothing to tell."""
     headings = [
@@ -158,20 +148,17 @@ def _epochs(
     return [headings[number] for number in told], [[row[number] for number in told] for row in rows]
 
 
-def _epoch(line: Mapping[str, Any], metrics: Sequence[tuple[str, str]]) -> list[str]:
-    seconds = line["seconds"]
-    speed = f"{line['tokens'] / seconds['train']:,.0f}" if line.get("tokens") and seconds["train"] else ""
-    scores = [_number(line["tasks"].get(task, {}).get(metric)) for task, metric in metrics]
-    steps = f"{line['step']:,}" if "step" in line else ""
+def _epoch(line: EpochRecord, metrics: Sequence[tuple[str, str]]) -> list[str]:
+    seconds = line.seconds
+    speed = f"{line.tokens / seconds.train:,.0f}" if seconds.train else ""
+    scores = [_number(line.tasks.get(task, {}).get(metric)) for task, metric in metrics]
     return [
-        str(line["epoch"]), *scores, _number(line["overall"]), steps, str(line.get("phases", "")),
-        duration(seconds["train"]), duration(seconds.get("dev", 0.0)), speed,
+        str(line.epoch), *scores, _number(line.overall), f"{line.step:,}", line.phases, duration(seconds.train),
+        duration(seconds.dev), speed,
     ]  # fmt: skip
 
 
 def _parameters(run: RunReport) -> list[tuple[str, str, str]]:
-    if not run.parameters:
-        return []
     parts = {**run.parameters}
     parts["heads and pooling"] = parts["all"] - parts["encoder"] - parts["adapters"]
     order = ("encoder", "adapters", "heads and pooling", "all")
@@ -183,7 +170,7 @@ def _comparison(runs: Sequence[RunReport]) -> dict[str, Any]:
     columns = list(dict.fromkeys(metric for run in runs for metric in run.scores.tasks))
     lines = []
     for run, marks in zip(runs, best_scores(runs, columns), strict=True):
-        size = f"{run.parameters['all'] / 1e6:.1f}M" if run.parameters else ""
+        size = f"{run.parameters['all'] / 1e6:.1f}M"
         facts = [one_line(run.recipe.describe_adapters()), size, duration(run.train_seconds)]
         lines.append((one_line(str(run.path)), _cells(run.scores, columns, marks), facts, False))
         if run.reference is not None:
@@ -216,14 +203,13 @@ def _progress_of_all(runs: Sequence[RunReport]) -> list[Chart]:
     found = []
     if _have_the_same_tasks(runs):
         scores = {
-            name: {line["epoch"]: float(line["overall"]) for line in own if line["overall"] is not None}
-            for name, own in lines.items()
+            name: {line.epoch: line.overall for line in own if line.overall is not None} for name, own in lines.items()
         }
         found.append(line_chart("Overall score on dev", scores, least_span=_LEAST_SPAN))
     metrics = Counter(metric for run in runs for metric in run.scores.tasks)
     for task, metric in [each for each, number in metrics.items() if number > 1][:_MOST_TASKS_SIDE_BY_SIDE]:
         scores = {
-            name: {line["epoch"]: float(line["tasks"][task][metric]) for line in own if task in line["tasks"]}
+            name: {line.epoch: float(line.tasks[task][metric]) for line in own if task in line.tasks}
             for name, own in lines.items()
         }
         found.append(line_chart(f"{one_line(task)} {metric} on dev", scores, least_span=_LEAST_SPAN))

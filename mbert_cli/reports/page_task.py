@@ -11,7 +11,6 @@ from mbert_cli.reports.evaluation_folder import PREDICTIONS, read_numbers, read_
 from mbert_cli.reports.largest_errors import TopError, top_errors, with_texts
 from mbert_cli.reports.run_report import RunReport
 from mbert_cli.reports.svg_chart import Chart, scatter_chart
-from mbert_cli.storage.metrics_file import main_metric
 from mbert_cli.storage.run_folder import RunFolder
 
 _MOST_ERRORS = 8
@@ -46,9 +45,9 @@ def task_parts(run: RunReport) -> list[TaskPart]:
     summary = read_summary(folder).get("tasks", {})
     reference = {} if run.reference is None else {task: value for (task, _), value in run.reference.tasks.items()}
     found = []
-    for name, kept in run.kept["tasks"].items():
+    for name, kept in run.kept.tasks.items():
         metrics = {**kept, **summary.get(name, {})}
-        metric = main_metric(metrics)
+        metric = metrics["main_metric"]
         labels, confusion = metrics.get("labels"), Confusion.of(metrics)
         classes, note = frequent_classes(metrics, _MOST_CLASSES) if labels is not None else ({}, "")
         has_predictions = (folder / f"{name}{PREDICTIONS}").is_file()

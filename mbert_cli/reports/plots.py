@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, Percent
 from matplotlib.transforms import Bbox
 
 from mbert_cli.metrics import percent
-from mbert_cli.storage.metrics_file import kept_epoch, main_metric
+from mbert_cli.storage.metrics_file import EpochRecord, kept_epoch
 
 DPI = 150
 INK = "#22272e"
@@ -180,21 +180,21 @@ def scatter_figure(title: str, labels: Sequence[float], predicted: Sequence[floa
     return figure
 
 
-def curves_figure(lines: Sequence[Mapping[str, Any]]) -> Figure:
+def curves_figure(lines: Sequence[EpochRecord]) -> Figure:
     """Draw, over the epochs, each task's training loss, and its main metric with the overall score.
 
     The epoch whose model is kept is marked; bands stand for sequential epochs where there are others too.
 
     Args:
-        lines: of metrics.jsonl.
+        lines: the epochs of metrics.jsonl.
     """
     figure = Figure(figsize=(11, 4.4), dpi=DPI, layout="constrained")
     losses, scores = figure.subplots(1, 2)
-    epochs = [line["epoch"] for line in lines]
+    epochs = [line.epoch for line in lines]
     markers = len(epochs) <= 40
-    tasks = list(lines[-1]["tasks"])
+    tasks = list(lines[-1].tasks)
     for index, task in enumerate(tasks):
-        metric = main_metric(lines[-1]["tasks"][task])
+        metric = lines[-1].tasks[task]["main_metric"]
         style: dict[str, Any] = {
             "color": _COLOURS[index % len(_COLOURS)],
             "linestyle": ("-", "--", ":", "-.")[index // len(_COLOURS) % 4],
@@ -202,21 +202,21 @@ def curves_figure(lines: Sequence[Mapping[str, Any]]) -> Figure:
             "marker": _MARKERS[index % len(_MARKERS)] if markers else None,
             "markersize": 4.5,
         }
-        losses.plot(epochs, [line["train_loss"].get(task, math.nan) for line in lines], **style)
+        losses.plot(epochs, [line.train_loss.get(task, math.nan) for line in lines], **style)
         label = f"{shortened(task)} {metric}"
         # Epochs that select_after rules out are not scored.
-        values = [line["tasks"][task][metric] if task in line["tasks"] else math.nan for line in lines]
+        values = [line.tasks[task][metric] if task in line.tasks else math.nan for line in lines]
         scores.plot(epochs, values, label=label, **style)
-    overall = [math.nan if line["overall"] is None else line["overall"] for line in lines]
+    overall = [math.nan if line.overall is None else line.overall for line in lines]
     scores.plot(epochs, overall, label="overall", color=INK, linewidth=2.4, marker="." if markers else None)
     kept = kept_epoch(lines)
     if kept is not None:
         scores.plot(
-            [kept["epoch"]], [kept["overall"]], "o", markersize=11, markerfacecolor="none", markeredgecolor=INK,
-            markeredgewidth=1.4, linestyle="none", label=f"kept: epoch {kept['epoch']}",
+            [kept.epoch], [kept.overall], "o", markersize=11, markerfacecolor="none", markeredgecolor=INK,
+            markeredgewidth=1.4, linestyle="none", label=f"kept: epoch {kept.epoch}",
         )  # fmt: skip
     handles, names = scores.get_legend_handles_labels()
-    sequential = [line["epoch"] for line in lines if line.get("phases") == "sequential"]
+    sequential = [line.epoch for line in lines if line.phases == "sequential"]
     banded = 0 < len(sequential) < len(lines)
     for axes, title in ((losses, "training loss"), (scores, "main metric on dev")):
         axes.grid(True, axis="y")
@@ -228,7 +228,7 @@ def curves_figure(lines: Sequence[Mapping[str, Any]]) -> Figure:
         for epoch in sequential if banded else ():
             axes.axvspan(epoch - 0.5, epoch + 0.5, color="#f1f3f5", linewidth=0, zorder=0)
         if kept is not None:
-            axes.axvline(kept["epoch"], color=INK, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+            axes.axvline(kept.epoch, color=INK, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     if banded:
         handles, names = [*handles, Patch(facecolor="#e6e9ec")], [*names, "sequential epoch"]
     _widen(scores, _LEAST_SPAN)

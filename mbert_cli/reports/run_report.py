@@ -11,7 +11,7 @@ from mbert_cli.metrics import overall
 from mbert_cli.recipe.reader import load
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.reports.best import Estimate, best, of_rows, of_tasks
-from mbert_cli.storage.metrics_file import METRICS_FILE, kept_epoch, main_metric, read_metrics
+from mbert_cli.storage.metrics_file import METRICS_FILE, EpochRecord, kept_epoch, read_metrics
 from mbert_cli.storage.run_folder import RunFolder
 
 TaskMetric = tuple[str, str]
@@ -46,7 +46,7 @@ class RunReport:
         path: the run folder, as the user named it.
         recipe: what it was made of.
         epochs: how many have ended.
-        kept: the line of the epoch whose model is kept.
+        kept: the epoch whose model is kept.
         train_seconds: of all epochs that have ended, without the time on dev files.
         fitted: the tasks whose threshold or temperature was fitted after training.
     """
@@ -54,27 +54,24 @@ class RunReport:
     path: Path
     recipe: Recipe
     epochs: int
-    kept: Mapping[str, Any]
+    kept: EpochRecord
     train_seconds: float
     fitted: Sequence[str] = ()
 
     @property
     def parameters(self) -> Mapping[str, int]:
-        """Sizes of the `encoder`, the `adapters` and `all`; empty for runs that do not tell them."""
-        found: Mapping[str, int] = self.kept.get("parameters", {})
-        return found
+        """Sizes of the `encoder`, the `adapters` and `all`."""
+        return self.kept.parameters
 
     @property
-    def times_encoder(self) -> float | None:
+    def times_encoder(self) -> float:
         """The encoder with all adapters over the encoder alone, as papers on adapters give it."""
-        if not self.parameters:
-            return None
         return 1 + self.parameters["adapters"] / self.parameters["encoder"]
 
     @property
     def hardware(self) -> str:
-        """What its kept epoch was computed on, as `cuda, bf16`; empty for runs that do not tell."""
-        return ", ".join(filter(None, (self.kept.get("hardware", {}).get(key) for key in ("device", "precision"))))
+        """Device and precision of its kept epoch: `cuda, bf16`."""
+        return ", ".join(self.kept.hardware[key] for key in ("device", "precision"))
 
     @property
     def note(self) -> str:
@@ -90,14 +87,12 @@ class RunReport:
     @property
     def scores(self) -> Scores:
         """The run's own."""
-        metrics: Mapping[str, Any] = self.kept["tasks"]
-        tasks = {(task, main_metric(found)): found[main_metric(found)] for task, found in metrics.items()}
-        return Scores(str(self.path), tasks, self.kept["overall"])
+        return Scores(str(self.path), self.kept.main_scores(), self.kept.overall)
 
     @property
     def estimates(self) -> Mapping[TaskMetric, Estimate]:
         """The run's scores of tasks, with their standard errors."""
-        rows = {task: found.get("examples") for task, found in self.kept["tasks"].items()}
+        rows = {task: found.get("examples") for task, found in self.kept.tasks.items()}
         return {each: of_rows(each[1], value, rows[each[0]]) for each, value in self.scores.tasks.items()}
 
     @property
@@ -136,11 +131,11 @@ class RunReport:
             "pooling": recipe.pooling.spec(),
             "loss_balancing": recipe.loss_balancing.spec(),
             "curriculum": recipe.curriculum.spec(),
-            "epochs": {"ended": self.epochs, "planned": recipe.training.rounds, "kept": self.kept["epoch"]},
-            "parameters": {**self.parameters, "times_encoder": self.times_encoder} if self.parameters else None,
+            "epochs": {"ended": self.epochs, "planned": recipe.training.rounds, "kept": self.kept.epoch},
+            "parameters": {**self.parameters, "times_encoder": self.times_encoder},
             **self.scores.as_json(),
             "train_seconds": round(self.train_seconds, 3),
-            "hardware": self.hardware or None,
+            "hardware": self.hardware,
             "reference": None,
         }
         if self.reference is not None and self.difference is not None:
@@ -197,5 +192,5 @@ def _read_run(path: Path) -> RunReport:
         raise UsageError(
             f"{path}: no epoch of this run has been scored yet; wait for it, or train it on with --resume."
         )
-    seconds = sum(line["seconds"]["train"] for line in lines)
+    seconds = sum(line.seconds.train for line in lines)
     return RunReport(path, recipe, len(lines), kept, seconds, RunFolder(path).fitted_tasks())

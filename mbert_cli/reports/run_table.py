@@ -67,8 +67,8 @@ def write_report(file: TextSink, runs: Sequence[RunReport]) -> None:
     known = [*_MADE_OF, "epochs", "planned_epochs", "kept_epoch", *sizes, "train_seconds"]
     file.write(csv_line(["run", "row", *known, *tasks, "overall"], "\t", is_header=True))
     for run in runs:
-        epochs = (run.epochs, run.recipe.training.rounds, run.kept["epoch"])
-        values = [*_made_of(run), *epochs, *(run.parameters.get(name) for name in _SIZES), round(run.train_seconds, 3)]
+        epochs = (run.epochs, run.recipe.training.rounds, run.kept.epoch)
+        values = [*_made_of(run), *epochs, *(run.parameters[name] for name in _SIZES), round(run.train_seconds, 3)]
         for name, scores in (("run", run.scores), (None, run.reference), (None, run.difference)):
             if scores is not None:
                 cells = [scores.tasks.get(column) for column in columns]
@@ -89,8 +89,8 @@ def _made_of(run: RunReport) -> list[str]:
 
 
 def _facts(run: RunReport) -> Iterator[str]:
-    yield f"{run.epochs}/{run.recipe.training.rounds}, kept {run.kept['epoch']}"
-    yield f"{run.parameters['all'] / 1e6:.1f}M, {run.times_encoder:.3f}x" if run.parameters else ""
+    yield f"{run.epochs}/{run.recipe.training.rounds}, kept {run.kept.epoch}"
+    yield f"{run.parameters['all'] / 1e6:.1f}M, {run.times_encoder:.3f}x"
     yield f"{run.train_seconds:,.0f} s"
 
 

@@ -1,20 +1,95 @@
-"""metrics.jsonl, a run's own account of its epochs, read without torch."""
+"""metrics.jsonl: the record of each epoch of a run, one JSON object per line. No torch here."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from mbert_cli.errors import DataError
 
 METRICS_FILE = "metrics.jsonl"
+_NOT_SCORES = ("parameters", "hardware", "seconds")
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a metrics.jsonl, one an epoch; none where there is no such file.
+@dataclass(frozen=True)
+class Seconds:
+    """How long an epoch took.
+
+    Args:
+        train: its steps.
+        dev: scoring the dev files.
+    """
+
+    train: float
+    dev: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """The results of one epoch; for an ensemble, of its first members.
+
+    Args:
+        epoch: from 1; for an ensemble, the number of members.
+        step: optimizer steps since the run started.
+        phases: how the epoch combined the tasks: `simultaneous`, `alternating` or `sequential`; or `ensemble`.
+        rows: number of training rows of each task.
+        tokens: number of training tokens.
+        train_loss: mean training loss of each task.
+        tasks: metrics of each task on its dev file; empty if the epoch was not scored.
+        overall: mean of the main metrics; None if the epoch was not scored.
+        best: whether no earlier epoch has a better score.
+        parameters: sizes of `encoder`, `adapters` and `all`.
+        hardware: `device` and `precision`.
+        seconds: how long it took.
+        drift: what differed from the start of the run when it was resumed with --allow-drift.
+    """
+
+    epoch: int
+    step: int
+    phases: str
+    rows: Mapping[str, int]
+    tokens: int
+    train_loss: Mapping[str, float]
+    tasks: Mapping[str, Mapping[str, Any]]
+    overall: float | None
+    best: bool
+    parameters: Mapping[str, int]
+    hardware: Mapping[str, str]
+    seconds: Seconds
+    drift: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for task, metrics in self.tasks.items():
+            if metrics.get("main_metric") not in metrics:
+                raise ValueError(f"task {task} does not name its main_metric")
+
+    def main_scores(self) -> dict[tuple[str, str], float]:
+        """Return the score of each task, by the names of the task and of its main metric."""
+        names = {task: metrics["main_metric"] for task, metrics in self.tasks.items()}
+        return {(task, name): float(self.tasks[task][name]) for task, name in names.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as one line of metrics.jsonl holds it."""
+        found = asdict(self)
+        drift = found.pop("drift")
+        return {**found, "drift": list(drift)} if drift else found
+
+    def scores(self) -> dict[str, Any]:
+        """Return the record without times, sizes and hardware: what a repeated run finds again."""
+        return {key: value for key, value in self.as_dict().items() if key not in _NOT_SCORES}
+
+
+_PARSER = TypeAdapter(EpochRecord)
+
+
+def read_metrics(path: Path) -> list[EpochRecord]:
+    """Return the epochs of a metrics.jsonl; none if there is no such file.
 
     Raises:
-        DataError: the file cannot be read, or a line holds something else than an epoch.
+        DataError: the file cannot be read, or a line is not the record of an epoch.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -22,24 +97,25 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return []
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}).") from None
-    return [_epoch(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
+    return [_record(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
 
 
-def _epoch(line: str, place: str) -> dict[str, Any]:
+def metrics_text(records: Sequence[EpochRecord]) -> str:
+    """Return the content of a metrics.jsonl."""
+    return "".join(json.dumps(each.as_dict()) + "\n" for each in records)
+
+
+def kept_epoch(records: Sequence[EpochRecord]) -> EpochRecord | None:
+    """Return the epoch whose model is kept, which is the last one that was the best so far."""
+    return next((record for record in reversed(records) if record.best), None)
+
+
+def _record(line: str, place: str) -> EpochRecord:
     try:
-        found = json.loads(line)
+        return _PARSER.validate_python(json.loads(line))
     except json.JSONDecodeError as error:
         raise DataError(f"{place}: is not JSON ({error.msg}: column {error.colno}); remove the line.") from None
-    if not isinstance(found, dict) or "epoch" not in found:
-        raise DataError(f"{place}: must hold an epoch and its metrics; remove the line.")
-    return found
-
-
-def kept_epoch(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return the line of the epoch whose model is kept: the last that was the best so far."""
-    return next((line for line in reversed(lines) if line.get("best")), None)
-
-
-def main_metric(metrics: Mapping[str, Any]) -> str:
-    """Return the name of the metric that stands for a task; the oldest runs do not name it."""
-    return metrics.get("main_metric") or ("pearson" if "pearson" in metrics else "accuracy")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"])) or "the line"
+        raise DataError(f"{place}: is not the record of an epoch ({key}: {first['msg']}); remove the line.") from None

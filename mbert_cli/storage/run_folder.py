@@ -16,7 +16,6 @@ holds all that training goes on from. So the only question is what is on the dis
 answered by their order, see `RunFolder.commit_epoch`.
 """
 
-import json
 import os
 import re
 import shutil
@@ -45,7 +44,7 @@ from mbert_cli.storage.atomic import (
 )
 from mbert_cli.storage.disk import disk_errors
 from mbert_cli.storage.locks import take_lock
-from mbert_cli.storage.metrics_file import METRICS_FILE, read_metrics
+from mbert_cli.storage.metrics_file import METRICS_FILE, EpochRecord, metrics_text, read_metrics
 
 Write = Callable[[Path], None]
 """Writes the files of a folder into the folder it is given."""
@@ -228,8 +227,7 @@ class RunFolder:
 
     def commit_epoch(
         self,
-        epoch: int,
-        line: Mapping[str, Any],
+        record: EpochRecord,
         write_state: Write,
         keep: int,
         best: tuple[Write, Write] | None,
@@ -241,8 +239,7 @@ class RunFolder:
         whole and can be used; what a resumed run knows of the best model it knows from its state.
 
         Args:
-            epoch: from 1.
-            line: of metrics.jsonl.
+            record: the results of the epoch.
             write_state: writes what the next epoch starts from.
             keep: how many states are kept.
             best: writes the model and its evaluation, where this epoch's is the best so far.
@@ -252,9 +249,9 @@ class RunFolder:
             commit_folder(self.model, write_model, self._weights())
             commit_folder(self.evaluation, write_evaluation)
         # Lines of this and later epochs were left by a process that died before their state was in place.
-        kept = [each for each in self.read_metrics() if each["epoch"] < epoch]
-        replace_file(self.metrics_file, "".join(json.dumps(each) + "\n" for each in [*kept, line]))
-        self.commit_state(epoch, 0, write_state, keep)
+        kept = [each for each in self.read_metrics() if each.epoch < record.epoch]
+        replace_file(self.metrics_file, metrics_text([*kept, record]))
+        self.commit_state(record.epoch, 0, write_state, keep)
 
     def commit_state(self, epoch: int, step: int, write: Write, keep: int) -> None:
         """Commit a state, then drop all but the newest.
@@ -303,8 +300,8 @@ class RunFolder:
                 found.append((int(match[1]), int(match[2] or 0), each))
         return [each for *_, each in sorted(found, reverse=True)]
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics.jsonl."""
+    def read_metrics(self) -> list[EpochRecord]:
+        """Return the epochs of metrics.jsonl."""
         return read_metrics(self.metrics_file)
 
     def model_folder(self) -> Path:

@@ -92,7 +92,7 @@ class RowResult:
     @property
     def kept_epochs(self) -> list[int]:
         """The epoch whose model was the best, of every run."""
-        return [run.kept["epoch"] for run in self.reports]
+        return [run.kept.epoch for run in self.reports]
 
     @property
     def times_encoder(self) -> float | None:
@@ -206,4 +206,4 @@ def _report(run: SweepRun, row: PlannedRow) -> RunReport:
     lines = run.folder.read_metrics()
     kept = kept_epoch(lines)
     assert kept is not None
-    return RunReport(run.folder.path, row.recipe, len(lines), kept, sum(line["seconds"]["train"] for line in lines))
+    return RunReport(run.folder.path, row.recipe, len(lines), kept, sum(line.seconds.train for line in lines))

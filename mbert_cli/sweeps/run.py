@@ -89,7 +89,7 @@ class SweepRun:
         except MbertError:
             return False  # the training will say so
         planned = list(range(1, self.recipe.training.rounds + 1))
-        return [line["epoch"] for line in lines] == planned and kept_epoch(lines) is not None
+        return [line.epoch for line in lines] == planned and kept_epoch(lines) is not None
 
     def state(self) -> RunState:
         """Return how far it has come; reads only."""

@@ -218,9 +218,7 @@ class _Sweep:
             self._is_finished(run)
             kept = kept_epoch(run.folder.read_metrics())
             assert kept is not None
-            self.console.info(
-                f"{self._count()} {run.label}: done; overall {kept['overall']:.3f}, epoch {kept['epoch']}"
-            )
+            self.console.info(f"{self._count()} {run.label}: done; overall {kept.overall:.3f}, epoch {kept.epoch}")
         else:
             self.console.info(f"{self._count()} {note_of(run, run.state())}")
 

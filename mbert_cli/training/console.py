@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from mbert_cli.errors import command_line, counted
 from mbert_cli.machine.hardware import Hardware
@@ -11,6 +10,7 @@ from mbert_cli.machine.versions import versions
 from mbert_cli.messages import one_line
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.recipe.sections import Recipe, as_spec
+from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.tables import FittedTable, new_table
 from mbert_cli.terminal.throughput import duration
@@ -85,59 +85,59 @@ def _facts_line(name: str, facts: TaskFacts) -> str:
     )
 
 
-def print_epoch(console: Console, line: Mapping[str, Any], epochs: int, member: int | None = None) -> None:
+def print_epoch(console: Console, record: EpochRecord, epochs: int, member: int | None = None) -> None:
     """Tell of an epoch that was committed.
 
     Args:
         console: where it is printed.
-        line: of `metrics.jsonl`.
+        record: its results.
         epochs: how many the run has.
         member: which of an ensemble's the run is, where they train at once.
     """
-    losses = {task: f"loss {loss:.3f}" for task, loss in line["train_loss"].items()}
-    if line["tasks"]:
+    losses = {task: f"loss {loss:.3f}" for task, loss in record.train_loss.items()}
+    if record.tasks:
         parts = []
-        for task, metrics in line["tasks"].items():
+        for task, metrics in record.tasks.items():
             name = metrics["main_metric"]
             parts.append(" ".join([task, *([losses[task]] if task in losses else []), f"{name} {metrics[name]:.3f}"]))
-        best = " (best)" if line["best"] else ""
-        parts.append(f"overall {line['overall']:.3f}{best}")
+        best = " (best)" if record.best else ""
+        parts.append(f"overall {record.overall:.3f}{best}")
     else:
         parts = [*(f"{task} {loss}" for task, loss in losses.items()), "too early to be kept, not scored"]
-    seconds = line["seconds"]
     who = "" if member is None else f"member {member}, "
-    what = f"{who}epoch {line['epoch']}/{epochs}"
-    console.info(f"{what}: {'; '.join(parts)}; {sum(seconds.values()):.0f} s", strong="(best)")
+    what = f"{who}epoch {record.epoch}/{epochs}"
+    console.info(f"{what}: {'; '.join(parts)}; {record.seconds.train + record.seconds.dev:.0f} s", strong="(best)")
+    seconds = record.seconds
     console.detail(
-        f"  {counted(line['step'], 'step')} so far; trained {seconds['train']:.1f} s, scored {seconds['dev']:.1f} s"
+        f"  {counted(record.step, 'step')} so far; training {seconds.train:.1f} s, scoring {seconds.dev:.1f} s"
     )
-    for task, metrics in line["tasks"].items():
+    for task, metrics in record.tasks.items():
         numbers = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float))
         console.detail(f"  {task}: {numbers}")
-    console.event("epoch", line if member is None else {"member": member, **line})
+    console.event("epoch", record.as_dict() if member is None else {"member": member, **record.as_dict()})
 
 
-def print_member(console: Console, line: Mapping[str, Any], members: int) -> None:
+def print_member(console: Console, record: EpochRecord, members: int) -> None:
     """Tell what the members of an ensemble came to together, as far as they are trained.
 
     Args:
         console: where it is printed.
-        line: of `metrics.jsonl`.
+        record: its results.
         members: how many the ensemble is to have.
     """
     parts = []
-    for task, metrics in line["tasks"].items():
+    for task, metrics in record.tasks.items():
         name = metrics["main_metric"]
         parts.append(f"{task} {name} {metrics[name]:.3f}")
-    parts.append(f"overall {line['overall']:.3f}")
-    console.info(f"members 1 to {line['epoch']} of {members} together: {'; '.join(parts)}")
-    console.event("member", line)
+    parts.append(f"overall {record.overall:.3f}")
+    console.info(f"members 1 to {record.epoch} of {members} together: {'; '.join(parts)}")
+    console.event("member", record.as_dict())
 
 
-def summary(line: Mapping[str, Any], path: Path) -> str:
+def summary(record: EpochRecord, path: Path) -> str:
     """Return the closing line of a run: which epoch's model was kept, and where."""
-    what = f"ensemble of {line['epoch']}" if line["phases"] == "ensemble" else f"model of epoch {line['epoch']}"
-    return f"kept the {what} (overall {line['overall']:.3f}) in {path / 'model'}"
+    what = f"ensemble of {record.epoch}" if record.phases == "ensemble" else f"model of epoch {record.epoch}"
+    return f"kept the {what} (overall {record.overall:.3f}) in {path / 'model'}"
 
 
 def print_next_steps(console: Console, path: Path, seconds: float) -> None:

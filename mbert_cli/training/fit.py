@@ -1,7 +1,5 @@
 """One procedure: fit."""
 
-from typing import Any
-
 import torch
 
 from mbert_cli.encoder.checkpoint import load_encoder
@@ -13,6 +11,7 @@ from mbert_cli.model.components import build
 from mbert_cli.model.compose import build_model, encoder_shape, reinitialise
 from mbert_cli.model.ranks import with_ranks
 from mbert_cli.recipe.sections import Recipe
+from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.console import print_opening
@@ -33,7 +32,7 @@ def fit(
     resume: bool = False,
     limit: int | None = None,
     allow_drift: bool = False,
-) -> dict[str, Any]:
+) -> EpochRecord:
     """Train a model as a recipe says, and keep the best one in a run folder.
 
     Everything that can be checked before a weight is loaded is checked before, and before a file is written.
@@ -48,7 +47,7 @@ def fit(
         allow_drift: resume also where recipe, data, hardware or versions differ from the run's.
 
     Returns:
-        The metrics of the epoch whose model was kept.
+        The epoch whose model was kept.
 
     Raises:
         MbertError: the recipe, the data, the checkpoint or the folder cannot be used; the disk is full; or a loss

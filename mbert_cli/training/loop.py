@@ -29,6 +29,7 @@ from mbert_cli.randomness import derive
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.reports.figures import draw_figures
+from mbert_cli.storage.metrics_file import EpochRecord, Seconds
 from mbert_cli.storage.run_folder import RunFolder, Write
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.throughput import ThroughputMeter
@@ -111,8 +112,8 @@ class TrainingRun:
         """Return the phases of an epoch, in order."""
         return self.curriculum.phases(epoch, self.data.sizes, self.recipe.training.batch_size)
 
-    def run(self) -> dict[str, Any]:
-        """Train all that is left; return the metrics of the epoch whose model was kept.
+    def run(self) -> EpochRecord:
+        """Train all that is left; return the epoch whose model was kept.
 
         Raises:
             MbertError: as `fit` says.
@@ -219,7 +220,7 @@ class TrainingRun:
         training, state = self.recipe.training, self.state
         self._check_weights()
         self.balancing.end_epoch()
-        seconds = {"train": round(state.seconds, 3), "dev": round(dev_seconds, 3)}
+        seconds = Seconds(round(state.seconds, 3), round(dev_seconds, 3))
         rows = {task: state.loss_rows[task] for task in self.data.train if task in state.loss_rows}
         tokens = state.tokens
         losses = state.end_epoch()
@@ -230,24 +231,26 @@ class TrainingRun:
         )
         if is_best:
             state.best_score, state.best_epoch = score, state.epoch
-        scores = {
-            "epoch": state.epoch,
-            "step": state.step,
-            "phases": self._order(state.epoch),
-            "rows": rows,
-            "tokens": tokens,
-            "train_loss": {task: losses[task] for task in self.data.train if task in losses},
-            **(_NO_SCORES if evaluation is None else evaluation.metrics),
-            "best": is_best,
-            **({"drift": state.drift} if state.drift else {}),
-        }
-        hardware = {"device": self.hardware.device.type, "precision": self.hardware.precision}
-        line = {**scores, "parameters": parameter_counts(self.model), "hardware": hardware, "seconds": seconds}
+        record = EpochRecord(
+            epoch=state.epoch,
+            step=state.step,
+            phases=self._order(state.epoch),
+            rows=rows,
+            tokens=tokens,
+            train_loss={task: losses[task] for task in self.data.train if task in losses},
+            tasks={} if evaluation is None else evaluation.metrics["tasks"],
+            overall=None if evaluation is None else evaluation.metrics["overall"],
+            best=is_best,
+            parameters=parameter_counts(self.model),
+            hardware={"device": self.hardware.device.type, "precision": self.hardware.precision},
+            seconds=seconds,
+            drift=tuple(state.drift),
+        )
         # The model is written without the times: a repeated run gives the same bytes.
-        best = (self._model_writer(scores), self._evaluation_writer(evaluation)) if evaluation and is_best else None
-        self.folder.commit_epoch(state.epoch, line, self._write_state, training.keep, best)
+        best = (self._model_writer(record), self._evaluation_writer(evaluation)) if evaluation and is_best else None
+        self.folder.commit_epoch(record, self._write_state, training.keep, best)
         self._note_save()
-        print_epoch(self.console, line, training.epochs)
+        print_epoch(self.console, record, training.epochs)
 
     def _write_state(self, at: Path) -> None:
         changed = self._encoder_changed()
@@ -257,18 +260,18 @@ class TrainingRun:
         """Whether the encoder differs from its checkpoint."""
         return self.state.encoder_trained or self.recipe.encoder.reinitialise != 0
 
-    def _model_writer(self, scores: Mapping[str, Any]) -> Write:
+    def _model_writer(self, record: EpochRecord) -> Write:
         changed = self._encoder_changed()
-        return lambda at: write_model(at, self.model, self.recipe, self.tokenizer, changed, scores)
+        return lambda at: write_model(at, self.model, self.recipe, self.tokenizer, changed, record.scores())
 
     def _evaluation_writer(self, evaluation: Evaluation) -> Write:
         files = {name: {"file": task.dev} for name, task in self.recipe.tasks.items()}
         found = evaluation.of("dev", files, epoch=self.state.epoch, max_length=self.recipe.training.max_length)
         return lambda at: write_evaluation(at, found)
 
-    def _best(self) -> dict[str, Any]:
-        """Return the line of the epoch whose model was kept."""
-        found = next((line for line in self.folder.read_metrics() if line["epoch"] == self.state.best_epoch), None)
+    def _best(self) -> EpochRecord:
+        """Return the epoch whose model was kept."""
+        found = next((each for each in self.folder.read_metrics() if each.epoch == self.state.best_epoch), None)
         if found is None:
             raise CheckpointError(
                 f"{self.folder.metrics_file}: has no line of epoch {self.state.best_epoch}, whose model is kept; "
@@ -347,7 +350,6 @@ class TrainingRun:
                 raise NotFiniteError(f"{self._where()}: {name} is no longer finite; nothing was saved. {_TAMER}")
 
 
-_NO_SCORES: Mapping[str, Any] = {"tasks": {}, "overall": None}
 _REMEDY = "Continue with --resume."
 _TAMER = "Lower the learning rates, set clip_norm, or use --precision fp32."
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from mbert_cli.recipe.sections import Recipe, differences, flat, result_spec
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.reports.figures import draw_figures
 from mbert_cli.storage.atomic import remove_folder
-from mbert_cli.storage.metrics_file import kept_epoch
+from mbert_cli.storage.metrics_file import EpochRecord, Seconds, kept_epoch
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.console import print_member
@@ -46,7 +46,7 @@ def fit_members(
     limit: int | None = None,
     allow_drift: bool = False,
     jobs: int = 1,
-) -> dict[str, Any]:
+) -> EpochRecord:
     """Train `training.members` models, each a run of its own in `members/`; keep them all.
 
     Args:
@@ -60,7 +60,7 @@ def fit_members(
         jobs: how many members train at once, each in a process of its own; they share the cores.
 
     Returns:
-        The metrics of all members together.
+        The results of all members together.
 
     Raises:
         MbertError: see `fit`; or a process of a member has failed.
@@ -82,7 +82,7 @@ def fit_members(
     encoder = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
     members: list[MultiTaskBert] = []
     outcomes: list[dict[str, Outcome]] = []
-    lines: list[dict[str, Any]] = []
+    records: list[EpochRecord] = []
     dev: dict[str, TaskData] = {}
     for number, (own, place) in enumerate(_members(recipe, folder), 1):
         console.info(f"member {number} of {recipe.training.members}, seed {own.training.seed}")
@@ -102,11 +102,11 @@ def fit_members(
             evaluation = evaluation_of(ensemble, mean_outcomes(outcomes))
         seconds = time.monotonic() - started
         with deferred():
-            lines.append(_line(number, place, evaluation, ensemble, lines, seconds))
-            _commit(folder, lines[-1], ensemble, evaluation, recipe, saved.tokenizer)
-        print_member(console, lines[-1], recipe.training.members)
+            records.append(_record(number, place, evaluation, ensemble, records, seconds))
+            _commit(folder, records[-1], ensemble, evaluation, recipe, saved.tokenizer)
+        print_member(console, records[-1], recipe.training.members)
     draw_figures(folder, console)
-    return lines[-1]
+    return records[-1]
 
 
 def member_recipe(recipe: Recipe, number: int) -> Recipe:
@@ -159,62 +159,61 @@ def _read_dev(recipe: Recipe, tokenizer: Tokenizer, limit: int | None) -> dict[s
     return found
 
 
-def _line(
+def _record(
     number: int,
     place: RunFolder,
     evaluation: Evaluation,
     ensemble: Ensemble,
-    before: Sequence[Mapping[str, Any]],
+    before: Sequence[EpochRecord],
     dev_seconds: float,
-) -> dict[str, Any]:
-    """Return the line of metrics.jsonl of an ensemble of the first members."""
+) -> EpochRecord:
+    """Return the results of an ensemble of the first members."""
     epochs = place.read_metrics()
     kept = kept_epoch(epochs)
     if kept is None:
         raise CheckpointError(f"{place.metrics_file}: names no epoch that is kept; begin anew with --force.")
-    own = {
-        "train": round(sum(line["seconds"]["train"] for line in epochs), 3),
-        "dev": round(dev_seconds + sum(line["seconds"]["dev"] for line in epochs), 3),
-    }
+    seconds = Seconds(
+        round(sum(each.seconds.train for each in epochs), 3),
+        round(dev_seconds + sum(each.seconds.dev for each in epochs), 3),
+    )
     rows: dict[str, int] = {}
-    for line in epochs:
-        for task, count in line["rows"].items():
+    for each in epochs:
+        for task, count in each.rows.items():
             rows[task] = rows.get(task, 0) + count
-    return {
-        "epoch": number,
-        "step": epochs[-1]["step"] + (before[-1]["step"] if before else 0),
-        "phases": "ensemble",
-        "rows": rows,
-        "tokens": sum(line["tokens"] for line in epochs),
-        "train_loss": kept["train_loss"],
-        **evaluation.metrics,
-        # Where fewer of them score better on dev, that is noise.
-        "best": True,
-        "parameters": parameter_counts(ensemble),
-        "hardware": epochs[-1].get("hardware", {}),
-        "seconds": own,
-    }
+    return EpochRecord(
+        epoch=number,
+        step=epochs[-1].step + (before[-1].step if before else 0),
+        phases="ensemble",
+        rows=rows,
+        tokens=sum(each.tokens for each in epochs),
+        train_loss=kept.train_loss,
+        tasks=evaluation.metrics["tasks"],
+        overall=evaluation.metrics["overall"],
+        best=True,  # a better score on dev of fewer members is noise
+        parameters=parameter_counts(ensemble),
+        hardware=epochs[-1].hardware,
+        seconds=seconds,
+    )
 
 
 def _commit(
     folder: RunFolder,
-    line: Mapping[str, Any],
+    record: EpochRecord,
     ensemble: Ensemble,
     evaluation: Evaluation,
     recipe: Recipe,
     tokenizer: Tokenizer,
 ) -> None:
-    scores = {key: value for key, value in line.items() if key not in ("parameters", "hardware", "seconds")}
     files = {name: {"file": task.dev} for name, task in recipe.tasks.items()}
-    found = evaluation.of("dev", files, epoch=line["epoch"], max_length=tokenizer.max_length)
+    found = evaluation.of("dev", files, epoch=record.epoch, max_length=tokenizer.max_length)
     # One that no phase trained is the checkpoint's in all members.
     trained = any(has_weights(place.model / "encoder") for _, place in _members(recipe, folder))
 
     def write_ensemble(at: Path) -> None:
-        write_model(at, ensemble, recipe, tokenizer, trained, scores)
+        write_model(at, ensemble, recipe, tokenizer, trained, record.scores())
 
     def write_state(at: Path) -> None:
-        (at / "members.json").write_text(json.dumps({"members": line["epoch"]}) + "\n", encoding="utf-8")
+        (at / "members.json").write_text(json.dumps({"members": record.epoch}) + "\n", encoding="utf-8")
 
     parts = (write_ensemble, lambda at: write_evaluation(at, found))
-    folder.commit_epoch(int(line["epoch"]), line, write_state, 1, parts)
+    folder.commit_epoch(record, write_state, 1, parts)

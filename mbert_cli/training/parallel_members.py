@@ -130,9 +130,9 @@ class _Member:
 
     def tell(self, console: Console, bar: Bar) -> None:
         """Tell of epochs that have ended since."""
-        for line in self.folder.read_metrics()[self.printed :]:
+        for record in self.folder.read_metrics()[self.printed :]:
             self.printed += 1
-            print_epoch(console, line, self.recipe.training.epochs, int(self.name))
+            print_epoch(console, record, self.recipe.training.epochs, int(self.name))
             bar.advance()
 
     def has_ended(self) -> bool:

@@ -157,10 +157,10 @@ def work(settings):
         at, left = shown[0]
         # What is shown is of the member that trains.
         lines = run.read_metrics() if members == 1 else RunFolder(run.members / "1").read_metrics()
-        took = end - at if members == 1 else sum(sum(line["seconds"].values()) for line in lines)
+        took = end - at if members == 1 else sum(each.seconds.train + each.seconds.dev for each in lines)
         return {
             "estimate": estimate,
-            "steps": run.read_metrics()[-1]["step"],
+            "steps": run.read_metrics()[-1].step,
             "seconds": end - start,
             "first_left": [left, took],
             "disk": size_of(run.path),

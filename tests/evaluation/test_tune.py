@@ -198,7 +198,7 @@ def test_a_resumed_run_leaves_a_fitted_model_as_it_is_and_a_new_best_one_begins_
         recipe = load_recipe(str(run / "recipe.yaml"), [f"training.epochs={epochs}"])
         with RunFolder(run).locked(resume=True):
             best = fit(recipe, RunFolder(run), choose("cpu", "fp32"), QUIET, resume=True, allow_drift=True)
-        assert best["epoch"] == epochs
+        assert best.epoch == epochs
         assert (predictor_of(run).saved.sha256 == kept) == same
     assert predictor_of(run).saved.model.head("same").decision == Decision()
 

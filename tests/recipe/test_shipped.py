@@ -86,8 +86,8 @@ def test_every_shipped_recipe_trains_one_step(name, course_files, tiny_checkpoin
     assert capsys.readouterr().out.startswith("kept the ")
     lines = RunFolder(tmp_path / "run").read_metrics()
     members = shipped.training.members
-    assert [line["epoch"] for line in lines] == ([1, 2, 3] if members == 1 else list(range(1, members + 1)))
-    assert set(lines[0]["tasks"]) == set(shipped.tasks)
+    assert [line.epoch for line in lines] == ([1, 2, 3] if members == 1 else list(range(1, members + 1)))
+    assert set(lines[0].tasks) == set(shipped.tasks)
     assert load_recipe(str(tmp_path / "run" / "recipe.yaml")).reference == shipped.reference
 
 

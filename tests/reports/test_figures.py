@@ -1,17 +1,19 @@
 import io
-import json
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from records import record
 
 from mbert_cli.metrics import classification_metrics, regression_metrics
 from mbert_cli.reports.evaluation_folder import Evaluation, Predictions, write_evaluation
 from mbert_cli.reports.figures import draw, draw_or_say, write_figures
 from mbert_cli.reports.plots import DPI, ScorePoint, confusion_figure, curves_figure, scatter_figure, scores_figure
+from mbert_cli.storage.metrics_file import metrics_text
 
 
 def classified(names, rows, seed=0):
@@ -23,14 +25,9 @@ def classified(names, rows, seed=0):
 def line(epoch, phases="simultaneous", best=True, **accuracies):
     accuracies = accuracies or {"mood": 0.5, "same": 0.25}
     tasks = {task: {"main_metric": "accuracy", "accuracy": value} for task, value in accuracies.items()}
-    return {
-        "epoch": epoch,
-        "phases": phases,
-        "train_loss": dict.fromkeys(accuracies, 1 / epoch),
-        "tasks": tasks,
-        "overall": float(np.mean(list(accuracies.values()))),
-        "best": best,
-    }
+    overall = float(np.mean(list(accuracies.values())))
+    losses = dict.fromkeys(accuracies, 1 / epoch)
+    return record(epoch, phases=phases, train_loss=losses, tasks=tasks, overall=overall, best=best)
 
 
 @pytest.fixture
@@ -46,7 +43,7 @@ def drawable(tmp_path):
     near = Predictions(range(2, 22), labels.tolist(), {"pred": predicted.tolist(), "score": predicted.tolist()})
     write_evaluation(tmp_path, Evaluation({"split": "dev", "tasks": tasks, "overall": 0.5}, {"near": [near]}))
     lines = [line(1, "sequential"), line(2, mood=0.6, same=0.5), line(3, "sequential", best=False)]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    (tmp_path / "metrics.jsonl").write_text(metrics_text(lines))
     return tmp_path
 
 
@@ -180,7 +177,7 @@ def test_curves_tell_sequential_epochs_apart_and_mark_the_one_that_is_kept():
 
 
 def test_curves_of_scores_begin_where_epochs_are_scored():
-    unscored = {**line(1, best=False), "tasks": {}, "overall": None}
+    unscored = replace(line(1, best=False), tasks={}, overall=None)
     losses, scores = curves_figure([unscored, line(2)]).axes
     assert list(losses.lines[0].get_ydata()) == [1, 1 / 2]
     assert [list(curve.get_ydata()[1:]) for curve in scores.lines[:3]] == [[0.5], [0.25], [0.375]]
@@ -210,9 +207,8 @@ def test_axes_of_scores_span_no_less_than_five_hundredths():
 def test_losses_of_very_different_sizes_are_drawn_on_a_logarithmic_axis():
     lines = [line(1), line(2)]
     assert curves_figure(lines).axes[0].get_yscale() == "linear"
-    for each in lines:
-        each["train_loss"]["mood"] = 5000.0
-    assert curves_figure(lines).axes[0].get_yscale() == "log"
+    high = [replace(each, train_loss={**each.train_loss, "mood": 5000.0}) for each in lines]
+    assert curves_figure(high).axes[0].get_yscale() == "log"
 
 
 @pytest.mark.parametrize(("labels", "predicted"), [([2.0], [2.0]), ([1.0, 2.0], [3.0, 3.0]), ([0.0] * 5, [0.0] * 5)])

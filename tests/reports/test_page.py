@@ -6,6 +6,7 @@ from made_runs import REFERENCE, make_run, texts, three
 
 from mbert_cli.reports.page import report_page
 from mbert_cli.reports.run_report import read_runs
+from mbert_cli.storage.metrics_file import Seconds
 
 
 def test_a_run_that_keeps_its_metrics_only_has_a_page_too(tmp_path):
@@ -46,11 +47,11 @@ def test_components_are_told_with_their_options(tmp_path):
     assert "adapters pal(rank=204) + top" in texts(report_page(read_runs([tmp_path / "a"])))
 
 
-def test_what_nobody_wrote_down_has_no_column(tmp_path):
-    make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)])
+def test_columns_without_values_are_left_out(tmp_path):
+    make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)], phases="", seconds=Seconds(0.0, 1.0))
     make_run(tmp_path / "b", [three(0.5, 0.8, 0.8)], step=75, phases="sequential", tokens=21_000)
     shown = [texts(report_page(read_runs([tmp_path / name]))).partition("Epochs")[2] for name in "ab"]
-    assert "overall training dev 1 kept 0.500 0.800 0.800 0.733 10 s" in shown[0]
+    assert "overall steps training dev 1 kept 0.500 0.800 0.800 0.733 10 0 s" in shown[0]
     assert "overall steps order training dev tokens/s 1 kept 0.500 0.800 0.800 0.733 75 sequential 10 s" in shown[1]
     assert "2,000" in shown[1]
 
@@ -62,7 +63,7 @@ def test_epochs_that_were_not_scored_have_no_scores(tmp_path):
         first |= {"tasks": {}, "overall": None, "best": False}
         metrics.write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
     shown = texts(report_page(read_runs([tmp_path / "a"]))).partition("Epochs")[2]
-    assert "overall training dev 1 10 s 2 min 2 kept 0.500 0.800 0.800 0.733 10 s" in shown
+    assert "1 10 simultaneous 10 s 2 min 0 2 kept 0.500 0.800 0.800 0.733 20 simultaneous 10 s" in shown
     assert "Overall score on dev" in report_page(read_runs([tmp_path / "a", tmp_path / "b"]))
 
 

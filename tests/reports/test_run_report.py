@@ -95,19 +95,6 @@ def test_runs_of_different_tasks_have_the_columns_of_all(tmp_path):
     ]
 
 
-def test_lines_without_names_of_metrics_and_sizes_are_read_too(tmp_path):
-    path = make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)])
-    (line,) = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    del line["parameters"]
-    for metrics in line["tasks"].values():
-        del metrics["main_metric"]
-    (path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
-    (run,) = read_runs([path])
-    assert set(run.scores.tasks) == {("sst", "accuracy"), ("quora", "accuracy"), ("sts", "pearson")}
-    assert run.as_json()["parameters"] is None
-    assert tsv([run])[0]["encoder_parameters"] == ""
-
-
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_narrow_terminals_get_a_small_table_a_run(tmp_path, monkeypatch, width):
     monkeypatch.chdir(tmp_path)

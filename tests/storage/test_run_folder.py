@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from crashes import AMENDING, CALLS, Crash, crash
+from records import record
 
 from mbert_cli.errors import CheckpointError, DataError, ResourceError, RunInUseError, UsageError
 from mbert_cli.model.tensor_files import load_tensors, write_tensors
@@ -20,6 +21,7 @@ from mbert_cli.storage.atomic import (
     read_json,
     replace_folder,
 )
+from mbert_cli.storage.metrics_file import metrics_text
 from mbert_cli.storage.run_folder import RunFolder
 
 
@@ -151,7 +153,7 @@ def test_clearing_removes_the_run_and_nothing_else(tmp_path):
     commit_folder(run.model, write("x"))
     commit_folder(run.evaluation, write("x"))
     commit_folder(run.figures, write("x"))
-    run.commit_epoch(1, {"epoch": 1}, write("x"), 2, None)
+    run.commit_epoch(record(1), write("x"), 2, None)
     run.write_recipe("a: 1\n")
     (tmp_path / "notes.txt").touch()
     run.clear()
@@ -192,7 +194,7 @@ def test_a_folder_with_a_file_that_was_not_committed_is_known(tmp_path):
 
 def test_a_spoilt_line_of_metrics_is_named(tmp_path):
     run = RunFolder(tmp_path)
-    run.commit_epoch(1, {"epoch": 1}, write("x"), 2, None)
+    run.commit_epoch(record(1), write("x"), 2, None)
     with run.metrics_file.open("a") as file:
         file.write('{"epoch": 2')
     with pytest.raises(DataError, match=r"metrics.jsonl:2: is not JSON .*; remove the line"):
@@ -201,9 +203,9 @@ def test_a_spoilt_line_of_metrics_is_named(tmp_path):
 
 def test_metrics_of_epochs_that_are_done_again_are_replaced(tmp_path):
     run = RunFolder(tmp_path)
-    for epoch, turn in ((1, "first"), (2, "first"), (3, "first"), (2, "second")):
-        run.commit_epoch(epoch, {"epoch": epoch, "turn": turn}, write("x"), 2, None)
-    assert [(line["epoch"], line["turn"]) for line in run.read_metrics()] == [(1, "first"), (2, "second")]
+    for epoch, turn in ((1, 0.1), (2, 0.1), (3, 0.1), (2, 0.2)):
+        run.commit_epoch(record(epoch, overall=turn), write("x"), 2, None)
+    assert run.read_metrics() == [record(1, overall=0.1), record(2, overall=0.2)]
 
 
 def test_tensors_that_do_not_fit_are_listed_the_first_five(tmp_path):
@@ -216,7 +218,7 @@ def test_tensors_that_do_not_fit_are_listed_the_first_five(tmp_path):
 
 def test_metrics_that_were_kept_alone_are_a_run_that_cannot_be_gone_on_with(tmp_path):
     run = RunFolder(tmp_path)
-    run.metrics_file.write_text('{"epoch": 1, "overall": 0.5, "best": true}\n')
+    run.metrics_file.write_text(metrics_text([record(1)]))
     with pytest.raises(UsageError, match="holds the metrics of a run, and nothing to resume"):
         run.check_free(resume=True, force=False)
     with pytest.raises(UsageError, match="exists and holds a run"):

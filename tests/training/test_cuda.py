@@ -129,8 +129,8 @@ def test_a_pooling_trains_on_a_gpu_as_on_the_cpu(steady_recipe, tmp_path, poolin
 def test_a_repeated_run_is_the_same(tiny_recipe, tmp_path, precision):
     """Flash attention's backward pass adds in any order, and is asked not to."""
     one, other = (train(tiny_recipe, tmp_path / name, precision=precision) for name in "ab")
-    assert [line["train_loss"] for line in one] == [line["train_loss"] for line in other]
-    assert [line["tasks"] for line in one] == [line["tasks"] for line in other]
+    assert [line.train_loss for line in one] == [line.train_loss for line in other]
+    assert [line.tasks for line in one] == [line.tasks for line in other]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -139,7 +139,7 @@ def test_a_resumed_run_is_the_whole_one(tiny_recipe, tmp_path, precision):
     whole = train(tiny_recipe, tmp_path / "a", *settings, "training.epochs=4", precision=precision)
     train(tiny_recipe, tmp_path / "b", *settings, "training.epochs=2", precision=precision)
     resumed = train(tiny_recipe, tmp_path / "b", *settings, "training.epochs=4", precision=precision, resume=True)
-    assert [line["train_loss"] for line in whole] == [line["train_loss"] for line in resumed]
+    assert [line.train_loss for line in whole] == [line.train_loss for line in resumed]
 
 
 def test_a_run_moves_from_the_cpu_to_a_gpu_and_back(steady_recipe, tmp_path):
@@ -149,7 +149,7 @@ def test_a_run_moves_from_the_cpu_to_a_gpu_and_back(steady_recipe, tmp_path):
             settings = (*NO_DROPOUT[:-1], f"training.epochs={epochs}")
             options = {"resume": epochs > 1, "allow_drift": True}
             lines = train(steady_recipe, tmp_path / name, *settings, device=device, **options)
-        losses[name] = [line["train_loss"] for line in lines]
+        losses[name] = [line.train_loss for line in lines]
     for one, other in zip(losses["cpu"], losses["both"], strict=True):
         assert one == pytest.approx(other, rel=2e-3)
 

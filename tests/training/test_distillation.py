@@ -1,5 +1,6 @@
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from mbert_cli.heads.regression import Regression
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import build, load_recipe
 from mbert_cli.recipe.sections import Component
+from mbert_cli.storage.metrics_file import Seconds
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.distillation import SoftLabels
@@ -145,7 +147,7 @@ def train(recipe, folder: Path, settings, resume=False):
     place = RunFolder(folder)
     with place.locked(resume):
         fit(load_recipe(str(recipe), settings), place, choose("cpu", "fp32"), QUIET, resume)
-    return [{**line, "seconds": None} for line in place.read_metrics()]
+    return [replace(each, seconds=Seconds(0.0, 0.0)) for each in place.read_metrics()]
 
 
 def shares(value) -> list[str]:
@@ -158,7 +160,7 @@ def test_a_model_learns_from_the_predictions_of_another(tiny_recipe, taught, tmp
     alone = train(tiny_recipe, tmp_path / "d", [*taught, *shares(1)])
     assert soft == again
     for task in ("mood", "same", "near"):
-        losses = [run[0]["train_loss"][task] for run in (plain, soft, alone)]
+        losses = [run[0].train_loss[task] for run in (plain, soft, alone)]
         assert len(set(losses)) == 3
     # After one epoch, the teacher predicts values near the mean, which are easier to learn than random labels.
     assert alone[1]["train_loss"]["near"] < plain[1]["train_loss"]["near"]
@@ -193,8 +195,8 @@ def test_texts_without_labels_can_be_used_with_their_predictions(tiny_recipe, ta
         writer.writerows(rows)
     settings = [*taught, "tasks.mood.label=pred", "tasks.mood.columns={pred: mood}", "tasks.mood.soft_labels=0.5"]
     found = train(tiny_recipe, tmp_path / "run", settings)
-    assert found[-1]["rows"]["mood"] == len(rows) == 20
-    assert found[-1]["tasks"]["mood"]["examples"] == 9  # those of dev, where the column is mood
+    assert found[-1].rows["mood"] == len(rows) == 20
+    assert found[-1].tasks["mood"]["examples"] == 9  # those of dev, where the column is mood
 
 
 def test_a_resumed_run_with_soft_labels_ends_with_the_same_weights(tiny_recipe, taught, tmp_path):

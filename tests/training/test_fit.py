@@ -85,7 +85,7 @@ def test_sequential_phases_of_hybrid_leave_everything_but_the_tasks_own_bit_iden
 
 def test_sequential_alone_trains_the_encoder(tiny_recipe, tmp_path):
     best = train(tiny_recipe, tmp_path / "a", "curriculum=sequential", "training.epochs=1")
-    assert best["epoch"] == 1
+    assert best.epoch == 1
     assert (tmp_path / "a" / "model" / "encoder" / "model.safetensors").exists()
 
 
@@ -104,8 +104,8 @@ def test_the_run_folder_describes_itself(tiny_recipe, tmp_path):
     best = train(tiny_recipe, tmp_path / "a")
     lines = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
-    assert best in lines
-    assert max(lines, key=lambda line: line["overall"])["epoch"] == best["epoch"]
+    assert best.as_dict() in lines
+    assert max(lines, key=lambda line: line["overall"])["epoch"] == best.epoch
     assert set(lines[0]["tasks"]["mood"]) >= {"accuracy", "precision", "recall", "f1", "confusion", "loss"}
     assert set(lines[0]["tasks"]["near"]) >= {"pearson", "spearman", "mse", "mae", "dead_pairs"}
     check_folder(tmp_path / "a" / "model")
@@ -118,10 +118,10 @@ def test_the_kept_models_evaluation_and_its_figures_are_in_the_run_folder(tiny_r
     kept = RunFolder(tmp_path / "a").evaluation
     check_folder(kept)
     metrics = json.loads((kept / "metrics.json").read_text())
-    assert (metrics["epoch"], metrics["split"], metrics["overall"]) == (best["epoch"], "dev", best["overall"])
+    assert (metrics["epoch"], metrics["split"], metrics["overall"]) == (best.epoch, "dev", best.overall)
     for task, found in metrics["tasks"].items():
         assert found.pop("file").endswith(f"{task}-dev.tsv")
-        assert found == best["tasks"][task]
+        assert found == best.tasks[task]
     # The confusion matrix counted anew from the predictions, which say what the model in model/ says.
     with (kept / "mood_predictions.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
@@ -147,7 +147,7 @@ def test_a_run_is_not_lost_where_its_figures_cannot_be_drawn(tiny_recipe, tmp_pa
         raise OSError("no fonts")
 
     monkeypatch.setattr("mbert_cli.reports.figures.draw", broken)
-    assert train(tiny_recipe, tmp_path / "a", "training.epochs=1")["epoch"] == 1
+    assert train(tiny_recipe, tmp_path / "a", "training.epochs=1").epoch == 1
     assert not RunFolder(tmp_path / "a").figures.exists()
     assert RunFolder(tmp_path / "a").evaluation.exists()
 
@@ -163,15 +163,15 @@ def test_a_run_is_not_lost_where_its_figures_cannot_be_drawn(tiny_recipe, tmp_pa
 )
 def test_every_line_tells_how_its_epoch_went_through_the_tasks(tiny_recipe, tmp_path, curriculum, phases):
     train(tiny_recipe, tmp_path / "a", f"curriculum={curriculum}")
-    assert [line["phases"] for line in RunFolder(tmp_path / "a").read_metrics()] == phases
+    assert [line.phases for line in RunFolder(tmp_path / "a").read_metrics()] == phases
 
 
 @pytest.mark.parametrize("select", ["near.mse", "same.f1", "mood.loss"])
 def test_the_best_model_is_kept_by_the_metric_asked_for(tiny_recipe, tmp_path, select):
     best = train(tiny_recipe, tmp_path / "a", f"training.select={select}", "training.epochs=5")
     task, metric = select.split(".")
-    values = [line["tasks"][task][metric] for line in RunFolder(tmp_path / "a").read_metrics()]
-    assert best["tasks"][task][metric] == (max if metric == "f1" else min)(values)
+    values = [line.tasks[task][metric] for line in RunFolder(tmp_path / "a").read_metrics()]
+    assert best.tasks[task][metric] == (max if metric == "f1" else min)(values)
 
 
 @pytest.mark.parametrize(
@@ -189,11 +189,11 @@ def test_the_best_model_is_of_the_late_epochs_and_no_other_is_scored_where_selec
     monkeypatch.setattr("mbert_cli.training.loop.selected", lambda found, select: next(scores))
     recipe = load_recipe(str(tiny_recipe), ["training.select_after=0.4", "training.epochs=5"])
     best = fit(recipe, RunFolder(tmp_path / "a"), choose("cpu", "fp32"), Console())
-    assert best["epoch"] == 4
+    assert best.epoch == 4
     lines = RunFolder(tmp_path / "a").read_metrics()
-    assert [line["epoch"] for line in lines if line["best"]] == [3, 4]
-    assert [(line["tasks"], line["overall"]) for line in lines[:2]] == [({}, None)] * 2
-    assert all(set(line["tasks"]) == {"mood", "same", "near"} for line in lines[2:])
+    assert [line.epoch for line in lines if line.best] == [3, 4]
+    assert [(line.tasks, line.overall) for line in lines[:2]] == [({}, None)] * 2
+    assert all(set(line.tasks) == {"mood", "same", "near"} for line in lines[2:])
     told = capsys.readouterr().err
     assert [told.count(f"epoch {epoch}/5: mood loss ") for epoch in (1, 2, 3)] == [1, 1, 1]
     assert told.count("too early to be kept, not scored") == 2
@@ -223,7 +223,7 @@ def test_training_learns_what_the_words_say(tiny_recipe, tmp_path):
         "training.epochs=8",
         "training.learning_rate=3e-3",
     )
-    assert best["tasks"]["mood"]["accuracy"] > 0.9
+    assert best.tasks["mood"]["accuracy"] > 0.9
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_recipe, tmp_path):
@@ -318,7 +318,7 @@ def test_the_papers_recipe_reads_the_courses_files(tiny_checkpoint, course_data,
     monkeypatch.setenv("MBERT_DATA", str(course_data))
     settings = (f"encoder.checkpoint={tiny_checkpoint}", "training.epochs=1", "training.max_length=32")
     best = train("paper/hybrid_low_rank_top", tmp_path / "a", *settings, "adapters[0].rank=4", limit=6)
-    assert best["epoch"] == 1
+    assert best.epoch == 1
 
 
 def test_constant_schedule_is_flat_and_linear_one_rises_then_falls_to_zero():

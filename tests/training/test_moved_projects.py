@@ -67,7 +67,7 @@ def test_a_project_that_was_moved_resumes_to_the_same_bytes_without_drift(projec
     assert found.keys() == expected.keys()
     # A best model from before the move names its files where they were.
     assert {name: each.replace(str(project).encode(), b"PROJECT") for name, each in found.items()} == expected
-    assert not any("drift" in line for line in RunFolder(new / "runs" / "a").read_metrics())
+    assert not any(line.drift for line in RunFolder(new / "runs" / "a").read_metrics())
 
 
 def test_a_file_of_other_contents_at_another_place_is_drift_all_the_same(project):
@@ -149,7 +149,7 @@ def test_drift_that_is_allowed_computes_with_the_threads_of_now_and_is_recorded(
         train_with(2, counted, tmp_path / "a", "fused", "fp32")
     train_with(1, counted, tmp_path / "a", "fused", "fp32", resume=True, allow_drift=True)
     (line, *_) = RunFolder(tmp_path / "a").read_metrics()
-    assert line["drift"] == ["epoch 1, step 2: hardware.threads was 2 and is now 1"]
+    assert list(line.drift) == ["epoch 1, step 2: hardware.threads was 2 and is now 1"]
 
 
 def test_a_number_of_threads_is_given_back_after_the_block():

@@ -133,7 +133,7 @@ def test_evaluation_reads_both_orders_like_training(tiny_recipe, tmp_path):
     found = evaluate_run(Predictor(run, device="cpu", precision="fp32"), "dev", {}, (), None, QUIET)
     (line,) = RunFolder(run).read_metrics()
     for task in ("same", "near"):
-        assert found.metrics["tasks"][task]["loss"] == pytest.approx(line["tasks"][task]["loss"], rel=1e-5)
+        assert found.metrics["tasks"][task]["loss"] == pytest.approx(line.tasks[task]["loss"], rel=1e-5)
 
 
 def test_an_export_reports_that_its_graph_reads_one_order(tiny_recipe, tmp_path):
@@ -145,7 +145,7 @@ def test_an_export_reports_that_its_graph_reads_one_order(tiny_recipe, tmp_path)
 def test_a_repeated_run_is_the_same_and_differs_from_a_run_without_swaps(tiny_recipe, tmp_path):
     runs = [train(tiny_recipe, tmp_path / name, *SYMMETRIC) for name in "ab"]
     without = train(tiny_recipe, tmp_path / "c", *SYMMETRIC, "tasks.near.symmetric=false")
-    one, other, plain = (RunFolder(run).read_metrics()[0]["train_loss"] for run in (*runs, without))
+    one, other, plain = (RunFolder(run).read_metrics()[0].train_loss for run in (*runs, without))
     assert one == other
     assert one["mood"] == plain["mood"]
     assert one["near"] != plain["near"]

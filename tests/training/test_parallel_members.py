@@ -57,7 +57,7 @@ def test_each_member_is_a_run_of_its_own_recipe(here):
     for number in (1, 2, 3):
         run = RunFolder(here / "members" / str(number))
         assert run.recipe_file.read_text() == member_recipe(recipe, number).to_yaml()
-        assert [line["epoch"] for line in run.read_metrics()] == [1, 2]
+        assert [line.epoch for line in run.read_metrics()] == [1, 2]
         assert "--device cpu --precision fp32 --kernels torch" in log(here, number)
 
 
@@ -157,7 +157,7 @@ def end(process):
 
 
 @pytest.fixture(scope="module")
-def deferred(tiny_checkpoint, tiny_files, tmp_path_factory):
+def whole(tiny_checkpoint, tiny_files, tmp_path_factory):
     """Two members that trained at once, undisturbed; their recipe lies beside them."""
     import tiny
 

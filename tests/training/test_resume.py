@@ -16,7 +16,7 @@ from tiny_runs import QUIET, train
 
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.errors import CheckpointError, ResourceError, Stopped, UsageError
-from mbert_cli.machine import signals as stopping
+from mbert_cli.machine import signals
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import kinds, load_recipe
 from mbert_cli.model.tensor_files import write_tensors
@@ -148,13 +148,13 @@ def test_a_run_killed_for_real_resumes_to_the_same_bytes(tiny_recipe, tmp_path, 
 
 
 @pytest.fixture
-def signals():
+def listening():
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    stopping.listen()
+    signals.listen()
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    stopping._Heard.number = None
+    signals._Heard.number = None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -171,7 +171,7 @@ def signals():
     ],
 )
 def test_a_signal_is_heeded_when_everything_is_whole_and_saved(
-    tiny_recipe, tmp_path, monkeypatch, signals, number, owner, name, at, saved
+    tiny_recipe, tmp_path, monkeypatch, listening, number, owner, name, at, saved
 ):
     train(tiny_recipe, tmp_path / "a", "training.keep=1")
     real, calls = getattr(owner, name), iter(range(1, 1000))
@@ -194,7 +194,7 @@ def test_a_signal_is_heeded_when_everything_is_whole_and_saved(
 
 @pytest.mark.parametrize("error", [ImportError("initialization failed"), None])
 def test_a_stop_that_other_code_turns_into_an_error_or_swallows_is_a_stop(
-    tiny_recipe, tmp_path, monkeypatch, signals, error
+    tiny_recipe, tmp_path, monkeypatch, listening, error
 ):
     def signalled(*_):
         try:
@@ -210,7 +210,7 @@ def test_a_stop_that_other_code_turns_into_an_error_or_swallows_is_a_stop(
         train(tiny_recipe, tmp_path / "b")
 
 
-def test_an_error_of_the_users_stays_one_where_a_signal_was_heard(tiny_recipe, tmp_path, monkeypatch, signals):
+def test_an_error_of_the_users_stays_one_where_a_signal_was_heard(tiny_recipe, tmp_path, monkeypatch, listening):
     def full(*_):
         os.kill(os.getpid(), signal.SIGTERM)
         raise ResourceError("the disk is full.")
@@ -240,7 +240,7 @@ def test_a_signal_before_the_first_step_leaves_nothing_to_resume(tiny_recipe, tm
     assert not (tmp_path / "d").exists()
 
 
-def test_a_signal_as_the_lock_is_taken_leaves_no_folder(tmp_path, monkeypatch, signals):
+def test_a_signal_as_the_lock_is_taken_leaves_no_folder(tmp_path, monkeypatch, listening):
     def signalled(*words):
         lock = hold(*words)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -301,7 +301,7 @@ def test_resume_goes_on_whatever_a_run_is_compared_with(tiny_recipe, tmp_path):
     for epochs, reference in ((2, "{source: a paper, scores: {mood: 0.5}}"), (3, "null")):
         settings = (f"training.epochs={epochs}", f"reference={reference}")
         train(tiny_recipe, tmp_path / "a", *settings, resume=True)
-        assert [line["epoch"] for line in RunFolder(tmp_path / "a").read_metrics()] == list(range(1, epochs + 1))
+        assert [line.epoch for line in RunFolder(tmp_path / "a").read_metrics()] == list(range(1, epochs + 1))
     train(tiny_recipe, tmp_path / "b", "training.epochs=3")
     states = [contents(tmp_path / name / "state" / "epoch-0003" / "encoder") for name in "ab"]
     assert states[0] == states[1]
@@ -311,7 +311,7 @@ def test_a_run_that_was_made_before_quoting_was_auto_is_resumed(tiny_recipe, tmp
     """Its recipe, and what it is made of, say `csv`, which was the default."""
     train(tiny_recipe, tmp_path / "a", "training.epochs=1", "tasks.mood.quoting=csv")
     train(tiny_recipe, tmp_path / "a", "training.epochs=2", resume=True)
-    assert [line["epoch"] for line in RunFolder(tmp_path / "a").read_metrics()] == [1, 2]
+    assert [line.epoch for line in RunFolder(tmp_path / "a").read_metrics()] == [1, 2]
     with pytest.raises(UsageError, match="tasks.mood.quoting was 'csv' and is now 'none'"):
         train(tiny_recipe, tmp_path / "a", "training.epochs=3", "tasks.mood.quoting=none", resume=True)
 
@@ -387,7 +387,7 @@ def test_drift_that_is_allowed_is_recorded_for_good(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", *other[:-1], "training.epochs=3", resume=True)
     expected = "epoch 1, step 4: training.learning_rate was 0.001 and is now 0.5"
     for line in RunFolder(tmp_path / "a").read_metrics():
-        assert expected in line["drift"]
+        assert expected in line.drift
     assert json.loads((tmp_path / "a" / "model" / "config.json").read_text())["scores"]["drift"]
 
 
@@ -417,10 +417,10 @@ def test_a_run_that_ends_before_its_late_epochs_has_no_model_and_goes_on_to_one(
     train(tiny_recipe, tmp_path / "a", *settings)
     with dying_after(2):
         train(tiny_recipe, tmp_path / "b", *settings)
-    assert [line["overall"] for line in RunFolder(tmp_path / "b").read_metrics()] == [None, None]
+    assert [line.overall for line in RunFolder(tmp_path / "b").read_metrics()] == [None, None]
     with pytest.raises(CheckpointError, match="holds no model; no epoch of this run has been scored yet"):
         RunFolder(tmp_path / "b").model_folder()
-    assert train(tiny_recipe, tmp_path / "b", *settings, resume=True)["epoch"] > 2
+    assert train(tiny_recipe, tmp_path / "b", *settings, resume=True).epoch > 2
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
@@ -429,7 +429,7 @@ def test_what_was_the_best_is_not_once_its_epoch_is_an_early_one(tiny_recipe, tm
     monkeypatch.setattr("mbert_cli.training.loop.selected", lambda found, select: given.pop(0))
     train(tiny_recipe, tmp_path / "a", "training.epochs=2")
     more = ("training.select_after=0.5", "training.epochs=4")
-    assert train(tiny_recipe, tmp_path / "a", *more, resume=True, allow_drift=True)["epoch"] == 4
+    assert train(tiny_recipe, tmp_path / "a", *more, resume=True, allow_drift=True).epoch == 4
 
 
 def test_more_epochs_do_not_go_on_where_the_choice_knows_the_end(tiny_recipe, tmp_path):

@@ -61,7 +61,7 @@ def test_it_changes_training_and_a_repeated_run_is_the_same(tiny_recipe, tmp_pat
         folder = RunFolder(tmp_path / name)
         with folder.locked():
             fit(load_recipe(str(tiny_recipe), settings), folder, choose("cpu", "fp32"), QUIET)
-        return [line["train_loss"] for line in folder.read_metrics()]
+        return [line.train_loss for line in folder.read_metrics()]
 
     plain, once, again = (
         losses("a"),
