@@ -113,11 +113,14 @@ def write_model(
 
 
 def model_size(model: MultiTaskBert, tokenizer: Tokenizer, encoder_changed: bool) -> int:
-    """Return about how many bytes `write_model` writes; its arguments are these."""
-    size = tokenizer.file_size() + _TEXTS
-    if encoder_changed:
-        size += size_of(model.encoder.parameters())
-    return size + sum(size_of(model.task(name).state_dict().values()) for name in model.task_names)
+    """Return the approximate number of bytes that `write_model` writes for the same arguments."""
+    return tokenizer.file_size() + _TEXTS + weights_size(model, encoder_changed)
+
+
+def weights_size(model: MultiTaskBert, encoder_changed: bool) -> int:
+    """Return the number of bytes of the weights that `write_model` writes."""
+    encoder = size_of(model.encoder.parameters()) if encoder_changed else 0
+    return encoder + sum(size_of(model.task(name).state_dict().values()) for name in model.task_names)
 
 
 def _places(folder: Path, model: MultiTaskBert) -> list[tuple[Path, MultiTaskBert]]:

@@ -1,7 +1,10 @@
 """How many bytes a run takes on a disk; each part of the run folder is counted beside the code that writes it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import or_
 
 from mbert_cli.curricula import Curriculum
 from mbert_cli.data.tokenizer import Tokenizer
@@ -9,7 +12,7 @@ from mbert_cli.heads import ClassHead
 from mbert_cli.loss_balancing import LossBalancing
 from mbert_cli.model.components import build
 from mbert_cli.model.multi_task_bert import MultiTaskBert
-from mbert_cli.model.saved_model import model_size
+from mbert_cli.model.saved_model import model_size, weights_size
 from mbert_cli.recipe.sections import Recipe, TrainingSection
 from mbert_cli.reports.evaluation_folder import evaluation_size, metrics_size
 from mbert_cli.reports.figures import figures_size
@@ -17,61 +20,63 @@ from mbert_cli.training.datasets import TrainingData
 from mbert_cli.training.feature_cache import features_size
 from mbert_cli.training.state import state_size
 
-_BYTES_A_SECOND = 150e6
+_BYTES_PER_SECOND = 150e6
 _RECIPE = 2_000  # bytes of recipe.yaml
 _LINE = 700  # bytes of a line of metrics.jsonl, beside the metrics of the tasks
 
 
 @dataclass(frozen=True)
 class RunSize:
-    """The bytes of a run's parts.
+    """The sizes of the parts of a run folder, in bytes.
 
     Args:
-        state: of one state.
-        model: of the saved model.
-        texts: of the evaluation, the recipe and the metrics.
-        figures: of what is drawn at the end.
-        features: of the file that holds the encoder's hidden states while the run goes on.
-        keep: how many states are kept at most.
-        saves: how many states are written.
-        scored: how many epochs' models may be the best.
+        states: sizes of all states that are written, in order; a state is larger once the encoder has been trained.
+        model: size of the saved model.
+        model_weights: size of the weights in it that a state of the same epoch shares with it on the disk.
+        texts: size of the evaluation, the recipe and the metrics.
+        figures: size of the figures that are drawn at the end.
+        features: size of the file that holds the encoder's hidden states during the run.
+        keep: the largest number of states that are kept.
+        scored: number of epochs that are scored, so that their model may be the best.
     """
 
-    state: int
+    states: Sequence[int]
     model: int
+    model_weights: int
     texts: int
     figures: int
     features: int
     keep: int
-    saves: int
     scored: int
 
     @property
-    def states(self) -> int:
-        """How many states are there at the end."""
-        return min(self.keep, self.saves)
+    def kept_states(self) -> int:
+        """Bytes of the states at the end."""
+        return sum(self.states[-self.keep :])
 
     @property
     def kept(self) -> int:
         """Bytes of the run folder at the end."""
-        return self.states * self.state + self.model + self.texts + self.figures
+        # If all states are kept, then so is that of the best epoch, which shares its weights with the model.
+        shared = self.model_weights if len(self.states) <= self.keep else 0
+        return self.kept_states + self.model - shared + self.texts + self.figures
 
     @property
     def most(self) -> int:
-        """Bytes of the run folder at their most: a part is written before the one that it replaces is removed."""
-        in_state = min(self.keep + 1, self.saves) * self.state + self.model
-        in_model = min(self.keep, self.saves - 1) * self.state + min(2, self.scored) * self.model
+        """The largest size of the run folder at any time: a part is written before the one it replaces is removed."""
+        in_state = sum(self.states[-self.keep - 1 :]) + self.model
+        in_model = sum(self.states[-self.keep - 1 : -1]) + min(2, self.scored) * self.model
         return max(self.kept, max(in_state, in_model) + self.texts) + self.features
 
     @property
     def save_seconds(self) -> float:
-        """A guess how long an epoch's state and model take: writing, hashing, and forcing them to disk."""
-        return (self.state + self.model) / _BYTES_A_SECOND
+        """A guess of how long the state and the model of an epoch take: writing, hashing, and forcing them to disk."""
+        return (sum(self.states) / len(self.states) + self.model) / _BYTES_PER_SECOND
 
     @property
     def added(self) -> int:
-        """Bytes that a run which goes on may add to what it keeps already."""
-        return self.state + self.model + self.features
+        """Bytes that a resumed run may add to its folder."""
+        return self.states[-1] + self.model + self.features
 
 
 def run_size(
@@ -82,31 +87,34 @@ def run_size(
     data: TrainingData,
     epoch_seconds: float = math.inf,
 ) -> RunSize:
-    """Return how many bytes a run takes, or a member of an ensemble.
+    """Return the size on disk of a run, or of one member of an ensemble.
 
     Args:
-        recipe: what is trained.
-        model: made of it.
-        tokenizer: the encoder's.
-        balancing: what it remembers is part of a state.
+        recipe: the recipe.
+        model: the model that it describes.
+        tokenizer: the tokenizer of the encoder.
+        balancing: the loss balancing, whose values are part of a state.
         data: the examples.
-        epoch_seconds: how long the steps of an epoch take, where that is known: a short epoch saves no state within it.
+        epoch_seconds: duration of the steps of an epoch, if it is known: a short epoch saves no state within it.
     """
     training = recipe.training
-    encoder_trains = _encoder_trains(recipe, data)
-    encoder_changed = encoder_trains or recipe.encoder.reinitialise != 0
+    trains = _trains_encoder(recipe, data)
+    changed = [each or recipe.encoder.reinitialise != 0 for each in trains]
     heads = {name: model.head(name) for name in model.task_names}
     classes = {name: len(head.labels) if isinstance(head, ClassHead) else 0 for name, head in heads.items()}
     lines = training.epochs * (_LINE + sum(metrics_size(len(data.dev[name]), each) for name, each in classes.items()))
     evaluation = sum(evaluation_size(len(data.dev[name]), count) for name, count in classes.items())
+    sizes = [state_size(model, balancing, *each) for each in zip(trains, changed, strict=True)]
+    if _saves_within(training, epoch_seconds):
+        sizes = [size for size in sizes for _ in range(training.keep + 1)]
     return RunSize(
-        state=state_size(model, balancing, encoder_trains, encoder_changed),
-        model=model_size(model, tokenizer, encoder_changed),
+        states=sizes,
+        model=model_size(model, tokenizer, changed[-1]),
+        model_weights=weights_size(model, changed[-1]),
         texts=_RECIPE + lines + evaluation,
         figures=figures_size(len(heads)),
         features=features_size(model, data) if training.cache_features else 0,
         keep=training.keep,
-        saves=max(training.epochs, training.keep + 1) if _saves_within(training, epoch_seconds) else training.epochs,
         scored=training.epochs - training.early_epochs,
     )
 
@@ -117,15 +125,14 @@ def _saves_within(training: TrainingSection, epoch_seconds: float) -> bool:
     return isinstance(every, int) or (every is not None and epoch_seconds >= 60 * int(every.removesuffix("min")))
 
 
-def _encoder_trains(recipe: Recipe, data: TrainingData) -> bool:
-    """Whether any phase trains the encoder."""
+def _trains_encoder(recipe: Recipe, data: TrainingData) -> list[bool]:
+    """Return for each epoch whether it, or one before it, trains the encoder."""
     training = recipe.training
-    if training.freeze_encoder:
-        return False
     curriculum: Curriculum = build("curricula", recipe.curriculum, training.epochs)
     epochs = range(1, training.epochs + 1)
-    phases = (phase for epoch in epochs for phase in curriculum.phases(epoch, data.sizes, training.batch_size))
-    return any(phase.trains == "everything" for phase in phases)
+    phases = [curriculum.phases(epoch, data.sizes, training.batch_size) for epoch in epochs]
+    trains = [any(phase.trains == "everything" for phase in each) and not training.freeze_encoder for each in phases]
+    return list(accumulate(trains, or_))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 
 from mbert_cli.machine.hardware import choose
 from mbert_cli.metrics import MATRIX_LIMIT, classification_metrics
@@ -23,6 +24,8 @@ from mbert_cli.training.run_size import disk_needed, run_size
 
 KINDS = {
     "full": [],
+    "frozen epochs first": ["training.epochs=3"],
+    "all epochs train everything": ["curriculum=simultaneous", "training.epochs=4"],
     "one epoch": ["training.epochs=1"],
     "states within epochs": ["training.state_every=2", "training.keep=4"],
     "one state": ["training.keep=1", "training.epochs=3"],
@@ -69,12 +72,28 @@ def test_the_estimate_is_within_a_third_of_what_is_written(tiny_recipe, tmp_path
     assert needed.kept == pytest.approx(bytes_of(folder.path), rel=1 / 3)
     assert needed.most == pytest.approx(max(peaks) + max(nameless), rel=1 / 3)
     if members == 1:
-        assert size.state * size.states == pytest.approx(bytes_of(folder.states), rel=1 / 3)
+        assert size.kept_states == pytest.approx(bytes_of(folder.states), rel=1 / 3)
         assert size.model == pytest.approx(bytes_of(folder.model), rel=1 / 3)
         assert size.features == max(nameless)
         assert size.figures == pytest.approx(bytes_of(folder.figures), rel=1 / 3)
         texts = bytes_of(folder.evaluation) + folder.metrics_file.stat().st_size + folder.recipe_file.stat().st_size
         assert size.texts == pytest.approx(texts, rel=1 / 3)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 4])
+def test_a_large_encoder_counts_only_in_states_after_it_was_trained(tmp_path, epochs):
+    for name in ("checkpoint", "files", "run"):
+        (tmp_path / name).mkdir()
+    checkpoint = tiny.write_checkpoint(tmp_path / "checkpoint", intermediate_size=8192)  # 2 MB
+    path = tiny.write_recipe(tmp_path / "recipe.yaml", checkpoint, tiny.write_files(tmp_path / "files"))
+    recipe = load_recipe(str(path), [f"training.epochs={epochs}", "training.keep=3"])
+    folder, hardware, quiet = RunFolder(tmp_path / "run"), choose("cpu", "fp32"), Console(quiet=True)
+    run = prepare(recipe, folder, hardware, quiet)
+    size = run_size(run.recipe, run.model, run.tokenizer, run.balancing, run.data, epoch_seconds=1.0)
+    run.run()
+    written = [bytes_of(each) for each in reversed(folder.state_folders())]
+    assert list(size.states[-3:]) == pytest.approx(written, rel=0.1)
+    assert size.kept == pytest.approx(bytes_of(folder.path), rel=0.2)
 
 
 @pytest.mark.parametrize(("resume", "needed"), [(False, "most"), (True, "added")])
@@ -95,14 +114,14 @@ def test_validate_says_what_is_kept_and_what_is_needed_on_the_way(tiny_recipe, t
 
 
 @pytest.mark.parametrize(
-    ("every", "seconds", "saves"),
+    ("every", "seconds", "states"),
     [("null", 9e9, 1), ("10min", 599.0, 1), ("10min", 600.0, 3), ("10min", None, 3), ("50", 1.0, 3)],
 )
-def test_states_within_an_epoch_are_expected_where_it_is_long(tiny_recipe, tmp_path, every, seconds, saves):
+def test_states_within_an_epoch_are_expected_where_it_is_long(tiny_recipe, tmp_path, every, seconds, states):
     recipe = load_recipe(str(tiny_recipe), ["training.epochs=1", f"training.state_every={every}"])
     run = training.prepare(recipe, RunFolder(tmp_path), choose("cpu", "fp32"), Console(quiet=True))
     known = {} if seconds is None else {"epoch_seconds": seconds}
-    assert run_size(recipe, run.model, run.tokenizer, run.balancing, run.data, **known).saves == saves
+    assert len(run_size(recipe, run.model, run.tokenizer, run.balancing, run.data, **known).states) == states
 
 
 @pytest.mark.parametrize(("rows", "classes"), [(3000, 3), (3000, 20), (5000, 100), (300, 4000), (20_000, 150)])
