@@ -1,0 +1,201 @@
+"""The commands of README.md and of the guide: each one runs, or is named below with the reason why it does not.
+
+Commands are those of fenced blocks (`sh` and `console`). Of commands within sentences, names and options are checked.
+"""
+
+import gzip
+import re
+import shlex
+import shutil
+from contextlib import redirect_stdout
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import tiny
+import yaml
+from typer.main import get_command
+
+from mbert_cli.cli import app
+from mbert_cli.commands.guide import PAGES
+from mbert_cli.model.components import load_recipe
+
+REPOSITORY = Path(__file__).parents[1]
+FILES = {path.stem: path for path in (REPOSITORY / "README.md", *sorted(PAGES.glob("*.md")))}
+
+NOT_RUN = {
+    "mbert train my.yaml encoder.checkpoint=bert-base-uncased -o runs/my": "downloads an encoder",
+    "mbert train paper/minilm/table4_simultaneous 'adapters=[]' --limit 2000 training.epochs=3 "
+    "training.learning_rate=3e-5 training.head_learning_rate=1e-3 training.schedule=linear --seed 1 --precision bf16 "
+    "-o runs/bf16-1": "reads the course's data",
+    "mbert info --warm-up": "compiles for up to a minute",
+    "mbert export runs/demo --format onnx -o exported": "run by test_python_guide.py, with the code that follows it",
+}
+"""Commands of `mbert` that are not run. Their options are parsed, and recipes are loaded with their settings."""
+
+OTHER_PROGRAMS = {"python3": "installs packages", "python": "a benchmark", "export": "sets a variable"}
+"""Programs other than `mbert`. Of benchmarks, the options are looked up."""
+
+PLAN = """
+title: Pooling
+seeds: [1]
+settings: [training.epochs=1]
+keep: model
+rows: [{name: CLS, recipe: my.yaml, settings: [pooling=cls]}]
+"""
+
+
+def commands_of(page):
+    """Return the commands of a page's fenced blocks: lines, joined where they end with a backslash."""
+    commands = []
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M):
+        if language in ("sh", "console"):
+            lines = re.sub(r"\s*\\\n\s*", " ", block).splitlines()
+            stripped = [re.sub(r"\s+# .*", "", line).removeprefix("$ ").strip() for line in lines]
+            commands += [line for line in stripped if line and not line.startswith("#")]
+    return commands
+
+
+ALL = {name: commands_of(path) for name, path in FILES.items()}
+RUN = {
+    name: [each for each in commands if each.startswith("mbert ") and each not in NOT_RUN]
+    for name, commands in ALL.items()
+}
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """A tiny encoder that reads as many tokens as a recipe of `mbert init` asks for."""
+    return tiny.write_checkpoint(tmp_path_factory.mktemp("encoder"), max_position_embeddings=64)
+
+
+@pytest.fixture(scope="module")
+def prepared(encoder, tiny_files, tmp_path_factory):
+    """A folder with the files that the commands name, and a tiny run of the recipe my.yaml."""
+    folder = tmp_path_factory.mktemp("documented")
+    recipe = tiny.write_recipe(folder / "my.yaml", encoder, tiny_files)
+    recipe.write_text(recipe.read_text(encoding="utf-8").replace('"epochs": 2', '"epochs": 1'), encoding="utf-8")
+    texts = (tiny_files / "mood-train.tsv").read_text(encoding="utf-8")
+    for name in ("reviews.tsv", "mood-train.tsv", "new.tsv"):
+        (folder / name).write_text(texts, encoding="utf-8")
+    for name in ("one.tsv.gz", "two.tsv.gz"):
+        (folder / name).write_bytes(gzip.compress(texts.encode()))
+    (folder / "plan.yaml").write_text(PLAN, encoding="utf-8")
+    app(["train", str(recipe), "-o", str(folder / "runs" / "demo"), "-q"], standalone_mode=False)
+    for name in ("my", "large"):
+        shutil.copytree(folder / "runs" / "demo", folder / "runs" / name)
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name, commands in RUN.items() if commands])
+def test_the_commands_of_a_page_run_one_after_another(name, prepared, encoder, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(prepared, tmp_path / "work")
+    monkeypatch.chdir(folder)
+    for command in RUN[name]:
+        capsys.readouterr()
+        try:
+            run(command, folder)
+        except (Exception, SystemExit) as error:
+            raise AssertionError(f"{name}: {command}: {error}\n{capsys.readouterr().err}") from error
+        if command.startswith("mbert init"):
+            use_encoder(folder / "mine.yaml", encoder)
+
+
+def run(command, folder):
+    """Run a command in this process, as a shell would: `*` names files, and `>` redirects."""
+    _, *words = [
+        file
+        for word in shlex.split(command)
+        for file in (sorted(map(str, Path().glob(word))) if "*" in word else [word])
+    ]
+    if ">" in words:
+        words, (name,) = words[: words.index(">")], words[words.index(">") + 1 :]
+        with (folder / name).open("w") as file, redirect_stdout(file):
+            code = app(words, standalone_mode=False)
+        assert (folder / name).stat().st_size
+    else:
+        code = app(words, standalone_mode=False)
+    assert not code
+    for option, output in pairwise(words):
+        assert option != "-o" or (folder / output).exists(), f"{output} was not written"
+
+
+def use_encoder(recipe, checkpoint):
+    """Let a recipe that `mbert init` wrote use the tiny encoder."""
+    text, replaced = re.subn(r"checkpoint: .*?([,}\n])", rf"checkpoint: {checkpoint}\1", recipe.read_text("utf-8"))
+    assert replaced == 1
+    recipe.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", NOT_RUN)
+def test_a_command_that_is_not_run_has_options_and_settings_that_exist(command, prepared, monkeypatch):
+    monkeypatch.chdir(prepared)
+    parameters = parse(shlex.split(command)[1:])
+    if "settings" in parameters:
+        load_recipe(parameters["recipe"], parameters["settings"])
+
+
+def parse(words):
+    """Return the parameters that a command receives; raise an error if a command, an option or a value is unknown."""
+    command, context = get_command(app), None
+    while True:
+        context = command.make_context(command.name or "mbert", list(words), parent=context)
+        if not hasattr(command, "commands"):
+            return context.params
+        _, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
+
+
+def test_every_command_that_is_not_run_is_in_a_page():
+    documented = {command for commands in ALL.values() for command in commands}
+    assert set(NOT_RUN) <= documented
+
+
+def test_every_other_command_is_of_a_known_program():
+    others = {
+        next(word for word in command.split() if not re.match(r"[A-Z_]+=", word))
+        for commands in ALL.values()
+        for command in commands
+        if not command.startswith("mbert ")
+    }
+    assert others <= set(OTHER_PROGRAMS)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        command
+        for path in (*FILES.values(), REPOSITORY / "tests" / "benchmarks" / "README.md")
+        for command in commands_of(path)
+        if re.search(r"\bpython tests/", command)
+    ],
+)
+def test_a_benchmark_that_a_page_names_has_these_options(command):
+    script = REPOSITORY / re.search(r"tests/\S+\.py", command)[0]
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in (script, script.parent / "contest.py") if path.exists()
+    )
+    for option in re.findall(r"--[a-z-]+", command):
+        assert f'"{option}"' in source, option
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_commands_within_sentences_have_options_that_exist(name):
+    text = re.sub(r"^```.*?^```", "", FILES[name].read_text(encoding="utf-8"), flags=re.S | re.M)
+    for code in re.findall(r"`([^`\n]+)`", text):
+        if re.match(r"mbert [a-z]", code):
+            command, words = get_command(app), code.split()[1:]
+            while hasattr(command, "commands"):
+                assert words, code
+                command = command.commands[words.pop(0)]
+            known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+            used = {word for word in words if re.match("-{1,2}[a-z]", word)}
+            assert used <= known, code
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_recipes_in_a_page_can_be_loaded(name, tmp_path):
+    blocks = re.findall(r"^```yaml\n(.*?)^```", FILES[name].read_text(encoding="utf-8"), re.S | re.M)
+    for number, block in enumerate(each for each in blocks if "tasks" in (yaml.safe_load(each) or {})):
+        recipe = tmp_path / f"{number}.yaml"
+        recipe.write_text(block, encoding="utf-8")
+        load_recipe(str(recipe), [])
