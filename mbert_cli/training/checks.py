@@ -91,6 +91,16 @@ def _dropouts_that_meet(recipe: Recipe) -> list[str]:
     return []
 
 
+def is_inner(adapter_kind: str) -> bool:
+    """Whether adapters of a kind act inside the encoder."""
+    return any(acts_at(component_class("adapters", adapter_kind), site) for site in INNER_SITES)
+
+
+def has_inner_adapters(recipe: Recipe) -> bool:
+    """Whether any adapter of a recipe acts inside the encoder."""
+    return any(is_inner(each.kind) for each in recipe.adapters)
+
+
 def _reasons_not_to_cache(recipe: Recipe) -> list[str]:
     place = recipe.place("training", "cache_features")
     found = []
@@ -106,7 +116,7 @@ def _reasons_not_to_cache(recipe: Recipe) -> list[str]:
             place_of_it = recipe.place("tasks", name, "symmetric")
             found.append(f"{place_of_it} is true, but hidden states are kept of one order only; set it to false.")
     for index, adapter in enumerate(recipe.adapters):
-        if any(acts_at(component_class("adapters", adapter.kind), site) for site in INNER_SITES):
+        if is_inner(adapter.kind):
             found.append(
                 f"{recipe.place('adapters', index)} acts inside the encoder, whose hidden states cannot be kept then; "
                 "remove it, or set training.cache_features to false."

@@ -33,6 +33,7 @@ from mbert_cli.storage.metrics_file import EpochRecord, Seconds
 from mbert_cli.storage.run_folder import RunFolder, Write
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.throughput import ThroughputMeter
+from mbert_cli.training.checks import has_inner_adapters
 from mbert_cli.training.console import print_epoch
 from mbert_cli.training.datasets import TrainingData
 from mbert_cli.training.distillation import SoftLabels
@@ -42,7 +43,7 @@ from mbert_cli.training.pair_order import PairOrder
 from mbert_cli.training.run_size import run_size
 from mbert_cli.training.state import TrainingState, write_state
 from mbert_cli.training.step import shared_of
-from mbert_cli.training.time_left import TimeLeft, work_of
+from mbert_cli.training.time_left import WITH_INNER_ADAPTERS, WITHOUT_INNER_ADAPTERS, TimeLeft, work_of
 from mbert_cli.training.token_dropout import TokenDropout
 
 
@@ -106,7 +107,8 @@ class TrainingRun:
         scored = sum(epoch > training.early_epochs for epoch in epochs)
         tokens = sum(int(data.lengths.sum()) for data in self.data.dev.values())
         size = run_size(self.recipe, self.model, self.tokenizer, self.balancing, self.data)
-        return TimeLeft(work_of(phases, rows, state.epoch_step), scored, tokens, len(epochs), size.save_seconds)
+        cost = WITH_INNER_ADAPTERS if has_inner_adapters(self.recipe) else WITHOUT_INNER_ADAPTERS
+        return TimeLeft(work_of(phases, rows, state.epoch_step), scored, tokens, len(epochs), size.save_seconds, cost)
 
     def phases(self, epoch: int) -> list[Phase]:
         """Return the phases of an epoch, in order."""

@@ -12,7 +12,7 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training import loop as training_run
 from mbert_cli.training.fit import prepare
-from mbert_cli.training.time_left import TimeLeft, Work, work_of
+from mbert_cli.training.time_left import WITHOUT_INNER_ADAPTERS, TimeLeft, Work, work_of
 
 ALL, OWN = (("mood", "same"), True), (("mood",), False)
 
@@ -58,10 +58,17 @@ def test_a_kind_that_was_not_seen_is_estimated_from_the_others():
     left = estimator(evaluations=0, saves=0, work={ALL: Work(4, 1000.0), OWN: Work(10, 200.0)})
     for _ in range(4):
         left.step(ALL, 1.0, 1000)
-    assert left.seconds() == pytest.approx(10 * 0.2 * 0.55)
+    assert left.seconds() == pytest.approx(10 * 0.2 * 0.75)
     for _ in range(5):
         left.step(OWN, 0.3, 200)
     assert left.seconds() == pytest.approx(5 * 0.3)
+
+
+def test_a_frozen_encoder_without_inner_adapters_costs_less():
+    left = TimeLeft({OWN: Work(14, 1000.0), ALL: Work(10, 1000.0)}, 0, 5000, 0, 1.0, WITHOUT_INNER_ADAPTERS)
+    for _ in range(4):
+        left.step(OWN, 0.4, 1000)
+    assert left.seconds() == pytest.approx(10 * 0.4 + 10 * 1.0)
 
 
 def test_work_is_counted_by_kind_with_the_tokens_of_its_rows():
