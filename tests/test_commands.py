@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+from commands import mbert
 from typer.exceptions import TyperException
 from typer.main import get_command
 
@@ -38,29 +39,53 @@ def test_options_that_examples_name_exist(name):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        ("trian", "mbert: no such command 'trian'. Did you mean 'train'? See mbert -h."),
-        ("recipes list", "mbert recipes: no such command 'list'."),
-        ("train --ouptut x", "mbert train: there is no option --ouptut; did you mean '--output'?"),
+        ("trian", "mbert: No such command 'trian'. Did you mean 'train'? See mbert -h."),
+        ("recipes lst", "mbert recipes: No such command 'lst'. Did you mean 'ls'? See mbert recipes -h."),
+        (
+            "train --ouptut x",
+            "mbert train: there is no option --ouptut; did you mean '--output'? `mbert train -h` lists all.",
+        ),
         (
             "train --epochs 3",
-            "mbert train: there is no option --epochs; what a recipe says is overridden by KEY=VALUE: ",
+            "mbert train: there is no option --epochs; to override a value of the recipe, write KEY=VALUE: "
+            "training.epochs=...",
         ),
-        ("train --lr 3", "training.learning_rate="),
-        ("evaluate x --split dve", "mbert evaluate: invalid value for '--split': 'dve' is not one of 'train', "),
-        ("evaluate x --limit a", "mbert evaluate: invalid value for '--limit': must be a whole number."),
-        ("evaluate x --limit 0", "invalid value for '--limit': must be greater than or equal to 1."),
-        ("predict", "mbert predict: missing argument 'RUN'. See mbert predict -h."),
-        ("evaluate x -o", "option '-o' requires an argument."),
+        (
+            "train --lr 3",
+            "mbert train: there is no option --lr; to override a value of the recipe, write KEY=VALUE: "
+            "training.learning_rate=...",
+        ),
+        (
+            "evaluate x --split dve",
+            "mbert evaluate: --split: 'dve' is not one of 'train', 'dev', 'test'. See mbert evaluate -h.",
+        ),
+        (
+            "evaluate x --limit a",
+            "mbert evaluate: --limit must be a whole number, but is 'a'. See mbert evaluate -h.",
+        ),
+        ("evaluate x --limit 0", "mbert evaluate: --limit must be at least 1, but is '0'. See mbert evaluate -h."),
+        ("predict", "mbert predict: RUN is missing. See mbert predict -h."),
+        ("embed run in.tsv", "mbert embed: --output is missing. See mbert embed -h."),
+        ("evaluate x -o", "mbert: Option '-o' requires an argument. See mbert -h."),
+        ("info x", "mbert info: Got unexpected extra argument(s) (x). See mbert info -h."),
     ],
 )
-def test_a_mistake_on_the_command_line_is_told_in_one_line(words, said):
-    with pytest.raises(TyperException) as refusal:
+def test_a_mistake_on_the_command_line_is_reported_in_one_line(words, message):
+    with pytest.raises(TyperException) as error:
         app(words.split(), prog_name="mbert", standalone_mode=False)
-    told = mistake(refusal.value)
-    assert said in told
-    assert len(told.splitlines()) == 1
+    assert mistake(error.value) == message
+
+
+@pytest.mark.parametrize("words", [[], ["recipes"]])
+@pytest.mark.parametrize("columns", ["40", "100"])
+def test_a_group_without_a_command_prints_its_help_and_exits_with_2(words, columns, tmp_path):
+    done = mbert(*words, cwd=tmp_path, COLUMNS=columns)
+    printed = done.stdout + done.stderr
+    assert done.returncode == 2
+    assert printed.split()[:2] == ["Usage:", "mbert"]
+    assert "See mbert" not in printed
 
 
 def test_a_refused_command_line_exits_with_2_and_says_nothing_else(tmp_path):

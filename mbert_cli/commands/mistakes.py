@@ -1,38 +1,16 @@
-"""What is wrong with a command line, in one line."""
+"""Messages for command lines that the parser refuses."""
 
 from typing import Any
 
+from pydantic import ValidationError
 from typer.exceptions import TyperException
 
 from mbert_cli.messages import nearest
 from mbert_cli.recipe.sections import TrainingSection
+from mbert_cli.recipe.validation_message import validation_message
 
-
-def mistake(error: TyperException) -> str:
-    """Return what the parser of the command line refuses: place, value, remedy; empty where it has said all itself."""
-    # The classes are Typer's own business, their attributes are Click's documented ones.
-    context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
-    command = context.command_path if context else "mbert"
-    said: str = error.format_message()
-    if not said:
-        return ""
-    if option is not None and said.startswith("No such option"):
-        return f"{command}: there is no option {option}{_instead(option, context)}"
-    for theirs, ours in _IN_OUR_WORDS.items():
-        said = said.replace(theirs, ours)
-    said = f"{said[:1].lower()}{said[1:]}"
-    return f"{command}: {said if said.endswith(('.', '?')) else f'{said}.'} See {command} -h."
-
-
-# Of values that are refused, pydantic tells in words of its own.
-_IN_OUR_WORDS = {
-    ", unable to parse string as an integer": "",
-    "Value error, ": "",
-    "Input should be a valid integer": "must be a whole number",
-    "Input should be ": "must be ",
-}
-# What other tools call the keys of a recipe's `training`.
-_ALSO_CALLED = {
+# What other tools call the keys of a recipe's `training` section.
+_OTHER_NAMES = {
     "lr": "learning_rate",
     "num_epochs": "epochs",
     "num_train_epochs": "epochs",
@@ -42,13 +20,52 @@ _ALSO_CALLED = {
 }
 
 
+def mistake(error: TyperException) -> str:
+    """Return the message for an error of the command line, in one line: place, value, remedy.
+
+    If a group of commands is called without a command, that is its help, or nothing if Rich has printed it.
+
+    Args:
+        error: Typer's error. Its classes are private, but their names and attributes are those that Click documents.
+    """
+    context: Any = getattr(error, "ctx", None)
+    command = context.command_path if context else "mbert"
+    match type(error).__name__:
+        case "NoArgsIsHelpError":
+            return error.format_message()
+        case "NoSuchOption":
+            option = getattr(error, "option_name", "")
+            return f"{command}: there is no option {option}{_instead(option, context)}"
+        case "MissingParameter":
+            problem = f"{_parameter(error)} is missing."
+        case "BadParameter" if isinstance(cause := error.__cause__, ValidationError):
+            problem = _refusal(_parameter(error), cause)
+        case _:
+            problem = error.format_message()
+    return f"{command}: {problem if problem.endswith(('.', '?')) else f'{problem}.'} See {command} -h."
+
+
+def _parameter(error: Any) -> str:
+    """Return the name of the option, or of the argument, that an error is about."""
+    parameter = error.param
+    return str(parameter.metavar or parameter.name) if parameter.param_type_name == "argument" else parameter.opts[0]
+
+
+def _refusal(parameter: str, cause: ValidationError) -> str:
+    """Return what is wrong with the value of an option or argument."""
+    first = cause.errors()[0]
+    if first["type"] == "value_error":  # Typer raises it, with a sentence of its own, for a choice that does not exist
+        return f"{parameter}: {first['ctx']['error']}"
+    return f"{parameter} {validation_message(first)}"
+
+
 def _instead(option: str, context: Any) -> str:
     """Return the end of a message about an unknown option."""
     if context is None:
         return "."
     key = option.lstrip("-").replace("-", "_")
-    key = _ALSO_CALLED.get(key, key)
+    key = _OTHER_NAMES.get(key, key)
     if key in TrainingSection.model_fields and context.info_name == "train":
-        return f"; what a recipe says is overridden by KEY=VALUE: training.{key}=..."
+        return f"; to override a value of the recipe, write KEY=VALUE: training.{key}=..."
     known = [name for each in context.command.params for name in each.opts if name.startswith("--")]
     return nearest(option, known, listed_by=f"{context.command_path} -h")

@@ -15,9 +15,10 @@ from mbert_cli.errors import OptionError, RecipeError
 from mbert_cli.messages import nearest
 from mbert_cli.recipe.budget import parameters_within
 from mbert_cli.recipe.document import KeyPath
-from mbert_cli.recipe.reader import explain, load
+from mbert_cli.recipe.reader import load
 from mbert_cli.recipe.sections import Component, Recipe
 from mbert_cli.recipe.shipped import find
+from mbert_cli.recipe.validation_message import validation_message
 
 # What a component of each family is given by the program, to find out early whether it refuses its options.
 _SMALL = EncoderShape(
@@ -82,7 +83,8 @@ def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
         for each in error.errors():
             option = str(each["loc"][0])
             unknown = each["type"] == "extra_forbidden"
-            found.append(((option,), f"is not a known key{nearest(option, options)}" if unknown else explain(each)))
+            what = f"is not a known key{nearest(option, options)}" if unknown else validation_message(each)
+            found.append(((option,), what))
     except OptionError as error:
         found.append(((error.option,), f"{error.problem}."))
     return found

@@ -23,6 +23,7 @@ from mbert_cli.recipe.sections import (
     TaskSection,
     TrainingSection,
 )
+from mbert_cli.recipe.validation_message import validation_message
 
 ComponentCheck = Callable[[str, Component], list[tuple[KeyPath, str]]]
 """(family, component) to its problems: a path below the component, and what is wrong."""
@@ -145,7 +146,7 @@ class Reader:
             return kind.model_validate(fields)
         except ValidationError as error:
             for each in error.errors():
-                self.problem((*path, *_location(each["loc"], fields)), explain(each))
+                self.problem((*path, *_location(each["loc"], fields)), validation_message(each))
             return None
 
     def encoder(self) -> EncoderSection | None:
@@ -255,22 +256,6 @@ def expand(text: str) -> str:
         return found
 
     return re.sub(r"\$\{(?P<name>\w+)(:-(?P<default>[^}]*))?\}", value, text)
-
-
-def explain(error: Any) -> str:
-    """Return a pydantic error as the end of a sentence that begins with the key.
-
-    Args:
-        error: one of `ValidationError.errors()`.
-    """
-    if error["type"] == "missing":
-        return "is missing."
-    if error["type"] in ("too_short", "string_too_short"):
-        return "is empty."
-    what = error["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should ", "must ", 1)
-    what = what.replace("be a valid integer", "be a whole number").replace("be a valid ", "be a ")
-    what = what.replace("be a dictionary", "hold keys and values")
-    return f"{what}, but is {shown(error['input'])}."
 
 
 def _location(location: tuple[str | int, ...], fields: dict[str, Any]) -> KeyPath:

@@ -139,9 +139,9 @@ def test_a_kind_is_never_anything_but_a_file_of_its_family(family, kind):
         ("adapters", "low_rank", {"rank": 3.0}, "rank: must be a whole number, but is 3.0."),
         ("adapters", "low_rank", {"rank": True}, "rank: must be a whole number, but is True."),
         ("adapters", "low_rank", {"rank": None}, "rank: must be a whole number, but is None."),
-        ("adapters", "low_rank", {"rank": 0}, "rank: must be greater than or equal to 1, but is 0."),
+        ("adapters", "low_rank", {"rank": 0}, "rank: must be at least 1, but is 0."),
         ("adapters", "low_rank", {"activation": "tanh"}, "activation: must be 'none' or 'gelu', but is 'tanh'."),
-        ("adapters", "low_rank", {"init_std": -1.0}, "init_std: must be greater than or equal to 0, but is -1.0."),
+        ("adapters", "low_rank", {"init_std": -1.0}, "init_std: must be at least 0, but is -1.0."),
         ("adapters", "low_rank", {"init_std": float("nan")}, "init_std: must be "),
         ("adapters", "low_rank", {"init_std": float("inf")}, "init_std: must be "),
         ("pooling", "cls", {"pooler": 1}, "pooler: must be a boolean, but is 1."),
@@ -248,7 +248,7 @@ def test_a_new_pooling_is_one_file_and_one_line_of_a_recipe(toy, tiny_recipe):
     ("option", "expected"),
     [
         ("powr: 3", "pooling.powr is not a known key; did you mean 'power'? Known: kind, power."),
-        ("power: 0", "pooling.power must be greater than or equal to 1, but is 0."),
+        ("power: 0", "pooling.power must be at least 1, but is 0."),
     ],
 )
 def test_a_new_pooling_has_its_options_checked_like_any_other(toy, tiny_recipe, option, expected):

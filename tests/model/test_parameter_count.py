@@ -162,7 +162,7 @@ def test_an_encoder_of_unknown_size_is_refused():
     ("shape", "message"),
     [
         ("{hiden_size: 8}", r"encoder.shape.hiden_size is not a known key; did you mean 'hidden_size'\?"),
-        ("{hidden_size: 0}", "encoder.shape.hidden_size must be greater than or equal to 1, but is 0"),
+        ("{hidden_size: 0}", "encoder.shape.hidden_size must be at least 1, but is 0"),
         ("{num_heads: 7}", r"encoder.shape.num_heads \(7\) must divide the hidden size \(768\)"),
         ("{activation: geluu}", "encoder.shape.activation 'geluu' is not supported. Known: gelu"),
     ],

@@ -46,9 +46,9 @@ def here(run, tiny_files, tmp_path, monkeypatch):
 
 
 MISTAKES = {
-    "a command misspelt": ("trian my.yaml", "mbert: no such command 'trian'. Did you mean 'train'? See mbert -h."),
+    "a command misspelt": ("trian my.yaml", "mbert: No such command 'trian'. Did you mean 'train'? See mbert -h."),
     "a flag misspelt": ("train my.yaml --ouput x", "there is no option --ouput; did you mean '--output'?"),
-    "a recipe's key as a flag": ("train my.yaml --epochs 3", "overridden by KEY=VALUE: training.epochs="),
+    "a recipe's key as a flag": ("train my.yaml --epochs 3", "to override a value of the recipe, write KEY=VALUE: training.epochs=..."),
     "a key misspelt": ("train my.yaml training.epoch=3", "'training.epoch=3': training.epoch is not a known key; did you mean 'epochs'?"),
     "a kind misspelt": ("train my.yaml pooling=maen", "pooling.kind is 'maen'; did you mean 'mean'? Known: cls, max, mean."),
     "a value of another type": ("train my.yaml training.epochs=many", "training.epochs must be a whole number, but is 'many'."),

@@ -81,7 +81,7 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
         ("title: A title", "keep: nothing", "plan.yaml:1: keep must be 'all', 'model' or 'metrics', but is 'nothing'."),
         ("seeds: [1, 2]", "seeds: 2", "plan.yaml:2: seeds must be a list, but is 2."),
         ("seeds: [1, 2]", "seeds: []", "plan.yaml:2: seeds is empty."),
-        ("seeds: [1, 2]", "seeds: [1, -2]", "plan.yaml:2: seeds[1] must be greater than or equal to 0, but is -2."),
+        ("seeds: [1, 2]", "seeds: [1, -2]", "plan.yaml:2: seeds[1] must be at least 0, but is -2."),
         ("seeds: [1, 2]", "seeds: [3, 3]", "plan.yaml:2: seeds names 3 more than once."),
         ("seeds: [7]", "seeds: [x]", "plan.yaml:10: rows[1].seeds[0] must be a whole number, but is 'x'."),
         (
@@ -107,8 +107,8 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
         (
             "settings: [training.epochs=4,",
             "settings: [training.epochs=0,",
-            "plan.yaml:9: rows[1].settings[0]: 'training.epochs=0': training.epochs must be greater than or equal to "
-            "1, but is 0. (row second)",
+            "plan.yaml:9: rows[1].settings[0]: 'training.epochs=0': training.epochs must be at least 1, but is 0. "
+            "(row second)",
         ),
         (
             '"adapters=[]"',

@@ -1,0 +1,52 @@
+"""Messages for the validation errors of pydantic."""
+
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from mbert_cli.messages import shown
+
+_REQUIREMENTS = {
+    "bool_type": "must be true or false",
+    "dict_type": "must hold keys and values",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "list_type": "must be a list",
+    "literal_error": "must be {expected}",
+    "model_type": "must hold keys and values",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_type": "must be a string",
+    "value_error": "{error}",
+}
+"""What a value must be, by the type of the error; the fields are those of its `ctx`."""
+
+
+def validation_message(error: ErrorDetails) -> str:
+    """Return the end of a message that begins with the name of the value: ``must be at least 1, but is 0``.
+
+    Args:
+        error: one of `ValidationError.errors()`.
+    """
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "missing":
+        return "is missing."
+    if kind in ("too_short", "string_too_short") and context["min_length"] == 1:
+        return "is empty."
+    if kind == "too_long":
+        return f"must have at most {context['max_length']} items, but has {context['actual_length']}."
+    if kind not in _REQUIREMENTS:
+        return f"is not valid: {error['msg']}."
+    values = {name: _number(value) for name, value in context.items()}
+    return f"{_REQUIREMENTS[kind].format(**values)}, but is {shown(error['input'])}."
+
+
+def _number(value: Any) -> Any:
+    """Return a limit without the decimals that a whole number does not need: pydantic makes 1 a 1.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
