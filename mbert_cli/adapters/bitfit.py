@@ -8,7 +8,7 @@ from mbert_cli.encoder.adapter import Adapter, Linear, Norm
 from mbert_cli.encoder.shape import EncoderShape
 
 
-class Bitfit(Adapter):
+class BitFit(Adapter):
     """BitFit: task-specific biases at every linear layer and LayerNorm of the encoder.
 
     Source: Ben Zaken et al. 2022, section 3. The source trains the biases of the encoder itself. Here each task adds

@@ -8,7 +8,7 @@ from mbert_cli.encoder.adapter import Adapter, Linear
 from mbert_cli.encoder.shape import EncoderShape
 
 
-class Ia3(Adapter):
+class IA3(Adapter):
     """(IA)^3: multiplies keys, values and the inner features of the feed-forward sublayer by learned vectors.
 
     K' = l_k * K, V' = l_v * V, FFN(x) = W_2 (l_ff * gelu(W_1 x)). Products are element-wise and include the biases.

@@ -19,7 +19,7 @@ Target = Literal["query", "key", "value", "attention_output", "intermediate", "o
 _QKV: tuple[Target, ...] = ("query", "key", "value")
 
 
-class Lora(Adapter):
+class LoRA(Adapter):
     """LoRA: W x + b + (alpha / r) B A x at the target linear layers; A has r rows, B has r columns.
 
     Source: Hu et al. 2021, section 4. B starts at zero, so a new adapter leaves the encoder exactly unchanged. A starts

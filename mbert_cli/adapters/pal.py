@@ -17,7 +17,7 @@ from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import OptionError
 
 
-class Pal(Adapter):
+class PAL(Adapter):
     """Projected attention layer: TS(h) = V_D MH(V_E h), parallel to the feed-forward sublayer; h is the layer's input.
 
     MH is multi-head attention on d_s features without an output projection. Each layer has its own Q, K and V. V_E and

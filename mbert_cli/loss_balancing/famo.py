@@ -14,7 +14,7 @@ from mbert_cli.metrics import Goal
 _EPSILON = 1e-8
 
 
-class Famo(LearnedBalancing):
+class FAMO(LearnedBalancing):
     """L = sum z_k log(L_k) / c with z = softmax(w); aims to reduce every task's loss by the same factor per step.
 
     Source: Liu, Feng, Stone & Liu 2023, "FAMO: Fast Adaptive Multitask Optimization". c = sum z_k / L_k is held

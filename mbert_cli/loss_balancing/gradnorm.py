@@ -15,7 +15,7 @@ _EPSILON = 1e-8
 _SMALLEST = 1e-3
 
 
-class Gradnorm(LearnedBalancing):
+class GradNorm(LearnedBalancing):
     """L = sum w_k L_k; w is learned so that all tasks train at similar rates.
 
     Source: Chen, Badrinarayanan, Lee & Rabinovich 2018, "GradNorm". G_k is the norm of the gradient of w_k L_k on the

@@ -13,7 +13,7 @@ Gradients = list[Tensor | None]
 """The gradient of one task on each shared parameter; None if its loss does not depend on the parameter."""
 
 
-class Pcgrad(LossBalancing):
+class PCGrad(LossBalancing):
     """The sum of the losses, with conflicting components removed from the gradients.
 
     Source: Yu et al. 2020, "Gradient Surgery for Multi-Task Learning". For each task k and every other task j in random

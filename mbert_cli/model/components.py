@@ -4,15 +4,20 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from mbert_cli.curricula import Curriculum
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.initialisation import shapes_only
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import OptionError, RecipeError
+from mbert_cli.heads import Head
+from mbert_cli.loss_balancing import LossBalancing
 from mbert_cli.messages import nearest
+from mbert_cli.pooling import Pooling
 from mbert_cli.recipe.budget import parameters_within
 from mbert_cli.recipe.document import KeyPath
 from mbert_cli.recipe.reader import load
@@ -20,6 +25,13 @@ from mbert_cli.recipe.sections import Component, Recipe
 from mbert_cli.recipe.shipped import find
 from mbert_cli.recipe.validation_message import validation_message
 
+_BASES: dict[str, type] = {
+    "adapters": Adapter,
+    "pooling": Pooling,
+    "heads": Head,
+    "loss_balancing": LossBalancing,
+    "curricula": Curriculum,
+}
 # What a component of each family is given by the program, to find out early whether it refuses its options.
 _SMALL = EncoderShape(
     vocab_size=8, hidden_size=1 << 20, num_layers=1, num_heads=1, intermediate_size=8, max_positions=8
@@ -43,10 +55,24 @@ def kinds(family: str) -> list[str]:
 
 
 def component_class(family: str, kind: str) -> type:
-    """Return the class that a kind names: `LowRank` for `low_rank`."""
-    module = importlib.import_module(f"mbert_cli.{family}.{kind}")
-    found: type = getattr(module, "".join(word.capitalize() for word in kind.split("_")))
-    return found
+    """Return the class of a kind: `LowRank` for `low_rank`, `LoRA` for `lora`.
+
+    The class is defined in the module of that name, is a subclass of the family's base class, and has the kind as its
+    name, apart from capitals and underscores.
+    """
+    return class_in(importlib.import_module(f"mbert_cli.{family}.{kind}"), _BASES[family])
+
+
+def class_in(module: ModuleType, base: type) -> type:
+    """Return the class that gives a component's module its name; a module defines exactly one such class."""
+    name = module.__name__.rpartition(".")[2].replace("_", "")
+    defined = [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == module.__name__]
+    classes = [each for each in defined if issubclass(each, base) and each.__name__.lower() == name]
+    assert len(classes) == 1, (
+        f"{module.__name__}: must define exactly one subclass of {base.__name__} whose name in lower case is '{name}', "
+        f"but defines {', '.join(each.__name__ for each in classes) or 'none'}."
+    )
+    return classes[0]
 
 
 def options_model(component: type) -> type[BaseModel]:

@@ -1,6 +1,6 @@
 """The only file that turns recipe sections into objects.
 
-File name = recipe name: `{kind: low_rank, rank: 8}` under `adapters` is the class `LowRank` of
+File name = recipe name: `{kind: low_rank, rank: 8}` under `adapters` is the class `LowRank` in
 `mbert_cli/adapters/low_rank.py`. Positional parameters of its constructor come from the program; keyword-only ones are
 exactly what a recipe may say.
 """

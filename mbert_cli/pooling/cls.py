@@ -7,7 +7,7 @@ from mbert_cli.batch import Layout
 from mbert_cli.pooling import Pooling
 
 
-class Cls(Pooling):
+class CLS(Pooling):
     """The hidden state of the first token of each sentence, [CLS].
 
     Source: Multi-BERT paper, "Pooling Strategies".

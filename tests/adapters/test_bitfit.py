@@ -1,7 +1,7 @@
 import torch
 from plain_bert import SHAPE, Affine, largest_difference, stirred
 
-from mbert_cli.adapters.bitfit import Bitfit
+from mbert_cli.adapters.bitfit import BitFit
 
 NAMES = ("attention_output", "attention_norm", "intermediate", "output", "output_norm")
 
@@ -21,7 +21,7 @@ def alter(plain, bitfit):
 
 
 def test_packed_result_equals_an_encoder_of_other_biases_sentence_by_sentence(encoder, plain):
-    adapters = [stirred(Bitfit(SHAPE), seed) for seed in (1, 2, 3)]
+    adapters = [stirred(BitFit(SHAPE), seed) for seed in (1, 2, 3)]
     for index, bitfit in zip((0, 2, 3), adapters, strict=True):
         alter(plain[index], bitfit)
     one, two, three = ([bitfit] for bitfit in adapters)
@@ -31,8 +31,8 @@ def test_packed_result_equals_an_encoder_of_other_biases_sentence_by_sentence(en
 def test_it_has_a_bias_for_every_bias_of_the_encoder_but_the_poolers(encoder):
     biases = {name: bias.numel() for name, bias in encoder.named_parameters() if name.endswith(".bias")}
     del biases["pooler.bias"]
-    assert sorted(biases.values()) == sorted(parameter.numel() for parameter in Bitfit(SHAPE).parameters())
+    assert sorted(biases.values()) == sorted(parameter.numel() for parameter in BitFit(SHAPE).parameters())
 
 
 def test_it_starts_at_zero():
-    assert not any(parameter.any() for parameter in Bitfit(SHAPE).parameters())
+    assert not any(parameter.any() for parameter in BitFit(SHAPE).parameters())

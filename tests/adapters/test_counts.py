@@ -7,7 +7,7 @@ import pytest
 import torch
 from components import ALL_TARGETS, built, every
 
-from mbert_cli.adapters.pal import Pal
+from mbert_cli.adapters.pal import PAL
 from mbert_cli.encoder.shape import EncoderShape
 
 BERT_BASE = EncoderShape()
@@ -122,5 +122,5 @@ def test_the_formula_of_lora_depends_on_the_sizes_of_its_targets(targets):
 
 def test_pal_counts_its_projections_once():
     with torch.device("meta"):
-        few, many = (Pal(replace(ODD, num_layers=layers), rank=6).num_weights() for layers in (1, 9))
+        few, many = (PAL(replace(ODD, num_layers=layers), rank=6).num_weights() for layers in (1, 9))
     assert many - few == 8 * 3 * 6 * 6

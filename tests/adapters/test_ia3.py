@@ -1,8 +1,8 @@
 from peft_bert import compare
 from plain_bert import SHAPE, Affine, largest_difference, stirred
 
-from mbert_cli.adapters.ia3 import Ia3
-from mbert_cli.adapters.lora import Lora
+from mbert_cli.adapters.ia3 import IA3
+from mbert_cli.adapters.lora import LoRA
 
 # The three places of the paper. The default of peft for BERT also has the output of the attention sublayer.
 PLACES = {"key": "attention.self.key", "value": "attention.self.value", "inner": "output.dense"}
@@ -18,7 +18,7 @@ def alter(plain, ia3):
 
 
 def test_packed_result_equals_the_papers_equations_sentence_by_sentence(encoder, plain):
-    adapters = [stirred(Ia3(SHAPE), seed, std=1.0) for seed in (1, 2, 3)]
+    adapters = [stirred(IA3(SHAPE), seed, std=1.0) for seed in (1, 2, 3)]
     for index, ia3 in zip((0, 2, 3), adapters, strict=True):
         alter(plain[index], ia3)
     one, two, three = ([ia3] for ia3 in adapters)
@@ -26,7 +26,7 @@ def test_packed_result_equals_the_papers_equations_sentence_by_sentence(encoder,
 
 
 def test_lora_and_ia3_act_in_the_order_of_the_recipe(encoder, plain):
-    lora, ia3 = stirred(Lora(SHAPE, rank=2, alpha=2.0, targets=["key", "output"]), 1, std=0.3), stirred(Ia3(SHAPE), 2)
+    lora, ia3 = stirred(LoRA(SHAPE, rank=2, alpha=2.0, targets=["key", "output"]), 1, std=0.3), stirred(IA3(SHAPE), 2)
     alter(plain[0], ia3)
     alter(plain[2], ia3)
     for index, products in enumerate(lora.layers):
@@ -53,8 +53,8 @@ def test_padded_peft_gives_the_same_hidden_states(tiny_checkpoint):
         "target_modules": in_layer.format("|".join(PLACES.values())),
         "feedforward_modules": in_layer.format(PLACES["inner"]),
     }
-    assert compare(tiny_checkpoint, "IA3Config", options, lambda shape: stirred(Ia3(shape), std=1.0), copied) <= 1e-5
+    assert compare(tiny_checkpoint, "IA3Config", options, lambda shape: stirred(IA3(shape), std=1.0), copied) <= 1e-5
 
 
 def test_it_starts_at_one():
-    assert all((parameter == 1).all() for parameter in Ia3(SHAPE).parameters())
+    assert all((parameter == 1).all() for parameter in IA3(SHAPE).parameters())

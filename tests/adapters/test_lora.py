@@ -4,7 +4,7 @@ from components import ALL_TARGETS
 from peft_bert import compare
 from plain_bert import SHAPE, largest_difference, stirred, stream
 
-from mbert_cli.adapters.lora import Lora
+from mbert_cli.adapters.lora import LoRA
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import OptionError
 
@@ -32,7 +32,7 @@ def alter(plain, lora, scale):
 @every_target
 @pytest.mark.parametrize(("alpha", "scales"), [(None, (2, 2, 2)), (3.0, (3, 1.5, 1)), (0.5, (0.5, 0.25, 0.5 / 3))])
 def test_packed_result_equals_an_encoder_of_other_matrices_sentence_by_sentence(encoder, plain, targets, alpha, scales):
-    adapters = [stirred(Lora(SHAPE, rank=rank, alpha=alpha, targets=targets), rank, std=0.3) for rank in (1, 2, 3)]
+    adapters = [stirred(LoRA(SHAPE, rank=rank, alpha=alpha, targets=targets), rank, std=0.3) for rank in (1, 2, 3)]
     for index, lora, scale in zip((0, 2, 3), adapters, scales, strict=True):
         alter(plain[index], lora, scale)
     one, two, three = ([lora] for lora in adapters)
@@ -54,26 +54,26 @@ def test_padded_peft_gives_the_same_hidden_states(tiny_checkpoint, targets):
         "lora_alpha": 5,
         "target_modules": r".*layer\.\d\.(" + "|".join(MODULES[each] for each in targets) + ")",
     }
-    lora = lambda shape: stirred(Lora(shape, rank=3, alpha=5.0, targets=targets), std=0.3)  # noqa: E731
+    lora = lambda shape: stirred(LoRA(shape, rank=3, alpha=5.0, targets=targets), std=0.3)  # noqa: E731
     assert compare(tiny_checkpoint, "LoraConfig", options, lora, copied) <= 1e-5
 
 
 def test_the_default_is_query_and_value_at_twice_the_rank():
-    lora = Lora(SHAPE, rank=4)
+    lora = LoRA(SHAPE, rank=4)
     assert {name for layer in lora.layers for name in layer} == {"query", "value"}
     assert {product.scale for layer in lora.layers for product in layer.values()} == {2.0}
 
 
 def test_a_starts_with_berts_initial_values_and_b_at_zero():
     torch.manual_seed(0)
-    product = Lora(EncoderShape(num_layers=1), rank=204).layers[0]["query"]
+    product = LoRA(EncoderShape(num_layers=1), rank=204).layers[0]["query"]
     assert product.down.std().item() == pytest.approx(0.02, rel=0.01)
     assert not product.up.any()
 
 
 @every_target
 def test_features_are_dropped_in_training_only(encoder, targets):
-    lora = stirred(Lora(SHAPE, rank=2, targets=targets, dropout=0.5))
+    lora = stirred(LoRA(SHAPE, rank=2, targets=targets, dropout=0.5))
     adapters = [[lora], [], [lora], []]
     torch.manual_seed(0)
     assert not torch.equal(encoder(*stream(), adapters), encoder(*stream(), adapters))
@@ -82,7 +82,7 @@ def test_features_are_dropped_in_training_only(encoder, targets):
 
 
 def test_dropout_applies_to_the_input_of_a():
-    lora = stirred(Lora(SHAPE, rank=12, alpha=12.0, targets=["value"], dropout=0.25))
+    lora = stirred(LoRA(SHAPE, rank=12, alpha=12.0, targets=["value"], dropout=0.25))
     product = lora.layers[0]["value"]
     product.down.data = torch.eye(12)
     product.up.data = torch.eye(12)
@@ -104,4 +104,4 @@ def test_dropout_applies_to_the_input_of_a():
 )
 def test_options_that_do_not_fit_are_refused(options, message):
     with pytest.raises(OptionError, match=message):
-        Lora(SHAPE, **options)
+        LoRA(SHAPE, **options)

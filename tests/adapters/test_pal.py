@@ -2,7 +2,7 @@ import pytest
 import torch
 from plain_bert import LENGTHS, SHAPE, attention, gelu, largest_difference, linear, stirred, stream, weights_of
 
-from mbert_cli.adapters.pal import Pal
+from mbert_cli.adapters.pal import PAL
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import OptionError
@@ -24,7 +24,7 @@ def alter(plain, pal, heads, after):
 @pytest.mark.parametrize(("activation", "after"), [("none", lambda x: x), ("gelu", gelu)])
 @pytest.mark.parametrize(("rank", "heads"), [(6, 1), (6, 3), (12, 6), (5, 5)])
 def test_packed_result_equals_the_papers_equation_sentence_by_sentence(encoder, plain, rank, heads, activation, after):
-    pals = [stirred(Pal(SHAPE, rank=rank, heads=heads, post_activation=activation), seed) for seed in (1, 2, 3)]
+    pals = [stirred(PAL(SHAPE, rank=rank, heads=heads, post_activation=activation), seed) for seed in (1, 2, 3)]
     for reference, pal in zip((plain[0], plain[2], plain[3]), pals, strict=True):
         alter(reference, pal, heads, after)
     one, two, three = ([pal] for pal in pals)
@@ -32,7 +32,7 @@ def test_packed_result_equals_the_papers_equation_sentence_by_sentence(encoder, 
 
 
 def test_no_token_attends_beyond_its_sentence():
-    pal = stirred(Pal(SHAPE, rank=4, heads=2))
+    pal = stirred(PAL(SHAPE, rank=4, heads=2))
     h = torch.randn(sum(LENGTHS), 12, generator=torch.Generator().manual_seed(0))
     x, layout = torch.zeros_like(h), Layout(LENGTHS)
     before = pal.after_feed_forward(x, h, 1, layout).split(LENGTHS)
@@ -44,7 +44,7 @@ def test_no_token_attends_beyond_its_sentence():
 
 
 def test_layers_share_the_projections_and_nothing_else():
-    pal = stirred(Pal(SHAPE, rank=4, heads=2))
+    pal = stirred(PAL(SHAPE, rank=4, heads=2))
     shapes = {name: tuple(parameter.shape) for name, parameter in pal.named_parameters()}
     projections = {"down.weight": (4, 12), "down.bias": (4,), "up.weight": (12, 4), "up.bias": (12,)}
     separate = {f"qkv.{i}.{name}": shape for i in range(3) for name, shape in (("weight", (12, 4)), ("bias", (12,)))}
@@ -60,7 +60,7 @@ def test_layers_share_the_projections_and_nothing_else():
 
 def test_attention_weights_are_dropped_in_training_only(encoder):
     shape = EncoderShape(hidden_size=12, num_layers=3, attention_dropout=0.5)
-    pal = stirred(Pal(shape, rank=4, heads=2))
+    pal = stirred(PAL(shape, rank=4, heads=2))
     adapters = [[pal], [], [pal], []]
     torch.manual_seed(0)
     assert not torch.equal(encoder(*stream(), adapters), encoder(*stream(), adapters))
@@ -70,11 +70,11 @@ def test_attention_weights_are_dropped_in_training_only(encoder):
 
 def test_a_fresh_up_projection_is_zero_and_the_others_have_berts_initial_values():
     torch.manual_seed(0)
-    pal = Pal(EncoderShape(num_layers=2))  # the paper's rank, 204
+    pal = PAL(EncoderShape(num_layers=2))  # the paper's rank, 204
     assert not any(parameter.any() for parameter in (pal.up.weight, pal.up.bias, pal.down.bias))
     assert pal.down.weight.std().item() == pytest.approx(0.02, rel=0.01)
     assert pal.qkv[1].weight.std().item() == pytest.approx(0.02, rel=0.01)
-    random = Pal(EncoderShape(num_layers=1), init_std=0.1)
+    random = PAL(EncoderShape(num_layers=1), init_std=0.1)
     assert random.up.weight.std().item() == pytest.approx(0.1, rel=0.01)
 
 
@@ -87,9 +87,9 @@ def test_a_fresh_up_projection_is_zero_and_the_others_have_berts_initial_values(
 )
 def test_a_rank_that_does_not_fit_is_refused(rank, heads, message):
     with pytest.raises(OptionError, match=message):
-        Pal(SHAPE, rank=rank, heads=heads)
+        PAL(SHAPE, rank=rank, heads=heads)
 
 
 def test_the_papers_rank_fits_six_heads_and_twelve():
     with torch.device("meta"):
-        assert [Pal(EncoderShape(), heads=heads).heads for heads in (6, 12)] == [6, 12]
+        assert [PAL(EncoderShape(), heads=heads).heads for heads in (6, 12)] == [6, 12]

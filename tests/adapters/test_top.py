@@ -10,7 +10,7 @@ from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.heads.classification import Classification
 from mbert_cli.model.multi_task_bert import MultiTaskBert, TaskPart
-from mbert_cli.pooling.cls import Cls
+from mbert_cli.pooling.cls import CLS
 
 LENGTHS = [3, 9, 1, 17, 2]
 
@@ -67,7 +67,7 @@ def test_each_tasks_layer_acts_on_its_own_sentences_before_pooling():
     parts = {
         name: TaskPart([LowRank(SHAPE, rank=2), top], Classification(12, num_classes=2)) for name, top in tops.items()
     }
-    model = MultiTaskBert(encoder, Cls(), parts).eval()
+    model = MultiTaskBert(encoder, CLS(), parts).eval()
     ids = torch.tensor([2, 7, 3, 2, 9, 8, 3])
     layout = Layout([3, 4], [1, 1])
     batch = Batch(ids, torch.zeros_like(ids), torch.tensor([0, 1, 2, 0, 1, 2, 3]), layout, ("a", "b"), {})

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mbert_cli.loss_balancing import Shared
-from mbert_cli.loss_balancing.gradnorm import Gradnorm
+from mbert_cli.loss_balancing.gradnorm import GradNorm
 
 TWO = {"a": "classification", "b": "regression"}
 
@@ -23,7 +23,7 @@ def test_the_first_step_is_the_plain_sum_and_moves_weight_from_the_large_gradien
     The weights are then .975 and 1.025; their sum is already 2.
     """
     weight, own = parameters()
-    balancing = Gradnorm(TWO)
+    balancing = GradNorm(TWO)
     balancing.backward(losses_of(weight, own), Shared([weight], weight))
     assert weight.grad.tolist() == [3, 1]
     assert balancing.values.tolist() == pytest.approx([0.975, 1.025], abs=1e-6)
@@ -39,7 +39,7 @@ def test_the_next_step_uses_the_weights_and_gives_the_slower_task_more_weight():
     1.048304, their sum 1.998304; scaled by 2 / 1.998304: .950806, 1.049194.
     """
     weight, own = parameters()
-    balancing = Gradnorm(TWO)
+    balancing = GradNorm(TWO)
     balancing.backward(losses_of(weight, own), Shared([weight], weight))
     weight.grad = own.grad = None
     balancing.backward(losses_of(weight, own, (3.0, 0.5)), Shared([weight], weight))
@@ -50,7 +50,7 @@ def test_the_next_step_uses_the_weights_and_gives_the_slower_task_more_weight():
 def test_with_alpha_0_all_gradient_norms_become_equal():
     """w1 * 3 = w2 * 1 with w1 + w2 = 2: .5 and 1.5."""
     weight, own = parameters()
-    balancing = Gradnorm(TWO, alpha=0.0, learning_rate=0.01)
+    balancing = GradNorm(TWO, alpha=0.0, learning_rate=0.01)
     for step in range(400):
         # Losses that fall at different rates do not matter.
         scale = 0.5 + 0.5 * 0.99**step
@@ -62,7 +62,7 @@ def test_with_alpha_0_all_gradient_norms_become_equal():
 
 def test_a_task_that_stalls_gains_weight():
     weight, own = parameters()
-    balancing = Gradnorm(TWO)
+    balancing = GradNorm(TWO)
     for step in range(30):
         losses = losses_of(weight, own, (1.0, 1.0))
         # Equal gradients; the first loss falls, the second stays.
@@ -75,7 +75,7 @@ def test_a_task_that_stalls_gains_weight():
 
 def test_equal_tasks_keep_equal_weights():
     weight, own = parameters()
-    balancing = Gradnorm(TWO)
+    balancing = GradNorm(TWO)
     for _ in range(20):
         balancing.backward(losses_of(weight, own, (2.0, 2.0)), Shared([weight], weight))
         weight.grad = own.grad = None
@@ -85,7 +85,7 @@ def test_equal_tasks_keep_equal_weights():
 def test_the_gradient_of_the_weights_does_not_reach_the_network():
     """The gradients in the network are those of the sum with constant weights: w = 1.5 and .5 times 3 and 1."""
     weight, own = parameters()
-    balancing = Gradnorm(TWO)
+    balancing = GradNorm(TWO)
     balancing.values.data = torch.tensor([1.5, 0.5])
     balancing.backward(losses_of(weight, own), Shared([weight], weight))
     assert weight.grad.tolist() == [4.5, 0.5]
@@ -96,7 +96,7 @@ def test_the_gradient_of_the_weights_does_not_reach_the_network():
 def test_weights_sum_to_the_number_of_tasks_and_stay_positive_for_any_gradients():
     rng = np.random.default_rng(0)
     names = ("a", "b", "c", "d")
-    balancing = Gradnorm(dict.fromkeys(names, "classification"), learning_rate=0.5)
+    balancing = GradNorm(dict.fromkeys(names, "classification"), learning_rate=0.5)
     weight = torch.randn(3, 5, requires_grad=True)
     for _ in range(200):
         losses = {name: (weight * float(rng.exponential() ** 4)).square().sum() for name in names}
@@ -111,7 +111,7 @@ def test_a_loss_without_a_gradient_on_the_last_shared_weight_counts_as_a_gradien
     """G = 3, 0: mean 1.5, derivatives 3 and 0. Only scaling raises the second weight: .975, 1 times 2 / 1.975."""
     weight, own = parameters()
     losses = {"a": 3 * weight[0] + 1, "b": own[0] * 1.0}
-    balancing = Gradnorm(TWO)
+    balancing = GradNorm(TWO)
     balancing.backward(losses, Shared([weight], weight))
     assert weight.grad.tolist() == [3, 0]
     assert own.grad.tolist() == [1, 0]
@@ -121,7 +121,7 @@ def test_a_loss_without_a_gradient_on_the_last_shared_weight_counts_as_a_gradien
 @pytest.mark.parametrize("values", [(0.0, 0.0), (0.0, 1.0)])
 def test_losses_of_0_cause_no_division_by_zero(values):
     weight = torch.zeros(2, requires_grad=True)
-    balancing = Gradnorm(TWO)
+    balancing = GradNorm(TWO)
     for _ in range(3):
         losses = {name: weight[i] * 2 + values[i] for i, name in enumerate("ab")}
         balancing.backward(losses, Shared([weight], weight))
@@ -134,7 +134,7 @@ def test_losses_of_0_cause_no_division_by_zero(values):
 def test_a_gradient_that_is_not_finite_leaves_the_weights_as_they_were():
     """The square root has no derivative at 0: the loss is finite, its gradient is not."""
     weight = torch.zeros(2, requires_grad=True)
-    balancing = Gradnorm(TWO)
+    balancing = GradNorm(TWO)
     balancing.backward({"a": weight.square().sum().sqrt(), "b": weight[1] + 1}, Shared([weight], weight))
     assert not weight.grad.isfinite().all()
     assert balancing.values.tolist() == [1, 1]
@@ -142,7 +142,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_as_they_were():
 
 def test_without_shared_parameters_it_is_the_plain_sum_and_learns_nothing():
     _, own = parameters()
-    balancing = Gradnorm(TWO)
+    balancing = GradNorm(TWO)
     balancing.values.data = torch.tensor([1.5, 0.5])
     balancing.backward({"a": 2 * own[0], "b": 5 * own[1]}, Shared([], None))
     assert own.grad.tolist() == [2, 5]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mbert_cli.loss_balancing import Shared
-from mbert_cli.loss_balancing.pcgrad import Pcgrad
+from mbert_cli.loss_balancing.pcgrad import PCGrad
 
 NAMES = ("a", "b", "c", "d")
 
@@ -13,7 +13,7 @@ def surgery(*gradients, seed=0):
     shared = torch.zeros(len(gradients[0]), requires_grad=True)
     losses = {name: shared @ torch.tensor(g, dtype=torch.float32) for name, g in zip(NAMES, gradients, strict=False)}
     torch.manual_seed(seed)
-    Pcgrad(dict.fromkeys(losses, "classification")).backward(losses, Shared([shared], shared))
+    PCGrad(dict.fromkeys(losses, "classification")).backward(losses, Shared([shared], shared))
     return shared.grad.tolist()
 
 
@@ -80,7 +80,7 @@ def test_gradients_are_compared_over_all_shared_parameters_at_once():
     """The inner products are 2 on one parameter and -1 on the other: together the gradients do not conflict."""
     one, two = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
     losses = {"a": (one + two).sum(), "b": (2 * one - two).sum()}
-    Pcgrad({"a": "classification", "b": "regression"}).backward(losses, Shared([one, two], two))
+    PCGrad({"a": "classification", "b": "regression"}).backward(losses, Shared([one, two], two))
     assert one.grad.tolist() == [3]
     assert two.grad.tolist() == [0]
 
@@ -90,7 +90,7 @@ def test_task_specific_parameters_keep_their_gradient():
     shared = torch.ones(1, requires_grad=True)
     own_a, own_b = torch.tensor([-6.0], requires_grad=True), torch.tensor([2.0], requires_grad=True)
     losses = {"a": (shared * own_a).sum(), "b": (shared * own_b).sum()}
-    Pcgrad({"a": "classification", "b": "regression"}).backward(losses, Shared([shared], shared))
+    PCGrad({"a": "classification", "b": "regression"}).backward(losses, Shared([shared], shared))
     assert shared.grad.tolist() == pytest.approx([0], abs=1e-6)
     assert own_a.grad.tolist() == own_b.grad.tolist() == [1]
 
@@ -99,7 +99,7 @@ def test_a_parameter_that_only_some_tasks_use_counts_as_0_for_the_others_and_one
     """g_a = (1, .), g_b = (-1, 2): product -1. a becomes a + 1/5 g_b = (1 - .2, .4); b becomes b + (1, 0) = (0, 2)."""
     both, only_b, none = (torch.zeros(1, requires_grad=True) for _ in range(3))
     losses = {"a": both.sum(), "b": (2 * only_b - both).sum()}
-    Pcgrad({"a": "classification", "b": "regression"}).backward(losses, Shared([both, only_b, none], none))
+    PCGrad({"a": "classification", "b": "regression"}).backward(losses, Shared([both, only_b, none], none))
     assert both.grad.tolist() == pytest.approx([0.8])
     assert only_b.grad.tolist() == pytest.approx([2.4])
     assert none.grad is None
@@ -115,5 +115,5 @@ def test_tiny_gradients_do_not_divide_by_zero():
 def test_without_shared_parameters_it_is_the_plain_sum():
     own = torch.zeros(2, requires_grad=True)
     losses = {"a": 2 * own[0], "b": 5 * own[1]}
-    Pcgrad({"a": "classification", "b": "regression"}).backward(losses, Shared([], None))
+    PCGrad({"a": "classification", "b": "regression"}).backward(losses, Shared([], None))
     assert own.grad.tolist() == [2, 5]

@@ -1,6 +1,7 @@
 import inspect
 import math
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 import torch
@@ -61,6 +62,47 @@ def test_every_file_holds_the_class_of_its_name(family, kind):
     assert issubclass(cls, FAMILIES[family])
     assert cls.__name__.lower() == kind.replace("_", "")
     assert cls.__module__ == f"mbert_cli.{family}.{kind}"
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "name"),
+    [
+        ("adapters", "bitfit", "BitFit"),
+        ("adapters", "ia3", "IA3"),
+        ("adapters", "lora", "LoRA"),
+        ("adapters", "low_rank", "LowRank"),
+        ("adapters", "pal", "PAL"),
+        ("loss_balancing", "famo", "FAMO"),
+        ("loss_balancing", "gradnorm", "GradNorm"),
+        ("loss_balancing", "pcgrad", "PCGrad"),
+        ("pooling", "cls", "CLS"),
+    ],
+)
+def test_class_names_keep_the_spelling_of_acronyms(family, kind, name):
+    assert component_class(family, kind).__name__ == name
+
+
+def module_with(*names: str) -> ModuleType:
+    """Return a module `lora` that defines adapters of these names, and things that are not its adapter."""
+    module = ModuleType("mbert_cli.adapters.lora")
+    for name in names:
+        setattr(module, name, type(name, (Adapter,), {"__module__": module.__name__}))
+    module.LORA = type("LORA", (Adapter,), {"__module__": "elsewhere"})  # imported
+    module.lora = type("lora", (), {"__module__": module.__name__})  # no adapter
+    return module
+
+
+def test_a_component_module_names_its_class():
+    module = module_with("Lora", "LowRank")
+    assert components.class_in(module, Adapter) is module.Lora
+
+
+@pytest.mark.parametrize(
+    ("names", "defined"), [((), "none"), (("LowRank",), "none"), (("_Lora",), "none"), (("LoRA", "Lora"), "LoRA, Lora")]
+)
+def test_a_component_module_defines_exactly_one_class_of_its_name(names, defined):
+    with pytest.raises(AssertionError, match=f"lora: must define exactly one subclass of Adapter .* defines {defined}"):
+        components.class_in(module_with(*names), Adapter)
 
 
 @pytest.mark.parametrize(("family", "kind"), COMPONENTS)

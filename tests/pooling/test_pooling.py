@@ -2,19 +2,19 @@ import pytest
 import torch
 
 from mbert_cli.batch import Layout
-from mbert_cli.pooling.cls import Cls
+from mbert_cli.pooling.cls import CLS
 from mbert_cli.pooling.max import Max
 from mbert_cli.pooling.mean import Mean
 
 LOOPS = {
-    Cls: lambda sentence: sentence[0],
+    CLS: lambda sentence: sentence[0],
     Mean: lambda sentence: sum(sentence) / len(sentence),
     Max: lambda sentence: torch.tensor(
         [max(sentence[:, i].tolist()) for i in range(sentence.shape[1])], dtype=sentence.dtype
     ),
 }
 RAGGED = [[1], [4], [3, 1, 4, 1, 5], [8, 9, 16, 17, 1], [40, 1, 2]]
-every_pooling = pytest.mark.parametrize("pooling", [Cls(), Mean(), Max()], ids=["cls", "mean", "max"])
+every_pooling = pytest.mark.parametrize("pooling", [CLS(), Mean(), Max()], ids=["cls", "mean", "max"])
 
 
 def stream(lengths: list[int], features: int = 3) -> torch.Tensor:
@@ -74,4 +74,4 @@ def test_equal_maxima_share_the_gradient():
 
 
 def test_only_cls_can_use_the_encoders_pooler():
-    assert [Cls().pooler, Cls(pooler=True).pooler, Mean().pooler, Max().pooler] == [False, True, False, False]
+    assert [CLS().pooler, CLS(pooler=True).pooler, Mean().pooler, Max().pooler] == [False, True, False, False]

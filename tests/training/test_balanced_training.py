@@ -11,8 +11,8 @@ from mbert_cli.curricula import Phase
 from mbert_cli.curricula.sequential import Sequential
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.errors import UsageError
-from mbert_cli.loss_balancing.famo import Famo
-from mbert_cli.loss_balancing.pcgrad import Pcgrad
+from mbert_cli.loss_balancing.famo import FAMO
+from mbert_cli.loss_balancing.pcgrad import PCGrad
 from mbert_cli.loss_balancing.uncertainty import Uncertainty
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import component_class, kinds, load_recipe, options_model
@@ -126,7 +126,7 @@ def test_a_balancing_is_told_which_tasks_are_regressions(tiny_recipe, tmp_path, 
 def test_pcgrads_gradients_on_a_model_are_the_papers(tiny_recipe, tmp_path, monkeypatch):
     """Worked out on whole vectors with NumPy from each task's gradients, before they are clipped."""
     compared = []
-    backward = Pcgrad.backward
+    backward = PCGrad.backward
 
     def compare(self, losses, shared):
         generator = torch.get_rng_state()
@@ -153,7 +153,7 @@ def test_pcgrads_gradients_on_a_model_are_the_papers(tiny_recipe, tmp_path, monk
         np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
         compared.append(np.abs(actual - sum(gradients)).max() > 1e-3 * np.abs(actual).max())
 
-    monkeypatch.setattr(Pcgrad, "backward", compare)
+    monkeypatch.setattr(PCGrad, "backward", compare)
     train(tiny_recipe, tmp_path / "a", *SIMULTANEOUS, "loss_balancing=pcgrad")
     assert len(compared) == 9
     assert any(compared), "no step had a conflict"
@@ -168,7 +168,7 @@ def test_the_second_pass_differs_by_the_step_alone(tiny_recipe, tmp_path, monkey
         again = losses_again()
         compared.append([loss.item() for loss in again.values()] == self._before.tolist())
 
-    monkeypatch.setattr(Famo, "after_step", compare)
+    monkeypatch.setattr(FAMO, "after_step", compare)
     monkeypatch.setattr(RowwiseAdamW, "step", lambda self: None)
     train(tiny_recipe, tmp_path / "a", *SIMULTANEOUS, "loss_balancing=famo", precision=precision)
     assert compared == [True] * 9
