@@ -10,7 +10,7 @@ from mbert_cli.authoring.column import Column
 from mbert_cli.authoring.names import are_splits, says_id, says_label, says_scale, says_text
 from mbert_cli.data.labels import as_number, case_remark, first_of, is_date, is_name, list_remark, plain_number
 from mbert_cli.errors import counted
-from mbert_cli.recipe.document import dump
+from mbert_cli.recipe.yaml_text import dump
 
 _FEW = 12  # as many whole numbers are classes, whatever they are
 _MOST_GUESSED = 100  # classes of a column that nobody named as labels

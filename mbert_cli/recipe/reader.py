@@ -11,7 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from mbert_cli.errors import RecipeError
 from mbert_cli.messages import nearest, shown
-from mbert_cli.recipe.document import Document, KeyPath, dotted, dump, override, read_document, read_text
+from mbert_cli.recipe.document import Document, KeyPath, dotted
+from mbert_cli.recipe.overrides import override
+from mbert_cli.recipe.recipe_file import read_document, read_text
 from mbert_cli.recipe.sections import (
     CardSection,
     Component,
@@ -24,6 +26,7 @@ from mbert_cli.recipe.sections import (
     TrainingSection,
 )
 from mbert_cli.recipe.validation_message import validation_message
+from mbert_cli.recipe.yaml_text import dump
 
 ComponentCheck = Callable[[str, Component], list[tuple[KeyPath, str]]]
 """(family, component) to its problems: a path below the component, and what is wrong."""

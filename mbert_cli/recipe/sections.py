@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
-from mbert_cli.recipe.document import Document, dotted, dump
+from mbert_cli.recipe.document import Document, dotted
+from mbert_cli.recipe.yaml_text import dump
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -10,10 +10,13 @@ from pydantic import Field
 
 from mbert_cli.errors import RecipeError
 from mbert_cli.messages import nearest
-from mbert_cli.recipe.document import Document, KeyPath, Place, dotted, override, parse, read_document, read_text
+from mbert_cli.recipe.document import Document, KeyPath, Place, dotted
+from mbert_cli.recipe.overrides import override
 from mbert_cli.recipe.reader import ComponentCheck, Reader, validate
+from mbert_cli.recipe.recipe_file import read_document, read_text
 from mbert_cli.recipe.sections import Recipe, Section
 from mbert_cli.recipe.shipped import PLANS, plan_names, shipped_folder, shipped_names
+from mbert_cli.recipe.yaml_text import parse
 
 Keep = Literal["all", "model", "metrics"]
 """What of a run stays when it is done: all of it; all but its states; or its recipe and metrics alone."""

@@ -6,8 +6,8 @@ from jsonschema import Draft202012Validator
 
 from mbert_cli.authoring.json_schema import recipe_schema
 from mbert_cli.model.components import kinds
-from mbert_cli.recipe.document import parse
 from mbert_cli.recipe.shipped import find, shipped_names
+from mbert_cli.recipe.yaml_text import parse
 
 WHOLE = """
 encoder: {checkpoint: bert-base-uncased, reinitialise: 2}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mbert_cli.errors import RecipeError
 from mbert_cli.model.components import load_recipe
-from mbert_cli.recipe.document import read_document
 from mbert_cli.recipe.reader import expand, validate
+from mbert_cli.recipe.recipe_file import read_document
 from mbert_cli.recipe.sections import Recipe, as_spec
 from mbert_cli.recipe.shipped import find, shipped_folder
 

@@ -115,7 +115,11 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
             "adapters=lowrank",
             "plan.yaml:9: rows[1].settings[1]: 'adapters=lowrank': adapters must be a list",
         ),
-        ('"adapters=[]"', "adapters", "plan.yaml:9: rows[1].settings[1]: 'adapters': an override reads key=value"),
+        (
+            '"adapters=[]"',
+            "adapters",
+            "plan.yaml:9: rows[1].settings[1]: 'adapters': an override has the form key=value",
+        ),
         ('"adapters=[]"', '"pooling=men"', "pooling.kind is 'men'; did you mean 'mean'?"),
         ('"adapters=[]"', "tasks.mood.dev=none.tsv", "tasks.mood.dev: there is no file "),
         (
@@ -147,7 +151,7 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
             "  - second\n  - name: second",
             "plan.yaml:6: rows[1] must hold keys and values, but is 's",
         ),
-        ("title: A title", "title: A title\ntitle: B", "plan.yaml:2: title stands already on line 1; keep one."),
+        ("title: A title", "title: A title\ntitle: B", "plan.yaml:2: title is already defined on line 1; keep one."),
         ("title: A title", "title: [A title", "plan.yaml:2:6: is not YAML: "),
     ],
 )
