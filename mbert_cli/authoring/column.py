@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mbert_cli.data.labels import as_number, folded
+from mbert_cli.data.label_text import as_number, folded
 from mbert_cli.data.table import Delimiter, Quoting, Table
 
 _MOST_COUNTED = 100_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mbert_cli.authoring.column import Column, FileReading
-from mbert_cli.data.labels import folded
+from mbert_cli.data.label_text import folded
 from mbert_cli.data.row import Row
 from mbert_cli.data.table_writer import TableWriter
 from mbert_cli.errors import UsageError

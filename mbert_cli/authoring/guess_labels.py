@@ -8,7 +8,8 @@ from typing import Literal
 
 from mbert_cli.authoring.column import Column
 from mbert_cli.authoring.names import are_splits, says_id, says_label, says_scale, says_text
-from mbert_cli.data.labels import as_number, case_remark, first_of, is_date, is_name, list_remark, plain_number
+from mbert_cli.data.label_remarks import case_remark, first_of, list_remark
+from mbert_cli.data.label_text import as_number, is_date, is_name, plain_number
 from mbert_cli.errors import counted
 from mbert_cli.recipe.yaml_text import dump
 

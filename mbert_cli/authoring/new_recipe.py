@@ -14,7 +14,7 @@ from mbert_cli.authoring.dev_split import DevSplit, split_off_dev
 from mbert_cli.authoring.guess_columns import Guess, NoLabelsError, guess_columns
 from mbert_cli.authoring.guess_labels import Labels, read_labels, why_impossible
 from mbert_cli.authoring.splits import slug, stem
-from mbert_cli.data.labels import first_of, without_dev_rows
+from mbert_cli.data.label_remarks import first_of, without_dev_rows
 from mbert_cli.errors import UsageError, counted
 from mbert_cli.messages import nearest
 from mbert_cli.recipe.recipe_file import MAX_BYTES

@@ -269,9 +269,9 @@ def _evaluate_file(
     saved, task = predictor.saved, predictor.saved.task(name)
     head = saved.model.head(name)
     if limit is None:
-        windows = example_windows(path, name, task, head.parse_label)
+        windows = example_windows(path, name, task, head.labels)
     else:
-        windows = iter([read_examples(path, name, task, head.parse_label, limit)])
+        windows = iter([read_examples(path, name, task, head.labels, limit)])
     parts, read = [], Examples([])
     for window in windows:
         read.skipped += window.skipped

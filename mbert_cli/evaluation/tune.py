@@ -68,8 +68,9 @@ def tune(outcomes: RunOutcomes, criterion: Criterion | None, calibrate: bool, co
         outputs, labels = outcomes.tasks[name].outputs, outcomes.tasks[name].labels
         classes = np.unique(as_classes(labels))
         if len(classes) < 2:
+            only = head.labels.names[classes[0]]
             raise DataError(
-                f"{outcomes.files[name]}: all rows of task {name} are labelled '{head.labels[classes[0]]}'; nothing "
+                f"{outcomes.files[name]}: all rows of task {name} are labelled '{only}'; nothing "
                 "can be fitted to one class, choose other tasks with -t."
             )
         if not bool(outputs.isfinite().all()):

@@ -176,7 +176,7 @@ def _description(saved: SavedModel, task: str) -> dict[str, Any]:
         # A graph reads a pair in the order it is given; mbert takes the mean over both.
         found["symmetric"] = True
     if isinstance(head, ClassHead):
-        found |= {"output": "probabilities", "labels": head.labels}
+        found |= {"output": "probabilities", "labels": head.labels.names}
         if len(head.labels) == 2:
             found["threshold"] = head.decision.threshold
     else:

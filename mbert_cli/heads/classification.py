@@ -1,4 +1,4 @@
-"""Classification of single sentences, or of pairs read as one sequence."""
+"""Classification of single sentences, or of pairs that are read as one sequence."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,7 +7,7 @@ from jaxtyping import Float
 from pydantic import Field, PlainValidator
 from torch import Tensor, nn
 
-from mbert_cli.data.labels import ClassLabels
+from mbert_cli.data.labels import ClassLabels, ClassNames
 from mbert_cli.errors import OptionError
 from mbert_cli.heads import ClassHead, Columns, PositiveNumber, balanced_weights, is_weight
 
@@ -24,27 +24,28 @@ Weights = Annotated[
     str | list[float] | None,
     PlainValidator(_weights, json_schema_input_type=Literal["balanced"] | list[PositiveNumber] | None),
 ]
-"""What an example of each class weighs: numbers, or `balanced`."""
+"""Weight of an example of each class: a list of numbers, or `balanced`."""
 
 
 class Classification(ClassHead):
     """softmax(W dropout(u) + b), cross-entropy, argmax. Source: Multi-BERT paper, the sentiment head.
 
-    With class weights w the loss of a batch is the weighted mean of its cross-entropies, sum_i w_(y_i) l_i divided by
-    sum_i w_(y_i), as PyTorch's. Of two classes the second is predicted above a threshold; see `decisions.Decision`.
+    With class weights w, the loss of a batch is the weighted mean of the cross-entropies l_i, as in PyTorch:
+    sum_i w_(y_i) l_i / sum_i w_(y_i). With two classes, the second is predicted if its probability is above a
+    threshold; see `calibration.Decision`.
 
     Args:
-        hidden_size: features of a sentence vector.
-        num_classes: classes named `0` to `num_classes - 1` in the data.
-        labels: names of the classes in the data, in order, instead of num_classes; `{0: bad, 1: good}` renames them:
-            the data holds 0 and 1, predictions show bad and good.
+        hidden_size: number of features of a sentence vector.
+        num_classes: number of classes; in the data they are `0` to `num_classes - 1`.
+        labels: names of the classes in the data, in order, instead of num_classes. `{0: bad, 1: good}` renames them:
+            the data contains 0 and 1, predictions show bad and good.
         dropout: probability of dropping a feature of the sentence vector in training.
-        class_weights: how much an example of each class weighs in the loss, in the classes' order; `balanced` lets all
-            classes weigh the same, by their numbers in the training file.
+        class_weights: weight of an example of each class in the loss, in the order of the classes; `balanced` gives
+            all classes the same total weight, from their counts in the training file.
 
     Raises:
-        OptionError: not exactly one of num_classes and labels is given, the labels are not distinct, or the weights are
-            not as many.
+        OptionError: neither num_classes nor labels is given, they disagree, labels are not distinct, or the number of
+            weights is not the number of classes.
     """
 
     class_weights: Tensor | None
@@ -54,50 +55,51 @@ class Classification(ClassHead):
         hidden_size: int,
         *,
         num_classes: Annotated[int, Field(ge=2, le=100_000)] | None = None,
-        labels: ClassLabels = None,
+        labels: ClassNames = None,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         class_weights: Weights = None,
     ) -> None:
-        if labels is None:
-            if num_classes is None:
-                raise OptionError("num_classes", "or labels must say which classes there are")
-            labels = [str(index) for index in range(num_classes)]
-        elif num_classes not in (None, len(labels)):
-            raise OptionError("num_classes", f"is {num_classes}, but {len(labels)} labels are named; leave it out")
-        super().__init__(labels)
+        super().__init__(self.labels_from(num_classes, labels))
+        count = len(self.labels)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden_size, len(labels))
+        self.linear = nn.Linear(hidden_size, count)
         self.balanced = class_weights == "balanced"
-        weights = [1.0] * len(labels) if self.balanced else class_weights
-        if weights is not None and len(weights) != len(labels):
-            raise OptionError("class_weights", f"must be as many as the classes, {len(labels)}, but are {len(weights)}")
-        # Counted ones are saved with the model: who evaluates it has no training labels to count.
+        weights = [1.0] * count if self.balanced else class_weights
+        if weights is not None and len(weights) != count:
+            raise OptionError("class_weights", f"must be as many as the classes, {count}, but are {len(weights)}")
+        # Balanced weights are saved with the model, because an evaluation has no training labels to count.
         buffer = None if weights is None else torch.tensor(weights)
         self.register_buffer("class_weights", buffer, persistent=self.balanced)
 
-    @property
-    def column_names(self) -> list[str]:
-        """`pred` and `p_<label>`."""
-        return ["pred", *(f"p_{label}" for label in self.labels)]
+    @staticmethod
+    def labels_from(num_classes: int | None, labels: ClassNames) -> ClassLabels:
+        """Return the classes."""
+        if labels is None:
+            if num_classes is None:
+                raise OptionError("num_classes", "or labels must say which classes there are")
+            return ClassLabels([str(index) for index in range(num_classes)])
+        if num_classes not in (None, len(labels)):
+            raise OptionError("num_classes", f"is {num_classes}, but {len(labels)} labels are named; leave it out")
+        return ClassLabels(labels)
 
     def forward(self, u: Float[Tensor, "examples hidden"]) -> Float[Tensor, "examples classes"]:
         """Return the logits."""
         return self.linear(self.dropout(u))
 
     def observe(self, labels: Float[Tensor, " examples"]) -> None:
-        """Weigh the classes, where they are to be balanced."""
+        """Set the class weights if they are `balanced`."""
         if self.balanced:
             self.class_weights = balanced_weights(labels, len(self.labels))
 
     def loss(self, outputs: Float[Tensor, "examples classes"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
-        """Return the mean cross-entropy, weighted if so chosen."""
+        """Return the mean cross-entropy, with class weights if there are any."""
         weights = None if self.class_weights is None else self.class_weights.to(outputs)
         return nn.functional.cross_entropy(outputs, labels.long(), weights)
 
     def soft_loss(
         self, outputs: Float[Tensor, "examples classes"], soft: Float[Tensor, "examples classes"]
     ) -> Float[Tensor, ""]:
-        """Return the mean cross-entropy with probabilities, weighted if so chosen: what `loss` is where they are 1."""
+        """Return the mean cross-entropy with probabilities. It equals `loss` if they are 0 and 1."""
         weights = soft if self.class_weights is None else soft * self.class_weights.to(soft)
         return -(weights * outputs.log_softmax(-1)).sum() / weights.sum()
 
@@ -106,9 +108,7 @@ class Classification(ClassHead):
         return outputs
 
     def predict(self, outputs: Float[Tensor, "examples classes"]) -> Columns:
-        """Return `pred` and `p_<label>`."""
+        """Return `pred` and `p_<name>`."""
         values = self.calibrated(outputs).softmax(-1).double().cpu().numpy()
-        columns: Columns = {"pred": [self.labels[index] for index in self.classes(outputs)]}
-        for index, label in enumerate(self.labels):
-            columns[f"p_{label}"] = values[:, index].tolist()
-        return columns
+        probabilities = dict(zip(self.labels.probability_columns, values.T.tolist(), strict=True))
+        return {"pred": self.named(self.classes(outputs)), **probabilities}

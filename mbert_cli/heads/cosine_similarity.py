@@ -12,21 +12,21 @@ from mbert_cli.metrics import Metrics
 
 
 class CosineSimilarity(ValueHead):
-    """Siamese similarity: scale * relu(cos(f(u), f(v))), f two fully connected layers; mean squared error.
+    """Siamese similarity: scale * relu(cos(f(u), f(v))), where f is two fully connected layers; mean squared error.
 
-    Source: Multi-BERT paper, Figure 2, which leaves open what stands between the two layers: `hidden_activation`.
-    ReLU ties all negative cosines at 0 and gives them no gradient, hence the other activations. The share of such dead
-    pairs is among the metrics.
+    Source: Multi-BERT paper, Figure 2. The paper does not say what is between the two layers: `hidden_activation`.
+    ReLU maps all negative cosines to 0, and they get no gradient; the other activations avoid this. The metrics
+    include the share of such pairs, `dead_pairs`.
 
     Args:
-        hidden_size: features of a sentence vector.
-        scale: the largest label; labels run from `min` to it.
+        hidden_size: number of features of a sentence vector.
+        scale: the largest label.
         min: the smallest label.
-        activation: from the cosine c to the prediction over scale: `relu` max(c, 0); `affine` (c + 1) / 2; `clamp` c in
-            training and cut to [0, 1] in prediction; `none` c.
-        hidden_activation: between the two layers.
-        init: `identity` starts both layers as the identity, hence at the encoder's own cosine where nothing stands
-            between them; `random` draws them.
+        activation: maps the cosine c to a share of the scale: `relu` max(c, 0); `affine` (c + 1) / 2; `clamp` c in
+            training, and c cut to [0, 1] in prediction; `none` c.
+        hidden_activation: activation between the two layers.
+        init: initial values of both layers. `identity` is the identity matrix: without a hidden activation, training
+            starts at the encoder's own cosine. `random` is random.
     """
 
     sides = ("first", "second")
@@ -41,7 +41,7 @@ class CosineSimilarity(ValueHead):
         hidden_activation: Literal["relu", "none"] = "relu",
         init: Literal["random", "identity"] = "random",
     ) -> None:
-        super().__init__(scale, min)
+        super().__init__(self.labels_from(scale, min))
         self.activation = activation
         self.first = nn.Linear(hidden_size, hidden_size)
         self.second = nn.Linear(hidden_size, hidden_size)
@@ -62,7 +62,7 @@ class CosineSimilarity(ValueHead):
         return nn.functional.mse_loss(self._values(outputs, training=True), labels)
 
     def values(self, outputs: Float[Tensor, " examples"]) -> Float[Tensor, " examples"]:
-        """Return the similarities that are predicted."""
+        """Return the predicted similarities."""
         return self._values(outputs, training=False)
 
     def predict(self, outputs: Float[Tensor, " examples"]) -> Columns:
@@ -71,15 +71,15 @@ class CosineSimilarity(ValueHead):
         return {"pred": values.double().tolist(), "score": outputs.double().tolist()}
 
     def metrics(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Metrics:
-        """Return Pearson, Spearman, MSE, MAE, R^2, and under ReLU the share of dead pairs."""
-        found = super().metrics(outputs, labels)
+        """Return Pearson, Spearman, MSE, MAE and R^2, and with ReLU the share of dead pairs."""
+        metrics = super().metrics(outputs, labels)
         if self.activation == "relu":
-            found["dead_pairs"] = float((outputs <= 0).double().mean())
-        return found
+            metrics["dead_pairs"] = float((outputs <= 0).double().mean())
+        return metrics
 
     def _values(self, cosines: Tensor, training: bool) -> Tensor:
         if self.activation == "relu" or (self.activation == "clamp" and not training):
-            # A cosine may be above 1 by its rounding: no prediction may.
+            # Rounding can make a cosine larger than 1; a prediction must not exceed the scale.
             cosines = cosines.clamp(min=0, max=None if training else 1)
         elif self.activation == "affine":
             cosines = (cosines + 1) / 2

@@ -1,4 +1,4 @@
-"""Similarity of sentence pairs on a scale, read apart and as one sequence."""
+"""Similarity of sentence pairs on a scale; a pair is read as two sequences and as one."""
 
 from typing import Annotated, Literal
 
@@ -12,32 +12,33 @@ from mbert_cli.encoder.late_interaction import LateLogit
 from mbert_cli.heads import Columns, ValueHead
 from mbert_cli.heads.regression import Regression
 
-# Where the cosine's logit starts: a cosine of 1 is 95 % of the scale, one of 0 is 5 %.
+# Initial values of a and b: a cosine of 1 gives 95 % of the scale, a cosine of 0 gives 5 %.
 _SLOPE, _OFFSET = 6.0, -3.0
 
 
 class DualSimilarity(ValueHead):
-    """Siamese cosine and cross-encoder side by side, and late interaction: scale times the hard sigmoid of their mean.
+    """Siamese cosine, cross-encoder and late interaction together: scale times the hard sigmoid of their mean logit.
 
-    The Siamese part's logit is a cos(f(u), f(v)) + b of both sentences read apart, a and b learnt and f a linear layer
-    that starts as the identity; the cross-encoder's w . x + c of the vector x of both in one sequence, see
-    `Regression`; that of late interaction, which may be left out, is of their tokens' MaxSim, see `late_interaction`.
+    The Siamese logit is a cos(f(u), f(v)) + b for the vectors u and v of the two sentences; a and b are learned, and f
+    is a linear layer that starts as the identity. The cross-encoder logit is w . x + c for the vector x of both
+    sentences as one sequence; see `Regression`. The optional logit of late interaction comes from MaxSim of the
+    sentences' tokens; see `late_interaction`.
 
-    Each part is trained on its own, by the mean of their losses, in which a logit's share of the scale is its sigmoid:
-    so they err differently, and their mean errs less. In prediction the share is that of the mean logit z, and the
-    sigmoid's piecewise linear likeness, z / 6 + 1 / 2 within [0, 1], for what people judge is nearly linear in cosines.
-    The encoder reads an example twice.
+    The loss is the mean of the parts' losses, so each part learns the task by itself. In the losses, the sigmoid of a
+    logit is its share of the scale. The parts make different errors, and their mean makes fewer. In prediction the
+    share is the hard sigmoid of the mean logit z: z / 6 + 1 / 2, cut to [0, 1]. It is piecewise linear, because human
+    judgements of similarity are nearly linear in the cosine. The encoder reads each example twice.
 
-    Dropout parts the tokens of two texts, so that MaxSim is smaller in training than in prediction and its share is too
-    large there: it is for tasks where correlation counts, not squared error.
+    Dropout makes the tokens of two texts less similar. MaxSim is therefore smaller in training than in prediction, and
+    predictions are too large. Use late interaction for tasks that are scored by correlation, not by squared error.
 
     Args:
-        hidden_size: features of a sentence vector.
-        scale: the largest label; labels run from `min` to it.
+        hidden_size: number of features of a sentence vector.
+        scale: the largest label.
         min: the smallest label.
         loss: `cross_entropy` or `squared_error`; see `Regression`.
         dropout: probability of dropping a feature of x in training.
-        late_interaction: whether there is that part, which costs next to nothing.
+        late_interaction: add the logit of late interaction; it costs almost no time.
     """
 
     sides = ("first", "second", "whole")
@@ -52,7 +53,7 @@ class DualSimilarity(ValueHead):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         late_interaction: bool = False,
     ) -> None:
-        super().__init__(scale, min)
+        super().__init__(self.labels_from(scale, min))
         self.projection = nn.Linear(hidden_size, hidden_size)
         start_identity(self.projection)
         self.slope = nn.Parameter(torch.tensor(_SLOPE))
@@ -68,7 +69,7 @@ class DualSimilarity(ValueHead):
         x: Float[Tensor, "examples hidden"],
         similarity: Float[Tensor, " examples"] | None = None,
     ) -> Float[Tensor, "examples parts"]:
-        """Return the logits: the cross-encoder's, the Siamese one, that of late interaction."""
+        """Return the logits: cross-encoder, Siamese, and late interaction if there is one."""
         cosine = nn.functional.cosine_similarity(self.projection(u), self.projection(v))
         logits = [self.joined(x), self.slope * cosine + self.offset]
         if self.late is not None:
@@ -80,7 +81,7 @@ class DualSimilarity(ValueHead):
         return self.joined.loss(outputs.flatten(), labels.repeat_interleave(outputs.shape[1]))
 
     def values(self, outputs: Float[Tensor, "examples parts"]) -> Float[Tensor, " examples"]:
-        """Return the similarities that are predicted."""
+        """Return the predicted similarities."""
         return self.on_scale(_shares(outputs))
 
     def predict(self, outputs: Float[Tensor, "examples parts"]) -> Columns:

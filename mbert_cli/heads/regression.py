@@ -1,4 +1,4 @@
-"""Values on a scale, of single sentences or of pairs read as one sequence."""
+"""Numbers on a scale, for single sentences or for pairs that are read as one sequence."""
 
 from typing import Annotated, Literal
 
@@ -12,15 +12,16 @@ from mbert_cli.heads import Columns, ValueHead
 class Regression(ValueHead):
     """scale * sigmoid(w dropout(u) + b), by cross-entropy or squared error.
 
-    With two text columns it is the cross-encoder of sentence similarity: both are read as one sequence, so that every
-    word of one attends to every word of the other. Source: Reimers & Gurevych 2019, section 4, which compares it with
-    Siamese networks; the loss is that of the CrossEncoder of their library.
+    With two text columns this is a cross-encoder for sentence similarity: both texts are one sequence, and each word
+    of one attends to each word of the other. Source: Reimers & Gurevych 2019, section 4, which compares it with
+    Siamese networks. The loss is that of the CrossEncoder in their library.
 
     Args:
-        hidden_size: features of a sentence vector.
-        scale: the largest label; labels run from `min` to it.
+        hidden_size: number of features of a sentence vector.
+        scale: the largest label.
         min: the smallest label.
-        loss: `cross_entropy`, binary, with label / scale as the probability; or `squared_error` on the labels' scale.
+        loss: `cross_entropy`: binary cross-entropy, the probability is (label - min) / (scale - min); or
+            `squared_error`, on the scale of the labels.
         dropout: probability of dropping a feature of the sentence vector in training.
     """
 
@@ -33,7 +34,7 @@ class Regression(ValueHead):
         loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
     ) -> None:
-        super().__init__(scale, min)
+        super().__init__(self.labels_from(scale, min))
         self.loss_kind = loss
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(hidden_size, 1)
@@ -49,10 +50,10 @@ class Regression(ValueHead):
         return nn.functional.binary_cross_entropy_with_logits(outputs, self.shares(labels))
 
     def values(self, outputs: Float[Tensor, " examples"]) -> Float[Tensor, " examples"]:
-        """Return the values that are predicted."""
+        """Return the predicted numbers."""
         return self.on_scale(outputs.sigmoid())
 
     def predict(self, outputs: Float[Tensor, " examples"]) -> Columns:
-        """Return `pred`, the value, and `score`, its share of the scale."""
+        """Return `pred`, the number, and `score`, its share of the scale."""
         shares = outputs.double().sigmoid()
         return {"pred": self.on_scale(shares).tolist(), "score": shares.tolist()}

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from mbert_cli.curricula import Curriculum
+from mbert_cli.data.labels import Labels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.initialisation import shapes_only
 from mbert_cli.encoder.shape import EncoderShape
@@ -151,6 +152,27 @@ def build(family: str, component: Component, *given: Any) -> Any:
         return cls(*given, **_checked_options(cls, component))
     except OptionError as error:
         raise RecipeError(f"{component.place_of(error.option)} {error.problem}.") from None
+
+
+def build_labels(head: Component) -> Labels:
+    """Build the labels that a head's section describes, without the head.
+
+    The head's `labels_from` receives the options that it names. An option that the section leaves out has the default
+    of the head's constructor.
+
+    Args:
+        head: kind and options, which `problems` has checked.
+
+    Raises:
+        RecipeError: the labels refuse an option.
+    """
+    cls: type[Head] = component_class("heads", head.kind)
+    options = options_model(cls).model_validate(head.options)
+    needed = inspect.signature(cls.labels_from).parameters
+    try:
+        return cls.labels_from(**{name: getattr(options, name) for name in needed})
+    except OptionError as error:
+        raise RecipeError(f"{head.place_of(error.option)} {error.problem}.") from None
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:

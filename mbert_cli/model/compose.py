@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from mbert_cli.data.labels import Labels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.checkpoint import known_shape, read_shape, shape_problem
@@ -19,7 +20,7 @@ from mbert_cli.encoder.location import is_local, locate
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, RecipeError
 from mbert_cli.heads import Head
-from mbert_cli.model.components import build
+from mbert_cli.model.components import build, build_labels, component_class
 from mbert_cli.model.multi_task_bert import MultiTaskBert, TaskPart
 from mbert_cli.pooling import Pooling
 from mbert_cli.randomness import derive
@@ -70,9 +71,14 @@ def _checked_shape(shape: EncoderShape) -> EncoderShape:
     return shape
 
 
-def build_heads(tasks: Mapping[str, TaskSection], hidden_size: int) -> dict[str, Head]:
-    """Build the heads of all tasks."""
-    return {name: build("heads", task.head, hidden_size) for name, task in tasks.items()}
+def task_labels(tasks: Mapping[str, TaskSection]) -> dict[str, Labels]:
+    """Return the labels of all tasks, without building their heads."""
+    return {name: build_labels(task.head) for name, task in tasks.items()}
+
+
+def head_class(task: TaskSection) -> type[Head]:
+    """Return the class of a task's head."""
+    return component_class("heads", task.head.kind)
 
 
 def build_model(section: ModelSection, shape: EncoderShape, encoder: BertEncoder, seed: int) -> MultiTaskBert:

@@ -100,7 +100,7 @@ def _row(name: str, recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, A
     labels = "a number"
     if isinstance(head, ClassHead):
         more = f" and {len(head.labels) - _MOST_LABELS} more" if len(head.labels) > _MOST_LABELS else ""
-        labels = ", ".join(head.labels[:_MOST_LABELS]) + more
+        labels = ", ".join(head.labels.names[:_MOST_LABELS]) + more
     metric = head.main_metric
     score = f"{metric} {scores['tasks'][name][metric]:.3f}"
     cells = (name, ", ".join(recipe.tasks[name].text), labels, score, _file(recipe.tasks[name].train))

@@ -149,7 +149,7 @@ def _appended(predictor: Predictor, tasks: Sequence[str]) -> Types:
     return {
         prefixes[task] + name: "text" if name == "pred" and head.goal == "classification" else "number"
         for task, head in heads.items()
-        for name in head.column_names
+        for name in head.labels.columns
     }
 
 

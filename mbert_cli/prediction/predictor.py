@@ -106,7 +106,7 @@ class Predictor:
         """Predict a task for texts that were tokenised."""
         head = self.saved.model.head(task)
         if not len(data):
-            return {name: [] for name in head.column_names}
+            return {name: [] for name in head.labels.columns}
         return head.predict(run_model(self._models[task], task, data, self.batch_size))
 
     def truncation(self, strict: bool = False) -> Truncation:

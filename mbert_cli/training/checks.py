@@ -5,32 +5,22 @@ import os
 from pathlib import Path
 
 from mbert_cli.curricula import Curriculum
-from mbert_cli.data.examples import SoftColumns
 from mbert_cli.data.hub import FORM, PREFIX, is_well_formed
 from mbert_cli.encoder.segment_adapters import INNER_SITES, acts_at
 from mbert_cli.errors import RecipeError
-from mbert_cli.heads import Head
 from mbert_cli.messages import nearest
-from mbert_cli.model.components import build, component_class
-from mbert_cli.model.compose import build_heads
-from mbert_cli.recipe.sections import Recipe, TaskSection
+from mbert_cli.model.components import build, build_labels, component_class
+from mbert_cli.model.compose import head_class
+from mbert_cli.recipe.sections import Recipe
 
 
-def soft_columns(head: Head, task: TaskSection) -> SoftColumns | None:
-    """Return the columns of a task's training file that hold soft labels, if it has such."""
-    return None if task.soft_labels is None else SoftColumns(head.soft_columns, head.parse_soft)
-
-
-def check_recipe(recipe: Recipe) -> dict[str, Head]:
-    """Check what only the heads and the disk can tell.
-
-    Returns:
-        The heads of all tasks, as if the encoder had one feature.
+def check_recipe(recipe: Recipe) -> None:
+    """Check a recipe against the classes of its components and the files on the disk.
 
     Raises:
         RecipeError: a path, a number of columns or a metric does not fit.
     """
-    heads = build_heads(recipe.tasks, hidden_size=1)
+    heads = {name: head_class(task) for name, task in recipe.tasks.items()}
     problems = []
     for name, task in recipe.tasks.items():
         if "second" in heads[name].sides and len(task.text) < 2:
@@ -39,8 +29,8 @@ def check_recipe(recipe: Recipe) -> dict[str, Head]:
         if task.symmetric and len(task.text) < 2:
             place = recipe.place("tasks", name, "symmetric")
             problems.append(f"{place} is true, but the task reads one text; name two in text, or set it to false.")
-        soft = soft_columns(heads[name], task)
-        columns = [*task.column_names, *(soft.names if soft else ())]
+        soft = [] if task.soft_labels is None else build_labels(task.head).soft_columns
+        columns = [*task.column_names, *soft]
         for column in task.columns:
             if column not in columns:
                 place = recipe.place("tasks", name, "columns", column)
@@ -64,7 +54,6 @@ def check_recipe(recipe: Recipe) -> dict[str, Head]:
     problems += _dropouts_that_meet(recipe)
     if problems:
         raise RecipeError(*problems)
-    return heads
 
 
 def _dropouts_that_meet(recipe: Recipe) -> list[str]:

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from mbert_cli.data.batching import TaskData
-from mbert_cli.data.labels import case_remark, first_of, list_remark, without_dev_rows
+from mbert_cli.data.label_remarks import case_remark, first_of, list_remark, without_dev_rows
+from mbert_cli.data.labels import ClassLabels, Labels, ScaleLabels
 from mbert_cli.data.truncation import length_remedy
 from mbert_cli.errors import counted
-from mbert_cli.heads import ClassHead, Head, ValueHead
 from mbert_cli.metrics import percent
-from mbert_cli.model.compose import build_heads
+from mbert_cli.model.compose import task_labels
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.training.datasets import TrainingData, TrainingExamples
 
@@ -87,11 +86,11 @@ def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -
         examples: what `read_training_examples` returned.
         data: what `tokenise_examples` made of them.
     """
-    heads = build_heads(recipe.tasks, hidden_size=1)
+    labels = task_labels(recipe.tasks)
     found = {}
     for name, train in data.train.items():
-        head = heads[name]
-        names = head.labels if isinstance(head, ClassHead) else None
+        own_labels = labels[name]
+        names = own_labels.names if isinstance(own_labels, ClassLabels) else None
         own, dev = (examples[name, split] for split in ("train", "dev"))
         known = set(zip(*own.texts, strict=True))
         found[name] = TaskFacts(
@@ -99,36 +98,36 @@ def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -
             dev=len(data.dev[name]),
             bad=len(own.skipped) + len(dev.skipped),
             known=sum(texts in known for texts in zip(*dev.texts, strict=True)),
-            unseen=_unseen(head, own.labels, dev.labels),
+            unseen=_unseen(own_labels, own.labels, dev.labels),
             batches=-(-len(train) // recipe.training.batch_size),
             tokens=float(np.mean(train.lengths)),
             cut=len({row for side in train.sides for row in side.cut}) / len(train),
             **_labels(train, names),
-            remarks=label_remarks(head, own.labels, dev.labels),
+            remarks=label_remarks(own_labels, own.labels, dev.labels),
         )
     return found
 
 
-def _unseen(head: Head, train: Sequence[float], dev: Sequence[float]) -> list[str]:
+def _unseen(labels: Labels, train: Sequence[float], dev: Sequence[float]) -> list[str]:
     """Return the classes that only the dev file has, as it writes them."""
-    if not isinstance(head, ClassHead):
+    if not isinstance(labels, ClassLabels):
         return []
-    return [head.class_names.texts[int(index)] for index in sorted({*dev} - {*train})]
+    return [labels.texts[int(index)] for index in sorted({*dev} - {*train})]
 
 
-def label_remarks(head: Head, train: Sequence[float], dev: Sequence[float]) -> list[str]:
+def label_remarks(labels: Labels, train: Sequence[float], dev: Sequence[float]) -> list[str]:
     """Return what is odd about a task's labels: classes without rows, lists, a scale that no label comes near.
 
     Args:
-        head: of the task.
-        train: the labels of the training file, as the head reads them.
+        labels: labels of the task.
+        train: labels of the training file, as numbers.
         dev: those of the dev file.
     """
-    if isinstance(head, ValueHead):
-        return _remarks_on_scale(head, min(train), max(train))
-    if not isinstance(head, ClassHead):
+    if isinstance(labels, ScaleLabels):
+        return _remarks_on_scale(labels, min(train), max(train))
+    if not isinstance(labels, ClassLabels):
         return []
-    texts, seen, measured = head.class_names.texts, {*map(int, train)}, {*map(int, dev)}
+    texts, seen, measured = labels.texts, {*map(int, train)}, {*map(int, dev)}
     absent = [text for index, text in enumerate(texts) if index not in seen | measured]
     unmeasured = [texts[index] for index in sorted(seen - measured)]
     found = [remark for remark in (list_remark(texts), case_remark(texts)) if remark]
@@ -141,9 +140,9 @@ def label_remarks(head: Head, train: Sequence[float], dev: Sequence[float]) -> l
     return found
 
 
-def _remarks_on_scale(head: ValueHead, low: float, high: float) -> list[str]:
-    middle = head.on_scale(torch.tensor(0.5)).item()
-    where = f"the scale runs from {head.min:g} to {head.scale:g}, but labels of the training file"
+def _remarks_on_scale(labels: ScaleLabels, low: float, high: float) -> list[str]:
+    middle = (labels.low + labels.high) / 2
+    where = f"the scale runs from {labels.low:g} to {labels.high:g}, but labels of the training file"
     if high < middle:
         return [f"{where} reach {high:g} at most; set scale to the largest that a label can be"]
     if low > middle:

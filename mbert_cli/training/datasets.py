@@ -9,10 +9,10 @@ from mbert_cli.data.truncation import length_remedy
 from mbert_cli.encoder.location import locate
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, DataError, RecipeError
-from mbert_cli.model.compose import build_heads
+from mbert_cli.model.compose import head_class, task_labels
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.terminal.console import Console
-from mbert_cli.training.checks import check_recipe, soft_columns
+from mbert_cli.training.checks import check_recipe
 
 TrainingExamples = dict[tuple[str, str], Examples]
 """(task, `train` or `dev`) to examples."""
@@ -48,12 +48,13 @@ def read_training_examples(recipe: Recipe, limit: int | None, console: Console) 
         RecipeError: a path, a number of columns or a metric does not fit.
         DataError: a file or a row of it cannot be used.
     """
-    heads = check_recipe(recipe)
+    check_recipe(recipe)
+    labels = task_labels(recipe.tasks)
     found: TrainingExamples = {}
     for name, task in recipe.tasks.items():
         for split, path in (("train", task.train), ("dev", task.dev)):
-            soft = soft_columns(heads[name], task) if split == "train" else None
-            found[name, split] = read_examples(path, name, task, heads[name].parse_label, limit, soft)
+            soft = split == "train" and task.soft_labels is not None
+            found[name, split] = read_examples(path, name, task, labels[name], limit, soft)
             console.detail(found[name, split].source)
             for note in found[name, split].notes(path):
                 console.info(note)
@@ -88,9 +89,9 @@ def tokenise_examples(
             f"encoder.checkpoint: the tokenizer has {tokenizer.vocab_size} ids, but the encoder embeds "
             f"{shape.vocab_size}; the checkpoint's files do not belong together."
         )
-    heads = build_heads(recipe.tasks, hidden_size=1)
+    sides = {name: head_class(task).sides for name, task in recipe.tasks.items()}
     tokenised = {
-        (name, split): tokenise(tokenizer, found, heads[name].sides, recipe.tasks[name].symmetric)
+        (name, split): tokenise(tokenizer, found, sides[name], recipe.tasks[name].symmetric)
         for (name, split), found in examples.items()
     }
     for (name, split), data in tokenised.items():

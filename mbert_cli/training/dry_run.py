@@ -17,12 +17,12 @@ from mbert_cli.data.hub import is_there
 from mbert_cli.errors import MbertError, RecipeError, counted
 from mbert_cli.evaluation.evaluate import evaluate
 from mbert_cli.machine.hardware import Hardware
-from mbert_cli.model.compose import build_heads, encoder_shape
+from mbert_cli.model.compose import encoder_shape, task_labels
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.throughput import duration
-from mbert_cli.training.checks import check_recipe, soft_columns
+from mbert_cli.training.checks import check_recipe
 from mbert_cli.training.fit import prepare
 from mbert_cli.training.loop import TrainingRun
 from mbert_cli.training.run_size import disk_needed, run_size
@@ -163,15 +163,15 @@ def _problems_of_files(recipe: Recipe, limit: int | None, console: Console) -> l
         check_recipe(recipe)
     except MbertError as error:
         problems += error.problems
-    heads = build_heads(recipe.tasks, hidden_size=1)
+    labels = task_labels(recipe.tasks)
     for name, task in recipe.tasks.items():
         for split, path in (("train", task.train), ("dev", task.dev), ("test", task.test)):
             # Files of train and dev that are not there have been told by now.
             if path is None or (split != "test" and not is_there(path)):
                 continue
-            soft = soft_columns(heads[name], task) if split == "train" else None
+            soft = split == "train" and task.soft_labels is not None
             try:
-                found = read_examples(path, name, task, heads[name].parse_label, limit, soft)
+                found = read_examples(path, name, task, labels[name], limit, soft)
             except MbertError as error:
                 problems += error.problems
                 continue

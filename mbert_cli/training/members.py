@@ -16,7 +16,7 @@ from mbert_cli.evaluation.evaluate import Outcome, evaluation_of, mean_outcomes,
 from mbert_cli.machine.hardware import Hardware
 from mbert_cli.machine.signals import deferred
 from mbert_cli.model.components import problems
-from mbert_cli.model.compose import build_heads, encoder_shape
+from mbert_cli.model.compose import encoder_shape, head_class, task_labels
 from mbert_cli.model.ensemble import Ensemble
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.parameter_count import parameter_counts
@@ -151,11 +151,11 @@ def _is_done(recipe: Recipe, place: RunFolder) -> bool:
 
 
 def _read_dev(recipe: Recipe, tokenizer: Tokenizer, limit: int | None) -> dict[str, TaskData]:
-    heads = build_heads(recipe.tasks, hidden_size=1)
+    labels = task_labels(recipe.tasks)
     found = {}
     for name, task in recipe.tasks.items():
-        examples = read_examples(task.dev, name, task, heads[name].parse_label, limit)
-        found[name] = tokenise(tokenizer, examples, heads[name].sides, task.symmetric)
+        examples = read_examples(task.dev, name, task, labels[name], limit)
+        found[name] = tokenise(tokenizer, examples, head_class(task).sides, task.symmetric)
     return found
 
 

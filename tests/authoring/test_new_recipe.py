@@ -17,6 +17,7 @@ from mbert_cli.data.examples import read_examples
 from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.model.components import load_recipe
+from mbert_cli.model.compose import task_labels
 from mbert_cli.training.checks import check_recipe
 
 
@@ -140,11 +141,12 @@ def test_nothing_is_written_where_something_is_wrong(here, words, said):
 def accepted(path):
     """Read what `mbert validate` reads: the recipe, and every file of it as training or evaluation would."""
     recipe = load_recipe(str(path))
-    heads = check_recipe(recipe)
+    check_recipe(recipe)
+    labels = task_labels(recipe.tasks)
     for name, task in recipe.tasks.items():
         for file in (task.train, task.dev, task.test):
             if file is not None:
-                read_examples(file, name, task, heads[name].parse_label)
+                read_examples(file, name, task, labels[name])
     return recipe.tasks
 
 

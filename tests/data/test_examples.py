@@ -24,16 +24,16 @@ def write(tmp_path):
     return write
 
 
-def refusal(path: str, section: TaskSection, parse_label, **settings) -> str:
+def refusal(path: str, section: TaskSection, labels, **settings) -> str:
     """The message, without the folder of the file."""
     with pytest.raises(DataError) as error:
-        read_examples(path, "mood", section, parse_label, **settings)
+        read_examples(path, "mood", section, labels, **settings)
     return str(error.value).replace(path, "F")
 
 
 def test_texts_and_labels_are_read_by_column_name(write):
     path = write("x\tlabel\tb\ta", "0\t2\tsecond\tfirst", "1\t0.0\tzwei\teins")
-    found = read_examples(path, "t", task("a", "b"), Classification(4, num_classes=3).parse_label)
+    found = read_examples(path, "t", task("a", "b"), Classification(4, num_classes=3).labels)
     assert found.texts == [["first", "eins"], ["second", "zwei"]]
     assert found.labels == [2, 0]
     assert found.lines == [2, 3]
@@ -42,7 +42,7 @@ def test_texts_and_labels_are_read_by_column_name(write):
 
 
 def test_blanks_around_texts_are_kept(write):
-    found = read_examples(write("a\tlabel", "  x \t1"), "t", task("a"), PairClassification(4).parse_label)
+    found = read_examples(write("a\tlabel", "  x \t1"), "t", task("a"), PairClassification(4).labels)
     assert found.texts == [["  x "]]
 
 
@@ -62,22 +62,22 @@ def test_a_bad_label_is_named_with_file_and_line(write, label, head, what):
     path = write(
         "a\tlabel",
         '"two',
-        f'lines"\t{"high" if isinstance(head, Classification) and "high" in head.labels else 1}',
+        f'lines"\t{"high" if isinstance(head, Classification) and "high" in head.labels.names else 1}',
         f"y\t{label}",
     )
-    message = refusal(path, task("a"), head.parse_label)
+    message = refusal(path, task("a"), head.labels)
     assert message == f"F:4: {what}; correct the row, or set tasks.mood.on_bad_row=skip."
 
 
 @pytest.mark.parametrize(("row", "column"), [("\tx\t1", "a"), ("x\t \t1", "b")])
 def test_an_empty_text_is_named(write, row, column):
-    message = refusal(write("a\tb\tlabel", row), task("a", "b"), PairClassification(4).parse_label)
+    message = refusal(write("a\tb\tlabel", row), task("a", "b"), PairClassification(4).labels)
     assert message.startswith(f"F:2: {column} is empty")
 
 
 def test_bad_rows_are_left_out_and_listed_where_the_task_says_so(write):
     path = write("a\tlabel", "one\t1", "\t1", "three\tx", "four\t0", "five\t")
-    found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
     assert (found.texts, found.labels, found.lines) == ([["one", "four"]], [1, 0], [2, 5])
     assert found.skipped == [
         "line 3: a is empty",
@@ -111,7 +111,7 @@ def test_a_long_list_of_bad_rows_is_cut_and_still_counted():
 def test_a_row_that_cannot_be_read_is_skipped_alone(tmp_path, line, problem):
     path = tmp_path / "t.tsv"
     path.write_bytes(b"a\tlabel\none\t1\n" + line + b"\nthree\t0\nfour\t1\n")
-    found = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    found = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
     assert (found.texts, found.labels, found.lines) == ([["one", "three", "four"]], [1, 0, 1], [2, 4, 5])
     assert len(found.skipped) == 1
     assert found.skipped[0].startswith(f"line 3: {problem}")
@@ -120,7 +120,7 @@ def test_a_row_that_cannot_be_read_is_skipped_alone(tmp_path, line, problem):
 @pytest.mark.parametrize("quoting", ["csv", "none"])
 def test_rows_that_cannot_be_read_are_skipped_where_quotes_are_text_too(write, quoting):
     path = write("a\tlabel", "one\t1", "two", "three\t0")
-    found = read_examples(path, "t", task("a", on_bad_row="skip", quoting=quoting), PairClassification(4).parse_label)
+    found = read_examples(path, "t", task("a", on_bad_row="skip", quoting=quoting), PairClassification(4).labels)
     assert (found.lines, len(found.skipped)) == ([2, 4], 1)
 
 
@@ -128,14 +128,14 @@ def test_a_line_of_jsonl_that_cannot_be_read_is_skipped(tmp_path):
     path = tmp_path / "t.jsonl"
     lines = [b'{"a": "x", "label": 1}', b'{"a": "\xff", "label": 1}', b"{", b'{"a": "y"}', b'{"a": "z", "label": 0}']
     path.write_bytes(b"\n".join(lines))
-    found = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    found = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
     assert (found.lines, [each.split(":")[0] for each in found.skipped]) == ([1, 5], ["line 2", "line 3", "line 4"])
     assert "line 4: no 'label'" in found.skipped[2]
 
 
 def test_swallowed_rows_are_skipped_at_their_quotes_alone(write):
     path = write("a\tlabel", '"I left early\t1', "fine day\t0", "so it was\t0", 'he said nothing"\t1', "end\t1")
-    found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
     assert (found.texts, found.lines) == ([["fine day", "so it was", "end"]], [3, 4, 6])
     assert found.skipped[0].startswith("line 2: a quoted cell spans lines 2 to 5")
     assert found.skipped[1].startswith("line 5: holds an unpaired quote")
@@ -145,7 +145,7 @@ def test_what_is_left_of_a_broken_cell_is_no_example(tmp_path):
     """The cell of line 2 holds a bad byte: its last line has two columns, but is no row."""
     path = tmp_path / "t.csv"
     path.write_bytes(b'a,label\n"one, or\n\xff two\nthree",1\nfour,0\n')
-    found = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    found = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
     assert (found.texts, found.lines) == ([["four"]], [5])
     assert "line 2: line 3 is not UTF-8" in found.skipped[0]
 
@@ -153,7 +153,7 @@ def test_what_is_left_of_a_broken_cell_is_no_example(tmp_path):
 @pytest.mark.parametrize("count", [1, 2, 20, 25])
 def test_bad_rows_are_listed_twenty_at_most(write, count):
     path = write("a\tlabel", "one\t1", *(["\t1", "two"] * 20)[:count])
-    problems = refusal(path, task("a"), PairClassification(4).parse_label).split("\n")
+    problems = refusal(path, task("a"), PairClassification(4).labels).split("\n")
     if count == 1:
         assert problems == ["F:3: a is empty; correct the row, or set tasks.mood.on_bad_row=skip."]
         return
@@ -173,25 +173,25 @@ def repeated(write, name):
 
 def test_an_id_that_nobody_asked_for_may_repeat_with_a_warning(write):
     path = repeated(write, "id")
-    found = read_examples(path, "mood", task("a"), PairClassification(4).parse_label)
+    found = read_examples(path, "mood", task("a"), PairClassification(4).labels)
     assert (len(found), found.skipped) == (54, [])
     assert found.notes(path) == [
-        f"{path}: 44 rows repeat the id of an earlier one, first line 12: id 'user0' stands at line 2 already; "
-        "if 'id' does not name rows, set tasks.mood.id=null."
+        f"{path}: 44 rows repeat the id of an earlier one, first line 12: id 'user0' is already used at line 2; "
+        "if 'id' does not identify rows, set tasks.mood.id=null."
     ]
 
 
 def test_no_id_repeats_where_there_is_none(write):
     path = repeated(write, "id")
-    found = read_examples(path, "mood", task("a", id=None), PairClassification(4).parse_label)
+    found = read_examples(path, "mood", task("a", id=None), PairClassification(4).labels)
     assert (len(found), found.notes(path)) == (54, [])
 
 
 def test_an_id_that_was_asked_for_and_repeats_is_a_bad_row(write):
     path = repeated(write, "row")
-    found = read_examples(path, "mood", task("a", id="row", on_bad_row="skip"), PairClassification(4).parse_label)
+    found = read_examples(path, "mood", task("a", id="row", on_bad_row="skip"), PairClassification(4).labels)
     assert (len(found), len(found.skipped)) == (10, 44)
-    assert found.skipped[0] == "line 12: row 'user0' stands at line 2 already"
+    assert found.skipped[0] == "line 12: row 'user0' is already used at line 2"
 
 
 def test_only_the_columns_that_are_used_are_required_of_jsonl(write):
@@ -201,13 +201,13 @@ def test_only_the_columns_that_are_used_are_required_of_jsonl(write):
         '{"id": 3, "a": "z", "label": 0}',
     )
     path = write(*rows, name="t.jsonl")
-    found = read_examples(path, "t", task("a"), PairClassification(4).parse_label)
+    found = read_examples(path, "t", task("a"), PairClassification(4).labels)
     assert (found.texts, found.labels) == ([["x", "y", "z"]], [1, 0, 0])
 
 
 @pytest.mark.parametrize("rows", [[], ["\t1"], ["x\t9"]])
 def test_a_file_without_a_usable_row_is_refused(write, rows):
-    message = refusal(write("a\tlabel", *rows), task("a", on_bad_row="skip"), PairClassification(4).parse_label)
+    message = refusal(write("a\tlabel", *rows), task("a", on_bad_row="skip"), PairClassification(4).labels)
     assert message.startswith("F: holds no usable row for task mood")
 
 
@@ -222,18 +222,18 @@ def test_a_file_without_a_usable_row_is_refused(write, rows):
 )
 def test_a_missing_or_doubled_column_is_named_with_who_asks(write, section, message):
     path = write("a\tb\tlabel\tdouble\tdouble", "x\ty\t1\t\t")
-    assert refusal(path, section, PairClassification(4).parse_label).startswith(message)
+    assert refusal(path, section, PairClassification(4).labels).startswith(message)
 
 
 def test_a_wrong_column_is_found_before_any_row_is_read(write):
     path = write("a\tlabel", "x\t1\tragged")
-    assert refusal(path, task("b"), PairClassification(4).parse_label).startswith("F:1: has no column 'b'")
+    assert refusal(path, task("b"), PairClassification(4).labels).startswith("F:1: has no column 'b'")
 
 
 @pytest.mark.parametrize(("limit", "count"), [(1, 1), (2, 2), (5, 3), (None, 3)])
 def test_a_limit_counts_usable_rows(write, limit, count):
     path = write("a\tlabel", "\t1", "one\t1", "two\t0", "three\t1")
-    found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).parse_label, limit)
+    found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels, limit)
     assert found.texts == [["one", "two", "three"][:count]]
 
 
@@ -242,7 +242,7 @@ def test_a_limit_counts_usable_rows(write, limit, count):
 )
 def test_a_limit_spreads_over_the_file(write, limit, expected):
     path = write("a\tlabel", *(f"text {i}\t{i % 2}" for i in range(10)))
-    found = read_examples(path, "t", task("a"), PairClassification(4).parse_label, limit)
+    found = read_examples(path, "t", task("a"), PairClassification(4).labels, limit)
     expected = list(range(10)) if expected is None else expected
     assert found.texts == [[f"text {i}" for i in expected]]
     assert found.labels == [i % 2 for i in expected]
@@ -252,7 +252,7 @@ def test_a_limit_spreads_over_the_file(write, limit, expected):
 def test_rows_beyond_the_limit_are_checked_too(write):
     path = write("a\tlabel", "one\t1", "two\tx")
     with pytest.raises(DataError, match=":3: label must be"):
-        read_examples(path, "t", task("a"), PairClassification(4).parse_label, limit=1)
+        read_examples(path, "t", task("a"), PairClassification(4).labels, limit=1)
 
 
 @pytest.mark.parametrize(
@@ -261,14 +261,14 @@ def test_rows_beyond_the_limit_are_checked_too(write):
 def test_the_tasks_quoting_and_delimiter_are_used(write, settings, text):
     path = write("a\tlabel", '"a ""b"""\t1')
     if text is None:
-        assert "has no column 'a'" in refusal(path, task("a", **settings), PairClassification(4).parse_label)
+        assert "has no column 'a'" in refusal(path, task("a", **settings), PairClassification(4).labels)
     else:
-        assert read_examples(path, "t", task("a", **settings), PairClassification(4).parse_label).texts == [[text]]
+        assert read_examples(path, "t", task("a", **settings), PairClassification(4).labels).texts == [[text]]
 
 
 def test_jsonl_examples_are_read(write):
     path = write('{"a": "x", "label": 1}', '{"a": "y", "label": 0.0}', name="t.jsonl")
-    found = read_examples(path, "t", task("a"), PairClassification(4).parse_label)
+    found = read_examples(path, "t", task("a"), PairClassification(4).labels)
     assert (found.texts, found.labels, found.lines) == ([["x", "y"]], [1, 0], [1, 2])
 
 
@@ -287,7 +287,7 @@ COURSE = {
 @pytest.mark.parametrize(("name", "expected"), COURSE.items())
 def test_every_row_of_the_courses_files_is_usable(course_data, name, expected):
     count, text, label, head = expected
-    found = read_examples(str(course_data / name), "t", task(*text, label=label), head.parse_label)
+    found = read_examples(str(course_data / name), "t", task(*text, label=label), head.labels)
     assert len(found) == count
     assert found.skipped == []
     values = set(found.labels)
@@ -302,7 +302,7 @@ def test_every_row_of_the_courses_files_is_usable(course_data, name, expected):
 def test_the_two_quora_rows_without_a_label_are_named(course_data):
     path = str(course_data / "quora-dev.csv")
     section = task("sentence1", "sentence2", label="is_duplicate")
-    message = refusal(path, section, PairClassification(4).parse_label)
+    message = refusal(path, section, PairClassification(4).labels)
     first, _, last = message.splitlines()
     assert first == "F:1975: is_duplicate is empty."
     assert last == "F: has 2 bad rows; correct them, or set tasks.mood.on_bad_row=skip."
@@ -311,6 +311,6 @@ def test_the_two_quora_rows_without_a_label_are_named(course_data):
 @pytest.mark.real_data
 def test_the_two_quora_rows_without_a_label_are_skipped_and_listed(course_data):
     section = task("sentence1", "sentence2", label="is_duplicate", on_bad_row="skip")
-    found = read_examples(str(course_data / "quora-dev.csv"), "quora", section, PairClassification(4).parse_label)
+    found = read_examples(str(course_data / "quora-dev.csv"), "quora", section, PairClassification(4).labels)
     assert len(found) == 15_214 - 2
     assert found.skipped == ["line 1975: is_duplicate is empty", "line 10674: sentence2 is empty"]

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mbert_cli.cli import app
-from mbert_cli.data.labels import ClassNames, folded, has_decimal_comma, is_date, list_separator, plain_number
+from mbert_cli.data.label_remarks import list_separator
+from mbert_cli.data.label_text import folded, has_decimal_comma, is_date, plain_number
+from mbert_cli.data.labels import ClassLabels
 
 ODD = {
     "low": "\u0646\u0645\u06cc\u200c\u062f\u0627\u0646\u0645",
@@ -30,8 +32,8 @@ def test_only_a_whole_number_and_its_decimals_are_the_same_label(text, same):
 def test_every_name_is_found_by_itself_and_by_nothing_else(names):
     names = list({folded(name): folded(name) for name in names if folded(name)})
     if len(names) > 1:
-        found = ClassNames(names)
-        assert [found.index(name) for name in names] == list(range(len(names)))
+        labels = ClassLabels(names)
+        assert [labels.parse(name) for name in names] == list(range(len(names)))
 
 
 @pytest.mark.parametrize(

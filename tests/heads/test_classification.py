@@ -42,9 +42,9 @@ def test_loss_is_the_mean_cross_entropy():
 def test_predictions_are_the_likeliest_label_and_all_probabilities():
     head = Classification(4, labels=["low", "mid", "high"])
     columns = head.predict(torch.tensor(LOGITS))
-    assert list(columns) == head.column_names == ["pred", "p_low", "p_mid", "p_high"]
+    assert list(columns) == head.labels.columns == ["pred", "p_low", "p_mid", "p_high"]
     assert columns["pred"] == ["mid", "low", "high"]
-    for index, label in enumerate(head.labels):
+    for index, label in enumerate(head.labels.names):
         assert columns[f"p_{label}"] == pytest.approx([softmax(row)[index] for row in LOGITS], rel=1e-5)
 
 
@@ -65,7 +65,7 @@ def test_every_promised_metric_but_the_loss_is_there():
 
 @pytest.mark.parametrize(("text", "number"), [("0", 0), ("4", 4), ("1.0", 1), ("2.", 2), (" 3 ", 3), ("3.0\n", 3)])
 def test_numeric_labels_may_be_written_as_decimals(text, number):
-    assert Classification(4, num_classes=5).parse_label(text) == number
+    assert Classification(4, num_classes=5).labels.parse(text) == number
 
 
 @pytest.mark.parametrize(
@@ -93,57 +93,57 @@ def test_numeric_labels_may_be_written_as_decimals(text, number):
 )
 def test_what_is_no_class_is_refused_with_the_classes(text):
     with pytest.raises(ValueError, match="must be one of 0, 1, 2, 3, 4, but is") as error:
-        Classification(4, num_classes=5).parse_label(text)
+        Classification(4, num_classes=5).labels.parse(text)
     assert str(error.value).endswith(repr(text))
 
 
 def test_many_classes_are_shown_by_the_first_and_the_last():
     with pytest.raises(ValueError, match="must be one of 0 to 99, but is '100'"):
-        Classification(4, num_classes=100).parse_label("100")
+        Classification(4, num_classes=100).labels.parse("100")
 
 
 @pytest.mark.parametrize(("text", "number"), [("low", 0), ("mid", 1), (" high", 2)])
 def test_names_of_classes_are_labels(text, number):
-    assert Classification(4, labels=["low", "mid", "high"]).parse_label(text) == number
+    assert Classification(4, labels=["low", "mid", "high"]).labels.parse(text) == number
 
 
 @pytest.mark.parametrize("text", ["Low", "lo", "0", "1.0"])
 def test_names_are_matched_exactly(text):
     with pytest.raises(ValueError, match="must be one of low, mid, high"):
-        Classification(4, labels=["low", "mid", "high"]).parse_label(text)
+        Classification(4, labels=["low", "mid", "high"]).labels.parse(text)
 
 
 def test_a_hundred_thousand_labels_are_checked_at_once_and_a_long_one_is_cut():
     head = Classification(1, num_classes=100_000)  # a quadratic check would take a minute
     with pytest.raises(ValueError, match=r"must be one of 0 to 99999, but is 'x{199}\.\.\."):
-        head.parse_label("x" * 10_000)
+        head.labels.parse("x" * 10_000)
 
 
 def test_a_name_that_looks_like_a_decimal_is_itself_first():
     head = Classification(4, labels=["1.0", "1"])
-    assert [head.parse_label(text) for text in ("1.0", "1")] == [0, 1]
+    assert [head.labels.parse(text) for text in ("1.0", "1")] == [0, 1]
 
 
 def test_numbers_that_are_written_differently_are_classes_of_their_own():
     head = Classification(4, labels=["1", "01", "007"])
-    assert [head.parse_label(text) for text in ("1", "1.0", "01", "007")] == [0, 0, 1, 2]
+    assert [head.labels.parse(text) for text in ("1", "1.0", "01", "007")] == [0, 0, 1, 2]
     assert head.predict(torch.tensor(LOGITS))["pred"] == ["01", "1", "007"]
     with pytest.raises(ValueError, match="must be one of 1, 01, 007, but is '7'"):
-        head.parse_label("7")
+        head.labels.parse("7")
 
 
 def test_names_are_compared_in_one_unicode_form():
     head = Classification(4, labels=["caf\u00e9", "the\u0301"])
-    assert [head.parse_label(text) for text in ("cafe\u0301", "th\u00e9")] == [0, 1]
+    assert [head.labels.parse(text) for text in ("cafe\u0301", "th\u00e9")] == [0, 1]
 
 
 def test_a_renamed_class_is_read_by_its_own_text_and_predicted_by_its_new_name():
     head = Classification(4, labels={"0": "no", "1": "yes", "2": "so-so"})
-    assert [head.parse_label(text) for text in ("0", "1.0", "2")] == [0, 1, 2]
-    assert head.column_names == ["pred", "p_no", "p_yes", "p_so-so"]
+    assert [head.labels.parse(text) for text in ("0", "1.0", "2")] == [0, 1, 2]
+    assert head.labels.columns == ["pred", "p_no", "p_yes", "p_so-so"]
     assert head.predict(torch.tensor(LOGITS))["pred"] == ["yes", "no", "so-so"]
     with pytest.raises(ValueError, match="must be one of 0, 1, 2, but is 'no'"):
-        head.parse_label("no")
+        head.labels.parse("no")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_renamed_class_is_read_by_its_own_text_and_predicted_by_its_new_name()
         (
             {"labels": ["a", " b"]},
             "labels",
-            "must hold no line ends or control characters, and no blanks around them, but one is ' b'",
+            "must hold no line ends or control characters, and no spaces at either end, but one is ' b'",
         ),
         ({"labels": ["th\u00e9", "the\u0301"]}, "labels", "must differ from each other, but name 'th\u00e9' twice"),
         ({"labels": {"0": "no", "1": "no"}}, "labels", "must differ from each other, but name 'no' twice"),
@@ -166,12 +166,12 @@ def test_a_renamed_class_is_read_by_its_own_text_and_predicted_by_its_new_name()
         (
             {"labels": ["a", ""]},
             "labels",
-            "must hold no line ends or control characters, and no blanks around them, but one is ''",
+            "must hold no line ends or control characters, and no spaces at either end, but one is ''",
         ),
         (
             {"labels": ["a", "b\tc"]},
             "labels",
-            r"must hold no line ends or control characters, and no blanks around them, but one is 'b\tc'",
+            r"must hold no line ends or control characters, and no spaces at either end, but one is 'b\tc'",
         ),
     ],
 )
@@ -186,12 +186,12 @@ def test_options_that_make_no_classes_are_refused(options, option, message):
 )
 def test_joiners_and_hard_spaces_are_part_of_a_name(name):
     head = Classification(4, labels=["plain", name])
-    assert head.parse_label(name) == 1
-    assert head.column_names == ["pred", "p_plain", f"p_{name}"]
+    assert head.labels.parse(name) == 1
+    assert head.labels.columns == ["pred", "p_plain", f"p_{name}"]
 
 
 def test_as_many_labels_as_classes_are_allowed():
-    assert Classification(4, num_classes=2, labels=["a", "b"]).labels == ["a", "b"]
+    assert Classification(4, num_classes=2, labels=["a", "b"]).labels.names == ["a", "b"]
 
 
 COUNTED = [0.0] * 6 + [1.0] * 3 + [2.0]

@@ -58,7 +58,7 @@ def test_loss_is_the_mean_squared_error_on_the_labels_scale(activation):
 def test_predictions_are_similarities_and_their_cosines(activation):
     head = CosineSimilarity(4, activation=activation)
     columns = head.predict(torch.tensor(COSINES))
-    assert list(columns) == head.column_names == ["pred", "score"]
+    assert list(columns) == head.labels.columns == ["pred", "score"]
     assert columns["pred"] == pytest.approx(PREDICTED[activation], abs=1e-5)
     assert columns["score"] == pytest.approx(COSINES, abs=1e-6)
 
@@ -94,19 +94,19 @@ def test_metrics_are_those_of_the_predicted_similarities():
 
 @pytest.mark.parametrize(("text", "value"), [("0", 0), ("5", 5), ("3.8", 3.8), (" 2.50 ", 2.5), ("1e0", 1), ("-0", 0)])
 def test_labels_are_numbers_on_the_scale(text, value):
-    assert CosineSimilarity(4).parse_label(text) == value
+    assert CosineSimilarity(4).labels.parse(text) == value
 
 
 @pytest.mark.parametrize("text", ["5.01", "6.0", "-0.1", "nan", "inf", "-inf", "many", "", "3,5", "٣", "0_1", "1_.5"])
 def test_what_is_no_number_on_the_scale_is_refused(text):
     with pytest.raises(ValueError, match="must be a number from 0 to 5, but is") as error:
-        CosineSimilarity(4).parse_label(text)
+        CosineSimilarity(4).labels.parse(text)
     assert repr(text) in str(error.value)
 
 
 def test_the_scale_is_in_the_message():
     with pytest.raises(ValueError, match=r"must be a number from 0 to 1\.5, but is '2'"):
-        CosineSimilarity(4, scale=1.5).parse_label("2")
+        CosineSimilarity(4, scale=1.5).labels.parse("2")
 
 
 def test_a_sentence_vector_of_zeros_gives_a_finite_cosine_and_gradient():

@@ -135,10 +135,10 @@ def test_a_temperature_or_a_threshold_acts_on_the_mean():
 @pytest.mark.parametrize("text", ["5.5", "many"])
 def test_labels_off_the_scale_are_refused(text):
     with pytest.raises(ValueError, match="must be a number from 0 to 5"):
-        DualSimilarity(4).parse_label(text)
+        DualSimilarity(4).labels.parse(text)
 
 
 def test_both_classes_can_be_renamed():
     head = DualClassification(4, labels={"0": "no", "1": "yes"})
-    assert [head.parse_label(text) for text in ("0", "1")] == [0, 1]
-    assert head.labels == ["no", "yes"]
+    assert [head.labels.parse(text) for text in ("0", "1")] == [0, 1]
+    assert head.labels.names == ["no", "yes"]

@@ -37,7 +37,7 @@ def test_predictions_are_the_label_and_the_probability_of_the_positive_one(label
     head = PairClassification(4, labels=labels)
     columns = head.predict(torch.tensor(LOGITS))
     no, yes = labels or ["0", "1"]
-    assert list(columns) == head.column_names == ["pred", "score"]
+    assert list(columns) == head.labels.columns == ["pred", "score"]
     assert columns["pred"] == [yes, no, yes, no]
     assert columns["score"] == pytest.approx([sigmoid(x) for x in LOGITS], rel=1e-5)
 
@@ -57,13 +57,13 @@ def test_metrics_are_those_of_the_positive_class():
 
 @pytest.mark.parametrize(("text", "number"), [("0", 0), ("1", 1), ("0.0", 0), ("1.0", 1), (" 1 ", 1)])
 def test_labels_may_be_written_as_decimals(text, number):
-    assert PairClassification(4).parse_label(text) == number
+    assert PairClassification(4).labels.parse(text) == number
 
 
 @pytest.mark.parametrize("text", ["2", "-1", "0.5", "nan", "yes", ""])
 def test_what_is_neither_class_is_refused(text):
     with pytest.raises(ValueError, match="must be one of 0, 1, but is"):
-        PairClassification(4).parse_label(text)
+        PairClassification(4).labels.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -126,5 +126,5 @@ def test_the_calibration_error_is_that_of_the_likeliest_class_wherever_the_cut_l
 
 def test_both_classes_can_be_renamed():
     head = PairClassification(4, labels={"0": "no", "1": "yes"})
-    assert [head.parse_label(text) for text in ("0", "1")] == [0, 1]
+    assert [head.labels.parse(text) for text in ("0", "1")] == [0, 1]
     assert head.predict(torch.tensor([-1.0, 2.0]))["pred"] == ["no", "yes"]

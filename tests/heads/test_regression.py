@@ -44,7 +44,7 @@ def test_both_losses_are_least_at_the_label(loss):
 
 def test_predictions_are_values_on_the_scale_and_their_shares():
     columns = Regression(4, scale=2.0).predict(torch.tensor(LOGITS))
-    assert list(columns) == Regression(4).column_names
+    assert list(columns) == Regression(4).labels.columns
     assert columns["score"] == pytest.approx(expit(LOGITS), rel=1e-6)
     assert columns["pred"] == pytest.approx(2 * expit(LOGITS), rel=1e-6)
 
@@ -59,10 +59,10 @@ def test_metrics_are_those_of_the_predicted_values():
 
 @pytest.mark.parametrize(("text", "value"), [("0", 0), (" 2.50 ", 2.5), ("1e0", 1)])
 def test_labels_are_numbers_on_the_scale(text, value):
-    assert Regression(4).parse_label(text) == value
+    assert Regression(4).labels.parse(text) == value
 
 
 @pytest.mark.parametrize("text", ["5.01", "-0.1", "nan", "many", "3,5"])
 def test_what_is_no_number_on_the_scale_is_refused(text):
     with pytest.raises(ValueError, match="must be a number from 0 to 5, but is"):
-        Regression(4).parse_label(text)
+        Regression(4).labels.parse(text)

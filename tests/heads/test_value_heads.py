@@ -27,13 +27,13 @@ def test_predictions_run_from_min_to_scale(kind):
 def test_a_scale_may_begin_below_zero(kind):
     head = kind(4, scale=1.0, min=-1.0)
     assert head.values(EXTREMES[kind]).tolist() == [-1.0, 0.0, 1.0]
-    assert head.parse_label("-0.5") == -0.5
+    assert head.labels.parse("-0.5") == -0.5
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_label_below_min_is_refused(kind):
     with pytest.raises(ValueError, match="must be a number from 1 to 5, but is '0.9'"):
-        kind(4, scale=5.0, min=1.0).parse_label("0.9")
+        kind(4, scale=5.0, min=1.0).labels.parse("0.9")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -62,4 +62,4 @@ def test_metrics_are_on_the_labels_scale():
 )
 def test_commas_and_percent_signs_in_numbers_are_answered_with_what_to_write(text, plain):
     with pytest.raises(ValueError, match=f"but is '{text}'; write {plain}$"):
-        Regression(4).parse_label(text)
+        Regression(4).labels.parse(text)

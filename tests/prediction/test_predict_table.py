@@ -368,9 +368,9 @@ def test_a_task_may_have_no_ids(run, here, capsys):
     words = ["train", str(run.parent / "recipe.yaml"), "training.epochs=1", *files]
     app([*words, "-o", "named"], standalone_mode=False)
     warning = (
-        "6 rows repeat the id of an earlier one, first line 5: id 'user0' stands at line 2 already; if 'id' does not "
+        "6 rows repeat the id of an earlier one, first line 5: id 'user0' is already used at line 2; if 'id' does not "
     )
-    assert warning + "name rows, set tasks.mood.id=null." in capsys.readouterr().err
+    assert warning + "identify rows, set tasks.mood.id=null." in capsys.readouterr().err
     app([*words, "-o", "none", "tasks.mood.id=null"], standalone_mode=False)
     assert "repeat the id" not in capsys.readouterr().err
     app(["validate", *words[1:], "-o", "v", "--no-measure", "tasks.mood.id=null"], standalone_mode=False)

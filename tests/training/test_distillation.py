@@ -43,8 +43,8 @@ def test_a_soft_label_with_probability_1_equals_the_label(kind, options):
     outputs = outputs_of(head)
     labels = torch.tensor([0.0, 1.0, 1.0, 0.0, 0.0, 1.0])
     sure = [["0", "1", "0"] if label else ["1", "0", "0"] for label in labels]
-    columns = len(head.soft_columns)
-    soft = torch.tensor([head.parse_soft(each if columns > 1 else each[1:2]) for each in sure])
+    columns = len(head.labels.soft_columns)
+    soft = torch.tensor([head.labels.parse_soft(each if columns > 1 else each[1:2]) for each in sure])
     torch.testing.assert_close(head.soft_loss(outputs, soft), head.loss(outputs, labels))
 
 
@@ -52,9 +52,9 @@ def test_a_soft_label_with_probability_1_equals_the_label(kind, options):
 def test_predictions_of_a_head_are_valid_soft_labels(kind, options):
     head = build("heads", Component(kind=kind, options=options), 8)
     predicted = head.predict(outputs_of(head))
-    rows = zip(*(predicted[name] for name in head.soft_columns), strict=True)
+    rows = zip(*(predicted[name] for name in head.labels.soft_columns), strict=True)
     for row in rows:
-        assert head.parse_soft([f"{value:.6f}" for value in row]) == pytest.approx(list(row), abs=1e-6)
+        assert head.labels.parse_soft([f"{value:.6f}" for value in row]) == pytest.approx(list(row), abs=1e-6)
 
 
 def test_the_loss_for_classes_is_the_weighted_cross_entropy_with_their_probabilities():
@@ -72,24 +72,25 @@ def test_the_loss_for_classes_is_the_weighted_cross_entropy_with_their_probabili
         (Classification(8, labels=["a", "b"]), ["0.4", "1.6"], "p_b must be a probability, but is '1.6'"),
         (Classification(8, labels=["a", "b"]), ["", "1"], "p_a must be a probability, but is ''"),
         (Classification(8, labels=["a", "b"]), ["nan", "1"], "p_a must be a probability, but is 'nan'"),
-        (Classification(8, labels=["a", "b"]), [".4", ".5"], "p_a and the following must add up to 1, but come to 0.9"),
+        (Classification(8, labels=["a", "b"]), [".4", ".5"],
+         "p_a and the following must add up to 1, but their sum is 0.9"),
         (PairClassification(8), ["-0.1"], "score must be a probability, but is '-0.1'"),
         (Regression(8), ["5.1"], "pred must be a number from 0 to 5, but is '5.1'"),
     ],
 )  # fmt: skip
 def test_an_invalid_soft_label_is_refused_with_its_column(head, texts, what):
     with pytest.raises(ValueError, match="must") as error:
-        head.parse_soft(texts)
+        head.labels.parse_soft(texts)
     assert str(error.value) == what
 
 
 def test_probabilities_are_rounded_in_files():
-    assert Classification(8, labels=["a", "b", "c"]).parse_soft(["0.3333"] * 3) == [0.3333] * 3
+    assert Classification(8, labels=["a", "b", "c"]).labels.parse_soft(["0.3333"] * 3) == [0.3333] * 3
 
 
 def test_zero_probabilities_of_many_classes_are_refused():
-    with pytest.raises(ValueError, match="must add up to 1, but come to 0"):
-        Classification(8, num_classes=5000).parse_soft(["0"] * 5000)
+    with pytest.raises(ValueError, match="must add up to 1, but their sum is 0"):
+        Classification(8, num_classes=5000).labels.parse_soft(["0"] * 5000)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from outcomes import refusal
 from reference_table import Defect, read_rows
 
 from mbert_cli.data.examples import Examples, read_examples
+from mbert_cli.data.labels import Labels
 from mbert_cli.data.table import Table
 from mbert_cli.errors import MbertError
 from mbert_cli.heads.classification import Classification
@@ -79,7 +80,7 @@ class _Seed:
     texts: list[str]
     label: str
     is_label: Callable[[str], bool]
-    parse_label: Callable[[str], float]
+    labels: Labels
 
 
 def _number(text: str) -> float | None:
@@ -105,12 +106,12 @@ def _is_similarity(text: str) -> bool:
 
 
 _LABELLED = {
-    "mood": (_is_mood, Classification(4, labels=["low", "mid", "high"]).parse_label),
-    "same": (_is_class("0", "1"), PairClassification(4).parse_label),
-    "near": (_is_similarity, CosineSimilarity(4).parse_label),
-    "sentiment": (_is_class("0", "1", "2", "3", "4"), Classification(4, num_classes=5).parse_label),
-    "is_duplicate": (_is_class("0", "1"), PairClassification(4).parse_label),
-    "similarity": (_is_similarity, CosineSimilarity(4).parse_label),
+    "mood": (_is_mood, Classification(4, labels=["low", "mid", "high"]).labels),
+    "same": (_is_class("0", "1"), PairClassification(4).labels),
+    "near": (_is_similarity, CosineSimilarity(4).labels),
+    "sentiment": (_is_class("0", "1", "2", "3", "4"), Classification(4, num_classes=5).labels),
+    "is_duplicate": (_is_class("0", "1"), PairClassification(4).labels),
+    "similarity": (_is_similarity, CosineSimilarity(4).labels),
 }
 
 
@@ -285,7 +286,7 @@ def _training(
         on_bad_row="skip" if skip else "error",
     )
     found: list[Examples] = []
-    error = refusal(lambda: found.append(read_examples(str(path), "task", task, seed.parse_label)), _SECONDS)
+    error = refusal(lambda: found.append(read_examples(str(path), "task", task, seed.labels)), _SECONDS)
     line, bad = _defects(seed, rows, skip) if rows else (None, [])
     if line is None and defect is not None:
         line = defect.line

@@ -1,0 +1,42 @@
+"""The bad rows of a file in which no row may be bad, as one error."""
+
+import shlex
+
+from mbert_cli.errors import BadRowsError
+
+MOST_LISTED = 20
+"""The largest number of bad rows that a message lists."""
+
+
+class BadRows:
+    """Collects the bad rows of a file.
+
+    Args:
+        path: the file.
+        task: name of the task that reads it.
+    """
+
+    def __init__(self, path: str, task: str) -> None:
+        self.count = 0
+        self._path, self._task = path, task
+        self._listed: list[str] = []
+
+    def add(self, line: int, problem: str) -> None:
+        """Add a row."""
+        self.count += 1
+        if self.count <= MOST_LISTED:
+            self._listed.append(f"{self._path}:{line}: {problem}")
+
+    def raise_if_any(self) -> None:
+        """Reject the file if it has bad rows.
+
+        Raises:
+            BadRowsError: the file has bad rows; the error lists the first of them.
+        """
+        remedy = f"or set {shlex.quote(f'tasks.{self._task}.on_bad_row=skip')}."
+        if self.count == 1:
+            raise BadRowsError(f"{self._listed[0]}; correct the row, {remedy}")
+        if self.count:
+            listed = "" if self.count <= MOST_LISTED else f", of which {MOST_LISTED} are listed"
+            last = f"{self._path}: has {self.count:,} bad rows{listed}; correct them, {remedy}"
+            raise BadRowsError(*(f"{each}." for each in self._listed), last)

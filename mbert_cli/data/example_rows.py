@@ -1,0 +1,135 @@
+"""Rows of a table as labelled examples: each row is checked, and its texts and labels are taken out."""
+
+import shlex
+from typing import NamedTuple
+
+from mbert_cli.data.labels import Labels
+from mbert_cli.data.row import Row
+from mbert_cli.data.table import Table
+from mbert_cli.messages import shown
+from mbert_cli.recipe.sections import DEFAULT_ID, TaskSection
+
+
+class BadRowError(Exception):
+    """A row is not an example; the text of the error is the reason, without a place or a full stop."""
+
+
+class Example(NamedTuple):
+    """One labelled example.
+
+    Args:
+        texts: one text for each side of the task.
+        label: the label as a number.
+        soft: the soft label as numbers; None for a task without soft labels.
+    """
+
+    texts: list[str]
+    label: float
+    soft: list[float] | None
+
+
+class ExampleReader:
+    """Makes examples from the rows of one file.
+
+    Args:
+        table: the file.
+        name: the task's name, for messages.
+        task: names of the columns.
+        labels: the task's labels.
+        soft: read the soft labels too.
+        check_ids: look for repeated ids.
+
+    Raises:
+        DataError: a column is missing.
+    """
+
+    def __init__(self, table: Table, name: str, task: TaskSection, labels: Labels, soft: bool, check_ids: bool) -> None:
+        self._task, self._labels, self._soft = task, labels, soft
+        self._texts = [table.text_column(text, f"text of task {name}") for text in task.text]
+        self._label = table.column(task.label, f"label of task {name} (files without labels can only be predicted)")
+        why = f"soft label of task {name} (mbert predict appends it)"
+        self._soft_columns = [table.column(column, why) for column in (labels.soft_columns if soft else ())]
+        self._ids = _Ids(table, name, task) if check_ids else None
+
+    def read(self, row: Row) -> Example:
+        """Return the example in a row.
+
+        Raises:
+            BadRowError: the row is malformed, a text or the label is empty, or a label or an id is invalid.
+        """
+        if row.problem:
+            raise BadRowError(row.problem)
+        texts = [row.cells[column] for column in self._texts]
+        for name, text in zip(self._task.text, texts, strict=True):
+            if not text.strip():
+                raise BadRowError(f"{name} is empty")
+        label = self._parsed_label(row.cells[self._label])
+        if self._ids is not None:
+            self._ids.check(row)
+        return Example(texts, label, self._parsed_soft(row) if self._soft else None)
+
+    def _parsed_label(self, text: str) -> float:
+        if not text.strip():
+            raise BadRowError(f"{self._task.label} is empty")
+        try:
+            return self._labels.parse(text)
+        except ValueError as error:
+            raise BadRowError(f"{self._task.label} {error}") from None
+
+    def _parsed_soft(self, row: Row) -> list[float]:
+        try:
+            return self._labels.parse_soft([row.cells[column] for column in self._soft_columns])
+        except ValueError as error:
+            raise BadRowError(str(error)) from None
+
+    def warnings(self, path: str) -> list[str]:
+        """Return warnings about the rows that were read, one sentence each."""
+        return [] if self._ids is None else self._ids.warnings(path)
+
+
+class _Ids:
+    """Looks for repeated ids in a file.
+
+    A repeated id is a bad row if the recipe names the column. The column that is used by default may identify users or
+    documents instead of rows: there a repeated id is only a warning.
+
+    Args:
+        table: the file.
+        name: the task's name, for messages.
+        task: its `id` names the column; a file may lack it.
+    """
+
+    def __init__(self, table: Table, name: str, task: TaskSection) -> None:
+        self._name, self._id = name, task.id
+        self._column: int | None = None
+        is_doubtful = task.id == DEFAULT_ID and table.header.count(DEFAULT_ID) > 1
+        if task.id is not None and table.has(task.id) and not is_doubtful:
+            self._column = table.column(task.id, f"id of task {name}", required=False)
+        self._lines: dict[str, int] = {}
+        self._repeated, self._first_repeated = 0, ""
+
+    def check(self, row: Row) -> None:
+        """Check the id of a row.
+
+        Raises:
+            BadRowError: an earlier row has the same id, and the recipe names the column.
+        """
+        if self._column is None or not row.cells[self._column]:
+            return
+        value = row.cells[self._column]
+        first = self._lines.setdefault(value, row.line)
+        if first == row.line:
+            return
+        problem = f"{self._id} {shown(value)} is already used at line {first}"
+        if self._id != DEFAULT_ID:
+            raise BadRowError(problem)
+        self._repeated += 1
+        self._first_repeated = self._first_repeated or f"line {row.line}: {problem}"
+
+    def warnings(self, path: str) -> list[str]:
+        """Return a warning if ids were repeated."""
+        if not self._repeated:
+            return []
+        rows = "1 row repeats" if self._repeated == 1 else f"{self._repeated:,} rows repeat"
+        remedy = f"if '{self._id}' does not identify rows, set {shlex.quote(f'tasks.{self._name}.id=null')}."
+        return [f"{path}: {rows} the id of an earlier one, first {self._first_repeated}; {remedy}"]

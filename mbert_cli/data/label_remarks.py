@@ -1,0 +1,56 @@
+"""Remarks on the labels of a file, for people: case, lists of labels, classes without dev rows."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+_MOST_SHOWN = 6
+_SEPARATORS = ("|", ";", ",", "/", "+")
+
+
+def case_remark(labels: Sequence[str]) -> str | None:
+    """Return a remark if two labels differ only in upper and lower case, otherwise None."""
+    seen: dict[str, str] = {}
+    for label in labels:
+        other = seen.setdefault(label.casefold(), label)
+        if other != label:
+            return f"'{other}' and '{label}' differ in case only, and each is a class of its own; write them alike"
+    return None
+
+
+def list_separator(labels: Collection[str]) -> str | None:
+    """Return the character that separates several labels in one text, such as `|` in `rude|threat`; None if none does.
+
+    A character is a separator if most texts that hold it have a part that is also a label, or part of another label.
+    Texts that are JSON or Python lists are separated by `,`.
+    """
+    if any(label.startswith("[") and label.endswith("]") for label in labels):
+        return ","
+    for separator in _SEPARATORS:
+        lists = [parts for label in labels if len(parts := [each.strip() for each in label.split(separator)]) > 1]
+        known = Counter(part for parts in lists for part in {*parts})
+        known.update(label for label in labels if separator not in label)
+        recurring = sum(any(part and known[part] > 1 for part in parts) for parts in lists)
+        if 2 * recurring > len(lists):
+            return separator
+    return None
+
+
+def list_remark(labels: Sequence[str]) -> str | None:
+    """Return a remark if the labels look like lists of labels, otherwise None."""
+    separator = list_separator(labels)
+    if separator is None:
+        return None
+    several = next((label for label in labels if separator in label), labels[0])
+    return f"'{several}' looks like a list of labels; every such text is a class of its own"
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return the first names as a text, with the number of those left out."""
+    more = f" and {len(names) - _MOST_SHOWN:,} more" if len(names) > _MOST_SHOWN else ""
+    return ", ".join(names[:_MOST_SHOWN]) + more
+
+
+def without_dev_rows(names: Sequence[str]) -> str:
+    """Return a remark that these classes have no dev rows."""
+    one = len(names) == 1
+    return f"no dev rows of class{'' if one else 'es'} {first_of(names)}: {'it gets' if one else 'they get'} no score"
