@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from mbert_cli.messages import one_line
-from mbert_cli.recipe.sections import as_spec, flat
+from mbert_cli.recipe.differences import flat
+from mbert_cli.recipe.sections import as_spec
 from mbert_cli.recipe.yaml_text import dump
 from mbert_cli.reports.best import MEANING
 from mbert_cli.reports.html import html_page

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mbert_cli.errors import UsageError
-from mbert_cli.recipe.sections import Recipe, flat, result_spec
+from mbert_cli.recipe.differences import flat, result_spec
+from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.atomic import left_by_a_crash
 from mbert_cli.storage.disk import disk_errors
 from mbert_cli.storage.locks import take_lock

@@ -9,8 +9,9 @@ from typing import Any
 
 from mbert_cli.errors import MbertError, RecipeError, UsageError
 from mbert_cli.machine.child_process import last_lines, last_message
+from mbert_cli.recipe.differences import differences, flat, result_spec
 from mbert_cli.recipe.reader import load
-from mbert_cli.recipe.sections import Recipe, differences, flat, result_spec
+from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.atomic import read_json, remove_folder, replace_file
 from mbert_cli.storage.disk import disk_errors
 from mbert_cli.storage.metrics_file import kept_epoch

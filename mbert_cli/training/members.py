@@ -23,8 +23,9 @@ from mbert_cli.model.parameter_count import parameter_counts
 from mbert_cli.model.ranks import with_ranks
 from mbert_cli.model.saved_model import read_model, write_model
 from mbert_cli.randomness import derive
+from mbert_cli.recipe.differences import differences, flat, result_spec
 from mbert_cli.recipe.reader import load
-from mbert_cli.recipe.sections import Recipe, differences, flat, result_spec
+from mbert_cli.recipe.sections import Recipe
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.reports.figures import draw_figures
 from mbert_cli.storage.atomic import remove_folder

@@ -20,7 +20,8 @@ from mbert_cli.machine.versions import versions
 from mbert_cli.model.components import component_class
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.tensor_files import load_tensors, read_tensors, size_of, write_tensors
-from mbert_cli.recipe.sections import Recipe, differences, flat, result_spec
+from mbert_cli.recipe.differences import differences, flat, result_spec
+from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.atomic import read_json
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console

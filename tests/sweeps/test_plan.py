@@ -4,7 +4,7 @@ import pytest
 
 from mbert_cli.errors import RecipeError
 from mbert_cli.model.components import problems
-from mbert_cli.recipe.sections import result_spec
+from mbert_cli.recipe.differences import result_spec
 from mbert_cli.recipe.shipped import plan_names, shipped_names
 from mbert_cli.sweeps.plan import find_plan, read_plan
 from mbert_cli.training.checks import check_recipe

@@ -91,7 +91,7 @@ def test_odd_labels_and_rates_are_said_before_training(tiny_recipe, capsys):
     told = " ".join(capsys.readouterr().err.split())
     assert "task mood: neither file has a row of none;" in told
     assert "task near: the scale runs from 0 to 50, but labels of the training file reach " in told
-    assert "training.learning_rate is 5: above 0.01 hardly any training succeeds" in told
+    assert "training.learning_rate is 5: training rarely succeeds above 0.01" in told
 
 
 def test_cut_rows_are_advised_on_as_the_encoder_allows(facts):

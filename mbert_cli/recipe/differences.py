@@ -1,0 +1,48 @@
+"""The values that a run's result depends on, and how they differ between two runs."""
+
+from collections.abc import Mapping
+from itertools import zip_longest
+from typing import Any
+
+from mbert_cli.recipe.sections import Recipe, as_spec
+
+_LONG_LIST = 12
+# Sections and keys of `training` that do not change the result.
+_DESCRIBING = ("reference", "card")
+_SAVING = ("state_every", "keep")
+
+
+def result_spec(recipe: Recipe) -> dict[str, Any]:
+    """Return the part of a recipe that a run's result depends on."""
+    spec = {key: value for key, value in as_spec(recipe).items() if key not in _DESCRIBING}
+    spec["training"] = {key: value for key, value in spec["training"].items() if key not in _SAVING}
+    # `auto` gives the same rows as `csv`, which was once the default, or refuses the file.
+    spec["tasks"] = {
+        name: {**task, "quoting": "none" if task["quoting"] == "none" else "csv"}
+        for name, task in spec["tasks"].items()
+    }
+    return spec
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Return nested dicts as one dict: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
+    if isinstance(value, dict):
+        return {
+            key: leaf for name, each in value.items() for key, leaf in flat(each, f"{path}.{name}".strip(".")).items()
+        }
+    return {path: value}
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the differences between two flat dicts, one sentence each."""
+    changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]
+    return [_difference(key, then.get(key), now.get(key)) for key in changed]
+
+
+def _difference(key: str, then: Any, now: Any) -> str:
+    """Return the difference between two values; for long lists, between the first items that differ."""
+    if isinstance(then, list) and isinstance(now, list) and max(len(then), len(now)) > _LONG_LIST:
+        pairs = enumerate(zip_longest(then, now))
+        index, (then, now) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+        key = f"{key}[{index}]"
+    return f"{key} was {then!r} and is now {now!r}"

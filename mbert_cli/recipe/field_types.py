@@ -1,0 +1,53 @@
+"""Types of the values of a recipe that are more than a plain number or string."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _interval(value: Any) -> int | str | None:
+    steps = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if value is None or steps or (isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,5}min", value)):
+        valid: int | str | None = value
+        return valid
+    raise ValueError("must be a number of steps, such as 500, or of minutes, such as 10min")
+
+
+_Steps = Annotated[int, Field(ge=1)]
+_Minutes = Annotated[str, Field(pattern="^[1-9][0-9]{0,5}min$")]
+Interval = Annotated[int | str | None, PlainValidator(_interval, json_schema_input_type=_Steps | _Minutes | None)]
+"""A number of steps, or of minutes: ``500``, ``10min``; None for never."""
+
+
+def _layers(value: Any) -> int | Literal["all"]:
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        valid: int | Literal["all"] = value
+        return valid
+    raise ValueError("must be a number of layers, or all")
+
+
+_Number = Annotated[int, Field(ge=0)]
+Layers = Annotated[int | Literal["all"], PlainValidator(_layers, json_schema_input_type=_Number | Literal["all"])]
+"""A number of layers, or all layers of the encoder."""
+
+
+def _soft_share(value: Any) -> float | Literal["annealed"] | None:
+    if value is None or value == "annealed":
+        valid: Literal["annealed"] | None = value
+        return valid
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1:
+        return float(value)
+    raise ValueError("must be annealed, or a share of the loss above 0 and at most 1")
+
+
+_Constant = Annotated[float, Field(gt=0, le=1)]
+SoftShare = Annotated[
+    float | Literal["annealed"] | None,
+    PlainValidator(_soft_share, json_schema_input_type=_Constant | Literal["annealed"] | None),
+]
+"""The share of the soft labels in a task's loss; None if the task has no soft labels."""
