@@ -245,7 +245,7 @@ def test_a_prediction_killed_for_real_goes_on_to_the_same_bytes(run, tmp_path):
         assert not (tmp_path / "out.tsv").exists()
     done = mbert(*words, "out.tsv", cwd=tmp_path)
     assert done.returncode == 0
-    assert re.search(r"out.tsv: going on after (24,576|32,768|40,960) rows predicted before", done.stderr)
+    assert re.search(r"out.tsv: resuming after (24,576|32,768|40,960) rows", done.stderr)
     assert (tmp_path / "out.tsv").read_bytes() == (tmp_path / "whole.tsv").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tsv", "out.tsv", "recipe.yaml", "run", "whole.tsv"]
 

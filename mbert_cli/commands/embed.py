@@ -1,9 +1,7 @@
 """`mbert embed`."""
 
-import shlex
-from contextlib import closing
 from pathlib import Path
-from typing import IO, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,9 +22,10 @@ from mbert_cli.commands.options import (
     go_offline,
     other_columns,
 )
-from mbert_cli.commands.output import check_output, replacing
-from mbert_cli.errors import UsageError
 from mbert_cli.terminal.console import Console
+
+if TYPE_CHECKING:
+    from mbert_cli.prediction.predictor import Predictor
 
 
 def embed(
@@ -63,56 +62,31 @@ def embed(
     --text COLUMN embeds the other.
     Parquet (extra [parquet]) keeps the input's columns as text and adds `embedding`.
     """
-    from mbert_cli.data.file_settings import input_settings
-    from mbert_cli.data.table import Table
+    from mbert_cli.prediction.embed_file import EmbedOptions, check_vector_file, embed_file
     from mbert_cli.storage.run_folder import RunFolder
 
     console = Console(quiet)
     go_offline(offline)
-    check_output(output, force)
-    if output.suffix not in (".npy", ".parquet"):
-        raise UsageError(f"{output}: vectors are written for NumPy or as Parquet; end the name in .npy or .parquet.")
-    model = RunFolder(run).model_section()
-    given = other_columns(columns, model)
-    own = {name: each for name, each in model.tasks.items() if name == task} or model.tasks
-    settings = input_settings(input_file, own, quoting, delimiter)
-    with Table(input_file, settings.quoting, settings.delimiter) as table:
-        from mbert_cli.data.parquet_output import check_pyarrow, is_parquet
-        from mbert_cli.data.vectors import NumpyVectors, ParquetVectors, VectorFile
+    check_vector_file(output, force)
+    section = RunFolder(run).model_section()
+    options = EmbedOptions(
+        task=task,
+        text=text,
+        normalise=normalise,
+        columns=other_columns(columns, section),
+        quoting=quoting,
+        delimiter=delimiter,
+        limit=limit,
+        strict_length=strict_length,
+    )
 
-        if is_parquet(output):
-            check_pyarrow(output)
-
-        from mbert_cli.prediction.embed_table import embed_table
+    def load() -> "Predictor":
         from mbert_cli.prediction.predictor import Predictor
 
         console.show_log()
-        predictor = Predictor(
+        return Predictor(
             run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
         )
-        task = predictor.task_to_embed(task)
-        section = predictor.saved.task(task)
-        table.names = {**section.columns, **given}
-        read = [text] if text else predictor.columns_to_embed(task)
-        truncation = predictor.truncation(strict_length)
-        hidden, done = predictor.saved.model.encoder.shape.hidden_size, 0
-        with replacing(output) as file, console.bar("embed", limit) as bar:
-            data = cast(IO[bytes], file.buffer)
-            out: VectorFile
-            out = NumpyVectors(data, hidden) if output.suffix == ".npy" else ParquetVectors(data, table, hidden)
-            with closing(out):
-                for count in embed_table(predictor, table, read, task, out, normalise, limit, truncation):
-                    bar.advance(by=count - done)
-                    done = count
-        ignored = [] if text else [name for name in section.text[len(read) :] if table.has(name)]
-    together = " as one sequence" if len(read) > 1 else ""
-    console.info(f"wrote {output}: {done} vectors of {hidden} numbers, of {' and '.join(read)}{together}")
-    for other in ignored:
-        option = shlex.join(["--text", other])
-        console.info(f"task {task} reads {read[0]} and {other} apart; {other} is not embedded: {option} embeds it.")
-    if text and text in section.text and predictor.reads_pairs_as_one(task):
-        console.info(f"task {task} reads its two texts as one sequence: its head never sees {text} alone.")
-    for warning in table.warnings:
-        console.info(warning)
-    if note := truncation.note():
+
+    for note in embed_file(input_file, output, section, load, options, console):
         console.info(note)

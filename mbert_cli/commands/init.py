@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbert_cli.commands.options import Columns, Delimiter, Force, Quiet, Quoting, split_pair
-from mbert_cli.commands.output import check_output, is_stream, replacing
 from mbert_cli.errors import DataError, UsageError, command_line
+from mbert_cli.storage.output_file import check_output, is_stream, replacing
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:

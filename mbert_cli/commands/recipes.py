@@ -11,8 +11,8 @@ import typer
 from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.commands.help import help_text
 from mbert_cli.commands.options import Force, Quiet
-from mbert_cli.commands.output import check_output, replacing
 from mbert_cli.errors import command_line
+from mbert_cli.storage.output_file import check_output, replacing
 from mbert_cli.terminal.console import Console
 
 app = typer.Typer(help="The recipes that come with mbert.", no_args_is_help=True)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbert_cli.commands.options import AsJson, Force, Quiet
-from mbert_cli.commands.output import check_output, print_json, print_tables, replacing
+from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import UsageError
+from mbert_cli.storage.output_file import check_output, replacing
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:

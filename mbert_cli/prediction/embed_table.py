@@ -1,4 +1,4 @@
-"""One procedure: embed; the texts of a table as vectors in a file."""
+"""Embed the texts of a table, and write their vectors."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,8 +7,8 @@ import numpy as np
 from mbert_cli.data.table import Table
 from mbert_cli.data.truncation import Truncation
 from mbert_cli.data.vectors import VectorFile
-from mbert_cli.prediction.predict_table import windows
 from mbert_cli.prediction.predictor import Predictor
+from mbert_cli.prediction.windows import windows
 
 
 def embed_table(
@@ -21,33 +21,33 @@ def embed_table(
     limit: int | None = None,
     truncation: Truncation | None = None,
 ) -> Iterator[int]:
-    """Write the vectors of a table's rows; memory does not grow with the table.
+    """Write the vectors of a table's rows. The memory that this needs does not depend on the number of rows.
 
     Args:
         predictor: the model.
         table: the input.
-        columns: the column of texts, or the two that are read as one sequence.
-        task: whose adapters act.
-        out: where they are written; it is not closed.
+        columns: the column of texts, or the two columns that are read as one sequence.
+        task: the task whose adapters are used.
+        out: the output; it is not closed.
         normalise: scale each vector to length 1.
-        limit: how many rows at most.
+        limit: number of rows to read at most.
         truncation: counts the rows that are cut.
 
     Yields:
-        How many rows are written, after every few thousand.
+        The number of rows written so far, after every few thousand.
 
     Raises:
         DataError: a row is malformed, or there is no such column.
     """
     places = [table.text_column(column, "text to embed") for column in columns]
-    rows = 0
-    for window in windows(table, 0, limit):
-        data = predictor.tokenise_to_embed([[row.cells[place] for row in window] for place in places], task)
+    written = 0
+    for rows in windows(table, 0, limit):
+        data = predictor.tokenise_to_embed([[row.cells[place] for row in rows] for place in places], task)
         if truncation is not None:
-            truncation.add(task, data, table.name, [row.line for row in window])
+            truncation.add(task, data, table.name, [row.line for row in rows])
         vectors = predictor.embed_tokens(data, task)
         if normalise:
             vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
-        out.write(window, vectors)
-        rows += len(window)
-        yield rows
+        out.write(rows, vectors)
+        written += len(rows)
+        yield written

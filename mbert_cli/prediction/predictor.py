@@ -1,6 +1,5 @@
 """One procedure: predict. Also `Predictor`, the same from Python."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +9,12 @@ import numpy as np
 
 from mbert_cli.data.batching import TaskData, tokenise_texts
 from mbert_cli.data.file_settings import with_file_settings
-from mbert_cli.data.table import Table
 from mbert_cli.data.truncation import Truncation
-from mbert_cli.errors import DataError, UsageError
+from mbert_cli.errors import UsageError
 from mbert_cli.heads import Columns
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.saved_model import read_model
+from mbert_cli.prediction.embed_columns import columns_to_embed, task_to_embed
 from mbert_cli.prediction.inputs import Inputs, check_texts, sides_of, texts_or_rows
 from mbert_cli.prediction.run_model import run_model
 
@@ -130,36 +129,17 @@ class Predictor:
             DataError: a column is missing, columns differ in length, or something is no text.
             UsageError: the task must be named; or rows of pairs are given, and its head reads both texts apart.
         """
-        task = self.task_to_embed(task)
+        task = task_to_embed(self.saved, task)
         section = self.saved.task(task)
         alone, texts = texts_or_rows(texts, task)
         if alone is not None:
             return self.embed_tokens(self.tokenise_to_embed([alone], task), task)
-        if self.columns_to_embed(task) != section.text:
+        if columns_to_embed(self.saved, task) != section.text:
             one, two = section.text
             raise UsageError(
                 f"task {task} reads {one} and {two} apart, so that a row has two vectors; give one list of texts."
             )
         return self.embed_tokens(self.tokenise_to_embed(sides_of(texts, task, section), task), task)
-
-    def task_to_embed(self, task: str | None) -> str:
-        """Return the task whose vectors are asked for; see `embed`."""
-        if task is None:
-            if any(self.saved.model.task(name).adapter_list() for name in self.tasks) and len(self.tasks) > 1:
-                raise UsageError(f"vectors differ by task: choose one with -t: {', '.join(self.tasks)}.")
-            task = self.tasks[0]
-        self.saved.task(task)
-        return task
-
-    def columns_to_embed(self, task: str) -> list[str]:
-        """Return the columns that a row's vector is of: both texts where the head reads them as one, else the first."""
-        text = self.saved.task(task).text
-        return text if "whole" in self.saved.model.head(task).sides else text[:1]
-
-    def reads_pairs_as_one(self, task: str) -> bool:
-        """Whether a task's head reads both texts of a pair in one sequence, and neither of them alone."""
-        sides = self.saved.model.head(task).sides
-        return len(self.saved.task(task).text) > 1 and set(sides) == {"whole"}
 
     def tokenise_to_embed(self, sides: Sequence[Sequence[Any]], task: str) -> TaskData:
         """Return the tokens of texts, or of pairs as one sequence each."""
@@ -171,22 +151,3 @@ class Predictor:
         if not len(data):
             return np.zeros((0, self.saved.model.encoder.shape.hidden_size), np.float32)
         return run_model(self._models[task], task, data, self.batch_size, vectors=True).numpy()
-
-
-def _check_names(table: Table, appended: Sequence[str], kept: Sequence[str]) -> None:
-    """Check that no column to keep has the name of an appended one.
-
-    Raises:
-        DataError: some have; with what to keep instead.
-    """
-    taken = [name for name in appended if name in kept]
-    if not taken:
-        return
-    others = [name for name in kept if name not in taken]
-    can_be_kept = not any("," in name or name != name.strip() for name in others)
-    keep = ",".join(others) or "none"
-    remedy = f"leave them out: --keep {shlex.quote(keep)}" if can_be_kept else "rename them"
-    raise DataError(
-        f"{table.name}:{table.header_line}: already has columns that the prediction would add "
-        f"({', '.join(taken)}); {remedy}."
-    )

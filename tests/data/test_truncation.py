@@ -77,7 +77,7 @@ def test_numbers_for_programs_hold_the_count_and_the_limit(run, here, capsys):
 
 
 def test_more_rows_than_are_in_memory_at_once_are_counted_together(run, here, capsys, monkeypatch):
-    monkeypatch.setattr("mbert_cli.prediction.predict_table._WINDOW", 2)
+    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 2)
     monkeypatch.setattr("mbert_cli.data.examples._WINDOW", 2)
     _, err = mbert(capsys, "predict", run, "mixed.tsv", "-t", "mood", "-o", "out.tsv")
     assert "1 of 3 rows of task mood were cut" in err
@@ -99,7 +99,7 @@ def test_strict_length_refuses_the_first_row_that_is_too_long(run, here, capsys)
 def test_a_prediction_that_goes_on_counts_the_rows_that_were_there(run, here, capsys, monkeypatch):
     from mbert_cli.storage.resumable_output import PartialOutput
 
-    monkeypatch.setattr("mbert_cli.prediction.predict_table._WINDOW", 2)
+    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 2)
     mbert(capsys, "predict", run, "mixed.tsv", "-t", "mood", "-o", "whole.tsv")
     commit = PartialOutput.commit
 
@@ -115,7 +115,7 @@ def test_a_prediction_that_goes_on_counts_the_rows_that_were_there(run, here, ca
     with pytest.raises(MbertError, match="mixed.tsv:3: is longer than 16 tokens"):
         mbert(capsys, "predict", run, "mixed.tsv", "-t", "mood", "-o", "strict.tsv", "--strict-length")
     _, err = mbert(capsys, "predict", run, "mixed.tsv", "-t", "mood", "-o", "cut.tsv")
-    assert "going on after 2 rows" in err
+    assert "resuming after 2 rows" in err
     assert "1 of 3 rows of task mood were cut" in err
     assert (here / "cut.tsv").read_bytes() == (here / "whole.tsv").read_bytes()
 

@@ -25,7 +25,7 @@ from mbert_cli.evaluation.tune import check_fits, threshold_hint, tune
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.saved_model import write_decisions
-from mbert_cli.prediction.predict_table import fingerprint_of
+from mbert_cli.prediction.fingerprint import fingerprint_of
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.storage.atomic import amend_folder, check_folder
 from mbert_cli.storage.run_folder import RunFolder

@@ -52,7 +52,7 @@ def test_vectors_are_those_that_the_head_gets(run, here):
 
 def test_rows_do_not_depend_on_how_many_are_read_at_once(run, here, monkeypatch):
     embed(run, "-t", "mood", "-o", "all.npy")
-    monkeypatch.setattr("mbert_cli.prediction.predict_table._WINDOW", 3)
+    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 3)
     embed(run, "-t", "mood", "-o", "some.npy")
     np.testing.assert_allclose(np.load(here / "all.npy"), np.load(here / "some.npy"), atol=1e-6)
 
@@ -66,7 +66,7 @@ def test_vectors_of_length_one_and_of_another_column(run, here):
 
 def test_parquet_keeps_the_columns_beside_the_vectors(run, here, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra [parquet]")
-    monkeypatch.setattr("mbert_cli.prediction.predict_table._WINDOW", 3)  # more than one group of rows
+    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 3)  # more than one group of rows
     embed(run, "-t", "mood", "-o", "v.npy")
     embed(run, "-t", "mood", "-o", "v.parquet")
     found = parquet.read_table(here / "v.parquet")

@@ -59,7 +59,7 @@ def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, here):
         (["a.tsv", "b.tsv"], "several inputs must be files, and -o a folder"),
         (["a.tsv", "-", "-o", "out"], "several inputs must be files"),
         (["a.tsv", "b.tsv", "-o", "a.tsv"], "a.tsv: is a file; for several inputs name a folder."),
-        (["a.tsv", "other/a.tsv", "-o", "out"], "other/a.tsv: has the name of a.tsv, so that both would be out/a.tsv"),
+        (["a.tsv", "other/a.tsv", "-o", "out"], "other/a.tsv: has the same name as a.tsv, so both become out/a.tsv"),
         (["a.tsv", "b.tsv", "-o", "there"], "there/b.tsv: exists; replace it with --force"),
         (["a.tsv", "-o", "x.tsv", "--keep", "id,txt"], "'txt', asked for as one to keep; did you mean 'text'?"),
         (["a.tsv", "-o", "x.tsv", "--columns", "txt=note"],
@@ -85,7 +85,7 @@ def test_all_outputs_that_cannot_be_written_are_told_at_once(run, here):
     with pytest.raises(MbertError) as refusal:
         predict(run, "a.tsv", "b.tsv", "-o", "there")
     assert [problem.split(":")[0] for problem in refusal.value.problems] == ["there/a.tsv", "there/b.tsv"]
-    with pytest.raises(MbertError, match="has the name of"):
+    with pytest.raises(MbertError, match="has the same name as"):
         predict(run, "a.tsv", "there/a.tsv", "-o", "new")
     assert not (here / "new").exists()
 
@@ -121,7 +121,7 @@ def test_a_compressed_output_holds_the_same_and_has_the_same_bytes_again(run, he
 
 
 def test_a_compressed_output_goes_on_where_it_was(run, here, monkeypatch):
-    monkeypatch.setattr("mbert_cli.prediction.predict_table._WINDOW", 5)
+    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 5)
     (here / "long.tsv").write_text("text\n" + "cat dog\n" * 23)
     predict(run, "long.tsv", "-o", "whole.tsv.gz")
     from mbert_cli.storage.resumable_output import PartialOutput
@@ -191,7 +191,7 @@ def columns():
 
 
 def test_columns_keep_their_types_in_parquet_outputs(run, here, monkeypatch, columns):
-    monkeypatch.setattr("mbert_cli.prediction.predict_table._WINDOW", 2)
+    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 2)
     monkeypatch.setattr("mbert_cli.data.parquet._AT_ONCE", 3)
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -234,7 +234,7 @@ def test_numbers_that_are_predicted_are_numbers_in_parquet(run, here):
 
 def test_a_parquet_output_is_whole_or_not_there(run, here, monkeypatch):
     pytest.importorskip("pyarrow")
-    monkeypatch.setattr("mbert_cli.prediction.predict_table._WINDOW", 1)
+    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 1)
     (here / "bad.tsv").write_text("text\nbird\ncat\tone too many\n")
     with pytest.raises(MbertError, match="bad.tsv:3"):
         predict(run, "bad.tsv", "-o", "out.parquet")
@@ -257,7 +257,7 @@ def test_several_inputs_go_on_where_they_were(run, here, monkeypatch, ending):
 
     if ending == "parquet":
         pytest.importorskip("pyarrow")
-    monkeypatch.setattr("mbert_cli.prediction.predict_table._WINDOW", 5)
+    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 5)
     names = [f"{letter}.{ending}" for letter in "cde"]
     for name in names:
         (here / name).write_text("text\n" + f"cat {name[0]}\n" * 12)

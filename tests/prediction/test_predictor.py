@@ -15,8 +15,10 @@ from mbert_cli.evaluation.evaluate import evaluate_run
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.multi_task_bert import MultiTaskBert
-from mbert_cli.prediction.predict_table import choose_tasks, predict_cs224n, predict_table
+from mbert_cli.prediction.cs224n import predict_cs224n
+from mbert_cli.prediction.predict_table import predict_table
 from mbert_cli.prediction.run_model import run_model
+from mbert_cli.prediction.table_tasks import choose_tasks
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
@@ -80,7 +82,7 @@ def test_windows_do_not_change_predictions(predictor, tmp_path, monkeypatch):
     path = tmp_path / "in.tsv"
     path.write_text("text\n" + "\n".join(sentences(30, 9)) + "\n")
     _, whole = predicted(predictor, path)
-    monkeypatch.setattr("mbert_cli.prediction.predict_table._WINDOW", 7)
+    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 7)
     count, windows = predicted(predictor, path)
     assert count == 30
     for one, other in zip(parsed(whole), parsed(windows), strict=True):
@@ -92,7 +94,7 @@ def test_a_window_holds_no_more_text_than_memory_shall(predictor, tmp_path, monk
     path = tmp_path / "in.tsv"
     path.write_text("text\n" + "\n".join(sentences(30, 9)) + "\n")
     _, whole = predicted(predictor, path)
-    monkeypatch.setattr("mbert_cli.prediction.predict_table._WINDOW_TEXT", 100)
+    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_CHARACTERS", 100)
     out = io.StringIO()
     with Table(str(path)) as table:
         counts = list(predict_table(predictor, table, ["mood"], out))
@@ -133,7 +135,7 @@ def test_another_error_than_of_memory_is_not_swallowed(predictor, monkeypatch):
 
 
 def test_predictions_go_on_after_rows_that_were_written(predictor, tmp_path, monkeypatch):
-    monkeypatch.setattr("mbert_cli.prediction.predict_table._WINDOW", 7)
+    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 7)
     path = tmp_path / "in.tsv"
     path.write_text("text\n" + "\n".join(sentences(30, 9)) + "\n")
     _, whole = predicted(predictor, path, limit=25)

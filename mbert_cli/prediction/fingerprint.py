@@ -1,0 +1,49 @@
+"""The fingerprint of a prediction: everything that its output's bytes depend on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mbert_cli.data.table import Table
+from mbert_cli.machine.versions import versions
+from mbert_cli.prediction.predictor import Predictor
+from mbert_cli.storage.atomic import sha256_of
+
+
+def fingerprint_of(
+    predictor: Predictor,
+    table: Table,
+    tasks: Sequence[str],
+    format_: str,
+    limit: int | None,
+    kept: Sequence[str] | None = None,
+    strict_length: bool = False,
+) -> dict[str, Any] | None:
+    """Return the fingerprint of a prediction; None if its input can be read only once.
+
+    Args:
+        predictor: the model.
+        table: the input.
+        tasks: the tasks that are predicted.
+        format_: `same` or `cs224n`.
+        limit: number of rows at most.
+        kept: the columns of the input that are written; None for all.
+        strict_length: whether rows that are too long are refused.
+    """
+    if table.path is None or not table.path.is_file():
+        return None
+    fingerprint = {
+        "input": sha256_of(table.path),
+        "model": predictor.saved.sha256,
+        "tasks": list(tasks),
+        "reading": [table.quoting, table.delimiter, dict(table.names)],
+        "kept": None if kept is None else list(kept),
+        "format": format_,
+        "limit": limit,
+        "batch_size": predictor.batch_size,
+        "fold": predictor.fold,
+        "hardware": predictor.hardware.facts(),
+        "versions": versions(),
+    }
+    if strict_length:  # a prediction that cut rows cannot be resumed by one that refuses them
+        fingerprint["strict_length"] = True
+    return fingerprint

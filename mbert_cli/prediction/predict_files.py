@@ -1,0 +1,157 @@
+"""Predict files: the procedure of `mbert predict`. torch is imported only once an input has been opened."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mbert_cli.data.file_settings import input_settings
+from mbert_cli.data.parquet_output import ParquetSink, is_parquet
+from mbert_cli.data.table import Delimiter, Quoting, Table
+from mbert_cli.data.text_format import TextFormat, text_format
+from mbert_cli.errors import DataError, UsageError, counted
+from mbert_cli.prediction.prediction_output import resumable_file, standard_output, whole_file
+from mbert_cli.recipe.sections import ModelSection
+from mbert_cli.storage.resumable_output import PartialOutput, Stream, forget
+from mbert_cli.terminal.console import Console
+
+if TYPE_CHECKING:
+    from mbert_cli.data.truncation import Truncation
+    from mbert_cli.prediction.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How `mbert predict` reads every input and writes every output.
+
+    Args:
+        tasks: the tasks to predict; if empty, every task whose text columns an input has.
+        columns: other names of text columns in the inputs.
+        quoting: how the inputs are quoted; None for as the tasks' files.
+        delimiter: the delimiter of the inputs; None for that of the tasks' files.
+        limit: number of rows to read at most.
+        strict_length: refuse rows that are too long instead of cutting them.
+        format: `same` for the format that the output's name asks for, `cs224n` for the course's submission file.
+        kept: the columns of an input that are written; None for all.
+        force: replace existing outputs.
+    """
+
+    tasks: Sequence[str] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    quoting: Quoting | None = None
+    delimiter: Delimiter | None = None
+    limit: int | None = None
+    strict_length: bool = False
+    format: str = "same"
+    kept: Sequence[str] | None = None
+    force: bool = False
+
+
+def predict_files(
+    files: Mapping[str, str],
+    section: ModelSection,
+    load: Callable[[], "Predictor"],
+    options: PredictOptions,
+    console: Console,
+) -> None:
+    """Predict files one after another. An input that cannot be read does not stop the others.
+
+    Args:
+        files: for each input its output; `-` for standard input and standard output.
+        section: the model's tasks.
+        load: loads the model; called once an input has been opened.
+        options: how inputs are read and outputs are written.
+        console: prints progress, and afterwards what the user should know.
+
+    Raises:
+        MbertError: an input, an output or an option cannot be used. If inputs cannot be read, the message lists all.
+    """
+    tasks = {name: section.tasks[name] for name in options.tasks if name in section.tasks} or section.tasks
+    predictor: Predictor | None = None
+    problems: list[str] = []
+    for input_file, output in files.items():
+        try:
+            settings = input_settings(input_file, tasks, options.quoting, options.delimiter)
+            with Table(input_file, settings.quoting, settings.delimiter, options.columns) as table:
+                console.detail(table.description)
+                _text_format(table, output, options)  # refuses a format that cannot be written
+                predictor = predictor or load()
+                _predict_file(predictor, table, output, options, len(files) > 1, console)
+        except DataError as error:
+            if len(files) == 1:
+                raise
+            problems += error.problems
+    if len(files) > 1:
+        for output in files.values():
+            forget(Path(output))
+    if problems:
+        raise DataError(*problems)
+
+
+def _text_format(table: Table, output: str, options: PredictOptions) -> TextFormat | None:
+    """Return the format of a text output; None for Parquet and for the course's format."""
+    return None if options.format == "cs224n" or is_parquet(Path(output)) else text_format(table, output)
+
+
+def _predict_file(
+    predictor: "Predictor",
+    table: Table,
+    output: str,
+    options: PredictOptions,
+    is_one_of_several: bool,
+    console: Console,
+) -> None:
+    from mbert_cli.prediction.fingerprint import fingerprint_of
+    from mbert_cli.prediction.table_tasks import choose_tasks
+
+    tasks = choose_tasks(predictor, table, options.tasks)
+    if options.format == "cs224n" and len(tasks) != 1:
+        raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(tasks)}.")
+    truncation = predictor.truncation(options.strict_length)
+    opened: AbstractContextManager[PartialOutput | Stream | ParquetSink]
+    if output == "-":
+        opened = standard_output()
+    else:
+        fingerprint = fingerprint_of(
+            predictor, table, tasks, options.format, options.limit, options.kept, options.strict_length
+        )
+        opened = (
+            whole_file(Path(output), console)
+            if fingerprint is None
+            else resumable_file(Path(output), fingerprint, options.force, is_one_of_several, truncation.counts, console)
+        )
+    with opened as out, console.bar(f"predict {', '.join(tasks)}", options.limit) as bar:
+        done = out.rows
+        bar.advance(by=done)
+        if not out.finished:
+            for count in _pieces(predictor, table, tasks, out, output, options, truncation):
+                out.commit(count)
+                bar.advance(by=count - done)
+                done = count
+    for warning in table.warnings:
+        console.info(warning)
+    place = "" if output == "-" else f"{output}: "
+    console.info(f"{place}predicted {', '.join(tasks)} for {counted(done, 'row')}")
+    if note := truncation.note():
+        console.info(f"{place}{note}")
+
+
+def _pieces(
+    predictor: "Predictor",
+    table: Table,
+    tasks: Sequence[str],
+    out: PartialOutput | Stream | ParquetSink,
+    output: str,
+    options: PredictOptions,
+    truncation: "Truncation",
+) -> Iterator[int]:
+    """Write the rows that are missing; yield the number of rows written, after each piece."""
+    from mbert_cli.prediction.cs224n import predict_cs224n
+    from mbert_cli.prediction.predict_table import predict_table
+
+    limit, done = options.limit, out.rows
+    if options.format == "cs224n" and not isinstance(out, ParquetSink):
+        return predict_cs224n(predictor, table, tasks[0], out, limit, done, truncation)
+    format_ = _text_format(table, output, options)
+    return predict_table(predictor, table, tasks, out, limit, done, options.kept, truncation, format_)
