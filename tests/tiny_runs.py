@@ -9,13 +9,19 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit, prepare
 from mbert_cli.training.loop import TrainingRun
+from mbert_cli.training.options import RunOptions
 
 QUIET = Console(quiet=True)
 
 
+def options(precision="fp32", console=QUIET, **others) -> RunOptions:
+    """Options of a training on the CPU that prints nothing."""
+    return RunOptions(choose("cpu", precision), console, **others)
+
+
 def train(recipe, folder, *settings, resume=False, limit=None, precision="fp32", allow_drift=False):
-    loaded, hardware = load_recipe(str(recipe), settings), choose("cpu", precision)
-    return fit(loaded, RunFolder(folder), hardware, QUIET, resume, limit, allow_drift)
+    chosen = options(precision, resume=resume, limit=limit, allow_drift=allow_drift)
+    return fit(load_recipe(str(recipe), settings), RunFolder(folder), chosen)
 
 
 STEPS = 6
@@ -29,8 +35,8 @@ def run_of(recipe_file, folder, checkpoint, kernels, *settings, precision="fp32"
     path.write_text(json.dumps(recipe), encoding="utf-8")
     run = folder / kernels
     run.mkdir()
-    hardware = choose("cpu", precision, kernels)
-    found = prepare(load_recipe(str(path), settings), RunFolder(run), hardware, Console(quiet=True))
+    chosen = RunOptions(choose("cpu", precision, kernels), QUIET)
+    found = prepare(load_recipe(str(path), settings), RunFolder(run), chosen)
     for module in found.model.modules():
         for name in ("dropout_p", "p"):
             if hasattr(module, name):

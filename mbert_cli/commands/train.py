@@ -99,14 +99,16 @@ def train(
         from mbert_cli.training.console import print_next_steps, summary
         from mbert_cli.training.fit import fit
         from mbert_cli.training.members import fit_members
+        from mbert_cli.training.options import RunOptions
 
         loaded = load_recipe(name, chosen)
         hardware = choose(device, precision, kernels)
         console.show_log()
+        options = RunOptions(hardware, console, resume, limit, allow_drift, jobs)
         if loaded.training.members > 1:
-            best = fit_members(loaded, folder, hardware, console, resume, limit, allow_drift, jobs)
+            best = fit_members(loaded, folder, options)
         elif jobs == 1:
-            best = fit(loaded, folder, hardware, console, resume, limit, allow_drift)
+            best = fit(loaded, folder, options)
         else:
             raise UsageError("--jobs is for ensembles, and training.members is 1; mbert sweep trains several runs.")
     console.event("end", {"run": str(folder.path), "kept": best.as_dict()})

@@ -83,10 +83,11 @@ def dry_run(
     from mbert_cli.machine.hardware import choose
     from mbert_cli.model.components import load_recipe
     from mbert_cli.training.dry_run import validate
+    from mbert_cli.training.options import RunOptions
 
     loaded = load_recipe(recipe, settings)
     console.show_log()
-    estimate = validate(loaded, output, choose(*hardware), console, limit, measure)
+    estimate = validate(loaded, output, RunOptions(choose(*hardware), console, limit=limit), measure)
     if console.events:
         print_json({"event": "estimate", **estimate.as_json()})
     else:

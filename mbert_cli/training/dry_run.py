@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from mbert_cli.terminal.throughput import duration
 from mbert_cli.training.checks import check_recipe
 from mbert_cli.training.fit import prepare
 from mbert_cli.training.loop import TrainingRun
+from mbert_cli.training.options import RunOptions
 from mbert_cli.training.run_size import disk_needed, run_size
 
 _MEASURED = 6  # steps of each kind
@@ -78,37 +79,29 @@ class _Nowhere(RunFolder):
         pass
 
 
-def validate(
-    recipe: Recipe,
-    folder: Path,
-    hardware: Hardware,
-    console: Console,
-    limit: int | None = None,
-    measure: bool = True,
-) -> Estimate:
+def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = True) -> Estimate:
     """Check all that training checks, and test files, too; then take a few steps and forget them.
 
     Args:
         recipe: what would be trained.
         folder: where the run would be kept; nothing is written there.
-        hardware: what would be computed on.
-        console: where progress is printed.
-        limit: how many examples to take of each file at most.
+        options: how it would be trained; `resume` is not used.
         measure: take steps; otherwise time and memory stay unknown.
 
     Raises:
         MbertError: the recipe, the data, the checkpoint or the folder cannot be used, or the disk is too small; all
             problems that can be found at once.
     """
+    hardware, console = options.hardware, options.console
     problems = [
         *_problems_of_place(folder, console),
         *_problems_of_encoder(recipe),
-        *_problems_of_files(recipe, limit, console),
+        *_problems_of_files(recipe, options.limit, console),
     ]
     if problems:
         raise RecipeError(*problems)
     with tempfile.TemporaryDirectory() as nowhere:
-        run = prepare(recipe, _Nowhere(Path(nowhere)), hardware, console, limit=limit)
+        run = prepare(recipe, _Nowhere(Path(nowhere)), replace(options, resume=False))
         times = recipe.training.members  # they are trained one after another, and all models are kept
         parts = (run.recipe, run.model, run.tokenizer, run.balancing, run.data)
         size = run_size(*parts)

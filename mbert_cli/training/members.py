@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from mbert_cli.encoder.location import has_weights, locate
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.evaluation.evaluate import Outcome, evaluation_of, mean_outcomes, outcomes_of
-from mbert_cli.machine.hardware import Hardware
 from mbert_cli.machine.signals import deferred
 from mbert_cli.model.components import problems
 from mbert_cli.model.compose import encoder_shape, head_class, task_labels
@@ -35,30 +35,17 @@ from mbert_cli.terminal.console import Console
 from mbert_cli.training.console import print_member
 from mbert_cli.training.datasets import read_training_examples
 from mbert_cli.training.fit import fit
+from mbert_cli.training.options import RunOptions
 from mbert_cli.training.parallel_members import train_at_once
 
 
-def fit_members(
-    recipe: Recipe,
-    folder: RunFolder,
-    hardware: Hardware,
-    console: Console,
-    resume: bool = False,
-    limit: int | None = None,
-    allow_drift: bool = False,
-    jobs: int = 1,
-) -> EpochRecord:
+def fit_members(recipe: Recipe, folder: RunFolder, options: RunOptions) -> EpochRecord:
     """Train `training.members` models, each a run of its own in `members/`; keep them all.
 
     Args:
         recipe: see `fit`.
         folder: see `fit`.
-        hardware: see `fit`.
-        console: see `fit`.
-        resume: see `fit`.
-        limit: see `fit`.
-        allow_drift: see `fit`.
-        jobs: how many members train at once, each in a process of its own; they share the cores.
+        options: see `fit`. With `jobs` above 1, members train at the same time, each in its own process.
 
     Returns:
         The results of all members together.
@@ -67,19 +54,20 @@ def fit_members(
         MbertError: see `fit`; or a process of a member has failed.
         Stopped: a signal asked for it; progress was saved.
     """
+    console, hardware = options.console, options.hardware
     # What is wrong with the data is said before a run that was here is removed.
     with console.status("reading the data"):
-        read_training_examples(recipe, limit, console if jobs > 1 else Console(quiet=True))
+        read_training_examples(recipe, options.limit, console if options.jobs > 1 else Console(quiet=True))
     shape = encoder_shape(recipe.encoder)
     recipe = with_ranks(recipe, shape)
-    if not resume:
+    if not options.resume:
         folder.clear()
-    elif not allow_drift:
+    elif not options.allow_drift:
         _check_unchanged(recipe, folder, shape)
     folder.write_recipe(recipe.to_yaml())
     left = [each for each in _members(recipe, folder) if not _is_done(*each)]
-    if jobs > 1:
-        train_at_once(folder, left, hardware, console, jobs, limit, allow_drift)
+    if options.jobs > 1:
+        train_at_once(folder, left, options)
     encoder = locate(recipe.encoder.checkpoint, recipe.encoder.revision)
     members: list[MultiTaskBert] = []
     outcomes: list[dict[str, Outcome]] = []
@@ -90,12 +78,12 @@ def fit_members(
         if not _is_done(own, place):
             # Held, for a process that trained it may outlive its parent by the time it takes to save.
             with place.locked(force=True):
-                fit(own, place, hardware, console, place.states.is_dir(), limit, allow_drift)
+                fit(own, place, replace(options, resume=place.states.is_dir()))
         remove_folder(place.states)  # nobody goes on from there
         saved = read_model(place.path, None if has_weights(place.model / "encoder") else encoder)
         members.append(saved.model.to(hardware.device))
         saved.model.compute_with(hardware.dtype, hardware.kernels)
-        dev = dev or _read_dev(recipe, saved.tokenizer, limit)
+        dev = dev or _read_dev(recipe, saved.tokenizer, options.limit)
         started = time.monotonic()
         with console.status(f"scoring the first {number} members together"):
             outcomes.append(outcomes_of(saved.model, dev))

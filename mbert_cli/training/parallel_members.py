@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mbert_cli.errors import RunFailedError, Stopped
 from mbert_cli.machine.child_process import exit_code, last_lines, last_message, start, threads_each
-from mbert_cli.machine.hardware import Hardware
 from mbert_cli.machine.signals import deferred, ignore_further_signals, stopped_by
 from mbert_cli.messages import one_line
 from mbert_cli.recipe.sections import Recipe
@@ -18,31 +17,21 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.progress import Bar
 from mbert_cli.training.console import print_epoch
+from mbert_cli.training.options import RunOptions
 from mbert_cli.training.state import threads_begun_with
 
 _LOOK_EVERY = 0.1  # seconds
 _REMEDY = "progress of all members is saved. Continue with --resume."
 
 
-def train_at_once(
-    folder: RunFolder,
-    members: Sequence[tuple[Recipe, RunFolder]],
-    hardware: Hardware,
-    console: Console,
-    jobs: int,
-    limit: int | None,
-    allow_drift: bool,
-) -> None:
+def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]], options: RunOptions) -> None:
     """Train members of an ensemble, several at once: small batches leave cores idle that other members can use.
 
     Args:
         folder: of the ensemble, its recipe in it.
         members: recipe and folder of each that is not trained, or not to its end.
-        hardware: what to compute on.
-        console: where progress is printed; each training prints into a log beside its folder.
-        jobs: how many at once; they share the cores, and the last ones, where they are fewer, have more of them.
-        limit: see `fit`.
-        allow_drift: see `fit`.
+        options: how to train; `jobs` at a time, which share the cores. If fewer are left at the end, each has more
+            cores. Each training prints into a log beside its folder. A member that has a state is resumed.
 
     Raises:
         RunFailedError: one has failed; the others have saved their progress.
@@ -51,12 +40,15 @@ def train_at_once(
     """
     if not members:
         return
+    hardware, console = options.hardware, options.console
     shared = ["--device", str(hardware.device), "--precision", hardware.precision, "--kernels", hardware.kernels]
-    shared += [] if limit is None else ["--limit", str(limit)]
-    jobs = min(jobs, len(members))
+    shared += [] if options.limit is None else ["--limit", str(options.limit)]
+    jobs = min(options.jobs, len(members))
     # By its number, not by who still trains when it begins, which chance decides and results would follow from.
     beside = [min(jobs, len(members) - number // jobs * jobs) for number in range(len(members))]
-    waiting = [_Member(*each, allow_drift, threads_each(many)) for each, many in zip(members, beside, strict=True)]
+    waiting = [
+        _Member(*each, options.allow_drift, threads_each(many)) for each, many in zip(members, beside, strict=True)
+    ]
     training: list[_Member] = []
     console.info(f"{len(members)} members, {jobs} at once; what each says: {folder.members / '*.log'}")
     total = sum(recipe.training.epochs for recipe, _ in members)

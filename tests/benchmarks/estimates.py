@@ -132,6 +132,7 @@ def work(settings):
     from mbert_cli.training.dry_run import validate
     from mbert_cli.training.fit import fit
     from mbert_cli.training.members import fit_members
+    from mbert_cli.training.options import RunOptions
 
     quiet, limit = Console(quiet=True), settings["limit"]
     hardware = choose(settings["device"], settings["precision"])
@@ -139,7 +140,8 @@ def work(settings):
         folder = Path(name)
         recipe = load(recipe_of(settings, folder), folder)
         run = RunFolder(folder / "run")
-        estimate = validate(recipe, run.path, hardware, quiet, limit).as_json()
+        options = RunOptions(hardware, quiet, limit=limit)
+        estimate = validate(recipe, run.path, options).as_json()
         shown, advance = [], training_run.TrainingRun._advance
 
         def advanced(self, *arguments):
@@ -152,7 +154,7 @@ def work(settings):
         with watched(run.path) as peak, run.locked():
             start = time.monotonic()
             members = recipe.training.members
-            (fit_members if members > 1 else fit)(recipe, run, hardware, quiet, limit=limit)
+            (fit_members if members > 1 else fit)(recipe, run, options)
             end = time.monotonic()
         at, left = shown[0]
         # What is shown is of the member that trains.

@@ -148,8 +148,10 @@ def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto", devic
     from mbert_cli.storage.run_folder import RunFolder
     from mbert_cli.terminal.console import Console
     from mbert_cli.training import fit as training
+    from mbert_cli.training.options import RunOptions
 
-    run = training.prepare(recipe, RunFolder(folder), choose(device, precision, kernels), Console(quiet=True))
+    options = RunOptions(choose(device, precision, kernels), Console(quiet=True))
+    run = training.prepare(recipe, RunFolder(folder), options)
     run.model.train_only(run.model.task_names if recipe.training.freeze_encoder else None)
     work, before = count_work(run.model), sums_of(run.model)
     times, tokens = [], []

@@ -1,10 +1,9 @@
 import commands
 import pytest
+from tiny_runs import options
 
-from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import load_recipe
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
 
 # Two threads: those of OpenMP start with the first prediction, and do not exist in the child.
@@ -41,7 +40,7 @@ def test_a_child_forked_after_a_prediction_predicts_the_same(kernels, tiny_recip
     folder = tmp_path / "run"
     folder.mkdir()
     recipe = load_recipe(str(tiny_recipe), ["training.epochs=1"])
-    fit(recipe, RunFolder(folder), choose("cpu", "fp32"), Console(quiet=True))
+    fit(recipe, RunFolder(folder), options())
     (tmp_path / "forking.py").write_text(PROGRAM)
     done = commands.program(tmp_path / "forking.py", kernels, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

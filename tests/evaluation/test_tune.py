@@ -14,6 +14,7 @@ from crashes import AMENDING, Crash, contents, crash, dying_after
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_score, recall_score
+from tiny_runs import QUIET, options
 from typer.testing import CliRunner
 
 from mbert_cli import cli
@@ -22,17 +23,13 @@ from mbert_cli.data.table import Table
 from mbert_cli.errors import CheckpointError, DataError, MbertError, NotFiniteError, RunInUseError, UsageError
 from mbert_cli.evaluation.evaluate import evaluate_run, run_outcomes
 from mbert_cli.evaluation.tune import check_fits, threshold_hint, tune
-from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.saved_model import write_decisions
 from mbert_cli.prediction.fingerprint import fingerprint_of
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.storage.atomic import amend_folder, check_folder
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
-
-QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +48,7 @@ def trained(tmp_path_factory) -> Path:
     (folder / "recipe.yaml").write_text(json.dumps(recipe))
     (folder / "run").mkdir()
     settings = ["training.epochs=1", "training.head_learning_rate=0.03", "training.select=near.loss"]
-    fit(load_recipe(str(folder / "recipe.yaml"), settings), RunFolder(folder / "run"), choose("cpu", "fp32"), QUIET)
+    fit(load_recipe(str(folder / "recipe.yaml"), settings), RunFolder(folder / "run"), options())
     return folder / "run"
 
 
@@ -197,7 +194,7 @@ def test_a_resumed_run_leaves_a_fitted_model_as_it_is_and_a_new_best_one_begins_
     for epochs, same in ((1, True), (2, False)):
         recipe = load_recipe(str(run / "recipe.yaml"), [f"training.epochs={epochs}"])
         with RunFolder(run).locked(resume=True):
-            best = fit(recipe, RunFolder(run), choose("cpu", "fp32"), QUIET, resume=True, allow_drift=True)
+            best = fit(recipe, RunFolder(run), options(resume=True, allow_drift=True))
         assert best.epoch == epochs
         assert (predictor_of(run).saved.sha256 == kept) == same
     assert predictor_of(run).saved.model.head("same").decision == Decision()
@@ -219,10 +216,10 @@ def test_a_run_with_counted_weights_resumes_to_the_same_bytes(trained, tmp_path)
     recipe = load_recipe(str(trained.parent / "recipe.yaml"), ["training.epochs=1", "training.state_every=1"])
     for name in ("whole", "resumed"):
         (tmp_path / name).mkdir()
-    fit(recipe, RunFolder(tmp_path / "whole"), choose("cpu", "fp32"), QUIET)
+    fit(recipe, RunFolder(tmp_path / "whole"), options())
     with dying_after(0, 2):
-        fit(recipe, RunFolder(tmp_path / "resumed"), choose("cpu", "fp32"), QUIET)
-    fit(recipe, RunFolder(tmp_path / "resumed"), choose("cpu", "fp32"), QUIET, resume=True)
+        fit(recipe, RunFolder(tmp_path / "resumed"), options())
+    fit(recipe, RunFolder(tmp_path / "resumed"), options(resume=True))
     whole, resumed = contents(tmp_path / "whole"), contents(tmp_path / "resumed")
     assert whole == resumed
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_runs import QUIET, options
 from word_salad import sentences
 
 from mbert_cli import Predictor
@@ -12,7 +13,6 @@ from mbert_cli.data.batching import TaskData
 from mbert_cli.data.table import Table
 from mbert_cli.errors import CheckpointError, DataError, UsageError
 from mbert_cli.evaluation.evaluate import evaluate_run
-from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.prediction.cs224n import predict_cs224n
@@ -20,17 +20,14 @@ from mbert_cli.prediction.predict_table import predict_table
 from mbert_cli.prediction.run_model import run_model
 from mbert_cli.prediction.table_tasks import choose_tasks
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
-
-QUIET = Console(quiet=True)
 
 
 @pytest.fixture
 def run(tiny_recipe, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    fit(load_recipe(str(tiny_recipe)), RunFolder(folder), choose("cpu", "fp32"), QUIET)
+    fit(load_recipe(str(tiny_recipe)), RunFolder(folder), options())
     return folder
 
 
@@ -214,7 +211,7 @@ def joined(tiny_recipe, tmp_path):
     """A run whose pairs are read as one sequence each."""
     folder = tmp_path / "joined"
     folder.mkdir()
-    fit(load_recipe(str(tiny_recipe), JOINED), RunFolder(folder), choose("cpu", "fp32"), QUIET)
+    fit(load_recipe(str(tiny_recipe), JOINED), RunFolder(folder), options())
     return Predictor(folder, device="cpu", precision="fp32")
 
 
@@ -331,7 +328,7 @@ def test_folded_adapters_predict_the_same(tiny_recipe, tmp_path, adapters):
     settings = [f"adapters={adapters.replace('houlsby', '{kind: houlsby, rank: 4, train_layer_norms: true}')}"]
     settings += ["training.adapter_learning_rate=0.05", "training.epochs=1"]
     (tmp_path / "run").mkdir()
-    fit(load_recipe(str(tiny_recipe), settings), RunFolder(tmp_path / "run"), choose("cpu", "fp32"), QUIET)
+    fit(load_recipe(str(tiny_recipe), settings), RunFolder(tmp_path / "run"), options())
     plain, folded = (Predictor(tmp_path / "run", device="cpu", precision="fp32", fold=fold) for fold in (False, True))
     columns = {"text": sentences(60, 1), "one": sentences(60, 2), "two": sentences(60, 3)}
     for task, column in (("mood", "p_low"), ("same", "score"), ("near", "score")):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from crashes import dying_after
+from tiny_runs import options
 
 from mbert_cli.curricula import Phase
 from mbert_cli.curricula.sequential import Sequential
@@ -21,6 +22,7 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training import loop as training_run
 from mbert_cli.training.fit import fit
+from mbert_cli.training.options import RunOptions
 from mbert_cli.training.step import shared_of
 
 BALANCINGS = kinds("loss_balancing")
@@ -42,7 +44,7 @@ class Listener(Console):
 def train(recipe, folder, *settings, resume=False, precision="fp32"):
     folder.mkdir(exist_ok=True)
     console = Listener()
-    fit(load_recipe(str(recipe), settings), RunFolder(folder), choose("cpu", precision), console, resume)
+    fit(load_recipe(str(recipe), settings), RunFolder(folder), options(precision, console, resume=resume))
     return console.lines
 
 
@@ -266,7 +268,7 @@ def test_a_balanced_run_trains_and_resumes_on_a_gpu(tiny_recipe, tmp_path, balan
     for epochs in (1, 3):
         (tmp_path / "a").mkdir(exist_ok=True)
         recipe = load_recipe(str(tiny_recipe), (*settings, f"training.epochs={epochs}"))
-        fit(recipe, RunFolder(tmp_path / "a"), choose("cuda"), Listener(), resume=epochs > 1)
+        fit(recipe, RunFolder(tmp_path / "a"), RunOptions(choose("cuda"), Listener(), resume=epochs > 1))
     state = tmp_path / "a" / "state" / "epoch-0003"
     assert len(RunFolder(tmp_path / "a").read_metrics()) == 3
     # Some remember nothing.

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from components import every
+from tiny_runs import QUIET
 from torch import nn
 from word_salad import sentences
 
@@ -17,11 +18,10 @@ from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import component_class, load_recipe, options_model
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
+from mbert_cli.training.options import RunOptions
 
 pytestmark = pytest.mark.gpu
-QUIET = Console(quiet=True)
 # Without dropout, which a GPU draws otherwise; a linear schedule would hide steps that were lost.
 NO_DROPOUT = (
     "curriculum=simultaneous",
@@ -48,7 +48,7 @@ def steady_recipe(tiny_recipe, tiny_checkpoint, tmp_path):
 
 def train(recipe, folder, *settings, device="cuda", precision="fp32", **options):
     folder.mkdir(exist_ok=True)
-    fit(load_recipe(str(recipe), settings), RunFolder(folder), choose(device, precision), QUIET, **options)
+    fit(load_recipe(str(recipe), settings), RunFolder(folder), RunOptions(choose(device, precision), QUIET, **options))
     return RunFolder(folder).read_metrics()
 
 
@@ -159,15 +159,8 @@ def test_members_train_on_a_gpu(tiny_recipe, tmp_path):
 
     run = tmp_path / "run"
     run.mkdir()
-    fit_members(
-        load_recipe(str(tiny_recipe), ("training.members=2",)),
-        RunFolder(run),
-        choose("cuda"),
-        QUIET,
-        False,
-        None,
-        False,
-    )
+    recipe = load_recipe(str(tiny_recipe), ("training.members=2",))
+    fit_members(recipe, RunFolder(run), RunOptions(choose("cuda"), QUIET))
     texts = {"text": sentences(30, 5)}
     one, other = (Predictor(run, device=device, precision="fp32")(texts, task="mood") for device in ("cuda", "cpu"))
     assert np.abs(np.array(one["p_low"]) - np.array(other["p_low"])).max() < 1e-4

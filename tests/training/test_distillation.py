@@ -8,6 +8,7 @@ import pytest
 import tiny
 import torch
 from components import every
+from tiny_runs import options
 
 from mbert_cli.batch import Batch, Layout
 from mbert_cli.cli import app
@@ -15,17 +16,13 @@ from mbert_cli.errors import DataError, RecipeError, UsageError
 from mbert_cli.heads.classification import Classification
 from mbert_cli.heads.pair_classification import PairClassification
 from mbert_cli.heads.regression import Regression
-from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import build, load_recipe
 from mbert_cli.recipe.sections import Component
 from mbert_cli.storage.metrics_file import Seconds
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.console import Console
 from mbert_cli.training.distillation import SoftLabels
 from mbert_cli.training.dry_run import validate
 from mbert_cli.training.fit import fit
-
-QUIET = Console(quiet=True)
 
 
 def outputs_of(head, examples=6):
@@ -130,7 +127,7 @@ def predicted(tiny_checkpoint, tiny_files, tmp_path_factory) -> Path:
     )
     folder = RunFolder(here / "teacher")
     with folder.locked():
-        fit(recipe, folder, choose("cpu", "fp32"), QUIET)
+        fit(recipe, folder, options())
     for name, task in recipe.tasks.items():
         arguments = ["predict", str(folder.path), task.train, "-t", name, "-o", str(here / f"{name}.tsv"), "-q"]
         app([*arguments, "--precision", "fp32"], standalone_mode=False)
@@ -147,7 +144,7 @@ def taught(predicted, tmp_path) -> list[str]:
 def train(recipe, folder: Path, settings, resume=False):
     place = RunFolder(folder)
     with place.locked(resume):
-        fit(load_recipe(str(recipe), settings), place, choose("cpu", "fp32"), QUIET, resume)
+        fit(load_recipe(str(recipe), settings), place, options(resume=resume))
     return [replace(each, seconds=Seconds(0.0, 0.0)) for each in place.read_metrics()]
 
 
@@ -164,7 +161,7 @@ def test_a_model_learns_from_the_predictions_of_another(tiny_recipe, taught, tmp
         losses = [run[0].train_loss[task] for run in (plain, soft, alone)]
         assert len(set(losses)) == 3
     # After one epoch, the teacher predicts values near the mean, which are easier to learn than random labels.
-    assert alone[1]["train_loss"]["near"] < plain[1]["train_loss"]["near"]
+    assert alone[1].train_loss["near"] < plain[1].train_loss["near"]
     card = (tmp_path / "b" / "model" / "README.md").read_text()
     assert "- learnt from another model's predictions, too: mood, same, near\n" in card
 
@@ -256,7 +253,7 @@ def test_soft_labels_can_have_other_names_and_all_invalid_ones_are_reported_toge
     path.write_text("\n".join([header.replace("p_low", "gloom"), *rows, ""]))
     settings = [*taught, "tasks.mood.soft_labels=0.5", "tasks.mood.columns={p_low: gloom}"]
     with pytest.raises(RecipeError) as error:
-        validate(load_recipe(str(tiny_recipe), settings), tmp_path / "run", choose("cpu", "fp32"), QUIET, measure=False)
+        validate(load_recipe(str(tiny_recipe), settings), tmp_path / "run", options(), measure=False)
     *told, last = [each.split(f"{path}:")[1] for each in error.value.problems]
     assert [each.split(" ", 1)[0] for each in told] == ["2:", "3:"]
     assert last.startswith(" has 2 bad rows; correct them, or set tasks.mood.on_bad_row=skip.")

@@ -2,14 +2,15 @@
 
 import pytest
 import torch
+from tiny_runs import QUIET
 
 from mbert_cli.errors import RecipeError
 from mbert_cli.machine.hardware import Hardware
 from mbert_cli.model.components import load_recipe
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.console import Console
 from mbert_cli.training.checks import check_recipe
 from mbert_cli.training.fit import prepare
+from mbert_cli.training.options import RunOptions
 
 ONE_TASK_A_STEP = "curriculum=round_robin"
 OWN = ("tasks.mood.encoder_dropout=0.5", "tasks.near.encoder_dropout=0")
@@ -21,7 +22,7 @@ def begun(recipe, folder, *settings):
     chosen = load_recipe(str(recipe), list(settings))
     folder = RunFolder(folder)
     folder.path.mkdir()
-    return prepare(chosen, folder, hardware, Console(quiet=True))
+    return prepare(chosen, folder, RunOptions(hardware, QUIET))
 
 
 def probabilities(modules):

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 from crashes import contents
-from tiny_runs import QUIET, train
+from tiny_runs import options, train
 
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape
 from mbert_cli.errors import CheckpointError, NotFiniteError, RecipeError
-from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import build_model, encoder_shape
 from mbert_cli.model.saved_model import read_model
@@ -188,7 +187,7 @@ def test_the_best_model_is_of_the_late_epochs_and_no_other_is_scored_where_selec
     scores = iter([0.1, 0.3, 0.2])
     monkeypatch.setattr("mbert_cli.training.loop.selected", lambda found, select: next(scores))
     recipe = load_recipe(str(tiny_recipe), ["training.select_after=0.4", "training.epochs=5"])
-    best = fit(recipe, RunFolder(tmp_path / "a"), choose("cpu", "fp32"), Console())
+    best = fit(recipe, RunFolder(tmp_path / "a"), options(console=Console()))
     assert best.epoch == 4
     lines = RunFolder(tmp_path / "a").read_metrics()
     assert [line.epoch for line in lines if line.best] == [3, 4]
@@ -280,7 +279,7 @@ def test_the_layers_a_recipe_says_start_from_random_values(tiny_recipe, tiny_che
 def test_the_encoders_dropout_is_the_recipes_where_it_says_one(tiny_recipe, tiny_checkpoint, tmp_path):
     assert read_shape(tiny_checkpoint).dropout == 0.1
     recipe = load_recipe(str(tiny_recipe), ["encoder.dropout=0.25"])
-    run = prepare(recipe, RunFolder(tmp_path / "a"), choose("cpu", "fp32"), QUIET)
+    run = prepare(recipe, RunFolder(tmp_path / "a"), options())
     shape = run.model.encoder.shape
     assert (shape.dropout, shape.attention_dropout) == (0.25, 0.25)
     assert {layer.dropout_p for layer in run.model.encoder.layers} == {0.25}
@@ -293,7 +292,7 @@ def test_without_any_dropout_the_loss_in_training_is_that_of_evaluation(tiny_rec
         "curriculum=simultaneous",
         *(f"tasks.{t}.head.dropout=0" for t in ("mood", "same")),
     ]
-    run = prepare(load_recipe(str(tiny_recipe), settings), RunFolder(tmp_path / "a"), choose("cpu", "fp32"), QUIET)
+    run = prepare(load_recipe(str(tiny_recipe), settings), RunFolder(tmp_path / "a"), options())
     (phase,) = run.phases(1)
     rows = next(iter(phase.batches(run.data.sizes, 8, 1, 1)))
     batch = run.pairs.pack(rows, 0, torch.device("cpu"))

@@ -16,6 +16,7 @@ from mbert_cli.model.components import load_recipe
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
+from mbert_cli.training.options import RunOptions
 
 STEPS = "training.state_every=1"
 QUICK = ("--device", "cpu", "--precision", "fp32", "-q")
@@ -123,7 +124,11 @@ def counted(tmp_path_factory):
 def train_with(threads, recipe, folder, kernels, precision, **options):
     folder.mkdir(exist_ok=True)
     with computing_with(threads):
-        fit(load_recipe(str(recipe)), RunFolder(folder), choose("cpu", precision, kernels), Console(), **options)
+        fit(
+            load_recipe(str(recipe)),
+            RunFolder(folder),
+            RunOptions(choose("cpu", precision, kernels), Console(), **options),
+        )
 
 
 @pytest.mark.parametrize(("kernels", "precision"), [("torch", "fp32"), ("fused", "fp32")])

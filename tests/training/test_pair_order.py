@@ -6,25 +6,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny_runs import QUIET, options
 from word_salad import sentences
 
 from mbert_cli.data.batching import pack, tokenise_texts
 from mbert_cli.errors import RecipeError
 from mbert_cli.evaluation.evaluate import evaluate_run
 from mbert_cli.export import onnx as export
-from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import encoder_shape
 from mbert_cli.model.saved_model import read_model
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.prediction.run_model import run_model
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.console import Console
 from mbert_cli.training.datasets import read_training_examples, tokenise_examples
 from mbert_cli.training.fit import fit
 from mbert_cli.training.pair_order import PairOrder
 
-QUIET = Console(quiet=True)
 # Heads whose output depends on the order: through the sequence of both texts, and through [u, v].
 SYMMETRIC = (
     "tasks.near.head={kind: dual_similarity, late_interaction: true}",
@@ -43,7 +41,7 @@ def train_data(tiny_recipe):
 
 def train(recipe, folder, *settings):
     folder.mkdir()
-    fit(load_recipe(str(recipe), settings), RunFolder(folder), choose("cpu", "fp32"), QUIET)
+    fit(load_recipe(str(recipe), settings), RunFolder(folder), options())
     return folder
 
 

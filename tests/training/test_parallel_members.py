@@ -22,6 +22,7 @@ from mbert_cli.model.components import load_recipe
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.members import member_recipe
+from mbert_cli.training.options import RunOptions
 from mbert_cli.training.parallel_members import train_at_once
 
 CPU = ("--precision", "fp32", "--device", "cpu", "--kernels", "torch")
@@ -44,7 +45,8 @@ def train(here, *settings, jobs=2, console=None, allow_drift=False):
     folder = RunFolder(here)
     folder.write_recipe(recipe.to_yaml())
     members = [(member_recipe(recipe, number), RunFolder(here / "members" / str(number))) for number in (1, 2, 3)]
-    train_at_once(folder, members, HARDWARE, console or Console(quiet=True), jobs, None, allow_drift)
+    options = RunOptions(HARDWARE, console or Console(quiet=True), allow_drift=allow_drift, jobs=jobs)
+    train_at_once(folder, members, options)
     return recipe
 
 

@@ -12,12 +12,11 @@ import pytest
 from commands import mbert
 from components import every
 from crashes import contents, dying_after
-from tiny_runs import QUIET, train
+from tiny_runs import options, train
 
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.errors import CheckpointError, ResourceError, Stopped, UsageError
 from mbert_cli.machine import signals
-from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import kinds, load_recipe
 from mbert_cli.model.tensor_files import write_tensors
 from mbert_cli.storage.atomic import sha256_of
@@ -337,9 +336,7 @@ def test_a_run_of_the_first_version_goes_on(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.epochs=2")
     train(tiny_recipe, tmp_path / "b", "training.epochs=1")
     state = tmp_path / "b" / "state" / "epoch-0001"
-    loaded = prepare(
-        load_recipe(str(tiny_recipe)), RunFolder(tmp_path / "b"), choose("cpu", "fp32"), QUIET, resume=True
-    )
+    loaded = prepare(load_recipe(str(tiny_recipe)), RunFolder(tmp_path / "b"), options(resume=True))
     write_tensors(state / "model.safetensors", loaded.model.state_dict())
     for part in ("encoder", "tasks"):
         shutil.rmtree(state / part, ignore_errors=True)

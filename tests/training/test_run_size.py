@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from tiny_runs import options
 
-from mbert_cli.machine.hardware import choose
 from mbert_cli.metrics import MATRIX_LIMIT, classification_metrics
 from mbert_cli.model.components import load_recipe
 from mbert_cli.reports.evaluation_folder import Evaluation, Predictions, evaluation_size, metrics_size, write_evaluation
 from mbert_cli.storage import atomic as commits
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.console import Console
 from mbert_cli.training import dry_run as validation
 from mbert_cli.training import feature_cache as features
 from mbert_cli.training import fit as training
@@ -59,15 +58,15 @@ def bytes_of(folder):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_estimate_is_within_a_third_of_what_is_written(tiny_recipe, tmp_path, monkeypatch, figures, kind):
-    recipe, hardware, quiet = load_recipe(str(tiny_recipe), KINDS[kind]), choose("cpu", "fp32"), Console(quiet=True)
+    recipe = load_recipe(str(tiny_recipe), KINDS[kind])
     folder, members = RunFolder(tmp_path / "run"), recipe.training.members
-    dry = prepare(recipe, RunFolder(tmp_path), hardware, quiet)
+    dry = prepare(recipe, RunFolder(tmp_path), options())
     size = run_size(dry.recipe, dry.model, dry.tokenizer, dry.balancing, dry.data, epoch_seconds=1.0)
     peaks, nameless, sync, memory = [0], [0], commits._sync, features._Memory
     monkeypatch.setattr(commits, "_sync", lambda path: peaks.append(bytes_of(folder.path)) or sync(path))
     monkeypatch.setattr(features, "_Memory", lambda at, size: nameless.append(size) or memory(at, size))
     with folder.locked():
-        (fit_members if members > 1 else fit)(recipe, folder, hardware, quiet)
+        (fit_members if members > 1 else fit)(recipe, folder, options())
     needed = disk_needed(size, members)
     assert needed.kept == pytest.approx(bytes_of(folder.path), rel=1 / 3)
     assert needed.most == pytest.approx(max(peaks) + max(nameless), rel=1 / 3)
@@ -101,14 +100,14 @@ def test_a_run_asks_for_the_room_that_it_needs(tiny_recipe, tmp_path, monkeypatc
     asked = []
     monkeypatch.setattr(RunFolder, "check_room", lambda self, size: asked.append(size))
     recipe, folder = load_recipe(str(tiny_recipe), []), RunFolder(tmp_path)
-    run = training.prepare(recipe, folder, choose("cpu", "fp32"), Console(quiet=True), resume)
+    run = training.prepare(recipe, folder, options(resume=resume))
     size = run_size(run.recipe, run.model, run.tokenizer, run.balancing, run.data)
     assert asked == [getattr(size, needed)]
 
 
 def test_validate_says_what_is_kept_and_what_is_needed_on_the_way(tiny_recipe, tmp_path):
     recipe = load_recipe(str(tiny_recipe), ["training.members=2"])
-    found = validation.validate(recipe, tmp_path / "run", choose("cpu", "fp32"), Console(quiet=True), measure=False)
+    found = validation.validate(recipe, tmp_path / "run", options(), measure=False)
     assert 0 < found.disk < found.disk_at_most
     assert f"{found.disk / 1e6:,.0f} MB of disk ({found.disk_at_most / 1e6:,.0f} MB while it runs)" in found.line()
 
@@ -119,7 +118,7 @@ def test_validate_says_what_is_kept_and_what_is_needed_on_the_way(tiny_recipe, t
 )
 def test_states_within_an_epoch_are_expected_where_it_is_long(tiny_recipe, tmp_path, every, seconds, states):
     recipe = load_recipe(str(tiny_recipe), ["training.epochs=1", f"training.state_every={every}"])
-    run = training.prepare(recipe, RunFolder(tmp_path), choose("cpu", "fp32"), Console(quiet=True))
+    run = training.prepare(recipe, RunFolder(tmp_path), options())
     known = {} if seconds is None else {"epoch_seconds": seconds}
     assert len(run_size(recipe, run.model, run.tokenizer, run.balancing, run.data, **known).states) == states
 

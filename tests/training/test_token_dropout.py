@@ -1,19 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from tiny_runs import QUIET, options
 
 from mbert_cli.data.batching import pack
 from mbert_cli.errors import RecipeError
-from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import encoder_shape
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.terminal.console import Console
 from mbert_cli.training.datasets import read_training_examples, tokenise_examples
 from mbert_cli.training.fit import fit
 from mbert_cli.training.token_dropout import TokenDropout
-
-QUIET = Console(quiet=True)
 
 
 @pytest.fixture
@@ -60,7 +57,7 @@ def test_it_changes_training_and_a_repeated_run_is_the_same(tiny_recipe, tmp_pat
     def losses(name, *settings):
         folder = RunFolder(tmp_path / name)
         with folder.locked():
-            fit(load_recipe(str(tiny_recipe), settings), folder, choose("cpu", "fp32"), QUIET)
+            fit(load_recipe(str(tiny_recipe), settings), folder, options())
         return [line.train_loss for line in folder.read_metrics()]
 
     plain, once, again = (
@@ -78,4 +75,4 @@ def test_features_of_changing_sentences_cannot_be_cached(tiny_recipe, tmp_path):
     recipe = load_recipe(str(tiny_recipe), [*settings, "tasks.mood.token_dropout=0.1"])
     folder = RunFolder(tmp_path / "run")
     with folder.locked(), pytest.raises(RecipeError, match="token_dropout changes sentences at every step"):
-        fit(recipe, folder, choose("cpu", "fp32"), QUIET)
+        fit(recipe, folder, options())

@@ -24,6 +24,7 @@ from mbert_cli.storage.atomic import MANIFEST, commit_folder
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import prepare
+from mbert_cli.training.options import RunOptions
 
 # Beside the good files, or in the place of one. The weights of a checkpoint are removed where its pickle stands in.
 _IN_A_CHECKPOINT = [
@@ -90,7 +91,7 @@ def _train(recipe: Path, run: Path, resume: bool = False) -> None:
     hardware = choose("cpu", "fp32", kernels="torch")
     folder = RunFolder(run)
     with folder.locked(resume):
-        prepare(load_recipe(str(recipe)), folder, hardware, Console(quiet=True), resume)
+        prepare(load_recipe(str(recipe)), folder, RunOptions(hardware, Console(quiet=True), resume))
 
 
 def _in_a_checkpoint(rng: Chance, trial: Path, folder: Path, canary: Path) -> None:

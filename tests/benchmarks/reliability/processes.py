@@ -17,6 +17,7 @@ from mbert_cli.model.components import kinds, load_recipe
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
+from mbert_cli.training.options import RunOptions
 
 HARDWARE = ("--device", "cpu", "--precision", "fp32")
 _SIZES = {
@@ -63,7 +64,8 @@ def train_here(recipe: Path, run: Path, settings: list[str], resume: bool = Fals
     """Train in this process, as `mbert train` does."""
     folder = RunFolder(run)
     with folder.locked(resume):
-        fit(load_recipe(str(recipe), settings), folder, choose("cpu", "fp32"), Console(quiet=True), resume)
+        options = RunOptions(choose("cpu", "fp32"), Console(quiet=True), resume)
+        fit(load_recipe(str(recipe), settings), folder, options)
 
 
 def start(*words: str | Path) -> subprocess.Popen[str]:

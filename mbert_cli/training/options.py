@@ -1,0 +1,27 @@
+"""One class: RunOptions."""
+
+from dataclasses import dataclass
+
+from mbert_cli.machine.hardware import Hardware
+from mbert_cli.terminal.console import Console
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a training. What to train is in the recipe.
+
+    Args:
+        hardware: device, precision and kernels to compute with.
+        console: where progress is printed.
+        resume: continue from the newest state. Otherwise, replace the run that the folder may hold.
+        limit: maximum number of examples read from each file, spread evenly over it.
+        allow_drift: resume even if recipe, data, hardware or versions have changed since the run started.
+        jobs: number of members of an ensemble that train at the same time. They share the cores.
+    """
+
+    hardware: Hardware
+    console: Console
+    resume: bool = False
+    limit: int | None = None
+    allow_drift: bool = False
+    jobs: int = 1
