@@ -86,8 +86,8 @@ def test_a_large_encoder_counts_only_in_states_after_it_was_trained(tmp_path, ep
     checkpoint = tiny.write_checkpoint(tmp_path / "checkpoint", intermediate_size=8192)  # 2 MB
     path = tiny.write_recipe(tmp_path / "recipe.yaml", checkpoint, tiny.write_files(tmp_path / "files"))
     recipe = load_recipe(str(path), [f"training.epochs={epochs}", "training.keep=3"])
-    folder, hardware, quiet = RunFolder(tmp_path / "run"), choose("cpu", "fp32"), Console(quiet=True)
-    run = prepare(recipe, folder, hardware, quiet)
+    folder = RunFolder(tmp_path / "run")
+    run = prepare(recipe, folder, options())
     size = run_size(run.recipe, run.model, run.tokenizer, run.balancing, run.data, epoch_seconds=1.0)
     run.run()
     written = [bytes_of(each) for each in reversed(folder.state_folders())]
