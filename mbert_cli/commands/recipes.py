@@ -89,7 +89,7 @@ def recipes_cp(
     $ mbert recipes cp demo
     $ mbert recipes cp demo mine.yaml
     """
-    from mbert_cli.recipe.reader import merged_text
+    from mbert_cli.recipe.recipe_file import merged_text
     from mbert_cli.recipe.shipped import find
 
     source = find(name)

@@ -1,9 +1,7 @@
-"""Reading a recipe: YAML and key=value overrides, merged, checked as a whole, and frozen. No torch here."""
+"""Reading a recipe: files and overrides are merged, checked as a whole, and frozen."""
 
-import os
 import re
-from collections.abc import Callable, Sequence
-from itertools import product, takewhile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +11,8 @@ from mbert_cli.errors import RecipeError
 from mbert_cli.messages import nearest, shown
 from mbert_cli.recipe.document import Document, KeyPath, dotted
 from mbert_cli.recipe.overrides import override
-from mbert_cli.recipe.recipe_file import read_document, read_text
+from mbert_cli.recipe.paths import resolve_checkpoint, resolve_path
+from mbert_cli.recipe.recipe_file import read_document
 from mbert_cli.recipe.sections import (
     CardSection,
     Component,
@@ -26,10 +25,12 @@ from mbert_cli.recipe.sections import (
     TrainingSection,
 )
 from mbert_cli.recipe.validation_message import validation_message
-from mbert_cli.recipe.yaml_text import dump
 
 ComponentCheck = Callable[[str, Component], list[tuple[KeyPath, str]]]
-"""(family, component) to its problems: a path below the component, and what is wrong."""
+"""Maps (family, component) to the component's problems: each is a path below the component and a message."""
+
+PathResolver = Callable[[str, Path], str]
+"""Maps a path as written, and the folder that it refers to, to an absolute path; raises ValueError."""
 
 _SectionType = TypeVar("_SectionType", bound=Section)
 
@@ -40,10 +41,10 @@ def load(path: Path, settings: Sequence[str], check: ComponentCheck) -> Recipe:
     Args:
         path: the recipe file.
         settings: `key=value` overrides.
-        check: tells what is wrong with a component's kind and options.
+        check: returns the problems of a component's kind and options.
 
     Raises:
-        RecipeError: with all problems found, each with its place.
+        RecipeError: all problems of the recipe, each with its place.
     """
     document = read_document(path)
     override(document, settings)
@@ -51,11 +52,11 @@ def load(path: Path, settings: Sequence[str], check: ComponentCheck) -> Recipe:
 
 
 def validate(document: Document, check: ComponentCheck) -> Recipe:
-    """Check a document as a whole recipe; see `load`."""
+    """Check a document as a complete recipe; see `load`."""
     reader = Reader(document, check)
     values = document.values
-    reader.known((), values, Recipe)
-    found: dict[str, Any] = {
+    reader.check_keys((), values, Recipe)
+    sections: dict[str, Any] = {
         "encoder": reader.encoder(),
         "adapters": reader.components("adapters"),
         "pooling": reader.component(("pooling",), "pooling", "mean"),
@@ -68,38 +69,15 @@ def validate(document: Document, check: ComponentCheck) -> Recipe:
     }
     if reader.problems:
         raise RecipeError(*reader.problems)
-    return Recipe.model_construct(document=document, **found)
-
-
-def merged_text(path: Path) -> str:
-    """Return a recipe as one file that may lie anywhere: what it extends is merged in, and its own comment kept.
-
-    Files that it names relative to its own folder are named in full.
-
-    Raises:
-        RecipeError: it, or what it extends, cannot be read.
-    """
-    document = read_document(path)
-    tasks = document.values.get("tasks")
-    names = list(tasks) if isinstance(tasks, dict) else []
-    for *above, key in (("encoder", "checkpoint"), *product(["tasks"], names, ["train", "dev", "test"])):
-        section: Any = document.values
-        for part in above:
-            section = section.get(part) if isinstance(section, dict) else None
-        text = section.get(key) if isinstance(section, dict) else None
-        if isinstance(text, str) and not text.startswith(("~", "$")):
-            file = document.place((*above, key)).folder / text
-            section[key] = str(file) if os.path.exists(file) else text
-    lines = read_text(path, str(path)).splitlines(keepends=True)
-    return "".join(takewhile(lambda line: line.startswith("#"), lines)) + dump(document.values)
+    return Recipe.model_construct(document=document, **sections)
 
 
 class Reader:
-    """Reads sections out of a document and collects what is wrong with them in `problems`.
+    """Reads the sections of a document and collects their problems in `problems`.
 
     Args:
-        document: what is read.
-        check: tells what is wrong with a component's kind and options.
+        document: the document.
+        check: returns the problems of a component's kind and options.
     """
 
     def __init__(self, document: Document, check: ComponentCheck) -> None:
@@ -108,11 +86,11 @@ class Reader:
         self.problems: list[str] = []
 
     def problem(self, path: KeyPath, what: str) -> None:
-        """Note what is wrong with a value: the end of a sentence that begins with its place and key."""
+        """Add a problem of a value; the message continues the place and the name of the value."""
         self.problems.append(f"{self.document.place(path)}: {dotted(path) or 'the recipe'} {what}")
 
     def value(self, path: KeyPath) -> Any:
-        """Return what the document holds at a path; None where it holds nothing."""
+        """Return the value at a path; None if there is none."""
         value: Any = self.document.values
         for part in path:
             try:
@@ -121,17 +99,30 @@ class Reader:
                 return None
         return value
 
-    def known(self, path: KeyPath, values: dict[str, Any], section: type[BaseModel]) -> None:
-        """Check that a section knows all keys."""
+    def check_keys(self, path: KeyPath, values: dict[str, Any], section: type[BaseModel]) -> None:
+        """Check that a section has no unknown keys."""
         names = [name for name, info in section.model_fields.items() if not info.exclude]
         for key in values:
             if key not in names:
                 self.problem((*path, key), f"is not a known key{nearest(key, names)}")
 
     def section(
-        self, path: KeyPath, kind: type[_SectionType], default: Any = None, paths: Sequence[str] = (), **given: Any
+        self,
+        path: KeyPath,
+        kind: type[_SectionType],
+        default: Any = None,
+        paths: Mapping[str, PathResolver] = {},
+        **given: Any,
     ) -> _SectionType | None:
-        """Read one section; `given` holds fields that were read and checked already."""
+        """Read one section; return None if it has problems.
+
+        Args:
+            path: the path of the section.
+            kind: its class.
+            default: its values if the document has none; None if the section is required.
+            paths: keys whose values are paths, each with the function that makes it absolute.
+            given: fields that are read and checked already.
+        """
         values = self.value(path)
         values = default if values is None else values
         if values is None:
@@ -140,11 +131,11 @@ class Reader:
         if not isinstance(values, dict):
             self.problem(path, f"must hold keys and values, but is {shown(values)}.")
             return None
-        self.known(path, values, kind)
+        self.check_keys(path, values, kind)
         fields = {key: value for key, value in {**values, **given}.items() if key in kind.model_fields}
-        for key in paths:
+        for key, resolve in paths.items():
             if isinstance(fields.get(key), str):
-                fields[key] = self.resolved((*path, key), fields[key], key == "checkpoint")
+                fields[key] = self._resolved((*path, key), fields[key], resolve)
         try:
             return kind.model_validate(fields)
         except ValidationError as error:
@@ -152,22 +143,29 @@ class Reader:
                 self.problem((*path, *_location(each["loc"], fields)), validation_message(each))
             return None
 
+    def _resolved(self, path: KeyPath, text: str, resolve: PathResolver) -> str:
+        try:
+            return resolve(text, self.document.place(path).folder)
+        except ValueError as error:
+            self.problem(path, f"{error}.")
+            return text
+
     def encoder(self) -> EncoderSection | None:
-        """Read the encoder, its sizes first."""
+        """Read the encoder."""
         path = ("encoder", "shape")
         shape = self.section(path, ShapeSection) if self.value(path) is not None else None
-        return self.section(("encoder",), EncoderSection, paths=("checkpoint",), shape=shape)
+        return self.section(("encoder",), EncoderSection, paths={"checkpoint": resolve_checkpoint}, shape=shape)
 
     def reference(self) -> ReferenceSection | None:
-        """Read the published scores; each must be of a task that the recipe has."""
+        """Read the published scores; each must belong to a task of the recipe."""
         if self.value(("reference",)) is None:
             return None
         scores, tasks = self.value(("reference", "scores")), self.value(("tasks",))
         if isinstance(scores, dict) and isinstance(tasks, dict):
             for name in scores:
                 if name not in tasks:
-                    what = f"names no task of the recipe{nearest(name, list(tasks))}"
-                    self.problem(("reference", "scores", name), f"{what} `reference: null` leaves all scores out.")
+                    what = f"is not a task of the recipe{nearest(name, list(tasks))}"
+                    self.problem(("reference", "scores", name), f"{what} `reference: null` removes all scores.")
         return self.section(("reference",), ReferenceSection)
 
     def component(self, path: KeyPath, family: str, default: str | None = None) -> Component | None:
@@ -182,10 +180,10 @@ class Reader:
         places = {key: f"{self.document.place((*path, key))}: {dotted((*path, key))}" for key in options}
         place = f"{self.document.place(path)}: {dotted(path)}"
         component = Component(kind=values["kind"], options=options, place=place, places=places)
-        found = self.check(family, component)
-        for below, what in found:
+        problems = self.check(family, component)
+        for below, what in problems:
             self.problem((*path, *below), what)
-        return None if found else component
+        return None if problems else component
 
     def components(self, key: str) -> tuple[Component, ...]:
         """Read a list of components."""
@@ -193,8 +191,8 @@ class Reader:
         if not isinstance(items, list):
             self.problem((key,), "must be a list, such as [{kind: low_rank}, {kind: top}].")
             return ()
-        found = [self.component((key, index), key) for index in range(len(items))]
-        return tuple(component for component in found if component is not None)
+        components = [self.component((key, index), key) for index in range(len(items))]
+        return tuple(component for component in components if component is not None)
 
     def tasks(self) -> dict[str, TaskSection] | None:
         """Read all tasks."""
@@ -202,67 +200,26 @@ class Reader:
         if not isinstance(tasks, dict) or not tasks:
             self.problem(("tasks",), "must hold at least one task: a name with train, dev, text, label and head.")
             return None
-        found: dict[str, TaskSection | None] = {}
+        sections: dict[str, TaskSection | None] = {}
         for name, values in tasks.items():
             path = ("tasks", name)
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
-                self.problem(path, "must be named with letters, digits, - and _ only, at most 64.")
+                self.problem(
+                    path, "must be a name of at most 64 letters, digits, - and _ that begins with a letter or digit."
+                )
             if isinstance(values, dict) and isinstance(values.get("text"), str):
                 values["text"] = [values["text"]]
             head = self.component((*path, "head"), "heads") if isinstance(values, dict) else None
-            # A head that is wrong was reported; the rest of its task is still checked.
+            # If the head has problems, they are reported already; the rest of the task is still checked.
             given = {"head": head or Component(kind="unknown")}
-            found[name] = self.section(path, TaskSection, paths=("train", "dev", "test"), **given)
-        good = {name: task for name, task in found.items() if task is not None}
-        return good if len(good) == len(found) else None
-
-    def resolved(self, path: KeyPath, text: str, checkpoint: bool) -> str:
-        """Expand ${VARIABLES} in a path and make it absolute."""
-        place = self.document.place(path)
-        try:
-            expanded = expand(text)
-        except KeyError as error:
-            self.problem(path, f"uses ${{{error.args[0]}}}, which is not set; set it, or write ${{NAME:-default}}.")
-            return text
-        if not expanded:
-            self.problem(path, "is empty.")
-            return text
-        if expanded.startswith("hub:") and not checkpoint:
-            return expanded  # a data set of the Hub
-        # What a variable says is said at the shell, hence relative to the working folder.
-        folder = Path.cwd() if text.startswith("${") else place.folder
-        if "\0" in expanded:
-            self.problem(path, f"is {shown(expanded)}, but no file's name holds a NUL character.")
-            return text
-        full = os.path.normpath(folder / os.path.expanduser(expanded))
-        looks_like_path = not checkpoint or re.match(r"[./~]|\$\{", text) or os.path.isdir(full)
-        found = full if looks_like_path and not (checkpoint and expanded.startswith("package:")) else expanded
-        try:
-            found.encode()
-        except UnicodeEncodeError:
-            self.problem(path, f"is {shown(found)}, which is not UTF-8; rename the file or the folder.")
-        return found
-
-
-def expand(text: str) -> str:
-    """Replace ``${NAME}`` and ``${NAME:-default}`` by environment variables.
-
-    Raises:
-        KeyError: a variable without a default is not set.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        name, default = match["name"], match["default"]
-        found = os.environ.get(name) or default
-        if found is None:
-            raise KeyError(name)
-        return found
-
-    return re.sub(r"\$\{(?P<name>\w+)(:-(?P<default>[^}]*))?\}", value, text)
+            paths = dict.fromkeys(("train", "dev", "test"), resolve_path)
+            sections[name] = self.section(path, TaskSection, paths=paths, **given)
+        valid = {name: task for name, task in sections.items() if task is not None}
+        return valid if len(valid) == len(sections) else None
 
 
 def _location(location: tuple[str | int, ...], fields: dict[str, Any]) -> KeyPath:
-    """Cut a pydantic location to the part that is in the recipe; unions add names of their branches."""
+    """Return the part of pydantic's location that is in the recipe; unions add the names of their branches."""
     path: list[str | int] = []
     value: Any = fields
     for part in location:

@@ -1,13 +1,15 @@
 """Recipe files: the text of a file, and the files that it extends."""
 
 import os
+from itertools import product, takewhile
 from pathlib import Path
+from typing import Any
 
 from mbert_cli.errors import RecipeError
 from mbert_cli.messages import shown
 from mbert_cli.recipe.document import Document
 from mbert_cli.recipe.merge import expand_kinds, merge
-from mbert_cli.recipe.yaml_text import parse
+from mbert_cli.recipe.yaml_text import dump, parse
 
 MAX_BYTES = 1 << 20
 
@@ -69,3 +71,27 @@ def read_text(path: Path, source: str) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise RecipeError(f"{source}:{line}: is not UTF-8 (byte {error.start}); save it as UTF-8.") from None
+
+
+def merged_text(path: Path) -> str:
+    """Return a recipe as the text of one file that can be moved to any folder.
+
+    The files that it extends are merged in, and relative paths become absolute. Of the comments, only those at the
+    start of the file are kept.
+
+    Raises:
+        RecipeError: the recipe, or a file that it extends, cannot be read.
+    """
+    document = read_document(path)
+    tasks = document.values.get("tasks")
+    names = list(tasks) if isinstance(tasks, dict) else []
+    for *above, key in (("encoder", "checkpoint"), *product(["tasks"], names, ["train", "dev", "test"])):
+        section: Any = document.values
+        for part in above:
+            section = section.get(part) if isinstance(section, dict) else None
+        text = section.get(key) if isinstance(section, dict) else None
+        if isinstance(text, str) and not text.startswith(("~", "$")):
+            file = document.place((*above, key)).folder / text
+            section[key] = str(file) if os.path.exists(file) else text
+    lines = read_text(path, str(path)).splitlines(keepends=True)
+    return "".join(takewhile(lambda line: line.startswith("#"), lines)) + dump(document.values)
