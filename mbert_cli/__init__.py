@@ -1,6 +1,6 @@
 """mbert: one BERT encoder, fine-tuned for many sentence tasks."""
 
-TYPE_CHECKING = False  # typing's own takes long to import
+TYPE_CHECKING = False  # typing.TYPE_CHECKING would need an import of typing, which is slow
 if TYPE_CHECKING:
     from mbert_cli.prediction.predictor import Predictor
 
@@ -10,7 +10,7 @@ __all__ = ["Predictor", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    # Imported on first use: the command's --help must not wait for torch, nor Ctrl-C for anything.
+    # Imported on first use, so that --help does not import torch, and Ctrl-C is caught early.
     if name == "__version__":
         from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""The errors a user can mend, each with its exit code. Anything else that is raised is a fault of ours."""
+"""Errors that a user can fix, each with its exit code. Any other exception is an internal error."""
 
 import errno
 
@@ -6,18 +6,17 @@ from mbert_cli.messages import one_line
 
 
 def command_line(*words: object) -> str:
-    """Return a command for the user to run: `mbert` and its words, quoted where a shell needs it."""
-    import shlex  # here: what imports this module waits for little, and Ctrl-C is caught early
+    """Return a command that the user can paste into a shell: `mbert` and its words, quoted if necessary."""
+    import shlex  # here, because this module is imported before Ctrl-C is caught
 
     return shlex.join(["mbert", *map(str, words)])
 
 
 class MbertError(Exception):
-    """One or more problems, each a sentence of its own: place, value, remedy.
+    """One or more problems, each a sentence: place, value, remedy.
 
     Args:
-        problems: what is wrong, one line each. Line ends and what a terminal would obey, as names from files may hold
-            them, are shown as Python writes them.
+        problems: one line each. Line ends and control characters, which names in files may contain, are escaped.
     """
 
     exit_code = 2
@@ -28,19 +27,19 @@ class MbertError(Exception):
 
 
 class UsageError(MbertError):
-    """The command line asks for something that cannot be done."""
+    """The command line asks for something impossible."""
 
 
 class RecipeError(MbertError):
-    """The recipe says something that cannot be built."""
+    """The recipe is not valid."""
 
 
 class OptionError(RecipeError):
-    """A component refuses one of its options; `compose` adds the place in the recipe.
+    """A component rejects one of its options; `components` adds the place in the recipe.
 
     Args:
-        option: name of the keyword that is refused.
-        problem: what it must be, and what it is, e.g. ``must be at most 384 (hidden size), but is 999``.
+        option: name of the option.
+        problem: the requirement and the value, e.g. ``must be at most 384 (hidden size), but is 999``.
     """
 
     def __init__(self, option: str, problem: str) -> None:
@@ -50,11 +49,11 @@ class OptionError(RecipeError):
 
 
 class DataError(MbertError):
-    """A data file, or a row of it, cannot be used."""
+    """A data file, or a row of one, cannot be used."""
 
 
 class BadRowsError(DataError):
-    """Rows of a data file cannot be used, and `on_bad_row` says that they may not be left out."""
+    """Rows of a data file cannot be used, and `on_bad_row` does not allow skipping them."""
 
 
 class CheckpointError(MbertError):
@@ -62,29 +61,29 @@ class CheckpointError(MbertError):
 
 
 class RunInUseError(MbertError):
-    """Another process holds the run folder."""
+    """Another process uses the run folder."""
 
     exit_code = 3
 
 
 class ResourceError(MbertError):
-    """The disk is full or memory has run out."""
+    """The disk is full, or there is not enough memory."""
 
     exit_code = 4
 
 
 class ReaderGoneError(MbertError):
-    """The program that read standard output has ended, as `head` does; no message follows."""
+    """The reader of standard output, such as `head`, has exited; no message is printed."""
 
-    exit_code = 141  # 128 and the number of SIGPIPE
+    exit_code = 141  # 128 + the number of SIGPIPE
 
 
 class RunFailedError(MbertError):
     """Runs of a sweep have failed.
 
     Args:
-        exit_code: of the first of them.
-        problems: what each came to.
+        exit_code: exit code of the first run that failed.
+        problems: one line for each run that failed.
     """
 
     def __init__(self, exit_code: int, *problems: str) -> None:
@@ -96,8 +95,8 @@ class Stopped(BaseException):
     """A signal asked the process to stop.
 
     Args:
-        number: of the signal.
-        problem: what was stopped, and how to go on.
+        number: number of the signal.
+        problem: what was stopped, and how to continue.
     """
 
     def __init__(self, number: int, problem: str = "stopped.") -> None:
@@ -107,7 +106,7 @@ class Stopped(BaseException):
 
 
 class NotFiniteError(MbertError):
-    """A loss or a gradient became NaN or infinite; the update was not applied."""
+    """A loss or a gradient is NaN or infinite; the update was not applied."""
 
     exit_code = 5
 
@@ -125,13 +124,13 @@ _NO_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out; libraries have no common class for that."""
+    """Return whether an error means that there is not enough memory; libraries have no common class for this."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    said = str(error)
-    return any(each in said for each in _NO_MEMORY)
+    message = str(error)
+    return any(each in message for each in _NO_MEMORY)
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number with its noun, `1 row` or `1,200 rows`, as messages have it."""
+    """Return a number with a noun, for messages: `1 row` or `1,200 rows`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

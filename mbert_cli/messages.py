@@ -1,4 +1,4 @@
-"""Words of messages: values as they are shown, the nearest known name."""
+"""Parts of messages: values, the nearest known name, text that is safe for a terminal."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -9,20 +9,20 @@ _MOST_OF_A_NAME = 80
 
 
 def shown(value: object) -> str:
-    """Return a value as messages show it: as Python writes it, cut where it is long."""
+    """Return a value as messages show it: its `repr`, cut if it is long."""
     text = repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def nearest(name: str, known: Sequence[str], listed_by: str | None = None) -> str:
-    """Return the end of a message about an unknown name: the nearest known one, and all of them.
+    """Return the end of a message about an unknown name: the nearest known name, and all known names.
 
     Args:
         name: the unknown name.
-        known: the known ones.
-        listed_by: the command that lists them, where they are too many for a message.
+        known: the known names.
+        listed_by: the command that lists the known names, if there are too many for a message.
     """
-    import difflib  # here: the command line imports this module before it catches Ctrl-C
+    import difflib  # here, because the command line imports this module before it catches Ctrl-C
 
     sensible = [each for each in known if len(each) <= _MOST_OF_A_NAME]
     close = difflib.get_close_matches(name[:_MOST_OF_A_NAME], sensible, n=1, cutoff=0.6)
@@ -34,11 +34,11 @@ def nearest(name: str, known: Sequence[str], listed_by: str | None = None) -> st
     return f"{hint} Known: {', '.join(names[:_MOST_NAMES])}{more}."
 
 
-_JOINERS = "\u200c\u200d"  # Persian words and emoji hold them
+_JOINERS = "\u200c\u200d"  # used in Persian words and in emoji
 
 
 def one_line(text: str) -> str:
-    """Return a text as a terminal may show it: line ends and control characters of names and cells are escaped."""
+    """Return a text that is safe to print on a terminal: line ends and control characters are escaped."""
     return "".join(each if _is_harmless(each) else ascii(each)[1:-1] for each in text)
 
 

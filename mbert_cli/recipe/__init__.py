@@ -1,1 +1,1 @@
-"""YAML to a frozen, checked recipe; no torch."""
+"""Recipes: from YAML to checked, frozen sections. No torch."""

@@ -1,4 +1,4 @@
-"""Budgets: the number of parameters of an adapter, given in a recipe instead of its rank."""
+"""Budgets: a recipe can give the number of parameters of an adapter instead of its rank."""
 
 import re
 from fractions import Fraction
@@ -12,13 +12,13 @@ def parameters_within(budget: Any, encoder: int) -> int:
     """Return the maximum number of parameters of an adapter over all tasks.
 
     Args:
-        budget: `1.13x`: the encoder and the adapter have at most 1.13 times the parameters of the encoder; `5%` of the
-            encoder; `2M`, `300k` or a whole number: parameters.
+        budget: `1.13x`: the encoder and the adapters together have at most 1.13 times the parameters of the encoder;
+            `5%`: at most 5% of the parameters of the encoder; `2M`, `300k` or a whole number: number of parameters.
         encoder: number of parameters of the encoder.
 
     Raises:
-        ValueError: the budget has none of these forms. The message continues the name of the budget: "must be ...,
-            but is ...".
+        ValueError: the budget has another form. The message continues the name of the budget: "must be ..., but is
+            ...".
     """
     match = _FORM.fullmatch(str(budget).strip())
     number = Fraction(match["number"]) if match else Fraction(0)

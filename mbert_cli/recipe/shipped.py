@@ -1,4 +1,4 @@
-"""The recipes that come with mbert: which there are, where they lie, what they are called. No torch here."""
+"""The recipes and plans that come with mbert: their folder, names and descriptions."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from mbert_cli.errors import RecipeError
 from mbert_cli.messages import nearest
 
 PLANS = "plans"
-"""The folder of the shipped recipes that holds plans of sweeps instead."""
+"""The subfolder of the shipped recipes that contains plans of sweeps."""
 
 
 def shipped_folder() -> Path:
@@ -17,7 +17,7 @@ def shipped_folder() -> Path:
 
 
 def find(name: str) -> Path:
-    """Return the file of a recipe: a path, or a shipped recipe's name such as ``demo`` or ``paper/table5_pal``.
+    """Return the file of a recipe, given its path or a shipped recipe's name, such as ``demo`` or ``paper/table5_pal``.
 
     Raises:
         RecipeError: there is no such file and no such shipped recipe.
@@ -27,7 +27,7 @@ def find(name: str) -> Path:
         return path
     bare = name.removeprefix("recipes/").removesuffix(".yaml")
     shipped = shipped_names()
-    if bare in shipped:  # also where a folder has its name: `mbert train -o demo` makes one
+    if bare in shipped:  # even if there is a folder of that name, such as the run folder of `mbert train -o demo`
         return shipped_folder() / f"{bare}.yaml"
     if os.path.exists(path):
         return path
@@ -48,7 +48,7 @@ def plan_names() -> list[str]:
 
 
 def description(name: str) -> str:
-    """Return what a shipped recipe, or plan below `PLANS`, says of itself: its first line, where that is a comment."""
+    """Return the comment in the first line of a shipped recipe, or of a plan in `PLANS`; empty if there is none."""
     with (shipped_folder() / f"{name}.yaml").open(encoding="utf-8") as file:
         line = file.readline()
     return line.removeprefix("#").strip() if line.startswith("#") else ""
