@@ -63,7 +63,7 @@ def sweep(
     file = find_plan(plan)
     folder = SweepFolder(output or Path("sweeps") / file.stem)
     folder.check_free()
-    options = Options(device, precision, kernels, limit)
+    options = Options(device, precision, kernels, limit, offline)
     planned = _read_plan(file, whole=dry_run)
     runs = folder.runs_of(planned)
     if dry_run:
@@ -86,7 +86,7 @@ def sweep(
             planned = _read_plan(file, whole=True)
             choose(device, precision, kernels)  # what is wrong with them is told once, not by every run
         with folder.locked():
-            result = run_plan(planned, folder, options, console, jobs, force, offline)
+            result = run_plan(planned, folder, options, console, jobs, force)
             write_tables(folder.path, result, draw_scores_or_say(result, console))
     print_json(result.as_json()) if as_json else print_tables([sweep_table(result)])
     if not table:

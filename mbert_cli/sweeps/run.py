@@ -23,28 +23,33 @@ _ENDED = "mbert sweep: the training ended with exit code "
 
 @dataclass(frozen=True)
 class Options:
-    """What a run's result follows from beside its recipe.
+    """Options of `mbert train` that all runs of a sweep share.
 
     Args:
-        device: as `mbert train` takes it.
-        precision: the same.
-        kernels: the same.
-        limit: rows of each file at most.
+        device: see `mbert train`.
+        precision: see `mbert train`.
+        kernels: see `mbert train`.
+        limit: maximum number of rows of each file.
+        offline: whether trainings may not use the network.
     """
 
     device: str = "auto"
     precision: str = "auto"
     kernels: str = "auto"
     limit: int | None = None
+    offline: bool = False
 
     def words(self) -> list[str]:
-        """Return them as words of a command line."""
+        """Return the options as words of a command line."""
         words = ["--device", self.device, "--precision", self.precision, "--kernels", self.kernels]
-        return words if self.limit is None else [*words, "--limit", str(self.limit)]
+        words += [] if self.limit is None else ["--limit", str(self.limit)]
+        return [*words, *["--offline"] * self.offline]
 
     def facts(self) -> dict[str, Any]:
-        """Return what may not change before a run is done; one CUDA device is as good as another."""
-        return {**asdict(self), "device": self.device.partition(":")[0]}
+        """Return the options that affect a run's result; the number of a CUDA device does not."""
+        facts = {**asdict(self), "device": self.device.partition(":")[0]}
+        facts.pop("offline")
+        return facts
 
 
 @dataclass(frozen=True)

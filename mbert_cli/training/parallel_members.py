@@ -1,15 +1,13 @@
 """One procedure: train_at_once; members of an ensemble side by side, each a training in a process of its own."""
 
-import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from mbert_cli.errors import RunFailedError, Stopped
-from mbert_cli.machine.child_process import exit_code, last_lines, last_message, start, threads_each
-from mbert_cli.machine.signals import deferred, ignore_further_signals, stopped_by
+from mbert_cli.errors import RunFailedError, Stopped, counted
+from mbert_cli.machine.child_process import last_lines, last_message, start, threads_each
+from mbert_cli.machine.process_pool import ProcessPool
 from mbert_cli.messages import one_line
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.disk import disk_errors
@@ -20,7 +18,6 @@ from mbert_cli.training.console import print_epoch
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.state import threads_begun_with
 
-_LOOK_EVERY = 0.1  # seconds
 _REMEDY = "progress of all members is saved. Continue with --resume."
 
 
@@ -49,33 +46,22 @@ def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]]
     waiting = [
         _Member(*each, options.allow_drift, threads_each(many)) for each, many in zip(members, beside, strict=True)
     ]
-    training: list[_Member] = []
-    console.info(f"{len(members)} members, {jobs} at once; what each says: {folder.members / '*.log'}")
+    console.info(f"{counted(len(members), 'member')}, {jobs} at once; what each says: {folder.members / '*.log'}")
     total = sum(recipe.training.epochs for recipe, _ in members)
     try:
-        with console.bar("epochs of all members", total) as bar:
-            while waiting or training:
-                # One that is held is saving still: its process outlives a parent that was killed, for a moment.
-                while waiting and len(training) < jobs and not waiting[0].folder.in_use():
-                    with deferred():
-                        waiting[0].begin(folder.recipe_file, shared)
-                        training.append(waiting.pop(0))
-                time.sleep(_LOOK_EVERY)
-                ended = [each for each in training if each.has_ended()]
+        with ProcessPool[_Member](jobs, _Member.end) as pool, console.bar("epochs of all members", total) as bar:
+            while waiting or pool.jobs:
+                # A member may be locked by a process that outlives its killed parent for the moment that it saves.
+                while waiting and pool.has_room and not waiting[0].folder.in_use():
+                    member = waiting.pop(0)
+                    pool.start(member, partial(member.start, folder.recipe_file, shared))
+                training = pool.jobs
+                pool.poll()
                 for each in training:
-                    each.tell(console, bar)
+                    each.print_epochs(console, bar)
                 if console.is_live:
                     bar.advance(partial(_notes, training), by=0)
-                training = [each for each in training if each not in ended]
-    except BaseException as error:
-        stop = stopped_by(error)
-        ignore_further_signals()
-        for each in [each for each in training if each.process.poll() is None]:
-            each.process.send_signal(signal.SIGTERM if stop is None else stop.number)
-        for each in training:
-            each.process.wait()
-        if stop is None:
-            raise
+    except Stopped as stop:
         raise Stopped(stop.number, f"{folder.path}: stopped; {_REMEDY}") from None
 
 
@@ -96,8 +82,6 @@ class _Member:
         threads: how many it computes with, unless it was begun with others; None for PyTorch's own choice.
     """
 
-    process: subprocess.Popen[bytes]
-
     def __init__(self, recipe: Recipe, folder: RunFolder, allow_drift: bool, threads: int | None) -> None:
         self.recipe = recipe
         self.folder = folder
@@ -107,8 +91,8 @@ class _Member:
         self.log = folder.path.with_suffix(".log")
         self.printed = 0
 
-    def begin(self, recipe_file: Path, shared: Sequence[str]) -> None:
-        """Begin the training, or go on with it."""
+    def start(self, recipe_file: Path, shared: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start the training, or resume it."""
         resume = self.folder.states.is_dir()
         if not resume and self.folder.holds_a_run():
             self.folder.clear()
@@ -118,25 +102,21 @@ class _Member:
         self.printed = len(self.folder.read_metrics()) if resume else 0
         with disk_errors(self.log):
             self.log.parent.mkdir(parents=True, exist_ok=True)
-        self.process = start(words, threads_begun_with(self.folder) or self.threads, self.log)
+        return start(words, threads_begun_with(self.folder) or self.threads, self.log)
 
-    def tell(self, console: Console, bar: Bar) -> None:
-        """Tell of epochs that have ended since."""
+    def print_epochs(self, console: Console, bar: Bar) -> None:
+        """Print the epochs that have ended since the last call."""
         for record in self.folder.read_metrics()[self.printed :]:
             self.printed += 1
             print_epoch(console, record, self.recipe.training.epochs, int(self.name))
             bar.advance()
 
-    def has_ended(self) -> bool:
-        """Whether it is trained to its end.
+    def end(self, code: int) -> None:
+        """Check the exit code of the training.
 
         Raises:
-            RunFailedError: it has failed.
+            RunFailedError: the training has failed.
         """
-        if self.process.poll() is None:
-            return False
-        code = exit_code(self.process)
         if code:
             said = last_message(last_lines(self.log))
             raise RunFailedError(code, f"{self.log}: member {self.name} failed with exit code {code}: {said}", _REMEDY)
-        return True

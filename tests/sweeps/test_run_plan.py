@@ -54,7 +54,7 @@ def here(tiny_recipe, tmp_path, monkeypatch):
     """The working folder, with the tiny recipe and a plan in it; trainings are stand-ins."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(child_training, "spawn", stand_in.Process)
-    monkeypatch.setattr(procedure, "_LOOK_EVERY", 0)
+    monkeypatch.setattr("mbert_cli.machine.process_pool._POLL_EVERY", 0)
     monkeypatch.setattr("mbert_cli.storage.atomic._sync", lambda path: None)  # as slow as all else
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     (tmp_path / "plan.yaml").write_text(PLAN, encoding="utf-8")
@@ -373,14 +373,23 @@ def test_a_second_sweep_ends_with_3_and_changes_nothing(here):
 
 def test_jobs_go_on_at_once_and_share_the_cores(here, monkeypatch):
     monkeypatch.setattr(child_training, "cores", lambda: 6)
-    most = []
-    begin = procedure._Sweep._begin
+    running, most = set(), []
 
-    def count(self, run):
-        begin(self, run)
-        most.append(len(self.children))
+    class Running(stand_in.Process):
+        """Ends at the second poll."""
 
-    monkeypatch.setattr(procedure._Sweep, "_begin", count)
+        def __init__(self, *words):
+            super().__init__(*words)
+            running.add(self)
+            most.append(len(running))
+
+        def poll(self):
+            if self in running:
+                running.remove(self)
+                return None
+            return self.returncode
+
+    monkeypatch.setattr(child_training, "spawn", Running)
     mbert_sweep("-q", "--jobs", "3")
     assert max(most) == 3
     assert all("threads 2\n" in text for text in logs(here).values())
@@ -445,8 +454,7 @@ def test_a_sweep_that_is_killed_takes_its_trainings_along(here):
     assert run.newest_state()[0].name == "epoch-0000-step-00000001"
 
 
-def test_a_training_that_goes_on_elsewhere_is_waited_for(here, capsys, monkeypatch):
-    monkeypatch.setattr(procedure, "_LOOK_AGAIN", 0.1)
+def test_a_training_that_goes_on_elsewhere_is_waited_for(here, capsys):
     mbert_sweep("-q")
     run = RunFolder(here / "out" / "runs" / "g-none-seed-2")
     lines = run.metrics_file.read_text()
@@ -463,21 +471,14 @@ def test_a_training_that_goes_on_elsewhere_is_waited_for(here, capsys, monkeypat
     assert other.stdout.readline() == "held\n"
     mbert_sweep("--table")
     assert "none, seed 2: is being trained; 1 of 2 epochs have ended" in capsys.readouterr().out
-    look = procedure._Sweep._begin_what_can_begin
-
-    def let_go(self):
-        found = look(self)
-        if self.waited_for and other.poll() is None:
-            other.communicate("\n", timeout=30)
-        return found
-
-    monkeypatch.setattr(procedure._Sweep, "_begin_what_can_begin", let_go)
-    mbert_sweep()
-    shown = capsys.readouterr()
-    assert (
-        f"none, seed 2: another process is training {Path('out/runs/g-none-seed-2')}; waiting for its end" in shown.err
-    )
-    assert "4 of 4 runs are done." in shown.out
+    sweep = start_sweep(here)
+    assert sweep.stderr.readline() == "3 of 4 runs are done already\n"
+    waiting = f"none, seed 2: another process is training {Path('out/runs/g-none-seed-2')}; waiting for its end\n"
+    assert sweep.stderr.readline() == waiting
+    other.communicate("\n", timeout=30)
+    shown, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 0
+    assert "4 of 4 runs are done." in shown
     assert set(starts(here).values()) == {1}
 
 

@@ -34,7 +34,7 @@ def here(tiny_recipe, tmp_path, monkeypatch):
     """The folder of an ensemble of three; trainings are stand-ins."""
     monkeypatch.setattr(child_training, "spawn", stand_in.Process)
     monkeypatch.setattr(child_training, "cores", lambda: 6)
-    monkeypatch.setattr("mbert_cli.training.parallel_members._LOOK_EVERY", 0)
+    monkeypatch.setattr("mbert_cli.machine.process_pool._POLL_EVERY", 0)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return tmp_path / "out"
 

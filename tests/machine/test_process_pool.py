@@ -1,0 +1,76 @@
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mbert_cli.errors import Stopped
+from mbert_cli.machine.process_pool import ProcessPool
+
+# Prints a line once it handles SIGTERM and SIGINT, and ends with exit code 7 if it receives one.
+SAVING = """
+import signal, sys, time
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda number, frame: (print(number, flush=True), sys.exit(7)))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def signals_of_this_process(monkeypatch):
+    """Keep the tests' process able to receive signals."""
+    monkeypatch.setattr("mbert_cli.machine.process_pool.ignore_further_signals", lambda: None)
+
+
+def ending(code):
+    return lambda: subprocess.Popen([sys.executable, "-c", f"import os; os._exit({code})"])
+
+
+def saving():
+    process = subprocess.Popen([sys.executable, "-c", SAVING], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_each_job_ends_once_with_the_exit_code_of_its_process():
+    ended = []
+    with ProcessPool(2, lambda *words: ended.append(words)) as pool:
+        pool.start("good", ending(0))
+        assert pool.has_room
+        pool.start("bad", ending(3))
+        assert not pool.has_room
+        while pool.jobs:
+            pool.poll()
+        assert pool.has_room
+    assert sorted(ended) == [("bad", 3), ("good", 0)]
+
+
+def test_a_process_that_a_signal_killed_has_the_exit_code_that_shells_give_it():
+    ended = []
+    with ProcessPool(1, lambda *words: ended.append(words)) as pool:
+        pool.start("job", lambda: subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]))
+        while pool.jobs:
+            pool.poll()
+    assert ended == [("job", 128 + signal.SIGKILL)]
+
+
+@pytest.mark.parametrize(
+    ("error", "number"), [(Stopped(signal.SIGINT), signal.SIGINT), (ValueError("ours"), signal.SIGTERM)]
+)
+def test_an_exception_ends_all_processes_and_waits_for_them(error, number):
+    processes, stopped = [saving(), saving()], []
+
+    def run():
+        with ProcessPool(2, lambda *_: pytest.fail("ended by itself"), lambda *words: stopped.append(words)) as pool:
+            for name, process in enumerate(processes):
+                pool.start(name, lambda process=process: process)
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        run()
+    assert caught.value is error
+    assert stopped == [(0, 7), (1, 7)]
+    for process in processes:
+        assert process.stdout.read() == f"{int(number)}\n"
+        process.stdout.close()
