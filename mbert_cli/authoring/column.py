@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mbert_cli.data.csv_rows import Quoting
+from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.label_text import as_number, folded
-from mbert_cli.data.table import Delimiter, Quoting, Table
+from mbert_cli.data.table import Table
 
 _MOST_COUNTED = 100_000
 _LONGEST_LABEL = 1_000  # characters; longer cells are texts

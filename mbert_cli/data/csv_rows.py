@@ -4,10 +4,12 @@ import csv
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from mbert_cli.data.row import LONE_CARRIAGE_RETURN, QUOTES_ARE_TEXT, Row, wrong_width
 from mbert_cli.data.source import BadLine
 
+Quoting = Literal["auto", "csv", "none"]
 _MAX_CELL = 1 << 24  # characters
 
 Lines = Iterator[str | BadLine]

@@ -4,7 +4,9 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from mbert_cli.data.table import Delimiter, Quoting, Table
+from mbert_cli.data.csv_rows import Quoting
+from mbert_cli.data.delimiter import Delimiter
+from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.recipe.sections import ModelSection, TaskSection
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
-from mbert_cli.data.table import GUESSED_DELIMITERS, Table
+from mbert_cli.data.delimiter import GUESSED_DELIMITERS
+from mbert_cli.data.table import Table
 from mbert_cli.errors import UsageError
 
 _DELIMITERS = {".tsv": "\t", ".csv": ","}

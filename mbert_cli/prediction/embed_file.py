@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from mbert_cli.data.csv_rows import Quoting
+from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.file_settings import input_settings
 from mbert_cli.data.parquet_output import check_pyarrow, is_parquet
-from mbert_cli.data.table import Delimiter, Quoting, Table
+from mbert_cli.data.table import Table
 from mbert_cli.data.vectors import NumpyVectors, ParquetVectors, VectorFile
 from mbert_cli.errors import UsageError
 from mbert_cli.recipe.sections import ModelSection

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mbert_cli.data.csv_rows import Quoting
+from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.file_settings import input_settings
 from mbert_cli.data.parquet_output import ParquetSink, is_parquet
-from mbert_cli.data.table import Delimiter, Quoting, Table
+from mbert_cli.data.table import Table
 from mbert_cli.data.text_format import TextFormat, text_format
 from mbert_cli.errors import DataError, UsageError, counted
 from mbert_cli.prediction.prediction_output import resumable_file, standard_output, whole_file

@@ -133,6 +133,37 @@ def test_a_line_of_jsonl_that_cannot_be_read_is_skipped(tmp_path):
     assert "line 4: no 'label'" in found.skipped[2]
 
 
+@pytest.mark.parametrize("name", ["t.jsonl", "t.txt"])
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [(b'{"a": "\xff", "label": 1}', "is not UTF-8 (byte 7 of the file)"), (b"\0", "holds a NUL byte")],
+)
+def test_a_first_line_of_jsonl_that_is_not_text_is_a_bad_row_like_any_other(tmp_path, name, line, problem):
+    path = tmp_path / name
+    path.write_bytes(line + b'\n{"a": "x", "label": 1}\n{"a": "y", "label": 0}\n')
+    section = task("a", on_bad_row="skip")
+    examples = read_examples(str(path), "t", section, PairClassification(4).labels)
+    assert (examples.texts, examples.lines) == ([["x", "y"]], [2, 3])
+    assert examples.skipped[0].startswith(f"line 1: {problem}")
+    assert refusal(str(path), task("a"), PairClassification(4).labels).startswith(f"F:1: {problem}")
+
+
+@pytest.mark.parametrize("count", [1, 2000])
+def test_jsonl_without_a_line_of_text_is_refused_at_its_first_line(tmp_path, count):
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(b"\xff\n" * count)
+    message = refusal(str(path), task("a", on_bad_row="skip"), PairClassification(4).labels)
+    assert message.startswith("F:1: is not UTF-8 (byte 0 of the file)")
+
+
+@pytest.mark.parametrize("name", ["t.tsv", "t.txt"])
+def test_a_first_line_of_a_text_table_that_is_not_text_is_no_header(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"a\xff\tlabel\na\tlabel\nx\t1\n")
+    message = refusal(str(path), task("a", on_bad_row="skip"), PairClassification(4).labels)
+    assert message.startswith("F:1: is not UTF-8 (byte 1 of the file)")
+
+
 def test_swallowed_rows_are_skipped_at_their_quotes_alone(write):
     path = write("a\tlabel", '"I left early\t1', "fine day\t0", "so it was\t0", 'he said nothing"\t1', "end\t1")
     found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
