@@ -51,11 +51,12 @@ def sweep(
     """
     from mbert_cli.sweeps.figure import draw_scores_or_say
     from mbert_cli.sweeps.folder import SweepFolder
-    from mbert_cli.sweeps.formats import runs_table, sweep_table, write_tables
+    from mbert_cli.sweeps.formats import write_tables
     from mbert_cli.sweeps.plan import find_plan
     from mbert_cli.sweeps.results import read_results
     from mbert_cli.sweeps.run import Options
     from mbert_cli.sweeps.run_plan import check_failures, run_plan
+    from mbert_cli.sweeps.terminal_table import runs_table, sweep_table
 
     if table and dry_run:
         raise UsageError("--table and --dry-run exclude each other.")

@@ -6,10 +6,11 @@ from mbert_cli.machine.process_pool import ProcessPool
 from mbert_cli.storage.atomic import replace_file
 from mbert_cli.storage.metrics_file import kept_epoch
 from mbert_cli.sweeps.folder import SweepFolder, SweepRuns
-from mbert_cli.sweeps.formats import note_of, write_tables
+from mbert_cli.sweeps.formats import write_tables
 from mbert_cli.sweeps.plan import Plan
 from mbert_cli.sweeps.results import SweepResult, read_results
 from mbert_cli.sweeps.run import Options, SweepRun
+from mbert_cli.sweeps.table import note_of
 from mbert_cli.terminal.console import Console
 
 

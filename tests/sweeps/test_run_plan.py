@@ -24,9 +24,10 @@ from mbert_cli.machine import child_process as child_training
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.sweeps import run_plan as procedure
 from mbert_cli.sweeps.folder import SweepFolder
-from mbert_cli.sweeps.formats import as_html, as_markdown, as_tsv, sweep_table
+from mbert_cli.sweeps.formats import as_html, as_markdown, as_tsv
 from mbert_cli.sweeps.plan import read_plan
 from mbert_cli.sweeps.results import read_results
+from mbert_cli.sweeps.terminal_table import sweep_table
 
 PLAN = """\
 title: Two methods
