@@ -45,6 +45,27 @@ def test_several_inputs_go_to_files_of_their_names(run, here):
         assert (here / "out" / name).read_bytes() == (here / f"alone-{name}").read_bytes()
 
 
+def test_outputs_have_no_byte_order_mark_and_end_lines_in_lf(run, here):
+    """As pandas, csvkit and xsv write tables."""
+    (here / "windows.csv").write_bytes(b'\xef\xbb\xbfid,text\r\n1,"a cat,\r\nna\xc3\xafve"\r\n2,bird\r\n')
+    predict(run, "windows.csv", "-o", "out.csv")
+    written = (here / "out.csv").read_bytes()
+    assert written.startswith(b"id,text,pred,")
+    assert written.count(b"\n") == 4
+    assert written.count(b"\r\n") == 1
+    assert rows("out.csv")[1][:2] == ["1", "a cat,\r\nna\u00efve"]
+    assert (
+        pandas.read_csv(here / "out.csv")["text"].to_list() == pandas.read_csv(here / "windows.csv")["text"].to_list()
+    )
+    (here / "windows.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "a cat"}\r\n{"text": "bird"}\r\n')
+    predict(run, "windows.jsonl", "-o", "out.jsonl")
+    lines = (here / "out.jsonl").read_bytes().split(b"\n")
+    assert [json.loads(line)["text"] for line in lines[:2]] == ["a cat", "bird"]
+    assert lines[2:] == [b""]
+    assert b"\r" not in lines[0]
+    assert lines[0].startswith(b"{")
+
+
 def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, here):
     (here / "bad.tsv").write_text("text\nbird\tone too many\n")
     with pytest.raises(MbertError) as refusal:
