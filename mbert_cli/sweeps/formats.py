@@ -67,7 +67,7 @@ def as_tsv(result: SweepResult) -> str:
     return "".join(lines)
 
 
-def _tsv_cells(row: RowResult, columns: list[TaskMetric]) -> list[str | float | None]:
+def _tsv_cells(row: RowResult, columns: list[TaskMetric]) -> list[str | int | float | None]:
     published = row.published
     scores: list[float | None] = []
     for column in columns:
