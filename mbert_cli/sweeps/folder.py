@@ -15,7 +15,6 @@ beside the runs can contradict them after a crash. What a run was begun with is 
 only once there is a run.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,14 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mbert_cli.errors import UsageError
-from mbert_cli.recipe.differences import flat, result_spec
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.atomic import left_by_a_crash
 from mbert_cli.storage.disk import disk_errors
 from mbert_cli.storage.locks import take_lock
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.sweeps.file_hashes import FileHashes, identity
 from mbert_cli.sweeps.plan import Plan, PlannedRow
-from mbert_cli.sweeps.run import SweepRun, _recipe_of
+from mbert_cli.sweeps.run import SweepRun, read_record
 
 TABLES = ("table.tsv", "table.md", "table.html")
 FIGURE = "scores.png"
@@ -82,57 +81,69 @@ class SweepFolder:
             raise UsageError(f"{self.path} is not empty and holds no sweep; choose another -o.")
 
     def runs_of(self, plan: Plan) -> "SweepRuns":
-        """Return the runs that a plan asks for, each once."""
+        """Return the runs of a plan; rows with the same recipe and seed share a run."""
         wanted: dict[str, tuple[PlannedRow, int]] = {}
         for row in plan.rows:
             for seed in row.seeds:
-                wanted.setdefault(_key(row.recipe_of(seed)), (row, seed))
-        begun = self._begun()
-        names = {key: name for name, key in begun.items() if key in wanted}
+                wanted.setdefault(identity(row.recipe_of(seed)), (row, seed))
+        hashes = FileHashes()
+        names = self._existing_names({key: row.recipe_of(seed) for key, (row, seed) in wanted.items()}, hashes)
         taken = set(names.values())
         runs = {}
         for key, (row, seed) in wanted.items():
-            recipe, label = row.recipe_of(seed), f"{row.name}, seed {seed}"
             name = names.get(key) or _free_name(row, seed, taken)
             taken.add(name)
-            runs[key] = SweepRun(self.path, name, recipe, label)
+            runs[key] = SweepRun(self.path, name, row.recipe_of(seed), f"{row.name}, seed {seed}", hashes)
         return SweepRuns(runs)
 
-    def _begun(self) -> dict[str, str | None]:
-        """Return the names of the runs that were begun here, and what each is made of, where that can be told."""
-        found: dict[str, str | None] = {}
+    def _existing_names(self, wanted: Mapping[str, Recipe], hashes: FileHashes) -> dict[str, str]:
+        """Return the names of the runs that exist, by the identities of the recipes that want them.
+
+        Args:
+            wanted: recipes by their identities.
+            hashes: computes the hashes of their files. They show that a run is the same after its files were moved.
+        """
+        existing = {}
         for file in sorted(self.path.glob("recipes/*.yaml")):
-            if RunFolder(self.path / "runs" / file.stem).holds_a_run():
-                recipe = _recipe_of(file)
-                found[file.stem] = None if recipe is None else _key(recipe)
-        return found
+            record = read_record(file) if RunFolder(self.path / "runs" / file.stem).holds_a_run() else None
+            if record is not None:
+                existing[file.stem] = record
+        by_path = {identity(record.recipe): name for name, record in existing.items()}
+        names = {key: by_path[key] for key in wanted if key in by_path}
+        by_hash = {
+            identity(record.recipe, record.files): name
+            for name, record in existing.items()
+            if record.files and name not in names.values()
+        }
+        for key, recipe in wanted.items():
+            if by_hash and key not in names:
+                name = by_hash.pop(identity(recipe, hashes.of(recipe)), None)
+                if name is not None:
+                    names[key] = name
+        return names
 
 
 @dataclass(frozen=True)
 class SweepRuns:
     """The runs that a plan asks for; by what they are made of."""
 
-    by_key: Mapping[str, SweepRun]
+    by_identity: Mapping[str, SweepRun]
 
     def __iter__(self) -> Iterator[SweepRun]:
-        return iter(self.by_key.values())
+        return iter(self.by_identity.values())
 
     def __len__(self) -> int:
-        return len(self.by_key)
+        return len(self.by_identity)
 
     def of(self, row: PlannedRow) -> list[SweepRun]:
         """Return a row's runs, in the order of its seeds."""
-        return [self.by_key[_key(row.recipe_of(seed))] for seed in row.seeds]
+        return [self.by_identity[identity(row.recipe_of(seed))] for seed in row.seeds]
 
     def in_turn(self, rows: Sequence[PlannedRow]) -> list[SweepRun]:
         """Return all runs in the order of training: first the first seeds of all rows; the table is whole soon."""
         most = max(len(row.seeds) for row in rows)
         runs = [self.of(row)[index] for index in range(most) for row in rows if index < len(row.seeds)]
         return list(dict.fromkeys(runs))
-
-
-def _key(recipe: Recipe) -> str:
-    return json.dumps(flat(result_spec(recipe)), sort_keys=True)
 
 
 def _free_name(row: PlannedRow, seed: int, taken: set[str]) -> str:

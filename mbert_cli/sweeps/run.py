@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 
 from mbert_cli.errors import MbertError, RecipeError, UsageError
 from mbert_cli.machine.child_process import last_lines, last_message
-from mbert_cli.recipe.differences import differences, flat, result_spec
+from mbert_cli.recipe.differences import differences
 from mbert_cli.recipe.reader import load
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.atomic import read_json, remove_folder, replace_file
 from mbert_cli.storage.disk import disk_errors
 from mbert_cli.storage.metrics_file import kept_epoch
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.sweeps.file_hashes import FileHashes, changes
 from mbert_cli.sweeps.plan import Keep
 
 _ENDED = "mbert sweep: the training ended with exit code "
@@ -69,20 +71,59 @@ class RunState:
     said: str = ""
 
 
-class SweepRun:
-    """One run of a sweep, of one row or of several.
+@dataclass(frozen=True)
+class RunRecord:
+    """The settings that a run was started with, as `recipes/` of the sweep records them.
 
     Args:
-        path: of the sweep.
-        name: of the run's files.
-        recipe: what it trains.
-        label: what messages call it.
+        recipe: the recipe.
+        options: `Options.facts()`; None if they cannot be read.
+        threads: number of threads of the training; None for PyTorch's default.
+        files: hashes of its files, see `FileHashes.of`; empty for sweeps of earlier versions.
     """
 
-    def __init__(self, path: Path, name: str, recipe: Recipe, label: str) -> None:
+    recipe: Recipe
+    options: Mapping[str, Any] | None
+    threads: int | None
+    files: Mapping[str, str]
+
+
+def read_record(recipe_file: Path) -> RunRecord | None:
+    """Return the record of a run, or None if its recipe cannot be read.
+
+    Args:
+        recipe_file: `recipes/NAME.yaml`; the rest is in `recipes/NAME.json`.
+    """
+    try:
+        recipe = load(recipe_file, [], lambda *_: [])
+    except RecipeError:
+        return None
+    try:
+        values = read_json(recipe_file.with_suffix(".json"))
+    except MbertError:
+        values = {}
+    options, files = values.get("options"), values.get("files")
+    if not isinstance(options, dict) or "threads" not in values:
+        return RunRecord(recipe, None, None, {})
+    return RunRecord(recipe, options, values["threads"], files if isinstance(files, dict) else {})
+
+
+class SweepRun:
+    """One run of a sweep. It may belong to several rows.
+
+    Args:
+        path: the folder of the sweep.
+        name: name of the run's files.
+        recipe: what to train.
+        label: name of the run in messages.
+        hashes: computes the hashes of the recipe's files.
+    """
+
+    def __init__(self, path: Path, name: str, recipe: Recipe, label: str, hashes: FileHashes) -> None:
         self.name = name
         self.recipe = recipe
         self.label = label
+        self.hashes = hashes
         self.folder = RunFolder(path / "runs" / name)
         self.recipe_file = path / "recipes" / f"{name}.yaml"
         self.options_file = path / "recipes" / f"{name}.json"
@@ -118,51 +159,44 @@ class SweepRun:
             return 0
 
     def begin(self, options: Options, threads: int | None) -> int | None:
-        """Write down what the run is begun with, or gone on with.
+        """Record the settings that the run starts or resumes with.
 
         Args:
-            options: what it is begun with.
-            threads: the number that it shall compute with; None for PyTorch's own choice.
+            options: the options of the sweep.
+            threads: number of threads for a new run; None for PyTorch's default.
 
         Returns:
-            The number that it was begun with, which a run keeps.
+            The number of threads to use, which is that of the start if the run is resumed.
         """
         for file in (self.recipe_file, self.log):
             with disk_errors(file):
                 file.parent.mkdir(exist_ok=True)
-        begun = self._begun_with() if self.folder.holds_a_run() else None
-        if begun is not None:
-            threads = begun["threads"]
+        record = read_record(self.recipe_file) if self.folder.holds_a_run() else None
+        if record is not None and record.options is not None:
+            threads = record.threads
+        # Hashed now, because files may change while earlier runs of the sweep train.
+        values = {"options": options.facts(), "threads": threads, "files": FileHashes().of(self.recipe)}
         replace_file(self.recipe_file, self.recipe.to_yaml())
-        replace_file(self.options_file, json.dumps({"options": options.facts(), "threads": threads}, indent=2) + "\n")
+        replace_file(self.options_file, json.dumps(values, indent=2) + "\n")
         return threads
 
     def changes(self, options: Options) -> list[str]:
-        """Return what the run was begun with that is otherwise now, a sentence each.
+        """Return what differs from the settings that the run was started with, one sentence each.
 
-        A run that is done may have been computed on another device than is asked for now.
+        The device of a run that is done may differ: it affects scores less than the seed does, and the table shows it.
         """
         if not self.folder.holds_a_run():
             return []
-        then = _recipe_of(self.recipe_file)
-        if then is None:
-            return [f"{self.recipe_file.name}, which it was begun with, cannot be read"]
-        found = differences(flat(result_spec(then)), flat(result_spec(self.recipe)))
-        begun = self._begun_with()
-        if begun is None:
-            return found
-        before, now = begun["options"], options.facts()
+        record = read_record(self.recipe_file)
+        if record is None:
+            return [f"{self.recipe_file.name}, the recipe that the run was started with, cannot be read"]
+        changed = changes(record.recipe, record.files, self.recipe, self.hashes.of(self.recipe) if record.files else {})
+        if record.options is None:
+            return changed
+        before, now = record.options, options.facts()
         if self.is_done():
-            # Where it was computed moves its scores by less than the seed does; the table says it.
             before, now = ({"limit": each.get("limit")} for each in (before, now))
-        return found + differences(before, now)
-
-    def _begun_with(self) -> dict[str, Any] | None:
-        try:
-            found = read_json(self.options_file)
-        except MbertError:
-            return None
-        return found if isinstance(found.get("options"), dict) and "threads" in found else None
+        return changed + differences(before, now)
 
     def clear(self) -> None:
         """Remove the run, so that it begins anew."""
@@ -197,11 +231,3 @@ class SweepRun:
         if not lines or not re.fullmatch(rf"{_ENDED}\d+", lines[-1]):
             return None, ""
         return int(lines[-1].removeprefix(_ENDED)), last_message(lines[:-1])
-
-
-def _recipe_of(file: Path) -> Recipe | None:
-    """Return the recipe that a run was begun with; None where it cannot be read."""
-    try:
-        return load(file, [], lambda *_: [])
-    except RecipeError:
-        return None
