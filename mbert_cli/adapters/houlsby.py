@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from mbert_cli.adapters import check_rank
 from mbert_cli.adapters.layer_norm import LayerNorm
-from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter, Norm
 from mbert_cli.encoder.initialisation import start_projections
 from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.shape import EncoderShape
 
 
@@ -66,7 +66,11 @@ class Houlsby(Adapter):
         return self.attention[layer](x)
 
     def after_feed_forward(
-        self, x: Float[Tensor, "tokens hidden"], layer_input: Float[Tensor, "tokens hidden"], layer: int, layout: Layout
+        self,
+        x: Float[Tensor, "tokens hidden"],
+        layer_input: Float[Tensor, "tokens hidden"],
+        layer: int,
+        layout: AnyLayout,
     ) -> Float[Tensor, "tokens hidden"]:
         """Return x + V_D gelu(V_E x)."""
         return self.feed_forward[layer](x)

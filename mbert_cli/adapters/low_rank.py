@@ -7,11 +7,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mbert_cli.adapters import check_rank
-from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.initialisation import start_projections
 from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.shape import EncoderShape
 
 
@@ -59,7 +59,11 @@ class LowRank(Adapter):
         return sum(part.weight.numel() for part in self.modules() if isinstance(part, nn.Linear))
 
     def after_feed_forward(
-        self, x: Float[Tensor, "tokens hidden"], layer_input: Float[Tensor, "tokens hidden"], layer: int, layout: Layout
+        self,
+        x: Float[Tensor, "tokens hidden"],
+        layer_input: Float[Tensor, "tokens hidden"],
+        layer: int,
+        layout: AnyLayout,
     ) -> Float[Tensor, "tokens hidden"]:
         """Return x + V_D V_E h."""
         linear = kernels.current().linear

@@ -5,10 +5,10 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mbert_cli.batch import Layout
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.initialisation import initialise
 from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.shape import EncoderShape
 
 
@@ -41,6 +41,6 @@ class Top(Adapter):
         if self.init == "copy":
             self.layer.load_state_dict(last_layer.state_dict())
 
-    def on_top(self, x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "tokens hidden"]:
+    def on_top(self, x: Float[Tensor, "tokens hidden"], layout: AnyLayout) -> Float[Tensor, "tokens hidden"]:
         """Apply the layer to x."""
         return self.layer(x, layout)

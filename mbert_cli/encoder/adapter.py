@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mbert_cli.batch import Layout
+from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.prefix import Prefix
 
 Linear = Literal["qkv", "attention_output", "intermediate", "output"]
@@ -58,11 +58,15 @@ class Adapter(nn.Module):
         return x
 
     def after_feed_forward(
-        self, x: Float[Tensor, "tokens hidden"], layer_input: Float[Tensor, "tokens hidden"], layer: int, layout: Layout
+        self,
+        x: Float[Tensor, "tokens hidden"],
+        layer_input: Float[Tensor, "tokens hidden"],
+        layer: int,
+        layout: AnyLayout,
     ) -> Float[Tensor, "tokens hidden"]:
         """Change the output of the feed-forward sublayer, before the residual connection and the LayerNorm."""
         return x
 
-    def on_top(self, x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "tokens hidden"]:
+    def on_top(self, x: Float[Tensor, "tokens hidden"], layout: AnyLayout) -> Float[Tensor, "tokens hidden"]:
         """Change the output of the last layer, before pooling."""
         return x

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.prefix import Prefix
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 
 
 def attend(
     qkv: Float[Tensor, "tokens features3"] | Pending,
-    layout: Layout,
+    layout: AnyLayout,
     num_heads: int,
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
@@ -50,7 +50,7 @@ class SelfAttention(nn.Module):
         self.output = Linear(hidden_size, hidden_size)
 
     def forward(
-        self, h: Float[Tensor, "tokens hidden"], layout: Layout, adapters: SegmentAdapters, layer: int
+        self, h: Float[Tensor, "tokens hidden"], layout: AnyLayout, adapters: SegmentAdapters, layer: int
     ) -> Pending:
         """Return MH(h)."""
         dropout_p = self.dropout_p if self.training else 0.0

@@ -11,6 +11,7 @@ from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.padding import Padding
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
@@ -57,7 +58,8 @@ class BertEncoder(nn.Module):
         """
         padding, sites = self._sites(layout, adapters)
         if features is None:
-            h = self.layers_over(token_ids, token_types, positions, padding, sites)
+            ids, types, places = (padding.pad(each) for each in (token_ids, token_types, positions))
+            h = self.layers_over(ids, types, places, padding.layout, sites)
         else:
             h = padding.pad(features)
         return padding.unpad(sites.on_top(h))
@@ -72,7 +74,8 @@ class BertEncoder(nn.Module):
     ) -> Float[Tensor, "tokens hidden"]:
         """Return the hidden states before the adapters on top; the arguments are those of `forward`."""
         padding, sites = self._sites(layout, adapters)
-        return padding.unpad(self.layers_over(token_ids, token_types, positions, padding, sites))
+        ids, types, places = (padding.pad(each) for each in (token_ids, token_types, positions))
+        return padding.unpad(self.layers_over(ids, types, places, padding.layout, sites))
 
     def _sites(self, layout: Layout, adapters: Sequence[Sequence[Adapter]]) -> tuple[Padding, SegmentAdapters]:
         padding = Padding(layout, segments=any(adapters))
@@ -86,22 +89,26 @@ class BertEncoder(nn.Module):
             cast(EncoderLayer, layer).drop(shape)
 
     def layers_over(
-        self, token_ids: Tensor, token_types: Tensor, positions: Tensor, padding: Padding, sites: SegmentAdapters
-    ) -> Float[Tensor, "padded hidden"]:
-        """Return the hidden states after the last layer, including those of the padding tokens.
+        self,
+        token_ids: Int[Tensor, " tokens"],
+        token_types: Int[Tensor, " tokens"],
+        positions: Int[Tensor, " tokens"],
+        layout: AnyLayout,
+        sites: SegmentAdapters,
+    ) -> Float[Tensor, "tokens hidden"]:
+        """Return the hidden states after the last layer, before the adapters on top. No tokens are added.
 
         Args:
-            token_ids: see `forward`; without padding.
+            token_ids: see `forward`.
             token_types: see `forward`.
             positions: see `forward`.
-            padding: the padding tokens to add to the stream, if any.
-            sites: the adapters of the segments of the padded stream.
+            layout: positions of the sentences in the stream.
+            sites: the adapters of the segments of the layout.
         """
         tables = (self.word_embeddings, self.position_embeddings, self.type_embeddings)
-        ids = [padding.pad(indices) for indices in (token_ids, positions, token_types)]
-        h = kernels.current().embed(tables, ids, self.embedding_norm)
+        h = kernels.current().embed(tables, [token_ids, positions, token_types], self.embedding_norm)
         h = sites.after_norm(h, "embedding_norm", 0)
         h = Pending(h, dropout_p=self.dropout_p if self.training else 0.0).tensor()
         for index, layer in enumerate(self.layers):
-            h = layer(h, padding.layout, sites, index)
+            h = layer(h, layout, sites, index)
         return h

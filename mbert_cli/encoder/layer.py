@@ -5,11 +5,11 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mbert_cli.batch import Layout
 from mbert_cli.encoder import adapter
 from mbert_cli.encoder.attention import SelfAttention
 from mbert_cli.encoder.kernels import Activation
 from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -64,7 +64,7 @@ class EncoderLayer(nn.Module):
     def forward(
         self,
         h: Float[Tensor, "tokens hidden"],
-        layout: Layout,
+        layout: AnyLayout,
         adapters: SegmentAdapters | None = None,
         layer: int = 0,
     ) -> Float[Tensor, "tokens hidden"]:

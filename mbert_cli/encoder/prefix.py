@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mbert_cli.batch import Layout
 from mbert_cli.encoder.dropout import dropout
+from mbert_cli.encoder.padded_layout import AnyLayout
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def add_gated(
     mixed: Float[Tensor, "tokens features"],
     qkv: Float[Tensor, "tokens features3"],
     prefixes: Sequence[Sequence[Prefix]],
-    layout: Layout,
+    layout: AnyLayout,
     num_heads: int,
     dropout_p: float,
 ) -> Float[Tensor, "tokens features"]:

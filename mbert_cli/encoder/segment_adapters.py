@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter, Linear, Norm
 from mbert_cli.encoder.kernels import Pending
+from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.prefix import Prefix
 
 AFFINE_SITES = ("before_linear", "after_linear", "after_norm")
@@ -34,7 +34,7 @@ class SegmentAdapters:
         folded: the sites at linear layers and LayerNorms are already folded into the encoder, so skip them.
     """
 
-    def __init__(self, layout: Layout, adapters: Sequence[Sequence[Adapter]] = (), folded: bool = False) -> None:
+    def __init__(self, layout: AnyLayout, adapters: Sequence[Sequence[Adapter]] = (), folded: bool = False) -> None:
         self._layout = layout
         self._acting: dict[str, list[list[Adapter]]] = {}
         for site in (*INNER_SITES, "on_top"):

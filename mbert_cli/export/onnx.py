@@ -18,11 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from mbert_cli import __version__
-from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
-from mbert_cli.encoder.kernels.padded import PaddedLayout
 from mbert_cli.encoder.late_interaction import padded_max_sim
-from mbert_cli.encoder.padding import Padding
+from mbert_cli.encoder.padded_layout import PaddedLayout
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.errors import UsageError
 from mbert_cli.heads import ClassHead
@@ -33,14 +31,6 @@ from mbert_cli.model.saved_model import SavedModel
 CONFIG = "config.json"
 FORMAT = "mbert-onnx"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-
-
-class _Whole(Padding):
-    """No tokens are added to the stream."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-        self._source = None
 
 
 class PaddedTask(nn.Module):
@@ -84,7 +74,7 @@ class PaddedTask(nn.Module):
         layout = PaddedLayout(mask.bool())
         sites = SegmentAdapters(layout, [model.task(self.name).adapter_list()], encoder.folded)
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        h = encoder.layers_over(ids.flatten(), types.flatten(), positions.flatten(), _Whole(layout), sites)
+        h = encoder.layers_over(ids.flatten(), types.flatten(), positions.flatten(), layout, sites)
         return sites.on_top(h).unflatten(0, ids.shape)
 
     def _vectors(self, model: MultiTaskBert, h: Tensor, mask: Tensor) -> Tensor:

@@ -5,41 +5,28 @@ an exported graph must be the same for all lengths. The layout is a `PaddedLayou
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from mbert_cli.batch import Layout
 from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.kernels.plain import activate, add, add_dropout, add_norm, embed, linear
+from mbert_cli.encoder.padded_layout import PaddedLayout
 from mbert_cli.encoder.prefix import Prefix, add_gated, join
 
-__all__ = ["PaddedLayout", "activate", "add", "add_dropout", "add_norm", "attend", "embed", "linear"]
-
-
-class PaddedLayout(Layout):
-    """Consecutive sentences, padded to one width; the stream includes the padding tokens.
-
-    Args:
-        mask: True at real tokens.
-    """
-
-    def __init__(self, mask: Bool[Tensor, "sentences width"]) -> None:
-        super().__init__([1], device=mask.device)  # one segment; its lengths are not used
-        self.mask = mask
+__all__ = ["activate", "add", "add_dropout", "add_norm", "attend", "embed", "linear"]
 
 
 def attend(
     qkv: Pending,
-    layout: Layout,
+    layout: PaddedLayout,
     num_heads: int,
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
 ) -> Float[Tensor, "tokens features"]:
     """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence separately; see `encoder.attention`."""
-    mask = cast(PaddedLayout, layout).mask
+    mask = layout.mask
     x = qkv.tensor()
     sentences, width = mask.shape
     features = x.shape[-1] // 3
