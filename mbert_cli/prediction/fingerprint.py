@@ -1,12 +1,15 @@
 """The fingerprint of a prediction: everything that its output's bytes depend on."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mbert_cli.data.table import Table
 from mbert_cli.machine.versions import versions
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.storage.atomic import sha256_of
+from mbert_cli.storage.resumable_output import interrupted_fingerprint
 
 
 def fingerprint_of(
@@ -47,3 +50,22 @@ def fingerprint_of(
     if strict_length:  # a prediction that cut rows cannot be resumed by one that refuses them
         fingerprint["strict_length"] = True
     return fingerprint
+
+
+def threads_begun_with(output: Path, fingerprint: Mapping[str, Any]) -> int | None:
+    """Return the number of threads that an interrupted prediction was started with.
+
+    Args:
+        output: the output file.
+        fingerprint: the fingerprint of the prediction that would be resumed.
+
+    Returns:
+        None if there is no interrupted prediction, or if more than the number of threads differs.
+    """
+    begun = interrupted_fingerprint(output)
+    try:
+        threads = int(begun["hardware"]["threads"]) if begun is not None else None
+    except (KeyError, TypeError, ValueError):
+        return None
+    same_threads = {**fingerprint, "hardware": {**fingerprint["hardware"], "threads": threads}}
+    return threads if begun == json.loads(json.dumps(same_threads)) else None

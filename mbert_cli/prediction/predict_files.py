@@ -1,10 +1,10 @@
 """Predict files: the procedure of `mbert predict`. torch is imported only once an input has been opened."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
@@ -15,7 +15,7 @@ from mbert_cli.data.text_format import TextFormat, text_format
 from mbert_cli.errors import DataError, UsageError, counted
 from mbert_cli.prediction.prediction_output import resumable_file, standard_output, whole_file
 from mbert_cli.recipe.sections import ModelSection
-from mbert_cli.storage.resumable_output import PartialOutput, Stream, forget
+from mbert_cli.storage.resumable_output import PartialOutput, Stream, forget, partial_folder
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -72,18 +72,19 @@ def predict_files(
     tasks = {name: section.tasks[name] for name in options.tasks if name in section.tasks} or section.tasks
     predictor: Predictor | None = None
     problems: list[str] = []
-    for input_file, output in files.items():
-        try:
-            settings = input_settings(input_file, tasks, options.quoting, options.delimiter)
-            with Table(input_file, settings.quoting, settings.delimiter, options.columns) as table:
-                console.detail(table.description)
-                _text_format(table, output, options)  # refuses a format that cannot be written
-                predictor = predictor or load()
-                _predict_file(predictor, table, output, options, len(files) > 1, console)
-        except DataError as error:
-            if len(files) == 1:
-                raise
-            problems += error.problems
+    with ExitStack() as threads:
+        for input_file, output in files.items():
+            try:
+                settings = input_settings(input_file, tasks, options.quoting, options.delimiter)
+                with Table(input_file, settings.quoting, settings.delimiter, options.columns) as table:
+                    console.detail(table.description)
+                    _text_format(table, output, options)  # refuses a format that cannot be written
+                    predictor = predictor or load()
+                    _predict_file(predictor, table, output, options, len(files) > 1, threads, console)
+            except DataError as error:
+                if len(files) == 1:
+                    raise
+                problems += error.problems
     if len(files) > 1:
         for output in files.values():
             forget(Path(output))
@@ -102,9 +103,9 @@ def _predict_file(
     output: str,
     options: PredictOptions,
     is_one_of_several: bool,
+    threads: ExitStack,
     console: Console,
 ) -> None:
-    from mbert_cli.prediction.fingerprint import fingerprint_of
     from mbert_cli.prediction.table_tasks import choose_tasks
 
     tasks = choose_tasks(predictor, table, options.tasks)
@@ -114,15 +115,10 @@ def _predict_file(
     opened: AbstractContextManager[PartialOutput | Stream | ParquetSink]
     if output == "-":
         opened = standard_output()
+    elif (fingerprint := _fingerprint(predictor, table, tasks, Path(output), options, threads, console)) is None:
+        opened = whole_file(Path(output), console)
     else:
-        fingerprint = fingerprint_of(
-            predictor, table, tasks, options.format, options.limit, options.kept, options.strict_length
-        )
-        opened = (
-            whole_file(Path(output), console)
-            if fingerprint is None
-            else resumable_file(Path(output), fingerprint, options.force, is_one_of_several, truncation.counts, console)
-        )
+        opened = resumable_file(Path(output), fingerprint, options.force, is_one_of_several, truncation.counts, console)
     with opened as out, console.bar(f"predict {', '.join(tasks)}", options.limit) as bar:
         done = out.rows
         bar.advance(by=done)
@@ -137,6 +133,39 @@ def _predict_file(
     console.info(f"{place}predicted {', '.join(tasks)} for {counted(done, 'row')}")
     if note := truncation.note():
         console.info(f"{place}{note}")
+
+
+def _fingerprint(
+    predictor: "Predictor",
+    table: Table,
+    tasks: Sequence[str],
+    output: Path,
+    options: PredictOptions,
+    threads: ExitStack,
+    console: Console,
+) -> dict[str, Any] | None:
+    """Return the fingerprint of a prediction; None if its input can be read only once.
+
+    The number of threads changes the last digits of a result. So an interrupted prediction is resumed with the number
+    that it was started with; the files that follow use the same number.
+    """
+    from mbert_cli.machine.hardware import computing_with
+    from mbert_cli.prediction.fingerprint import fingerprint_of, threads_begun_with
+
+    fingerprint = fingerprint_of(
+        predictor, table, tasks, options.format, options.limit, options.kept, options.strict_length
+    )
+    if fingerprint is None:
+        return None
+    begun_with, current = threads_begun_with(output, fingerprint), predictor.hardware.threads
+    if begun_with is not None and begun_with != current:
+        console.info(
+            f"{output}: computing with {counted(begun_with, 'thread')}, as the prediction was started with, and not "
+            f"{current}: their number changes the last digits. To use {current}, remove {partial_folder(output)}."
+        )
+        threads.enter_context(computing_with(begun_with))
+        fingerprint["hardware"] = predictor.hardware.facts()
+    return fingerprint
 
 
 def _pieces(

@@ -13,6 +13,7 @@ from mbert_cli.data.truncation import Truncation
 from mbert_cli.errors import UsageError
 from mbert_cli.heads import Columns
 from mbert_cli.machine.hardware import choose
+from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_model import read_model
 from mbert_cli.prediction.embed_columns import columns_to_embed, task_to_embed
 from mbert_cli.prediction.inputs import Inputs, check_texts, sides_of, texts_or_rows
@@ -57,7 +58,7 @@ class Predictor:
         self.saved.model.to(self.hardware.device).compute_with(self.hardware.dtype, self.hardware.kernels)
         self.batch_size = batch_size
         self.fold = fold
-        self._models = {task: self.saved.model.folded(task) if fold else self.saved.model for task in self.tasks}
+        self._folded: dict[str, MultiTaskBert] = {}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -106,7 +107,7 @@ class Predictor:
         head = self.saved.model.head(task)
         if not len(data):
             return {name: [] for name in head.labels.columns}
-        return head.predict(run_model(self._models[task], task, data, self.batch_size))
+        return head.predict(run_model(self._model(task), task, data, self.batch_size))
 
     def truncation(self, strict: bool = False) -> Truncation:
         """Return what counts rows that the model cuts, or refuses them."""
@@ -150,4 +151,12 @@ class Predictor:
         """Return the vectors of texts that were tokenised."""
         if not len(data):
             return np.zeros((0, self.saved.model.encoder.shape.hidden_size), np.float32)
-        return run_model(self._models[task], task, data, self.batch_size, vectors=True).numpy()
+        return run_model(self._model(task), task, data, self.batch_size, vectors=True).numpy()
+
+    def _model(self, task: str) -> MultiTaskBert:
+        """Return the model that predicts a task. Folding waits for the first use, when the threads are chosen."""
+        if not self.fold:
+            return self.saved.model
+        if task not in self._folded:
+            self._folded[task] = self.saved.model.folded(task)
+        return self._folded[task]

@@ -85,6 +85,16 @@ def partial_output(
                     shutil.rmtree(folder)
 
 
+def interrupted_fingerprint(path: Path) -> dict[str, Any] | None:
+    """Return the fingerprint of the output's pieces; None if there are no pieces, or the journal is damaged."""
+    try:
+        with (partial_folder(path) / _JOURNAL).open("rb") as file:
+            fingerprint = json.loads(file.readline())["origin"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return fingerprint if isinstance(fingerprint, dict) else None
+
+
 def forget(path: Path) -> None:
     """Remove the word that an output is whole, if there is one."""
     folder = partial_folder(path)

@@ -141,28 +141,6 @@ def test_a_compressed_output_holds_the_same_and_has_the_same_bytes_again(run, he
     assert gzip.decompress((here / "empty.tsv.gz").read_bytes()) == b"text\tpred\tp_low\tp_mid\tp_high\n"
 
 
-def test_a_compressed_output_goes_on_where_it_was(run, here, monkeypatch):
-    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 5)
-    (here / "long.tsv").write_text("text\n" + "cat dog\n" * 23)
-    predict(run, "long.tsv", "-o", "whole.tsv.gz")
-    from mbert_cli.storage.resumable_output import PartialOutput
-
-    commit = PartialOutput.commit
-
-    def dying(self, count):
-        commit(self, count)
-        if count == 10:
-            raise MemoryError("out of memory")
-
-    monkeypatch.setattr(PartialOutput, "commit", dying)
-    with pytest.raises(MemoryError):
-        predict(run, "long.tsv", "-o", "cut.tsv.gz")
-    monkeypatch.setattr(PartialOutput, "commit", commit)
-    predict(run, "long.tsv", "-o", "cut.tsv.gz")
-    assert (here / "cut.tsv.gz").read_bytes() == (here / "whole.tsv.gz").read_bytes()
-    assert len(rows(here / "cut.tsv.gz")) == 24
-
-
 def test_columns_of_other_names_are_read_where_told(run, here):
     (here / "other.tsv").write_text("id\treview\n1\tcat dog\n2\tman runs great\n")
     predict(run, "other.tsv", "-o", "other-out.tsv", "--columns", "text=review", "--keep", "id")
@@ -270,40 +248,6 @@ def test_what_parquet_cannot_hold_is_told_before_the_model_is_loaded(run, here, 
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MbertError, match=r"out.parquet: Parquet is written with pyarrow; pip install 'mbert-cli"):
         predict("no-run", "a.tsv", "-o", "out.parquet")
-
-
-@pytest.mark.parametrize("ending", ["tsv", "tsv.gz", "parquet"])
-def test_several_inputs_go_on_where_they_were(run, here, monkeypatch, ending):
-    from mbert_cli.storage.resumable_output import PartialOutput
-
-    if ending == "parquet":
-        pytest.importorskip("pyarrow")
-    monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 5)
-    names = [f"{letter}.{ending}" for letter in "cde"]
-    for name in names:
-        (here / name).write_text("text\n" + f"cat {name[0]}\n" * 12)
-    predict(run, *names, "-o", "whole")
-
-    write = PartialOutput.write_bytes
-
-    def dying(self, data):
-        write(self, data)
-        if self._path.name.startswith("d") and (self.rows or ending == "parquet"):
-            raise MemoryError("out of memory")
-
-    monkeypatch.setattr(PartialOutput, "write_bytes", dying)
-    with pytest.raises(MemoryError):
-        predict(run, *names, "-o", "cut")
-    monkeypatch.setattr(PartialOutput, "write_bytes", write)
-    first = (here / "cut" / names[0]).stat()
-    predict(run, *names, "-o", "cut")
-    again = (here / "cut" / names[0]).stat()
-    assert (again.st_ino, again.st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
-    for name in names:
-        assert (here / "cut" / name).read_bytes() == (here / "whole" / name).read_bytes()
-    assert sorted(path.name for path in (here / "cut").iterdir()) == names
-    with pytest.raises(MbertError, match="exists; replace it with --force"):
-        predict(run, *names, "-o", "cut")
 
 
 def test_tasks_may_call_the_same_column_by_names_of_their_own(tiny_recipe, tiny_files, here):
