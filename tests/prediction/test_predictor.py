@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_runs import QUIET, options
 from word_salad import sentences
 
 from mbert_cli import Predictor
+from mbert_cli.adapters.lora import LoRA
 from mbert_cli.data.batching import TaskData
 from mbert_cli.data.table import Table
 from mbert_cli.errors import CheckpointError, DataError, UsageError
@@ -203,7 +205,11 @@ def test_the_course_format_is_written_to_the_letter(predictor, tmp_path):
     assert out.getvalue() == f"id \t Predicted_Is_Paraphrase \nabc , {expected[0]} \ndef , {expected[1]} \n"
 
 
-JOINED = ("tasks.same.head={kind: classification, num_classes: 2}", "tasks.near.head={kind: regression}")
+JOINED = (
+    "training.max_length=48",
+    "tasks.same.head={kind: classification, num_classes: 2}",
+    "tasks.near.head={kind: regression}",
+)
 
 
 @pytest.fixture
@@ -335,15 +341,28 @@ def test_folded_adapters_predict_the_same(tiny_recipe, tmp_path, adapters):
         one, other = (np.array(each(columns, task=task)[column]) for each in (plain, folded))
         assert np.abs(one - other).max() <= 1e-5
         assert np.ptp(one) > 1e-3
-    # The folded encoder really does without them.
-    model = folded._models["mood"]
-    assert model.encoder.folded
-    assert model.encoder is not folded.saved.model.encoder
 
 
-def test_where_nothing_can_be_folded_the_encoder_is_shared(run):
-    predictor = Predictor(run, device="cpu", fold=True)
-    assert all(model is predictor.saved.model for model in predictor._models.values())
+@pytest.mark.parametrize("fold", [False, True])
+def test_adapters_that_were_folded_are_not_computed_any_more(tiny_recipe, tmp_path, fold):
+    (tmp_path / "run").mkdir()
+    recipe = load_recipe(str(tiny_recipe), ["adapters=[lora, {kind: houlsby, rank: 4}]", "training.epochs=1"])
+    fit(recipe, RunFolder(tmp_path / "run"), options())
+    predictor = Predictor(tmp_path / "run", device="cpu", precision="fp32", fold=fold)
+    texts = sentences(20, 1)
+    before = predictor(texts, task="mood")
+    (lora,) = (each for each in predictor.saved.model.task("mood").adapter_list() if isinstance(each, LoRA))
+    for parameter in lora.parameters():
+        torch.nn.init.ones_(parameter)
+    assert (predictor(texts, task="mood") == before) == fold
+
+
+def test_the_encoder_is_not_copied_if_nothing_can_be_folded(run):
+    predictor = Predictor(run, device="cpu", precision="fp32", fold=True)
+    texts = sentences(20, 1)
+    before = predictor(texts, task="mood")
+    torch.nn.init.zeros_(predictor.saved.model.encoder.word_embeddings.weight)
+    assert predictor(texts, task="mood") != before
 
 
 def test_bf16_predictions_are_close_to_fp32(run):
@@ -359,3 +378,17 @@ def test_cuda_predictions_equal_the_cpus(run):
     cpu = Predictor(run, device="cpu", precision="fp32")(texts, task="mood")
     gpu = Predictor(run, device="cuda", precision="fp32")(texts, task="mood")
     assert np.abs(np.array(cpu["p_low"]) - np.array(gpu["p_low"])).max() < 1e-4
+
+
+LONG = " ".join(["cat"] * 20)
+
+
+@pytest.mark.parametrize("call", ["predict", "embed"])
+def test_a_call_warns_once_of_all_rows_that_were_cut(predictor, call):
+    calls = {"predict": predictor, "embed": predictor.embed}
+    with pytest.warns(UserWarning, match="were cut") as warned:
+        calls[call](["a cat", LONG, LONG], task="mood")
+    assert [str(each.message) for each in warned] == [
+        "2 of 3 rows of task mood were cut at 16 tokens: train with a larger training.max_length (this encoder reads "
+        "up to 48 tokens)."
+    ]
