@@ -5,6 +5,7 @@ import re
 
 import pytest
 from rich.console import Console
+from rich.markdown import Markdown
 
 from mbert_cli.cli import app
 from mbert_cli.commands.guide import PAGES, show, topics
@@ -38,12 +39,28 @@ def test_on_a_terminal_a_page_is_rendered_within_its_width(topic, width):
     assert not any(line.startswith("## ") for line in lines), "a heading is rendered"
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+@pytest.mark.parametrize("topic", topics())
+def test_on_a_narrow_terminal_no_word_of_a_page_is_cut(topic, width):
+    """Code blocks are wrapped anywhere: they have no spaces where a line could break."""
+    text = re.sub(r"^```.*?^```", "", (PAGES / f"{topic}.md").read_text(encoding="utf-8"), flags=re.S | re.M)
+    longest = width - len(" • ")
+    assert {word for word in words(text, 1000) if len(word) <= longest} <= words(text, width)
+
+
+def words(text, width):
+    console = Console(file=io.StringIO(), width=width, no_color=True)
+    console.print(Markdown(text))
+    return set(console.file.getvalue().split())
+
+
 def test_a_misspelt_topic_names_the_nearest():
     with pytest.raises(UsageError, match="there is no topic 'limit'; did you mean 'limits'"):
         app(["guide", "limit"], standalone_mode=False)
 
 
 @pytest.mark.parametrize("topic", topics())
-def test_links_between_pages_lead_somewhere(topic):
-    for target in re.findall(r"\]\(([^)#]+)", (PAGES / f"{topic}.md").read_text()):
-        assert target.startswith("https://") or (PAGES / target).exists(), target
+def test_links_lead_to_other_pages(topic):
+    """A file outside the folder of the pages is not where an installed mbert is."""
+    for target in re.findall(r"\]\(([^)#]+)", (PAGES / f"{topic}.md").read_text(encoding="utf-8")):
+        assert target.removesuffix(".md") in topics(), target

@@ -1,4 +1,4 @@
-"""The page of what is not supported: what it says is refused is refused, and what it advises exists."""
+"""The page `limits` of the guide: what it calls unsupported is rejected, and what it recommends exists."""
 
 import json
 import re
@@ -16,20 +16,21 @@ from mbert_cli.model.components import kinds, load_recipe
 PAGE = Path(mbert_cli.__file__).parent / "guide" / "limits.md"
 
 
-def rows():
-    """Return the rows of the page's tables: wish, what there is today, what to do instead."""
-    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    found = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    return [row for row in found if row[0] != "wish"]
+def items():
+    """Return the items of the page's lists: what people look for, what mbert does, what to do instead."""
+    text = re.sub(r"\n  ", " ", PAGE.read_text(encoding="utf-8"))
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    matches = [re.fullmatch(r"- \*\*(.+?)\*\*: (.+?) Instead: (.+)", line) for line in lines]
+    assert all(matches), [line for line, match in zip(lines, matches, strict=True) if not match]
+    return [match.groups() for match in matches]
 
 
-def test_every_row_has_a_wish_what_there_is_and_what_to_do():
-    assert len(rows()) > 35
-    assert all(len(row) == 3 and all(row) for row in rows())
+def test_the_page_has_all_its_items():
+    assert len(items()) > 35
 
 
 @pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "distilbert", "deberta-v2", "electra", "albert", "mpnet"])
-def test_other_families_of_encoders_are_refused(tmp_path, family):
+def test_other_encoder_families_are_rejected(tmp_path, family):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
     with pytest.raises(CheckpointError, match=f"model_type is '{family}'"):
         read_shape(tmp_path)
@@ -53,8 +54,8 @@ def test_other_families_of_encoders_are_refused(tmp_path, family):
         "training.schedule=cosine",
     ],
 )
-def test_what_the_page_says_a_recipe_cannot_say_is_refused(tiny_recipe, setting):
-    """One that is accepted has been built since: take it off the page, and off this list."""
+def test_settings_that_the_page_calls_unsupported_are_rejected(tiny_recipe, setting):
+    """A setting that is now supported must be removed from the page and from this list."""
     with pytest.raises(RecipeError):
         load_recipe(str(tiny_recipe), [setting])
 
@@ -74,15 +75,15 @@ def test_what_the_page_says_a_recipe_cannot_say_is_refused(tiny_recipe, setting)
         ["export", "a", "--format", "transformers", "-o", "b"],
     ],
 )
-def test_what_the_page_says_no_command_does_is_refused(words, tmp_path, monkeypatch):
+def test_commands_and_options_that_the_page_calls_unsupported_are_rejected(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = CliRunner().invoke(app, words)
-    assert found.exit_code != 0
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code != 0
     assert not list(tmp_path.iterdir())
 
 
-def test_commands_kinds_and_options_that_the_page_advises_exist():
-    advice = " ".join(row[2] for row in rows())
+def test_commands_kinds_and_options_that_the_page_recommends_exist():
+    advice = " ".join(instead for _, _, instead in items())
     commands = [each.name for each in app.registered_commands]
     helped = {name: CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output for name in commands}
     for name, rest in re.findall(r"`mbert ([a-z-]+)([^`]*)`", advice):
@@ -103,5 +104,5 @@ def test_commands_kinds_and_options_that_the_page_advises_exist():
         "training.schedule=linear",
     ],
 )
-def test_settings_that_the_page_advises_are_accepted(tiny_recipe, setting):
+def test_settings_that_the_page_recommends_are_accepted(tiny_recipe, setting):
     load_recipe(str(tiny_recipe), [setting])

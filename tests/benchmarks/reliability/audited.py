@@ -1,8 +1,9 @@
-"""Runs mbert commands, one after another, and tells what they did that they must not do.
+"""Runs mbert commands one after another, and reports forbidden events.
 
     python -P audited.py COMMANDS REPORT FOLDER...
 
-COMMANDS is a JSON file: a list of lists of words. Into REPORT goes a JSON list: sockets, and code run from the FOLDERs.
+COMMANDS is a JSON file: a list of lists of words. The program writes a JSON list to REPORT: sockets, and code that was
+executed from the FOLDERs.
 """
 
 import json
@@ -13,8 +14,8 @@ found: list[str] = []
 folders: tuple[str, ...] = ()
 
 
-def hear(event: str, args: tuple[object, ...]) -> None:
-    """Note an audit event that must not be."""
+def record(event: str, args: tuple[object, ...]) -> None:
+    """Record an audit event that is forbidden."""
     if event.startswith("socket."):
         found.append(f"{event} {args!r}")
     if event == "exec":
@@ -30,7 +31,7 @@ def main() -> None:
     global folders
     commands, report, *rest = sys.argv[1:]
     folders = tuple(f"{folder}/" for folder in rest)
-    sys.addaudithook(hear)
+    sys.addaudithook(record)
 
     from mbert_cli.cli import main as mbert
 

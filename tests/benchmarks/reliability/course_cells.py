@@ -1,4 +1,4 @@
-"""The course's files, cell by cell, against an independent reader."""
+"""The course's files, compared cell by cell with an independent parser."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def _cells_are_equal(rng: Chance, folder: Path) -> None:
     (_, header), *expected = read_rows((data / name).read_bytes(), name)
     with Table(str(data / name)) as table:
         found = [(row.line, row.cells) for row in table]
-        check(table.header == header, f"{name}: another header")
+        check(table.header == header, f"{name}: the header differs")
     # By position, so that a failure shows no sentence of the data.
     wrong = [at for at, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1]]
     check(not wrong, f"{name}: {len(wrong)} rows differ, the first of them row {wrong[:1]}")
@@ -25,7 +25,7 @@ def _cells_are_equal(rng: Chance, folder: Path) -> None:
 
 course_cells = Experiment(
     9,
-    "a file of the course (all ten, in MBERT_DATA): every line and cell as an independent reader has them",
+    "each of the ten files of the course (in MBERT_DATA): every line and cell as in an independent parser",
     len(COURSE_FILES),
     len(COURSE_FILES),
     _cells_are_equal,

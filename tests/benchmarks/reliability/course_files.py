@@ -1,10 +1,10 @@
-"""The course's files, in the folder that MBERT_DATA names: what they hold, and what they are labelled with."""
+"""The course's files, in the folder MBERT_DATA: their text columns and their label columns."""
 
 import os
 from pathlib import Path
 
 _BESIDE_THE_REPOSITORY = Path(__file__).parents[4] / "shared" / "data" / "cs224n"
-# For each file its text columns, and its label column; None where it has none.
+# For each file its text columns and its label column, or None if it has no labels.
 COURSE_FILES: dict[str, tuple[list[str], str | None]] = {
     "ids-sst-train.csv": (["sentence"], "sentiment"),
     "ids-sst-dev.csv": (["sentence"], "sentiment"),
@@ -20,6 +20,6 @@ COURSE_FILES: dict[str, tuple[list[str], str | None]] = {
 
 
 def course_folder() -> Path | None:
-    """Return the folder of the course's files; None where they are absent."""
+    """Return the folder of the course's files, or None if it does not exist."""
     folder = Path(os.environ.get("MBERT_DATA", _BESIDE_THE_REPOSITORY))
     return folder if folder.is_dir() else None

@@ -18,13 +18,13 @@ from mbert_cli.storage.run_folder import RunFolder
 
 
 def trained_run(folder: Path) -> Path:
-    """Return the folder of a tiny run that has a model and two states; its trials share it."""
+    """Return the folder of a tiny run with a model and two states. All trials share it."""
     recipe = recipe_of(folder)
     return once(folder, "trained", lambda new: train_here(recipe, new, []))
 
 
 def _damage(rng: random.Random, folder: Path, path: Path) -> list[Path]:
-    """Damage a file of a folder; return the files that were changed."""
+    """Damage a file in a folder. Return the changed files."""
     data = path.read_bytes()
     at = rng.randrange(len(data))
     other = rng.randbytes(rng.choice([1, 4, 64]))
@@ -58,9 +58,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _check_named(error: Exception | None, changed: list[Path], files: list[Path]) -> None:
-    """Check that a refusal names what was changed; of a manifest, what it vouches for will do, too."""
+    """Check that an error names a changed file. If a manifest changed, it may name any listed file."""
     named = files if any(path.name == MANIFEST for path in changed) else changed
-    check(isinstance(error, CheckpointError), f"{changed} accepted, or refused otherwise: {error!r}")
+    check(isinstance(error, CheckpointError), f"{changed} accepted, or another error: {error!r}")
     check(any(f"{path}: " in str(error) for path in named), f"{changed} is not named but: {error}")
 
 
@@ -80,17 +80,17 @@ def _damaged_state(rng: random.Random, folder: Path) -> None:
     changed = _damage(rng, newest, rng.choice(files))
     _check_named(refusal(lambda: check_folder(newest)), changed, files)
     older, problems = run.newest_state()
-    check(older is not None and older != newest, "does not go back to the state before")
+    check(older is not None and older != newest, "the previous state is not used")
     _check_named(CheckpointError(*problems), changed, files)
 
 
 def _damaged_encoder(rng: random.Random, folder: Path) -> None:
-    """The weights, which a recipe pins by their SHA-256."""
+    """Damage weights whose SHA-256 a recipe pins."""
     checkpoint = shutil.copytree(recipe_of(folder).parent / "checkpoint", folder / "checkpoint")
     shape, pinned = read_shape(checkpoint), sha256_of(checkpoint / WEIGHTS)
     changed = _damage(rng, checkpoint, checkpoint / WEIGHTS)
     error = refusal(lambda: load_encoder(checkpoint, shape, pinned))
-    check(isinstance(error, CheckpointError), f"{changed} accepted, or refused otherwise: {error!r}")
+    check(isinstance(error, CheckpointError), f"{changed} accepted, or another error: {error!r}")
     check(WEIGHTS in str(error), f"{WEIGHTS} is not named but: {error}")
 
 
@@ -100,8 +100,8 @@ def _damaged(rng: random.Random, folder: Path) -> None:
 
 damaged_checkpoints = Experiment(
     11,
-    "a file of a saved model, a state or a pinned checkpoint flipped, cut, lengthened, swapped or removed: exit 2 that "
-    "names it",
+    "a file of a saved model, a state or a pinned checkpoint is changed, cut, extended, swapped or removed: exit code "
+    "2, and the message names the file",
     5_000,
     200,
     _damaged,

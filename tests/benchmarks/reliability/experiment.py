@@ -1,4 +1,4 @@
-"""What an experiment is: a promise, and trials each of which may break it."""
+"""Experiments: a promise, and trials that check it."""
 
 import random
 import shutil
@@ -7,20 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))  # the tests' tiny checkpoint, files and recipe
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for tiny.py and the other helpers of the tests
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A promise and how it is tried.
+    """A promise and its trials.
 
     Args:
-        number: its row in the guide (page reliability).
-        promise: what every trial must show.
-        trials: how many make a full experiment.
-        few: how many the test suite runs.
-        trial: one trial; it raises `Broken` where the promise is, and may return what it measured. Its arguments are
-            the trial's own chance and an empty folder, whose parent all trials of a process share, see `once`.
+        number: its number in the guide (page `reliability`).
+        promise: what every trial checks.
+        trials: number of trials of a full experiment.
+        few: number of trials in the test suite.
+        trial: runs one trial. Its arguments are the trial's random numbers and an empty folder, whose parent all trials
+            of a process share (see `once`). It raises `Broken` if the promise is broken, and may return a measurement.
     """
 
     number: int
@@ -31,12 +31,12 @@ class Experiment:
 
 
 class Chance(random.Random):
-    """Random numbers of one trial, a function of the seed and its number.
+    """Random numbers of one trial: a function of the seed and the trial's number.
 
     Args:
-        name: the experiment's.
-        seed: the experiment's.
-        index: the trial's number, from 0.
+        name: name of the experiment.
+        seed: seed of the experiment.
+        index: number of the trial, from 0.
     """
 
     def __new__(cls, name: str, seed: int, index: int) -> "Chance":
@@ -47,18 +47,18 @@ class Chance(random.Random):
         self.index = index
 
 
-class Broken(AssertionError):  # noqa: N818 -- a promise is
-    """A promise that was not kept."""
+class Broken(AssertionError):  # noqa: N818 -- 'raise Broken' reads as a sentence
+    """A promise is broken."""
 
 
 def check(kept: bool, what: str) -> None:
-    """Raise `Broken` where something is not so."""
+    """Raise `Broken` if a condition does not hold."""
     if not kept:
         raise Broken(what)
 
 
 def once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
-    """Return a file or folder beside a trial's, made by the first trial that asks for it."""
+    """Return a file or folder that all trials share; the first trial that needs it makes it."""
     path = folder.parent / name
     if not path.exists():
         new = folder.parent / f"{name}.being-made"

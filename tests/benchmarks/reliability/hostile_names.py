@@ -1,4 +1,4 @@
-"""Names that lead elsewhere, or are no names, wherever a name is read: nothing outside the output is touched."""
+"""Hostile file names in every place that reads a name: nothing outside the output changes."""
 
 import csv
 import io
@@ -100,13 +100,13 @@ _NAMES = [
 
 @dataclass
 class _Place:
-    """Where a hostile name is tried.
+    """A place where a hostile name is used.
 
     Args:
-        work: the working folder; a tiny recipe with its files and a trained run lie in it.
-        name: the name.
-        output: what the command may write to.
-        made: folders that may be made to hold it.
+        work: the working folder. It holds a tiny recipe with its files and a trained run.
+        name: the hostile name.
+        output: the only path that the command may change.
+        made: folders that the command may create for the output.
     """
 
     work: Path
@@ -118,13 +118,13 @@ class _Place:
         """Return the command that trains a changed recipe."""
         recipe = json.loads((self.work / "recipe.yaml").read_text())
         change(recipe)
-        # ASCII with escapes: a surrogate can be said in no other way.
+        # JSON with ASCII escapes is the only way to write a surrogate.
         (self.work / "recipe.yaml").write_text(json.dumps(recipe))
         self.output = self.work / "run"
         return ["train", "recipe.yaml", "-o", "run", "training.epochs=1", *HARDWARE]
 
     def may_write(self, whole_folder: bool) -> str:
-        """Allow an output of the hostile name, which is returned; a link in the place of a file is not followed."""
+        """Use the hostile name as the output, and return it. A link in place of an output file is not followed."""
         path = Path(os.path.normpath(self.work / self.name.replace("\0", "_")))
         self.made = [Path(os.path.normpath(each)) for each in (self.work / self.name).parents]
         self.output = Path(os.path.realpath(path)) if whole_folder else Path(os.path.realpath(path.parent)) / path.name
@@ -256,7 +256,7 @@ def mbert(words: list[str], work: Path) -> tuple[int, str]:
 
 @contextmanager
 def _streams_to(messages: IO[bytes]) -> Iterator[None]:
-    """Send file descriptor 2 to a file and 1 to nowhere: the command line writes to these."""
+    """Redirect file descriptor 2 to a file and 1 to /dev/null, because the command line writes to descriptors."""
     kept, streams = [os.dup(number) for number in (1, 2)], (sys.stdout, sys.stderr)
     with open(os.devnull, "wb") as nowhere:
         for number, target in ((1, nowhere), (2, messages)):
@@ -285,30 +285,30 @@ def _tried(rng: Chance, folder: Path) -> None:
     at = _Place(work, name.replace("{elsewhere}", str(elsewhere)))
     words = _PLACES[where](at)
     if any("\0" in word for word in words):
-        return  # no system hands such a word to a program
+        return  # an argument of a program cannot hold a NUL character
     before = snapshot(folder)
     try:
-        code, said = mbert(words, work)
+        code, messages = mbert(words, work)
     except BaseException as error:
         raise Broken(f"{where} {at.name[:80]!r}: {type(error).__name__}: {error}"[:600]) from error
     after = snapshot(folder)
-    check(code in (0, 2), f"{where} {at.name[:80]!r}: exit code {code}: {said[-500:]}")
-    check(code == 0 or said.strip() != "", f"{where} {at.name[:80]!r}: exit code {code} without a word")
-    check("Traceback" not in said, said)
+    check(code in (0, 2), f"{where} {at.name[:80]!r}: exit code {code}: {messages[-500:]}")
+    check(code == 0 or messages.strip() != "", f"{where} {at.name[:80]!r}: exit code {code} without a message")
+    check("Traceback" not in messages, messages)
     changed = [each for each in {*before, *after} if before.get(each, 0) != after.get(each, 0)]
     outside = [each for each in changed if not _may_change(folder / each, at, before.get(each, 0))]
     check(not outside, f"{where} {at.name[:80]!r}, exit code {code}: {sorted(outside)[:5]} changed")
-    check(code == 0 or not changed, f"{where} {at.name[:80]!r}: refused, yet {sorted(changed)[:5]} changed")
+    check(code == 0 or not changed, f"{where} {at.name[:80]!r}: rejected, but {sorted(changed)[:5]} changed")
 
 
 def _may_change(path: Path, at: _Place, before: object) -> bool:
-    """Whether a path is the output, in it, or a folder that was made to hold it."""
+    """Return whether a path is the output, is inside it, or is a new folder that contains it."""
     return at.output in (path, *path.parents) or (path in at.made and before == 0)
 
 
 hostile_names = Experiment(
     21,
-    f"{len(_NAMES)} hostile names in {len(_PLACES)} places: exit 0 or 2, nothing outside the output is touched",
+    f"{len(_NAMES)} hostile names in {len(_PLACES)} places: exit code 0 or 2, nothing outside the output changes",
     len(_ALL),
     40,
     _tried,

@@ -1,4 +1,4 @@
-"""Texts that would be scripts, wherever a page of HTML shows a text that is somebody's: it stays text."""
+"""Texts that look like scripts, in every place of an HTML page that shows a text of the user: they stay text."""
 
 import io
 import json
@@ -95,19 +95,19 @@ class _Page(HTMLParser):
 
 
 def _page(folder: Path, place: str, text: str) -> str:
-    """Return the page of a sweep of two rows, the second of which failed, with a text in some place."""
-    said = {each: text if each == place else "harmless" for each in _PLACES}
+    """Return the page of a sweep with the text in one place. The sweep has two rows, and the second one failed."""
+    texts = {each: text if each == place else "harmless" for each in _PLACES}
     recipe = str(once(folder, "tiny", make_recipe) / "recipe.yaml")
-    reference = json.dumps({"source": said["source"], "scores": {"mood": 0.5}})
+    reference = json.dumps({"source": texts["source"], "scores": {"mood": 0.5}})
     settings = ["training.epochs=1", f"reference={reference}"]
     rows = [
-        {"group": said["group"], "name": said["name"], "recipe": recipe, "settings": settings},
-        {"group": said["group"], "name": f"{said['name']} failed", "recipe": recipe, "settings": ["adapters=[]"]},
+        {"group": texts["group"], "name": texts["name"], "recipe": recipe, "settings": settings},
+        {"group": texts["group"], "name": f"{texts['name']} failed", "recipe": recipe, "settings": ["adapters=[]"]},
     ]
     plan_file = folder / "plan.yaml"
-    plan_file.write_text(json.dumps({"title": said["title"], "rows": rows}), encoding="utf-8")  # JSON is YAML
+    plan_file.write_text(json.dumps({"title": texts["title"], "rows": rows}), encoding="utf-8")  # JSON is YAML
     plan = read_plan(plan_file, lambda *_: [])
-    sweep = SweepFolder(folder / said["folder"].replace("/", "_"))
+    sweep = SweepFolder(folder / texts["folder"].replace("/", "_"))
     sweep.path.mkdir()
     runs = sweep.runs_of(plan)
     done, failed = runs.in_turn(plan.rows)
@@ -115,7 +115,7 @@ def _page(folder: Path, place: str, text: str) -> str:
         run.begin(Options(), None)
     with redirect_stdout(io.StringIO()):
         stand_in.train(done.recipe, done.folder, False, False, None, {})
-    failed.log.write_text(said["log"].replace("\n", " ") + "\n", encoding="utf-8")
+    failed.log.write_text(texts["log"].replace("\n", " ") + "\n", encoding="utf-8")
     failed.note_end(2)
     return as_html(read_results(plan, runs))
 
@@ -129,12 +129,12 @@ def _stays_text(chance: Chance, folder: Path) -> None:
     check(found.nodes == expected.nodes, f"{text!r} as {place} changed the nodes of the page")
     changed = {"folder": text.replace("/", "_"), "log": text.replace("\n", " ")}.get(place, text)
     shown = one_line(changed)
-    check(shown in found.text, f"{text!r} as {place} is not shown as it is")
+    check(shown in found.text, f"{text!r} as {place} is not shown unchanged")
 
 
 hostile_pages = Experiment(
     20,
-    f"{len(_TEXTS)} scripts as titles, groups, names, sources, paths, errors of a sweep's page: no node changes",
+    f"{len(_TEXTS)} scripts as titles, groups, names, sources, paths and errors of a sweep's page: no node changes",
     len(_TEXTS) * len(_PLACES),
     12,
     _stays_text,

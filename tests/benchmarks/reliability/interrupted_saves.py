@@ -1,9 +1,9 @@
-"""Saves that end at any of their writes: by the death of the process, or by an error of the disk.
+"""Saves that end at any of their writes, because the process dies or the disk reports an error.
 
     python interrupted_saves.py CALL RUN RECIPE SETTING...
 
-trains like `mbert train` in a process that dies before its CALL-th change of the disk. Every third file that is written
-at that moment is left half written.
+trains like `mbert train`, in a process that dies before its CALL-th change of the disk. If CALL is a multiple of three,
+the file that is being written is left half written.
 """
 
 import errno
@@ -27,20 +27,20 @@ from mbert_cli.storage.atomic import committed
 from mbert_cli.storage.run_folder import RunFolder
 
 _SETTINGS = ["training.state_every=5"]
-# All that changes the disk, but for what is written before the run is locked.
+# All calls that change the disk, except for those before the run is locked.
 _CALLS = [
     *((os, name) for name in ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")),
     (Path, "write_text"),
     (mbert_cli.model.tensor_files, "save_file"),
     (mbert_cli.encoder.checkpoint, "save_file"),
 ]
-_CHANGES = 195  # how often such a training changes the disk
+_CHANGES = 195  # number of such calls in this training
 _DIED = 9
 
 
 @contextmanager
 def watched(interrupt: Callable[[int, str, tuple[object, ...]], None]) -> Iterator[None]:
-    """Within the block, ask before each change of the disk; what is asked gets its number, name and arguments."""
+    """Call `interrupt` with number, name and arguments before each change of the disk within the block."""
     made = 0
 
     def asking(name: str, real: Callable[..., object]) -> Callable[..., object]:
@@ -63,7 +63,7 @@ def watched(interrupt: Callable[[int, str, tuple[object, ...]], None]) -> Iterat
 
 
 def _leave_half(name: str, arguments: tuple[object, ...]) -> None:
-    """Write half of what was to be written, where something was."""
+    """If the call writes a file, write half of it."""
     if name == "write_text":
         text = str(arguments[1])
         with open(str(arguments[0]), "w", encoding="utf-8") as file:
@@ -73,9 +73,9 @@ def _leave_half(name: str, arguments: tuple[object, ...]) -> None:
 
 
 def _check_loads(folder: RunFolder) -> None:
-    """Check that the newest state, and the model where there is one, are whole."""
+    """Check that the newest state is complete, and the model, if it exists."""
     _, problems = folder.newest_state()
-    check(not problems, f"not the newest state is whole: {problems}")
+    check(not problems, f"the newest state is damaged: {problems}")
     if committed(folder.model) is not None:
         read_model(folder.path)
 
@@ -87,7 +87,7 @@ def _whole(folder: Path) -> Path:
 def _resumed_is_whole(folder: Path, interrupted: Path) -> None:
     train_here(recipe_of(folder), interrupted, _SETTINGS, resume=RunFolder(interrupted).holds_a_run())
     whole, found = contents(_whole(folder)), contents(interrupted)
-    # An old state that could not be removed is left where it is.
+    # An old state that could not be removed may remain.
     states = {Path(name).parent for name in whole}
     found = {name: each for name, each in found.items() if Path(name).parent in states}
     different = [name for name in sorted({*whole, *found}) if whole.get(name) != found.get(name)]
@@ -122,18 +122,18 @@ def _refused(chance: Chance, folder: Path) -> None:
             check(error.exit_code == 4, f"exit code {error.exit_code}")
             check("disk" in str(error), str(error))
         except Exception as error:
-            raise Broken(f"another error than one of the disk: {error!r}") from error
+            raise Broken(f"not an error of the disk: {error!r}") from error
     _check_loads(RunFolder(interrupted))
     _resumed_is_whole(folder, interrupted)
 
 
 death_in_a_save = Experiment(
-    13, "death before every single write, fsync, rename or removal of a run: the last state and the model load, and it "
-    "resumes to the same bytes", _CHANGES, 2, _killed,
+    13, "the process dies before one of the writes, fsyncs, renames or removals of a run: the last state and the model "
+    "load, and the resumed run has the same bytes", _CHANGES, 2, _killed,
 )  # fmt: skip
 refusal_in_a_save = Experiment(
     14,
-    "no space (ENOSPC) or a failing disk (EIO) at every single one of them: exit 4, and the same",
+    "no space (ENOSPC) or a failing disk (EIO) at one of these calls: exit code 4, and the same checks",
     2 * _CHANGES,
     2,
     _refused,

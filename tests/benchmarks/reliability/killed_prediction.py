@@ -1,4 +1,4 @@
-"""Predictions that are killed and run again."""
+"""Predictions that are killed and started again."""
 
 import random
 import time
@@ -31,10 +31,14 @@ def _killed(rng: random.Random, folder: Path) -> None:
             kill(process)
     if not (out.exists() and not journal.exists()):
         finish(start(*words))
-    check(out.read_bytes() == whole.read_bytes(), "another output than that of an uninterrupted prediction")
-    check([each.name for each in folder.iterdir()] == ["out.tsv"], "something was left beside the output")
+    check(out.read_bytes() == whole.read_bytes(), "the output differs from that of an uninterrupted prediction")
+    check([each.name for each in folder.iterdir()] == ["out.tsv"], "temporary files are left beside the output")
 
 
 killed_prediction = Experiment(
-    4, "prediction SIGKILLed one to three times and run again: the same bytes, nothing left beside", 100, 1, _killed
+    4,
+    "SIGKILL one to three times during a prediction, then run again: the same bytes, no temporary files are left",
+    100,
+    1,
+    _killed,
 )

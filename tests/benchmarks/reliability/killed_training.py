@@ -1,4 +1,4 @@
-"""Trainings that are killed, or asked to stop, and resumed."""
+"""Trainings that are killed or stopped by a signal, and then resumed."""
 
 import random
 import signal
@@ -20,7 +20,7 @@ def _same(folder: Path) -> None:
 
 
 def _kill_somewhere(rng: random.Random, run: Path, words: list[str], epoch: int | None = None) -> None:
-    """Start a training and kill it at a random point: half of the times within the save after a random step."""
+    """Start a training and kill it at a random point: half of the times during the save after a random step."""
     process = start(*words)
     at = f"epoch-{rng.randrange(2) if epoch is None else epoch:04d}-step-{rng.randint(1, _STEPS):08d}"
     in_a_save = rng.random() < 0.5
@@ -53,7 +53,7 @@ def _killed_five_times(rng: random.Random, folder: Path) -> None:
 
 def _signalled(rng: random.Random, folder: Path) -> str:
     recipe, run = recipe_of(folder), folder / "resumed"
-    # Nothing is saved but by the signal, and at ends of epochs.
+    # Only the signal and the ends of epochs save a state.
     settings = [*any_settings(rng), "training.state_every=null", "training.epochs=8", "training.keep=1"]
     train_here(recipe, folder / "whole", settings)
     words = ["train", recipe, *settings, *HARDWARE, "-o", run]
@@ -63,28 +63,28 @@ def _signalled(rng: random.Random, folder: Path) -> str:
     time.sleep(rng.random())
     asked = time.monotonic()
     process.send_signal(number)
-    said = finish(process, 128 + number)
+    messages = finish(process, 128 + number)
     took = time.monotonic() - asked
     if (run / "state").exists():
-        check("--resume" in said.splitlines()[-1], said)
+        check("--resume" in messages.splitlines()[-1], messages)
     finish(start(*words, "--resume"))
     _same(folder)
-    return f"{took:.1f} s from the signal to the exit at most"
+    return f"at most {took:.1f} s from the signal to the exit"
 
 
 killed_training = Experiment(
     1,
-    "SIGKILL at a random point of training, half of them within a save; resumed to the same bytes",
+    "SIGKILL at a random point of a training, half of the times during a save; the resumed run has the same bytes",
     200,
     1,
     _killed_once,
 )
 killed_five_times = Experiment(
-    2, "five SIGKILLs within one epoch; resumed to the same bytes", 50, 2, _killed_five_times
+    2, "five SIGKILLs within one epoch; the resumed run has the same bytes", 50, 2, _killed_five_times
 )
 signalled_training = Experiment(
     3,
-    "SIGINT or SIGTERM at a random point: exit 130 or 143, progress saved, resumed to the same bytes",
+    "SIGINT or SIGTERM at a random point: exit code 130 or 143, progress is saved, the resumed run has the same bytes",
     50,
     1,
     _signalled,

@@ -1,4 +1,4 @@
-"""Two runs into one folder at once."""
+"""Two runs that are started in one folder at the same time."""
 
 import time
 from pathlib import Path
@@ -18,13 +18,13 @@ def _two_at_once(chance: Chance, folder: Path) -> str:
     codes = sorted(process.returncode for process in both)
     check(codes == [0, 3], f"exit codes {codes}: {said}")
     seed = 1 + [process.returncode for process in both].index(0)
-    check(f"seed: {seed}\n" in (folder / "run" / "recipe.yaml").read_text(), "the refused run changed the recipe")
-    return f"{took:.2f} s from both starts to the refusal at most"
+    check(f"seed: {seed}\n" in (folder / "run" / "recipe.yaml").read_text(), "the rejected run changed the recipe")
+    return f"at most {took:.2f} s from both starts to the exit"
 
 
 two_runs_in_one_folder = Experiment(
     15,
-    "two runs into one folder at once: one proceeds, the other exits 3 and changes nothing",
+    "two runs started in one folder: one continues, the other exits with code 3 and changes nothing",
     50,
     1,
     _two_at_once,

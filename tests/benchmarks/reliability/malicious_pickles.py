@@ -1,4 +1,4 @@
-"""Pickles that would write a file if they were opened, in all places where a checkpoint, a model or a state is read."""
+"""Pickles that write a file when they are opened, as files of a checkpoint, a model or a state."""
 
 import io
 import json
@@ -26,7 +26,8 @@ from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import prepare
 from mbert_cli.training.options import RunOptions
 
-# Beside the good files, or in the place of one. The weights of a checkpoint are removed where its pickle stands in.
+# Pickles are added beside valid files or replace one of them. If a pickle replaces the weights of a checkpoint, the
+# valid weights are removed.
 _IN_A_CHECKPOINT = [
     "pytorch_model.bin",
     "model.pt",
@@ -52,7 +53,7 @@ _IN_A_STATE = ["encoder/model.safetensors", "tasks/mood.safetensors", "optimizer
 
 
 class _WritesCanary:
-    """Unpickled, it writes a file."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, canary: Path) -> None:
         self.canary = str(canary)
@@ -62,7 +63,7 @@ class _WritesCanary:
 
 
 def _malicious(rng: random.Random, canary: Path) -> bytes:
-    """Return a pickle of any protocol, bare or as PyTorch or NumPy wrap it."""
+    """Return a pickle of a random protocol, plain or in the format of PyTorch or NumPy."""
     value, file = _WritesCanary(canary), io.BytesIO()
     form = rng.choice(["bare", "bare", "torch", "old torch", "numpy"])
     if form == "bare":
@@ -76,7 +77,7 @@ def _malicious(rng: random.Random, canary: Path) -> bytes:
 
 @contextmanager
 def _nothing_is_unpickled(canary: Path) -> Iterator[None]:
-    """Raise `Broken` where the block opens a pickle."""
+    """Raise `Broken` if the block opens a pickle."""
     with ExitStack() as stack:
         patched = [(pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (torch, "load"), (np, "load")]
         calls = {name: stack.enter_context(mock.patch.object(of, name)) for of, name in patched}
@@ -87,7 +88,7 @@ def _nothing_is_unpickled(canary: Path) -> Iterator[None]:
 
 
 def _train(recipe: Path, run: Path, resume: bool = False) -> None:
-    # Numba pickles its own cache of compiled loops.
+    # Numba reads its cache of compiled loops with pickle.
     hardware = choose("cpu", "fp32", kernels="torch")
     folder = RunFolder(run)
     with folder.locked(resume):
@@ -119,11 +120,11 @@ def _beside_a_checkpoint(rng: Chance, trial: Path, folder: Path, canary: Path) -
             path.write_bytes(_malicious(rng, canary))
     with _nothing_is_unpickled(canary):
         error = refusal(lambda: _train(tiny / "recipe.yaml", folder / "run"))
-    check(error is None, f"refused for what lies beside it: {error}")
+    check(error is None, f"a pickle beside the checkpoint causes an error: {error}")
 
 
 def _replaced(rng: Chance, source: Path, to: Path, name: str, canary: Path) -> None:
-    """Copy a committed folder with a pickle in the place of one file, and a manifest that vouches for it."""
+    """Copy a committed folder, replace one file by a pickle, and write a manifest with its hash."""
 
     def write(new: Path) -> None:
         shutil.copytree(source, new, dirs_exist_ok=True)
@@ -167,7 +168,7 @@ def _pickled(rng: Chance, folder: Path) -> None:
 
 malicious_pickles = Experiment(
     12,
-    "malicious pickles as files of a checkpoint, a model and a state, their hashes made to fit: never opened, exit 2",
+    "malicious pickles as files of a checkpoint, a model and a state, with matching hashes: never opened, exit code 2",
     50,
     12,
     _pickled,

@@ -1,4 +1,4 @@
-"""Recipes with random damage in their text, their values and the overrides: each loads, or is refused with a place."""
+"""Recipes with random damage in text, values or overrides: each loads, or the error names the place."""
 
 import json
 import random
@@ -18,7 +18,7 @@ from mbert_cli.model.components import load_recipe
 from mbert_cli.recipe.sections import Recipe, as_spec
 from mbert_cli.recipe.shipped import shipped_folder, shipped_names
 
-_SECONDS = 20  # of a megabyte of YAML, too
+_SECONDS = 20  # the limit also holds for a megabyte of YAML
 _DIGITS = "9" * 5000
 _ODD_TEXT = [
     *" \t\n\r:,[]{}&*!|>'\"%@`#-?<~$.\\0e_=é\u2028\x85\ufeff\x07\0\ud800\U0001f642",
@@ -55,7 +55,7 @@ _ODD_TEXT = [
     "[" * 2000,
     "a: " * 30,
 ]
-# As YAML: the values that the tags and escapes of YAML can make, too.
+# YAML source, because tags and escapes make values that JSON cannot express.
 _ODD_VALUES = [
     *(
         "null",
@@ -151,7 +151,7 @@ def _paths(values: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | in
 
 
 class _AsWritten(str):
-    """YAML that stands in the text as it is."""
+    """YAML source that is inserted without quoting."""
 
 
 def _flow(value: Any) -> str:
@@ -166,7 +166,7 @@ def _flow(value: Any) -> str:
 
 
 def _other_values(rng: random.Random, text: str) -> str:
-    """Return a recipe of which one value, or its key, is another."""
+    """Return a recipe in which one value or one key is changed."""
     values = yaml.safe_load(text)
     *above, last = rng.choice(_paths(values))
     place = values
@@ -209,17 +209,17 @@ def _loads_or_is_refused(rng: random.Random, folder: Path) -> None:
         for problem in error.problems:
             _check_place(problem, recipes, settings)
         return
-    # What is written into the run folder must be the same recipe.
+    # The recipe that is written into the run folder must be equal.
     again = folder / "again.yaml"
     again.write_text(loaded[0].to_yaml(), encoding="utf-8")
     error = refusal(lambda: loaded.append(load_recipe(str(again))), _SECONDS)
-    check(error is None, f"its own writing is refused: {error}")
-    check(as_spec(loaded[0]) == as_spec(loaded[1]), "its own writing reads as another recipe")
+    check(error is None, f"the written recipe is rejected: {error}")
+    check(as_spec(loaded[0]) == as_spec(loaded[1]), "the written recipe differs from the original")
 
 
 def _check_place(problem: str, recipes: Path, settings: list[str]) -> None:
-    """Check that a problem is a line that begins with a line of a recipe, a whole recipe, or an override."""
-    check(one_line(problem) == problem, f"is no printable line: {problem[:300]!r}")
+    """Check that a problem is one line that begins with a recipe file, with or without a line, or an override."""
+    check(one_line(problem) == problem, f"is not a printable line: {problem[:300]!r}")
     if any(re.match(rf"'{re.escape(one_line(each))}'(:\d+)*: ", problem) for each in settings):
         return
     found = re.match(rf"({re.escape(str(recipes))}/\S*?\.yaml)(?::(\d+))?(?::\d+)?: ", problem)
@@ -227,12 +227,12 @@ def _check_place(problem: str, recipes: Path, settings: list[str]) -> None:
     assert found is not None
     text = Path(found[1]).read_text(encoding="utf-8", errors="replace")
     lines = len(re.findall("\r\n|[\r\n\x85\u2028\u2029]", text)) + 1  # as YAML counts them
-    check(found[2] is None or 1 <= int(found[2]) <= lines, f"has a line beyond the file's end: {problem[:300]}")
+    check(found[2] is None or 1 <= int(found[2]) <= lines, f"names a line after the end of the file: {problem[:300]}")
 
 
 mutated_recipes = Experiment(
     10,
-    "a recipe with random damage in text, values or overrides: loads, or exit 2 with file:line or the override",
+    "a recipe with random damage in text, values or overrides: it loads, or exit code 2 with file:line or the override",
     5_000,
     200,
     _loads_or_is_refused,

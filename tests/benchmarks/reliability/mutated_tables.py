@@ -1,4 +1,4 @@
-"""Data files with random damage: each is read as an independent reader reads it, or refused at the same line."""
+"""Data files with random damage: mbert parses each as an independent parser does, or rejects it at the same line."""
 
 import json
 import random
@@ -74,7 +74,7 @@ _LABELS = [
 
 @dataclass(frozen=True)
 class _Seed:
-    """A whole file, and how it is read."""
+    """An undamaged file and how to read it."""
 
     data: bytes
     texts: list[str]
@@ -203,7 +203,7 @@ def _with_other_cell(rng: random.Random, line: bytes) -> bytes:
 
 
 def _defects(seed: _Seed, rows: list[tuple[int, list[str]]], skip: bool) -> tuple[int | None, list[int]]:
-    """Return the first line that must be refused, and the lines to be left out."""
+    """Return the first line that must be rejected, and the lines that must be skipped."""
     (line, header), *rest = rows
     wanted = [*seed.texts, seed.label]
     if any(header.count(name) != 1 for name in wanted):
@@ -220,13 +220,13 @@ def _defects(seed: _Seed, rows: list[tuple[int, list[str]]], skip: bool) -> tupl
 
 
 def _check_place(error: MbertError | None, path: Path, line: int | None) -> None:
-    check(error is not None, f"read, though line {line} is defect")
+    check(error is not None, f"accepted, but line {line} is defective")
     place = f"{path}:" if line is None else f"{path}:{line}:"
-    # A row of several lines begins above the one that is not text.
+    # A row may span several lines: it begins above the line that is not text.
     inside = line is not None and f": line {line} " in str(error).partition("\n")[0]
     check(str(error).startswith(f"{place} ") or inside, f"not at {place} but: {str(error)[:300]}")
     for problem in error.problems if error is not None else ():
-        check(one_line(problem) == problem and len(problem) < 2000, f"is no short line: {problem[:300]!r}")
+        check(one_line(problem) == problem and len(problem) < 2000, f"is not a short line: {problem[:300]!r}")
 
 
 def _read_or_refused(rng: random.Random, folder: Path) -> None:
@@ -263,8 +263,8 @@ def _predicting(path: Path, quoting: str, rows: list[tuple[int, list[str]]], def
     if defect is not None:
         _check_place(error, path, defect.line)
     else:
-        check(error is None, f"refused, though nothing is wrong: {error}")
-        check(found == rows, "read otherwise than by the independent reader")
+        check(error is None, f"a valid file was rejected: {error}")
+        check(found == rows, "the independent parser gives other rows")
 
 
 def _training(
@@ -294,17 +294,17 @@ def _training(
     if line is not None or defect is not None or not good:
         _check_place(error, path, line)
         return
-    check(error is None, f"refused, though nothing is wrong: {error}")
+    check(error is None, f"a valid file was rejected: {error}")
     (examples,) = found
     places = [rows[0][1].index(name) for name in seed.texts]
-    check(examples.texts == [[cells[at] for _, cells in good] for at in places], "other texts")
-    check(examples.lines == [line for line, _ in good], "other lines")
+    check(examples.texts == [[cells[at] for _, cells in good] for at in places], "the texts differ")
+    check(examples.lines == [line for line, _ in good], "the lines differ")
     check(len(examples.skipped) == len(bad), f"{len(examples.skipped)} rows skipped, not {len(bad)}")
 
 
 mutated_tables = Experiment(
     8,
-    "a data file with random damage: read as an independent reader reads it, or exit 2 at the very line, within 5 s",
+    "a data file with random damage: parsed as by an independent parser, or exit code 2 with its line, within 5 s",
     10_000,
     300,
     _read_or_refused,

@@ -1,4 +1,4 @@
-"""Commands on local files, audited: no socket, and nothing imported from where a recipe, a checkpoint or a run lies."""
+"""Commands on local files under an audit hook: no sockets, no imports from folders of recipes, checkpoints or runs."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def _write_decoys(folder: Path, canary: Path) -> None:
 
 
 def _only_vocabulary(checkpoint: Path) -> None:
-    """Leave of a tokenizer its words, as checkpoints of before 2020 have it."""
+    """Replace the tokenizer by its vocabulary, as in checkpoints from before 2020."""
     words = json.loads((checkpoint / "tokenizer.json").read_text())["model"]["vocab"]
     (checkpoint / "vocab.txt").write_text("".join(f"{word}\n" for word in sorted(words, key=words.get)))
     (checkpoint / "tokenizer.json").unlink()
@@ -55,7 +55,7 @@ def _audited(rng: Chance, folder: Path) -> None:
     if rng.index % 2:
         _only_vocabulary(tiny / "checkpoint")
     run, canary = folder / "run", folder / "canary"
-    # A folder of a run that is there before the first import.
+    # The folder of a run that exists before the first import.
     old = shutil.copytree(trained_run(folder), folder / "old")
     places = [tiny, tiny / "checkpoint", tiny / "files", old]
     for place in places:
@@ -84,13 +84,13 @@ def _audited(rng: Chance, folder: Path) -> None:
     )
     check(done.returncode == 0, done.stderr[-2000:])
     found = json.loads((folder / "report.json").read_text())
-    check(found == [], f"{len(found)} things that must not be, such as {found[:5]}")
+    check(found == [], f"{len(found)} forbidden events, such as {found[:5]}")
     check(not canary.exists(), "a decoy was imported")
 
 
 no_network = Experiment(
     19,
-    "train, evaluate, predict, count-params, report among decoys: no socket, nothing imported from a data's folder",
+    "train, evaluate, predict, count-params and report in folders with decoy modules: no socket, none is imported",
     6,
     2,
     _audited,

@@ -25,7 +25,7 @@ def _poisoned(rng: random.Random, folder: Path) -> None:
         head = self.model.head(task)
         loss = head.loss
         head.loss = lambda outputs, labels: loss(outputs, labels) * value
-        self.optimizer.catch_up()  # what rows of the table of words owe to earlier steps is no update of this one
+        self.optimizer.catch_up()  # apply updates of embedding rows that earlier steps deferred
         before = {name: each.clone() for name, each in self.model.state_dict().items()}
         try:
             return take_step(self, rows)
@@ -39,15 +39,15 @@ def _poisoned(rng: random.Random, folder: Path) -> None:
     TrainingRun.step = step
     try:
         train_here(recipe, run, [*any_settings(rng), "training.state_every=1"])
-        check(False, "nothing was noticed")
+        check(False, "no error was raised")
     except NotFiniteError as error:
-        said = str(error)
+        message = str(error)
         check(error.exit_code == 5, f"exit code {error.exit_code}")
     finally:
         TrainingRun.step = take_step
     check(seen["changed"] == [], f"the update was applied to {seen['changed'][:3]}")
     for part in (seen["where"], f"task {seen['task']}", seen["file"], ", ".join(seen["lines"])):
-        check(part in said, f"'{part}' is not in: {said}")
+        check(part in message, f"'{part}' is not in: {message}")
     state, problems = RunFolder(run).newest_state()
     check(not problems and (at == 1) == (state is None), f"the last good state does not load: {problems}")
     if state is not None:
@@ -56,7 +56,7 @@ def _poisoned(rng: random.Random, folder: Path) -> None:
 
 loss_not_finite = Experiment(
     18,
-    "a NaN or infinite loss: exit 5, update not applied, step, task and rows named, the last state loads",
+    "a NaN or infinite loss: exit code 5, no update, the message names step, task and rows, the last state loads",
     50,
     5,
     _poisoned,

@@ -1,4 +1,4 @@
-"""How an act ended: well, or refused in words that a user can act on."""
+"""The outcome of an action: it succeeded, or it raised an error with exit code 2."""
 
 import signal
 import time
@@ -10,14 +10,14 @@ from experiment import Broken, check
 
 from mbert_cli.errors import MbertError
 
-_HANGS = 60  # seconds after which nobody waits any longer
+_HANGS = 60  # seconds after which an action counts as hanging
 
 
 def refusal(act: Callable[[], object], seconds: float | None = None) -> MbertError | None:
-    """Return the error with exit code 2 by which an act was refused; None where it was not.
+    """Run an action. Return its error, which has exit code 2, or None if it succeeded.
 
     Raises:
-        Broken: it raised something else, hung, or took longer than `seconds`.
+        Broken: the action raised another error, did not end, or took longer than `seconds`.
     """
     started = time.monotonic()
     error = None
@@ -28,8 +28,8 @@ def refusal(act: Callable[[], object], seconds: float | None = None) -> MbertErr
             error = refused
         except Broken:
             raise
-        except BaseException as other:  # a panic of a library in Rust is no Exception
-            raise Broken(f"{type(other).__name__} in place of a refusal: {str(other)[:300]}") from other
+        except BaseException as other:  # a panic in a Rust library is not an Exception
+            raise Broken(f"{type(other).__name__} instead of an MbertError: {str(other)[:300]}") from other
     took = time.monotonic() - started
     check(seconds is None or took < seconds, f"took {took:.1f} s")
     check(error is None or error.exit_code == 2, f"exit code {error and error.exit_code}: {error}")
@@ -37,7 +37,7 @@ def refusal(act: Callable[[], object], seconds: float | None = None) -> MbertErr
 
 
 def snapshot(folder: Path) -> dict[str, bytes | str | None]:
-    """Return all that a folder holds: files' bytes, where links lead, and None for a folder."""
+    """Return the contents of a folder by path: bytes of files, targets of links, None for folders."""
     found: dict[str, bytes | str | None] = {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
@@ -51,7 +51,7 @@ def snapshot(folder: Path) -> dict[str, bytes | str | None]:
 @contextmanager
 def _alarm() -> Iterator[None]:
     def ring(*_: object) -> None:
-        raise Broken(f"hangs: not done after {_HANGS} s")
+        raise Broken(f"did not end within {_HANGS} s")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.alarm(_HANGS)

