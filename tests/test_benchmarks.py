@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 import contest
 import estimates
 import limit
+import many_classes
 import predict_peers
 import predict_speed
 import profile_step
@@ -148,6 +149,13 @@ def test_every_run_of_the_estimates_is_done_to_its_end(run, encoder):
             estimated, was = row[key]
             assert 0 < was < 2 * estimated
         assert all(each > 0 for key in ("seconds", "first_left") for each in row[key])
+
+
+def test_every_command_on_many_classes_does_its_work(run, encoder):
+    found = run(many_classes, "--classes", 150, "--rows", 9, "--encoder", encoder)
+    check_all_ran(found["rows"], many_classes.COMMANDS)
+    for row in found["rows"]:
+        assert all(row[key] > 0 for key in ("rss_mb", "metrics_line_bytes", "output_bytes", "seconds"))
 
 
 @pytest.mark.parametrize("method", ["full", "houlsby", "top"])
