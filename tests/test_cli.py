@@ -360,7 +360,9 @@ def test_evaluate_replaces_only_a_folder_that_it_wrote_and_only_with_force(run, 
         before = contents(tmp_path / name)
         refused = mbert(*words, name, "--force", cwd=tmp_path)
         assert refused.returncode == 2
-        assert refused.stderr == f"{name}: holds files that mbert evaluate -o did not write; choose another folder.\n"
+        assert (
+            refused.stderr == f"{name}: contains files that mbert evaluate -o did not write; choose another folder.\n"
+        )
         assert contents(tmp_path / name) == before
     # Neither NAME.old nor NAME.new beside it is touched.
     assert mbert(*words, "notes", cwd=tmp_path).returncode == 0
@@ -418,7 +420,7 @@ def test_count_params_prints_both_counts_of_a_recipe_and_of_a_run(run, tmp_path)
         (["train", "demo", "--kernels", "fussed", "-o", "x"], "--kernels is 'fussed'. Known: auto, torch, fused."),
         (["evaluate", "nope", "--kernels", "fussed"], "--kernels is 'fussed'"),
         (["train", "demo", "--device", "cuda:99", "-o", "x"], "--device is 'cuda:99'"),
-        (["evaluate", "nope", "--data", "mood"], "must read --data TASK=FILE"),
+        (["evaluate", "nope", "--data", "mood"], "must have the form --data TASK=FILE"),
         (["train", "demo", "--resume", "--force"], "exclude each other"),
     ],
 )

@@ -132,10 +132,10 @@ def test_closed_streams_do_not_give_their_numbers_to_files(folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "instead"),
     [
-        ("init in.tsv", "this command writes a file; name one"),
-        ("recipes cp demo", "this command writes a file; name one"),
-        ("evaluate run", "this command writes a folder; name one"),
-        ("predict run in.tsv", "write to stdout by -o -"),
+        ("init in.tsv", "; this command writes a file; name one."),
+        ("recipes cp demo", "; this command writes a file; name one."),
+        ("evaluate run", ", but this command writes a folder; name a folder."),
+        ("predict run in.tsv", "; write to stdout by -o -."),
     ],
 )
 def test_an_output_that_is_a_stream_is_refused_with_what_to_write_instead(words, instead, name, folder):
@@ -144,7 +144,7 @@ def test_an_output_that_is_a_stream_is_refused_with_what_to_write_instead(words,
     option = [] if words.startswith("recipes") else ["-o"]
     with pytest.raises(UsageError) as refusal, contextlib.chdir(folder):
         app([*words.split(), *option, name], standalone_mode=False)
-    assert str(refusal.value) == f"{name}: is a stream; {instead}."
+    assert str(refusal.value) == f"{name}: is a stream{instead}"
 
 
 ROWS = [{"text": f"some words, number {i} of them", "kind": "ab"[i % 2]} for i in range(60)]

@@ -122,13 +122,3 @@ def test_no_command_breaks_a_word_or_a_number_of_a_table(folder, name):
         longest = max(map(len, words_of(wide)))
         tables = [line for line in screen.splitlines() if LINES.search(line)]
         assert all(len(line) <= max(width, longest) for line in tables)
-
-
-@pytest.mark.parametrize(("command", "width"), [("train", 40), ("evaluate", 60)])
-def test_help_names_every_option_in_one_piece(folder, command, width):
-    (screen,) = mbert_on_terminals(command, "-h", cwd=folder, widths=(width,)).values()
-    (wide,) = mbert_on_terminals(command, "-h", cwd=folder, widths=(120,)).values()
-    options = {word for word in words_of(wide) if re.fullmatch(r"--[a-z-]+", word)}
-    assert len(options) > 8
-    assert options <= words_of(screen)
-    assert re.search(r"^ *\$ mbert \w+( [^ ]+)?$", screen, re.MULTILINE)  # examples are lines of their own

@@ -1,1 +1,1 @@
-"""The commands, one file each; no torch at module level, so that `mbert --help` answers at once."""
+"""The commands, one file each. They import torch only when they run, so that `mbert --help` is fast."""

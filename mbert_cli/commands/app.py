@@ -1,4 +1,4 @@
-"""The commands as one Typer application. No torch at module level: `mbert --help` answers at once."""
+"""The Typer application with all commands. It does not import torch, so that `mbert --help` is fast."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -12,7 +12,7 @@ from mbert_cli.commands.embed import embed
 from mbert_cli.commands.evaluate import evaluate
 from mbert_cli.commands.export import export
 from mbert_cli.commands.guide import guide
-from mbert_cli.commands.help import CONTEXT, MARKUP, help_text
+from mbert_cli.commands.help import CONTEXT, MARKUP, Command, Group, help_text, summary
 from mbert_cli.commands.info import info
 from mbert_cli.commands.init import init
 from mbert_cli.commands.predict import predict
@@ -24,6 +24,7 @@ from mbert_cli.commands.validate import validate
 
 app = typer.Typer(
     name="mbert",
+    cls=Group,
     help="One BERT encoder, fine-tuned for many sentence tasks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -64,5 +65,5 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "guide": guide,
 }
 for _name, _command in _COMMANDS.items():
-    app.command(_name, help=help_text(_command))(_command)
-app.add_typer(recipes.app, name="recipes")
+    app.command(_name, cls=Command, help=help_text(_command), short_help=summary(_command))(_command)
+app.add_typer(recipes.app, name="recipes", short_help=recipes.app.info.help)

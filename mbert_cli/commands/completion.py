@@ -1,24 +1,24 @@
-"""What shells offer for names of recipes and plans."""
+"""Shell completion for names of recipes and plans."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 
 def recipe_or_file(incomplete: str) -> list[str]:
-    """Return the shipped recipes and the YAML files whose names begin as what was typed."""
+    """Return the shipped recipes and YAML files whose names start with the typed text."""
     from mbert_cli.recipe.shipped import shipped_names
 
-    return _beginning_with(incomplete, shipped_names())
+    return _starting_with(incomplete, shipped_names())
 
 
 def plan_or_file(incomplete: str) -> list[str]:
-    """Return the shipped plans and the YAML files whose names begin as what was typed."""
+    """Return the shipped plans and YAML files whose names start with the typed text."""
     from mbert_cli.recipe.shipped import plan_names
 
-    return _beginning_with(incomplete, plan_names())
+    return _starting_with(incomplete, plan_names())
 
 
-def _beginning_with(incomplete: str, names: Sequence[str]) -> list[str]:
+def _starting_with(incomplete: str, names: Sequence[str]) -> list[str]:
     folder, slash, start = incomplete.rpartition("/")
     beside = Path(folder or slash or ".")
     files = []

@@ -15,31 +15,29 @@ def count_params(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="RECIPE or RUN",
+            metavar="RECIPE|RUN",
             autocompletion=recipe_or_file,
-            help="A recipe, a shipped one's name, or a run folder.",
+            help="A recipe file, the name of a shipped recipe, or a run folder.",
         ),
     ] = None,
     settings: Settings = None,
     methods: Annotated[
         str | None,
-        typer.Option(
-            "--compare", metavar="KINDS", help="Adapters side by side: pal,lora:rank=16,low_rank:budget=5%+top"
-        ),
+        typer.Option("--compare", metavar="KINDS", help="Compare adapters, such as pal,lora:rank=16,top."),
     ] = None,
     num_tasks: Annotated[
-        int | None, typer.Option("--tasks", min=1, max=10_000, help="With --compare: for so many tasks.")
+        int | None, typer.Option("--tasks", metavar="N", min=1, max=10_000, help="With --compare: number of tasks.")
     ] = None,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """Count parameters by part and task, before any compute is spent.
+    """Count parameters by part and task, without training.
 
     $ mbert count-params my.yaml 'adapters[0].rank=64'
     $ mbert count-params --compare pal,low_rank,houlsby,top
 
-    With --compare, several adapters side by side, on the encoder and for the tasks of RECIPE: BERT-base and the paper's
-    three by default.
+    --compare shows several adapters side by side, for the encoder and the tasks of RECIPE; by default, BERT-base and
+    the three tasks of the paper.
     """
     go_offline(offline)
     from mbert_cli.commands.tables import comparison_tables, count_tables
@@ -48,7 +46,7 @@ def count_params(
 
     source, chosen = recipe_and_settings(source, settings)
     if num_tasks is not None and methods is None:
-        raise UsageError("--tasks goes with --compare; without it, the recipe's tasks are counted.")
+        raise UsageError("--tasks requires --compare; otherwise the tasks of the recipe are counted.")
     name = source or ("demo" if methods is None else "paper/hybrid_low_rank_top")
     if (Path(name) / "recipe.yaml").is_file():
         name = str(Path(name) / "recipe.yaml")

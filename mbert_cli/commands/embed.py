@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 def embed(
     run: Run,
     input_file: Annotated[str, typer.Argument(metavar="INPUT", help="A TSV, CSV, JSONL or Parquet file; - is stdin.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file that is written: .npy or .parquet.")],
-    task: Annotated[str | None, typer.Option("--task", "-t", help="Whose adapters act.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The file that is written: .npy or .parquet.")
+    ],
+    task: Annotated[str | None, typer.Option("--task", "-t", metavar="TASK", help="Whose adapters act.")] = None,
     text: Annotated[
         str | None,
         typer.Option("--text", metavar="COLUMN", help="Embed this column's texts alone. Default: see above."),
@@ -49,7 +51,9 @@ def embed(
     kernels: Kernels = "auto",
     encoder: Encoder = None,
     offline: Offline = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read the first N rows only.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Read the first N rows only.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Write the vectors of a file's rows as a NumPy or Parquet file, float32.

@@ -29,8 +29,9 @@ from mbert_cli.commands.options import (
     other_columns,
     split_pair,
 )
-from mbert_cli.commands.output import check_output_folder, print_json, print_tables
+from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import UsageError
+from mbert_cli.storage.output_folder import check_output_folder
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -40,27 +41,33 @@ if TYPE_CHECKING:
 def evaluate(
     run: Run,
     split: Annotated[
-        Literal["train", "dev", "test"], typer.Option("--split", help="Which of the recipe's files.")
+        Literal["train", "dev", "test"], typer.Option("--split", help="The files to evaluate on.")
     ] = "dev",
     data: Annotated[
-        list[str] | None, typer.Option("--data", metavar="TASK=FILE", help="Another file of a task; results name it.")
+        list[str] | None,
+        typer.Option("--data", metavar="TASK=FILE", help="Evaluate a task on this file. May be repeated."),
     ] = None,
-    tasks: Annotated[list[str] | None, typer.Option("--task", "-t", help="Only this task; may be repeated.")] = None,
+    tasks: Annotated[
+        list[str] | None, typer.Option("--task", "-t", metavar="TASK", help="Only this task; may be repeated.")
+    ] = None,
     tune_thresholds: Annotated[
         Literal["f1", "accuracy", "balanced"] | None,
         typer.Option(
             "--tune-thresholds",
-            help="Fit the threshold between two classes to dev, for this score; save it in the model.",
+            metavar="SCORE",
+            help="f1, accuracy or balanced: fit the threshold between two classes for it; save it in the model.",
         ),
     ] = None,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Fit a temperature for probabilities to dev; save it in the model."),
+        typer.Option("--calibrate", help="Fit the temperature of the probabilities; save it in the model."),
     ] = False,
-    reset: Annotated[bool, typer.Option("--reset", help="Thresholds of .5 and temperatures of 1 again.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Reset thresholds to 0.5 and temperatures to 1.")] = False,
     most_errors: Annotated[
         int,
-        typer.Option("--top-errors", metavar="N", min=0, max=10_000, help="Show each task's N largest errors, too."),
+        typer.Option(
+            "--top-errors", metavar="N", min=0, max=10_000, help="Also show the N largest errors of each task."
+        ),
     ] = 0,
     columns: Columns = None,
     quoting: Quoting = None,
@@ -68,7 +75,8 @@ def evaluate(
     on_bad_row: OnBadRow = None,
     strict_length: StrictLength = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write metrics, predictions and figures to this folder.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Write metrics, predictions and figures to this folder."),
     ] = None,
     force: Force = False,
     batch_size: BatchSize = None,
@@ -86,11 +94,10 @@ def evaluate(
     $ mbert evaluate runs/demo
     $ mbert evaluate runs/demo --tune-thresholds f1
 
-    --tune-thresholds and --calibrate first fit to the dev files how outputs
-    become predictions, and save it in the model: what is printed, and every
-    later command, goes by it. No weight changes. f1 is the F1 that the task
-    reports (of the positive class for pairs, macro otherwise); balanced is
-    the mean of both classes' recall. --reset takes back what was fitted.
+    --tune-thresholds and --calibrate fit thresholds and temperatures to the dev files before the evaluation, and save
+    them in the model, where all later commands use them. Weights do not change. f1 is the F1 score that the task
+    reports: of the positive class for pairs, macro F1 otherwise. balanced is the mean of the recall of both classes.
+    --reset removes what was fitted.
     """
     from mbert_cli.storage.run_folder import RunFolder
 

@@ -6,29 +6,29 @@ from typing import Annotated, Literal
 import typer
 
 from mbert_cli.commands.options import Encoder, Force, Offline, Quiet, Run, go_offline
-from mbert_cli.commands.output import check_output_folder
+from mbert_cli.storage.output_folder import check_output_folder
 from mbert_cli.terminal.console import Console
 
 
 def export(
     run: Run,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder that is written.")],
-    format_: Annotated[Literal["onnx"], typer.Option("--format", help="What other programs read.")] = "onnx",  # noqa: ARG001
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write.")],
+    format_: Annotated[Literal["onnx"], typer.Option("--format", help="The file format.")] = "onnx",  # noqa: ARG001
     tasks: Annotated[
-        list[str] | None, typer.Option("--task", "-t", help="May be repeated. Default: all tasks.")
+        list[str] | None, typer.Option("--task", "-t", metavar="TASK", help="Export only this task. May be repeated.")
     ] = None,
     force: Force = False,
     encoder: Encoder = None,
     offline: Offline = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model for programs that know neither mbert nor PyTorch.
+    """Export a model for programs that use neither mbert nor PyTorch.
 
     $ mbert export runs/demo --format onnx -o exported
     $ mbert export runs/demo -t sentiment -o exported
 
-    Each task becomes a graph in fp32; beside them lie the tokenizer's files and config.json: the inputs, the labels,
-    the threshold, and the number of tokens that a text is cut at. It needs the extra [onnx].
+    Each task becomes one ONNX graph in fp32. The folder also contains the files of the tokenizer, and config.json with
+    the inputs, labels, thresholds and the maximum number of tokens. Requires the extra [onnx].
     """
     from mbert_cli.storage.atomic import read_json
 

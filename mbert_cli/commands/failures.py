@@ -1,4 +1,4 @@
-"""What ended a command, as one line and an exit code: the only place where errors of any kind become either."""
+"""Messages and exit codes for all exceptions that end a command."""
 
 import errno
 import sys
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from mbert_cli.errors import MbertError, ResourceError, UsageError, is_out_of_memory
 from mbert_cli.machine import signals
 
-# Of files that a user named, or whose folder a user named. Any other number is a mistake of ours, with a traceback.
-_OF_PLACES = (
+# Errors of files and folders that the user named. Any other error number is an internal error, with a traceback.
+_PATH_ERRORS = (
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,
@@ -23,10 +23,10 @@ _OF_PLACES = (
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:
-    """Return the message and the exit code of what ended a command; None for an internal error.
+    """Return the message and the exit code for an exception; None for an internal error.
 
     Args:
-        error: what was raised. Where a library wrapped it in an error of its own, its causes count, too.
+        error: the exception. Its causes are examined as well, because libraries wrap exceptions in their own.
     """
     if isinstance(error, MbertError):
         return "\n".join(error.problems), error.exit_code
@@ -37,12 +37,12 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         from mbert_cli.commands.mistakes import mistake
 
         return mistake(error), UsageError.exit_code
-    found = next(filter(None, map(_of_resources, _causes(error))), None) or _of_places(error)
-    return None if found is None else ("\n".join(found.problems), found.exit_code)
+    ours = next(filter(None, map(_resource_error, _causes(error))), None) or _path_error(error)
+    return None if ours is None else ("\n".join(ours.problems), ours.exit_code)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it was raised from, the outermost first."""
+    """Yield an exception and its causes, the outermost first."""
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:
@@ -51,8 +51,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
 
 
-def _of_resources(error: BaseException) -> MbertError | None:
-    """Return the error that says what has run out, or failed; None where nothing did."""
+def _resource_error(error: BaseException) -> MbertError | None:
+    """Return our error for a lack of memory, processes or disk space; None for any other exception."""
     if is_out_of_memory(error):
         return ResourceError("out of memory; lower --batch-size, or free some memory.")
     if not isinstance(error, OSError):
@@ -64,16 +64,16 @@ def _of_resources(error: BaseException) -> MbertError | None:
     return resource_error(_name(error) or "a file", error.errno, "run the command again")
 
 
-def _of_places(error: BaseException) -> MbertError | None:
-    """Return the error that says which file or folder the system refuses; None for other errors.
+def _path_error(error: BaseException) -> MbertError | None:
+    """Return our error for a file or folder that the system refuses; None for any other exception.
 
-    Only of what was raised last: its cause may have been expected, and a mistake of ours have followed.
+    Causes are not examined: an expected OSError may precede an internal error.
     """
     if not isinstance(error, OSError) or not (place := _name(error)):
         return None
     if error.errno == errno.ENAMETOOLONG:
-        return UsageError(f"{place[:80]}...: is too long a name for the disk; choose a shorter one.")
-    if error.errno in _OF_PLACES:
+        return UsageError(f"{place[:80]}...: is longer than a file name may be; choose a shorter name.")
+    if error.errno in _PATH_ERRORS:
         return UsageError(f"{place}: cannot be used ({error.strerror}); choose another.")
     return None
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PAGES = Path(__file__).parents[1] / "guide"
-_WIDEST = 100  # columns; longer lines are hard to read
+_MAX_WIDTH = 100  # columns; longer lines are hard to read
 
 
 def topics() -> list[str]:
@@ -21,7 +21,7 @@ def topics() -> list[str]:
     return sorted(page.stem for page in PAGES.glob("*.md"))
 
 
-def _beginning_with(incomplete: str) -> list[str]:
+def _starting_with(incomplete: str) -> list[str]:
     return [topic for topic in topics() if topic.startswith(incomplete)]
 
 
@@ -29,16 +29,16 @@ def guide(
     topic: Annotated[
         str | None,
         typer.Argument(
-            metavar="TOPIC", help="A page of the guide. Default: list them.", autocompletion=_beginning_with
+            metavar="TOPIC", help="The page to print. Default: list the pages.", autocompletion=_starting_with
         ),
     ] = None,
 ) -> None:
-    """Read the guide: one topic, or the list of topics.
+    """Print a page of the guide, or the list of pages.
 
     $ mbert guide
     $ mbert guide recipes
 
-    Off a terminal, the page is printed as Markdown.
+    If the output is not a terminal, the page is printed as Markdown.
     """
     if topic is None:
         longest = max(map(len, topics()))
@@ -60,7 +60,7 @@ def show(text: str, console: "Console") -> None:
     """Render a page in a terminal."""
     from rich.markdown import Markdown
 
-    console.print(Markdown(text), width=min(console.width, _WIDEST))
+    console.print(Markdown(text), width=min(console.width, _MAX_WIDTH))
 
 
 def _text(topic: str) -> str:

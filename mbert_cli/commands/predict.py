@@ -35,13 +35,15 @@ def predict(
         list[str], typer.Argument(metavar="INPUT...", help="TSV, CSV, JSONL or Parquet files, also .gz; - is stdin.")
     ],
     tasks: Annotated[
-        list[str] | None, typer.Option("--task", "-t", help="May be repeated. Default: all whose columns INPUT has.")
+        list[str] | None,
+        typer.Option("--task", "-t", metavar="TASK", help="May be repeated. Default: all whose columns INPUT has."),
     ] = None,
     output: Annotated[
         str,
         typer.Option(
             "--output",
             "-o",
+            metavar="OUTPUT",
             help="The output file, .tsv, .csv, .jsonl or .parquet, also .gz; - is stdout. Of several inputs: a folder.",
         ),
     ] = "-",
@@ -64,7 +66,9 @@ def predict(
     kernels: Kernels = "auto",
     encoder: Encoder = None,
     offline: Offline = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read the first N rows only.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Read the first N rows only.")
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:

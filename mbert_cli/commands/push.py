@@ -13,9 +13,11 @@ from mbert_cli.terminal.console import Console
 def push(
     run: Run,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The repository on the Hub: OWNER/NAME.")],
-    private: Annotated[bool, typer.Option("--private", help="Make it private, if it is new.")] = False,
-    revision: Annotated[str | None, typer.Option("--revision", help="The branch. Default: main.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Upload nothing; list the files.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Create the repository as private if it is new.")] = False,
+    revision: Annotated[
+        str | None, typer.Option("--revision", metavar="BRANCH", help="The branch. Default: main.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files; upload nothing.")] = False,
     encoder: Encoder = None,
     offline: Offline = False,
     quiet: Quiet = False,
@@ -26,9 +28,9 @@ def push(
     $ mbert push runs/demo me/moods --dry-run
     $ mbert push runs/demo me/moods --private
 
-    What goes there is the folder model/ of the run, its card included: no state, no data, and of the data's paths the
-    file names only. An encoder that the model refers to in a folder of this machine goes with it. The token is that of
-    hf auth login, or HF_TOKEN.
+    Uploads the folder model/ of the run with its model card, but no training state and no data; paths of data files are
+    reduced to file names. An encoder in a local folder is uploaded, too. The token comes from `hf auth login` or
+    HF_TOKEN.
     """
     go_offline(offline)
 

@@ -9,19 +9,19 @@ from typing import Annotated
 import typer
 
 from mbert_cli.commands.completion import recipe_or_file
-from mbert_cli.commands.help import help_text
+from mbert_cli.commands.help import Command, Group, help_text, summary
 from mbert_cli.commands.options import Force, Quiet
 from mbert_cli.errors import command_line
 from mbert_cli.storage.output_file import check_output, replacing
 from mbert_cli.terminal.console import Console
 
-app = typer.Typer(help="The recipes that come with mbert.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="List, print and copy the recipes that come with mbert.", no_args_is_help=True)
 
 
 def recipes_ls(
-    plans: Annotated[bool, typer.Option("--plans", help="List the plans of mbert sweep instead.")] = False,
+    plans: Annotated[bool, typer.Option("--plans", help="List the plans for mbert sweep instead.")] = False,
 ) -> None:
-    """List the recipes: name and description; off a terminal, a tab between them.
+    """List the recipes with their descriptions, separated by tabs if the output is not a terminal.
 
     $ mbert recipes ls | grep pal
     $ mbert recipes ls --plans
@@ -29,15 +29,15 @@ def recipes_ls(
     from mbert_cli.recipe.shipped import PLANS, description, plan_names, shipped_names
 
     names = {name: f"{PLANS}/{name}" for name in plan_names()} if plans else {name: name for name in shipped_names()}
-    found = {name: description(path) for name, path in names.items()}
+    descriptions = {name: description(path) for name, path in names.items()}
     if not sys.stdout.isatty():
-        for name, text in found.items():
+        for name, text in descriptions.items():
             typer.echo(f"{name}\t{text}")
         return
     from mbert_cli.commands.output import print_tables
     from mbert_cli.terminal.tables import key_values
 
-    print_tables([key_values(found)])
+    print_tables([key_values(descriptions)])
 
 
 def recipes_cat(
@@ -45,12 +45,12 @@ def recipes_cat(
         str,
         typer.Argument(
             metavar="NAME",
-            help="A name that `mbert recipes ls` lists, or a recipe file.",
+            help="The name of a shipped recipe, or a recipe file.",
             autocompletion=recipe_or_file,
         ),
     ],
     resolved: Annotated[
-        bool, typer.Option("--resolved", help="With what it extends merged in and every default spelled out.")
+        bool, typer.Option("--resolved", help="Merge the recipes that it extends, and show all defaults.")
     ] = False,
 ) -> None:
     """Print a recipe.
@@ -74,20 +74,20 @@ def recipes_cp(
         str,
         typer.Argument(
             metavar="NAME",
-            help="A name that `mbert recipes ls` lists, or a recipe file.",
+            help="The name of a shipped recipe, or a recipe file.",
             autocompletion=recipe_or_file,
         ),
     ],
-    target: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="The new file. Default: NAME.yaml, here.")
-    ] = None,
+    target: Annotated[Path | None, typer.Argument(metavar="FILE", help="The new file. Default: NAME.yaml.")] = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Copy a recipe, to be edited: in one file, with what it extends merged in; of comments the first is kept.
+    """Copy a recipe to a file that you can edit.
 
     $ mbert recipes cp demo
     $ mbert recipes cp demo mine.yaml
+
+    The recipes that it extends are merged into the file. Only the comment at the top is kept.
     """
     from mbert_cli.recipe.recipe_file import merged_text
     from mbert_cli.recipe.shipped import find
@@ -101,7 +101,7 @@ def recipes_cp(
 
 
 def recipes_schema() -> None:
-    """Print the JSON Schema of recipes, by which editors complete and check them.
+    """Print the JSON Schema of recipes, for completion and checks in editors.
 
     $ mbert recipes schema > mbert.schema.json
     $ mbert recipes schema | jq '.properties | keys'
@@ -118,4 +118,4 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "schema": recipes_schema,
 }
 for _name, _command in _COMMANDS.items():
-    app.command(_name, help=help_text(_command))(_command)
+    app.command(_name, cls=Command, help=help_text(_command), short_help=summary(_command))(_command)

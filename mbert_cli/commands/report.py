@@ -19,19 +19,21 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or still training.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write it to this file as well: a page (.html), or a table (.tsv)."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Also write a page (.html) or a table (.tsv) to this file."
+        ),
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs, and each with the published scores that its recipe names.
+    """Compare runs with each other, and with the published scores in their recipes.
 
     $ mbert report runs/demo -o report.html
     $ mbert report runs/a runs/b -o runs.tsv
 
-    The page is one file with curves, confusion matrices, the errors that the model is surest of, and the recipes'
-    differences. It needs no network.
+    The page is a single file with curves, confusion matrices, the most confident errors, and the differences between
+    the recipes. It works without a network.
     """
     from mbert_cli.reports.run_report import read_runs
     from mbert_cli.reports.run_table import report_table, write_report
@@ -40,29 +42,27 @@ def report(
     is_page = output is not None and output.suffix.lower() in (".html", ".htm")
     if output is not None:
         if not is_page and output.suffix.lower() != ".tsv":
-            raise UsageError(f"{output}: is written as a page or as a table; end the name in .html or .tsv.")
+            raise UsageError(f"{output}: is neither a page nor a table; end the name in .html or .tsv.")
         check_output(output, force)
-    found = read_runs(runs)
+    reports = read_runs(runs)
     if output is not None:
-        text = _page(found) if is_page else None
+        text = _page(reports) if is_page else None
         with replacing(output) as file:
-            write_report(file, found) if text is None else file.write(text)
+            write_report(file, reports) if text is None else file.write(text)
         console.info(f"wrote {output}")
     if as_json:
-        for each in found:
+        for each in reports:
             print_json(each.as_json())
     else:
-        print_tables([report_table(found)])
-        for note in filter(None, (each.note for each in found)):
+        print_tables([report_table(reports)])
+        for note in filter(None, (each.note for each in reports)):
             console.info(note)
         if output is None:
-            console.info(
-                "-o report.html writes a page: curves, confusion matrices, the errors that the model is surest of."
-            )
+            console.info("-o report.html writes a page with curves, confusion matrices and the most confident errors.")
 
 
 def _page(runs: "list[RunReport]") -> str:
-    # Imported here: a table does not wait for what draws pages.
+    # Imported only if a page is written, because it is slow.
     from mbert_cli.reports.page import report_page
 
     return report_page(runs)

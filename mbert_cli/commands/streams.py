@@ -1,4 +1,4 @@
-"""Standard streams that fail in one way: messages are lost in silence, data that cannot be written ends the command."""
+"""Standard streams: messages that cannot be written are dropped, data that cannot be written ends the command."""
 
 import errno
 import io
@@ -14,11 +14,11 @@ _STDIN, _STDOUT, _STDERR = range(3)
 
 
 def guard() -> None:
-    """Replace `sys.stdout` and `sys.stderr`, also where a stream is closed.
+    """Replace `sys.stdout` and `sys.stderr`, even if they are closed.
 
-    stderr: what cannot be written is lost, and the work goes on.
-    stdout: the first failure raises an `MbertError`; after it, what is still buffered is lost in silence, because
-    Python flushes stdout once more at its exit.
+    stderr: text that cannot be written is dropped, and the command continues.
+    stdout: the first failure raises an `MbertError`. After it, buffered text is dropped, because Python flushes stdout
+    again when it exits.
     """
     stdout, stderr = sys.stdout, sys.stderr
     for number in (_STDIN, _STDOUT, _STDERR):
@@ -27,18 +27,18 @@ def guard() -> None:
     sys.stderr = _text(messages, _encoding(stderr), "backslashreplace", line_buffering=True)
     raw = Data(_STDOUT, "wb", closefd=False)
     raw.was_open = stdout is not None
-    # `strict` would end a command at the first character that the terminal's encoding lacks.
+    # With `strict`, a character that the terminal's encoding does not have would raise an error.
     errors = stdout.errors if stdout is not None and stdout.errors not in (None, "strict") else "backslashreplace"
     is_eager = stdout is not None and (stdout.isatty() or getattr(stdout, "write_through", False))
     sys.stdout = _text(raw, _encoding(stdout), errors, line_buffering=is_eager)
 
 
 def _fill(number: int) -> None:
-    """Open the null device in the place of a closed stream: the next file that is opened would take its number."""
+    """Open the null device if a stream is closed, so that no other file gets its number."""
     try:
         os.fstat(number)
     except OSError:
-        os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+        os.open(os.devnull, os.O_RDWR)  # uses the lowest free number, which is this one
 
 
 def _encoding(stream: Any) -> str:
@@ -50,7 +50,7 @@ def _text(raw: io.RawIOBase, encoding: str, errors: str, line_buffering: bool) -
 
 
 class _Messages(io.FileIO):
-    """Standard error: a full disk, a closed terminal or a reader that has gone stops no work."""
+    """Standard error: a full disk, a closed terminal or a reader that has exited raises no error."""
 
     def write(self, data: Any, /) -> int:
         with suppress(OSError):
@@ -59,13 +59,17 @@ class _Messages(io.FileIO):
 
 
 class Data(io.FileIO):
-    """Standard output: its first failure is raised as an `MbertError`, later ones are not."""
+    """Standard output: the first failure raises an `MbertError`, later failures do not."""
 
     was_open = True
     _has_failed = False
 
     def write(self, data: Any, /) -> int:
-        """Write bytes; raise an `MbertError` at the first failure."""
+        """Write bytes.
+
+        Raises:
+            MbertError: this is the first write that fails.
+        """
         if self._has_failed:
             return memoryview(data).nbytes
         try:
@@ -78,7 +82,9 @@ class Data(io.FileIO):
         written: Any
         if not self.was_open:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        while (written := super().write(data)) is None:  # set to non-blocking by another program, and full
+        while (
+            written := super().write(data)
+        ) is None:  # the pipe is full, and another program has made it non-blocking
             select.select([], [self], [])
         return written
 
@@ -90,5 +96,5 @@ def _explained(error: OSError) -> MbertError:
         return UsageError("standard output is closed; redirect it to a file, or to /dev/null.")
     from mbert_cli.storage.disk import resource_error
 
-    found = resource_error("standard output", error.errno, "run the command again")
-    return found or ResourceError(f"standard output: cannot be written ({error.strerror}).")
+    known = resource_error("standard output", error.errno, "run the command again")
+    return known or ResourceError(f"standard output: cannot be written ({error.strerror}).")

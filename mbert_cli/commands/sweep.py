@@ -25,9 +25,11 @@ def sweep(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The sweep's folder. Default: sweeps/PLAN.")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The sweep's folder. Default: sweeps/PLAN.")
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=1000, help="Runs at once; they share the cores.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", metavar="N", min=1, max=1000, help="Runs at once; they share the cores.")
+    ] = 1,
     table: Annotated[bool, typer.Option("--table", help="Run nothing; print the table of what is there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing; list the runs and their states.")] = False,
     force: Annotated[

@@ -27,14 +27,18 @@ from mbert_cli.terminal.console import Console
 def validate(
     recipe: Annotated[
         str | None,
-        typer.Argument(metavar="RECIPE", help="A recipe, or a shipped one's name.", autocompletion=recipe_or_file),
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe file, or the name of a shipped recipe. Default: demo.",
+            autocompletion=recipe_or_file,
+        ),
     ] = None,
     settings: Settings = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where the run would be kept. Default: runs/RECIPE.")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run folder. Default: runs/RECIPE.")
     ] = None,
     no_measure: Annotated[
-        bool, typer.Option("--no-measure", help="Take no steps; time and memory are not estimated then.")
+        bool, typer.Option("--no-measure", help="Take no steps, so that time and memory are not estimated.")
     ] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -45,22 +49,23 @@ def validate(
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check everything without training, and tell what training would take.
+    """Check a recipe and its data without training, and estimate time, memory and disk.
 
     $ mbert validate my.yaml
     $ mbert validate my.yaml training.batch_size=64
 
-    Recipe, data of every split, encoder, folder and disk are checked, and all that is wrong is told at once; then a few
-    steps are taken and forgotten, from which time and memory are estimated. Nothing is written.
+    Checks the recipe, the data of every split, the encoder, the folder and the disk, and reports all problems at once.
+    Then takes a few steps to estimate time and memory. Writes nothing.
     """
     go_offline(offline)
     recipe, chosen = recipe_and_settings(recipe, settings)
     name = recipe or "demo"
     console = Console(quiet, verbose, as_json)
-    dry_run(name, chosen, output or default_folder(name), (device, precision, kernels), console, limit, not no_measure)
+    folder = output or default_folder(name)
+    print_estimate(name, chosen, folder, (device, precision, kernels), console, limit, not no_measure)
 
 
-def dry_run(
+def print_estimate(
     recipe: str,
     settings: list[str],
     output: Path,
@@ -69,16 +74,16 @@ def dry_run(
     limit: int | None,
     measure: bool = True,
 ) -> None:
-    """Check a training and print what it would take.
+    """Check a training, and print an estimate of its time, memory and disk.
 
     Args:
-        recipe: a file, or a shipped one's name.
-        settings: overrides.
-        output: where the run would be kept.
+        recipe: a recipe file, or the name of a shipped recipe.
+        settings: `key=value` overrides.
+        output: the run folder.
         hardware: device, precision and kernels.
         console: where progress is printed.
-        limit: rows of each file at most.
-        measure: take a few steps, to know how long they take.
+        limit: maximum number of rows read from each file.
+        measure: take a few steps to estimate time and memory.
     """
     from mbert_cli.machine.hardware import choose
     from mbert_cli.model.components import load_recipe

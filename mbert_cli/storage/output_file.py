@@ -39,7 +39,7 @@ def check_output(path: Path, force: bool, input_file: str | None = None) -> None
     if path.exists() and not force and not is_resumed:
         raise UsageError(f"{path}: exists; replace it with --force, or choose another output.")
     if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}; make it first.")
+        raise UsageError(f"{path}: there is no folder {path.parent}; create it first.")
 
 
 def is_stream(path: Path) -> bool:

@@ -112,7 +112,7 @@ def test_files_are_found_from_a_recipe_in_another_folder(here):
     [
         (["a.tsv", "b/a.tsv"], "b/a.tsv: is the train file of the same task as a.tsv; rename one of them."),
         (["a-dev.tsv", "a-test.tsv"], "a-dev.tsv: there is no training file of task a; name it as well."),
-        (["a.tsv", "--label", "mood", "--label", "mood"], "--label mood: is named twice; one task is made for each"),
+        (["a.tsv", "--label", "mood", "--label", "mood"], "--label mood: is given twice; name each column once."),
         (["a.tsv", "--label", "x=mood", "--label", "x=id"], "--label x=id: two tasks would be called x."),
         (["a.tsv", "bare/a-dev.tsv"], "bare/a-dev.tsv: has no labels in 'mood'; name a labelled dev file, or none"),
         (["a.tsv", "-o", "old.yaml"], "old.yaml: exists; replace it with --force"),

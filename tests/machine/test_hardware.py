@@ -8,9 +8,9 @@ import sys
 import pytest
 import torch
 
-from mbert_cli.commands.info import facts
 from mbert_cli.encoder import kernels
 from mbert_cli.errors import UsageError
+from mbert_cli.machine.facts import facts
 from mbert_cli.machine.hardware import choose
 
 SOURCE = """
@@ -38,7 +38,9 @@ def test_fused_kernels_are_chosen_where_numba_is():
 
 def test_without_numba_it_is_torch_unless_fused_ones_are_asked_for(without_numba):
     assert choose("cpu").kernels == "torch"
-    assert facts()["kernels"].startswith("torch; no fused ones: they need the package numba (pip install")
+    assert facts()["kernels"].startswith(
+        "torch; fused kernels are not available: they need the package numba (pip install"
+    )
     with pytest.raises(UsageError, match=r"--kernels is 'fused', but they need .*\[fast\].*; use --kernels auto"):
         choose("cpu", kernels="fused")
 

@@ -85,7 +85,7 @@ def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, here):
         (["a.tsv", "-o", "x.tsv", "--keep", "id,txt"], "'txt', asked for as one to keep; did you mean 'text'?"),
         (["a.tsv", "-o", "x.tsv", "--columns", "txt=note"],
          "--columns txt=note: no task has a column 'txt'; did you mean 'text'? Known: "),
-        (["a.tsv", "-o", "x.tsv", "--columns", "text"], "'text': must read --columns NAME=OTHER."),
+        (["a.tsv", "-o", "x.tsv", "--columns", "text"], "'text': must have the form --columns NAME=OTHER."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_told_before_anything_is_written(run, here, words, said):

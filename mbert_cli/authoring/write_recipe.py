@@ -1,0 +1,62 @@
+"""One procedure: write_recipe."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mbert_cli.authoring.column import FileReading
+from mbert_cli.authoring.new_recipe import AskedLabel, new_files, recipe_text
+from mbert_cli.authoring.saved_streams import save_streams
+from mbert_cli.authoring.splits import group_files
+from mbert_cli.storage.output_file import check_output, replacing
+from mbert_cli.terminal.console import Console
+
+
+def write_recipe(
+    files: Sequence[Path],
+    output: Path,
+    reading: FileReading,
+    text: Sequence[str],
+    labels: Sequence[AskedLabel],
+    force: bool,
+    console: Console,
+) -> None:
+    """Write a recipe for the user's own files, with dev files beside it if there are none.
+
+    No file is written before all files are read and checked, except for copies of streams.
+
+    Args:
+        files: data files, or streams.
+        output: the recipe file.
+        reading: how to read the data files.
+        text: columns of texts; guessed if empty.
+        labels: columns of labels; guessed if empty.
+        force: replace files that exist.
+        console: where guesses and remarks are printed.
+
+    Raises:
+        UsageError: the columns cannot be guessed, the files do not fit each other, or a file exists.
+        DataError: a file cannot be read.
+    """
+    check_output(output, force)
+    folder = output.parent
+    groups, remarks = group_files(save_streams(files, folder, force, console))
+    found = new_files(groups, reading, text, labels)
+    for each in found:
+        for path in {} if "dev" in each.files else each.dev_paths(folder).values():
+            check_output(path, force)
+    for remark in remarks:
+        console.info(remark)
+    splits = []
+    for index, each in enumerate(found):
+        for line in each.lines():
+            console.info(line)
+        if "dev" not in each.files:
+            found[index], split = each.with_dev(folder)
+            splits.append((split, each.dev_paths(folder)))
+            for line in found[index].noted():
+                console.info(line)
+    recipe = recipe_text(found, folder)
+    for split, paths in splits:
+        split.write(paths)
+    with replacing(output) as file:
+        file.write(recipe)

@@ -1,0 +1,42 @@
+"""One procedure: facts; what `mbert info` prints."""
+
+import os
+import platform
+from typing import Any
+
+import torch
+
+from mbert_cli.encoder.kernels import why_not_fused
+from mbert_cli.machine.hardware import choose
+from mbert_cli.machine.versions import version_of
+from mbert_cli.recipe.shipped import shipped_folder
+
+_PACKAGES = (
+    "mbert-cli",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "huggingface-hub",
+    "pydantic",
+    "numpy",
+    "numba",
+)
+
+
+def facts() -> dict[str, Any]:
+    """Return versions, devices, and the precision and kernels that are used by default."""
+    hardware = choose()
+    problem = why_not_fused(hardware.device)
+    cpu = f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: version_of(name) for name in _PACKAGES},
+        "cpu": cpu,
+        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or "none",
+        "device": str(hardware.device),
+        "precision": hardware.precision,
+        "kernels": f"torch; fused kernels are not available: {problem}" if problem else hardware.kernels,
+        "recipes": str(shipped_folder()),
+    }

@@ -1,0 +1,37 @@
+"""Output folders: checks before a command computes what it will write."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from mbert_cli.errors import UsageError
+from mbert_cli.storage.atomic import holds_only_what_was_committed
+from mbert_cli.storage.output_file import is_stream
+
+
+def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable[[Path], bool]) -> None:
+    """Check that a folder can be written. An existing folder is replaced only if the same command wrote all its files.
+
+    Args:
+        path: the folder.
+        force: replace a folder that exists.
+        command: the command that writes it, for messages.
+        is_ours: returns whether the command wrote a folder.
+
+    Raises:
+        UsageError: the folder must not be written.
+    """
+    if is_stream(path):
+        raise UsageError(f"{path}: is a stream, but this command writes a folder; name a folder.")
+    parent = path.resolve().parent
+    if os.path.exists(path) and not path.is_dir():
+        raise UsageError(f"{path}: is a file; name a folder.")
+    if not parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {parent}; create it first.")
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"{path}: the folder {parent} is not writable; choose another folder.")
+    if path.is_dir() and any(path.iterdir()):
+        if not (holds_only_what_was_committed(path) and is_ours(path)):
+            raise UsageError(f"{path}: contains files that {command} did not write; choose another folder.")
+        if not force:
+            raise UsageError(f"{path}: exists; replace it with --force, or choose another folder.")
