@@ -1,4 +1,4 @@
-"""`python -m mbert_cli` is the command `mbert`."""
+"""`python -m mbert_cli` runs the command `mbert`."""
 
 from mbert_cli.cli import main
 

@@ -1,11 +1,11 @@
-"""The command line: signals, streams, and what becomes of errors; the commands themselves are in `commands`.
+"""The entry point of the command line: it sets up signals and streams, and turns exceptions into messages.
 
-Data goes to stdout, messages to stderr. Exit codes: 0 done; 1 internal error, with a traceback; 2 bad usage, recipe,
+Data goes to stdout, messages to stderr. Exit codes: 0 success; 1 internal error, with a traceback; 2 bad usage, recipe,
 data or checkpoint; 3 the run folder is in use; 4 disk full or out of memory; 5 a loss is not finite; 129, 130 and 143
-stopped by SIGHUP, SIGINT or SIGTERM; 141 the reader of stdout has gone. A sweep ends with that of the first run that
-failed.
+stopped by SIGHUP, SIGINT or SIGTERM; 141 the reader of stdout has exited. A sweep exits with the code of the first run
+that failed.
 
-Little is imported here, so that Ctrl-C is caught from the first hundredth of a second on.
+This module imports little, so that Ctrl-C is caught from the first hundredth of a second on.
 """
 
 import os
@@ -29,14 +29,14 @@ def __getattr__(name: str) -> object:
 
 
 def main() -> None:
-    """Run the command line; turn errors that a user can act on into one line and an exit code."""
+    """Run the command line; print errors that a user can fix as one line, and exit with their code."""
     signals.listen()
     try:
         from mbert_cli.commands import streams
 
         streams.guard()
         code = _run()
-        sys.stdout.flush()  # here, where an error still has an exit code
+        sys.stdout.flush()  # here, so that an error sets the exit code
         signals.ignore_further_signals()
     except SystemExit:
         raise
@@ -44,10 +44,10 @@ def main() -> None:
         signals.ignore_further_signals()
         from mbert_cli.commands.failures import explain
 
-        found = explain(error)
-        if found is None:
+        explanation = explain(error)
+        if explanation is None:
             raise
-        message, code = found
+        message, code = explanation
         _flush()
         if message:
             print(message, file=sys.stderr)  # noqa: T201
@@ -55,24 +55,24 @@ def main() -> None:
 
 
 def _run() -> int | None:
-    """Run the command that the words name; return the exit code of what ends early, such as --version."""
-    # PyTorch's threads wait for each other by spinning. Where another process wants the cores, that is ruinous: steps
-    # of half a second were seen to take fourteen. A short spin costs nothing on an idle machine.
+    """Run the command; return the exit code of an option that ends it early, such as --version."""
+    # PyTorch's threads spin while they wait for each other. If other processes use the cores, this is very slow: a step
+    # of half a second can take 14 seconds. A short spin costs nothing on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    _hush()
+    _silence_libraries()
     _check_folder()
-    odd = next((word for word in sys.argv if not _is_utf_8(word)), None)
-    if odd is not None:
-        raise UsageError(f"{odd!r}: is not UTF-8; rename the file or the folder.")
+    invalid = next((word for word in sys.argv if not _is_utf_8(word)), None)
+    if invalid is not None:
+        raise UsageError(f"{invalid!r}: is not UTF-8; rename the file or the folder.")
     from mbert_cli.commands.app import app
 
-    signals.check()  # the import may have taken in a signal
+    signals.check()  # a signal during the import is deferred until here
     code: int | None = app(prog_name="mbert", standalone_mode=False)
     return code
 
 
-def _hush() -> None:
-    """Keep what libraries tell their programmers, and their bars, from the terminal; `python -W` brings it back."""
+def _silence_libraries() -> None:
+    """Disable warnings, log messages and progress bars of libraries; `python -W` enables the warnings."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -80,9 +80,9 @@ def _hush() -> None:
 
 
 def _check_folder() -> None:
-    """Check that the working folder exists: without it, PyTorch's matrix library ends the process by itself."""
+    """Check that the working folder exists; otherwise PyTorch's matrix library would end the process."""
     try:
-        os.getcwd()  # noqa: PTH109 -- pathlib takes long to import
+        os.getcwd()  # noqa: PTH109 -- importing pathlib is slow
     except OSError as error:
         raise UsageError(
             f"the working folder was removed or cannot be read ({error.strerror}); cd to another."
@@ -92,13 +92,13 @@ def _check_folder() -> None:
 def _is_utf_8(word: str) -> bool:
     try:
         word.encode()
-    except UnicodeEncodeError:  # what the system handed over as other bytes
+    except UnicodeEncodeError:  # the argument contains bytes that are not UTF-8
         return False
     return True
 
 
 def _flush() -> None:
-    """Write the data that precedes an error; its own failure would say less than the error does."""
+    """Flush the data that precedes an error; ignore a failure, because the error is more informative."""
     from contextlib import suppress
 
     with suppress(MbertError):

@@ -1,4 +1,4 @@
-"""Counts and metrics as tables for people."""
+"""The tables of `mbert count-params` and `mbert evaluate`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,9 +13,9 @@ from mbert_cli.reports.evaluation_folder import data_name
 from mbert_cli.reports.largest_errors import TopError, measure_of
 from mbert_cli.terminal.tables import FittedTable, new_table
 
-_MOST_MISTAKES = 12
-_MOST_CLASSES = 40
-_MOST_TEXT = 200
+_MAX_MISTAKES = 12
+_MAX_CLASSES = 40
+_MAX_TEXT_LENGTH = 200
 
 
 def count_tables(counts: Counts) -> list[RenderableType]:
@@ -52,12 +52,12 @@ def count_tables(counts: Counts) -> list[RenderableType]:
     return [Text("Parameters"), table, Text("What trains, in the first epochs"), phases]
 
 
-def comparison_tables(found: Comparison) -> list[RenderableType]:
-    """Return the table of `mbert count-params --compare`, and the sizes that its formulas name."""
-    shape = found.shape
+def comparison_tables(comparison: Comparison) -> list[RenderableType]:
+    """Return the table of `mbert count-params --compare`, and the sizes that its formulas use."""
+    shape = comparison.shape
     sizes = (
-        f"d_m {shape.hidden_size}, d_ff {shape.intermediate_size}, L {shape.num_layers}, T {found.num_tasks}; "
-        f"encoder {found.encoder:,} parameters"
+        f"d_m {shape.hidden_size}, d_ff {shape.intermediate_size}, L {shape.num_layers}, T {comparison.num_tasks}; "
+        f"encoder {comparison.encoder:,} parameters"
     )
     table = new_table(
         "method",
@@ -70,7 +70,7 @@ def comparison_tables(found: Comparison) -> list[RenderableType]:
         ("bf16", "right"),
         drop=("formula", "bf16", "by formula", "fp32", "size"),
     )
-    for count in found.methods:
+    for count in comparison.methods:
         disk = (megabytes(size * count.exact) for size in BYTES.values())
         numbers = (f"{count.by_formula:,}", f"{count.exact:,}", f"{count.times_encoder:.3f}x")
         table.add_row(count.method, count.size, count.formula, *numbers, *disk)
@@ -86,30 +86,30 @@ def _exact(count: int, encoder: int) -> tuple[str, str, str]:
     return f"{count:,}", f"{count / encoder:.2%}", megabytes(BYTES["fp32"] * count)
 
 
-def metrics_tables(found: Mapping[str, Any]) -> list[RenderableType]:
+def metrics_tables(evaluation: Mapping[str, Any]) -> list[RenderableType]:
     """Return the tables of `mbert evaluate`."""
     summary = new_table("task", ("rows", "right"), "metrics")
-    for task, metrics in found["tasks"].items():
+    for task, metrics in evaluation["tasks"].items():
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items() if isinstance(value, float))
         numbers += _decided(metrics.get("decision"))
         summary.add_row(task, f"{metrics['examples']:,}", numbers)
     summary.add_section()
-    summary.add_row("overall", "", f"{found['overall']:.3f}")
-    named = {task: data_name(found, task) for task in found["tasks"]}
+    summary.add_row("overall", "", f"{evaluation['overall']:.3f}")
+    named = {task: data_name(evaluation, task) for task in evaluation["tasks"]}
     titles = [f"Metrics on {name}" for name in set(named.values())]
     if len(titles) > 1:
         titles = ["Metrics", *(f"{task} on {name}" for task, name in named.items())]
     tables: list[RenderableType] = [*map(Text, titles), summary]
-    for task, metrics in found["tasks"].items():
+    for task, metrics in evaluation["tasks"].items():
         if (confusion := Confusion.of(metrics)) is not None:
             tables += [Text(f"Classes of {task}"), _classes(metrics), *_confusion_tables(task, confusion)]
-    if "fitted" in found:
-        tables += [Text("Fitted on dev"), _fitted(found["fitted"])]
+    if "fitted" in evaluation:
+        tables += [Text("Fitted on dev"), _fitted(evaluation["fitted"])]
     return tables
 
 
 def _decided(decision: Mapping[str, Any] | None) -> str:
-    """Return how a task decides, where that was fitted."""
+    """Return the fitted threshold and temperature of a task; empty if nothing was fitted."""
     threshold = f"  threshold {decision['threshold']:.3f}" if decision and decision["cut"] else ""
     return threshold + (
         f"  temperature {decision['temperature']:.3f}" if decision and decision["temperature"] != 1 else ""
@@ -117,8 +117,9 @@ def _decided(decision: Mapping[str, Any] | None) -> str:
 
 
 def _fitted(fitted: Mapping[str, Any]) -> FittedTable:
-    """Return what fitting changed, a row before and a row after it for every task."""
-    columns = max((list(turns["before"]) for turns in fitted.values()), key=len)  # those of all others are among them
+    """Return a table with the scores of each task before and after fitting."""
+    # The longest list of columns includes those of all other tasks.
+    columns = max((list(turns["before"]) for turns in fitted.values()), key=len)
     table = new_table("task", "when", *((name, "right") for name in columns))
     for task, turns in fitted.items():
         for turn, values in turns.items():
@@ -131,7 +132,7 @@ def _fitted(fitted: Mapping[str, Any]) -> FittedTable:
 def _classes(metrics: Mapping[str, Any]) -> FittedTable:
     scores = (("precision", "right"), ("recall", "right"), ("f1", "right"))
     table = new_table("label", *scores, ("rows", "right"), drop=("precision", "recall"))
-    classes, note = frequent_classes(metrics, _MOST_CLASSES)
+    classes, note = frequent_classes(metrics, _MAX_CLASSES)
     for label, own in classes.items():
         table.add_row(label, *_scores(own), f"{own['support']:,}")
     table.add_section()
@@ -145,7 +146,7 @@ def _scores(scores: Mapping[str, float]) -> list[str]:
 
 
 def _confusion_tables(task: str, confusion: Confusion) -> list[RenderableType]:
-    """Return the matrix, or the most frequent mistakes where it does not fit the terminal."""
+    """Return the confusion matrix, or the most frequent mistakes if it does not fit the terminal."""
     mistakes = _mistakes(confusion)
     if not confusion.has_matrix:
         return [Text(f"Confusion of {task}"), mistakes]
@@ -163,7 +164,7 @@ def _matrix(confusion: Confusion, narrow: RenderableType) -> FittedTable:
 
 def _mistakes(confusion: Confusion) -> FittedTable:
     table = new_table("true label", "predicted", ("rows", "right"), ("of the label", "right"))
-    for each in confusion.mistakes(_MOST_MISTAKES):
+    for each in confusion.mistakes(_MAX_MISTAKES):
         table.add_row(each.label, each.predicted, f"{each.count:,}", percent(each.share))
     table.caption = f"the most frequent mistakes of {len(confusion.labels):,} classes; -o writes all"
     return table
@@ -171,12 +172,12 @@ def _mistakes(confusion: Confusion) -> FittedTable:
 
 def error_tables(errors: Mapping[str, Sequence[TopError]]) -> list[RenderableType]:
     """Return the tables of `mbert evaluate --top-errors`."""
-    found: list[RenderableType] = []
+    tables: list[RenderableType] = []
     for task, own in errors.items():
         table = new_table(("line", "right"), (measure_of(own), "right"), "label", "prediction", "text")
         for error in own:
-            shown = " / ".join(each[:_MOST_TEXT] for each in error.texts) or "(the data file has changed)"
+            shown = " / ".join(each[:_MAX_TEXT_LENGTH] for each in error.texts) or "(the data file has changed)"
             cells = (str(error.line), f"{error.size:.3f}", error.label, error.predicted, shown)
             table.add_row(*map(one_line, cells))
-        found += [Text(f"Largest errors of {task}"), table] if own else [Text(f"No errors of {task}")]
-    return found
+        tables += [Text(f"Largest errors of {task}"), table] if own else [Text(f"No errors of {task}")]
+    return tables

@@ -1,1 +1,1 @@
-"""What people see while a command works; no torch."""
+"""Messages, progress and tables on a terminal. No torch."""

@@ -1,4 +1,4 @@
-"""Tables for people, on terminals of any width; no torch here."""
+"""Tables that fit terminals of any width."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,24 +12,24 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-_LEAST_TEXT, _LEAST_NUMBER = 20, 10  # columns of a terminal that a cell of several words has at least
-_GAP = 2  # between columns without lines
+_MIN_TEXT_WIDTH, _MIN_NUMBER_WIDTH = 20, 10  # of a column whose cells are wider
+_GAP = 2  # between columns that have no lines
 
 
 @dataclass
 class FittedTable:
-    """A table that never breaks a word or a number, however narrow the terminal is.
+    """A table that never breaks a word or a number, even on a narrow terminal.
 
-    The first form that fits is printed: the table with lines; without lines; without some of its columns, with a note
-    that names them; another renderable, where there is one; at last a block of lines for each row.
+    It is printed in the first of these forms that fits: with lines; without lines; without some columns, with a note
+    that names them; as `narrow`, if given; as a block of lines for each row.
 
     Args:
-        columns: their headings.
-        right: which of them are flush right.
-        drop: columns that may be left out, the first one first.
-        narrow: what to print where the table does not fit.
-        caption: a line below.
-        lines: whether it may have lines.
+        columns: headings of the columns.
+        right: for each column, whether it is right-aligned.
+        drop: columns that may be left out; the first is left out first.
+        narrow: printed instead if the table does not fit.
+        caption: a line below the table.
+        lines: whether the table has lines.
     """
 
     columns: Sequence[str]
@@ -38,15 +38,15 @@ class FittedTable:
     narrow: RenderableType | None = None
     caption: str = ""
     lines: bool = True
-    _rows: list[list[Text] | None] = field(default_factory=list)  # None ends a section
+    _rows: list[list[Text] | None] = field(default_factory=list)  # None is a line between sections
 
     def add_row(self, *cells: str | Text) -> None:
-        """Add a row; cells that are missing at its end are empty, and a text is no markup."""
+        """Add a row. Missing cells at its end are empty; text is not read as markup."""
         texts = [Text(cell) if isinstance(cell, str) else cell for cell in cells]
         self._rows.append(texts + [Text()] * (len(self.columns) - len(cells)))
 
     def add_section(self) -> None:
-        """Draw a line below the rows so far."""
+        """Add a line below the rows that were added so far."""
         self._rows.append(None)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
@@ -67,20 +67,20 @@ class FittedTable:
         yield from self._below((), width)
 
     def _needs(self, column: int) -> tuple[int, int]:
-        """Return the least and the most width that a column can use."""
+        """Return the minimum width of a column, and the width at which no cell is wrapped."""
         cells = [row[column].plain for row in self._rows if row is not None]
         widest = max((cell_len(cell) for cell in cells), default=0)
         heading = self.columns[column]
         words = [word for text in (heading, *cells) for word in text.split()]
-        least = min(widest, _LEAST_NUMBER if self.right[column] else _LEAST_TEXT)
-        return max([least, *map(cell_len, words)]), max(widest, cell_len(heading))
+        minimum = min(widest, _MIN_NUMBER_WIDTH if self.right[column] else _MIN_TEXT_WIDTH)
+        return max([minimum, *map(cell_len, words)]), max(widest, cell_len(heading))
 
     def _table(self, shown: Sequence[int], widths: Sequence[int], box: Box | None) -> Table:
         padding = (0, 1) if box else (0, _GAP, 0, 0)
         table = Table(box=box, padding=padding, pad_edge=box is not None, show_header=any(self.columns))
         for i, width in zip(shown, widths, strict=True):
             justify = "right" if self.right[i] else "left"
-            # As Text: a name with square brackets is no markup.
+            # Text, so that square brackets in a name are not read as markup.
             table.add_column(Text(self.columns[i]), justify=justify, width=width, overflow="fold")  # type: ignore[arg-type]
         for row in self._rows:
             if row is None:
@@ -96,7 +96,7 @@ class FittedTable:
             yield Text(f"not shown in {width} columns: {', '.join(dropped)}", style="italic dim")
 
     def _blocks(self, width: int) -> Iterator[RenderableType]:
-        """Yield a block for each row: a line for each cell, its heading first."""
+        """Yield a block for each row: a line for each cell, which starts with the heading."""
         longest = max(map(cell_len, self.columns))
         rows = [row for row in self._rows if row is not None and any(cell.plain for cell in row)]
         for number, row in enumerate(rows):
@@ -118,7 +118,7 @@ class FittedTable:
 
 
 def unbroken(text: str, width: int, style: str | Style = "") -> Text:
-    """Return a text in lines of whole words, even of those that are longer than a line."""
+    """Wrap a text without breaking words, even words that are longer than a line."""
     lines = wrap(text, width, break_long_words=False, break_on_hyphens=False)
     return Text("\n".join(lines), style=style, no_wrap=True, overflow="ignore")
 
@@ -129,7 +129,7 @@ def new_table(
     """Return an empty table.
 
     Args:
-        columns: names; with `right` where what they hold is flush right.
+        columns: headings; (heading, `right`) for a right-aligned column.
         drop: see `FittedTable`.
         narrow: see `FittedTable`.
     """
@@ -147,17 +147,17 @@ def key_values(values: Mapping[str, Any]) -> FittedTable:
 
 
 def _widths(needs: Sequence[tuple[int, int]], room: int) -> list[int] | None:
-    """Share a terminal's columns out among those of a table; None where they are too few.
+    """Return the width of each column; None if the table does not fit.
 
     Args:
-        needs: the least and the most that each can use.
-        room: how many there are.
+        needs: minimum and maximum width of each column.
+        room: total width.
     """
-    widths = [least for least, _ in needs]
+    widths = [minimum for minimum, _ in needs]
     if sum(widths) > room:
         return None
     while sum(widths) < room:
-        growing = [i for i, (_, most) in enumerate(needs) if widths[i] < most]
+        growing = [i for i, (_, maximum) in enumerate(needs) if widths[i] < maximum]
         if not growing:
             break
         for i in growing[: room - sum(widths)]:
