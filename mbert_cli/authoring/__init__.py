@@ -1,1 +1,1 @@
-"""Recipes written for the user: what files hold, and which tasks can be made of it."""
+"""Recipes for the user's own files: guess what the files contain, and write tasks for them."""

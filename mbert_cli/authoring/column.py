@@ -1,4 +1,4 @@
-"""A file's columns, counted: what `init` guesses from."""
+"""Counts of the columns of a file, from which `init` guesses."""
 
 import math
 import unicodedata
@@ -13,18 +13,18 @@ from mbert_cli.data.label_text import as_number, folded
 from mbert_cli.data.table import Table
 
 _MOST_COUNTED = 100_000
-_LONGEST_LABEL = 1_000  # characters; longer cells are texts
-_SENTENCE = 5  # words; names of columns are shorter
+_LONGEST_LABEL = 1_000  # characters; longer cells are texts, not labels
+_SENTENCE = 5  # words; names of columns have fewer
 
 
 @dataclass(frozen=True)
 class FileReading:
-    """How files are read; a task of a recipe says the same.
+    """How files are read. The keys of a recipe's task have the same names.
 
     Args:
         quoting: see `Table`.
         delimiter: see `Table`.
-        columns: other names that columns have in the files.
+        columns: alternative names: the name in the recipe, mapped to the name in the files.
     """
 
     quoting: Quoting = "auto"
@@ -32,33 +32,33 @@ class FileReading:
     columns: Mapping[str, str] = field(default_factory=dict)
 
     def open(self, path: str) -> Table:
-        """Return a file as a table."""
+        """Open a file as a table."""
         return Table(path, self.quoting, self.delimiter, self.columns)
 
     def header(self, table: Table) -> list[str]:
-        """Return the names of a table's columns as a recipe says them."""
+        """Return the names of a table's columns in a recipe."""
         names = {other: name for name, other in self.columns.items() if name not in table.header}
         return [names.get(name, name) for name in table.header]
 
     def section(self, columns: Sequence[str]) -> dict[str, Any]:
-        """Return what a task that reads some columns says of its files."""
+        """Return the recipe keys about files for a task that reads some columns; defaults are left out."""
         names = {name: other for name, other in self.columns.items() if name in columns}
-        found = {"quoting": self.quoting, "delimiter": self.delimiter, "columns": names}
-        return {key: value for key, value in found.items() if value not in ("auto", {})}
+        keys = {"quoting": self.quoting, "delimiter": self.delimiter, "columns": names}
+        return {key: value for key, value in keys.items() if value not in ("auto", {})}
 
 
 @dataclass
 class Column:
-    """What is counted of a column, in one file or several.
+    """Counts of one column, in one file or several.
 
     Args:
-        name: as a recipe says it.
-        rows: of the files.
-        filled: cells that are not empty.
-        words: in all cells.
-        values: the cells as labels are compared, and how often each occurs.
-        other_forms: cells that differ from their label in Unicode's form.
-        is_distinct: whether no other column has the name, and it has one.
+        name: name of the column in a recipe.
+        rows: number of rows.
+        filled: number of cells that are not empty.
+        words: number of words in all cells.
+        values: the cells in the form in which labels are compared, and how often each occurs.
+        other_forms: number of cells that are not in Unicode NFC.
+        is_distinct: the column has a name, and no other column has the same name.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Column:
     is_distinct: bool = True
 
     def count(self, cell: str) -> None:
-        """Count a cell."""
+        """Add one cell to the counts."""
         self.rows += 1
         text = cell.strip()
         if not text:
@@ -84,7 +84,7 @@ class Column:
             self.values[text] += 1
 
     def plus(self, other: "Column") -> "Column":
-        """Return the column of two files."""
+        """Return the counts of two files together."""
         return Column(
             self.name,
             self.rows + other.rows,
@@ -97,17 +97,17 @@ class Column:
 
     @property
     def empty(self) -> int:
-        """Cells that are empty."""
+        """Number of empty cells."""
         return self.rows - self.filled
 
     @property
     def mean_words(self) -> float:
-        """Words of a cell that is not empty."""
+        """Mean number of words in a cell that is not empty."""
         return self.words / max(1, self.filled)
 
     @property
     def distinct(self) -> int:
-        """How many different values there are; of very many, as if all the others differed, too."""
+        """Number of different values; the number of filled cells if there are too many values to count."""
         return len(self.values) if len(self.values) < _MOST_COUNTED else self.filled
 
     @property
@@ -117,26 +117,26 @@ class Column:
 
     @property
     def is_unique(self) -> bool:
-        """Whether every row has a value of its own."""
+        """Whether each row has a different value."""
         return self.filled == self.rows and not self.repeats
 
     @property
     def numbers(self) -> dict[str, float]:
         """The values that are finite numbers."""
-        found = {text: as_number(text) for text in self.values}
-        return {text: value for text, value in found.items() if math.isfinite(value)}
+        values = {text: as_number(text) for text in self.values}
+        return {text: value for text, value in values.items() if math.isfinite(value)}
 
 
 @dataclass(frozen=True)
 class CountedFile:
-    """A file's columns, counted.
+    """Counts of all columns of a file.
 
     Args:
         path: the file.
-        columns: in the header's order.
-        odd_names: names that look like data, for the file may have no header.
-        warnings: what is in doubt about its rows, a sentence each.
-        delimiter_hint: which other delimiter the header may have, a sentence.
+        columns: the columns in the order of the header.
+        odd_names: names of columns that look like data, because the file may have no header.
+        warnings: warnings about the rows, one sentence each.
+        delimiter_hint: a sentence about another possible delimiter, or an empty text.
     """
 
     path: str
@@ -146,27 +146,27 @@ class CountedFile:
     delimiter_hint: str = ""
 
     def column(self, name: str) -> Column | None:
-        """Return a column by its name."""
+        """Return the column with a name; None if there is none, or more than one."""
         return next((each for each in self.columns if each.name == name and each.is_distinct), None)
 
     @property
     def remark(self) -> str:
-        """That the file may have no header; nothing where it seems to have one."""
+        """A remark if the file seems to have no header; otherwise empty."""
         if not self.odd_names:
             return ""
         names = ", ".join(f"'{name}'" for name in self.odd_names[:3])
-        return f"the first row looks like data, not like names of columns ({names}); if it is, add a header line"
+        return f"the first row looks like data, not like names of columns ({names}); if it is data, add a header line"
 
 
 def count_file(path: str, reading: FileReading) -> CountedFile:
-    """Count a file's columns.
+    """Count the columns of a file.
 
     Args:
         path: a table with a header.
-        reading: how it is read.
+        reading: how the file is read.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     with reading.open(path) as table:
         header = reading.header(table)

@@ -1,4 +1,4 @@
-"""Setting rows of a training file aside as dev, where there is no dev file."""
+"""Splits a training file into a training file and a dev file, if there is no dev file."""
 
 import hashlib
 from collections import Counter
@@ -14,14 +14,14 @@ from mbert_cli.errors import UsageError
 from mbert_cli.storage.atomic import replace_file
 from mbert_cli.storage.disk import disk_errors
 
-_ONE_IN = 10  # texts of a class go to dev
-_FEWEST_OF_CLASS = 5  # texts; of a smaller class none goes to dev
-_FEWEST = 2  # texts on either side, without which nothing can be measured
+_ONE_IN = 10  # one of so many texts of a class goes to dev
+_FEWEST_OF_CLASS = 5  # texts; no text of a smaller class goes to dev
+_FEWEST = 2  # texts in each file; fewer cannot be scored
 
 
 @dataclass
 class _Side:
-    """A file that will be written."""
+    """The text of a file that will be written later."""
 
     parts: list[str] = field(default_factory=list)
 
@@ -31,11 +31,11 @@ class _Side:
 
 @dataclass(frozen=True)
 class DevSplit:
-    """A training file in two parts, which are not written yet.
+    """A training file and a dev file that are not written yet.
 
     Args:
-        texts: of the two files, `train` and `dev`.
-        dev: the columns of dev, counted.
+        texts: the text of each file, `train` and `dev`.
+        dev: counts of the columns of dev.
     """
 
     texts: dict[str, str]
@@ -49,18 +49,18 @@ class DevSplit:
 
 
 def split_off_dev(source: Path, reading: FileReading, text: Sequence[str], stratum: str | None) -> DevSplit:
-    """Split a training file in two: a tenth of the texts of every class goes to dev, chosen by their hash.
+    """Split a training file in two: a tenth of the texts of each class goes to dev, chosen by their hash.
 
-    So a text that occurs twice is not on both sides, and the same file is always split alike.
+    A text that occurs twice therefore goes to one file only, and the same file is always split in the same way.
 
     Args:
         source: the training file.
-        reading: how it is read.
-        text: its columns of texts.
-        stratum: its column of classes; None where labels are numbers.
+        reading: how the file is read.
+        text: the columns of texts.
+        stratum: the column of classes; None if labels are numbers.
 
     Raises:
-        UsageError: there are too few rows.
+        UsageError: the file has too few rows.
     """
     chosen = _chosen(source, reading, text, stratum)
     with reading.open(str(source)) as table:
@@ -100,8 +100,8 @@ def _chosen(source: Path, reading: FileReading, text: Sequence[str], stratum: st
         if wanted[classes[key]]:
             wanted[classes[key]] -= 1
             chosen.add(key)
-    if len(chosen) < _FEWEST:  # small classes only
+    if len(chosen) < _FEWEST:  # all classes are small
         chosen = set(ordered[: max(_FEWEST, len(ordered) // _ONE_IN)])
     if len(ordered) - len(chosen) < _FEWEST:
-        raise UsageError(f"{source}: has too few rows to set some aside as dev; name a dev file as well.")
+        raise UsageError(f"{source}: has too few rows to split off a dev file; name a dev file as well.")
     return chosen

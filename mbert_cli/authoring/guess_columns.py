@@ -1,4 +1,4 @@
-"""What the columns of a file seem to hold: texts, labels, an id."""
+"""Guesses what the columns of a file contain: texts, labels, an id."""
 
 import shlex
 from collections.abc import Sequence
@@ -6,32 +6,32 @@ from dataclasses import dataclass
 
 from mbert_cli.authoring.column import Column, CountedFile
 from mbert_cli.authoring.guess_labels import why_impossible, why_unlikely
-from mbert_cli.authoring.names import are_a_pair, label_rank, says_id, says_text
+from mbert_cli.authoring.names import are_a_pair, label_rank, suggests_id, suggests_text
 from mbert_cli.errors import UsageError, counted
 from mbert_cli.messages import nearest
 
 _MOST_LISTED = 12
 
 
+_FEW = 12  # rows; in fewer rows, distinct values do not show that a column contains ids
+
+
 class NoLabelsError(UsageError):
     """No column of a file looks like labels."""
 
 
-_FEW = 12  # rows; fewer do not show that a column is of ids
-
-
 @dataclass(frozen=True)
 class Guess:
-    """What the columns of a file seem to hold.
+    """What the columns of a file contain.
 
     Args:
-        text: the column of texts, or the two of pairs.
-        is_pair: whether the two are sentences of a kind, such as two questions; not a title and a body.
-        labels: the columns of labels that are taken, each with why.
-        others: columns that could be labels, too.
-        refused: columns that are no labels, each with why.
+        text: the column of texts, or two columns.
+        is_pair: the two texts are of the same kind, such as two questions; a title and a body are not.
+        labels: the chosen columns of labels, each with the reason.
+        others: other columns that could be labels.
+        refused: columns that are not labels, each with the reason.
         id: the column of ids, if there is one.
-        words: of a row's texts, on the mean.
+        words: mean number of words in the texts of a row.
     """
 
     text: list[str]
@@ -44,16 +44,16 @@ class Guess:
 
 
 def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[str] = ()) -> Guess:
-    """Guess what the columns of a file hold.
+    """Guess what the columns of a file contain.
 
     Args:
-        file: its columns, counted.
-        text: the columns of texts, if they are known.
-        labels: the columns of labels, if they are known.
+        file: counts of the columns.
+        text: the columns of texts; if empty, they are guessed.
+        labels: the columns of labels; if empty, one is guessed.
 
     Raises:
-        UsageError: a column that is said to be known does not exist or cannot be used, or no text or no label can be
-            found.
+        UsageError: a given column does not exist or cannot be used, or no column looks like texts.
+        NoLabelsError: no column looks like labels.
     """
     for name in (*text, *labels):
         if file.column(name) is None:
@@ -88,29 +88,29 @@ def _header_hint(file: CountedFile) -> str:
 
 
 def _why_not(column: Column) -> str | None:
-    return why_unlikely(column) if says_id(column.name) else why_impossible(column) or why_unlikely(column)
+    return why_unlikely(column) if suggests_id(column.name) else why_impossible(column) or why_unlikely(column)
 
 
 def _asked(file: CountedFile, labels: Sequence[str]) -> dict[str, str]:
-    """Return the columns that the user named; what speaks against one is said."""
-    found = {}
+    """Return the columns that the user named as labels, with a doubt if a column does not look like labels."""
+    asked = {}
     for name in labels:
         column = file.column(name)
-        assert column is not None, "looked for before"
+        assert column is not None, "checked by guess_columns"
         problem = why_impossible(column)
         if problem:
             raise UsageError(f"{file.path}: {name} {problem}. Or choose another column with --label.")
         doubt = why_unlikely(column)
-        found[name] = f"as you say, but it does not look like labels: {doubt}" if doubt else "as you say"
-    return found
+        asked[name] = f"given, but it does not look like labels: {doubt}" if doubt else "given"
+    return asked
 
 
 def _chosen(file: CountedFile, likely: list[Column], reasons: dict[str, str | None]) -> dict[str, str]:
     named = [(rank, column.name) for column in likely if (rank := label_rank(column.name)) is not None]
     if named:
-        return {min(named)[1]: "by its name"}
+        return {min(named)[1]: "guessed from its name"}
     if likely:
-        return {likely[-1].name: "guessed by its values"}  # labels tend to stand at the end
+        return {likely[-1].name: "guessed from its values"}  # labels are usually the last column
     listed = [f"'{name}' ({why})" for name, why in reasons.items()]
     more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
     raise NoLabelsError(
@@ -122,7 +122,7 @@ def _chosen(file: CountedFile, likely: list[Column], reasons: dict[str, str | No
 def _texts(file: CountedFile, columns: list[Column], text: Sequence[str]) -> tuple[list[Column], bool]:
     if text:
         return [column for name in text for column in file.columns if column.name == name], len(text) == 2
-    texts = [each for each in columns if each.mean_words >= 2 or says_text(each.name)]
+    texts = [each for each in columns if each.mean_words >= 2 or suggests_text(each.name)]
     texts = [each for each in texts if each.filled and not _looks_like_id(each)]
     if not texts:
         raise UsageError(f"{file.path}: {_no_texts(columns)}{_header_hint(file)}")
@@ -132,25 +132,27 @@ def _texts(file: CountedFile, columns: list[Column], text: Sequence[str]) -> tup
                 return [first, second], True
     longest = sorted(texts, key=lambda column: -column.words)[:2]
     shorter = longest[-1]
-    is_text = says_text(shorter.name) or shorter.mean_words >= 3  # and no name of a person
+    is_text = suggests_text(shorter.name) or shorter.mean_words >= 3  # not the name of a person
     if len(longest) == 2 and is_text and shorter.words * 10 >= longest[0].words:
         return [column for column in texts if column in longest], False
     return longest[:1], False
 
 
 def _no_texts(columns: Sequence[Column]) -> str:
-    """Return that no column looks like texts, and the options that name one."""
+    """Return a message that no column looks like texts, with the options that name a column."""
     rows = max((column.rows for column in columns), default=0)
     if not columns:
-        return "no column is left for the texts beside the labels; name the texts with --text, the labels with --label."
-    why = f"{counted(rows, 'row')} are too few to tell" if 1 < rows < _FEW else "the cells are too short to tell"
-    why = "1 row is too few to tell" if rows == 1 else why
+        return (
+            "no column besides the labels is left for the texts; name the texts with --text, the labels with --label."
+        )
+    why = f"{counted(rows, 'row')} are too few to guess from" if 1 < rows < _FEW else "the cells are too short"
+    why = "1 row is too few to guess from" if rows == 1 else why
     options = " or ".join(f"--text {shlex.quote(column.name)}" for column in columns[:_MOST_LISTED])
-    return f"no column looks like texts, for {why}; add {options}{' (two for pairs)' if len(columns) > 1 else ''}."
+    return f"no column looks like texts: {why}; add {options}{' (two for pairs)' if len(columns) > 1 else ''}."
 
 
 def _looks_like_id(column: Column) -> bool:
-    """Whether a column has an id in every row: by its name, or by values of one word that are no numbers."""
-    if says_id(column.name):
+    """Whether a column contains ids: its name suggests it, or each row has a different word that is not a number."""
+    if suggests_id(column.name):
         return column.mean_words < 1.5
     return column.is_unique and column.rows > _FEW and column.mean_words < 1.5 and not column.numbers

@@ -1,4 +1,4 @@
-"""What a column's labels are: classes, or numbers on a scale; and what speaks against its being labels at all."""
+"""The labels in a column: classes, or numbers on a scale; or the reason why a column does not contain labels."""
 
 import math
 import re
@@ -7,55 +7,57 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mbert_cli.authoring.column import Column
-from mbert_cli.authoring.names import are_splits, says_id, says_label, says_scale, says_text
+from mbert_cli.authoring.names import are_splits, suggests_id, suggests_label, suggests_scale, suggests_text
 from mbert_cli.data.label_remarks import case_remark, first_of, list_remark
 from mbert_cli.data.label_text import as_number, is_date, is_name, plain_number
 from mbert_cli.errors import counted
 from mbert_cli.recipe.yaml_text import dump
 
-_FEW = 12  # as many whole numbers are classes, whatever they are
-_MOST_GUESSED = 100  # classes of a column that nobody named as labels
+_FEW = 12  # up to so many different whole numbers are always classes
+_MOST_GUESSED = 100  # classes of a column whose name does not mean label
 _MOST_CLASSES = 20_000
 _MOST_WRITTEN = 30  # classes in a message
-_MOST_DENSE = 1_000  # whole numbers without gaps that are classes
+_MOST_DENSE = 1_000  # classes that are whole numbers without gaps
 _DENSE = 0.9
-_STRAY = 0.1  # share of cells that may be no numbers among numbers, such as N/A
+_STRAY = 0.1  # share of cells in a column of numbers that may be other texts, such as N/A
 _LARGEST = 1e30
 _LEADING_ZERO = re.compile(r"-?0[0-9]")
 
 
 @dataclass(frozen=True)
-class Labels:
+class GuessedLabels:
     """The labels of a task.
 
     Args:
-        column: that holds them.
-        classes: their names, in order; none where labels are numbers.
-        min: the whole number that no label is below, where labels are numbers.
-        scale: the whole number that no label exceeds, where labels are numbers.
-        notes: what the user should know of them.
+        column: name of the column.
+        classes: names of the classes in order; empty if labels are numbers.
+        min: a round number that is not above any label; for numbers only.
+        scale: a round number that is not below any label; for numbers only.
+        skipped: cells among numbers that are not numbers; their rows are skipped.
+        notes: remarks for the user.
     """
 
     column: str
     classes: list[str]
     min: float = 0.0
     scale: float = 0.0
+    skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Literal["classes", "numbers"]:
-        """Whether they are classes or numbers on a scale."""
+        """Whether the labels are classes or numbers on a scale."""
         return "classes" if self.classes else "numbers"
 
     def line(self) -> str:
-        """Return what they are, for people."""
+        """Return a description for people."""
         if self.kind == "numbers":
             return f"numbers from {self.min:g} to {self.scale:g}"
         return f"{len(self.classes)} classes: {first_of(self.classes)}"
 
 
 def why_impossible(column: Column) -> str | None:
-    """Return why a column cannot be labels; None where it can."""
+    """Return why a column cannot be used as labels; None if it can."""
     if not column.is_distinct:
         return "its name is in the header more than once" if column.name else "it has no name in the header"
     if len(column.values) < 2:
@@ -75,24 +77,24 @@ def why_impossible(column: Column) -> str | None:
 
 
 def why_unlikely(column: Column) -> str | None:
-    """Return why a column that nobody named is not taken for labels; None where it may be."""
-    distinct, numbers, named = column.distinct, column.numbers, says_label(column.name)
-    if says_id(column.name):
-        return "its name says id"
+    """Return why a column does not look like labels; None if it does."""
+    distinct, numbers, named = column.distinct, column.numbers, suggests_label(column.name)
+    if suggests_id(column.name):
+        return "its name suggests an id"
     if are_splits(column.values):
-        return "names of splits; rows of all of them are taken: keep only those that you want"
+        return "names of splits; rows of all splits are used: keep only those that you want"
     if column.values and all(map(is_date, column.values)):
         return "dates"
     if column.mean_words > 3:
         return f"texts of {column.mean_words:.0f} words"
-    if says_text(column.name):
-        return "its name says text"
+    if suggests_text(column.name):
+        return "its name suggests a text"
     much = column.filled > _FEW and distinct > (column.filled - 1 if named else column.filled // 2)
     if len(numbers) == len(column.values):
         if much and all(value.is_integer() for value in numbers.values()):
             return f"{distinct:,} different whole numbers in {counted(column.filled, 'row')}, like ids"
         if not named and distinct == column.filled:
-            return "every row has a number of its own"
+            return "each row has a different number"
     elif distinct > max(2, column.filled // 2):
         return f"{distinct:,} different values in {counted(column.filled, 'row')}"
     if not named and not _is_scale(column) and distinct > _MOST_GUESSED:
@@ -100,37 +102,37 @@ def why_unlikely(column: Column) -> str | None:
     return None
 
 
-def read_labels(column: Column) -> Labels:
-    """Return the labels of a column that can be such."""
+def read_labels(column: Column) -> GuessedLabels:
+    """Return the labels in a column for which `why_impossible` is None."""
     numbers = column.numbers
     notes = []
     if column.other_forms:
         verb = "is" if column.other_forms == 1 else "are"
         cells = counted(column.other_forms, "cell")
-        notes.append(f"{cells} {verb} in another Unicode form (NFD); each is of the class it shows")
+        notes.append(f"{cells} {verb} in another Unicode form (NFD); each belongs to the class that looks the same")
     if _is_scale(column):
-        stray = [text for text in column.values if text not in numbers]
-        if stray:
-            notes.append(f"not numbers, and skipped: {first_of(stray)}")
+        skipped = tuple(text for text in column.values if text not in numbers)
+        if skipped:
+            notes.append(f"not numbers, and skipped: {first_of(skipped)}")
         low, high = _range(min(numbers.values()), max(numbers.values()))
         if all(value.is_integer() for value in numbers.values()):
-            notes.append(f"whole numbers, taken for a scale; if they are classes, write {_as_classes(numbers)}")
-        return Labels(column.name, [], low, high, tuple(notes))
+            notes.append(f"whole numbers, read as a scale; if they are classes, write {_as_classes(numbers)}")
+        return GuessedLabels(column.name, [], low, high, skipped, tuple(notes))
     if len(numbers) == len(column.values):
         classes = _in_order(numbers)
         if len(classes) > _FEW:
             notes.append(
-                "whole numbers, taken for classes; if they are a scale, write head: "
+                "whole numbers, read as classes; if they are a scale, write head: "
                 f"{{kind: regression, scale: {max(numbers.values()):g}}}"
             )
     else:
         classes = _in_order(column.values)
     notes += [remark for remark in (list_remark(classes), case_remark(classes)) if remark]
-    return Labels(column.name, classes, notes=tuple(notes))
+    return GuessedLabels(column.name, classes, notes=tuple(notes))
 
 
 def _in_order(texts: Collection[str]) -> list[str]:
-    """Return classes in order: numbers by value, then texts; all as texts where some are codes such as `007`."""
+    """Return classes in order: numbers by value, then texts. If there are codes such as `007`, all are texts."""
     if any(_LEADING_ZERO.match(text) and math.isfinite(as_number(text)) for text in texts):
         return sorted(texts)
     numbers = {text: as_number(text) for text in texts}
@@ -139,7 +141,7 @@ def _in_order(texts: Collection[str]) -> list[str]:
 
 
 def _as_classes(numbers: Mapping[str, float]) -> str:
-    """Return the head that takes numbers for classes: as a recipe has it, where it is short."""
+    """Return a head with numbers as classes, as a recipe contains it if it is short."""
     if len(numbers) > _MOST_WRITTEN:
         return f"kind: classification, and list all {len(numbers):,} of them as the head's labels"
     labels = " ".join(dump({"labels": _in_order(numbers)}, compact=True).split())
@@ -147,7 +149,7 @@ def _as_classes(numbers: Mapping[str, float]) -> str:
 
 
 def _is_scale(column: Column) -> bool:
-    """Whether labels are numbers on a scale, not classes."""
+    """Whether the labels are numbers on a scale, not classes."""
     numbers = column.numbers
     if len(numbers) <= _FEW and all(value.is_integer() for value in numbers.values()):
         return False
@@ -161,11 +163,11 @@ def _is_scale(column: Column) -> bool:
     low, high = min(numbers.values()), max(numbers.values())
     is_dense = low in (0, 1) and len(numbers) >= _DENSE * (high - low + 1)
     repeated = column.filled >= 2 * len(numbers)
-    return says_scale(column.name) or not (is_dense and repeated and len(numbers) <= _MOST_DENSE)
+    return suggests_scale(column.name) or not (is_dense and repeated and len(numbers) <= _MOST_DENSE)
 
 
 def _range(low: float, high: float) -> tuple[float, float]:
-    """Return round numbers that labels lie between: 0 and 1 for 0.2 and 0.9, 1 and 5 for 1 and 4.8."""
+    """Return round limits of a scale: 0 and 1 for labels from 0.2 to 0.9, 1 and 5 for labels from 1 to 4.8."""
     least = 0.0 if 0 <= low < 1 else float(math.floor(low))
     most = float(math.ceil(high))
     if least == 0 and 0 < high <= 0.5:

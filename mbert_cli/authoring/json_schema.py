@@ -1,4 +1,4 @@
-"""The JSON Schema of recipes, by which editors complete and check them; it is made of what checks them here."""
+"""The JSON Schema of recipes, for editors. It is made from the classes that check recipes."""
 
 import inspect
 import re
@@ -21,14 +21,14 @@ from mbert_cli.recipe.sections import (
 Schema = dict[str, Any]
 
 _FAMILIES = {"pooling": "pooling", "loss_balancing": "loss_balancing", "curriculum": "curricula"}
-_EXTENDS = "another recipe, a path relative to this file, whose values hold where this one says nothing"
+_EXTENDS = "path of another recipe, relative to this file; its values are the defaults of this one"
 
 
 def recipe_schema() -> Schema:
     """Return the schema of a recipe file.
 
-    A recipe that extends another may leave out what that one says, a component's kind included; so nothing is required
-    of it. What only a run can tell, such as whether a file exists, no schema tells.
+    A recipe that extends another one has no required keys, not even the kind of a component: the other recipe may have
+    them. The schema cannot check what depends on other files, such as whether a data file exists.
     """
     shape = _section(ShapeSection, EncoderShape)
     encoder = _section(EncoderSection, shape=_or_null(shape))
@@ -63,7 +63,7 @@ def recipe_schema() -> Schema:
 
 
 def _component(family: str) -> Schema:
-    """Return the schema of a component: a kind's name alone, or with its options, which go by the kind."""
+    """Return the schema of a component: the name of a kind alone, or with the options of that kind."""
     known = kinds(family)
     summaries = (f"{kind}: {_summary(component_class(family, kind))}" for kind in known)
     named: Schema = {"enum": known, "description": "\n".join(summaries)}
@@ -91,25 +91,25 @@ def _section(section: type[BaseModel], documented: type | None = None, **given: 
 
     Args:
         section: the section.
-        documented: the class whose docstring tells of its keys; the section itself by default.
+        documented: the class whose docstring describes the keys; by default the section itself.
         given: the schemas of keys that are sections or lists.
     """
     names = [name for name, info in section.model_fields.items() if not info.exclude and name not in given]
     plain: Any = {name: (section.model_fields[name].annotation, section.model_fields[name]) for name in names}
     documented = documented or section
-    found, told = _properties(create_model(section.__name__, **plain), documented), _arguments(documented)
-    nested = {name: {"description": told[name], **schema} for name, schema in given.items()}
-    return {"type": "object", "properties": {**found, **nested}, "additionalProperties": False}
+    properties, texts = _properties(create_model(section.__name__, **plain), documented), _arguments(documented)
+    nested = {name: {"description": texts[name], **schema} for name, schema in given.items()}
+    return {"type": "object", "properties": {**properties, **nested}, "additionalProperties": False}
 
 
 def _properties(model: type[BaseModel], documented: type) -> Schema:
-    """Return the schema of each of a model's fields, described as the docstring of a class does."""
-    told = _arguments(documented)
-    told.setdefault("budget", "of all tasks together, in the place of the size: 1.13x or 5% of the encoder, or 2M")
-    found = model.model_json_schema()["properties"] if model.model_fields else {}
+    """Return the schema of each field of a model, with descriptions from the docstring of a class."""
+    texts = _arguments(documented)
+    texts.setdefault("budget", "parameters of all tasks together, instead of a size: 1.13x or 5% of the encoder, or 2M")
+    schemas = model.model_json_schema()["properties"] if model.model_fields else {}
     return {
-        name: {"description": told[name], **{key: value for key, value in schema.items() if key != "title"}}
-        for name, schema in found.items()
+        name: {"description": texts[name], **{key: value for key, value in schema.items() if key != "title"}}
+        for name, schema in schemas.items()
     }
 
 
@@ -119,7 +119,7 @@ def _texts() -> Schema:
 
 
 def _or_null(schema: Schema) -> Schema:
-    """Allow null as well, which takes away what an extended recipe says."""
+    """Allow null as well; it removes the value of an extended recipe."""
     return {**schema, "type": [schema["type"], "null"]}
 
 
@@ -128,12 +128,12 @@ def _required(section: type[BaseModel]) -> list[str]:
 
 
 def _summary(documented: type) -> str:
-    """Return the first sentence or line of a class's docstring."""
+    """Return the first line of a class's docstring."""
     return (inspect.getdoc(documented) or "").partition("\n")[0]
 
 
 def _arguments(documented: type) -> dict[str, str]:
-    """Return what a class's docstring says of each argument: its section `Args`, in the form that Google's have."""
+    """Return the description of each argument in a class's docstring: its section `Args`, in Google style."""
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(documented) or "", re.MULTILINE | re.DOTALL)
     parts = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", section[1] if section else "", re.MULTILINE | re.DOTALL)
     return {name: " ".join(text.split()) for name, text in parts}

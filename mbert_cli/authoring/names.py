@@ -1,4 +1,4 @@
-"""What the names of columns say: labels, scales, ids, texts, pairs."""
+"""What the name of a column suggests: labels, a scale, ids, texts, pairs."""
 
 import re
 from collections.abc import Collection
@@ -15,13 +15,13 @@ _TEXT_NAMES = (
     "text", "sentence", "review", "comment", "message", "question", "query", "title", "body", "content", "string",
     "premise", "hypothesis",
 )  # fmt: skip
-# A whole name, and a word of one.
+# Whole names, and words in names.
 _ID_NAMES = frozenset({"index", "key", "no", "nr", "number", "row", "line", "rownum", "unnamed: 0"})
 _ID_WORDS = frozenset({"id", "ids", "idx", "guid", "uuid", "uid", "pid", "qid", "sid", "did", "docid", "rowid"})
 _SPLIT_NAMES = frozenset(
     {"train", "training", "dev", "valid", "validation", "val", "test", "testing", "trial", "eval", "heldout"}
 )
-# Names of a pair are alike but for one word.
+# The names of a pair differ in one word.
 _PAIR_WORDS = frozenset(
     {
         ("1", "2"), ("0", "1"), ("a", "b"), ("one", "two"), ("first", "second"), ("left", "right"),
@@ -38,28 +38,28 @@ def words_of(name: str) -> list[str]:
 
 
 def label_rank(name: str) -> int | None:
-    """Return how clearly a name says label: 0 is the clearest; None if it does not."""
+    """Return how clearly a name suggests labels: 0 is the clearest; None if it does not suggest labels."""
     if name.lower() in _LABEL_NAMES:
         return _LABEL_NAMES.index(name.lower())
     ranks = [_LABEL_NAMES.index(word) for word in words_of(name) if word in _LABEL_NAMES and len(word) > 1]
     if not ranks:
         return None
-    return min(ranks) + len(_LABEL_NAMES) * (1 + _has_id_word(name))  # label_id is less sure than gold_label
+    return min(ranks) + len(_LABEL_NAMES) * (1 + _has_id_word(name))  # label_id is less clear than gold_label
 
 
-def says_label(name: str) -> bool:
-    """Whether a name says label."""
+def suggests_label(name: str) -> bool:
+    """Whether a name suggests labels."""
     return label_rank(name) is not None
 
 
-def says_scale(name: str) -> bool:
-    """Whether a name says number on a scale."""
+def suggests_scale(name: str) -> bool:
+    """Whether a name suggests numbers on a scale."""
     return not _SCALE_WORDS.isdisjoint(words_of(name))
 
 
-def says_id(name: str) -> bool:
-    """Whether a name says id or row number, and not label as well, as `label_id` does."""
-    return name.lower() in _ID_NAMES or (_has_id_word(name) and not says_label(name))
+def suggests_id(name: str) -> bool:
+    """Whether a name suggests ids or row numbers. `label_id` suggests labels instead."""
+    return name.lower() in _ID_NAMES or (_has_id_word(name) and not suggests_label(name))
 
 
 def _has_id_word(name: str) -> bool:
@@ -71,13 +71,13 @@ def are_splits(values: Collection[str]) -> bool:
     return len(values) > 1 and _SPLIT_NAMES.issuperset(value.lower() for value in values)
 
 
-def says_text(name: str) -> bool:
-    """Whether a name says text."""
+def suggests_text(name: str) -> bool:
+    """Whether a name suggests texts."""
     return re.sub(r"[_\W\d]+", "", name.lower()) in _TEXT_NAMES
 
 
 def are_a_pair(first: str, second: str) -> bool:
-    """Whether two names are those of a pair: alike but for 1 and 2, A and B, premise and hypothesis and so on."""
+    """Whether two names are a pair: they differ only in 1 and 2, A and B, premise and hypothesis, and so on."""
     ones, twos = words_of(first), words_of(second)
     differing = [pair for pair in zip(ones, twos, strict=False) if pair[0] != pair[1]]
     if len(ones) == len(twos) and len(differing) == 1 and differing[0] in _PAIR_WORDS:

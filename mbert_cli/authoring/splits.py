@@ -1,4 +1,4 @@
-"""Which files belong together: `mood-train.tsv` and `mood-dev.tsv` are splits of one task."""
+"""Groups files by their names: `mood-train.tsv` and `mood-dev.tsv` are splits of one task."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ _SPLITS = {
     "train": "train", "training": "train", "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev",
     "trial": "dev", "test": "test", "testing": "test",
 }  # fmt: skip
-# What follows the name of a split and says no other task: `test_annotated`, `test-student`.
+# Words after the name of a split that do not name another task: `test_annotated`, `test-student`.
 _QUALIFIERS = (
     "annotated", "blind", "data", "final", "full", "gold", "hidden", "labeled", "labelled", "nolabel", "nolabels",
     "no[-_]labels?", "private", "public", "set", "split", "student", "unlabeled", "unlabelled",
@@ -20,7 +20,7 @@ _FIRST = re.compile(rf"^({'|'.join(_SPLITS)})[-_. ](?=.)", re.IGNORECASE)
 
 
 def split_of(file: Path) -> tuple[str, str | None]:
-    """Return the name of a file without its split, and the split; None where the name says none.
+    """Return the name of a file without its split, and the split; None if the name contains no split.
 
     `mood-dev.tsv`, `dev_mood.tsv`, `mood_trial.txt` and `mood_validation_set.csv` are all dev of `mood`.
     """
@@ -34,17 +34,18 @@ def split_of(file: Path) -> tuple[str, str | None]:
 def group_files(files: Sequence[Path]) -> tuple[dict[str, dict[str, Path]], list[str]]:
     """Group files by their names.
 
-    NAME-train, NAME-dev and NAME-test are splits of NAME, and so are train-NAME and so on; NAME alone is its training
-    file. A file that shares its name with no other is a training file, whatever its name ends in.
+    NAME-train, NAME-dev and NAME-test are splits of NAME, and so are train-NAME, dev-NAME and test-NAME. NAME alone is
+    the training file. A file that shares its NAME with no other file is a training file, even if its name ends in
+    another split.
 
     Args:
-        files: in any order.
+        files: the files in any order.
 
     Returns:
-        For each name its files by split, and remarks for the user.
+        The files of each name by split, and remarks for the user.
 
     Raises:
-        UsageError: two files are the same split, or several share a name and none is for training.
+        UsageError: two files are the same split, or several files share a name and none is the training file.
     """
     groups: dict[str, dict[str, Path]] = {}
     for file in files:
@@ -54,25 +55,25 @@ def group_files(files: Sequence[Path]) -> tuple[dict[str, dict[str, Path]], list
         if split in own:
             raise UsageError(f"{file}: is the {split} file of the same task as {own[split]}; rename one of them.")
         own[split] = file
-    found: dict[str, dict[str, Path]] = {}
+    named_groups: dict[str, dict[str, Path]] = {}
     remarks = []
     for name, own in groups.items():
         if "train" in own:
-            found[name] = own
+            named_groups[name] = own
             continue
         file = next(iter(own.values()))
         if len(own) > 1 or slug(stem(file)) in groups:
             raise UsageError(f"{file}: there is no training file of task {name}; name it as well.")
-        found[slug(stem(file))] = {"train": file}
-        remarks.append(f"{file}: taken for a training file, for no other file of task {name} is named")
-    return found, remarks
+        named_groups[slug(stem(file))] = {"train": file}
+        remarks.append(f"{file}: used as a training file, because no other file of task {name} is named")
+    return named_groups, remarks
 
 
 def stem(file: Path) -> str:
-    """Return a data file's name without its endings."""
+    """Return the name of a data file without its extensions."""
     return re.sub(r"(\.(tsv|csv|jsonl|ndjson|json|txt|parquet|gz))+$", "", file.name, flags=re.IGNORECASE) or file.name
 
 
 def slug(text: str) -> str:
-    """Return a text as the name of a task may be written."""
+    """Return a text as a valid name of a task."""
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:64].strip("_") or "task"

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mbert_cli.authoring.column import FileReading
-from mbert_cli.authoring.new_recipe import AskedLabel, new_files, recipe_text
+from mbert_cli.authoring.new_recipe import AskedLabel, new_files
+from mbert_cli.authoring.recipe_text import recipe_text
 from mbert_cli.authoring.saved_streams import save_streams
 from mbert_cli.authoring.splits import group_files
 from mbert_cli.storage.output_file import check_output, replacing
@@ -40,22 +41,22 @@ def write_recipe(
     check_output(output, force)
     folder = output.parent
     groups, remarks = group_files(save_streams(files, folder, force, console))
-    found = new_files(groups, reading, text, labels)
-    for each in found:
+    data_sets = new_files(groups, reading, text, labels)
+    for each in data_sets:
         for path in {} if "dev" in each.files else each.dev_paths(folder).values():
             check_output(path, force)
     for remark in remarks:
         console.info(remark)
     splits = []
-    for index, each in enumerate(found):
+    for index, each in enumerate(data_sets):
         for line in each.lines():
             console.info(line)
         if "dev" not in each.files:
-            found[index], split = each.with_dev(folder)
+            data_sets[index], split = each.with_dev(folder)
             splits.append((split, each.dev_paths(folder)))
-            for line in found[index].noted():
+            for line in data_sets[index].noted():
                 console.info(line)
-    recipe = recipe_text(found, folder)
+    recipe = recipe_text(data_sets, folder)
     for split, paths in splits:
         split.write(paths)
     with replacing(output) as file:

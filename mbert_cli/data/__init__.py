@@ -1,1 +1,1 @@
-"""Data: files to rows, rows to token ids, ids to packed batches."""
+"""Data: from files to rows, from rows to token ids, from token ids to packed batches."""

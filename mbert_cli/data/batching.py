@@ -1,4 +1,4 @@
-"""Batches: rows of tokenised tasks, packed into one stream."""
+"""Batches: tokenised examples of several tasks, packed into one stream."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,15 +15,15 @@ from mbert_cli.data.tokenizer import Tokenizer, Tokens
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task's tokenised examples.
+    """Tokenised examples of one task.
 
     Args:
         sides: for each side that the task's head reads, the tokens of all examples.
-        labels: one number an example, float32; None where there are none.
-        lines: where each example begins in its file; empty where it comes from none.
-        features: for each side its tokens' hidden states after the encoder's last layer; None where unknown.
-        swapped: the same examples with their two texts in the other order; None where the order matters.
-        soft: soft labels, a row of float32 an example; None where there are none.
+        labels: one label per example, float32; None without labels.
+        lines: the line of the file at which each example begins; empty for examples that are not from a file.
+        features: for each side, the hidden states of its tokens after the encoder's last layer; None if unknown.
+        swapped: the same examples with their two texts swapped; None if the order of the texts matters.
+        soft: soft labels, one row of float32 per example; None without soft labels.
     """
 
     sides: tuple[Tokens, ...]
@@ -37,7 +37,7 @@ class TaskData:
         return len(self.sides[0])
 
     def sha256(self) -> str:
-        """Return a hash of tokens and labels, by which a change of the data is known."""
+        """Return a hash of tokens and labels; it shows whether the data have changed."""
         digest = hashlib.sha256()
         for side in self.sides:
             digest.update(side.starts.tobytes() + side.ids.tobytes())
@@ -47,16 +47,16 @@ class TaskData:
 
     @property
     def cut(self) -> list[int]:
-        """The rows of which a text was cut; unknown, hence none, of rows that were taken from others."""
+        """Indices of the rows with a truncated text. The result of `take` has none, because it does not keep them."""
         return sorted({row for side in self.sides for row in side.cut})
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each example, all its sentences together."""
+        """Number of tokens of each example, in all of its sequences."""
         return np.sum([side.lengths for side in self.sides], axis=0)
 
     def take(self, rows: np.ndarray) -> "TaskData":
-        """Return some of the examples, without their features."""
+        """Return some of the examples; features are not kept."""
         sides = []
         for side in self.sides:
             places, starts = token_places(side, rows), np.concatenate([[0], np.cumsum(side.lengths[rows])])
@@ -67,19 +67,19 @@ class TaskData:
         return TaskData(tuple(sides), labels, lines, swapped=self.swapped and self.swapped.take(rows), soft=soft)
 
     def count_tokens(self, rows: np.ndarray) -> int:
-        """Return the tokens of some examples, all their sentences together."""
+        """Return the number of tokens of some examples, in all of their sequences."""
         return int(sum((side.starts[rows + 1] - side.starts[rows]).sum() for side in self.sides))
 
 
 def pack(data: Mapping[str, TaskData], rows: Mapping[str, np.ndarray], device: torch.device | str = "cpu") -> Batch:
     """Pack rows of several tasks into one batch.
 
-    The stream holds, task after task, one side of all its examples after another.
+    The stream contains the tasks in order; within a task, all examples of the first side, then of the next side.
 
     Args:
-        data: the tasks' examples.
-        rows: for each task of the batch, in order, the indices of its rows.
-        device: where the batch is put.
+        data: the examples of each task.
+        rows: for each task of the batch, in order, the indices of its examples.
+        device: device of the batch.
     """
     sources, segments = [], []
     labels: dict[str, Tensor] = {}
@@ -111,27 +111,28 @@ def pack(data: Mapping[str, TaskData], rows: Mapping[str, np.ndarray], device: t
 
 
 def token_places(side: Tokens, rows: np.ndarray) -> np.ndarray:
-    """Return, for each token of some texts, one after another, its index in `side.ids`."""
+    """Return the index in `side.ids` of each token of some texts, in the order of the texts."""
     lengths = side.lengths[rows]
     before = np.cumsum(lengths) - lengths
     return np.arange(lengths.sum()) + np.repeat(side.starts[rows] - before, lengths)
 
 
 def _gather(features: Sequence[Tensor], places: Sequence[np.ndarray], device: torch.device | str) -> Tensor:
-    assert len(features) == len(places), "all tasks of a batch have features, or none has"
+    assert len(features) == len(places), "either all tasks of a batch have features, or none"
     own = (each.index_select(0, torch.from_numpy(at)) for each, at in zip(features, places, strict=True))
     return to_device(torch.cat(list(own)), device)
 
 
 def by_length(data: TaskData, token_budget: int, most_rows: int | None = None) -> Iterator[np.ndarray]:
-    """Yield all rows in batches of similar length, the longest first, each of at most `token_budget` tokens.
+    """Yield the indices of all examples in batches of similar length, each of at most `token_budget` tokens.
 
-    The longest first, so that a shortage of memory shows at once. A single longer example is a batch of its own.
+    The longest batch is first, so that a shortage of memory shows at once. An example with more than `token_budget`
+    tokens is a batch by itself.
 
     Args:
         data: the task's examples.
-        token_budget: tokens of a batch.
-        most_rows: examples of a batch at most.
+        token_budget: the largest number of tokens in a batch.
+        most_rows: the largest number of examples in a batch; None for no limit.
     """
     lengths = data.lengths
     order = np.argsort(-lengths, kind="stable")
@@ -144,7 +145,7 @@ def by_length(data: TaskData, token_budget: int, most_rows: int | None = None) -
 
 
 def tokenise(tokenizer: Tokenizer, examples: Examples, sides: Sequence[Side], symmetric: bool) -> TaskData:
-    """Turn examples into token ids and labels; arguments are those of `tokenise_texts`."""
+    """Convert examples to token ids and labels; see `tokenise_texts` for the arguments."""
     labels = np.asarray(examples.labels, dtype=np.float32)
     soft = np.asarray(examples.soft, dtype=np.float32) if examples.soft else None
     return replace(tokenise_texts(tokenizer, examples.texts, sides, symmetric, labels, examples.lines), soft=soft)
@@ -158,22 +159,22 @@ def tokenise_texts(
     labels: np.ndarray | None = None,
     lines: Sequence[int] = (),
 ) -> TaskData:
-    """Turn the columns of a task into token ids, for each side in turn.
+    """Convert the columns of a task to token ids, one side after the other.
 
     Args:
-        tokenizer: the encoder's.
-        texts: one column, or the two of a pair.
-        sides: what the task's head reads of each example.
-        symmetric: whether the two texts may change places.
-        labels: as `TaskData` takes them.
-        lines: the same.
+        tokenizer: the tokenizer of the encoder.
+        texts: one column of texts, or the two columns of pairs.
+        sides: the sides that the task's head reads.
+        symmetric: the order of the two texts does not matter; the result also contains them swapped.
+        labels: see `TaskData`.
+        lines: see `TaskData`.
     """
     columns = {"first": texts[:1], "second": texts[1:], "whole": texts}
     own = {side: tokenizer.encode(*columns[side]) for side in sides}
     swapped = None
     if symmetric:
-        # A text alone is the same text in either order.
-        of: dict[Side, Side] = {"first": "second", "second": "first"}
-        other = (own[of[side]] if side in of else tokenizer.encode(*texts[::-1]) for side in sides)
+        # A single text of a swapped pair is the other side, which is already encoded.
+        opposite: dict[Side, Side] = {"first": "second", "second": "first"}
+        other = (own[opposite[side]] if side in opposite else tokenizer.encode(*texts[::-1]) for side in sides)
         swapped = TaskData(tuple(other), labels, lines)
     return TaskData(tuple(own.values()), labels, lines, swapped=swapped)

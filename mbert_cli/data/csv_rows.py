@@ -16,9 +16,9 @@ Lines = Iterator[str | BadLine]
 
 
 def plain_rows(lines: Lines, delimiter: str) -> Iterator[Row]:
-    """Yield the rows of a table in which a quote is a character like any other: one a line.
+    """Yield the rows of a table in which a quote is an ordinary character: one row per line.
 
-    The first row is the header. An empty line is no row, except where the table has one column: it is an empty text.
+    The first row is the header. An empty line is skipped, but in a table with one column it is an empty text.
     """
     width = 0
     for number, line in enumerate(lines, 1):
@@ -37,29 +37,29 @@ def plain_rows(lines: Lines, delimiter: str) -> Iterator[Row]:
 class CsvRows:
     """The rows of a table with RFC 4180 quotes; the first is the header.
 
-    An empty line is no row, except where the table has one column: it is an empty text. After a malformed row, reading
-    goes on at its second line: a stray quote does not hide the rows after it.
+    An empty line is skipped, but in a table with one column it is an empty text. After a malformed row, reading
+    continues at its second line, so that a stray quote does not hide the rows after it.
 
-    A quote that is plain text can join rows: it opens a cell, which ends at the next stray quote, lines below. Each of
-    these lines would then be a row of the header's width if quotes were text; the lines of a cell that was written with
-    line breaks rarely are. Such a row has a problem, unless the caller trusts quotes or something shows that they are
-    syntax in this file; then it is counted in `joined`.
+    A quote that is plain text can join rows: it opens a cell, which ends at the next stray quote, some lines below. If
+    quotes were text, each of these lines would be a row with as many columns as the header. The lines of a real cell
+    with line breaks rarely are. Such a row has a problem, unless the caller trusts quotes, or other rows show that
+    quotes are syntax in this file; then it is counted in `joined`.
 
     Args:
-        lines: of the file, with their ends.
-        delimiter: between cells.
-        trusted: whether the caller knows that quotes are syntax.
+        lines: lines of the file, with their line ends.
+        delimiter: the character between cells.
+        trusted: the caller knows that quotes are syntax.
     """
 
     def __init__(self, lines: Lines, delimiter: str, trusted: bool) -> None:
-        # The limit of the csv module is global; a larger one harms nobody.
+        # The limit is global in the csv module; a larger limit does no harm.
         csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
         self._lines = _Lines(lines)
         self._delimiter, self._trusted = delimiter, trusted
         self._width = 0
         self._header = ""
-        self._needs_quotes = False  # whether an earlier row holds a cell that cannot be written without quotes
-        self._unpaired = 0  # the last line of a malformed row: the next unpaired quote up to there belongs to it
+        self._needs_quotes = False  # an earlier row has a cell that cannot be written without quotes
+        self._unpaired = 0  # last line of a malformed row; the next unpaired quote up to it belongs to that row
         self.joined: list[str] = []
 
     def __iter__(self) -> Iterator[Row]:
@@ -78,7 +78,7 @@ class CsvRows:
                 last = line + len(self._lines.record)
                 cells, problem = [], error.problem if last == line else f"line {last} {error.problem}"
                 if last > line:
-                    self._unpaired = sys.maxsize  # the quote that closes this row's is somewhere below
+                    self._unpaired = sys.maxsize  # the closing quote is somewhere below
             if not cells and not problem:
                 if self._width != 1:
                     continue
@@ -90,7 +90,7 @@ class CsvRows:
 
     @property
     def warnings(self) -> list[str]:
-        """What the rows that were read so far leave in doubt."""
+        """Warnings about the rows that were read so far."""
         if not self.joined:
             return []
         if len(self.joined) == 1:
@@ -101,7 +101,7 @@ class CsvRows:
         return [f"{what}; {QUOTES_ARE_TEXT}"]
 
     def _problem(self, cells: Sequence[str], line: int) -> str:
-        """Return what is wrong with a row that was read as `cells`; nothing where it is the header or well-formed."""
+        """Return the problem of a row that was read as `cells`; empty for the header and for a well-formed row."""
         record = self._lines.record
         if not cells:
             return ""
@@ -110,7 +110,7 @@ class CsvRows:
             return ""
         if line <= self._unpaired and sum(each.count('"') for each in record) % 2:
             self._unpaired = 0
-            return f"holds an unpaired quote, as a row before it does; {QUOTES_ARE_TEXT}"
+            return f"holds an unpaired quote that belongs to an earlier row; {QUOTES_ARE_TEXT}"
         spans = f"lines {line} to {line + len(record) - 1}" if len(record) > 1 else ""
         if len(cells) != self._width:
             return wrong_width(len(cells), self._width, spans)
@@ -130,11 +130,12 @@ class CsvRows:
         return all(line.count(self._delimiter) == self._width - 1 for line in self._lines.record)
 
     def _quotes_are_syntax(self, cells: Sequence[str]) -> bool:
-        """Whether something shows that the quotes of the row just read are not text."""
+        """Whether this row or an earlier one shows that its quotes are syntax, not text."""
         record = self._lines.record
-        if self._needs_quotes or any("\n" in cell and '"' in cell for cell in cells):  # these were doubled
+        has_doubled_quotes = any("\n" in cell and '"' in cell for cell in cells)
+        if self._needs_quotes or has_doubled_quotes:
             return True
-        # A comma in a sentence is followed by a blank, one between cells is not.
+        # A comma in a sentence is followed by a space; a comma between cells is not.
         after = f"{self._delimiter} "
         if self._delimiter != "\t" and after not in self._header and any(after in line for line in record):
             return True
@@ -148,27 +149,27 @@ class _BadLineError(Exception):
 
 
 class _Lines:
-    """Lines that remember those of the row being read, and can go back to its second one."""
+    """Lines that keep the lines of the current row, and can go back to its second line."""
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self._again: deque[str | BadLine] = deque()
         self._read: list[str | BadLine] = []
-        self._number = 1  # of the first of `_read`
+        self._number = 1  # line number of the first line in `_read`
 
     @property
     def record(self) -> list[str]:
-        """The lines of the row being read, less the one that is not text."""
+        """The lines of the current row, without a line that is not text."""
         return [line for line in self._read if isinstance(line, str)]
 
     def begin(self) -> int:
-        """Begin a row; return its line."""
+        """Begin a row; return its line number."""
         self._number += len(self._read)
         self._read = []
         return self._number
 
     def go_back(self) -> int:
-        """Read all lines of the row but the first again; return the number of the last one."""
+        """Go back to the second line of the current row; return the number of its last line."""
         last = self._number + len(self._read) - 1
         self._again.extendleft(reversed(self._read[1:]))
         del self._read[1:]
@@ -186,9 +187,9 @@ class _Lines:
 
 
 def _all_quoted(record: Sequence[str], delimiter: str) -> bool:
-    """Whether every cell of a row stands in quotes."""
+    """Whether all cells of a row are quoted."""
     try:
-        # Python's reader makes numbers of cells without quotes, in this mode.
+        # In this mode, Python's reader converts cells without quotes to numbers.
         cells = next(csv.reader(record, delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONNUMERIC))
     except ValueError:
         return False

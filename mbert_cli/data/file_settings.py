@@ -1,4 +1,4 @@
-"""How a model's input is read: as its tasks' files are, unless the command line says otherwise."""
+"""How the input of a model is read: like the files of its tasks, unless the command line sets something else."""
 
 import os
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from mbert_cli.recipe.sections import ModelSection, TaskSection
 
 
 class FileSettings(NamedTuple):
-    """What a file's bytes do not say for sure.
+    """Settings that cannot be recognised with certainty from a file.
 
     Args:
         quoting: see `Table`.
-        delimiter: the same.
+        delimiter: see `Table`.
     """
 
     quoting: Quoting
@@ -26,21 +26,21 @@ class FileSettings(NamedTuple):
 def input_settings(
     path: str, tasks: Mapping[str, TaskSection], quoting: Quoting | None = None, delimiter: Delimiter | None = None
 ) -> FileSettings:
-    """Return how an input of some tasks is read.
+    """Return the settings with which an input is read.
 
-    Where the tasks' own files are read differently, the input's columns decide, if they fit the tasks of one reading
-    alone.
+    If the files of the tasks have different settings, the columns of the input decide: settings are used if the columns
+    fit only the tasks that have them.
 
     Args:
         path: the input.
-        tasks: those that may read it.
-        quoting: what the command line says; None where it says nothing.
-        delimiter: the same.
+        tasks: the tasks that may read the input.
+        quoting: quoting on the command line; None if there is none.
+        delimiter: delimiter on the command line; None if there is none.
 
     Raises:
-        UsageError: the tasks differ, and the input does not decide; with what to add to the command.
+        UsageError: the settings of the tasks differ, and the columns do not decide; with the option to add.
     """
-    # `csv` reads what `auto` reads, and more.
+    # `csv` reads everything that `auto` reads, and more.
     trusted = any(task.quoting == "csv" for task in tasks.values())
     own = {name: "csv" if trusted and task.quoting == "auto" else task.quoting for name, task in tasks.items()}
     settings = {name: FileSettings(quoting or own[name], delimiter or task.delimiter) for name, task in tasks.items()}
@@ -61,7 +61,7 @@ def input_settings(
 
 
 def _fits(path: str, own: FileSettings, tasks: Mapping[str, TaskSection], settings: Mapping[str, FileSettings]) -> bool:
-    """Whether a file, read so, has the columns of a task whose files are read so."""
+    """Whether a file, read with these settings, has the columns of a task with the same settings."""
     try:
         with Table(path, *own) as table:
             return any(
@@ -74,12 +74,12 @@ def _fits(path: str, own: FileSettings, tasks: Mapping[str, TaskSection], settin
 
 
 def with_file_settings(section: ModelSection, columns: Mapping[str, str], **settings: str | None) -> ModelSection:
-    """Return a model's section whose tasks' files are read as the command line says.
+    """Return a model's section with settings from the command line in all tasks.
 
     Args:
-        section: of the model.
-        columns: other names of columns, in addition to a task's own.
-        settings: of all tasks' files, by their names in a recipe's task; None leaves each task's own.
+        section: the model's section.
+        columns: alternative names of columns, in addition to those of each task.
+        settings: keys of a task section and their values; None keeps the value of each task.
     """
     changes = {name: value for name, value in settings.items() if value is not None}
     tasks = {

@@ -1,6 +1,7 @@
-"""Data sets of the Hugging Face Hub: `hub:OWNER/NAME/CONFIG#SPLIT`, read from Parquet files that the Hub makes of each.
+"""Data sets of the Hugging Face Hub: `hub:OWNER/NAME/CONFIG#SPLIT`.
 
-They lie on a branch of the data set's repository, in a folder for each configuration and split. No code of theirs runs.
+The Hub converts each data set to Parquet files, on a branch of its repository with a folder for each configuration and
+split. mbert reads only these files; no code of a data set runs.
 """
 
 import os
@@ -18,31 +19,31 @@ FORM = "hub:OWNER/NAME#SPLIT, or hub:OWNER/NAME/CONFIG#SPLIT"
 
 
 def is_well_formed(name: str) -> bool:
-    """Whether a name that begins with `hub:` reads as one of `FORM`."""
+    """Whether a name that begins with `hub:` matches `FORM`."""
     return _SPEC.fullmatch(name) is not None
 
 
 def dataset_files(name: str) -> list[Path]:
-    """Return the Parquet files of a split, in order, once they are on this machine.
+    """Download the Parquet files of a split if necessary, and return them in order.
 
     Args:
-        name: as in `FORM`; CONFIG may be left out where there is one only.
+        name: name of the split; see `FORM`. CONFIG may be left out if the data set has only one configuration.
 
     Raises:
-        DataError: there is no such data set, configuration or split, or the Hub cannot be reached.
+        DataError: the data set, configuration or split does not exist, or the Hub cannot be reached.
     """
     match = _SPEC.fullmatch(name)
     if match is None:
-        raise DataError(f"{name}: must read {FORM}.")
+        raise DataError(f"{name}: must have the form {FORM}.")
     repository, config, split = match.groups()
     root = _fetched(name, repository, f"{config or '*'}/{split}/*.parquet")
-    found = sorted(root.glob(f"{config or '*'}/{split}/*.parquet"))
-    configs = sorted({path.parent.parent.name for path in found})
+    files = sorted(root.glob(f"{config or '*'}/{split}/*.parquet"))
+    configs = sorted({path.parent.parent.name for path in files})
     if len(configs) > 1:
         raise DataError(f"{name}: has several configurations; name one: {', '.join(configs)}.")
-    if not found:
+    if not files:
         raise DataError(f"{name}: {_what_is_missing(_listed(repository, root), config, split)}")
-    return found
+    return files
 
 
 def _fetched(name: str, repository: str, pattern: str) -> Path:
@@ -59,19 +60,19 @@ def _fetched(name: str, repository: str, pattern: str) -> Path:
         raise DataError(f"{name}: the Hub has no data set {repository}, or none that you may read.") from None
     except errors.RevisionNotFoundError:
         raise DataError(
-            f"{name}: the Hub has made no Parquet files of {repository}; download it, and name files."
+            f"{name}: the Hub has not converted {repository} to Parquet; download the data set, and name its files."
         ) from None
     except (no_answer, OSError) as error:
         raise DataError(f"{name}: cannot be fetched ({' '.join(str(error).split())[:160]}).") from None
 
 
 def _listed(repository: str, root: Path) -> list[str]:
-    """Return the files that there are, as far as that can be known."""
+    """Return the Parquet files of the repository; if the Hub does not answer, those on this machine."""
     from huggingface_hub import HfApi
 
     try:
         return list(HfApi().list_repo_files(repository, repo_type="dataset", revision=_BRANCH))
-    except Exception:  # offline, say: those that are here are named then
+    except Exception:  # for example offline
         return [path.relative_to(root).as_posix() for path in root.rglob("*.parquet")]
 
 
@@ -85,5 +86,5 @@ def _what_is_missing(files: Sequence[str], config: str | None, split: str) -> st
 
 
 def is_there(path: str) -> bool:
-    """Whether a data file exists; of the Hub's, whether the name reads as one."""
+    """Whether a data file exists. For a name of the Hub: whether it is well-formed."""
     return is_well_formed(path) if path.startswith(PREFIX) else os.path.exists(path)

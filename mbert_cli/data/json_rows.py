@@ -1,4 +1,4 @@
-"""Rows of JSON Lines: an object a line. Numbers keep their text."""
+"""Rows of JSON Lines: one object per line. Numbers keep their text."""
 
 import json
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from typing import Any
 
 from mbert_cli.data.source import BadLine
 
-_DEEPEST = 200  # lists and objects inside each other
-_AHEAD = 1000  # objects, whose names are the header
+_DEEPEST = 200  # nested lists and objects
+_AHEAD = 1000  # objects; their names are the header
 _AHEAD_TEXT = 1 << 22  # characters
 
 
 class Number(str):
-    """A number as the file writes it: ``1.10``, ``1e400``, or 19 digits."""
+    """A number with the text that it has in the file: ``1.10``, ``1e400``, or 19 digits."""
 
     __slots__ = ()
 
@@ -24,10 +24,10 @@ class JsonRow:
     """One object of a JSONL file.
 
     Args:
-        line: in the file, from 1.
+        line: line of the file, from 1.
         record: the object; its numbers are `Number`.
-        cells: its values as text.
-        problem: why the line cannot be read; it has no cells then.
+        cells: the values as text, by name.
+        problem: why the line cannot be read; the row then has no cells. Empty for a good row.
     """
 
     line: int
@@ -37,7 +37,7 @@ class JsonRow:
 
 
 def json_rows(lines: Iterator[str | BadLine]) -> Iterator[JsonRow]:
-    """Yield the objects of a file; a blank line is none."""
+    """Yield the objects of a file; blank lines are skipped."""
     for number, line in enumerate(lines, 1):
         if isinstance(line, BadLine):
             yield JsonRow(number, problem=line.problem)
@@ -45,7 +45,7 @@ def json_rows(lines: Iterator[str | BadLine]) -> Iterator[JsonRow]:
             try:
                 record, cells = _parsed(line)
             except UnicodeEncodeError:
-                yield JsonRow(number, problem="escapes one half of a surrogate pair, which is no character")
+                yield JsonRow(number, problem="escapes one half of a surrogate pair, which is not a character")
             except json.JSONDecodeError as error:
                 yield JsonRow(number, problem=f"is not JSON ({error.msg}: column {error.colno})")
             except (ValueError, RecursionError) as error:
@@ -56,10 +56,10 @@ def json_rows(lines: Iterator[str | BadLine]) -> Iterator[JsonRow]:
 
 
 def with_header(rows: Iterator[JsonRow]) -> tuple[JsonRow, list[str], Iterator[JsonRow]]:
-    """Read ahead for the names of the first 1,000 objects.
+    """Return the header: the names of the first 1,000 objects.
 
     Returns:
-        The first row that can be read, or else the first row; the names; and all rows.
+        The first good row, or the first row if there is none; the header; and all rows.
     """
     ahead: list[JsonRow] = []
     text = 0
@@ -73,10 +73,10 @@ def with_header(rows: Iterator[JsonRow]) -> tuple[JsonRow, list[str], Iterator[J
 
 
 def json_text(value: Any, depth: int = 0) -> str:
-    """Return a value as JSON writes it, numbers as they were read.
+    """Return a value as JSON; numbers keep their text.
 
     Raises:
-        ValueError: it is nested too deep.
+        ValueError: the value is nested too deeply.
     """
     if isinstance(value, Number):
         return str(value)
@@ -97,11 +97,12 @@ def _cell(value: Any) -> str:
 
 
 def _parsed(line: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a line's object, and its values as text; nothing where it is something else.
+    """Return the object in a line, and its values as text; both are empty if the line is JSON but not an object.
 
     Raises:
-        UnicodeEncodeError: it holds half of a surrogate pair, which only an escape can say.
-        ValueError, RecursionError: it is not JSON, or too deep.
+        UnicodeEncodeError: the line escapes one half of a surrogate pair.
+        ValueError: the line is not JSON.
+        RecursionError: the value is nested too deeply.
     """
     record = json.loads(line, object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=Number)
     if not isinstance(record, dict):
@@ -113,8 +114,8 @@ def _parsed(line: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    record = dict(pairs)
+    if len(record) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the name '{next(name for name in names if names.count(name) > 1)}' stands twice")
-    return found
+        raise ValueError(f"the name '{next(name for name in names if names.count(name) > 1)}' occurs twice")
+    return record

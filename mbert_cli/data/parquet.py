@@ -1,4 +1,4 @@
-"""Parquet files as rows of text, and rows as Parquet files; needs the extra [parquet]."""
+"""Reads Parquet files as rows of text; needs the extra [parquet]."""
 
 import io
 import json
@@ -13,31 +13,31 @@ _AT_ONCE = 4096  # rows
 _BUFFER = 1 << 20  # bytes of each column
 
 Place = tuple[Any, int]
-"""A record batch of Arrow's, and the index of a row in it."""
+"""An Arrow record batch, and the index of a row in it."""
 
 
 def parquet_rows(file: io.BufferedIOBase | Path, name: str) -> tuple[Any, Iterator[tuple[list[str], Place]]]:
-    """Return the schema, and the rows, read piece by piece.
+    """Return the schema and the rows. Rows are read in batches.
 
-    Numbers are written as JSON has them, null as an empty cell, and so are lists and other nested values; dates and
-    decimals as Arrow writes them.
+    Each value becomes a text: numbers, lists and other nested values as JSON, dates and decimals as Arrow formats
+    them, null as an empty cell.
 
     Args:
-        file: of the format, open or not.
-        name: of it, for messages.
+        file: a Parquet file: a path, or an open file.
+        name: name of the file, for messages.
 
     Raises:
-        DataError: it cannot be read, or pyarrow is not installed.
+        DataError: the file cannot be read, or pyarrow is not installed.
     """
     if file is sys.stdin.buffer:
-        raise DataError(f"{name}: is Parquet, which can be read from a file only; name the file.")
+        raise DataError(f"{name}: is Parquet, which can only be read from a file; name the file.")
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise DataError(f"{name}: is Parquet, which is read with pyarrow; pip install 'mbert-cli[parquet]'.") from None
+        raise DataError(f"{name}: is Parquet, which needs pyarrow; pip install 'mbert-cli[parquet]'.") from None
     try:
-        # Otherwise a group of rows would be in memory as a whole, and a file often is one group.
+        # Otherwise a whole row group would be in memory, and many files have only one.
         source = pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{name}: cannot be read as Parquet ({_first_line(error)}).") from None
@@ -45,14 +45,14 @@ def parquet_rows(file: io.BufferedIOBase | Path, name: str) -> tuple[Any, Iterat
 
 
 def rows_of_files(files: Sequence[Path], name: str) -> tuple[Any, Iterator[tuple[list[str], Place]]]:
-    """Return the same of several files that hold parts of one table.
+    """Return the schema and the rows of several files that are parts of one table; see `parquet_rows`.
 
     Args:
-        files: of the same columns.
-        name: of the table, for messages.
+        files: the parts, in order.
+        name: name of the table, for messages.
 
     Raises:
-        DataError: one cannot be read, or has other columns than the first; or pyarrow is not installed.
+        DataError: a file cannot be read, the files have different columns, or pyarrow is not installed.
     """
     schema, first = parquet_rows(files[0], name)
 
@@ -82,14 +82,14 @@ def _rows(source: Any, name: str) -> Iterator[tuple[list[str], Place]]:
 def _texts(column: Any) -> list[str]:
     from pyarrow import types
 
-    # As text right away: Python has no nanoseconds.
+    # Arrow converts to text, because Python has no nanoseconds.
     if types.is_temporal(column.type) or types.is_decimal(column.type):
         column = column.cast("string")
     return [as_text(value) for value in column.to_pylist()]
 
 
 def is_written_as_json(place: Place, column: int) -> bool:
-    """Whether the cell of a row's column is JSON, or empty for null: of numbers, true and false, and nested values."""
+    """Whether a cell is JSON, or empty for null. Numbers, true and false, and nested values are JSON."""
     from pyarrow import types
 
     batch, index = place
@@ -101,12 +101,12 @@ def is_written_as_json(place: Place, column: int) -> bool:
 
 
 def kind_of_parquet(place: Place, column: int, cell: str) -> str:
-    """Return `null`, `a list` and so on for a value that is not a text or a number; otherwise nothing.
+    """Return `null`, `a list` and so on for a value that is neither a text nor a number; otherwise "".
 
     Args:
-        place: of its row.
-        column: of the value.
-        cell: the value as a cell: only an empty one may be null.
+        place: place of the row.
+        column: index of the column.
+        cell: the value as a cell; only an empty cell can be null.
     """
     from pyarrow import types
 
@@ -126,9 +126,9 @@ def _first_line(error: Exception) -> str:
 
 
 def as_text(value: Any) -> str:
-    """Return a value as the cell of a table: text as it is, nothing for None, anything else as JSON."""
+    """Return a value as a cell: a text unchanged, None as an empty cell, and any other value as JSON."""
     if value is None:
         return ""
-    if isinstance(value, bytes):  # some writers do not say that theirs are text
+    if isinstance(value, bytes):  # some writers do not mark texts as text
         return value.decode("utf-8", "backslashreplace")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,4 +1,4 @@
-"""Rows as a Parquet file, in which columns keep their types; needs the extra [parquet]."""
+"""Writes rows to a Parquet file, in which columns keep their types; needs the extra [parquet]."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,16 +12,16 @@ from mbert_cli.data.table_writer import check_names
 from mbert_cli.errors import UsageError
 
 Types = Mapping[str, Literal["text", "number"]]
-"""What appended columns hold, by their names."""
+"""The type of each appended column, by name."""
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether an output is to be Parquet, by its name."""
+    """Whether the name of an output asks for Parquet."""
     return path.suffix.lower() == ".parquet"
 
 
 def check_pyarrow(path: Path) -> None:
-    """Check that Parquet can be written.
+    """Check that pyarrow is installed.
 
     Raises:
         UsageError: pyarrow is not installed.
@@ -33,7 +33,7 @@ def check_pyarrow(path: Path) -> None:
 
 
 class _File(io.RawIOBase):
-    """A file as pyarrow asks for one."""
+    """A file object for pyarrow that calls a function for each write."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._take = write
@@ -47,10 +47,12 @@ class _File(io.RawIOBase):
 
 
 class ParquetSink:
-    """A Parquet file that is being written, a group of rows at a time. It cannot be gone on with: its end is its index.
+    """Writes a Parquet file one row group at a time.
+
+    An interrupted file cannot be resumed, because a Parquet file ends with its index.
 
     Args:
-        write: takes its bytes.
+        write: receives the bytes of the file.
     """
 
     finished = False
@@ -62,15 +64,15 @@ class ParquetSink:
         self._writer: Any = None
 
     def begin(self, table: Table, appended: Types, kept: Sequence[str] | None = None) -> "ParquetSink":
-        """Begin the file; return what rows are written to.
+        """Begin the file, and return this object.
 
         Args:
-            table: the table whose rows are written. Columns of Parquet keep their types; others are text.
-            appended: the appended columns.
-            kept: names of the table's columns that are written, in order; by default all.
+            table: the table whose rows are written. Columns of a Parquet input keep their types; others are text.
+            appended: types of the appended columns.
+            kept: names of the table's columns to write, in order; by default all.
 
         Raises:
-            DataError: there is no such column.
+            DataError: the table has no such column.
         """
         import pyarrow
         import pyarrow.parquet
@@ -91,14 +93,14 @@ class ParquetSink:
         return self
 
     def write_header(self) -> None:
-        """Do nothing: the names stand at the end of the file."""
+        """Do nothing: a Parquet file has its names at the end."""
 
     def write(self, row: Row, values: list[str | float]) -> None:
-        """Write a row, at the next `commit`.
+        """Add a row to the next `commit`.
 
         Args:
-            row: as read.
-            values: one for each appended column.
+            row: a row of the table.
+            values: one value for each appended column.
 
         Raises:
             DataError: an object of a JSONL file has a name that the header lacks.
@@ -108,7 +110,7 @@ class ParquetSink:
         self._pending.append((row, values))
 
     def commit(self, rows: int) -> None:
-        """Write what was not yet written of so many rows, as a group."""
+        """Write the rows that were added since the last commit as one row group; `rows` is the total number of rows."""
         import pyarrow
 
         self.rows = rows
@@ -124,7 +126,7 @@ class ParquetSink:
         self._pending.clear()
 
     def _chunks(self, column: int) -> Iterator[Any]:
-        """Yield a column of the rows to be written: of Parquet, slices of what was read."""
+        """Yield a column of the rows to write; for a Parquet input, as slices of its record batches."""
         import pyarrow
 
         if self._pending[0][0].place is None:
@@ -136,6 +138,6 @@ class ParquetSink:
             yield batch.column(column).slice(first, 1 + len(others))
 
     def close(self) -> None:
-        """End the file, if it was begun."""
+        """Finish the file, if it was begun."""
         if self._writer is not None:
             self._writer.close()

@@ -12,11 +12,11 @@ class Row:
     """One row of a table.
 
     Args:
-        line: where it begins in the file, from 1; in a Parquet file, the number of the row.
-        cells: its values, in the order of the header.
+        line: line of the file at which the row begins, from 1; in a Parquet file, the number of the row.
+        cells: the values in the order of the header.
         record: the whole object, for a row of a JSONL file; see `json_rows`.
-        place: where its values are, for a row of a Parquet file.
-        problem: why the row cannot be read, without a full stop; its cells mean nothing then.
+        place: place of the values in a record batch, for a row of a Parquet file.
+        problem: why the row cannot be read, without a full stop; the cells are then meaningless. Empty for a good row.
     """
 
     line: int
@@ -26,17 +26,17 @@ class Row:
     problem: str = ""
 
 
-def wrong_width(found: int, expected: int, lines: str = "") -> str:
-    """Return the problem of a row that has more or fewer columns than the header.
+def wrong_width(count: int, expected: int, lines: str = "") -> str:
+    """Return the problem of a row with more or fewer columns than the header.
 
     Args:
-        found: its columns.
-        expected: those of the header.
-        lines: which lines it spans, where it spans several.
+        count: number of columns of the row.
+        expected: number of columns of the header.
+        lines: the lines that the row spans, if there are several.
     """
     spans = f", and spans {lines}" if lines else ""
     return (
-        f"has {counted(found, 'column')}, but the header has {expected}{spans}; "
+        f"has {counted(count, 'column')}, but the header has {expected}{spans}; "
         "check for a missing or stray delimiter or quote" + (f" ({QUOTES_ARE_TEXT})" if lines else "")
     )
 

@@ -1,4 +1,4 @@
-"""Data files as bytes: opened, decompressed, decoded to lines."""
+"""Opens data files, decompresses them, and decodes them to lines."""
 
 import gzip
 import io
@@ -14,31 +14,31 @@ from mbert_cli.errors import DataError, UsageError
 Kind = Literal["text", "gzip", "parquet"]
 _MAX_LINE = 1 << 26  # bytes
 _MAGIC: dict[bytes, Kind] = {b"\x1f\x8b": "gzip", b"PAR1": "parquet"}
-_COMPRESS_ANEW = "unpack it, or compress it by gzip"
-# What is met in place of tables, and what to do with it.
+_USE_GZIP = "unpack it, or compress it with gzip"
+# Formats that are not read, by their first bytes: a description and a remedy.
 _OTHERS = {
-    b"PK\x03\x04": ("a ZIP archive, as .xlsx files are, too", "unpack it, or save the sheet as CSV"),
+    b"PK\x03\x04": ("a ZIP archive, such as an .xlsx file", "unpack it, or save the sheet as CSV"),
     b"\xd0\xcf\x11\xe0": ("an Excel file", "save the sheet as CSV"),
-    b"BZh91AY": ("compressed by bzip2", _COMPRESS_ANEW),
-    b"\xfd7zXZ": ("compressed by xz", _COMPRESS_ANEW),
-    b"\x28\xb5\x2f\xfd": ("compressed by zstd", _COMPRESS_ANEW),
+    b"BZh91AY": ("compressed with bzip2", _USE_GZIP),
+    b"\xfd7zXZ": ("compressed with xz", _USE_GZIP),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", _USE_GZIP),
     b"ARROW1\0": ("an Arrow or Feather file", "save it as Parquet"),
 }
 _INSIDE = _OTHERS | {
     b"\x1f\x8b": ("compressed twice", "unpack it once"),
-    b"PAR1": ("Parquet inside gzip", "unpack it; Parquet is compressed already"),
+    b"PAR1": ("Parquet inside gzip", "unpack it; Parquet is already compressed"),
 }
 
 
 def open_source(path: str) -> tuple[io.BufferedIOBase, Kind]:
-    """Open a file, and tell by its first bytes what it is.
+    """Open a file, and recognise its kind by its first bytes.
 
     Args:
         path: the file; `-` is standard input.
 
     Raises:
-        DataError: it cannot be read.
-        UsageError: this is no name of a file.
+        DataError: the file cannot be read.
+        UsageError: the path is not a valid file name, or standard input is closed.
     """
     file = _open(path)
     try:
@@ -50,15 +50,15 @@ def open_source(path: str) -> tuple[io.BufferedIOBase, Kind]:
 
 
 def _refuse_others(name: str, line: bytes, unzipped: bool) -> None:
-    """Refuse what is no text, by its first bytes.
+    """Refuse a file in a known binary format.
 
     Args:
-        name: of the file, for messages.
-        line: its first one.
-        unzipped: whether gzip was taken off already.
+        name: name of the file, for messages.
+        line: its first line.
+        unzipped: the line is from inside a gzip file.
 
     Raises:
-        DataError: it is of a known other format; with what to do.
+        DataError: the file has such a format; with a remedy.
     """
     for magic, (what, remedy) in (_INSIDE if unzipped else _OTHERS).items():
         if line.startswith(magic):
@@ -66,7 +66,7 @@ def _refuse_others(name: str, line: bytes, unzipped: bool) -> None:
 
 
 class _Unzipped(gzip.GzipFile):
-    """What a compressed file holds; closing it closes the file."""
+    """The content of a gzip file; closing it also closes the file."""
 
     def __init__(self, file: io.BufferedReader) -> None:
         super().__init__(fileobj=cast(BinaryIO, file), mode="rb")
@@ -98,32 +98,32 @@ class BadLine:
     """A line that is not text.
 
     Args:
-        problem: why not.
+        problem: the reason.
     """
 
     problem: str
 
 
 def decoded(file: io.BufferedIOBase, name: str) -> Iterator[str | BadLine]:
-    """Yield the lines of a file, with their ends. A line that is not text does not hide those after it.
+    """Yield the lines of a file with their line ends. Reading continues after a line that is not text.
 
     Args:
-        file: UTF-8; a byte order mark is dropped.
-        name: of it, for messages.
+        file: a file in UTF-8; a byte order mark is removed.
+        name: name of the file, for messages.
 
     Raises:
-        DataError: it is another format, or its compression is broken; with the line.
+        DataError: the file has another format, or its compression is damaged; with the line.
     """
     offset, number = 0, 0
     while True:
         number += 1
         try:
-            # Not simply the file's lines: a file without line ends would be in memory as a whole.
+            # A limit, because a file without line ends would be read into memory as a whole.
             raw = file.readline(_MAX_LINE + 1)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{name}:{number}: is damaged or cut off here ({error}); compress it anew.") from None
+            raise DataError(f"{name}:{number}: is damaged or cut off here ({error}); compress it again.") from None
         except OSError as error:
-            raise DataError(f"{name}:{number}: cannot be read on from here ({error.strerror}).") from None
+            raise DataError(f"{name}:{number}: cannot be read from here on ({error.strerror}).") from None
         if not raw:
             return
         if len(raw) > _MAX_LINE:

@@ -24,8 +24,8 @@ class Table:
     """An open table: a header, then its rows, which can be read once. A context manager.
 
     Args:
-        path: the file; `-` is standard input. The first bytes show whether it is compressed by gzip, and whether it is
-            Parquet; for JSON Lines see `text_body`.
+        path: the file; `-` is standard input. Gzip and Parquet files are recognised by their first bytes; for JSON
+            Lines see `text_body`.
         quoting: `csv`: cells may be quoted as in RFC 4180. `none`: a quote is an ordinary character. `auto`: as `csv`,
             but quotes that seem to join rows are an error; see `CsvRows`.
         delimiter: `auto` is the first of tab, comma and semicolon in the header; a tab if it has none of them.

@@ -1,4 +1,4 @@
-"""Tables that are written as text: rows as they were read, with columns appended."""
+"""Writes tables as text: rows of the input with appended columns."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -13,24 +13,24 @@ from mbert_cli.errors import DataError
 
 @runtime_checkable
 class TextSink(Protocol):
-    """Anything text can be written to."""
+    """An object that text can be written to."""
 
     def write(self, text: str, /) -> object:
         """Write text."""
 
 
 class TableWriter:
-    """Writes rows with columns appended. What cannot be written so that it reads back the same is refused.
+    """Writes rows with appended columns. A cell that would not read back the same is an error.
 
     Args:
-        file: where the text goes.
+        file: receives the text.
         table: the table whose rows are written.
         appended: names of the appended columns.
-        kept: names of the table's columns that are written, in order; by default all.
-        format_: how they are written; by default as the table is read.
+        kept: names of the table's columns to write, in order; by default all.
+        format_: format of the text; by default that of the table.
 
     Raises:
-        DataError: there is no such column, or an object cannot hold the columns.
+        DataError: the table has no such column, or an object cannot hold two columns with the same name.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TableWriter:
             )
 
     def write_header(self) -> None:
-        """Write the header; a JSONL file has none."""
+        """Write the header; a JSONL file has no header."""
         if self._format.delimiter is not None:
             self._write_line(self._table.header_line, [*self._names, *self._appended], is_header=True)
 
@@ -62,12 +62,12 @@ class TableWriter:
         """Write a row.
 
         Args:
-            row: as read.
-            values: one for each appended column.
+            row: a row of the table.
+            values: one value for each appended column.
 
         Raises:
-            DataError: an object has a name already that is to be appended, or one that the header lacks; or a cell
-                cannot be written in this format.
+            DataError: an object already has the name of an appended column, or has a name that the header lacks; or a
+                cell cannot be written in this format.
         """
         if self._format.delimiter is None:
             record = self._record(row)
@@ -86,7 +86,7 @@ class TableWriter:
         self._write_line(row.line, [*cells, *(as_cell(value) for value in values)])
 
     def _record(self, row: Row) -> dict[str, Any]:
-        """Return the columns of a row that are written, as an object."""
+        """Return the columns to write as an object."""
         if row.record is not None:
             if self._keeps_all:
                 return row.record
@@ -108,7 +108,7 @@ class TableWriter:
 
 
 def check_names(table: Table, row: Row) -> None:
-    """Check that the columns of a table hold all of a row.
+    """Check that the header of a table has all names of an object.
 
     Raises:
         DataError: an object of a JSONL file has a name that the header lacks.
@@ -116,7 +116,7 @@ def check_names(table: Table, row: Row) -> None:
     other = next((name for name in row.record or () if name not in table.header), None)
     if other is not None:
         raise DataError(
-            f"{table.name}:{row.line}: has '{other}', which none of the first objects has: there is no column for it; "
+            f"{table.name}:{row.line}: has '{other}', which none of the first objects has, so it has no column; "
             "write .jsonl, or choose columns with --keep."
         )
 

@@ -1,4 +1,4 @@
-"""How rows are written as text: the format that an output's name asks for, and lines that read back as they were."""
+"""Text formats of outputs: the format is chosen by the name of the file, and its lines read back unchanged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mbert_cli.errors import UsageError
 
 _DELIMITERS = {".tsv": "\t", ".csv": ","}
 _JSONL = (".jsonl", ".ndjson")
-# Endings of formats that are not written, and what to write instead.
+# Extensions of formats that are not written, and what to write instead.
 _OTHERS = {
     **dict.fromkeys((".json",), ".jsonl (one object a line)"),
     **dict.fromkeys((".xlsx", ".xls", ".ods"), ".csv"),
@@ -22,11 +22,11 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class TextFormat:
-    """A format of text.
+    """A text format.
 
     Args:
-        delimiter: between cells; None for JSON Lines.
-        quoting: `csv` for RFC 4180 quotes, `none` where a quote is a character like any other.
+        delimiter: the character between cells; None for JSON Lines.
+        quoting: `csv`: cells are quoted as in RFC 4180 where necessary; `none`: a quote is an ordinary character.
     """
 
     delimiter: str | None
@@ -36,19 +36,19 @@ class TextFormat:
         """Return cells as a line that reads back the same.
 
         Args:
-            cells: of a row, or the names of the columns.
-            is_header: whether this is the first line, by which a reader finds out the delimiter.
+            cells: the cells of a row, or the names of the columns.
+            is_header: this is the first line, from which a reader guesses the delimiter.
 
         Raises:
-            ValueError: a cell cannot be written; with why, and what to do.
+            ValueError: a cell cannot be written; with the reason and a remedy.
         """
-        assert self.delimiter is not None, "JSON Lines are not made of cells"
+        assert self.delimiter is not None, "JSON Lines have no cells"
         bad = next((cell for cell in cells if "\0" in cell), None)
         if bad is not None:
             raise ValueError("a cell holds a NUL byte, which text files cannot hold; write .jsonl or .parquet")
         if self.quoting == "csv":
             return csv_line(cells, self.delimiter, is_header)
-        # A file of one column has no delimiter by which it is known.
+        # A file with one column has no delimiter from which it could be recognised.
         signs = self.delimiter if len(cells) > 1 and not is_header else _signs(self.delimiter, len(cells) == 1)
         bad = next((cell for cell in cells if any(sign in cell for sign in (*signs, "\r", "\n"))), None)
         if bad is not None:
@@ -60,7 +60,7 @@ class TextFormat:
 
 
 def _signs(delimiter: str, is_alone: bool) -> str:
-    """Return the delimiters that a header may not hold outside quotes, since a reader would take it for its own."""
+    """Return the delimiters that must not be outside quotes in a header, because a reader would guess them."""
     if is_alone:
         return "".join({delimiter, *GUESSED_DELIMITERS})
     guessed_first = GUESSED_DELIMITERS[: GUESSED_DELIMITERS.index(delimiter)] if delimiter in GUESSED_DELIMITERS else ()
@@ -68,28 +68,28 @@ def _signs(delimiter: str, is_alone: bool) -> str:
 
 
 def csv_line(cells: Sequence[str], delimiter: str, is_header: bool = False) -> str:
-    """Return cells as a line of RFC 4180: a cell stands in quotes if it holds a quote, a delimiter or a line end.
+    """Return cells as a line of RFC 4180: a cell is quoted if it contains a quote, a delimiter or a line end.
 
-    `csv.writer` leaves a lone carriage return bare in some releases of Python. Where a cell holds a line end, all cells
-    of the row stand in quotes, so that its lines cannot be taken for rows; see `CsvRows`.
+    `csv.writer` does not quote a lone carriage return in some releases of Python. If a cell contains a line end, all
+    cells of the row are quoted, so that its lines cannot be mistaken for rows; see `CsvRows`.
 
     Args:
-        cells: of a row, or the names of the columns.
-        delimiter: between cells.
-        is_header: whether this is the first line, by which a reader finds out the format.
+        cells: the cells of a row, or the names of the columns.
+        delimiter: the character between cells.
+        is_header: this is the first line, from which a reader guesses the format.
     """
     signs = _signs(delimiter, len(cells) == 1) if is_header or len(cells) == 1 else delimiter
-    is_blank = len(cells) == 1 and not cells[0].strip()  # which readers pass over
+    is_blank = len(cells) == 1 and not cells[0].strip()  # readers skip blank lines
     every = is_blank or any("\n" in cell for cell in cells)
     quoted = [every or any(sign in cell for sign in (*signs, '"', "\r")) for cell in cells]
-    # A brace, a bracket, a blank or a byte order mark at the beginning of a file is taken for something else.
+    # A brace, a bracket, a space or a byte order mark at the beginning of a file would suggest another format.
     if is_header and cells[0] and not (cells[0][0].isalnum() or cells[0][0] in "_#"):
         quoted[0] = True
     return delimiter.join(_in_quotes(cell) if it else cell for cell, it in zip(cells, quoted, strict=True)) + "\n"
 
 
 def full(value: str | int | float | None) -> str:
-    """Return a value as a cell: numbers with all their digits, nothing for None."""
+    """Return a value as a cell: a number with all of its digits, None as an empty cell."""
     return "" if value is None else str(value)
 
 
@@ -98,14 +98,14 @@ def _in_quotes(cell: str) -> str:
 
 
 def text_format(table: Table, output: str) -> TextFormat:
-    """Return the format of a text output: what its name asks for, else that of the input.
+    """Return the format of a text output: that of its extension, or else that of the input.
 
     Args:
-        table: the input. An output whose name ends as the input's does has the input's delimiter.
-        output: the file's name; `-` is standard output.
+        table: the input. An output with the same extension has the same delimiter.
+        output: name of the output file; `-` is standard output.
 
     Raises:
-        UsageError: the name asks for a format that is not written.
+        UsageError: the extension is that of a format that is not written.
     """
     quoting: Literal["csv", "none"] = "none" if table.quoting == "none" else "csv"
     own = TextFormat(None if table.is_jsonl else table.delimiter, quoting)
@@ -118,7 +118,7 @@ def text_format(table: Table, output: str) -> TextFormat:
         return TextFormat(None)
     if ending not in _DELIMITERS:
         return own
-    # Of a table whose cells are delimited otherwise, or not at all, the quotes are no matter.
+    # Quotes need to stay bare only if the input is text with the same delimiter.
     is_text = not table.is_jsonl and table.schema is None
     keeps_quotes_bare = quoting == "none" and not (is_text and own.delimiter != _DELIMITERS[ending])
     return TextFormat(_DELIMITERS[ending], "none" if keeps_quotes_bare else "csv")

@@ -1,4 +1,4 @@
-"""The tokenizer: texts to vocabulary ids, in parallel, without padding."""
+"""The tokenizer: converts texts to vocabulary ids, in parallel, without padding."""
 
 import json
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from mbert_cli.errors import CheckpointError
 FILE = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_AT_ONCE = 4096  # texts; what the library makes of one takes a hundred times the memory of its ids
+_AT_ONCE = 4096  # texts; the result objects of the library take a hundred times the memory of the ids
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of many texts, one after another.
+    """Token ids of many texts, concatenated.
 
     Args:
-        ids: all ids, int32.
-        types: token types, uint8, parallel to ids.
-        starts: where each text begins in `ids`; one more entry than texts.
-        cut: which texts were longer than the longest sentence allowed, and cut.
+        ids: the ids of all texts, int32.
+        types: the token type of each id, uint8.
+        starts: index of the first id of each text; the last entry is the number of ids.
+        cut: indices of the texts that were truncated.
     """
 
     ids: np.ndarray
@@ -37,7 +37,7 @@ class Tokens:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each text."""
+        """Number of tokens of each text."""
         return np.diff(self.starts)
 
 
@@ -45,11 +45,11 @@ class Tokenizer:
     """A checkpoint's WordPiece tokenizer.
 
     Args:
-        folder: the checkpoint: `tokenizer.json`, or a `vocab.txt` that transformers converts.
-        max_length: longest sentence in tokens, [CLS] and [SEP] included; longer ones are cut.
+        folder: the checkpoint, with `tokenizer.json`, or with `vocab.txt`, which transformers converts.
+        max_length: the longest sequence in tokens, including [CLS] and [SEP]; longer texts are truncated.
 
     Raises:
-        CheckpointError: there is neither file, it cannot be read, or it lacks a special token.
+        CheckpointError: neither file exists, the file cannot be read, or it lacks a special token.
     """
 
     def __init__(self, folder: Path, max_length: int) -> None:
@@ -61,18 +61,18 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Ids run below this number."""
+        """The largest id plus 1."""
         return 1 + max(self._tokenizer.get_vocab().values(), default=-1)
 
     def token_id(self, token: str) -> int | None:
-        """Return the id of a token; None where there is no such token."""
+        """Return the id of a token; None if the vocabulary does not contain it."""
         return self._tokenizer.token_to_id(token)
 
     def save(self, folder: Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, with which transformers makes the same tokens.
+        """Write `tokenizer.json` and `tokenizer_config.json`; with them transformers returns the same tokens.
 
-        Without the second file transformers uses the default tokenizer of the encoder's family: it lower-cases texts of
-        cased encoders too, and has no longest length.
+        Without the second file, transformers uses the default tokenizer of the encoder's family. That tokenizer
+        lower-cases texts even for cased encoders, and it does not truncate.
         """
         self._tokenizer.save(str(folder / FILE))
         special = {f"{name[1:-1].lower()}_token": name for name in _SPECIAL if self.token_id(name) is not None}
@@ -85,16 +85,16 @@ class Tokenizer:
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
     def file_size(self) -> int:
-        """Return about how many bytes `save` writes."""
+        """Return the approximate number of bytes that `save` writes."""
         return len(self._tokenizer.to_str(pretty=True).encode())
 
     def encode(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> Tokens:
-        """Return the tokens of texts, in order: [CLS] text [SEP].
+        """Return the tokens of each text: [CLS] text [SEP].
 
         Args:
-            texts: what is encoded.
-            seconds: for each text one that follows it in the same sequence, its tokens of type 1: [CLS] text [SEP]
-                second [SEP]. Where that is too long, the longer of the two is cut.
+            texts: the texts.
+            seconds: for each text, a second text in the same sequence, with token type 1: [CLS] text [SEP] second
+                [SEP]. If the sequence is too long, the longer of the two texts is truncated.
         """
         ids: list[np.ndarray] = [np.zeros(0, np.int32)]
         types: list[np.ndarray] = [np.zeros(0, np.uint8)]
@@ -124,28 +124,28 @@ def _load(folder: Path) -> FastTokenizer:
         raise CheckpointError(f"{path}: cannot be read ({error}); copy the checkpoint again.") from None
     try:
         return FastTokenizer.from_str(text)
-    except Exception as error:  # JSON that is no tokenizer, too, is a bare Exception there
+    except Exception as error:  # the library raises a bare Exception
         raise CheckpointError(f"{path}: cannot be read ({error}); copy the checkpoint again.") from None
 
 
 def _try(tokenizer: FastTokenizer, folder: Path) -> None:
-    """Encode a letter that no vocabulary holds: one may lack [UNK], or what is put around every text."""
+    """Encode a letter that no vocabulary contains. This fails if the tokenizer lacks [UNK], [CLS] or [SEP]."""
     try:
         tokenizer.encode("\ua66e")
-    except BaseException as error:  # what goes wrong in Rust is a bare Exception, or a panic, which is none at all
+    except BaseException as error:  # an error in Rust is an Exception, or a PanicException, which is a BaseException
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         path = folder / FILE if (folder / FILE).is_file() else folder / "vocab.txt"
-        raise CheckpointError(f"{path}: encodes no unknown word ({error}); copy the checkpoint again.") from None
+        raise CheckpointError(f"{path}: cannot encode an unknown word ({error}); copy the checkpoint again.") from None
 
 
 def _converted(folder: Path) -> FastTokenizer:
-    """Make a tokenizer of a `vocab.txt`, without running code that a checkpoint may carry."""
+    """Convert a `vocab.txt` to a tokenizer; code in the checkpoint does not run."""
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        return FastTokenizer.from_str(found.backend_tokenizer.to_str())
+        converted = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return FastTokenizer.from_str(converted.backend_tokenizer.to_str())
     except Exception as error:  # transformers and tokenizers raise anything from OSError to a bare Exception
         reason = str(error).strip().partition("\n")[0]
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Rows whose texts are longer than a model reads: counted, said at the end, or refused."""
+"""Rows with texts that are longer than a model can read: counted and reported, or refused."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from mbert_cli.data.batching import TaskData
 from mbert_cli.errors import DataError, counted
 
 Counts = dict[str, list[int]]
-"""For each task how many rows were cut, and of how many."""
+"""For each task, the number of rows that were cut, and the number of all rows."""
 
 
 class Truncation:
@@ -14,8 +14,8 @@ class Truncation:
 
     Args:
         max_length: the longest sequence that the model reads, in tokens.
-        max_positions: the longest that its encoder could read.
-        strict: refuse a row in place of cutting it.
+        max_positions: the longest sequence that its encoder can read, in tokens.
+        strict: refuse long rows instead of cutting them.
     """
 
     def __init__(self, max_length: int, max_positions: int, strict: bool = False) -> None:
@@ -28,35 +28,35 @@ class Truncation:
         """Count rows of a task.
 
         Args:
-            task: its name.
-            data: its rows, tokenised.
-            file: their file, for messages.
-            lines: where each begins in it.
+            task: the task's name.
+            data: the tokenised rows.
+            file: the file of the rows, for messages.
+            lines: the line of the file at which each row begins.
 
         Raises:
-            DataError: a row is too long, and none may be cut.
+            DataError: `strict` is set, and a row is too long.
         """
         cut = data.cut
         if cut and self.strict:
             raise DataError(
                 f"{file}:{lines[cut[0]]}: is longer than {self.max_length} tokens, as task {task} reads it; "
-                "shorten it, or leave out --strict-length, so that it is cut."
+                "shorten it, or leave out --strict-length to cut it."
             )
         before = self.counts.get(task, [0, 0])
         self.counts[task] = [before[0] + len(cut), before[1] + len(data)]
 
     def note(self) -> str | None:
-        """Return a sentence on the rows that were cut; None where none was."""
+        """Return a sentence about the rows that were cut; None if no row was cut."""
         return truncation_note(self.counts, self.max_length, self.max_positions)
 
 
 def truncation_note(counts: Mapping[str, Sequence[int]], max_length: int, max_positions: int) -> str | None:
-    """Return a sentence on rows that were cut, and what to do about it; None where none was.
+    """Return a sentence about the rows that were cut, with a remedy; None if no row was cut.
 
     Args:
         counts: see `Counts`.
         max_length: the longest sequence that the model reads, in tokens.
-        max_positions: the longest that its encoder could read.
+        max_positions: the longest sequence that its encoder can read, in tokens.
     """
     listed = [f"{cut:,} of {counted(rows, 'row')} of task {task}" for task, (cut, rows) in counts.items() if cut]
     if not listed:
@@ -68,7 +68,7 @@ def truncation_note(counts: Mapping[str, Sequence[int]], max_length: int, max_po
 
 
 def length_remedy(max_length: int, max_positions: int) -> str:
-    """Return what to do about texts that are longer than a model reads; see `truncation_note`."""
+    """Return a remedy for texts that are longer than a model can read; see `truncation_note`."""
     if max_length < max_positions:
         return f"train with a larger training.max_length (this encoder reads up to {max_positions} tokens)"
     return f"this encoder reads no more than {max_positions} tokens; shorten the texts or use another encoder"

@@ -1,4 +1,4 @@
-"""Vectors as a file that grows row by row: NumPy's, or Parquet beside the columns of the input."""
+"""Writes vectors to a file row by row: a NumPy file, or a Parquet file with the columns of the input."""
 
 from collections.abc import Sequence
 from typing import IO, Protocol, runtime_checkable
@@ -10,28 +10,28 @@ from mbert_cli.data.table import Table
 from mbert_cli.data.table_writer import check_names
 from mbert_cli.errors import DataError
 
-_HEADER = 128  # bytes, which is what a header of NumPy's format takes for any number of rows
+_HEADER = 128  # bytes of the header in NumPy's format, for any number of rows
 EMBEDDING = "embedding"
-"""The column of a Parquet file that holds the vectors."""
+"""The column of vectors in a Parquet file."""
 
 
 @runtime_checkable
 class VectorFile(Protocol):
-    """A file of vectors that is being written."""
+    """An open file of vectors."""
 
     def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
-        """Write rows of the input and their vectors, ``[rows, hidden]``, float32."""
+        """Write rows of the input and their vectors, float32, shape ``[rows, hidden]``."""
 
     def close(self) -> None:
-        """Write what can be known at the end only."""
+        """Write the header or the index, which is known only at the end."""
 
 
 class NumpyVectors:
-    """A .npy file of float32, ``[rows, hidden]``.
+    """A .npy file of float32, shape ``[rows, hidden]``.
 
     Args:
-        file: can be gone back in.
-        hidden: numbers of a vector.
+        file: a seekable file.
+        hidden: number of values in a vector.
     """
 
     def __init__(self, file: IO[bytes], hidden: int) -> None:
@@ -44,24 +44,24 @@ class NumpyVectors:
         self._rows += len(rows)
 
     def close(self) -> None:
-        """Write the header, which tells the number of rows."""
+        """Write the header, which contains the number of rows."""
         self._file.seek(0)
-        facts = {"descr": "<f4", "fortran_order": False, "shape": (self._rows, self._hidden)}
-        np.lib.format.write_array_header_1_0(self._file, facts)
+        header = {"descr": "<f4", "fortran_order": False, "shape": (self._rows, self._hidden)}
+        np.lib.format.write_array_header_1_0(self._file, header)
         assert self._file.tell() == _HEADER
         self._file.seek(0, 2)
 
 
 class ParquetVectors:
-    """A Parquet file: the input's columns as text, and `embedding`, lists of one length.
+    """A Parquet file: the input's columns as text, and a column `embedding` of lists of equal length.
 
     Args:
-        file: where it is written.
+        file: the file to write.
         table: the input.
-        hidden: numbers of a vector.
+        hidden: number of values in a vector.
 
     Raises:
-        DataError: the input has an `embedding` already, or two columns of one name.
+        DataError: the input already has a column `embedding`, or two columns with the same name.
     """
 
     def __init__(self, file: IO[bytes], table: Table, hidden: int) -> None:
@@ -79,7 +79,7 @@ class ParquetVectors:
         self._writer = pyarrow.parquet.ParquetWriter(file, self._schema)
 
     def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
-        """Append a group of rows."""
+        """Append rows as one row group."""
         import pyarrow
 
         for row in rows:
@@ -90,5 +90,5 @@ class ParquetVectors:
         self._writer.write_table(pyarrow.Table.from_arrays([*cells, lists], schema=self._schema))
 
     def close(self) -> None:
-        """Write the index of the groups."""
+        """Write the index of the row groups."""
         self._writer.close()

@@ -21,19 +21,19 @@ def guess(columns, text=(), labels=()):
     return guess_columns(counted(columns), text, labels)
 
 
-def test_a_text_and_its_named_classes():
+def test_columns_are_guessed_from_their_names():
     found = guess({"id": [str(i) for i in range(40)], "review": LONG, "sentiment": ABC})
     assert (found.text, found.labels, found.id, found.is_pair) == (
-        ["review"], {"sentiment": "by its name"}, "id", False,
+        ["review"], {"sentiment": "guessed from its name"}, "id", False,
     )  # fmt: skip
 
 
-def test_a_label_without_a_telling_name_is_the_last_column_of_few_values():
+def test_without_a_name_that_suggests_labels_the_last_column_of_few_values_is_chosen():
     found = guess({"a": ABC, "b": LONG, "c": ABC[::-1]})
-    assert (found.text, found.labels, found.others) == (["b"], {"c": "guessed by its values"}, ["a"])
+    assert (found.text, found.labels, found.others) == (["b"], {"c": "guessed from its values"}, ["a"])
 
 
-def test_ids_and_row_numbers_are_no_labels_and_this_is_said():
+def test_ids_and_row_numbers_are_refused_as_labels_with_the_reason():
     found = guess(
         {
             "Quality": ["0", "1"] * 20,
@@ -45,18 +45,18 @@ def test_ids_and_row_numbers_are_no_labels_and_this_is_said():
     )
     assert (found.text, found.is_pair, list(found.labels)) == (["#1 String", "#2 String"], True, ["Quality"])
     assert found.refused == {
-        "#1 ID": "its name says id",
+        "#1 ID": "its name suggests an id",
         "weight": "40 different whole numbers in 40 rows, like ids",
     }
 
 
 @pytest.mark.parametrize("name", ["#2 ID", "pair_ID", "docId", "idx", "qid", "row"])
-def test_a_column_whose_name_says_id_is_no_label_though_few_values_repeat(name):
-    with pytest.raises(UsageError, match=f"'{name}' \\(its name says id\\)"):
+def test_a_column_whose_name_suggests_an_id_is_not_chosen_even_if_it_has_few_values(name):
+    with pytest.raises(UsageError, match=f"'{name}' \\(its name suggests an id\\)"):
         guess({"text": LONG, name: ["1", "2"] * 20})
 
 
-def test_a_label_id_is_a_label_where_its_values_are_few_but_less_surely_than_a_label():
+def test_a_label_id_is_chosen_if_it_has_few_values_and_no_other_name_is_clearer():
     assert list(guess({"text": LONG, "label_id": ["0", "1"] * 20, "k": ABC}).labels) == ["label_id"]
     assert list(guess({"text": LONG, "category_id": ["0", "1"] * 20, "category": ["a", "b"] * 20}).labels) == [
         "category"
@@ -65,11 +65,11 @@ def test_a_label_id_is_a_label_where_its_values_are_few_but_less_surely_than_a_l
         guess({"text": LONG, "label_id": [str(7 * i) for i in range(40)]})
 
 
-def test_of_several_columns_of_labels_the_others_are_said():
+def test_other_columns_of_labels_are_listed():
     found = guess({"sentence_A": LONG, "sentence_B": OTHER, "score": ["1", "4.5"] * 20, "judgment": ABC})
     assert (list(found.labels), found.others) == (["score"], ["judgment"])
     both = guess({"text": LONG, "score": ["1", "4.5"] * 20, "judgment": ABC}, labels=["judgment", "score"])
-    assert (both.labels, both.others) == ({"judgment": "as you say", "score": "as you say"}, [])
+    assert (both.labels, both.others) == ({"judgment": "given", "score": "given"}, [])
 
 
 @pytest.mark.parametrize(
@@ -80,29 +80,29 @@ def test_of_several_columns_of_labels_the_others_are_said():
         ("s1 text", "s2 text"), ("query", "passage"), ("Sentence 1", "Sentence 2"),
     ],
 )  # fmt: skip
-def test_pairs_are_known_by_their_names(first, second):
+def test_pairs_are_recognised_by_their_names(first, second):
     found = guess({first: LONG, "note": LONG, second: OTHER, "same": ["0", "1"] * 20})
     assert found.text == [first, second]
     assert found.is_pair
 
 
-def test_a_title_and_a_body_are_two_texts_but_no_pair_of_a_kind():
+def test_a_title_and_a_body_are_two_texts_but_not_a_pair():
     found = guess({"title": LONG, "body": [each * 4 for each in LONG], "topic": ABC})
     assert (found.text, found.is_pair) == (["title", "body"], False)
 
 
-def test_what_is_said_is_not_guessed():
+def test_given_columns_are_not_guessed():
     found = guess({"note": LONG, "text": OTHER, "label": ABC, "b": ["x", "y"] * 20}, ["note"], ["b"])
-    assert (found.text, found.labels, found.others) == (["note"], {"b": "as you say"}, ["label"])
+    assert (found.text, found.labels, found.others) == (["note"], {"b": "given"}, ["label"])
 
 
-def test_a_column_that_was_named_is_taken_though_it_does_not_look_like_labels_and_this_is_said():
+def test_a_given_column_that_does_not_look_like_labels_is_used_with_a_doubt():
     found = guess({"text": LONG, "kind": [f"k{i}" for i in range(40)]}, labels=["kind"])
-    assert found.labels == {"kind": "as you say, but it does not look like labels: 40 different values in 40 rows"}
+    assert found.labels == {"kind": "given, but it does not look like labels: 40 different values in 40 rows"}
 
 
 @pytest.mark.parametrize(
-    ("columns", "options", "said"),
+    ("columns", "options", "message"),
     [
         ({"text": LONG, "label": ABC}, {"labels": ["lable"]}, "has no column 'lable'; did you mean 'label'?"),
         ({"text": LONG, "label": ABC}, {"text": ["txt"]}, "has no column 'txt'; did you mean 'text'?"),
@@ -110,9 +110,13 @@ def test_a_column_that_was_named_is_taken_though_it_does_not_look_like_labels_an
         (
             {"n": ["1", "2"] * 20, "label": ABC},
             {},
-            "no column looks like texts, for the cells are too short to tell; add --text n.",
+            "no column looks like texts: the cells are too short; add --text n.",
         ),
-        ({"text": ["a", "b"], "lang": ["x", "x"]}, {}, "'text' (its name says text), 'lang' (holds one value only)"),
+        (
+            {"text": ["a", "b"], "lang": ["x", "x"]},
+            {},
+            "'text' (its name suggests a text), 'lang' (holds one value only)",
+        ),
         ({"text": LONG, "label": ["a"] * 40}, {}, "'label' (holds one value only)"),
         ({"text": LONG * 4, "kind": [f"c{i % 110}" for i in range(320)]}, {}, "'kind' (110 different values)"),
         ({"text": LONG, "label": [str(i) for i in range(40)]}, {}, "'label' (40 different whole numbers in 40 rows"),
@@ -128,29 +132,29 @@ def test_a_column_that_was_named_is_taken_though_it_does_not_look_like_labels_an
         (
             {"x": ["a", "b"], "y": ["p", "q"], "label": ["0", "1"]},
             {},
-            "2 rows are too few to tell; add --text x or --text y",
+            "2 rows are too few to guess from; add --text x or --text y",
         ),
         ({"text": [], "label": []}, {}, "holds no rows below its header"),
     ],
 )
-def test_what_cannot_be_guessed_is_asked_for(columns, options, said):
+def test_the_message_names_the_option_for_what_cannot_be_guessed(columns, options, message):
     with pytest.raises(UsageError) as refusal:
         guess(columns, **options)
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
     assert str(refusal.value).startswith("f.tsv: ")
 
 
 @pytest.mark.parametrize(
     ("name", "why"), [("", "it has no name in the header"), ("k", "its name is in the header more")]
 )
-def test_why_a_column_without_a_name_of_its_own_is_no_label(name, why):
+def test_a_column_without_a_unique_name_is_refused_as_labels(name, why):
     columns = counted({"text": LONG, "label": ABC})
     columns.columns[1].name, columns.columns[1].is_distinct = name, False
     with pytest.raises(UsageError, match=rf"'{name}' \({why}"):
         guess_columns(columns)
 
 
-def test_of_very_many_rows_ids_are_known_though_not_all_values_are_counted(monkeypatch):
+def test_ids_are_recognised_even_if_not_all_values_are_counted(monkeypatch):
     monkeypatch.setattr("mbert_cli.authoring.column._MOST_COUNTED", 10)
     rows = [str(7 * i) for i in range(40)]
     found = guess({"key": rows, "weight": rows, "text": LONG, "kind": ABC})
@@ -158,7 +162,7 @@ def test_of_very_many_rows_ids_are_known_though_not_all_values_are_counted(monke
     assert found.refused["weight"] == "40 different whole numbers in 40 rows, like ids"
 
 
-def test_a_column_of_splits_is_no_label_and_a_column_of_persons_no_second_text():
+def test_names_of_splits_are_refused_as_labels_and_names_of_persons_are_not_a_second_text():
     found = guess({"by": ["Jo Doe", "Al Roe"] * 20, "body": LONG, "kind": ABC, "set": ["TRAIN", "TEST"] * 20})
     assert (found.text, list(found.labels)) == (["body"], ["kind"])
-    assert found.refused["set"].startswith("names of splits; rows of all of them are taken")
+    assert found.refused["set"].startswith("names of splits; rows of all splits are used")

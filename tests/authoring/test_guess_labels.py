@@ -44,47 +44,47 @@ def test_whole_numbers_without_gaps_are_classes(count, first):
     numbers = [str(i + first) for i in range(count)]
     found = read_labels(column(numbers * 3))
     assert found.classes == numbers
-    assert "whole numbers, taken for classes; if they are a scale, write head: {kind: regression" in found.notes[0]
+    assert "whole numbers, read as classes; if they are a scale, write head: {kind: regression" in found.notes[0]
 
 
-def test_whole_numbers_without_gaps_are_a_scale_where_the_name_says_so():
+def test_whole_numbers_without_gaps_are_a_scale_if_the_name_suggests_one():
     found = read_labels(column([str(i) for i in range(101)] * 3, "score"))
     assert (found.kind, found.min, found.scale) == ("numbers", 0, 100)
     assert (
-        "whole numbers, taken for a scale; if they are classes, write kind: classification, and list all 101"
+        "whole numbers, read as a scale; if they are classes, write kind: classification, and list all 101"
         in found.notes[0]
     )
 
 
-def test_a_few_cells_that_are_no_numbers_are_skipped_among_many_that_are():
+def test_a_few_cells_among_numbers_that_are_not_numbers_are_skipped():
     found = read_labels(column([f"{i / 10}" for i in range(50)] * 2 + ["N/A"] * 3))
-    assert (found.kind, found.notes[0]) == ("numbers", "not numbers, and skipped: N/A")
+    assert (found.kind, found.skipped, found.notes[0]) == ("numbers", ("N/A",), "not numbers, and skipped: N/A")
 
 
-def test_other_unicode_forms_and_lists_are_remarked_on():
+def test_other_unicode_forms_and_lists_get_a_remark():
     notes = read_labels(column(["cafe\u0301|tea", "tea", "caf\u00e9"])).notes
     assert notes[0].startswith("1 cell is in another Unicode form (NFD)")
     assert "'caf\u00e9|tea' looks like a list of labels; every such text is a class of its own" in notes[1]
 
 
-def test_as_many_classes_as_a_user_names_are_possible_but_not_any_number():
+def test_a_given_column_may_have_thousands_of_classes_but_not_tens_of_thousands():
     assert why_impossible(column([f"c{i}" for i in range(1_500)] * 2)) is None
     assert "too many for classes" in why_impossible(column([f"c{i}" for i in range(20_001)]))
 
 
-def test_a_named_column_of_labels_has_more_than_a_hundred_classes():
+def test_a_column_whose_name_suggests_labels_may_have_more_than_a_hundred_classes():
     intents = [f"intent {i}" for i in range(150)] * 4
     assert why_unlikely(column(intents, "intent")) is None
     assert why_unlikely(column(intents, "kind of")) == "150 different values"
 
 
-def test_the_head_that_is_advised_for_years_can_be_pasted():
+def test_the_advised_head_for_years_is_valid_yaml():
     found = read_labels(column([str(year) for year in range(2000, 2020)] * 3, "year"))
     head = yaml.safe_load(found.notes[0].partition("write ")[2])["head"]
     assert head == {"kind": "classification", "labels": [str(year) for year in range(2000, 2020)]}
 
 
-def test_labels_that_differ_in_case_only_are_remarked_on():
+def test_labels_that_differ_only_in_case_get_a_remark():
     assert (
         read_labels(column(["Negative", "negative", "good"] * 4))
         .notes[0]

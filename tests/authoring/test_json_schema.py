@@ -37,16 +37,16 @@ def problems(schema, values):
     return [error.message for error in schema.iter_errors(values)]
 
 
-def test_the_schema_is_one(schema):
+def test_the_schema_is_valid(schema):
     Draft202012Validator.check_schema(schema.schema)
 
 
 @pytest.mark.parametrize("name", shipped_names())
-def test_every_shipped_recipe_fits_the_schema(schema, name):
+def test_each_shipped_recipe_matches_the_schema(schema, name):
     assert problems(schema, values_of(find(name).read_text())) == []
 
 
-def test_a_whole_recipe_fits_the_schema(schema):
+def test_a_complete_recipe_matches_the_schema(schema):
     assert problems(schema, values_of(WHOLE)) == []
 
 
@@ -76,7 +76,7 @@ def test_a_whole_recipe_fits_the_schema(schema):
         ("reference.scores.a", 2),
     ],
 )
-def test_what_is_wrong_does_not_fit(schema, path, value):
+def test_an_invalid_value_does_not_match_the_schema(schema, path, value):
     values = values_of(WHOLE)
     section = values
     *above, key = path.split(".")
@@ -87,7 +87,7 @@ def test_what_is_wrong_does_not_fit(schema, path, value):
 
 
 @pytest.mark.parametrize("path", ["encoder", "tasks", "tasks.a.head", "tasks.b.label", "encoder.checkpoint"])
-def test_what_is_needed_is_missed_unless_another_recipe_is_extended(schema, path):
+def test_required_keys_may_be_missing_only_if_another_recipe_is_extended(schema, path):
     values = values_of(WHOLE)
     section = values
     *above, key = path.split(".")
@@ -98,7 +98,7 @@ def test_what_is_needed_is_missed_unless_another_recipe_is_extended(schema, path
     assert problems(schema, {"extends": "other.yaml", **values}) == []
 
 
-def test_every_key_is_described(schema):
+def test_each_key_has_a_description(schema):
     def undescribed(values, path):
         for name, each in values.get("properties", {}).items():
             if isinstance(each, dict) and name not in ("encoder", "adapters", "tasks", "training", "reference"):
@@ -113,13 +113,13 @@ def test_every_key_is_described(schema):
     found += [
         name
         for each in options
-        for name, told in each["properties"].items()
-        if told is not True and not told.get("description")
+        for name, schema in each["properties"].items()
+        if schema is not True and not schema.get("description")
     ]
     assert found == []
 
 
-def test_the_kinds_are_those_that_there_are(schema):
+def test_the_schema_lists_all_kinds(schema):
     sections = schema.schema["properties"]
     assert sections["adapters"]["items"]["then"]["enum"] == kinds("adapters")
     assert sections["curriculum"]["then"]["enum"] == kinds("curricula")

@@ -39,7 +39,7 @@ def init(*words):
     app(["init", *map(str, words)], standalone_mode=False)
 
 
-def test_a_recipe_of_two_tasks_with_dev_files_is_written_and_can_be_read(here, capsys):
+def test_init_writes_a_valid_recipe_for_two_tasks_with_dev_files(here, capsys):
     write(here / "mood-train.tsv", moods(60))
     write(here / "mood-dev.tsv", moods(20, 2))
     pairs = [(one, two, i % 2) for i, (one, two) in enumerate(zip(sentences(40, 3), sentences(40, 4), strict=True))]
@@ -53,12 +53,15 @@ def test_a_recipe_of_two_tasks_with_dev_files_is_written_and_can_be_read(here, c
     ]
     assert recipe.tasks["mood"].head.options["labels"] == ["bad", "good", "so-so"]
     assert [path.name for path in here.iterdir()].count("mood-dev.tsv") == 1
-    told = capsys.readouterr().err
-    assert "mood: mood-train.tsv: text 'text', label 'mood' (3 classes: bad, good, so-so; by its name)," in told
-    assert "mbert train mine.yaml" in told
+    printed = capsys.readouterr().err
+    assert (
+        "mood: mood-train.tsv: text 'text', label 'mood' (3 classes: bad, good, so-so; guessed from its name),"
+        in printed
+    )
+    assert "mbert train mine.yaml" in printed
 
 
-def test_a_file_alone_is_split_without_losing_rows_or_sharing_texts(here):
+def test_a_single_file_is_split_without_lost_rows_or_shared_texts(here):
     rows = moods(200)
     write(here / "notes.tsv", rows + [(1000 + i, *row[1:]) for i, row in enumerate(rows)])  # every text twice
     init("notes.tsv")
@@ -75,7 +78,7 @@ def test_a_file_alone_is_split_without_losing_rows_or_sharing_texts(here):
 
 
 @pytest.mark.parametrize(("name", "written"), [("a.parquet", "a-train.tsv"), ("a.tsv.gz", "a-train.tsv")])
-def test_files_that_are_split_off_are_text_and_named_so(here, name, written):
+def test_split_files_are_text_and_their_names_say_so(here, name, written):
     if name.endswith("gz"):
         write(here / "plain.tsv", moods(60))
         (here / name).write_bytes(gzip.compress((here / "plain.tsv").read_bytes()))
@@ -88,7 +91,7 @@ def test_files_that_are_split_off_are_text_and_named_so(here, name, written):
     assert load_recipe("recipe.yaml").tasks["a"].train.endswith(f"/{written}")
 
 
-def test_a_jsonl_file_with_scores_is_split_and_becomes_a_scale(here):
+def test_a_jsonl_file_with_scores_is_split_and_gets_a_scale(here):
     lines = [json.dumps({"a": one, "b": two, "score": i % 9 / 2}) for i, (one, two) in
              enumerate(zip(sentences(80, 3), sentences(80, 4), strict=True))]  # fmt: skip
     (here / "near.jsonl").write_text("\n".join(lines) + "\n")
@@ -99,7 +102,7 @@ def test_a_jsonl_file_with_scores_is_split_and_becomes_a_scale(here):
     assert sorted(map(json.loads, split[0] + split[1]), key=str) == sorted(map(json.loads, lines), key=str)
 
 
-def test_files_are_found_from_a_recipe_in_another_folder(here):
+def test_paths_are_relative_to_the_folder_of_the_recipe(here):
     (here / "recipes").mkdir()
     write(here / "mood-train.tsv", moods(60))
     write(here / "mood-dev.tsv", moods(20, 2))
@@ -108,21 +111,24 @@ def test_files_are_found_from_a_recipe_in_another_folder(here):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["a.tsv", "b/a.tsv"], "b/a.tsv: is the train file of the same task as a.tsv; rename one of them."),
         (["a-dev.tsv", "a-test.tsv"], "a-dev.tsv: there is no training file of task a; name it as well."),
         (["a.tsv", "--label", "mood", "--label", "mood"], "--label mood: is given twice; name each column once."),
         (["a.tsv", "--label", "x=mood", "--label", "x=id"], "--label x=id: two tasks would be called x."),
-        (["a.tsv", "bare/a-dev.tsv"], "bare/a-dev.tsv: has no labels in 'mood'; name a labelled dev file, or none"),
+        (
+            ["a.tsv", "bare/a-dev.tsv"],
+            "bare/a-dev.tsv: has no labels in 'mood'; name a labelled dev file, or no dev file",
+        ),
         (["a.tsv", "-o", "old.yaml"], "old.yaml: exists; replace it with --force"),
         (["a.tsv", "--label", "mod"], "a.tsv: has no column 'mod'; did you mean 'mood'?"),
-        (["fine.tsv", "few.tsv"], "few.tsv: has too few rows to set some aside as dev; name a dev file as well."),
-        (["few.tsv"], "few.tsv: has too few rows to set some aside as dev; name a dev file as well."),
+        (["fine.tsv", "few.tsv"], "few.tsv: has too few rows to split off a dev file; name a dev file as well."),
+        (["few.tsv"], "few.tsv: has too few rows to split off a dev file; name a dev file as well."),
         (["taken.tsv"], "taken-train.tsv: exists; replace it with --force"),
     ],
 )
-def test_nothing_is_written_where_something_is_wrong(here, words, said):
+def test_nothing_is_written_after_an_error(here, words, message):
     (here / "b").mkdir()
     (here / "bare").mkdir()
     write(here / "bare" / "a-dev.tsv", [row[:2] for row in moods(20)], ("id", "text"))
@@ -134,12 +140,12 @@ def test_nothing_is_written_where_something_is_wrong(here, words, said):
     before = sorted(here.rglob("*"))
     with pytest.raises(UsageError) as refusal:
         init(*words)
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
     assert sorted(here.rglob("*")) == before
 
 
 def accepted(path):
-    """Read what `mbert validate` reads: the recipe, and every file of it as training or evaluation would."""
+    """Read the recipe and all of its files, as `mbert validate` does; return the tasks."""
     recipe = load_recipe(str(path))
     check_recipe(recipe)
     labels = task_labels(recipe.tasks)
@@ -154,13 +160,13 @@ def pairs(count):
     return zip(sentences(count, 3), sentences(count, 4), strict=True)
 
 
-def test_a_published_pair_file_with_ids(here, capsys):
+def test_init_reads_a_published_file_of_pairs_with_ids(here, capsys):
     rows = [(i % 2, 1_090_000 + 611 * i, 3_454_317 - 37 * i, one, two) for i, (one, two) in enumerate(pairs(60))]
     write(here / "msr.tsv", rows, ("\ufeffQuality", "#1 ID", "#2 ID", "#1 String", "#2 String"))
     init("msr.tsv")
     task = accepted("recipe.yaml")["msr"]
     assert (task.text, task.label, task.head.kind) == (["#1 String", "#2 String"], "Quality", "pair_classification")
-    assert "not labels: '#1 ID' (its name says id), '#2 ID' (its name says id)" in capsys.readouterr().err
+    assert "not labels: '#1 ID' (its name suggests an id), '#2 ID' (its name suggests an id)" in capsys.readouterr().err
 
 
 def two_labels(here):
@@ -170,17 +176,17 @@ def two_labels(here):
     write(here / "both.tsv", rows, header)
 
 
-def test_a_second_column_of_labels_is_said(here, capsys):
+def test_a_second_column_of_labels_is_reported(here, capsys):
     two_labels(here)
     init("both.tsv")
     assert list(accepted("recipe.yaml")) == ["both"]
     words = "--label relatedness_score --label entailment_judgment"
-    said = f"could be labels, too: entailment_judgment; for a task of each: {words}"
-    assert said in capsys.readouterr().err
+    message = f"could also be labels: entailment_judgment; for one task each, add {words}"
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_every_label_that_is_named_makes_a_task(here, named):
+def test_each_given_label_makes_a_task(here, named):
     two_labels(here)
     names = ("near", "entails") if named else ("relatedness", "entailment_judgment")
     columns = ("relatedness_score", "entailment_judgment")
@@ -196,7 +202,7 @@ def test_every_label_that_is_named_makes_a_task(here, named):
     assert entails.head.options["labels"] == ["CONTRADICTION", "ENTAILMENT", "NEUTRAL"]
 
 
-def test_a_label_of_one_file_leaves_the_others_to_be_guessed(here):
+def test_labels_of_other_files_are_guessed_if_one_is_given(here):
     two_labels(here)
     write(here / "moods.tsv", moods(60))
     init("both.tsv", "moods.tsv", "--label", "entailment_judgment")
@@ -205,7 +211,7 @@ def test_a_label_of_one_file_leaves_the_others_to_be_guessed(here):
     }  # fmt: skip
 
 
-def test_stray_quotes_are_read_with_an_option_that_the_recipe_keeps(here):
+def test_the_recipe_keeps_the_option_for_stray_quotes(here):
     texts = ['"Never," he said, "again."', 'Nine inches (9") wide', "plain"]
     write(here / "q.tsv", [(i % 2, f"{texts[i % 3]} {i}") for i in range(60)], ("label", "text"))
     with pytest.raises(DataError, match="--quoting none"):
@@ -217,7 +223,7 @@ def test_stray_quotes_are_read_with_an_option_that_the_recipe_keeps(here):
     assert sorted(lines[0] + lines[1]) == sorted((here / "q.tsv").read_text().splitlines()[1:])
 
 
-def test_the_delimiter_and_other_names_of_columns_are_kept_in_the_recipe(here):
+def test_the_recipe_keeps_the_delimiter_and_alternative_names_of_columns(here):
     lines = [f"{text}|{mood}" for _, text, mood in moods(60)]
     (here / "p.csv").write_text("\n".join(["body|gold", *lines]) + "\n")
     init("p.csv", "--delimiter", "pipe", "--columns", "text=body", "--columns", "mood=gold", "--columns", "x=y")
@@ -227,7 +233,7 @@ def test_the_delimiter_and_other_names_of_columns_are_kept_in_the_recipe(here):
 
 
 @pytest.mark.parametrize("labels", ["no column", "empty", "-1"])
-def test_a_test_file_without_labels_is_left_out_and_this_is_said(here, capsys, labels):
+def test_a_test_file_without_labels_is_left_out_and_reported(here, capsys, labels):
     write(here / "train.tsv", moods(60))
     write(here / "dev.tsv", moods(20, 2))
     rows = [(*row[:2], "" if labels == "empty" else labels) for row in moods(10, 3)]
@@ -239,7 +245,7 @@ def test_a_test_file_without_labels_is_left_out_and_this_is_said(here, capsys, l
     assert "test.tsv: has no labels and is left out of the recipe" in capsys.readouterr().err
 
 
-def test_classes_and_scales_are_those_of_all_splits(here, capsys):
+def test_classes_and_scales_cover_all_splits(here, capsys):
     write(here / "a-train.tsv", moods(60))
     write(here / "a-dev.tsv", [*moods(20, 2), (99, "one more", "awful")])
     write(here / "a-test.tsv", [*moods(20, 3), (99, "one more", "great")])
@@ -254,23 +260,23 @@ def test_classes_and_scales_are_those_of_all_splits(here, capsys):
     assert "  no dev rows of class great: it gets no score" in capsys.readouterr().err
 
 
-def test_the_dev_split_has_a_tenth_of_every_class(here, capsys):
+def test_the_dev_split_has_a_tenth_of_each_class(here, capsys):
     classes = ["often"] * 300 + ["seldom"] * 40 + ["rare"] * 5 + ["once"]
     write(here / "s.tsv", [(i, f"text number {i}", name) for i, name in enumerate(classes)])
     init("s.tsv")
     with (here / "s-dev.tsv").open() as file:
         found = [row["mood"] for row in csv.DictReader(file, delimiter="\t")]
     assert [found.count(name) for name in ("often", "seldom", "rare", "once")] == [30, 4, 1, 0]
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert (
-        "no dev file: a tenth of the texts of each class, chosen by their hash, is set aside: s-train.tsv and s-"
-        in told
+        "no dev file: a tenth of the texts of each class, chosen by their hash, becomes dev: s-train.tsv and s-"
+        in printed
     )
-    assert "no dev rows of class once: it gets no score" in told
+    assert "no dev rows of class once: it gets no score" in printed
 
 
 @pytest.mark.parametrize("options", [[], ["--force"]])
-def test_a_training_file_alone_is_not_overwritten_by_its_own_split(here, options):
+def test_a_training_file_is_not_overwritten_by_its_own_split(here, options):
     write(here / "a-train.tsv", moods(60))
     before = (here / "a-train.tsv").read_text()
     init("a-train.tsv", *options)
@@ -288,7 +294,7 @@ def test_rows_without_labels_are_skipped_and_counted(here, capsys):
 @pytest.mark.parametrize(
     ("first", "odd"), [("a film that is worth a look\tpos", True), ("0\t1", True), ("text\tmood", False)]
 )
-def test_a_file_without_a_header_is_remarked_on(here, capsys, first, odd):
+def test_a_file_without_a_header_gets_a_remark(here, capsys, first, odd):
     lines = [f"{text}\t{('pos', 'neg')[i % 2]}" for i, text in enumerate(sentences(60, 1))]
     (here / "h.tsv").write_text("\n".join([first, *lines]) + "\n")
     init("h.tsv")
@@ -298,13 +304,13 @@ def test_a_file_without_a_header_is_remarked_on(here, capsys, first, odd):
 @pytest.mark.parametrize(
     "files", [["ab_test.tsv"], ["ab_test.tsv", "mood.tsv"], ["mood.tsv", "contest.tsv", "ab_test.tsv"]]
 )
-def test_a_file_that_shares_its_name_with_no_other_is_for_training_whatever_its_name_ends_in(here, capsys, files):
+def test_a_file_with_a_unique_name_is_a_training_file_even_if_the_name_ends_in_test(here, capsys, files):
     for file in files:
         write(here / file, moods(60))
     init(*files)
     assert sorted(accepted("recipe.yaml")) == sorted(file.removesuffix(".tsv") for file in files)
-    said = "ab_test.tsv: taken for a training file, for no other file of task ab is named"
-    assert said in capsys.readouterr().err
+    remark = "ab_test.tsv: used as a training file, because no other file of task ab is named"
+    assert remark in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -316,7 +322,7 @@ def test_a_file_that_shares_its_name_with_no_other_is_for_training_whatever_its_
         ("SICK_train_set.txt", "SICK_validation_set.txt", "SICK.testing.txt"),
     ],
 )
-def test_published_names_of_splits_are_known_before_and_after_the_name(here, capsys, files):
+def test_published_names_of_splits_are_recognised_before_and_after_the_name(here, capsys, files):
     for number, file in enumerate(files):
         write(here / file, moods(60, number))
     init(*files)
@@ -327,7 +333,7 @@ def test_published_names_of_splits_are_known_before_and_after_the_name(here, cap
     assert "the columns of" not in capsys.readouterr().err
 
 
-def test_a_header_that_another_delimiter_splits_is_answered_with_the_option(here, capsys):
+def test_a_header_with_another_delimiter_is_reported_with_the_option(here, capsys):
     for name, between in (("pipe", "|"), ("semicolon", ";")):
         other = "x" if name == "pipe" else "x, y"  # a comma is tried before a semicolon
         rows = [("text", other, "label"), *((text, other, mood) for _, text, mood in moods(60))]
@@ -340,18 +346,18 @@ def test_a_header_that_another_delimiter_splits_is_answered_with_the_option(here
     assert accepted("recipe.yaml")["pipe"].label == "label"
 
 
-def test_the_files_of_every_split_and_the_id_are_said(here, capsys):
+def test_the_files_of_all_splits_and_the_id_are_printed(here, capsys):
     write(here / "a_train.tsv", moods(60))
     write(here / "a_test.tsv", moods(20, 2))
     write(here / "b.tsv", [row[1:] for row in moods(60)], ("text", "kind"))
     write(here / "b-dev.tsv", [row[1:] for row in moods(60)], ("text", "kind"))
     init("a_train.tsv", "a_test.tsv", "b.tsv", "b-dev.tsv")
-    told = capsys.readouterr().err.splitlines()
-    assert "  train a_split-train.tsv, dev a_split-dev.tsv, test a_test.tsv, id 'id'" in told
-    assert "  train b.tsv, dev b-dev.tsv, no test file, no id" in told
+    printed = capsys.readouterr().err.splitlines()
+    assert "  train a_split-train.tsv, dev a_split-dev.tsv, test a_test.tsv, id 'id'" in printed
+    assert "  train b.tsv, dev b-dev.tsv, no test file, no id" in printed
 
 
-def test_files_of_the_same_columns_are_asked_about(here, capsys):
+def test_files_with_the_same_columns_get_a_note_about_splits(here, capsys):
     for file in ("mood.tsv", "eins.tsv", "zwei.tsv"):
         write(here / file, moods(60))
     write(here / "other.tsv", moods(60), ("id", "text", "kind"))
@@ -359,9 +365,9 @@ def test_files_of_the_same_columns_are_asked_about(here, capsys):
     said = (
         "eins.tsv, zwei.tsv have the columns of mood.tsv: if they are other splits of the same task, rename: mood-dev"
     )
-    told = capsys.readouterr().err
-    assert said in told
-    assert told.count("the columns of") == 1
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("the columns of") == 1
 
 
 @pytest.mark.parametrize("name", ["m-test-student.csv", "blind.csv"])
@@ -378,7 +384,7 @@ def test_a_file_without_labels_and_with_another_header_is_left_out(here, capsys,
     assert f"{name}: has no labels and is left out of the recipe" in capsys.readouterr().err
 
 
-def test_a_remedy_that_was_tried_is_not_advised_again(here):
+def test_label_is_not_advised_if_it_was_given(here):
     write(here / "a.tsv", moods(60))
     write(here / "b.tsv", enumerate(sentences(60, 1)), ("id", "other"))
     with pytest.raises(UsageError, match="name it with --label"):
@@ -387,7 +393,7 @@ def test_a_remedy_that_was_tried_is_not_advised_again(here):
         init("a.tsv", "b.tsv", "--label", "mood")
 
 
-def test_as_many_classes_as_a_column_has_are_written_where_it_is_named(here):
+def test_a_given_column_may_have_more_than_a_hundred_classes(here):
     write(here / "i.tsv", [(i, f"say {i}", f"intent {i % 150}") for i in range(300)])
     init("i.tsv", "--label", "mood")
     assert len(accepted("recipe.yaml")["i"].head.options["labels"]) == 150
@@ -404,7 +410,7 @@ def test_objects_without_a_label_or_a_text_are_skipped(here, capsys):
     assert "'mood' is empty in 1 row, which is skipped" in capsys.readouterr().err
 
 
-def test_an_id_that_repeats_is_left_out_and_this_is_said(here, capsys):
+def test_an_id_that_repeats_is_not_used_and_this_is_reported(here, capsys):
     write(here / "u.tsv", [(f"user{i % 10}", text, mood) for i, text, mood in moods(60)])
     init("u.tsv")
     assert accepted("recipe.yaml")["u"].id is None
@@ -427,8 +433,8 @@ TEXTS = st.sampled_from(["some words", 'a "quoted" word', "two\nlines", "a tab\t
 
 @given(st.data())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-def test_whatever_is_written_is_accepted(data):
-    """Files of any labels, one or three, with or without --label: refused, or a recipe that can train on them."""
+def test_every_recipe_that_init_writes_is_valid(data):
+    """One file or three, any labels, with or without --label: init reports an error, or the recipe is valid."""
     cells = data.draw(st.lists(CELLS, min_size=1, max_size=20))
     header = [
         data.draw(st.sampled_from(["id", "key", "#1 ID"]) | NAMES),
@@ -454,7 +460,7 @@ def test_whatever_is_written_is_accepted(data):
 
 
 @pytest.mark.parametrize("name", ["notes.csv", "notes.jsonl", "notes.parquet"])
-def test_a_split_holds_every_cell_as_it_was(here, name):
+def test_a_split_keeps_every_cell(here, name):
     texts = [
         f"{text}{end}{i}"
         for i, (text, end) in enumerate(zip(sentences(60, 5), ["\r", "\n", '"', "\t,;"] * 15, strict=True))
@@ -476,7 +482,7 @@ def test_a_split_holds_every_cell_as_it_was(here, name):
     assert sorted(found) == sorted(rows)
 
 
-def test_doubts_about_quotes_are_printed(here, capsys):
+def test_warnings_about_quotes_are_printed(here, capsys):
     rows = "".join(f"{text},{('good', 'bad')[i % 2]}\n" for i, text in enumerate(sentences(40, 6)))
     (here / "notes.csv").write_text(f'text,label\n"Well, no\nit broke",bad\n{rows}')
     init("notes.csv")

@@ -55,7 +55,7 @@ def test_a_split_is_all_its_files_one_after_another(mirror, name):
         ("hub:me/moods#trian", "there is no split 'trian'; did you mean 'train'? Known: train, validation."),
         ("hub:me/moods/defualt#train", "there is no configuration 'defualt'; did you mean 'default'?"),
         ("hub:me/other#train", "is not on this machine, and the Hub cannot be reached; leave out --offline."),
-        ("hub:moods", "must read hub:OWNER/NAME#SPLIT, or hub:OWNER/NAME/CONFIG#SPLIT."),
+        ("hub:moods", "must have the form hub:OWNER/NAME#SPLIT, or hub:OWNER/NAME/CONFIG#SPLIT."),
     ],
 )
 def test_what_is_not_there_is_told(mirror, name, said):

@@ -51,7 +51,7 @@ def test_a_compressed_stream_is_read_from_standard_input(monkeypatch):
 def test_damaged_compression_is_told_with_its_place(tmp_path, damage):
     path = tmp_path / "t.tsv.gz"
     path.write_bytes(damage(gzip.compress(TEXTS["t.tsv"].encode())))
-    with pytest.raises(DataError, match=r"t\.tsv\.gz:\d+: is damaged or cut off here \(.*\); compress it anew\."):
+    with pytest.raises(DataError, match=r"t\.tsv\.gz:\d+: is damaged or cut off here \(.*\); compress it again\."):
         read(path)
 
 
@@ -73,13 +73,13 @@ def xz(data):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (bz2(b"text\ncat\n"), "is compressed by bzip2; unpack it, or compress it by gzip."),
-        (xz(b"text\ncat\n"), "is compressed by xz; unpack it, or compress it by gzip."),
-        (b"PK\x03\x04\x14\0\n", "is a ZIP archive, as .xlsx files are, too; unpack it, or save the sheet as CSV."),
+        (bz2(b"text\ncat\n"), "is compressed with bzip2; unpack it, or compress it with gzip."),
+        (xz(b"text\ncat\n"), "is compressed with xz; unpack it, or compress it with gzip."),
+        (b"PK\x03\x04\x14\0\n", "is a ZIP archive, such as an .xlsx file; unpack it, or save the sheet as CSV."),
         (b"\xd0\xcf\x11\xe0\n", "is an Excel file; save the sheet as CSV."),
         (b"ARROW1\0\0\n", "is an Arrow or Feather file; save it as Parquet."),
         (gzip.compress(gzip.compress(b"text\ncat\n", mtime=0), mtime=0), "is compressed twice; unpack it once."),
-        (gzip.compress(b"PAR1\0", mtime=0), "is Parquet inside gzip; unpack it; Parquet is compressed already."),
+        (gzip.compress(b"PAR1\0", mtime=0), "is Parquet inside gzip; unpack it; Parquet is already compressed."),
         (b'[{"text": "cat"}]', "1: begins a JSON array; write one object a line (JSON Lines)."),
         (b'{\n  "text": "cat"\n}', "1: begins a JSON object of several lines; write one object a line (JSON Lines)."),
         (b'\n[\n{"text": "cat"}\n]', "2: begins a JSON array; write one object a line (JSON Lines)."),
@@ -186,7 +186,7 @@ def test_rows_of_parquet_files_are_counted_from_one(tmp_path):
 
 def test_parquet_is_not_read_from_standard_input(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"PAR1..."))))
-    with pytest.raises(DataError, match="standard input: is Parquet, which can be read from a file only; name the fi"):
+    with pytest.raises(DataError, match="standard input: is Parquet, which can only be read from a file; name the fi"):
         read("-")
 
 

@@ -448,7 +448,7 @@ def test_numbers_of_jsonl_keep_their_text(write, number):
         ('\n{}\n{"a": 1}\n', "F:2: must be a JSON object with names, but is '{}'."),
         ('{"a": 1}\n{"a": "x\\ud800"}\n', "F:2: escapes one half of a surrogate pair"),
         ('{"a": 1}\n{"a": [{"\\uDFFF": 2}]}\n', "F:2: escapes one half of a surrogate pair"),
-        ('{"a": 1}\n{"b": 1, "a": 2, "b": 3}\n', "F:2: is not JSON (the name 'b' stands twice)."),
+        ('{"a": 1}\n{"b": 1, "a": 2, "b": 3}\n', "F:2: is not JSON (the name 'b' occurs twice)."),
         ("{" * 100_000 + "\n", "F:1: is not JSON"),
         ('{"a": ' + "[" * 100_000 + "\n", "F:1: "),
         ("nonsense\n", "F:1: is not JSON"),

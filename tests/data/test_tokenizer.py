@@ -103,7 +103,7 @@ def test_a_damaged_vocab_txt_is_refused(vocabulary):
 def test_a_vocabulary_without_the_unknown_word_is_refused(vocabulary):
     words = (vocabulary / "vocab.txt").read_text(encoding="utf-8")
     (vocabulary / "vocab.txt").write_text(words.replace("[UNK]", "[UKN]"), encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"vocab\.txt: encodes no unknown word \(.*\[UNK\]"):
+    with pytest.raises(CheckpointError, match=r"vocab\.txt: cannot encode an unknown word \(.*\[UNK\]"):
         Tokenizer(vocabulary, 16)
 
 

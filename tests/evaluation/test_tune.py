@@ -100,7 +100,7 @@ def test_the_saved_threshold_is_the_best_there_is_and_predictions_follow_it(run,
     assert found["before"]["f1"] == pytest.approx(f1_score(labels, scores > 0.5, average=average, zero_division=0))
     again = predictor_of(run)
     after = again(columns, task)
-    yes = again.saved.model.head(task).labels[1]
+    yes = again.saved.model.head(task).labels.names[1]
     predicted = np.array([each == yes for each in after["pred"]])
     assert after[column] == before[column]
     assert predicted.tolist() == [score > found["after"]["threshold"] for score in after[column]]

@@ -1,0 +1,140 @@
+"""Files of the user with the tasks that can be trained on them, as sections of a recipe and as lines for people."""
+
+import os
+import re
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mbert_cli.authoring.column import Column, CountedFile, FileReading
+from mbert_cli.authoring.dev_split import DevSplit, split_off_dev
+from mbert_cli.authoring.guess_columns import Guess
+from mbert_cli.authoring.guess_labels import GuessedLabels
+from mbert_cli.authoring.splits import slug, stem
+from mbert_cli.data.label_remarks import first_of, without_dev_rows
+
+_MOST_LISTED = 8
+
+
+@dataclass(frozen=True)
+class TaskFiles:
+    """The splits of one data set, and the tasks that are trained on it. All tasks read the same columns of texts.
+
+    Args:
+        name: name of the data set.
+        files: the file of each split: `train`, and if they exist `dev` and `test`.
+        reading: how the files are read.
+        guess: what the columns of the training file contain.
+        tasks: the labels of each task.
+        settings: recipe keys of all tasks about their rows: `id`, `on_bad_row`.
+        notes: remarks for the user besides the guess.
+    """
+
+    name: str
+    files: dict[str, Path]
+    reading: FileReading
+    guess: Guess
+    tasks: dict[str, GuessedLabels]
+    settings: dict[str, Any]
+    notes: tuple[str, ...]
+
+    def sections(self, folder: Path) -> dict[str, dict[str, Any]]:
+        """Return the section of each task for a recipe in a folder."""
+        guess = self.guess
+        files = {split: os.path.relpath(path, folder) for split, path in self.files.items()}
+        text = guess.text if len(guess.text) > 1 else guess.text[0]
+        sections = {}
+        for name, labels in self.tasks.items():
+            reading = self.reading.section([*guess.text, labels.column, self.settings.get("id") or "id"])
+            head = head_for(labels, guess.is_pair)
+            sections[name] = {**files, "text": text, "label": labels.column, **self.settings, **reading, "head": head}
+        return sections
+
+    def dev_paths(self, folder: Path) -> dict[str, Path]:
+        """Return the two files in a folder into which `with_dev` splits the training file."""
+        ending = self.files["train"].name.removeprefix(stem(self.files["train"]))
+        # The split is text, so its name must not end like a binary format.
+        ending = re.sub(r"\.gz$", "", re.sub(r"\.parquet", ".tsv", ending, flags=re.IGNORECASE), flags=re.IGNORECASE)
+        # Do not overwrite x-train.tsv, and avoid similar names such as x_train.tsv (input) and x-train.tsv (output).
+        taken = {slug(stem(path)) for path in self.files.values()}
+        for name in (self.name, f"{self.name}_split"):
+            paths = {split: folder / f"{name}-{split}{ending}" for split in ("train", "dev")}
+            if taken.isdisjoint(slug(stem(path)) for path in paths.values()):
+                break
+        return paths
+
+    def with_dev(self, folder: Path) -> tuple["TaskFiles", DevSplit]:
+        """Split the training file into a training file and a dev file; see `split_off_dev`.
+
+        Args:
+            folder: folder of the two files; see `dev_paths`.
+
+        Returns:
+            The data set with the two files, whose notes are only about the split; and the content of the two files.
+        """
+        paths = self.dev_paths(folder)
+        classes = next((labels.column for labels in self.tasks.values() if labels.kind == "classes"), None)
+        split = split_off_dev(self.files["train"], self.reading, self.guess.text, classes)
+        of_class = " of each class" if classes else ""
+        files = f"{paths['train']} and {paths['dev']}"
+        notes = [f"no dev file: a tenth of the texts{of_class}, chosen by their hash, becomes dev: {files}"]
+        dev = CountedFile(str(paths["dev"]), split.dev, [])
+        for labels in self.tasks.values():
+            column = dev.column(labels.column)
+            notes += [] if column is None else notes_on_dev(labels, column)
+        whole = replace(self, files={**self.files, **paths})
+        return replace(whole, notes=(*notes, whole._files_line().strip())), split
+
+    def lines(self) -> list[str]:
+        """Return lines that describe the guess and list the notes."""
+        guess, lines = self.guess, []
+        texts = " and ".join(f"'{name}'" for name in guess.text)
+        for name, labels in self.tasks.items():
+            lines.append(
+                f"{name}: {self.files['train']}: {'pairs' if guess.is_pair else 'text'} {texts}, label "
+                f"'{labels.column}' ({labels.line()}; {guess.labels[labels.column]}), "
+                f"head {head_for(labels, guess.is_pair)['kind']}"
+            )
+            lines += [f"  label '{labels.column}': {note}" for note in labels.notes]
+        if "dev" in self.files:  # otherwise a note of `with_dev` lists the files
+            lines.append(self._files_line())
+        if guess.others:
+            words = " ".join(f"--label {shlex.quote(each)}" for each in (*guess.labels, *guess.others[:_MOST_LISTED]))
+            lines.append(f"  could also be labels: {first_of(guess.others)}; for one task each, add {words}")
+        refused = [f"'{column}' ({why})" for column, why in guess.refused.items()]
+        if refused:
+            more = f" and {len(refused) - _MOST_LISTED} more" if len(refused) > _MOST_LISTED else ""
+            lines.append(f"  not labels: {', '.join(refused[:_MOST_LISTED])}{more}")
+        return lines + self.noted()
+
+    def _files_line(self) -> str:
+        """Return a line with the file of each split and the column of ids."""
+        files = [f"{split} {self.files[split]}" for split in ("train", "dev") if split in self.files]
+        files.append(f"test {self.files['test']}" if "test" in self.files else "no test file")
+        name = self.settings.get("id", "id" if self.guess.id == "id" else None)
+        files.append("no id" if name is None else f"id '{name}'")
+        return f"  {', '.join(files)}"
+
+    def noted(self) -> list[str]:
+        """Return the notes as indented lines."""
+        return [f"  {note}" for note in self.notes]
+
+
+def head_for(labels: GuessedLabels, is_pair: bool) -> dict[str, Any]:
+    """Return the head section that fits labels, for single texts or for pairs."""
+    if labels.kind == "numbers":
+        scale = {"scale": labels.scale, **({"min": labels.min} if labels.min else {})}
+        if is_pair:
+            return {"kind": "cosine_similarity", **scale, "hidden_activation": "none", "init": "identity"}
+        return {"kind": "regression", **scale}
+    if is_pair and len(labels.classes) == 2:
+        named = {} if labels.classes == ["0", "1"] else {"labels": labels.classes}
+        return {"kind": "pair_classification", **named}
+    return {"kind": "classification", "labels": labels.classes}
+
+
+def notes_on_dev(labels: GuessedLabels, dev: Column) -> list[str]:
+    """Return a note if classes have no rows in a dev file."""
+    absent = [name for name in labels.classes if name not in dev.values]
+    return [without_dev_rows(absent)] if absent else []
