@@ -1,4 +1,4 @@
-"""The command line in processes of their own that begin with PyTorch imported: most of what a short command takes."""
+"""Runs commands in processes that are forked with PyTorch imported, which takes most of the time of a command."""
 
 import fcntl
 import multiprocessing
@@ -17,30 +17,30 @@ from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
 _processes = multiprocessing.get_context("forkserver")
-# Not mbert: each command imports what it needs of that. Nothing here starts threads, which a fork would lose.
+# Without mbert, so that each command does its own imports. These modules start no threads, which a fork would lose.
 _processes.set_forkserver_preload(["torch._dynamo", "transformers", "sklearn.metrics", "matplotlib.pyplot", "numba"])
 
 
 def mbert(*words, cwd, stdin="", broken=(), **environment):
-    """Run `mbert WORDS` in a folder, 100 columns wide; return its exit code and what it said.
+    """Run `mbert WORDS` in a folder, 100 columns wide; return the exit code and the output.
 
     Args:
-        broken: numbers of streams, each with `closed`, `full` (a full disk), `gone` (a reader that has ended) or, for
-            all files of the process, `limited` (none may be larger than 4 KiB).
+        broken: faults of streams by their numbers: `closed`, `full` (a full disk), `gone` (the reader has exited), or
+            `limited` (no file of the process can be larger than 4 KiB).
     """
     return _run_process(_mbert, words, cwd, stdin, {"COLUMNS": "100", **environment}, dict(broken))
 
 
 def program(path, *words, cwd, **environment):
-    """Run a Python program in a folder, as `python PATH WORDS` does; return its exit code and what it printed."""
+    """Run a Python program in a folder, like `python PATH WORDS`; return the exit code and the output."""
     return _run_process(_program, (path, *words), cwd, "", environment, {})
 
 
-_NEXT = "\f"  # stands between the screens of a terminal
+_NEXT = "\f"  # separates the screens of a terminal
 
 
 def mbert_on_terminals(*words, cwd, widths):
-    """Run `mbert WORDS` on terminals of some widths, one after another; return each one's screen, without colours."""
+    """Run `mbert WORDS` on terminals of several widths; return the screen of each, without colours."""
     environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
     environment.pop("COLUMNS", None)
     screen, terminal = pty.openpty()
@@ -75,7 +75,7 @@ def _run_process(main, words, cwd, stdin, environment, broken):
 def _run(main, words, cwd, files, environment, broken):
     for number, file in enumerate(files):
         _redirect(os.open(file, os.O_RDWR), number)
-    # They stay open for what a process says as it ends.
+    # Not closed, so that the process can print while it exits.
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
@@ -128,4 +128,4 @@ def _break(number, fault):
     else:
         assert fault == "closed"
         os.close(number)
-        setattr(sys, ("stdin", "stdout", "stderr")[number], None)  # as Python begins with a closed stream
+        setattr(sys, ("stdin", "stdout", "stderr")[number], None)  # as in a Python that starts with a closed stream

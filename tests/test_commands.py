@@ -59,14 +59,14 @@ def test_a_group_without_a_command_prints_its_help_and_exits_with_2(words, colum
     assert "See mbert" not in printed
 
 
-def test_a_refused_command_line_exits_with_2_and_says_nothing_else(tmp_path):
+def test_a_wrong_command_line_exits_with_2_and_prints_only_one_line(tmp_path):
     command = [sys.executable, "-m", "mbert_cli.cli", "train", "--ouptut", "x"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
 
 
 def completed(words, tmp_path, shell="bash"):
-    """Return what a shell would offer at the end of a command line."""
+    """Return the completions that a shell offers at the end of a command line."""
     environment = {"_MBERT_COMPLETE": f"complete_{shell}", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     code = "import sys; sys.argv = ['mbert']; from mbert_cli.cli import main; main()"
     done = subprocess.run(
@@ -77,7 +77,7 @@ def completed(words, tmp_path, shell="bash"):
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"),
+    ("words", "completions"),
     [
         ("mbert tr", ["train"]),
         ("mbert train --outp", ["--output"]),
@@ -87,12 +87,12 @@ def completed(words, tmp_path, shell="bash"):
         ("mbert recipes cat paper/table2", ["paper/table2_cls", "paper/table2_mean"]),
     ],
 )
-def test_shells_complete_commands_options_and_recipes(words, offered, tmp_path):
+def test_shells_complete_commands_options_and_recipes(words, completions, tmp_path):
     (tmp_path / "mine.yaml").touch()
-    assert completed(words, tmp_path) == offered
+    assert completed(words, tmp_path) == completions
 
 
-def test_what_libraries_warn_of_does_not_reach_the_terminal(tmp_path):
+def test_warnings_of_libraries_are_not_printed(tmp_path):
     code = (
         "import sys, warnings, mbert_cli.machine.facts as info\n"
         "def facts(): warnings.warn('for programmers'); return {'torch': '1'}\n"

@@ -14,7 +14,7 @@ from mbert_cli.terminal.console import Console
         ("a\u2028b\u202ec", r"a\u2028b\u202ec"),
     ],
 )
-def test_what_would_move_a_terminal_is_escaped(text, shown, capsys):
+def test_control_characters_are_escaped(text, shown, capsys):
     assert one_line(text) == shown
     assert str(DataError(text, "more")) == f"{shown}\nmore"
     assert OptionError("rank", text).problem == text

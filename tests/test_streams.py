@@ -1,4 +1,4 @@
-"""Each command with each fault of its streams: an exit code of the guide and one line, never a traceback."""
+"""Commands whose streams fail: each exits with a documented code and one line, never a traceback."""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ from mbert_cli.training.console import print_next_steps
 
 COMMAND = (sys.executable, "-P", "-m", "mbert_cli.cli")
 STDIN, STDOUT, STDERR = range(3)
-# What each command ends with, and what it says, where its data cannot be written.
+# The exit code and the message of a command whose data cannot be written.
 FAULTS = {
     "full": (4, "standard output: the disk is full; free some space and run the command again.\n"),
     "closed": (2, "standard output is closed; redirect it to a file, or to /dev/null.\n"),
@@ -70,7 +70,7 @@ def lines(done):
     return done.stderr.splitlines()
 
 
-# Every command with a full disk; of the other faults one command for each way of printing.
+# Every command with a full disk; the other faults with one command for each way of printing.
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
@@ -84,7 +84,7 @@ def test_data_that_cannot_be_written_ends_a_command_with_one_line(words, fault, 
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_messages_that_cannot_be_written_change_nothing(fault, folder):
+def test_messages_that_cannot_be_written_do_not_change_the_result(fault, folder):
     done = mbert("predict", "run", "in.tsv", "-v", "--kernels", "torch", cwd=folder, broken={STDERR: fault})
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 3)
     wrong = mbert("predict", "run", "none.tsv", cwd=folder, broken={STDERR: fault})
@@ -92,7 +92,7 @@ def test_messages_that_cannot_be_written_change_nothing(fault, folder):
 
 
 @pytest.mark.parametrize(("numbers", "fault"), [([STDERR], "full"), ([STDOUT, STDERR], "gone")])
-def test_a_training_whose_messages_cannot_be_written_trains_on(numbers, fault, folder, tmp_path):
+def test_training_continues_if_messages_cannot_be_written(numbers, fault, folder, tmp_path):
     words = ("train", folder / "recipe.yaml", "-o", "run", "--kernels", "torch", "training.epochs=1")
     done = mbert(*words, cwd=tmp_path, broken=dict.fromkeys(numbers, fault))
     assert done.returncode == 0
@@ -101,25 +101,25 @@ def test_a_training_whose_messages_cannot_be_written_trains_on(numbers, fault, f
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_training_whose_events_cannot_be_written_trains_on_and_says_so(fault, folder, tmp_path):
+def test_training_continues_with_a_message_if_events_cannot_be_written(fault, folder, tmp_path):
     words = ("train", folder / "recipe.yaml", "-o", "run", "--kernels", "torch", "training.epochs=1", "--json")
     done = mbert(*words, cwd=tmp_path, broken={STDOUT: fault})
     assert done.returncode == 0
     assert (tmp_path / "run" / "model").is_dir()
-    said = [line for line in lines(done) if line.startswith("standard output")]
-    lost = "standard output cannot be written: what mbert prints there is lost; the work goes on."
-    assert said == ([] if fault == "gone" else [lost])
+    printed = [line for line in lines(done) if line.startswith("standard output")]
+    lost = "standard output cannot be written: its output is lost, but the command continues."
+    assert printed == ([] if fault == "gone" else [lost])
 
 
 @pytest.mark.parametrize("words", ["predict run -", "predict run - -o out.tsv", "embed run - -t mood -o out.npy"])
-def test_a_closed_stdin_is_refused_where_it_is_read(words, folder):
+def test_a_closed_stdin_is_refused_by_commands_that_read_it(words, folder):
     done = mbert(*words.split(), cwd=folder, broken={STDIN: "closed"})
     assert (done.returncode, done.stdout) == (2, "")
     assert lines(done) == ["standard input is closed; redirect a file to it, or name the file."]
     assert not list(folder.glob("out.*"))
 
 
-def test_closed_streams_do_not_give_their_numbers_to_files(folder, tmp_path):
+def test_files_do_not_get_the_numbers_of_closed_streams(folder, tmp_path):
     closed = dict.fromkeys((STDIN, STDOUT, STDERR), "closed")
     done = mbert("predict", folder / "run", folder / "in.tsv", "-o", "out.tsv", cwd=tmp_path, broken=closed)
     assert done.returncode == 0
@@ -138,9 +138,9 @@ def test_closed_streams_do_not_give_their_numbers_to_files(folder, tmp_path):
         ("predict run in.tsv", "; write to stdout by -o -."),
     ],
 )
-def test_an_output_that_is_a_stream_is_refused_with_what_to_write_instead(words, instead, name, folder):
+def test_an_output_that_is_a_stream_is_refused_with_an_alternative(words, instead, name, folder):
     if name == "-" and words.startswith("predict"):
-        return  # that is stdout
+        return  # `-` is stdout for predict
     option = [] if words.startswith("recipes") else ["-o"]
     with pytest.raises(UsageError) as refusal, contextlib.chdir(folder):
         app([*words.split(), *option, name], standalone_mode=False)
@@ -189,10 +189,10 @@ def test_suggested_commands_are_quoted_for_a_shell(folder, capsys):
     assert lines(done)[-1].endswith(": mbert train 'my demo.yaml'")
 
 
-# In processes of their own: how an interpreter begins and ends is what is tried.
+# These tests start interpreters, because they test how an interpreter starts and exits.
 
 
-def test_an_interpreter_that_ends_flushes_a_full_stdout_in_silence(tmp_path):
+def test_python_prints_no_error_at_exit_if_stdout_is_full(tmp_path):
     with open("/dev/full", "w") as full:
         done = subprocess.run([*COMMAND, "recipes", "cat", "demo"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr.decode()) == FAULTS["full"]
@@ -215,14 +215,14 @@ main()
 @pytest.mark.parametrize(
     ("module", "words"), [("typer", "--help"), ("rich.console", "recipes ls"), ("torch._C", "validate recipe.yaml")]
 )
-def test_ctrl_c_while_modules_are_imported_is_one_line(module, words, folder):
+def test_ctrl_c_during_an_import_prints_one_line(module, words, folder):
     command = [sys.executable, "-c", INTERRUPTED, module, *words.split()]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped.\n")
 
 
-def test_a_signal_does_not_cut_an_import_short(tmp_path):
-    # An exception within an import of compiled code can end the process by a C++ error.
+def test_a_signal_does_not_interrupt_an_import(tmp_path):
+    # An exception during the import of compiled code can end the process with a C++ error.
     (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nprint('imported')\n")
     code = (
         "import time; from mbert_cli.machine import signals; from mbert_cli.errors import Stopped\n"
@@ -237,38 +237,38 @@ def test_a_signal_does_not_cut_an_import_short(tmp_path):
     assert (done.stdout, done.stderr) == ("imported\n143\n", "")
 
 
-def test_nothing_but_the_standard_library_is_imported_before_signals_are_caught():
+def test_only_the_standard_library_is_imported_before_signals_are_caught():
     code = "import sys; before = set(sys.modules); import mbert_cli.cli; print(*(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     tops = {name.split(".")[0] for name in done.stdout.split()}
     assert tops - sys.stdlib_module_names == {"mbert_cli"}
-    # They take longer than all the others.
+    # These modules are slower to import than all others.
     assert not {"importlib.metadata", "pathlib", "typing"} & set(done.stdout.split())
 
 
-def test_a_working_folder_that_was_removed_is_one_line(tmp_path):
+def test_a_working_folder_that_was_removed_is_reported_in_one_line(tmp_path):
     (tmp_path / "gone").mkdir()
     code = f"cd gone && rmdir ../gone && {' '.join(COMMAND)} count-params demo"
     done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    said = "the working folder was removed or cannot be read (No such file or directory); cd to another.\n"
-    assert (done.returncode, done.stderr) == (2, said)
+    message = "the working folder was removed or cannot be read (No such file or directory); cd to another.\n"
+    assert (done.returncode, done.stderr) == (2, message)
 
 
 def close_the_terminal_of(command, tmp_path):
-    """Run a training in a terminal that is closed after the first epoch; return the exit code."""
+    """Train in a terminal that is closed after the first epoch; return the exit code."""
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(tmp_path)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, which ignores it
         os.execvp(command[0], [*map(str, command)])
-    said = b""
-    while b"overall" not in said:
-        said += os.read(terminal, 4096)
+    printed = b""
+    while b"overall" not in printed:
+        printed += os.read(terminal, 4096)
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def test_a_training_saves_when_its_terminal_is_closed_and_resumes(folder, tmp_path):
+def test_training_saves_when_its_terminal_is_closed_and_can_be_resumed(folder, tmp_path):
     words = ("train", folder / "recipe.yaml", "-o", "run", "--kernels", "torch")
     assert close_the_terminal_of([*COMMAND, *words, "training.epochs=500"], tmp_path) == 129
     before = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
@@ -301,7 +301,7 @@ def test_a_signal_that_nohup_ignores_stays_ignored():
         ("embed run long.tsv -t mood -o long.npy --kernels torch", "long.npy"),
     ],
 )
-def test_a_limit_on_the_size_of_files_is_one_line_that_names_it(words, place, folder):
+def test_a_limit_on_file_sizes_is_reported_in_one_line(words, place, folder):
     (folder / "long.tsv").write_text("text\n" + "the cat\n" * 500)
     done = mbert(*words.split(), cwd=folder, broken={STDIN: "limited"})
     assert done.returncode == 4
@@ -334,13 +334,13 @@ NO_MEMORY = "out of memory; lower --batch-size, or free some memory."
         (Stopped(signal.SIGHUP), "stopped.", 129),
     ],
 )
-def test_errors_of_the_system_become_one_line_and_a_code(error, message, code):
-    said, found = explain(error)
-    assert said.startswith(message)
-    assert (len(said.splitlines()), found) == (bool(message), code)
+def test_system_errors_become_one_line_and_an_exit_code(error, message, code):
+    explanation, exit_code = explain(error)
+    assert explanation.startswith(message)
+    assert (len(explanation.splitlines()), exit_code) == (bool(message), code)
 
 
-def test_an_error_that_a_library_wrapped_counts_but_a_mistake_of_ours_keeps_its_traceback():
+def test_an_error_that_a_library_wrapped_is_explained_but_an_internal_error_is_not():
     wrapped = RuntimeError("the writer failed")
     wrapped.__cause__ = OSError(errno.ENOSPC, "No space left on device", "x")
     assert explain(wrapped) == ("x: the disk is full; free some space and run the command again.", 4)
@@ -351,12 +351,12 @@ def test_an_error_that_a_library_wrapped_counts_but_a_mistake_of_ours_keeps_its_
 
 
 @pytest.mark.parametrize("words", ["report run -o page.html", "recipes cp demo quiet.yaml", "info"])
-def test_quiet_commands_say_nothing(words, folder):
+def test_quiet_commands_print_no_messages(words, folder):
     done = mbert(*words.split(), "-q", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_stdout_that_does_not_block_gets_all_data():
+def test_a_non_blocking_stdout_receives_all_data():
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     found = []
@@ -367,7 +367,7 @@ def test_a_stdout_that_does_not_block_gets_all_data():
 
     data = bytes(range(256)) * 4096  # more than a pipe holds
     thread = threading.Thread(target=read)
-    threading.Timer(0.2, thread.start).start()  # until then the pipe is full
+    threading.Timer(0.2, thread.start).start()  # the pipe is full until then
     with io.BufferedWriter(streams.Data(writer, "wb")) as file:
         file.write(data)
     while not thread.ident:
@@ -376,7 +376,7 @@ def test_a_stdout_that_does_not_block_gets_all_data():
     assert b"".join(found) == data
 
 
-def test_a_character_that_the_terminal_lacks_is_escaped(tmp_path):
+def test_a_character_outside_the_terminals_encoding_is_escaped(tmp_path):
     (tmp_path / "recipe.yaml").write_text("# \u96f6\n", encoding="utf-8")
     command = [*COMMAND, "recipes", "cat", "recipe.yaml"]
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}

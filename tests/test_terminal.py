@@ -19,7 +19,7 @@ def printed(table, width):
 
 
 def words_of(text):
-    """Return the words and numbers of a text, without the lines of tables and what a terminal shows for a moment."""
+    """Return the words and numbers of a text, without the lines of tables and without spinners."""
     text = re.sub("[\u2800-\u28ff][^\r\n]*", " ", text)
     return {word.strip(",;:.") for word in LINES.sub(" ", text).split()} - {""}
 
@@ -44,7 +44,7 @@ def test_no_word_is_broken_at_any_width_and_no_line_is_longer_than_its_longest_w
     assert all(len(line.rstrip()) <= max(width, len("entailment/neutral")) for line in text.splitlines())
 
 
-def test_forms_become_narrower_one_after_another():
+def test_the_widest_form_that_fits_is_printed():
     shapes = [printed(table_of(ROWS), width) for width in (60, 50, 44, 32)]
     assert ["┃" in shape for shape in shapes] == [True, False, True, False]
     assert ["not shown in" in shape for shape in shapes] == [False, False, True, False]
@@ -54,14 +54,14 @@ def test_forms_become_narrower_one_after_another():
     ]
 
 
-def test_another_renderable_takes_the_place_of_a_table_that_does_not_fit():
+def test_the_narrow_form_replaces_a_table_that_does_not_fit():
     table = new_table("name", narrow="in short")
     table.add_row("CONTRADICTION")
     assert "CONTRADICTION" in printed(table, 20)
     assert printed(table, 10) == "in short\n"
 
 
-def test_names_and_values_stand_below_each_other_where_they_do_not_fit_beside_each_other():
+def test_a_value_is_printed_below_its_name_if_it_does_not_fit_beside_it():
     facts = key_values({"platform": "Linux-6.1.0-x86_64-with-glibc2.36", "cpu": "2 cores"})
     assert [line.split() for line in printed(facts, 60).splitlines()] == [
         ["platform", "Linux-6.1.0-x86_64-with-glibc2.36"], ["cpu", "2", "cores"],
@@ -72,7 +72,7 @@ def test_names_and_values_stand_below_each_other_where_they_do_not_fit_beside_ea
 
 @pytest.fixture(scope="module")
 def folder(tiny_checkpoint, tmp_path_factory):
-    """A run, a second one and a sweep, with labels and names that are long."""
+    """Create two runs and a sweep with long labels and names."""
     folder = tmp_path_factory.mktemp("terminal")
     tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny.write_files(folder))
     for path in (folder / "recipe.yaml", *folder.glob("mood-*.tsv")):
@@ -90,7 +90,7 @@ def folder(tiny_checkpoint, tmp_path_factory):
     return folder
 
 
-# Each with the words that its narrow form has besides those of the wide one. `train` prints the table of `validate`.
+# Each command with the words that only its narrow form has. `train` prints the table of `validate`.
 COMMANDS = {
     "evaluate": (
         ["evaluate", "a", "--top-errors", "2", "--calibrate"],
@@ -110,7 +110,7 @@ DROPPED = re.compile(r"not shown in \d+ columns: ((?:[\w ,-]|\n(?=\w))*)\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_command_breaks_a_word_or_a_number_of_a_table(folder, name):
+def test_no_command_breaks_a_word_or_a_number_in_a_table(folder, name):
     command, own = COMMANDS[name]
     wide, *screens = mbert_on_terminals(*command, cwd=folder, widths=(400, *WIDTHS)).values()
     assert len(words_of(wide)) > 10

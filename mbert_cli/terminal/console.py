@@ -81,7 +81,7 @@ class Console:
             self.report(json.dumps({"event": kind, **values}))
 
     def report(self, line: str) -> None:
-        """Print a line on stdout; if it cannot be written, the work goes on, because its result is elsewhere.
+        """Print a line on stdout; if it cannot be written, the command continues, because its result is a file.
 
         Args:
             line: the text.
@@ -90,7 +90,7 @@ class Console:
             print(line, file=sys.stdout, flush=True)  # noqa: T201
         except MbertError as error:
             if error.problems:  # there are none if the reader has closed the pipe, as `head` does
-                self.info("standard output cannot be written: what mbert prints there is lost; the work goes on.")
+                self.info("standard output cannot be written: its output is lost, but the command continues.")
 
     @contextmanager
     def status(self, what: str) -> Iterator[None]:

@@ -33,7 +33,7 @@ def test_shares_are_exact():
     assert parameters_within("0.1%", encoder=29_000) == 29
 
 
-def test_fractions_of_a_parameter_are_not_rounded_up():
+def test_fractions_of_a_parameter_are_rounded_down():
     assert parameters_within("5%", encoder=39) == 1
 
 
@@ -41,6 +41,6 @@ def test_fractions_of_a_parameter_are_not_rounded_up():
     "budget",
     ["1x", "0.9x", "0%", "0", "-5%", "5 %%", "x", "%", "", "M", "1e6", "5percent", "1,5M", True, [1], "\u0665%"],
 )
-def test_anything_else_is_refused(budget):
+def test_other_forms_are_refused(budget):
     with pytest.raises(ValueError, match="^must be a multiple of the encoder"):
         parameters_within(budget, encoder=100_000)

@@ -1,4 +1,4 @@
-"""The recipes that come with mbert; expected numbers are typed from the paper's tables."""
+"""The recipes that come with mbert. The expected numbers are copied from the tables of the paper."""
 
 import json
 import random
@@ -49,7 +49,7 @@ TABLE_1 = {
 
 @pytest.fixture(scope="module")
 def course_files(tmp_path_factory):
-    """Files with the names, columns and quirks of the course's, and sentences of ours."""
+    """Write files with the names, columns and quirks of the course's files, and made-up sentences."""
     folder = tmp_path_factory.mktemp("course")
     rng = random.Random(1)
     for seed, split in enumerate(("train", "dev")):
@@ -61,7 +61,7 @@ def course_files(tmp_path_factory):
             "sts": ("sentence1\tsentence2\tsimilarity", [f"{a}\t{b}\t{rng.uniform(0, 5):.1f}"
                     for a, b in zip(first, second, strict=True)]),
         }  # fmt: skip
-        columns["quora"][1].insert(3, "the cat\t\t")  # as two rows of the course's dev file
+        columns["quora"][1].insert(3, "the cat\t\t")  # two rows of the course's dev file are like this
         for name, (header, rows) in columns.items():
             lines = [f"{index}\t{split}-{index}\t{row}" for index, row in enumerate(rows)]
             (folder / f"{name}-{split}.csv").write_text("\n".join([f"\tid\t{header}", *lines]) + "\n", encoding="utf-8")
@@ -69,13 +69,13 @@ def course_files(tmp_path_factory):
 
 
 def settings_for(adapters) -> list[str]:
-    """What makes the adapters of a recipe fit the tiny encoder; six attention heads want a rank of six."""
+    """Return settings that make adapters fit the tiny encoder: with six attention heads, the rank must be six."""
     return [f"adapters[{index}].rank=6" for index, adapter in enumerate(adapters) if "rank" in adapter.options]
 
 
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_shipped_recipe_trains_one_step(name, course_files, tiny_checkpoint, tmp_path, monkeypatch, capsys):
-    """Three epochs: hybrid takes steps of both sorts, and what loss balancing learns from two epochs is used."""
+    """Three epochs, so that hybrid has steps of both phases, and loss balancing uses the losses of two epochs."""
     monkeypatch.setenv("MBERT_DATA", str(course_files))
     shipped = load_recipe(name)
     words = [f"encoder.checkpoint={tiny_checkpoint}", "encoder.sha256=null", *settings_for(shipped.adapters)]
@@ -91,33 +91,33 @@ def test_every_shipped_recipe_trains_one_step(name, course_files, tiny_checkpoin
     assert load_recipe(str(tmp_path / "run" / "recipe.yaml")).reference == shipped.reference
 
 
-def test_every_experiment_of_the_tables_is_listed_for_both_encoders():
+def test_every_experiment_of_the_tables_has_a_recipe_for_both_encoders():
     names = shipped_names()
     assert set(EVERY) <= set(names)
     assert [name for name in names if "table" in name] == sorted(EVERY)
 
 
 @pytest.mark.parametrize("name", shipped_names())
-def test_a_shipped_recipe_says_in_its_first_line_what_it_is(name):
-    said = description(name)
-    assert said.endswith((".", ":"))
-    assert len(said) > 20
+def test_a_shipped_recipe_has_a_description_in_its_first_line(name):
+    text = description(name)
+    assert text.endswith((".", ":"))
+    assert len(text) > 20
     if "table" in name:
         table, row = name.rpartition("/table")[2][0], list(SCORES).index(name.rpartition("/")[2])
         above = sum(1 for each in list(SCORES)[:row] if each.startswith(f"table{table}"))
-        assert said.startswith(f"Table {table}, row {above + 1}: ")
-        assert said.endswith("on MiniLM.") == ("minilm" in name)
+        assert text.startswith(f"Table {table}, row {above + 1}: ")
+        assert text.endswith("on MiniLM.") == ("minilm" in name)
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_tables_recipe_holds_the_papers_scores(name):
+def test_recipes_of_the_tables_have_the_papers_scores(name):
     reference = load_recipe(name).reference
     row = name.rpartition("/")[2]
     assert reference.source.startswith(f"Multi-BERT paper, Table {row[5]}, ")
     assert tuple(reference.scores[task] for task in ("sst", "quora", "sts")) == SCORES[row]
 
 
-def test_the_best_models_recipes_hold_the_papers_scores():
+def test_recipes_of_the_best_models_have_the_papers_scores():
     paper, ours = load_recipe("paper/hybrid_low_rank_top").reference, load_recipe("cs224n_minilm").reference
     assert tuple(paper.scores.values()) == TEST_SCORES
     assert tuple(ours.scores.values()) == SCORES["table5_low_rank_top"]
@@ -130,11 +130,11 @@ def test_the_best_models_recipes_hold_the_papers_scores():
         ("table2_mean", 0.713),
         ("table3_total", 0.713),
         ("table3_squared", 0.708),
-        ("table3_dynamic_weight_average", 0.711),  # the paper prints .707 beside the scores that give .711
+        ("table3_dynamic_weight_average", 0.711),  # the paper prints .707, but its scores give .711
         ("hybrid_low_rank_top", 0.759),
     ],
 )
-def test_overall_of_a_reference_is_what_the_paper_prints(name, printed):
+def test_the_overall_score_of_a_reference_is_that_of_the_paper(name, printed):
     recipe = load_recipe(f"paper/{name}")
     scores = {
         task: (head_class(recipe.tasks[task]).main_metric, score) for task, score in recipe.reference.scores.items()
@@ -160,7 +160,7 @@ def test_adapters_have_the_parameters_of_table_1(name, parameters):
         *[(name, "mean", "total", "hybrid") for name in SCORES if name > "table5" or name == "table4_hybrid"],
     ],
 )
-def test_a_tables_recipe_is_the_papers_setting(name, pooling, balancing, curriculum):
+def test_recipes_of_the_tables_have_the_papers_settings(name, pooling, balancing, curriculum):
     recipe = load_recipe(f"paper/{name}")
     assert as_spec(recipe.pooling) == {"kind": pooling}
     assert as_spec(recipe.loss_balancing) == {"kind": balancing}
@@ -172,28 +172,28 @@ def test_a_tables_recipe_is_the_papers_setting(name, pooling, balancing, curricu
 
 
 @pytest.mark.parametrize("name", ["baseline", *SCORES])
-def test_the_minilm_recipes_differ_in_encoder_ranks_training_and_the_similarity_heads_start_only(name):
+def test_minilm_recipes_differ_only_in_encoder_ranks_training_and_similarity_head(name):
     bert, mini = (as_spec(load_recipe(f"{folder}/{name}")) for folder in ("paper", "paper/minilm"))
     assert mini["encoder"]["checkpoint"].startswith("package:")
     assert mini["training"]["epochs"] == 8
     assert [mini["tasks"]["sts"]["head"].pop(key) for key in ("init", "hidden_activation")] == ["identity", "none"]
     for adapter in mini["adapters"]:
         if "rank" in adapter:
-            adapter["rank"] *= 768 // 384  # the same share of the hidden size
+            adapter["rank"] *= 768 // 384  # the same ratio to the hidden size
     for each in (bert, mini):
         del each["encoder"], each["training"]
     assert mini == bert
 
 
 @pytest.mark.parametrize("name", shipped_names())
-def test_a_copy_is_the_same_recipe_wherever_it_lies(tmp_path, monkeypatch, name):
+def test_a_copy_in_another_folder_is_the_same_recipe(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     app(["recipes", "cp", name, "copy.yaml"], standalone_mode=False)
     assert as_spec(load_recipe("copy.yaml")) == as_spec(load_recipe(name))
     assert description(name) in (tmp_path / "copy.yaml").read_text().splitlines()[0]
 
 
-def test_a_copy_replaces_nothing_unasked(tmp_path, monkeypatch):
+def test_a_copy_replaces_a_file_only_with_force(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo.yaml").write_text("mine")
     with pytest.raises(UsageError, match=r"demo.yaml: exists; replace it with --force"):
@@ -208,7 +208,7 @@ def test_the_schema_is_printed_as_json(capsys):
     assert json.loads(capsys.readouterr().out) == recipe_schema()
 
 
-def test_a_folder_of_a_shipped_recipes_name_does_not_hide_it(tmp_path, monkeypatch):
+def test_a_folder_with_the_name_of_a_shipped_recipe_does_not_hide_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").mkdir()
     assert find("demo") == shipped_folder() / "demo.yaml"

@@ -1,4 +1,4 @@
-"""Twenty things that people get wrong, and what they are told: one line with the place, the value and the remedy."""
+"""Twenty frequent mistakes and their messages: one line with the place, the value and the remedy."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def run(tiny_checkpoint, tiny_files, tmp_path_factory):
 
 @pytest.fixture
 def here(run, tiny_files, tmp_path, monkeypatch):
-    """A folder as a user has it: a recipe, its data, a run of it, and files with faults."""
+    """Create a folder with a recipe, its data, a run and damaged files, and change to it."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(run, tmp_path / "run")
     recipe = (run.parent / "recipe.yaml").read_text()
@@ -51,31 +51,31 @@ MISTAKES = {
     "a recipe's key as a flag": ("train my.yaml --epochs 3", "to override a value of the recipe, write KEY=VALUE: training.epochs=..."),
     "a key misspelt": ("train my.yaml training.epoch=3", "'training.epoch=3': training.epoch is not a known key; did you mean 'epochs'?"),
     "a kind misspelt": ("train my.yaml pooling=maen", "pooling.kind is 'maen'; did you mean 'mean'? Known: cls, max, mean."),
-    "a value of another type": ("train my.yaml training.epochs=many", "training.epochs must be a whole number, but is 'many'."),
+    "a value of the wrong type": ("train my.yaml training.epochs=many", "training.epochs must be a whole number, but is 'many'."),
     "a shipped recipe misspelt": ("train dmo", "there is no such recipe file, nor a shipped recipe of that name; did you mean 'demo'?"),
-    "a recipe that is no YAML": ("train bad.yaml", "bad.yaml:2:1: is not YAML"),
+    "a recipe that is not YAML": ("train bad.yaml", "bad.yaml:2:1: is not YAML"),
     "a data file that is missing": ("train my.yaml tasks.mood.train=mod-train.tsv", "there is no file {here}/mod-train.tsv; did you mean 'mood-train.tsv'?"),
     "a column misspelt": ("train my.yaml tasks.mood.text=txt", "mood-train.tsv:1: has no column 'txt', asked for as text of task mood; did you mean 'text'? Known: id, mood, text."),
-    "a label that is none": ("train my.yaml tasks.mood.train=other.tsv", "other.tsv:2: mood must be one of low, mid, high, but is 'none'; correct the row, or set tasks.mood.on_bad_row=skip."),
+    "an unknown label": ("train my.yaml tasks.mood.train=other.tsv", "other.tsv:2: mood must be one of low, mid, high, but is 'none'; correct the row, or set tasks.mood.on_bad_row=skip."),
     "a label that is empty": ("train my.yaml tasks.mood.train=unlabelled.tsv", "unlabelled.tsv:2: mood is empty; correct the row, or set tasks.mood.on_bad_row=skip."),
-    "a run that is there already": ("train my.yaml -o run", "run exists and holds a run; continue it with --resume, or replace it with --force."),
-    "a folder that is no run": ("predict nowhere new.tsv", "nowhere: there is no such run folder; mbert train writes one with -o."),
+    "a run that exists": ("train my.yaml -o run", "run exists and holds a run; continue it with --resume, or replace it with --force."),
+    "a folder that is not a run": ("predict nowhere new.tsv", "nowhere: there is no such run folder; mbert train writes one with -o."),
     "a model of another version": ("predict old new.tsv -t mood", "old/model/config.json: was altered"),
     "a task misspelt": ("predict run new.tsv -t mod", "the model has no task 'mod'; did you mean 'mood'?"),
-    "an output that is there already": ("predict run new.tsv -t mood -o mood-dev.tsv", "mood-dev.tsv: exists; replace it with --force, or choose another output."),
+    "an output that exists": ("predict run new.tsv -t mood -o mood-dev.tsv", "mood-dev.tsv: exists; replace it with --force, or choose another output."),
     "an input without the column": ("predict run mood-dev.tsv -t same", "mood-dev.tsv:1: has no column 'one', asked for as text of task same. Known: id, mood, text."),
     "a row with a stray tab": ("predict run wide.tsv -t mood", "wide.tsv:2: has 3 columns, but the header has 2; check for a missing or stray delimiter or quote."),
-    "a file of another encoding": ("predict run latin.tsv -t mood", "latin.tsv:2: is not UTF-8 (byte 13 of the file); convert it: iconv -f CP1252 -t UTF-8 FILE > NEW."),
+    "a file in another encoding": ("predict run latin.tsv -t mood", "latin.tsv:2: is not UTF-8 (byte 13 of the file); convert it: iconv -f CP1252 -t UTF-8 FILE > NEW."),
     "a file that is empty": ("predict run empty.tsv -t mood", "empty.tsv: is empty; expected a header line and rows."),
-    "a folder in a file's place": ("predict run run -t mood", "run: is a folder; name the file in it."),
-    "a device that is not there": ("predict run new.tsv -t mood --device cuda:7", "--device is 'cuda:7', but of CUDA devices there"),
+    "a folder instead of a file": ("predict run run -t mood", "run: is a folder; name the file in it."),
+    "a device that does not exist": ("predict run new.tsv -t mood --device cuda:7", "--device is 'cuda:7', but of CUDA devices there"),
     "thresholds on a test file": ("evaluate run --tune-thresholds f1 --split test", "the recipe's dev files are fitted to, and nothing else; leave out --split test."),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_told_in_one_line_with_its_remedy(name, here):
-    words, said = MISTAKES[name]
+def test_a_mistake_is_reported_in_one_line_with_its_remedy(name, here):
+    words, message = MISTAKES[name]
     before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
     with pytest.raises((MbertError, TyperException)) as refusal:
         app(
@@ -84,15 +84,15 @@ def test_a_mistake_is_told_in_one_line_with_its_remedy(name, here):
             standalone_mode=False,
         )
     error = refusal.value
-    told = "\n".join(error.problems) if isinstance(error, MbertError) else mistake(error)
-    assert said.format(here=here) in told
-    assert len(told.splitlines()) == 1
+    printed = "\n".join(error.problems) if isinstance(error, MbertError) else mistake(error)
+    assert message.format(here=here) in printed
+    assert len(printed.splitlines()) == 1
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
 
 
-def test_a_place_that_cannot_be_written_to_is_told(here):
+def test_an_output_folder_that_cannot_be_written_is_reported(here):
     if os.geteuid() == 0:
-        target = "/proc/there"  # root may write everywhere else
+        target = "/proc/there"  # root can write to any other folder
     else:
         (here / "locked").mkdir(mode=0o500)
         target = "locked/there"

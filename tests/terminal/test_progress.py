@@ -16,7 +16,7 @@ MOVES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
 def printed(width, use, **options):
-    """Let a function use a console on a terminal; return what the terminal got."""
+    """Call a function with a console on a terminal; return the text that the terminal received."""
     terminal = RichConsole(
         file=io.StringIO(), force_terminal=True, width=width, soft_wrap=True, highlight=False, **options
     )

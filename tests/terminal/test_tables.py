@@ -17,7 +17,7 @@ def printed(names, labels, predicted, width):
     return console.file.getvalue()
 
 
-def test_counts_stand_beside_their_shares_and_every_class_has_a_row():
+def test_the_matrix_has_counts_and_shares_and_a_row_for_each_class():
     text = printed(["low", "high"], [0, 0, 0, 0, 1], [0, 0, 0, 1, 0], 100)
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
     assert ["low", "3 75%", "1 25%"] in rows
@@ -36,7 +36,7 @@ def test_sixty_columns_are_enough_for_any_number_of_classes(number):
     assert "…" not in text
 
 
-def test_a_matrix_that_does_not_fit_gives_way_to_the_commonest_mistakes():
+def test_a_matrix_that_does_not_fit_is_replaced_by_the_most_frequent_mistakes():
     labels = [0] * 5 + list(range(60))
     predicted = [1] * 5 + list(range(60))
     names = [f"class-{i}" for i in range(60)]
@@ -46,7 +46,7 @@ def test_a_matrix_that_does_not_fit_gives_way_to_the_commonest_mistakes():
     assert "of 60 classes" in text
 
 
-def test_square_brackets_in_labels_are_no_markup():
+def test_square_brackets_in_labels_are_not_markup():
     text = printed(["[red]", "[/b]"], [0, 1], [1, 1], 80)
     assert text.count("[red]") >= 3
     assert text.count("[/b]") >= 3
