@@ -1,10 +1,11 @@
-"""Figures as PNG and as SVG files, drawn from the files of an evaluation and of a run.
+"""The figures of a run as PNG and SVG files, drawn from the files of its evaluation and from metrics.jsonl.
 
 TASK_confusion   the confusion matrix of a classification
 TASK_scatter     a regression's predictions against its labels
 curves           losses and scores over the epochs
 
-Their bytes are a function of the numbers and of matplotlib's version: no dates, no display, nobody's settings.
+The bytes of a figure depend only on the numbers and on matplotlib's version. They contain no dates; displays and the
+user's matplotlib settings have no effect.
 """
 
 import io
@@ -23,13 +24,13 @@ from mbert_cli.storage.metrics_file import read_metrics
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 
-_MOST_CLASSES = 50  # of a matrix that is a part of a larger one
-# For labels in scripts that matplotlib's own font has no letters for; those that are installed are used.
+_MOST_CLASSES = 50  # of a confusion matrix that has too many classes to draw them all
+# Fonts for scripts that matplotlib's own font lacks; the installed ones are used.
 _MORE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei", "WenQuanYi Zen Hei", "Arial")
 
 
 def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
-    """Draw all that there is to draw.
+    """Draw all figures whose data exist.
 
     Args:
         evaluation: a folder that `write_evaluation` wrote; it need not exist.
@@ -38,78 +39,80 @@ def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
     Returns:
         PNG and SVG files by name.
     """
-    lines = read_metrics(metrics_file)
+    records = read_metrics(metrics_file)
     metrics = read_summary(evaluation)
-    drawn: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     with in_our_style():
-        # Whoever draws nothing does not wait for matplotlib.
-        from mbert_cli.reports import plots
+        # matplotlib is imported only if something is drawn.
+        from mbert_cli.reports.plot_curves import curves_figure
+        from mbert_cli.reports.plot_scatter import scatter_figure
+        from mbert_cli.reports.plot_style import shortened
 
-        for task, found in metrics.get("tasks", {}).items():
-            title = f"{plots.shortened(task)} on {data_name(metrics, task)}, {counted(found['examples'], 'row')}\n"
-            if (confusion := Confusion.of(found)) is not None:
-                title += f"accuracy {found['accuracy']:.3f}, macro F1 {found['macro']['f1']:.3f}"
-                drawn |= _files(f"{task}_confusion", _confusion_figure(title, confusion))
-            elif "pearson" in found:
-                values = read_numbers(evaluation / f"{task}{PREDICTIONS}", "label", "pred")
-                title += f"Pearson {found['pearson']:.3f}, Spearman {found['spearman']:.3f}, MSE {found['mse']:.3f}"
-                drawn |= _files(f"{task}_scatter", plots.scatter_figure(title, *values))
-        if lines:
-            drawn |= _files("curves", plots.curves_figure(lines))
-    return drawn
+        for task, scores in metrics.get("tasks", {}).items():
+            title = f"{shortened(task)} on {data_name(metrics, task)}, {counted(scores['examples'], 'row')}\n"
+            if (confusion := Confusion.of(scores)) is not None:
+                title += f"accuracy {scores['accuracy']:.3f}, macro F1 {scores['macro']['f1']:.3f}"
+                files |= _files(f"{task}_confusion", _confusion_figure(title, confusion))
+            elif "pearson" in scores:
+                labels, predicted = read_numbers(evaluation / f"{task}{PREDICTIONS}", "label", "pred")
+                title += f"Pearson {scores['pearson']:.3f}, Spearman {scores['spearman']:.3f}, MSE {scores['mse']:.3f}"
+                files |= _files(f"{task}_scatter", scatter_figure(title, labels, predicted))
+        if records:
+            files |= _files("curves", curves_figure(records))
+    return files
 
 
 def _confusion_figure(title: str, confusion: Confusion) -> Any:
-    """Draw a confusion matrix; of very many classes that of the most frequent ones, and say so in the title."""
-    from mbert_cli.reports import plots
+    """Draw a confusion matrix. With too many classes, draw the most frequent ones, and print that in the title."""
+    from mbert_cli.reports.plot_confusion import confusion_figure
 
     if not confusion.has_matrix:
         title += f"\nthe {_MOST_CLASSES} most frequent of {len(confusion.labels):,} classes"
         confusion = confusion.of_most_frequent(_MOST_CLASSES)
-    return plots.confusion_figure(title, confusion.labels, confusion.matrix(), confusion.shares())
+    return confusion_figure(title, confusion.labels, confusion.matrix(), confusion.shares())
 
 
 def draw_or_say(evaluation: Path, metrics_file: Path, console: Console) -> dict[str, bytes]:
-    """Draw all that there is to draw; where that fails say so in one line, for nothing else must be lost by it.
+    """Draw all figures whose data exist. If this fails, print why: a training must not fail because of its figures.
 
     Args:
         evaluation: see `draw`.
         metrics_file: see `draw`.
-        console: where a failure is printed.
+        console: prints the reason of a failure in one line.
     """
     try:
         return draw(evaluation, metrics_file)
     except Exception as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())
-        console.info(f"the figures could not be drawn ({why}); all numbers are in the files they are drawn from.")
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        console.info(f"the figures could not be drawn ({reason}); all numbers are in the files they are drawn from.")
         return {}
 
 
 def figures_size(tasks: int) -> int:
-    """Return about how many bytes the figures of a run have, as PNG and SVG files: one a task, and the curves."""
+    """Return an estimate, in bytes, of all figures of a run with so many tasks."""
     return 60_000 * tasks + 80_000
 
 
-def write_figures(folder: Path, drawn: Mapping[str, bytes]) -> None:
-    """Write figures into a folder that exists."""
-    for name, content in drawn.items():
+def write_figures(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write figures into an existing folder."""
+    for name, content in files.items():
         (folder / name).write_bytes(content)
 
 
 @contextmanager
 def in_our_style() -> Iterator[None]:
-    """Let the block draw in our style, whatever the user's settings are; leave everything as it was."""
+    """Use our matplotlib settings within the block, instead of the user's. Afterwards, all settings are restored."""
     log = logging.getLogger("matplotlib")
     level = log.level
     with warnings.catch_warnings():
-        # It tells of missing letters and of font caches, which nobody asked for.
+        # matplotlib warns of missing letters, and logs that it builds its font cache.
         warnings.simplefilter("ignore")
         log.setLevel(logging.CRITICAL)
         try:
             import matplotlib
             from matplotlib.font_manager import get_font_names
 
-            from mbert_cli.reports.plots import STYLE
+            from mbert_cli.reports.plot_style import STYLE
 
             with matplotlib.rc_context():
                 matplotlib.rcdefaults()
@@ -123,12 +126,12 @@ def in_our_style() -> Iterator[None]:
 
 def _files(name: str, figure: Any) -> dict[str, bytes]:
     files = {f"{name}.png": png(figure)}
-    figure.set_layout_engine("none")  # its parts stay where they are: the search for room is a quarter of the time
+    figure.set_layout_engine("none")  # keeps the positions; computing them again takes a quarter of the time
     return files | {f"{name}.svg": svg(figure)}
 
 
 def png(figure: Any) -> bytes:
-    """Return a matplotlib Figure as the bytes of a PNG file."""
+    """Return a matplotlib Figure as a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     file = io.BytesIO()
@@ -137,7 +140,7 @@ def png(figure: Any) -> bytes:
 
 
 def svg(figure: Any) -> bytes:
-    """Return a matplotlib Figure as the bytes of an SVG file, its text as text."""
+    """Return a matplotlib Figure as an SVG file that contains its text as text."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     file = io.BytesIO()
@@ -146,7 +149,7 @@ def svg(figure: Any) -> bytes:
 
 
 def draw_figures(folder: RunFolder, console: Console) -> None:
-    """Draw what a run found; where that fails say so."""
-    drawn = draw_or_say(folder.evaluation, folder.metrics_file, console)
-    if drawn:
-        commit_folder(folder.figures, lambda at: write_figures(at, drawn))
+    """Draw the figures of a run into its folder; if this fails, print why."""
+    files = draw_or_say(folder.evaluation, folder.metrics_file, console)
+    if files:
+        commit_folder(folder.figures, lambda at: write_figures(at, files))

@@ -1,13 +1,15 @@
-"""Pages of HTML in one file each: no script, nothing loaded, whatever is put in is escaped. No torch here."""
+"""HTML pages: one file each, without scripts or references to other files. All values are escaped. No torch here."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mbert_cli.reports.colours import PAGE_COLOURS, PAGE_SERIES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
-"""Their folder; each extends ``page.html``, which holds the style."""
+"""The folder of the templates. Those of pages extend ``page.html``, which contains the style sheet."""
 
 
 def html_page(template: str, **values: Any) -> str:
@@ -15,9 +17,11 @@ def html_page(template: str, **values: Any) -> str:
 
     Args:
         template: a file name in `TEMPLATES`.
-        values: what it names; a name that is missing is a fault.
+        values: the variables of the template; a missing one is an error.
     """
-    return new_environment().get_template(template).render(**values)
+    environment = new_environment()
+    environment.globals.update(colours=PAGE_COLOURS, number_of_series_colours=PAGE_SERIES)
+    return environment.get_template(template).render(**values)
 
 
 def new_environment() -> "Environment":

@@ -13,7 +13,7 @@ def draw_scores(result: SweepResult) -> bytes | None:
         return None
     with in_our_style():
         # Whoever draws nothing does not wait for matplotlib.
-        from mbert_cli.reports.plots import ScorePoint, scores_figure
+        from mbert_cli.reports.plot_scores import ScorePoint, scores_figure
 
         def point(row: RowResult) -> ScorePoint:
             score, parameters = row.overall, row.trained_parameters

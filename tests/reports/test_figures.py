@@ -12,7 +12,11 @@ from records import record
 from mbert_cli.metrics import classification_metrics, regression_metrics
 from mbert_cli.reports.evaluation_folder import Evaluation, Predictions, write_evaluation
 from mbert_cli.reports.figures import draw, draw_or_say, write_figures
-from mbert_cli.reports.plots import DPI, ScorePoint, confusion_figure, curves_figure, scatter_figure, scores_figure
+from mbert_cli.reports.plot_confusion import confusion_figure
+from mbert_cli.reports.plot_curves import curves_figure
+from mbert_cli.reports.plot_scatter import scatter_figure
+from mbert_cli.reports.plot_scores import ScorePoint, scores_figure
+from mbert_cli.reports.plot_style import DPI
 from mbert_cli.storage.metrics_file import metrics_text
 
 
