@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mbert_cli.errors import DataError
 from mbert_cli.messages import nearest
+from mbert_cli.storage.hub import hub_errors
 
 PREFIX = "hub:"
 _BRANCH = "refs/convert/parquet"
@@ -47,23 +48,17 @@ def dataset_files(name: str) -> list[Path]:
 
 
 def _fetched(name: str, repository: str, pattern: str) -> Path:
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RevisionNotFoundError
 
-    no_answer: type[Exception] = getattr(errors, "HTTPError", OSError)
-    try:
-        return Path(snapshot_download(repository, repo_type="dataset", revision=_BRANCH, allow_patterns=pattern))
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
-        raise DataError(
-            f"{name}: is not on this machine, and the Hub cannot be reached; leave out --offline."
-        ) from None
-    except errors.RepositoryNotFoundError:
-        raise DataError(f"{name}: the Hub has no data set {repository}, or none that you may read.") from None
-    except errors.RevisionNotFoundError:
-        raise DataError(
-            f"{name}: the Hub has not converted {repository} to Parquet; download the data set, and name its files."
-        ) from None
-    except (no_answer, OSError) as error:
-        raise DataError(f"{name}: cannot be fetched ({' '.join(str(error).split())[:160]}).") from None
+    with hub_errors(DataError, f"{name}:"):
+        try:
+            files = snapshot_download(repository, repo_type="dataset", revision=_BRANCH, allow_patterns=pattern)
+        except RevisionNotFoundError:
+            raise DataError(
+                f"{name}: the Hub has not converted {repository} to Parquet; download the data set, and name its files."
+            ) from None
+    return Path(files)
 
 
 def _listed(repository: str, root: Path) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mbert_cli.errors import CheckpointError
 from mbert_cli.storage.atomic import committed, read_json, sha256_of
+from mbert_cli.storage.hub import hub_errors
 
 WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -210,29 +211,14 @@ def _in_package(checkpoint: str) -> Path:
 
 
 def _from_hub(name: str, revision: str | None, download: bool) -> Path:
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub import snapshot_download
 
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise CheckpointError(f"encoder.checkpoint '{name}' must be a folder, a hub name or package:NAME/path.")
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                name, revision=revision, allow_patterns=_FROM_HUB, local_files_only=not download
-            )
-        )
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, HfHubHTTPError, HFValidationError) as error:
-        at = f" at revision '{revision}'" if revision else ""
-        if huggingface_hub.constants.HF_HUB_OFFLINE and not isinstance(error, HFValidationError):
-            raise CheckpointError(
-                f"encoder.checkpoint '{name}'{at} is not in the local hub cache, and --offline (HF_HUB_OFFLINE) "
-                "disables the network; remove it, or use a local folder."
-            ) from None
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"encoder.checkpoint '{name}'{at} cannot be loaded from the hub ({reason}); check the name and the "
-            "network, or use a local folder."
-        ) from None
+    at = f" at revision '{revision}'" if revision else ""
+    with hub_errors(CheckpointError, f"encoder.checkpoint '{name}'{at}", instead=", or use a local folder"):
+        files = snapshot_download(name, revision=revision, allow_patterns=_FROM_HUB, local_files_only=not download)
+    return Path(files)
 
 
 def weight_files(folder: Path, with_index: bool = False) -> list[Path]:

@@ -3,13 +3,12 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 from mbert_cli.encoder.location import has_weights, own_encoder, referred, weight_files
 from mbert_cli.errors import UsageError
 from mbert_cli.storage.atomic import MANIFEST, commit_folder, read_json
+from mbert_cli.storage.hub import hub_errors
 from mbert_cli.storage.run_folder import RunFolder
 
 _CONFIG = "config.json"
@@ -53,7 +52,7 @@ def push_model(
         commit_folder(staged, lambda new: _copy(folder, new, own, encoder))
         files = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
         api = HfApi()
-        with _refusals(name):
+        with hub_errors(UsageError, f"{name}:", upload=True):
             if not dry_run:
                 api.create_repo(name, private=private, exist_ok=True)
                 api.upload_folder(repo_id=name, folder_path=staged, revision=revision, commit_message="Model by mbert")
@@ -75,31 +74,3 @@ def _copy(folder: Path, new: Path, own: bool, encoder: str | None) -> None:
         config["encoder"]["checkpoint"] = PurePath(checkpoint).name
         config.pop("encoder_path", None)
     (new / _CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _refusals(name: str) -> Iterator[None]:
-    """Turn what the Hub's library raises into errors that a user can mend."""
-    from huggingface_hub import errors
-
-    # Of the library that it speaks HTTP with, whichever that is.
-    no_answer: type[Exception] = getattr(errors, "HTTPError", OSError)
-    try:
-        yield
-    except errors.HFValidationError as error:
-        raise UsageError(f"{name}: is no name of a repository ({_first_sentence(error)}); write OWNER/NAME.") from None
-    except errors.LocalTokenNotFoundError:
-        raise UsageError(f"{name}: the Hub must know who you are; run hf auth login, or set HF_TOKEN.") from None
-    except errors.OfflineModeIsEnabled:
-        raise UsageError(f"{name}: cannot be reached offline; leave out --offline, and unset HF_HUB_OFFLINE.") from None
-    except errors.HfHubHTTPError as error:
-        code = error.response.status_code
-        hint = "run hf auth login, or set HF_TOKEN" if code == 401 else "use a token that may write there"
-        hint = hint if code in (401, 403) else "try again later"
-        raise UsageError(f"{name}: the Hub refuses ({code} {_first_sentence(error)}); {hint}.") from None
-    except (OSError, no_answer) as error:
-        raise UsageError(f"{name}: the Hub cannot be reached ({_first_sentence(error)}); check the network.") from None
-
-
-def _first_sentence(error: Exception) -> str:
-    return " ".join(str(error).split())[:160].rstrip(".")

@@ -54,7 +54,10 @@ def test_a_split_is_all_its_files_one_after_another(mirror, name):
     [
         ("hub:me/moods#trian", "there is no split 'trian'; did you mean 'train'? Known: train, validation."),
         ("hub:me/moods/defualt#train", "there is no configuration 'defualt'; did you mean 'default'?"),
-        ("hub:me/other#train", "is not on this machine, and the Hub cannot be reached; leave out --offline."),
+        (
+            "hub:me/other#train",
+            "is not in the local hub cache, and --offline (HF_HUB_OFFLINE) disables the network; remove it.",
+        ),
         ("hub:moods", "must have the form hub:OWNER/NAME#SPLIT, or hub:OWNER/NAME/CONFIG#SPLIT."),
     ],
 )

@@ -77,14 +77,19 @@ def test_a_dry_run_lists_the_files_and_asks_nobody(run, hub):
 @pytest.mark.parametrize(
     ("words", "environment", "refuse", "said"),
     [
-        (["me/mo ods"], {}, None, "is no name of a repository"),
-        (["me/moods"], {"HF_TOKEN": "hf_wrong"}, None, "the Hub refuses (401"),
-        (["me/moods"], {}, 403, "use a token that may write there"),
-        (["me/moods", "--offline"], {}, None, "cannot be reached offline"),
-        (["me/moods"], {"HF_ENDPOINT": "http://127.0.0.1:9"}, None, "the Hub cannot be reached"),
+        (["me/mo ods"], {}, None, "is not a valid repository name"),
+        (["me/moods"], {"HF_TOKEN": "hf_wrong"}, None, "cannot be uploaded to the Hub: it refuses (401"),
+        (["me/moods"], {}, 403, "use a token that has access"),
+        (
+            ["me/moods", "--offline"],
+            {},
+            None,
+            "cannot be uploaded, and --offline (HF_HUB_OFFLINE) disables",
+        ),
+        (["me/moods"], {"HF_ENDPOINT": "http://127.0.0.1:9"}, None, "cannot be uploaded to the Hub ("),
     ],
 )
-def test_refusals_are_told_in_one_line(run, hub, words, environment, refuse, said):
+def test_refusals_of_the_hub_are_one_line_errors(run, hub, words, environment, refuse, said):
     hub.refuse = refuse
     done = push(run, hub, *words, **environment)
     assert done.returncode == 2, done.stderr
