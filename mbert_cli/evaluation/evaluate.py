@@ -18,7 +18,7 @@ from mbert_cli.errors import BadRowsError, DataError, UsageError
 from mbert_cli.heads import ClassHead, Columns, Head
 from mbert_cli.metrics import MATRIX_LIMIT, Metrics, overall
 from mbert_cli.model.ensemble import mean_outputs
-from mbert_cli.model.multi_task_bert import MultiTaskBert
+from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.prediction.run_model import run_model
 from mbert_cli.reports.evaluation_folder import Evaluation, Predictions
@@ -29,7 +29,7 @@ _BLOCK = 8192  # predictions written at once
 _MOST_CELLS = 1 << 22  # probabilities computed at once
 
 
-def evaluate(model: MultiTaskBert, data: Mapping[str, TaskData], batch_size: int | None = None) -> Evaluation:
+def evaluate(model: SentenceModel, data: Mapping[str, TaskData], batch_size: int | None = None) -> Evaluation:
     """Return the metrics and predictions of every task, and the score over all.
 
     Args:
@@ -62,7 +62,7 @@ class Outcome:
 
 
 def outcomes_of(
-    model: MultiTaskBert, data: Mapping[str, TaskData], batch_size: int | None = None
+    model: SentenceModel, data: Mapping[str, TaskData], batch_size: int | None = None
 ) -> dict[str, Outcome]:
     """Return what the heads of a model give for the examples of each task; args are those of `evaluate`."""
     return {task: _outcome(model, task, examples, batch_size) for task, examples in data.items()}
@@ -75,7 +75,7 @@ def mean_outcomes(members: Sequence[Mapping[str, Outcome]]) -> dict[str, Outcome
     return {task: replace(outcome, outputs=means[task]) for task, outcome in first.items()}
 
 
-def _outcome(model: MultiTaskBert, task: str, examples: TaskData, batch_size: int | None) -> Outcome:
+def _outcome(model: SentenceModel, task: str, examples: TaskData, batch_size: int | None) -> Outcome:
     assert examples.labels is not None, "without labels nothing can be evaluated"
     outputs = run_model(model, task, examples, batch_size)
     return Outcome(
@@ -88,7 +88,7 @@ def _joined(parts: Sequence[Outcome]) -> Outcome:
     return Outcome(np.concatenate([part.lines for part in parts]), labels, outputs, sum(part.cut for part in parts))
 
 
-def evaluation_of(model: MultiTaskBert, outcomes: Mapping[str, Outcome]) -> Evaluation:
+def evaluation_of(model: SentenceModel, outcomes: Mapping[str, Outcome]) -> Evaluation:
     """Return what `evaluate` does, of outcomes at hand."""
     found: dict[str, Metrics] = {}
     predictions: dict[str, _Blocks] = {}

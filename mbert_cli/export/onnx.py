@@ -24,9 +24,10 @@ from mbert_cli.encoder.padded_layout import PaddedLayout
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.errors import UsageError
 from mbert_cli.heads import ClassHead
-from mbert_cli.model.ensemble import Ensemble
+from mbert_cli.model.ensemble import mean_outputs
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_model import SavedModel
+from mbert_cli.model.sentence_model import SentenceModel
 
 CONFIG = "config.json"
 FORMAT = "mbert-onnx"
@@ -41,7 +42,7 @@ class PaddedTask(nn.Module):
         task: its name.
     """
 
-    def __init__(self, model: MultiTaskBert, task: str) -> None:
+    def __init__(self, model: SentenceModel, task: str) -> None:
         super().__init__()
         self.model = model
         self.name = task
@@ -53,8 +54,7 @@ class PaddedTask(nn.Module):
             inputs: for each side that the head reads, in order: ids, mask and types, each ``[examples, width]``, int64.
         """
         model, head = self.model, self.model.head(self.name)
-        members = model.members() if isinstance(model, Ensemble) else [model]
-        outputs = torch.stack([self._outputs(each, inputs) for each in members]).mean(0)
+        outputs = mean_outputs([self._outputs(member, inputs) for member in model.members()])
         if isinstance(head, ClassHead):
             return head.logits(head.calibrated(outputs)).softmax(-1)
         return head.values(outputs)
@@ -116,7 +116,7 @@ def input_names(sides: Sequence[str]) -> list[str]:
     return [f"{side}_{name}" for side in sides for name in _INPUTS]
 
 
-def _export(model: MultiTaskBert, task: str, file: Path) -> None:
+def _export(model: SentenceModel, task: str, file: Path) -> None:
     model.compute_with(torch.float32, "padded")
     module = PaddedTask(model, task).eval()
     names = input_names(model.head(task).sides)
@@ -125,7 +125,7 @@ def _export(model: MultiTaskBert, task: str, file: Path) -> None:
     rows = torch.export.Dim("examples", min=1, max=1 << 16)
     shapes = []
     for at in range(0, len(names), 3):
-        width = torch.export.Dim(f"width{at // 3}", min=2, max=model.encoder.shape.max_positions)
+        width = torch.export.Dim(f"width{at // 3}", min=2, max=model.shape.max_positions)
         shapes += [{0: rows, 1: width}] * 3
     with _silence(), torch.no_grad():
         module(*example)  # what has no padded form says so here; the exporter would wrap it in errors of its own

@@ -13,14 +13,14 @@ from mbert_cli.errors import counted
 from mbert_cli.heads import ClassHead
 from mbert_cli.messages import one_line
 from mbert_cli.model.ensemble import Ensemble
-from mbert_cli.model.multi_task_bert import MultiTaskBert
+from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.recipe.sections import Recipe
 
 _METRICS = ("accuracy", "f1", "pearson", "spearman")
 _MOST_LABELS = 20
 
 
-def model_card(recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, Any]) -> str:
+def model_card(recipe: Recipe, model: SentenceModel, scores: Mapping[str, Any]) -> str:
     """Return a card: the same for the same recipe and scores.
 
     Args:
@@ -74,7 +74,7 @@ kinds of text, other languages and other meanings of the labels have not been lo
 """.splitlines()
 
 
-def _facts(recipe: Recipe, model: MultiTaskBert) -> list[str]:
+def _facts(recipe: Recipe, model: SentenceModel) -> list[str]:
     adapters = " + ".join(each.kind for each in recipe.adapters) or "none"
     together = [f"- an ensemble of {len(model.members())} models"] if isinstance(model, Ensemble) else []
     soft = ", ".join(name for name, task in recipe.tasks.items() if task.soft_labels is not None)
@@ -95,7 +95,7 @@ def _encoder(recipe: Recipe) -> str:
     return one_line(PurePath(name).name if name.startswith(("/", ".")) else name)
 
 
-def _row(name: str, recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, Any]) -> str:
+def _row(name: str, recipe: Recipe, model: SentenceModel, scores: Mapping[str, Any]) -> str:
     head = model.head(name)
     labels = "a number"
     if isinstance(head, ClassHead):
@@ -124,7 +124,7 @@ def _cell(text: str) -> str:
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", one_line(text))
 
 
-def _metadata(recipe: Recipe, model: MultiTaskBert, scores: Mapping[str, Any], title: str) -> ModelCardData:
+def _metadata(recipe: Recipe, model: SentenceModel, scores: Mapping[str, Any], title: str) -> ModelCardData:
     results = []
     for name, task in recipe.tasks.items():
         found = scores["tasks"][name]

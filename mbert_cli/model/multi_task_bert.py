@@ -16,6 +16,7 @@ from mbert_cli.encoder.folding import can_fold, fold
 from mbert_cli.encoder.kernels.product import Linear, renew
 from mbert_cli.encoder.late_interaction import max_sim
 from mbert_cli.heads import Head
+from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.pooling import Pooling
 
 
@@ -37,7 +38,7 @@ class TaskPart(nn.Module):
         return cast(list[Adapter], list(self.adapters))
 
 
-class MultiTaskBert(nn.Module):
+class MultiTaskBert(SentenceModel):
     """One encoder for many tasks.
 
     A packed batch has one contiguous segment per task. The encoder runs once over the whole stream. The adapters of a
@@ -58,8 +59,12 @@ class MultiTaskBert(nn.Module):
         self._linears = tuple(module for module in self.modules() if isinstance(module, Linear))
         self.compute_with(torch.float32, "torch")
 
+    def members(self) -> list["MultiTaskBert"]:
+        """Return this model: it is not an ensemble."""
+        return [self]
+
     def compute_with(self, dtype: torch.dtype, kernels: str) -> None:
-        """Set the data type and the kernels of the encoder and the adapters; see `hardware`."""
+        """Set the data type and the kernels of the encoder and the adapters."""
         self.compute_dtype = dtype
         self.kernels = kernels
 
@@ -68,10 +73,6 @@ class MultiTaskBert(nn.Module):
         part = self._parts[self.task_names.index(name)]
         assert isinstance(part, TaskPart)
         return part
-
-    def head(self, name: str) -> Head:
-        """Return a task's head."""
-        return self.task(name).head
 
     def folded(self, name: str) -> "MultiTaskBert":
         """Return a model for the prediction of one task, with its adapters folded into the encoder where possible.
@@ -104,14 +105,7 @@ class MultiTaskBert(nn.Module):
         return self._pool(self._hidden(batch), batch)
 
     def forward(self, batch: Batch, both_orders: bool = False) -> dict[str, Tensor]:
-        """Return the outputs of each task's head for the batch's examples.
-
-        Args:
-            batch: the examples.
-            both_orders: return the mean over both orders of the two texts. If the head reads both texts in one
-                sequence, a segment then ends with these sequences in the other order. Sequences of a single text serve
-                both orders.
-        """
+        """Return the outputs of each task's head for the batch's examples; see `SentenceModel.forward`."""
         h, layout = self._hidden(batch), batch.layout
         # Pooling and heads are a small part of the work, and the losses need full precision.
         sentences = self._pool(h, batch).split(layout.segment_sentences)

@@ -14,9 +14,8 @@ from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import RecipeError
 from mbert_cli.model.components import build, load_recipe
 from mbert_cli.model.compose import encoder_shape, meta_model
-from mbert_cli.model.ensemble import Ensemble
-from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.ranks import num_parameters, with_ranks
+from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.recipe.sections import Component, Recipe
 
 BYTES = {"fp32": 4, "bf16": 2}
@@ -246,9 +245,9 @@ def _phases(recipe: Recipe, parts: Sequence[Count]) -> list[PhaseCount]:
     return phases
 
 
-def parameter_counts(model: MultiTaskBert) -> dict[str, int]:
+def parameter_counts(model: SentenceModel) -> dict[str, int]:
     """Return the size of a model and of its parts, for comparisons of runs."""
-    members = model.members() if isinstance(model, Ensemble) else [model]
+    members = model.members()
     parts = [each.task(name) for each in members for name in each.task_names]
     modules: dict[str, nn.Module] = {
         "encoder": nn.ModuleList(each.encoder for each in members),

@@ -34,6 +34,7 @@ from mbert_cli.model.compose import build_model
 from mbert_cli.model.ensemble import Ensemble
 from mbert_cli.model.model_card import model_card
 from mbert_cli.model.multi_task_bert import MultiTaskBert
+from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.model.tensor_files import load_tensors, size_of, write_tensors
 from mbert_cli.recipe.sections import ModelSection, Recipe, TaskSection, as_spec
 from mbert_cli.storage.atomic import DECISIONS, MANIFEST, amend_folder, amendment, read_json, sha256_of
@@ -55,7 +56,7 @@ class SavedModel:
     """
 
     section: ModelSection
-    model: MultiTaskBert
+    model: SentenceModel
     tokenizer: Tokenizer
     sha256: str
 
@@ -72,7 +73,7 @@ class SavedModel:
 
 def write_model(
     folder: Path,
-    model: MultiTaskBert,
+    model: SentenceModel,
     recipe: Recipe,
     tokenizer: Tokenizer,
     encoder_changed: bool,
@@ -91,7 +92,7 @@ def write_model(
     section = {key: as_spec(getattr(recipe, key)) for key in ("encoder", "adapters", "pooling", "tasks")}
     config = {"format": _FORMAT, "mbert": __version__, **section, "max_length": tokenizer.max_length}
     (folder / "encoder").mkdir()
-    save_config(model.encoder.shape, folder / "encoder")
+    save_config(model.shape, folder / "encoder")
     tokenizer.save(folder / "encoder")
     weights = None if encoder_changed else locate(recipe.encoder.checkpoint, recipe.encoder.revision, download=False)
     if weights is not None:
@@ -123,9 +124,9 @@ def weights_size(model: MultiTaskBert, encoder_changed: bool) -> int:
     return encoder + sum(size_of(model.task(name).state_dict().values()) for name in model.task_names)
 
 
-def _places(folder: Path, model: MultiTaskBert) -> list[tuple[Path, MultiTaskBert]]:
+def _places(folder: Path, model: SentenceModel) -> list[tuple[Path, MultiTaskBert]]:
     """Return where the weights lie of a model, or of each member of an ensemble."""
-    if not isinstance(model, Ensemble):
+    if isinstance(model, MultiTaskBert):
         return [(folder, model)]
     return [(_member(folder, number), each) for number, each in enumerate(model.members(), 1)]
 
@@ -164,7 +165,7 @@ def read_model(run: Path, encoder: str | Path | None = None) -> SavedModel:
         _read_weights(folder, place, section, shared if own is None else own / "encoder")
         for place, own in zip(places, weights, strict=True)
     ]
-    model = models[0] if count is None else Ensemble(models)
+    model: SentenceModel = models[0] if count is None else Ensemble(models)
     _read_decisions(folder, model)
     tokenizer = Tokenizer(folder / "encoder", int(config["max_length"]))
     return SavedModel(section, model.eval(), tokenizer, sha256_of(folder / MANIFEST))
@@ -180,7 +181,7 @@ def _read_weights(folder: Path, place: Path, section: ModelSection, weights: Pat
     return model
 
 
-def write_decisions(folder: Path, model: MultiTaskBert) -> None:
+def write_decisions(folder: Path, model: SentenceModel) -> None:
     """Save how the heads of a model decide; a crash at any moment leaves what was saved before, or this.
 
     Args:
@@ -196,7 +197,7 @@ def write_decisions(folder: Path, model: MultiTaskBert) -> None:
     amend_folder(folder, DECISIONS, json.dumps({"tasks": found}, indent=2) + "\n")
 
 
-def _read_decisions(folder: Path, model: MultiTaskBert) -> None:
+def _read_decisions(folder: Path, model: SentenceModel) -> None:
     """Have the heads of a model decide as was saved; what was saved for none of them stays as it is built."""
     path = amendment(folder, DECISIONS)
     if path is None:

@@ -1,6 +1,7 @@
 """The task whose vectors are written, and the columns that one vector stands for."""
 
 from mbert_cli.errors import UsageError
+from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_model import SavedModel
 
 
@@ -9,11 +10,16 @@ def task_to_embed(saved: SavedModel, task: str | None) -> str:
 
     Raises:
         CheckpointError: the model has no such task.
-        UsageError: the vectors differ by task, but no task is named.
+        UsageError: the vectors differ by task, but no task is named; or the model is an ensemble.
     """
-    names = saved.model.task_names
+    model, names = saved.model, saved.model.task_names
+    if not isinstance(model, MultiTaskBert):
+        raise UsageError(
+            f"this model is an ensemble of {len(model.members())}, whose vectors cannot be averaged; "
+            "embed with one of its members: RUN/members/1."
+        )
     if task is None:
-        if len(names) > 1 and any(saved.model.task(name).adapter_list() for name in names):
+        if len(names) > 1 and any(model.task(name).adapter_list() for name in names):
             raise UsageError(f"vectors differ by task: choose one with -t: {', '.join(names)}.")
         task = names[0]
     saved.task(task)

@@ -99,7 +99,7 @@ def embed_file(
         table.names = {**predictor.saved.task(task).columns, **options.columns}
         columns = [options.text] if options.text else columns_to_embed(predictor.saved, task)
         truncation = predictor.truncation(options.strict_length)
-        hidden, done = predictor.saved.model.encoder.shape.hidden_size, 0
+        hidden, done = predictor.saved.model.shape.hidden_size, 0
         with replacing(output) as file, console.bar("embed", options.limit) as bar:
             data = cast(IO[bytes], file.buffer)
             out: VectorFile = ParquetVectors(data, table, hidden) if is_parquet(output) else NumpyVectors(data, hidden)

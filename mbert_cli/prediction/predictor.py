@@ -14,8 +14,8 @@ from mbert_cli.data.truncation import Truncation, length_remedy
 from mbert_cli.errors import UsageError, counted
 from mbert_cli.heads import Columns
 from mbert_cli.machine.hardware import choose
-from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_model import SavedModel, read_model
+from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.prediction.embed_columns import columns_to_embed, task_to_embed
 from mbert_cli.prediction.inputs import Inputs, check_texts, sides_of, texts_or_rows
 from mbert_cli.prediction.run_model import run_model
@@ -61,7 +61,7 @@ class Predictor:
         self.saved.model.to(self.hardware.device).compute_with(self.hardware.dtype, self.hardware.kernels)
         self.batch_size = batch_size
         self.fold = fold
-        self._folded: dict[str, MultiTaskBert] = {}
+        self._folded: dict[str, SentenceModel] = {}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ class Predictor:
 
     def truncation(self, strict: bool = False) -> Truncation:
         """Return a counter of the rows that the model cuts, or a check that refuses them if `strict`."""
-        return Truncation(self.saved.tokenizer.max_length, self.saved.model.encoder.shape.max_positions, strict)
+        return Truncation(self.saved.tokenizer.max_length, self.saved.model.shape.max_positions, strict)
 
     def embed(self, texts: Inputs, task: str | None = None) -> np.ndarray:
         """Return the vectors that a task's head gets.
@@ -159,10 +159,10 @@ class Predictor:
     def embed_tokens(self, data: TaskData, task: str) -> np.ndarray:
         """Return the vectors of tokenised texts, ``[rows, hidden]``, float32."""
         if not len(data):
-            return np.zeros((0, self.saved.model.encoder.shape.hidden_size), np.float32)
+            return np.zeros((0, self.saved.model.shape.hidden_size), np.float32)
         return run_model(self._model(task), task, data, self.batch_size, vectors=True).numpy()
 
-    def _model(self, task: str) -> MultiTaskBert:
+    def _model(self, task: str) -> SentenceModel:
         if not self.fold:
             return self.saved.model
         # Folded at first use: the last digits may depend on the number of threads, which is chosen after loading.
@@ -173,7 +173,7 @@ class Predictor:
 
 def _warn_of_cut_rows(saved: SavedModel, data: TaskData, task: str) -> None:
     """Warn the caller's caller if rows were cut."""
-    max_length, max_positions = saved.tokenizer.max_length, saved.model.encoder.shape.max_positions
+    max_length, max_positions = saved.tokenizer.max_length, saved.model.shape.max_positions
     if data.cut:
         warnings.warn(
             f"{len(data.cut):,} of {counted(len(data), 'row')} of task {task} were cut at {max_length} tokens: "

@@ -7,16 +7,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mbert_cli.batch import Batch
 from mbert_cli.data.batching import TaskData, by_length, pack
 from mbert_cli.errors import is_out_of_memory
 from mbert_cli.model.multi_task_bert import MultiTaskBert
+from mbert_cli.model.sentence_model import SentenceModel
 
 # Tokens of a batch: more fill no more of the device.
 TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768}
 
 
 def run_model(
-    model: MultiTaskBert,
+    model: SentenceModel,
     task: str,
     data: TaskData,
     batch_size: int | None = None,
@@ -36,7 +38,7 @@ def run_model(
         vectors: return the vectors that the head would get, of examples of one side, in place of its outputs.
     """
     model.eval()
-    device = model.encoder.word_embeddings.weight.device
+    device = model.device
     token_budget = token_budget or TOKEN_BUDGETS[device.type]
     both_orders = data.swapped is not None and not vectors
     if data.swapped is not None and both_orders:
@@ -53,7 +55,8 @@ def run_model(
                 continue
             try:
                 batch = pack({task: data}, {task: rows}, device)
-                outputs.append((model.vectors(batch) if vectors else model(batch, both_orders)[task]).float())
+                output = _vectors(model, batch) if vectors else model(batch, both_orders)[task]
+                outputs.append(output.float())
             except (MemoryError, RuntimeError) as error:
                 if len(rows) == 1 or not is_out_of_memory(error):
                     raise
@@ -63,3 +66,8 @@ def run_model(
             order.append(rows)
         # Copied at last: a GPU is never waited for between two batches.
         return torch.cat(outputs).cpu()[torch.from_numpy(np.argsort(np.concatenate(order)))]
+
+
+def _vectors(model: SentenceModel, batch: Batch) -> Tensor:
+    assert isinstance(model, MultiTaskBert), "an ensemble has no sentence vectors"
+    return model.vectors(batch)

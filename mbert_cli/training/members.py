@@ -81,8 +81,8 @@ def fit_members(recipe: Recipe, folder: RunFolder, options: RunOptions) -> Epoch
                 fit(own, place, replace(options, resume=place.states.is_dir()))
         remove_folder(place.states)  # nobody goes on from there
         saved = read_model(place.path, None if has_weights(place.model / "encoder") else encoder)
-        members.append(saved.model.to(hardware.device))
-        saved.model.compute_with(hardware.dtype, hardware.kernels)
+        saved.model.to(hardware.device).compute_with(hardware.dtype, hardware.kernels)
+        members += saved.model.members()
         dev = dev or _read_dev(recipe, saved.tokenizer, options.limit)
         started = time.monotonic()
         with console.status(f"scoring the first {number} members together"):
