@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from mbert_cli.cli import app
-from mbert_cli.model.model_card import _datasets
+from mbert_cli.model.model_card import hub_datasets
 from mbert_cli.recipe.sections import CardSection, Component, Recipe, TaskSection
 
 
@@ -21,7 +21,7 @@ def card(tiny_recipe, tmp_path):
     return made
 
 
-def test_metadata_hold_the_scores_on_dev(card):
+def test_the_metadata_have_the_scores_on_dev(card):
     found, line = card("card.license=mit", "card.language=en", "card.title=Moods")
     assert (found.data.license, found.data.language, found.data.model_name) == ("mit", "en", "Moods")
     scores = {(each.task_name, each.metric_type): each.metric_value for each in found.data.eval_results}
@@ -33,29 +33,29 @@ def test_metadata_hold_the_scores_on_dev(card):
     assert "| mood | text | low, mid, high | accuracy " in found.text
 
 
-def test_a_card_names_no_folder_of_the_machine_and_no_license_that_nobody_gave(card, tiny_checkpoint):
+def test_a_card_names_no_folder_of_the_machine_and_no_license_unless_the_recipe_has_one(card, tiny_checkpoint):
     found, _ = card()
     assert str(tiny_checkpoint.parent) not in found.content
     assert found.data.license is None
     assert found.data.base_model is None
 
 
-def test_a_card_names_its_data_and_says_what_its_author_says(card):
+def test_a_card_has_the_description_and_the_data_sets_of_the_recipe(card):
     found, _ = card("card.description=For toys only.", "card.datasets=[me/toys, you/toys]")
     assert found.data.datasets == ["me/toys", "you/toys"]
     assert "\n\nFor toys only.\n\n" in found.text
     assert "| mood-train.tsv |" in found.text
 
 
-def test_a_data_set_of_the_hub_is_named_by_itself():
+def test_each_data_set_of_the_hub_is_listed_once():
     def task(train):
         return TaskSection(train=train, dev="dev.tsv", text=["a"], label="b", head=Component(kind="classification"))
 
     tasks = {"a": task("hub:me/toys/small#train"), "b": task("hub:me/toys#train"), "c": task("c.tsv")}
     recipe = Recipe.model_construct(tasks=tasks, card=CardSection(datasets=["you/toys"]))
-    assert _datasets(recipe) == ["you/toys", "me/toys"]
+    assert hub_datasets(recipe) == ["you/toys", "me/toys"]
 
 
-def test_names_are_no_markup(card):
+def test_line_ends_in_names_are_escaped(card):
     found, _ = card('card.title="a\\nb|c"')
     assert "# a\\nb" in found.text

@@ -163,7 +163,7 @@ def test_a_model_learns_from_the_predictions_of_another(tiny_recipe, taught, tmp
     # After one epoch, the teacher predicts values near the mean, which are easier to learn than random labels.
     assert alone[1].train_loss["near"] < plain[1].train_loss["near"]
     card = (tmp_path / "b" / "model" / "README.md").read_text()
-    assert "- learnt from another model's predictions, too: mood, same, near\n" in card
+    assert "- also trained on another model's predictions: mood, same, near\n" in card
 
 
 def test_labels_have_no_effect_if_the_share_of_soft_labels_is_1(tiny_recipe, taught, tmp_path):
