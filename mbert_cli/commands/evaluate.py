@@ -1,10 +1,8 @@
 """`mbert evaluate`."""
 
-import tempfile
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,12 +28,8 @@ from mbert_cli.commands.options import (
     split_pair,
 )
 from mbert_cli.commands.output import print_json, print_tables
-from mbert_cli.errors import UsageError
 from mbert_cli.storage.output_folder import check_output_folder
 from mbert_cli.terminal.console import Console
-
-if TYPE_CHECKING:
-    from mbert_cli.reports.largest_errors import TopError
 
 
 def evaluate(
@@ -99,18 +93,16 @@ def evaluate(
     reports: of the positive class for pairs, macro F1 otherwise. balanced is the mean of the recall of both classes.
     --reset removes what was fitted.
     """
-    from mbert_cli.storage.run_folder import RunFolder
+    from mbert_cli.evaluation.options import EvaluationFiles, Fitting
 
     go_offline(offline)
-    files = dict(split_pair(pair, "--data TASK=FILE") for pair in data or [])
-    fits = " and ".join(["--tune-thresholds"] * (tune_thresholds is not None) + ["--calibrate"] * calibrate)
-    if fits and split != "dev":
-        raise UsageError(f"{fits}: the recipe's dev files are fitted to, and nothing else; leave out --split {split}.")
-    if fits and reset:
-        raise UsageError(f"--reset and {fits} exclude each other.")
+    others = dict(split_pair(pair, "--data TASK=FILE") for pair in data or [])
+    files = EvaluationFiles(split, others, tasks or [], limit, strict_length)
+    fitting = Fitting(tune_thresholds, calibrate, reset)
+    fitting.check(files)
 
-    from mbert_cli.reports.evaluation_folder import METRICS, write_evaluation
-    from mbert_cli.storage.atomic import read_json, replace_folder
+    from mbert_cli.reports.evaluation_folder import METRICS
+    from mbert_cli.storage.atomic import read_json
 
     if output is not None:
         check_output_folder(
@@ -118,55 +110,31 @@ def evaluate(
         )
 
     from mbert_cli.commands.tables import error_tables, metrics_tables
-    from mbert_cli.evaluation.evaluate import check_dev_files, run_outcomes
-    from mbert_cli.evaluation.tune import check_fits, reset_decisions, threshold_hint, tune
-    from mbert_cli.model.saved_model import write_decisions
+    from mbert_cli.evaluation.evaluate_run import evaluate_run
+    from mbert_cli.evaluation.tune import threshold_hint
     from mbert_cli.prediction.predictor import Predictor
-    from mbert_cli.reports.figures import draw_or_say, write_figures
-    from mbert_cli.reports.largest_errors import errors_of, write_top_errors
 
     console = Console(quiet)
     console.show_log()
-    with RunFolder(run).model_locked() if fits or reset else nullcontext(run) as model_folder:
+
+    def load() -> Predictor:
         predictor = Predictor(
             run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
         )
         names = other_columns(columns, predictor.saved.section)
         predictor.read_files_with(names, quoting=quoting, delimiter=delimiter, on_bad_row=on_bad_row)
-        if fits:
-            check_dev_files(predictor, files, fits)
-        check_fits(predictor, tasks or [], tune_thresholds, calibrate)
-        if reset:  # saved now: the dev files may be elsewhere
-            reset_decisions(predictor, tasks or [])
-            write_decisions(model_folder, predictor.saved.model)
-        outcomes = run_outcomes(predictor, split, files, tasks or [], limit, console, strict_length)
-        fitted = tune(outcomes, tune_thresholds, calibrate, console)
-        if fitted:
-            write_decisions(model_folder, predictor.saved.model)
-            console.info(f"saved what was fitted in {model_folder}")
-    found = outcomes.evaluation()
-    if fitted:
-        found.metrics["fitted"] = fitted
+        return predictor
 
-    errors: dict[str, list[TopError]] = {}
-    if most_errors:
-        with tempfile.TemporaryDirectory() as at:
-            write_evaluation(Path(at), found)
-            errors = errors_of(Path(at), found.metrics, predictor.saved.section.tasks, most_errors)
-
-    def write(at: Path) -> None:
-        write_evaluation(at, found)
-        write_top_errors(at, errors)
-        write_figures(at, draw_or_say(at, RunFolder(run).metrics_file, console))
-
+    result = evaluate_run(run, load, files, fitting, most_errors, console)
+    metrics = result.evaluation.metrics
     if output is not None:
-        replace_folder(output, write)
+        result.write(output, console)
         console.info(f"wrote {output}")
     if as_json:
-        listed = {task: [asdict(each) for each in own] for task, own in errors.items()}
-        print_json({**found.metrics, "top_errors": listed} if most_errors else found.metrics)
+        listed = {task: [asdict(each) for each in errors] for task, errors in result.errors.items()}
+        print_json({**metrics, "top_errors": listed} if most_errors else metrics)
     else:
-        print_tables([*metrics_tables(found.metrics), *error_tables(errors)])
-    hint = None if as_json else threshold_hint(found.metrics, run)
-    for note in filter(None, (hint, outcomes.truncation.note())):
+        print_tables([*metrics_tables(metrics), *error_tables(result.errors)])
+    hint = None if as_json else threshold_hint(metrics, run)
+    for note in filter(None, (hint, result.truncation_note)):
         console.info(note)

@@ -1,7 +1,5 @@
 """The bad rows of a file in which no row may be bad, as one error."""
 
-import shlex
-
 from mbert_cli.errors import BadRowsError
 
 MOST_LISTED = 20
@@ -13,12 +11,12 @@ class BadRows:
 
     Args:
         path: the file.
-        task: name of the task that reads it.
+        skip_remedy: how the user skips bad rows.
     """
 
-    def __init__(self, path: str, task: str) -> None:
+    def __init__(self, path: str, skip_remedy: str) -> None:
         self.count = 0
-        self._path, self._task = path, task
+        self._path, self._remedy = path, skip_remedy
         self._listed: list[str] = []
 
     def add(self, line: int, problem: str) -> None:
@@ -33,7 +31,7 @@ class BadRows:
         Raises:
             BadRowsError: the file has bad rows; the error lists the first of them.
         """
-        remedy = f"or set {shlex.quote(f'tasks.{self._task}.on_bad_row=skip')}."
+        remedy = f"or {self._remedy}."
         if self.count == 1:
             raise BadRowsError(f"{self._listed[0]}; correct the row, {remedy}")
         if self.count:

@@ -1,5 +1,6 @@
 """Examples: the texts and labels of one task, read from a table and checked row by row."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -79,7 +80,13 @@ class Examples:
 
 
 def read_examples(
-    path: str, name: str, task: TaskSection, labels: Labels, limit: int | None = None, soft: bool = False
+    path: str,
+    name: str,
+    task: TaskSection,
+    labels: Labels,
+    limit: int | None = None,
+    soft: bool = False,
+    skip_remedy: str | None = None,
 ) -> Examples:
     """Read a task's labelled file.
 
@@ -91,19 +98,26 @@ def read_examples(
         limit: the largest number of examples to keep. They are evenly spread over the file, because files are often
             sorted.
         soft: read the columns of soft labels too.
+        skip_remedy: how the user skips bad rows, for messages; by default with the setting of the recipe.
 
     Raises:
         DataError: the file cannot be read, a column is missing, or no row is usable.
         BadRowsError: rows are bad and `task.on_bad_row` is `error`; the error lists the first of them.
     """
     examples = Examples([[] for _ in task.text])
-    for window in example_windows(path, name, task, labels, soft, check_ids=True):
+    for window in example_windows(path, name, task, labels, soft, True, skip_remedy):
         examples.extend(window)
     return examples if limit is None else examples.spread(limit)
 
 
 def example_windows(
-    path: str, name: str, task: TaskSection, labels: Labels, soft: bool = False, check_ids: bool = False
+    path: str,
+    name: str,
+    task: TaskSection,
+    labels: Labels,
+    soft: bool = False,
+    check_ids: bool = False,
+    skip_remedy: str | None = None,
 ) -> Iterator[Examples]:
     """Read a task's labelled file in windows of a few thousand examples. Errors are those of `read_examples`.
 
@@ -114,8 +128,10 @@ def example_windows(
         labels: the task's labels.
         soft: read the columns of soft labels too.
         check_ids: look for repeated ids; this keeps all ids in memory.
+        skip_remedy: see `read_examples`.
     """
-    window, usable, bad = Examples([[] for _ in task.text]), 0, BadRows(path, name)
+    bad = BadRows(path, skip_remedy or f"set {shlex.quote(f'tasks.{name}.on_bad_row=skip')}")
+    window, usable = Examples([[] for _ in task.text]), 0
     with Table(path, task.quoting, task.delimiter, task.columns) as table:
         window.source = table.description
         reader = ExampleReader(table, name, task, labels, soft, check_ids)

@@ -21,7 +21,8 @@ from mbert_cli import cli
 from mbert_cli.calibration import Decision
 from mbert_cli.data.table import Table
 from mbert_cli.errors import CheckpointError, DataError, MbertError, NotFiniteError, RunInUseError, UsageError
-from mbert_cli.evaluation.evaluate import evaluate_run, run_outcomes
+from mbert_cli.evaluation.options import EvaluationFiles, Fitting
+from mbert_cli.evaluation.run_outcomes import run_outcomes
 from mbert_cli.evaluation.tune import check_fits, threshold_hint, tune
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.saved_model import write_decisions
@@ -74,8 +75,9 @@ def tuned(run: Path, criterion=None, calibrate=False, tasks=()):
     """Fit as the command does, and save; return what changed."""
     with RunFolder(run).model_locked() as folder:
         predictor = predictor_of(run)
-        check_fits(predictor, tasks, criterion, calibrate)
-        found = tune(run_outcomes(predictor, "dev", {}, tasks, None, QUIET), criterion, calibrate, QUIET)
+        fitting = Fitting(criterion, calibrate)
+        check_fits(predictor, tasks, fitting)
+        found = tune(run_outcomes(predictor, EvaluationFiles(tasks=tasks), QUIET), fitting, QUIET)
         write_decisions(folder, predictor.saved.model)
     return found
 
@@ -105,7 +107,7 @@ def test_the_saved_threshold_is_the_best_there_is_and_predictions_follow_it(run,
     assert after[column] == before[column]
     assert predicted.tolist() == [score > found["after"]["threshold"] for score in after[column]]
     assert f1_score(labels, predicted, average=average, zero_division=0) == pytest.approx(max(every))
-    evaluated = evaluate_run(again, "dev", {}, [task], None, QUIET)
+    evaluated = run_outcomes(again, EvaluationFiles(tasks=[task]), QUIET).evaluation()
     metrics = evaluated.metrics["tasks"][task]
     assert metrics["f1"] == pytest.approx(max(every))
     assert metrics["decision"]["threshold"] == found["after"]["threshold"]
@@ -203,7 +205,7 @@ def test_a_resumed_run_leaves_a_fitted_model_as_it_is_and_a_new_best_one_begins_
 def test_weights_counted_in_training_are_known_to_the_saved_model(run, trained):
     best = json.loads((run / "model" / "config.json").read_text())["scores"]
     predictor = predictor_of(run)
-    found = evaluate_run(predictor, "dev", {}, [], None, QUIET).metrics
+    found = run_outcomes(predictor, EvaluationFiles(), QUIET).evaluation().metrics
     for task in ("mood", "same"):
         assert found["tasks"][task]["loss"] == pytest.approx(best["tasks"][task]["loss"], abs=1e-6)
     with Path(predictor.saved.task("mood").train).open(newline="") as file:
@@ -233,15 +235,25 @@ def test_a_run_in_use_is_not_fitted(run):
 @pytest.mark.parametrize(
     ("tasks", "criterion", "calibrate", "said"),
     [
-        (["near"], "f1", False, "--tune-thresholds: a threshold parts two classes, and no task here has two (near)."),
-        (["mood", "near"], "f1", True, "--tune-thresholds: a threshold parts two classes, and no task here"),
-        (["near"], None, True, "--calibrate: a temperature is for probabilities of classes, and no task here has any"),
+        (
+            ["near"],
+            "f1",
+            False,
+            "--tune-thresholds: a threshold separates two classes, but none of these tasks has",
+        ),
+        (["mood", "near"], "f1", True, "but none of these tasks has two classes: mood, near."),
+        (
+            ["near"],
+            None,
+            True,
+            "--calibrate: a temperature needs probabilities of classes, but none of these",
+        ),
         (["nea"], "f1", False, "the model has no task 'nea'; did you mean 'near'?"),
     ],
 )
 def test_where_there_is_nothing_to_fit_that_is_said(trained, tasks, criterion, calibrate, said):
     with pytest.raises(MbertError) as error:
-        check_fits(predictor_of(trained), tasks, criterion, calibrate)
+        check_fits(predictor_of(trained), tasks, Fitting(criterion, calibrate))
     assert said in str(error.value)
 
 
@@ -249,21 +261,21 @@ def test_a_dev_file_of_one_class_is_not_fitted_to(trained, tmp_path):
     predictor = predictor_of(trained)
     text = Path(predictor.saved.task("same").dev).read_text()
     (tmp_path / "ones.tsv").write_text(text.replace("\t0.0\n", "\t1.0\n"))
-    outcomes = run_outcomes(predictor, "dev", {"same": str(tmp_path / "ones.tsv")}, [], None, QUIET)
+    outcomes = run_outcomes(predictor, EvaluationFiles(others={"same": str(tmp_path / "ones.tsv")}), QUIET)
     for criterion, calibrate in (("f1", False), (None, True)):
         with pytest.raises(
-            DataError, match=r"ones\.tsv: all rows of task same are labelled '1'; nothing can be fitted"
+            DataError, match=r"ones\.tsv: all rows of task same have the label '1', but a fit needs two classes"
         ):
-            tune(outcomes, criterion, calibrate, QUIET)
+            tune(outcomes, Fitting(criterion, calibrate), QUIET)
 
 
 def test_outputs_that_are_not_finite_are_measured_but_not_fitted_to(trained):
     predictor = predictor_of(trained)
-    outcomes = run_outcomes(predictor, "dev", {}, ["same"], None, QUIET)
+    outcomes = run_outcomes(predictor, EvaluationFiles(tasks=["same"]), QUIET)
     outcomes.tasks["same"].outputs[0] = math.nan
     assert "same" in outcomes.evaluation().metrics["tasks"]
     with pytest.raises(NotFiniteError, match=r"same-dev\.tsv: not all outputs of task same are finite"):
-        tune(outcomes, "f1", True, QUIET)
+        tune(outcomes, Fitting("f1", True), QUIET)
     assert predictor.saved.model.head("same").decision == Decision()
 
 
@@ -339,7 +351,7 @@ def test_what_was_fitted_can_be_taken_back_task_by_task(run):
 
 
 def test_the_command_hints_unless_quiet_or_for_programs(run):
-    metrics = evaluate_run(predictor_of(run), "dev", {}, [], None, QUIET).metrics
+    metrics = run_outcomes(predictor_of(run), EvaluationFiles(), QUIET).evaluation().metrics
     hint = threshold_hint(metrics, run)
     assert hint is not None
     for words, said in (((), True), (("-q",), False), (("--json",), False)):
@@ -353,7 +365,7 @@ def test_the_command_hints_unless_quiet_or_for_programs(run):
         (("--tune-thresholds", "f1", "--split", "test"), "--tune-thresholds: the recipe's dev files are fitted to"),
         (("--tune-thresholds", "f1", "--split", "train"), "and nothing else; leave out --split train."),
         (("--tune-thresholds", "f1", "--calibrate", "--split", "test"), "--tune-thresholds and --calibrate: the rec"),
-        (("--tune-thresholds", "f1", "--reset"), "--reset and --tune-thresholds exclude each other."),
+        (("--tune-thresholds", "f1", "--reset"), "--reset and --tune-thresholds exclude each other; use one of them."),
     ],
 )
 def test_only_dev_is_fitted_to(tmp_path, words, said):

@@ -14,7 +14,8 @@ from mbert_cli.adapters.lora import LoRA
 from mbert_cli.data.batching import TaskData
 from mbert_cli.data.table import Table
 from mbert_cli.errors import CheckpointError, DataError, UsageError
-from mbert_cli.evaluation.evaluate import evaluate_run
+from mbert_cli.evaluation.options import EvaluationFiles
+from mbert_cli.evaluation.run_outcomes import run_outcomes
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.prediction.cs224n import predict_cs224n
@@ -233,7 +234,7 @@ def test_a_head_of_one_vector_reads_a_pair_as_one_sequence(joined):
 
 def test_pairs_read_as_one_sequence_are_evaluated_as_they_are_predicted(joined, tiny_recipe):
     task = joined.saved.task("near")
-    found = evaluate_run(joined, "dev", {}, ["near"], None, QUIET).metrics["tasks"]["near"]
+    found = run_outcomes(joined, EvaluationFiles(tasks=["near"]), QUIET).evaluation().metrics["tasks"]["near"]
     rows = list(csv.DictReader(Path(task.dev).read_text().splitlines(), delimiter="\t"))
     predicted = joined({"one": [row["one"] for row in rows], "two": [row["two"] for row in rows]}, task="near")["pred"]
     assert found["mae"] == pytest.approx(
@@ -286,7 +287,7 @@ def test_predictor_asks_for_the_task_and_the_columns(predictor):
 
 def test_evaluate_gives_the_metrics_that_training_saw(run):
     best = json.loads((run / "model" / "config.json").read_text())["scores"]
-    found = evaluate_run(Predictor(run, device="cpu", precision="fp32"), "dev", {}, [], None, QUIET).metrics
+    found = run_outcomes(Predictor(run, device="cpu", precision="fp32"), EvaluationFiles(), QUIET).evaluation().metrics
     for task, metrics in found["tasks"].items():
         for name, value in metrics.items():
             if isinstance(value, float):
@@ -296,13 +297,17 @@ def test_evaluate_gives_the_metrics_that_training_saw(run):
 
 def test_evaluate_takes_other_files_and_tasks(run, tiny_files):
     other = {"mood": str(tiny_files / "mood-train.tsv")}
-    found = evaluate_run(Predictor(run, device="cpu", precision="fp32"), "dev", other, [], None, QUIET)
+    found = run_outcomes(
+        Predictor(run, device="cpu", precision="fp32"), EvaluationFiles(others=other), QUIET
+    ).evaluation()
     assert {task: metrics["examples"] for task, metrics in found.metrics["tasks"].items()} == {"mood": 20}
     (mood,) = found.predictions["mood"]
     assert mood.lines == list(range(2, 22))
     assert [len(column) for column in mood.columns.values()] == [20] * 4
     with pytest.raises(UsageError, match="task mood has no test file"):
-        evaluate_run(Predictor(run, device="cpu", precision="fp32"), "test", {}, ["mood"], None, QUIET)
+        run_outcomes(
+            Predictor(run, device="cpu", precision="fp32"), EvaluationFiles(split="test", tasks=["mood"]), QUIET
+        )
 
 
 def test_the_model_folder_alone_predicts(run, tmp_path, predictor):

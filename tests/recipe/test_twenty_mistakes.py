@@ -69,7 +69,7 @@ MISTAKES = {
     "a file that is empty": ("predict run empty.tsv -t mood", "empty.tsv: is empty; expected a header line and rows."),
     "a folder instead of a file": ("predict run run -t mood", "run: is a folder; name the file in it."),
     "a device that does not exist": ("predict run new.tsv -t mood --device cuda:7", "--device is 'cuda:7', but of CUDA devices there"),
-    "thresholds on a test file": ("evaluate run --tune-thresholds f1 --split test", "the recipe's dev files are fitted to, and nothing else; leave out --split test."),
+    "thresholds on a test file": ("evaluate run --tune-thresholds f1 --split test", "only dev files can be fitted to; remove --split test."),
 }  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from word_salad import sentences
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.kernels import Pending, plain
-from mbert_cli.evaluation.evaluate import evaluate_run
+from mbert_cli.evaluation.options import EvaluationFiles
+from mbert_cli.evaluation.run_outcomes import run_outcomes
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import component_class, load_recipe, options_model
 from mbert_cli.prediction.predictor import Predictor
@@ -173,7 +174,9 @@ def test_members_train_on_a_gpu(tiny_recipe, tmp_path):
 def test_what_a_gpu_trained_is_scored_alike_everywhere(tiny_recipe, tmp_path, precision):
     train(tiny_recipe, tmp_path / "run", precision=precision)
     found = [
-        evaluate_run(Predictor(tmp_path / "run", device=device, precision=precision), "dev", {}, (), None, QUIET)
+        run_outcomes(
+            Predictor(tmp_path / "run", device=device, precision=precision), EvaluationFiles(), QUIET
+        ).evaluation()
         for device in ("cuda", "cpu")
     ]
     gpu, cpu = (each.metrics["tasks"] for each in found)

@@ -95,13 +95,13 @@ def test_evaluate_on_a_dev_file_that_was_moved_names_data_and_takes_it(project, 
     words = ["evaluate", str(run), "-t", "mood", *QUICK]
     fit = [*words, "--calibrate"]
     with pytest.raises(
-        UsageError, match=r"--calibrate: the recipe's dev files are fitted to.*is there: leave out --data"
+        UsageError, match=r"--calibrate: only the recipe's dev files can be fitted to, and .* exists; remove --data"
     ):
         app([*fit, "--data", f"mood={dev}"], standalone_mode=False)
     moved = dev.rename(project / "moved.tsv")
     for each in (words, fit):
         with pytest.raises(
-            DataError, match=r"mood-dev\.tsv: is not there any more: the dev file .* --data mood=FILE\."
+            DataError, match=r"mood-dev\.tsv: the dev file of task mood does not exist; use --data mood=FILE\."
         ):
             app(each, standalone_mode=False)
         app([*each, "--data", f"mood={moved}"], standalone_mode=False)

@@ -11,7 +11,8 @@ from word_salad import sentences
 
 from mbert_cli.data.batching import pack, tokenise_texts
 from mbert_cli.errors import RecipeError
-from mbert_cli.evaluation.evaluate import evaluate_run
+from mbert_cli.evaluation.options import EvaluationFiles
+from mbert_cli.evaluation.run_outcomes import run_outcomes
 from mbert_cli.export import onnx as export
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import encoder_shape
@@ -128,7 +129,7 @@ def test_only_sequences_of_both_texts_are_also_read_in_the_other_order(tiny_reci
 
 def test_evaluation_reads_both_orders_like_training(tiny_recipe, tmp_path):
     run = train(tiny_recipe, tmp_path / "run", *SYMMETRIC)
-    found = evaluate_run(Predictor(run, device="cpu", precision="fp32"), "dev", {}, (), None, QUIET)
+    found = run_outcomes(Predictor(run, device="cpu", precision="fp32"), EvaluationFiles(), QUIET).evaluation()
     (line,) = RunFolder(run).read_metrics()
     for task in ("same", "near"):
         assert found.metrics["tasks"][task]["loss"] == pytest.approx(line.tasks[task]["loss"], rel=1e-5)

@@ -1,0 +1,114 @@
+"""The procedure of `mbert evaluate`: fit thresholds and temperatures if requested, then evaluate a run's best model."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from mbert_cli.evaluation.options import EvaluationFiles, Fitting
+from mbert_cli.evaluation.run_outcomes import RunOutcomes, check_dev_files, run_outcomes
+from mbert_cli.evaluation.tune import check_fits, reset_decisions, tune
+from mbert_cli.model.saved_model import write_decisions
+from mbert_cli.prediction.predictor import Predictor
+from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
+from mbert_cli.reports.figures import draw_or_say, write_figures
+from mbert_cli.reports.largest_errors import TopError, errors_of, write_top_errors
+from mbert_cli.storage.atomic import replace_folder
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.terminal.console import Console
+
+
+@dataclass(frozen=True)
+class RunEvaluation:
+    """The result of `evaluate_run`.
+
+    Args:
+        run: the run that was evaluated.
+        evaluation: metrics and predictions.
+        errors: the largest errors of each task; empty if none were requested.
+        truncation_note: a message about texts that were cut; None if none were.
+    """
+
+    run: Path
+    evaluation: Evaluation
+    errors: Mapping[str, list[TopError]]
+    truncation_note: str | None
+
+    def write(self, folder: Path, console: Console) -> None:
+        """Write metrics, predictions, errors and figures to a folder, which replaces an existing one.
+
+        Args:
+            folder: the folder.
+            console: where a failure to draw figures is reported.
+
+        Raises:
+            ResourceError: the disk is full.
+            UsageError: the folder cannot be written to.
+        """
+
+        def write(at: Path) -> None:
+            write_evaluation(at, self.evaluation)
+            write_top_errors(at, self.errors)
+            write_figures(at, draw_or_say(at, RunFolder(self.run).metrics_file, console))
+
+        replace_folder(folder, write)
+
+
+def evaluate_run(
+    run: Path,
+    load: Callable[[], Predictor],
+    files: EvaluationFiles,
+    fitting: Fitting,
+    most_errors: int,
+    console: Console,
+) -> RunEvaluation:
+    """Evaluate a run's best model.
+
+    Args:
+        run: the run folder, or the folder of a saved model.
+        load: loads the model; called once the model is locked, if it is changed.
+        files: the files to evaluate on.
+        fitting: what is fitted to the dev files before the evaluation, and saved in the model.
+        most_errors: number of largest errors to return per task.
+        console: where notes are printed.
+
+    Raises:
+        CheckpointError: there is no model, or it has no such task.
+        DataError: a file cannot be used.
+        NotFiniteError: outputs that a fit needs are not finite.
+        RunInUseError: the model is changed, but another process uses the run.
+        UsageError: nothing can be fitted, or a task has no file.
+    """
+    outcomes, fitted = _fitted_outcomes(run, load, files, fitting, console)
+    evaluation = outcomes.evaluation()
+    if fitted:
+        evaluation.metrics["fitted"] = fitted
+    errors: dict[str, list[TopError]] = {}
+    if most_errors:
+        with tempfile.TemporaryDirectory() as at:
+            write_evaluation(Path(at), evaluation)
+            tasks = outcomes.predictor.saved.section.tasks
+            errors = errors_of(Path(at), evaluation.metrics, tasks, most_errors)
+    return RunEvaluation(run, evaluation, errors, outcomes.truncation.note())
+
+
+def _fitted_outcomes(
+    run: Path, load: Callable[[], Predictor], files: EvaluationFiles, fitting: Fitting, console: Console
+) -> tuple[RunOutcomes, dict[str, object]]:
+    """Return the model's outputs and the result of `tune`; what was fitted is saved in the model."""
+    with RunFolder(run).model_locked() if fitting.changes_model else nullcontext(run) as model_folder:
+        predictor = load()
+        model = predictor.saved.model
+        if fitting.options:
+            check_dev_files(predictor, files, fitting)
+        check_fits(predictor, files.tasks, fitting)
+        if fitting.reset:  # saved at once, because the dev files may no longer exist
+            reset_decisions(model, files.tasks)
+            write_decisions(model_folder, model)
+        outcomes = run_outcomes(predictor, files, console)
+        fitted = tune(outcomes, fitting, console)
+        if fitted:
+            write_decisions(model_folder, model)
+            console.info(f"saved the fitted values in {model_folder}")
+    return outcomes, fitted

@@ -1,0 +1,65 @@
+"""The options of an evaluation: which files are evaluated, and what is fitted to them. No torch here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mbert_cli.calibration import Criterion
+from mbert_cli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class EvaluationFiles:
+    """The files on which a run's model is evaluated.
+
+    Args:
+        split: which of the recipe's files.
+        others: for some tasks, a file to use instead of the recipe's. Then only these tasks are evaluated, unless
+            `tasks` is given.
+        tasks: the tasks to evaluate; all if empty.
+        limit: largest number of examples per file, evenly spread over the file; None for all.
+        strict_length: raise an error for a text that is too long, instead of cutting it.
+    """
+
+    split: Literal["train", "dev", "test"] = "dev"
+    others: Mapping[str, str] = field(default_factory=dict)
+    tasks: Sequence[str] = ()
+    limit: int | None = None
+    strict_length: bool = False
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What is fitted on dev and saved in the model before the evaluation.
+
+    Args:
+        criterion: the score for which thresholds are fitted; None to keep the thresholds.
+        calibrate: fit temperatures.
+        reset: reset thresholds and temperatures to their values before any fit.
+    """
+
+    criterion: Criterion | None = None
+    calibrate: bool = False
+    reset: bool = False
+
+    @property
+    def options(self) -> str:
+        """The command-line options that fit; empty if nothing is fitted."""
+        tunes = self.criterion is not None
+        return " and ".join(["--tune-thresholds"] * tunes + ["--calibrate"] * self.calibrate)
+
+    @property
+    def changes_model(self) -> bool:
+        """Whether the saved model is changed."""
+        return bool(self.options) or self.reset
+
+    def check(self, files: EvaluationFiles) -> None:
+        """Check that the options can be used together.
+
+        Raises:
+            UsageError: the fit is not on dev, or also resets.
+        """
+        if self.options and files.split != "dev":
+            raise UsageError(f"{self.options}: only dev files can be fitted to; remove --split {files.split}.")
+        if self.options and self.reset:
+            raise UsageError(f"--reset and {self.options} exclude each other; use one of them.")

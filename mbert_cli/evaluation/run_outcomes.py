@@ -1,0 +1,140 @@
+"""Run the saved model of a run on labelled files."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mbert_cli.data.batching import tokenise
+from mbert_cli.data.examples import Examples, example_windows, read_examples
+from mbert_cli.data.hub import is_there
+from mbert_cli.data.truncation import Truncation
+from mbert_cli.errors import DataError, UsageError
+from mbert_cli.evaluation.evaluate import Outcome, evaluation_of, outcome_of
+from mbert_cli.evaluation.options import EvaluationFiles, Fitting
+from mbert_cli.prediction.predictor import Predictor
+from mbert_cli.reports.evaluation_folder import Evaluation
+from mbert_cli.storage.atomic import sha256_of
+from mbert_cli.terminal.console import Console
+
+_SKIP_REMEDY = "add --on-bad-row skip"
+
+
+@dataclass(frozen=True)
+class RunOutcomes:
+    """The outputs of a run's best model for the examples of files.
+
+    Args:
+        predictor: the model.
+        split: which of the recipe's files.
+        files: the file of each task.
+        sha256: hashes of the files that replace those of the recipe; None for a stream, which can be read only once.
+        tasks: the outcome of each task.
+        truncation: numbers of rows that were cut.
+    """
+
+    predictor: Predictor
+    split: str
+    files: Mapping[str, str]
+    sha256: Mapping[str, str | None]
+    tasks: Mapping[str, Outcome]
+    truncation: Truncation
+
+    def evaluation(self) -> Evaluation:
+        """Return metrics and predictions with the current thresholds and temperatures, and each task's file."""
+        evaluation = evaluation_of(self.predictor.saved.model, self.tasks)
+        sources = {name: self._source(name) for name in self.tasks}
+        split = None if self.sha256 else self.split
+        max_length = self.predictor.saved.tokenizer.max_length
+        return evaluation.of(split, sources, run=str(self.predictor.run), max_length=max_length)
+
+    def _source(self, name: str) -> dict[str, Any]:
+        if name not in self.sha256:
+            return {"file": self.files[name], "split": self.split}
+        return {"file": self.files[name], "split": None, "sha256": self.sha256[name]}
+
+
+def check_dev_files(predictor: Predictor, files: EvaluationFiles, fitting: Fitting) -> None:
+    """Check that files to fit to only replace dev files that no longer exist.
+
+    Raises:
+        CheckpointError: the model has no such task.
+        UsageError: the recipe's dev file of a task exists.
+    """
+    for name in files.others:
+        dev = predictor.saved.task(name).dev
+        if is_there(dev):
+            raise UsageError(
+                f"{fitting.options}: only the recipe's dev files can be fitted to, and {dev} exists; remove --data."
+            )
+
+
+def run_outcomes(predictor: Predictor, files: EvaluationFiles, console: Console) -> RunOutcomes:
+    """Run a run's best model on labelled files. All metrics can be computed from the result.
+
+    Args:
+        predictor: the model.
+        files: the files.
+        console: where notes about the files are printed.
+
+    Raises:
+        CheckpointError: the model has no such task.
+        UsageError: a task has no file for the split.
+        DataError: a file cannot be used.
+    """
+    saved = predictor.saved
+    names = list(files.tasks) or list(files.others) or list(predictor.tasks)
+    for name in (*names, *files.others):
+        saved.task(name)
+    truncation = predictor.truncation(files.strict_length)
+    outcomes: dict[str, Outcome] = {}
+    sources: dict[str, str] = {}
+    sha256: dict[str, str | None] = {}
+    for name in names:
+        sources[name] = path = _path_of(predictor, name, files)
+        if name in files.others:
+            sha256[name] = sha256_of(Path(path)) if os.path.isfile(path) else None
+        outcomes[name] = _outcome_of_file(predictor, name, path, files.limit, truncation, console)
+    return RunOutcomes(predictor, files.split, sources, sha256, outcomes, truncation)
+
+
+def _path_of(predictor: Predictor, name: str, files: EvaluationFiles) -> str:
+    """Return the file of a task.
+
+    Raises:
+        UsageError: the recipe has no file for the split.
+        DataError: the recipe's file does not exist.
+    """
+    if name in files.others:
+        return files.others[name]
+    path: str | None = getattr(predictor.saved.task(name), files.split)
+    remedy = f"use --data {name}=FILE"
+    if path is None:
+        raise UsageError(f"task {name} has no {files.split} file in its recipe; {remedy}.")
+    if not is_there(path):
+        raise DataError(f"{path}: the {files.split} file of task {name} does not exist; {remedy}.")
+    return path
+
+
+def _outcome_of_file(
+    predictor: Predictor, name: str, path: str, limit: int | None, truncation: Truncation, console: Console
+) -> Outcome:
+    """Return the outcome of a file's examples; only a few thousand of them are in memory unless there is a limit."""
+    saved, task = predictor.saved, predictor.saved.task(name)
+    head = saved.model.head(name)
+    if limit is None:
+        windows = example_windows(path, name, task, head.labels, skip_remedy=_SKIP_REMEDY)
+    else:
+        windows = iter([read_examples(path, name, task, head.labels, limit, skip_remedy=_SKIP_REMEDY)])
+    parts, notes = [], Examples([])
+    for window in windows:
+        notes.skipped += window.skipped
+        notes.warnings += window.warnings
+        if len(window):
+            data = tokenise(saved.tokenizer, window, head.sides, task.symmetric)
+            truncation.add(name, data, path, window.lines)
+            parts.append(outcome_of(saved.model, name, data, predictor.batch_size))
+    for note in notes.notes(path):
+        console.info(note)
+    return Outcome.joined(parts)
