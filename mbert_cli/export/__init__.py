@@ -1,1 +1,1 @@
-"""Models for other tools: ONNX graphs, the Hugging Face Hub."""
+"""Export models: as ONNX graphs, and to the Hugging Face Hub."""

@@ -1,4 +1,4 @@
-"""One procedure: push; a saved model to the Hugging Face Hub."""
+"""The procedure of `mbert push`: upload a saved model to the Hugging Face Hub."""
 
 import json
 import shutil
@@ -23,23 +23,23 @@ def push_model(
     dry_run: bool = False,
     encoder: str | None = None,
 ) -> tuple[str, list[str]]:
-    """Upload a run's best model; nothing else of the run, and of its data's paths their last part only.
+    """Upload a run's best model, but no other files of the run. Paths of data files are reduced to the file names.
 
     Args:
         run: a run folder, or the folder of a saved model.
-        name: of the repository, `OWNER/NAME`; it is made where there is none.
+        name: name of the repository, `OWNER/NAME`; it is created if it does not exist.
         private: whether a new repository is private.
-        revision: the branch; by default the main one.
+        revision: the branch; the main branch by default.
         dry_run: upload nothing.
-        encoder: where the encoder is now that the model refers to; it goes with the model if it lies in a folder, which
-            nobody else has.
+        encoder: the folder of the encoder that the model refers to, if it was moved. An encoder in a folder is uploaded
+            with the model, because it cannot be downloaded from elsewhere.
 
     Returns:
-        The repository's address, and the names of the files.
+        The address of the repository, and the names of the files.
 
     Raises:
         CheckpointError: there is no model.
-        UsageError: the Hub refuses, or cannot be reached.
+        UsageError: the Hub rejects the upload, or cannot be reached.
     """
     from huggingface_hub import HfApi
 
@@ -60,7 +60,7 @@ def push_model(
 
 
 def _copy(folder: Path, new: Path, own: bool, encoder: str | None) -> None:
-    """Copy a model so that others can use it: without paths of this machine, and with an encoder of a folder of it."""
+    """Copy a model for other machines: without local paths, and with the encoder if it is in a folder."""
     shutil.copytree(folder, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
     config = read_json(folder / _CONFIG)
     for task in config["tasks"].values():

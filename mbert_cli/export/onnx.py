@@ -1,8 +1,8 @@
-"""One procedure: export; a saved model as ONNX graphs, one a task, that need neither mbert nor PyTorch.
+"""The procedure of `mbert export`: write a saved model as ONNX graphs, one per task, for use without mbert and PyTorch.
 
-TASK.onnx        ids, mask and types of padded sentences to probabilities or values
-tokenizer.json   as the library tokenizers reads it; with tokenizer_config.json, as transformers does
-config.json      max_length, the tokens that a text is cut at; for each task its columns, inputs, labels, threshold
+TASK.onnx        maps ids, mask and types of padded sentences to probabilities or values
+tokenizer.json   for the library tokenizers; together with tokenizer_config.json, for transformers
+config.json      max_length, at which texts are cut, in tokens; columns, inputs, labels and threshold of each task
 """
 
 import io
@@ -35,11 +35,11 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class PaddedTask(nn.Module):
-    """One task of a model, or of an ensemble, for sentences that are padded to one width.
+    """One task of a model, for sentences that are padded to one width.
 
     Args:
-        model: in evaluation mode, on the CPU.
-        task: its name.
+        model: a model or an ensemble, in evaluation mode, on the CPU.
+        task: name of the task.
     """
 
     def __init__(self, model: SentenceModel, task: str) -> None:
@@ -51,7 +51,7 @@ class PaddedTask(nn.Module):
         """Return the probabilities of the classes, or the values.
 
         Args:
-            inputs: for each side that the head reads, in order: ids, mask and types, each ``[examples, width]``, int64.
+            inputs: ids, mask and types, each ``[examples, width]``, int64, for each side that the head reads.
         """
         model, head = self.model, self.model.head(self.name)
         outputs = mean_outputs([self._outputs(member, inputs) for member in model.members()])
@@ -83,34 +83,34 @@ class PaddedTask(nn.Module):
 
 
 def export_onnx(saved: SavedModel, tasks: Sequence[str], folder: Path) -> None:
-    """Write a model's tasks as ONNX graphs into a folder that exists.
+    """Write tasks of a model as ONNX graphs.
 
     Args:
         saved: the model.
-        tasks: their names.
-        folder: where the files are written.
+        tasks: names of the tasks.
+        folder: an existing folder for the files.
 
     Raises:
-        UsageError: the packages that it takes are not installed.
+        UsageError: onnx or onnxscript is not installed.
         CheckpointError: a part of the model has no padded form.
     """
     try:
-        import onnx  # noqa: F401 -- torch.onnx would say so in many lines
+        import onnx  # noqa: F401 -- the error of torch.onnx has many lines
         import onnxscript  # noqa: F401
     except ImportError:
         raise UsageError("--format onnx needs onnx and onnxscript; pip install 'mbert-cli[onnx]'.") from None
-    described = {}
+    descriptions = {}
     for task in tasks:
         file = f"{task}.onnx"
         _export(saved.model.folded(task), task, folder / file)
-        described[task] = {"file": file, **_description(saved, task)}
-    config = {"format": FORMAT, "mbert": __version__, "max_length": saved.tokenizer.max_length, "tasks": described}
+        descriptions[task] = {"file": file, **_description(saved, task)}
+    config = {"format": FORMAT, "mbert": __version__, "max_length": saved.tokenizer.max_length, "tasks": descriptions}
     (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     saved.tokenizer.save(folder)
 
 
 def input_names(sides: Sequence[str]) -> list[str]:
-    """Return the names of a graph's inputs: those of BERT, with the side before them where the head reads several."""
+    """Return the names of a graph's inputs: those of BERT, with the side as a prefix if there are several sides."""
     if len(sides) == 1:
         return list(_INPUTS)
     return [f"{side}_{name}" for side in sides for name in _INPUTS]
@@ -120,7 +120,7 @@ def _export(model: SentenceModel, task: str, file: Path) -> None:
     model.compute_with(torch.float32, "padded")
     module = PaddedTask(model, task).eval()
     names = input_names(model.head(task).sides)
-    # Two examples of another width than sides there are: no two sizes are equal by chance.
+    # All sizes differ, so that the exporter does not take two of them for the same.
     example = tuple(torch.ones(2, 7, dtype=torch.int64) for _ in names)
     rows = torch.export.Dim("examples", min=1, max=1 << 16)
     shapes = []
@@ -128,7 +128,7 @@ def _export(model: SentenceModel, task: str, file: Path) -> None:
         width = torch.export.Dim(f"width{at // 3}", min=2, max=model.shape.max_positions)
         shapes += [{0: rows, 1: width}] * 3
     with _silence(), torch.no_grad():
-        module(*example)  # what has no padded form says so here; the exporter would wrap it in errors of its own
+        module(*example)  # raises the error of a part without a padded form; the exporter would wrap it
         torch.onnx.export(
             module,
             example,
@@ -144,7 +144,7 @@ def _export(model: SentenceModel, task: str, file: Path) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep what the exporter tells of its own steps from the terminal."""
+    """Hide the messages of the exporter about its steps."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [each.level for each in loggers]
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
@@ -159,16 +159,16 @@ def _silence() -> Iterator[None]:
 
 
 def _description(saved: SavedModel, task: str) -> dict[str, Any]:
-    """Return what one must know of a task's graph to use it."""
+    """Return what a user of a task's graph must know."""
     head, section = saved.model.head(task), saved.task(task)
-    found: dict[str, Any] = {"text": section.text, "sides": list(head.sides), "inputs": input_names(head.sides)}
+    description: dict[str, Any] = {"text": section.text, "sides": list(head.sides), "inputs": input_names(head.sides)}
     if section.symmetric:
-        # A graph reads a pair in the order it is given; mbert takes the mean over both.
-        found["symmetric"] = True
+        # A graph reads pairs in one order only; mbert predicts the mean over both orders.
+        description["symmetric"] = True
     if isinstance(head, ClassHead):
-        found |= {"output": "probabilities", "labels": head.labels.names}
+        description |= {"output": "probabilities", "labels": head.labels.names}
         if len(head.labels) == 2:
-            found["threshold"] = head.decision.threshold
+            description["threshold"] = head.decision.threshold
     else:
-        found["output"] = "values"
-    return found
+        description["output"] = "values"
+    return description

@@ -1,1 +1,1 @@
-"""The multi-task model: built from a recipe, counted, saved, read."""
+"""The multi-task model: build it from a recipe, count its parameters, save it and read it."""

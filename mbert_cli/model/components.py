@@ -1,4 +1,4 @@
-"""Components by name: which kinds there are, their options, their construction."""
+"""Find components by name, check their options and build them."""
 
 import importlib
 import inspect
@@ -33,11 +33,11 @@ _BASES: dict[str, type] = {
     "loss_balancing": LossBalancing,
     "curricula": Curriculum,
 }
-# What a component of each family is given by the program, to find out early whether it refuses its options.
+# Positional arguments for components of each family, to check their options before the real arguments are known.
 _SMALL = EncoderShape(
     vocab_size=8, hidden_size=1 << 20, num_layers=1, num_heads=1, intermediate_size=8, max_positions=8
 )
-_GIVEN: dict[str, tuple[Any, ...]] = {
+_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "adapters": (_SMALL,),
     "heads": (8,),
     "loss_balancing": ({"a": "classification", "b": "regression"},),
@@ -79,7 +79,7 @@ def class_in(module: ModuleType, base: type) -> type:
 def options_model(component: type) -> type[BaseModel]:
     """Return a pydantic model of the keyword-only parameters of a component's constructor.
 
-    An adapter with a rank or a length may have a `budget` in its place.
+    An adapter with a rank or a length also accepts a `budget` instead of it.
     """
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(component, eval_str=True).parameters.items():
@@ -92,7 +92,7 @@ def options_model(component: type) -> type[BaseModel]:
 
 
 def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
-    """Return what is wrong with a component's kind and options, each with the path below the component."""
+    """Return the problems of a component's kind and options, each with its path below the component."""
     known = kinds(family)
     if component.kind not in known:
         return [(("kind",), f"is '{component.kind}'{nearest(component.kind, known)}")]
@@ -105,7 +105,7 @@ def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
             if given.pop("budget", None) is not None:
                 _check_budget(cls, component)
             else:
-                cls(*_GIVEN.get(family, ()), **given)
+                cls(*_ARGUMENTS.get(family, ()), **given)
     except ValidationError as error:
         for each in error.errors():
             option = str(each["loc"][0])
@@ -118,34 +118,34 @@ def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
 
 
 def _check_budget(cls: type[Adapter], component: Component) -> None:
-    """Check a budget as far as that can be done without the encoder's sizes."""
+    """Check everything about a budget that does not depend on the sizes of the encoder."""
     try:
         parameters_within(component.options["budget"], encoder=1_000_000)
     except ValueError as error:
         raise OptionError("budget", str(error)) from None
     if cls.size_option in component.options:
-        raise OptionError("budget", f"stands in the place of {cls.size_option}; leave one of them out")
+        raise OptionError("budget", f"replaces {cls.size_option}; remove one of them")
 
 
 def _checked_options(cls: type, component: Component) -> dict[str, Any]:
-    """Return a component's options with their values as annotated: 5 becomes 5.0 where a float is wanted."""
+    """Return a component's options with values of the annotated types, for example 5.0 for 5 if it is a float."""
     checked = options_model(cls).model_validate(component.options)
-    found = {option: getattr(checked, option) for option in component.options}
-    if found.get("budget", "") is None:
-        del found["budget"]  # no constructor knows it
-    return found
+    options = {option: getattr(checked, option) for option in component.options}
+    if options.get("budget", "") is None:
+        del options["budget"]  # constructors do not have this parameter
+    return options
 
 
 def build(family: str, component: Component, *given: Any) -> Any:
-    """Build the object that a component of a recipe names.
+    """Build a component of a recipe.
 
     Args:
-        family: the package it is looked up in.
-        component: kind and options, which `problems` has found to be right.
-        given: what the program gives: the constructor's positional parameters.
+        family: the family of the component.
+        component: kind and options, already checked by `problems`.
+        given: the positional arguments of the constructor.
 
     Raises:
-        RecipeError: the component refuses an option.
+        RecipeError: the component rejects an option.
     """
     cls = component_class(family, component.kind)
     try:
@@ -176,13 +176,13 @@ def build_labels(head: Component) -> Labels:
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
-    """Read and check a recipe, its components included.
+    """Read and check a recipe, including its components.
 
     Args:
         name: a path, or the name of a shipped recipe.
         settings: `key=value` overrides.
 
     Raises:
-        RecipeError: with all problems found, each with its place.
+        RecipeError: the recipe has problems; all are listed, each with its place.
     """
     return load(find(name), settings, problems)

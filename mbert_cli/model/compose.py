@@ -1,8 +1,8 @@
-"""The only file that turns recipe sections into objects.
+"""Build encoders, heads and models from the sections of a recipe.
 
-File name = recipe name: `{kind: low_rank, rank: 8}` under `adapters` is the class `LowRank` in
-`mbert_cli/adapters/low_rank.py`. Positional parameters of its constructor come from the program; keyword-only ones are
-exactly what a recipe may say.
+The file name of a component is its name in a recipe: `{kind: low_rank, rank: 8}` under `adapters` is the class
+`LowRank` in `mbert_cli/adapters/low_rank.py`. The program passes the positional parameters of its constructor. The
+keyword-only parameters are the options in the recipe.
 """
 
 from collections.abc import Mapping
@@ -32,33 +32,35 @@ def encoder_shape(section: EncoderSection, download: bool = True) -> EncoderShap
 
     Args:
         section: the recipe's encoder.
-        download: whether the hub may be asked. Without it sizes come from the recipe's `shape`, the checkpoint's
-            folder, the table of well-known names or the local hub cache.
+        download: whether to use the network. Without it, sizes come from the recipe's `shape`, the checkpoint's folder,
+            the table of well-known names or the local hub cache.
 
     Raises:
-        CheckpointError: they cannot be had, or disagree with `shape`.
+        CheckpointError: the sizes are unknown, or differ from `shape`.
+        RecipeError: `shape` is impossible.
     """
-    stated = _stated(section)
+    sizes = _sizes_in(section)
     if not download and not is_local(section.checkpoint):
-        shape = EncoderShape(**stated) if stated else known_shape(section.checkpoint)
+        shape = EncoderShape(**sizes) if sizes else known_shape(section.checkpoint)
         if shape is not None:
             return _checked_shape(shape)
     try:
         shape = read_shape(locate(section.checkpoint, section.revision, download))
     except CheckpointError:
-        if stated and not download:
-            return _checked_shape(EncoderShape(**stated))
+        if sizes and not download:
+            return _checked_shape(EncoderShape(**sizes))
         raise
-    for key, should in stated.items():
+    for key, should in sizes.items():
         if getattr(shape, key) != should:
             raise CheckpointError(
-                f"encoder.shape.{key} is {should}, but the checkpoint's config.json says {getattr(shape, key)}."
+                f"encoder.shape.{key} is {should}, but the checkpoint's config.json has {getattr(shape, key)}; correct "
+                "or remove it."
             )
     return shape.dropping(section.dropout)
 
 
-def _stated(section: EncoderSection) -> dict[str, Any]:
-    """Return the sizes that a recipe states."""
+def _sizes_in(section: EncoderSection) -> dict[str, Any]:
+    """Return the sizes that a recipe sets."""
     if section.shape is None:
         return {}
     return {key: value for key, value in section.shape.model_dump().items() if value is not None}
@@ -82,7 +84,7 @@ def head_class(task: TaskSection) -> type[Head]:
 
 
 def build_model(section: ModelSection, shape: EncoderShape, encoder: BertEncoder, seed: int) -> MultiTaskBert:
-    """Build a model around an encoder; what is random in it is a function of `seed`.
+    """Build a model around an encoder. Random initial values are a function of `seed`.
 
     Args:
         section: adapters, pooling and tasks.
@@ -91,7 +93,7 @@ def build_model(section: ModelSection, shape: EncoderShape, encoder: BertEncoder
         seed: the run's seed.
 
     Raises:
-        RecipeError: a component refuses one of its options at these sizes.
+        RecipeError: a component rejects one of its options for these sizes.
     """
     parts = {}
     with torch.random.fork_rng(devices=[]):
@@ -108,10 +110,12 @@ def build_model(section: ModelSection, shape: EncoderShape, encoder: BertEncoder
 
 
 def reinitialise(encoder: BertEncoder, layers: int | Literal["all"], seed: int) -> None:
-    """Draw BERT's initial values for the uppermost layers of an encoder, or for `all` of it; a function of `seed`.
+    """Draw new initial values, as BERT does, for the last layers of an encoder, or for `all` of it.
 
-    Source: Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning", section 4: what the layers
-    nearest to the output have learnt is of the pretraining's own task.
+    The values are a function of `seed`.
+
+    Source: Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning", section 4: the layers nearest to the output are
+    specialised for the pretraining task.
     """
     chosen: list[nn.Module] = [encoder] if layers == "all" else list(encoder.layers)[len(encoder.layers) - layers :]
     with torch.random.fork_rng(devices=[]):
@@ -121,6 +125,6 @@ def reinitialise(encoder: BertEncoder, layers: int | Literal["all"], seed: int) 
 
 
 def meta_model(section: ModelSection, shape: EncoderShape) -> MultiTaskBert:
-    """Build a model without memory for its values, to count its parameters."""
+    """Build a model without memory for its parameters, to count them."""
     with shapes_only():
         return build_model(section, shape, BertEncoder(shape), seed=0)

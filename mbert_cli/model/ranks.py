@@ -1,4 +1,4 @@
-"""From budgets to ranks: the largest rank whose number of parameters is within the recipe's budget."""
+"""Convert parameter budgets to ranks: the largest rank within the budget."""
 
 from bisect import bisect_right
 

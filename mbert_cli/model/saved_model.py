@@ -1,15 +1,15 @@
-"""The folder of a saved model: written after an epoch, read by evaluate and predict; needs no recipe.
+"""The folder of a saved model. Training writes it after an epoch; evaluation and prediction read it without a recipe.
 
-config.json           what the model is built of, and what it scored
+config.json           the sections of the recipe that define the model, and its scores
 encoder/              a Hugging Face checkpoint: config.json, tokenizer.json, tokenizer_config.json (with max_length),
-                      and model.safetensors where the encoder was trained; else config.json above names the checkpoint,
-                      its SHA-256 and, of a folder, its path from here
+                      and model.safetensors if the encoder was trained. Otherwise config.json of the model has the name
+                      of the checkpoint, its SHA-256 and, if it is a folder, the relative path
 tasks/NAME.safetensors  the adapters and the head of each task
-members/N/            of an ensemble in the place of encoder/ and tasks/, for each member its own; the tokenizer and
-                      the encoder's sizes are in encoder/ nevertheless
+members/N/            only in an ensemble: encoder/ and tasks/ of each member. The tokenizer and the encoder's sizes are
+                      in encoder/ of the model
 README.md             a model card
-decisions-*.json      temperatures and cuts between two classes, once `mbert evaluate` has fitted them; a new best model
-                      begins without
+decisions-*.json      temperatures and cuts between two classes, if `mbert evaluate` fitted them. A new best model has
+                      none
 """
 
 import json
@@ -46,13 +46,13 @@ _TEXTS = 9_000  # bytes of config.json, README.md, the encoder's config.json and
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model with all that its use needs.
+    """A model with everything that prediction needs.
 
     Args:
-        section: what it is built of; its tasks name their columns and files.
-        model: in evaluation mode, on the CPU.
-        tokenizer: the encoder's.
-        sha256: of its manifest, hence of all its files.
+        section: the sections of the recipe that define the model; its tasks name their columns and files.
+        model: the model, in evaluation mode, on the CPU.
+        tokenizer: the tokenizer of the encoder.
+        sha256: SHA-256 of the manifest, which contains the hashes of all files.
     """
 
     section: ModelSection
@@ -82,12 +82,12 @@ def write_model(
     """Write a model's files.
 
     Args:
-        folder: exists and is empty.
+        folder: an existing, empty folder.
         model: the model.
-        recipe: what it was built and trained with.
-        tokenizer: the encoder's.
-        encoder_changed: whether the encoder's weights differ from its checkpoint's.
-        scores: the metrics of its epoch.
+        recipe: the recipe of the training.
+        tokenizer: the tokenizer of the encoder.
+        encoder_changed: whether the encoder's weights differ from those of its checkpoint.
+        scores: the metrics of the epoch.
     """
     section = {key: as_spec(getattr(recipe, key)) for key in ("encoder", "adapters", "pooling", "tasks")}
     config = {"format": _FORMAT, "mbert": __version__, **section, "max_length": tokenizer.max_length}
@@ -98,7 +98,7 @@ def write_model(
     if weights is not None:
         config["encoder_sha256"] = weights_sha256(weights)
         if is_local(recipe.encoder.checkpoint) and not recipe.encoder.checkpoint.startswith("package:"):
-            # A project that is moved as a whole is found again by this.
+            # This path stays correct if a project is moved as a whole.
             config["encoder_path"] = os.path.relpath(os.path.realpath(weights), os.path.realpath(folder))
     if isinstance(model, Ensemble):
         config["members"] = len(model.members())
@@ -140,11 +140,11 @@ def read_model(run: Path, encoder: str | Path | None = None) -> SavedModel:
 
     Args:
         run: a run folder, or the folder of a saved model.
-        encoder: where the encoder is that the model refers to, in place of where it was; its SHA-256 must be the same.
+        encoder: the folder of the encoder that the model refers to, if it was moved; its SHA-256 must be the same.
 
     Raises:
-        CheckpointError: there is none, or its files were altered or do not fit each other.
-        UsageError: `encoder` is given, but the model has an encoder of its own.
+        CheckpointError: there is no model, or its files were altered or do not fit each other.
+        UsageError: `encoder` is given, but the model contains its encoder.
     """
     folder = RunFolder(run).model_folder()
     config = read_json(folder / "config.json")
@@ -172,7 +172,14 @@ def read_model(run: Path, encoder: str | Path | None = None) -> SavedModel:
 
 
 def _read_weights(folder: Path, place: Path, section: ModelSection, weights: Path) -> MultiTaskBert:
-    """Read a model, or a member of an ensemble, whose tasks lie at a place of the model's folder."""
+    """Read a model or a member of an ensemble.
+
+    Args:
+        folder: the folder of the saved model.
+        place: the folder that contains `tasks/`.
+        section: the sections of the recipe that define the model.
+        weights: the folder of the encoder's weights.
+    """
     shape = read_shape(folder / "encoder")
     encoder, _ = load_encoder(weights, shape)
     model = build_model(section, shape, encoder, seed=0)
@@ -182,10 +189,10 @@ def _read_weights(folder: Path, place: Path, section: ModelSection, weights: Pat
 
 
 def write_decisions(folder: Path, model: SentenceModel) -> None:
-    """Save how the heads of a model decide; a crash at any moment leaves what was saved before, or this.
+    """Save the temperatures and cuts of a model. After a crash, either the previous values or the new ones are saved.
 
     Args:
-        folder: the saved model's.
+        folder: the folder of the saved model.
         model: the model.
 
     Raises:
@@ -193,12 +200,12 @@ def write_decisions(folder: Path, model: SentenceModel) -> None:
         UsageError: the folder cannot be written to.
     """
     heads = {name: model.head(name) for name in model.task_names}
-    found = {name: head.decision.model_dump() for name, head in heads.items() if isinstance(head, ClassHead)}
-    amend_folder(folder, DECISIONS, json.dumps({"tasks": found}, indent=2) + "\n")
+    decisions = {name: head.decision.model_dump() for name, head in heads.items() if isinstance(head, ClassHead)}
+    amend_folder(folder, DECISIONS, json.dumps({"tasks": decisions}, indent=2) + "\n")
 
 
 def _read_decisions(folder: Path, model: SentenceModel) -> None:
-    """Have the heads of a model decide as was saved; what was saved for none of them stays as it is built."""
+    """Set the saved temperatures and cuts in the heads of a model, if there are any."""
     path = amendment(folder, DECISIONS)
     if path is None:
         return
@@ -206,8 +213,8 @@ def _read_decisions(folder: Path, model: SentenceModel) -> None:
     for name, values in tasks.items() if isinstance(tasks, dict) else ():
         head = model.head(name) if name in model.task_names else None
         if not isinstance(head, ClassHead):
-            raise CheckpointError(f"{path}: tells of task '{name}', but the model has no such classification.")
+            raise CheckpointError(f"{path}: has task '{name}', but the model has no such classification; fit again.")
         try:
             head.decision = Decision.model_validate(values)
         except ValidationError as error:
-            raise CheckpointError(f"{path}: {name}: {error.errors()[0]['msg']}; fit it anew.") from None
+            raise CheckpointError(f"{path}: {name}: {error.errors()[0]['msg']}; fit again.") from None

@@ -1,4 +1,4 @@
-"""Tensors in safetensors files."""
+"""Read and write tensors in safetensors files."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 from mbert_cli.errors import CheckpointError
 
-_HEADER = 120  # bytes of a tensor in a file's header: its name, type, shape and place
+_HEADER = 120  # approximate bytes per tensor in the header of a file: name, type, shape and offsets
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file, making its folder."""
+    """Write a safetensors file; create its folder if it does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
 
 
 def size_of(tensors: Iterable[Tensor]) -> int:
-    """Return about how many bytes a safetensors file of these tensors has: their values, and a line for each."""
+    """Return the approximate size of a safetensors file with these tensors, in bytes."""
     return sum(each.numel() * each.element_size() + _HEADER for each in tensors)
 
 
@@ -27,29 +27,29 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
-        CheckpointError: it is missing or not whole.
+        CheckpointError: the file is missing or incomplete.
     """
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: is not a whole safetensors file ({error}).") from None
+        raise CheckpointError(f"{path}: is not a complete safetensors file ({error}); copy it again.") from None
 
 
 def load_tensors(module: nn.Module, path: Path) -> None:
-    """Load a safetensors file into a module that it must fit exactly.
+    """Load a safetensors file into a module. Names and shapes must be exactly those of the module.
 
     Raises:
-        CheckpointError: it is missing or not whole, or holds other names or shapes (the first five).
+        CheckpointError: the file is missing or incomplete, or has other names or shapes; the first five are listed.
     """
-    found, wanted = read_tensors(path), module.state_dict()
-    wrong = [f"{name} is missing" for name in wanted if name not in found]
-    wrong += [f"{name} is not known" for name in found if name not in wanted]
+    tensors, expected = read_tensors(path), module.state_dict()
+    wrong = [f"{name} is missing" for name in expected if name not in tensors]
+    wrong += [f"{name} is not known" for name in tensors if name not in expected]
     wrong += [
-        f"{name} is {list(found[name].shape)}, expected {list(value.shape)}"
-        for name, value in wanted.items()
-        if name in found and found[name].shape != value.shape
+        f"{name} is {list(tensors[name].shape)}, expected {list(value.shape)}"
+        for name, value in expected.items()
+        if name in tensors and tensors[name].shape != value.shape
     ]
     if wrong:
         more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise CheckpointError(f"{path}: does not fit the model: {'; '.join(wrong[:5])}{more}.")
-    module.load_state_dict(found)
+    module.load_state_dict(tensors)

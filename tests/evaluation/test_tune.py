@@ -282,10 +282,10 @@ def test_outputs_that_are_not_finite_are_measured_but_not_fitted_to(trained):
 @pytest.mark.parametrize(
     ("tasks", "said"),
     [
-        ({"other": {}}, "tells of task 'other', but the model has no such classification"),
-        ({"near": {"cut": 1.0}}, "tells of task 'near', but the model has no such classification"),
-        ({"same": {"cut": "high"}}, "same: Input should be a valid number; fit it anew"),
-        ({"same": {"temperature": 0.0}}, "same: Input should be greater than 0; fit it anew"),
+        ({"other": {}}, "has task 'other', but the model has no such classification"),
+        ({"near": {"cut": 1.0}}, "has task 'near', but the model has no such classification"),
+        ({"same": {"cut": "high"}}, "same: Input should be a valid number; fit again"),
+        ({"same": {"temperature": 0.0}}, "same: Input should be greater than 0; fit again"),
     ],
 )
 def test_decisions_of_another_model_are_refused(run, tasks, said):

@@ -102,8 +102,8 @@ def test_a_budget_below_the_smallest_rank_is_refused(adapter, message):
 @pytest.mark.parametrize(
     ("adapter", "message"),
     [
-        ("{kind: pal, budget: 5%, rank: 12}", "adapters[0].budget stands in the place of rank; leave one of them out."),
-        ("{kind: prefix, budget: 5%, length: 12}", "adapters[0].budget stands in the place of length"),
+        ("{kind: pal, budget: 5%, rank: 12}", "adapters[0].budget replaces rank; remove one of them."),
+        ("{kind: prefix, budget: 5%, length: 12}", "adapters[0].budget replaces length"),
         ("{kind: pal, budget: lots}", "adapters[0].budget must be a multiple of the encoder above 1 (1.13x)"),
         ("{kind: top, budget: 5%}", "adapters[0].budget is not a known key"),
         ("{kind: pal, budgt: 5%}", "adapters[0].budgt is not a known key; did you mean 'budget'?"),
