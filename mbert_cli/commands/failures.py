@@ -74,7 +74,7 @@ def _path_error(error: BaseException) -> MbertError | None:
     if error.errno == errno.ENAMETOOLONG:
         return UsageError(f"{place[:80]}...: is longer than a file name may be; choose a shorter name.")
     if error.errno in _PATH_ERRORS:
-        return UsageError(f"{place}: cannot be used ({error.strerror}); choose another.")
+        return UsageError(f"{place}: cannot be used ({error.strerror}); choose another path.")
     return None
 
 

@@ -35,7 +35,7 @@ def override(document: Document, settings: Sequence[str], written: Sequence[Plac
         _check_indices(document.values, path, place)
         parsed = parse(f"value: {text.replace('#', _HASH)}", place.text, place.folder).values
         if parsed.keys() != {"value"}:
-            raise RecipeError(f"{place}: an override holds one value.")
+            raise RecipeError(f"{place}: an override must have one value.")
         change: Any = _with_hashes(parsed["value"])
         for part in reversed(path):
             change = {part: change}  # an index becomes a mapping that changes one item of a list

@@ -13,7 +13,7 @@ from mbert_cli.recipe.document import Document, KeyPath, Place, dotted
 MAX_DEPTH = 20
 TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels; a recipe is a page of YAML."
 _MAX_VALUES = 100_000
-_TOO_MANY = "holds too many values; a recipe is a page of YAML."
+_TOO_MANY = "contains too many values; a recipe is a page of YAML."
 _MAX_BITS = 1024  # of a whole number: the largest float has as many
 
 
@@ -76,7 +76,7 @@ def parse(text: str, source: str, folder: Path, example: str = "tasks") -> Docum
         raise RecipeError(f"{source}{at}: is not YAML: {error.problem}.{tab}") from None
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise RecipeError(f"{source}:{line}: holds the unprintable character #x{error.character:04x}.") from None
+        raise RecipeError(f"{source}:{line}: contains the unprintable character #x{error.character:04x}.") from None
     except RecursionError:
         raise RecipeError(f"{source}: {TOO_DEEP}") from None
     finally:
