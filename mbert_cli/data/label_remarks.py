@@ -13,7 +13,7 @@ def case_remark(labels: Sequence[str]) -> str | None:
     for label in labels:
         other = seen.setdefault(label.casefold(), label)
         if other != label:
-            return f"'{other}' and '{label}' differ in case only, and each is a class of its own; write them alike"
+            return f"'{other}' and '{label}' differ only in case, and each is a separate class; use one spelling"
     return None
 
 
@@ -41,7 +41,7 @@ def list_remark(labels: Sequence[str]) -> str | None:
     if separator is None:
         return None
     several = next((label for label in labels if separator in label), labels[0])
-    return f"'{several}' looks like a list of labels; every such text is a class of its own"
+    return f"'{several}' looks like a list of labels; each such text is a separate class"
 
 
 def first_of(names: Sequence[str]) -> str:

@@ -64,7 +64,7 @@ def test_a_few_cells_among_numbers_that_are_not_numbers_are_skipped():
 def test_other_unicode_forms_and_lists_get_a_remark():
     notes = read_labels(column(["cafe\u0301|tea", "tea", "caf\u00e9"])).notes
     assert notes[0].startswith("1 cell is in another Unicode form (NFD)")
-    assert "'caf\u00e9|tea' looks like a list of labels; every such text is a class of its own" in notes[1]
+    assert "'caf\u00e9|tea' looks like a list of labels; each such text is a separate class" in notes[1]
 
 
 def test_a_given_column_may_have_thousands_of_classes_but_not_tens_of_thousands():
@@ -88,5 +88,5 @@ def test_labels_that_differ_only_in_case_get_a_remark():
     assert (
         read_labels(column(["Negative", "negative", "good"] * 4))
         .notes[0]
-        .startswith("'Negative' and 'negative' differ in case only, and each is a class of its own")
+        .startswith("'Negative' and 'negative' differ only in case, and each is a separate class")
     )

@@ -362,11 +362,11 @@ def test_files_with_the_same_columns_get_a_note_about_splits(here, capsys):
         write(here / file, moods(60))
     write(here / "other.tsv", moods(60), ("id", "text", "kind"))
     init("mood.tsv", "eins.tsv", "zwei.tsv", "other.tsv")
-    said = (
+    note = (
         "eins.tsv, zwei.tsv have the columns of mood.tsv: if they are other splits of the same task, rename: mood-dev"
     )
     printed = capsys.readouterr().err
-    assert said in printed
+    assert note in printed
     assert printed.count("the columns of") == 1
 
 

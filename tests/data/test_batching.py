@@ -30,7 +30,7 @@ def rows(*indices: int) -> np.ndarray:
     return np.array(indices, dtype=np.int64)
 
 
-def test_a_batch_holds_task_after_task_all_first_sentences_then_all_second_ones():
+def test_a_batch_has_the_tasks_in_order_and_in_a_task_all_first_then_all_second_sentences():
     batch = pack({"one": SINGLE, "two": PAIRS}, {"two": rows(1, 0), "one": rows(2, 1, 2)})
     assert batch.token_ids.tolist() == [22, 20, 21, 31, 32, 33, 30, 14, 15, 11, 12, 13, 14, 15]
     assert batch.positions.tolist() == [0, 0, 1, 0, 1, 2, 0, 0, 1, 0, 1, 2, 0, 1]
@@ -42,7 +42,7 @@ def test_a_batch_holds_task_after_task_all_first_sentences_then_all_second_ones(
     assert batch.labels["one"].tolist() == [2, 1, 2]
 
 
-def test_token_types_travel_with_their_tokens():
+def test_a_batch_has_the_type_of_each_token():
     data = TaskData((tokens([1, 2, 3], [4, 5], types=[[0, 1, 1], [0, 1]]),), labels(0, 1))
     assert pack({"a": data}, {"a": rows(1, 0)}).token_types.tolist() == [0, 1, 0, 1, 1]
 
@@ -79,7 +79,7 @@ def test_random_batches_equal_plain_python(tiny_checkpoint, sides):
     assert batch.labels["t"].tolist() == chosen.tolist()
 
 
-def test_lengths_are_those_of_all_sentences_of_an_example():
+def test_lengths_of_an_example_include_all_its_sentences():
     assert SINGLE.lengths.tolist() == [1, 3, 2]
     assert PAIRS.lengths.tolist() == [3, 4]
     assert len(PAIRS) == 2
@@ -103,7 +103,7 @@ def test_batches_by_length_cover_each_row_once_within_the_budget(ragged, budget,
         assert most_rows is None or len(batch) <= most_rows
 
 
-def test_the_longest_come_first(ragged):
+def test_the_longest_examples_are_in_the_first_batch(ragged):
     seen = [int(ragged.lengths[row]) for batch in by_length(ragged, 300) for row in batch]
     assert seen == sorted(seen, reverse=True)
 
@@ -115,7 +115,7 @@ def test_the_budget_is_used(ragged):
         assert batch.sum() + following[0] > 300
 
 
-def test_no_rows_make_no_batches():
+def test_without_rows_there_are_no_batches():
     assert list(by_length(TaskData((tokens(),), None), 100)) == []
 
 
@@ -129,13 +129,13 @@ def test_no_rows_make_no_batches():
         TaskData((tokens([10], [11, 12, 13], [14, 15]),), labels(0, 1, 2), soft=labels(0, 1, 2)),
     ],
 )
-def test_other_tokens_or_labels_have_another_hash(other):
+def test_different_tokens_or_labels_have_a_different_hash(other):
     same = TaskData((tokens([10], [11, 12, 13], [14, 15]),), labels(0, 1, 2))
     assert SINGLE.sha256() == same.sha256()
     assert SINGLE.sha256() != other.sha256()
 
 
-def test_some_of_the_examples_keep_their_soft_labels():
+def test_taken_examples_keep_their_soft_labels():
     data = TaskData(SINGLE.sides, SINGLE.labels, soft=np.array([[0.1, 0.9], [0.2, 0.8], [1.0, 0.0]], np.float32))
     some = data.take(rows(2, 0))
     assert np.array_equal(some.soft, data.soft[[2, 0]])
@@ -151,6 +151,6 @@ def test_tokenised_labels_are_float32(tiny_checkpoint):
 
 
 @pytest.mark.parametrize(("budget", "sizes"), [(6, [3, 2]), (5, [2, 2, 1]), (2, [1] * 5), (1, [1] * 5), (10, [5])])
-def test_a_batch_may_fill_its_budget_to_the_last_token(budget, sizes):
+def test_a_batch_may_have_exactly_as_many_tokens_as_the_budget(budget, sizes):
     data = TaskData((tokens(*[[1, 2]] * 5),), None)
     assert [len(batch) for batch in by_length(data, budget)] == sizes

@@ -33,17 +33,17 @@ def refusal(path: str, section: TaskSection, labels, **settings) -> str:
 
 def test_texts_and_labels_are_read_by_column_name(write):
     path = write("x\tlabel\tb\ta", "0\t2\tsecond\tfirst", "1\t0.0\tzwei\teins")
-    found = read_examples(path, "t", task("a", "b"), Classification(4, num_classes=3).labels)
-    assert found.texts == [["first", "eins"], ["second", "zwei"]]
-    assert found.labels == [2, 0]
-    assert found.lines == [2, 3]
-    assert found.skipped == []
-    assert len(found) == 2
+    examples = read_examples(path, "t", task("a", "b"), Classification(4, num_classes=3).labels)
+    assert examples.texts == [["first", "eins"], ["second", "zwei"]]
+    assert examples.labels == [2, 0]
+    assert examples.lines == [2, 3]
+    assert examples.skipped == []
+    assert len(examples) == 2
 
 
-def test_blanks_around_texts_are_kept(write):
-    found = read_examples(write("a\tlabel", "  x \t1"), "t", task("a"), PairClassification(4).labels)
-    assert found.texts == [["  x "]]
+def test_spaces_around_texts_are_kept(write):
+    examples = read_examples(write("a\tlabel", "  x \t1"), "t", task("a"), PairClassification(4).labels)
+    assert examples.texts == [["  x "]]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_blanks_around_texts_are_kept(write):
         ("  ", PairClassification(4), "label is empty"),
     ],
 )
-def test_a_bad_label_is_named_with_file_and_line(write, label, head, what):
+def test_a_bad_label_is_reported_with_file_and_line(write, label, head, what):
     path = write(
         "a\tlabel",
         '"two',
@@ -70,26 +70,26 @@ def test_a_bad_label_is_named_with_file_and_line(write, label, head, what):
 
 
 @pytest.mark.parametrize(("row", "column"), [("\tx\t1", "a"), ("x\t \t1", "b")])
-def test_an_empty_text_is_named(write, row, column):
+def test_an_empty_text_is_reported(write, row, column):
     message = refusal(write("a\tb\tlabel", row), task("a", "b"), PairClassification(4).labels)
     assert message.startswith(f"F:2: {column} is empty")
 
 
-def test_bad_rows_are_left_out_and_listed_where_the_task_says_so(write):
+def test_bad_rows_are_skipped_and_listed_if_the_task_asks_for_it(write):
     path = write("a\tlabel", "one\t1", "\t1", "three\tx", "four\t0", "five\t")
-    found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
-    assert (found.texts, found.labels, found.lines) == ([["one", "four"]], [1, 0], [2, 5])
-    assert found.skipped == [
+    examples = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
+    assert (examples.texts, examples.labels, examples.lines) == ([["one", "four"]], [1, 0], [2, 5])
+    assert examples.skipped == [
         "line 3: a is empty",
         "line 4: label must be one of 0, 1, but is 'x'",
         "line 6: label is empty",
     ]
-    note = found.skipped_note("t.tsv")
+    note = examples.skipped_note("t.tsv")
     assert note.startswith("t.tsv: skipped 3 bad rows: line 3: a is empty; line 4: ")
     assert note.endswith("line 6: label is empty")
 
 
-def test_a_long_list_of_bad_rows_is_cut_and_still_counted():
+def test_a_long_list_of_bad_rows_is_shortened_but_all_are_counted():
     skipped = [f"line {number}: a is empty" for number in range(2, 35)]
     note = Examples([[]], skipped=skipped).skipped_note("t.tsv")
     assert note.startswith("t.tsv: skipped 33 bad rows: line 2: a is empty; ")
@@ -108,29 +108,32 @@ def test_a_long_list_of_bad_rows_is_cut_and_still_counted():
         (b'"two\t1', "a quote opens here and is never closed"),
     ],
 )
-def test_a_row_that_cannot_be_read_is_skipped_alone(tmp_path, line, problem):
+def test_only_the_unreadable_row_is_skipped(tmp_path, line, problem):
     path = tmp_path / "t.tsv"
     path.write_bytes(b"a\tlabel\none\t1\n" + line + b"\nthree\t0\nfour\t1\n")
-    found = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
-    assert (found.texts, found.labels, found.lines) == ([["one", "three", "four"]], [1, 0, 1], [2, 4, 5])
-    assert len(found.skipped) == 1
-    assert found.skipped[0].startswith(f"line 3: {problem}")
+    examples = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
+    assert (examples.texts, examples.labels, examples.lines) == ([["one", "three", "four"]], [1, 0, 1], [2, 4, 5])
+    assert len(examples.skipped) == 1
+    assert examples.skipped[0].startswith(f"line 3: {problem}")
 
 
 @pytest.mark.parametrize("quoting", ["csv", "none"])
-def test_rows_that_cannot_be_read_are_skipped_where_quotes_are_text_too(write, quoting):
+def test_unreadable_rows_are_also_skipped_if_quotes_are_text(write, quoting):
     path = write("a\tlabel", "one\t1", "two", "three\t0")
-    found = read_examples(path, "t", task("a", on_bad_row="skip", quoting=quoting), PairClassification(4).labels)
-    assert (found.lines, len(found.skipped)) == ([2, 4], 1)
+    examples = read_examples(path, "t", task("a", on_bad_row="skip", quoting=quoting), PairClassification(4).labels)
+    assert (examples.lines, len(examples.skipped)) == ([2, 4], 1)
 
 
-def test_a_line_of_jsonl_that_cannot_be_read_is_skipped(tmp_path):
+def test_an_unreadable_line_of_jsonl_is_skipped(tmp_path):
     path = tmp_path / "t.jsonl"
     lines = [b'{"a": "x", "label": 1}', b'{"a": "\xff", "label": 1}', b"{", b'{"a": "y"}', b'{"a": "z", "label": 0}']
     path.write_bytes(b"\n".join(lines))
-    found = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
-    assert (found.lines, [each.split(":")[0] for each in found.skipped]) == ([1, 5], ["line 2", "line 3", "line 4"])
-    assert "line 4: no 'label'" in found.skipped[2]
+    examples = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
+    assert (examples.lines, [each.split(":")[0] for each in examples.skipped]) == (
+        [1, 5],
+        ["line 2", "line 3", "line 4"],
+    )
+    assert "line 4: no 'label'" in examples.skipped[2]
 
 
 @pytest.mark.parametrize("name", ["t.jsonl", "t.txt"])
@@ -157,32 +160,32 @@ def test_jsonl_without_a_line_of_text_is_refused_at_its_first_line(tmp_path, cou
 
 
 @pytest.mark.parametrize("name", ["t.tsv", "t.txt"])
-def test_a_first_line_of_a_text_table_that_is_not_text_is_no_header(tmp_path, name):
+def test_a_table_whose_first_line_is_not_text_has_no_header(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"a\xff\tlabel\na\tlabel\nx\t1\n")
     message = refusal(str(path), task("a", on_bad_row="skip"), PairClassification(4).labels)
     assert message.startswith("F:1: is not UTF-8 (byte 1 of the file)")
 
 
-def test_swallowed_rows_are_skipped_at_their_quotes_alone(write):
+def test_of_rows_joined_by_quotes_only_those_with_the_quotes_are_skipped(write):
     path = write("a\tlabel", '"I left early\t1', "fine day\t0", "so it was\t0", 'he said nothing"\t1', "end\t1")
-    found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
-    assert (found.texts, found.lines) == ([["fine day", "so it was", "end"]], [3, 4, 6])
-    assert found.skipped[0].startswith("line 2: a quoted cell spans lines 2 to 5")
-    assert found.skipped[1].startswith("line 5: holds an unpaired quote")
+    examples = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
+    assert (examples.texts, examples.lines) == ([["fine day", "so it was", "end"]], [3, 4, 6])
+    assert examples.skipped[0].startswith("line 2: a quoted cell spans lines 2 to 5")
+    assert examples.skipped[1].startswith("line 5: holds an unpaired quote")
 
 
-def test_what_is_left_of_a_broken_cell_is_no_example(tmp_path):
-    """The cell of line 2 holds a bad byte: its last line has two columns, but is no row."""
+def test_the_last_line_of_a_broken_cell_is_not_an_example(tmp_path):
+    """The cell at line 2 contains a bad byte. Its last line has two columns, but it is not a row."""
     path = tmp_path / "t.csv"
     path.write_bytes(b'a,label\n"one, or\n\xff two\nthree",1\nfour,0\n')
-    found = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
-    assert (found.texts, found.lines) == ([["four"]], [5])
-    assert "line 2: line 3 is not UTF-8" in found.skipped[0]
+    examples = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
+    assert (examples.texts, examples.lines) == ([["four"]], [5])
+    assert "line 2: line 3 is not UTF-8" in examples.skipped[0]
 
 
 @pytest.mark.parametrize("count", [1, 2, 20, 25])
-def test_bad_rows_are_listed_twenty_at_most(write, count):
+def test_at_most_twenty_bad_rows_are_listed(write, count):
     path = write("a\tlabel", "one\t1", *(["\t1", "two"] * 20)[:count])
     problems = refusal(path, task("a"), PairClassification(4).labels).split("\n")
     if count == 1:
@@ -202,38 +205,38 @@ def repeated(write, name):
     return write(f"{name}\ta\tlabel", *rows)
 
 
-def test_an_id_that_nobody_asked_for_may_repeat_with_a_warning(write):
+def test_a_repeated_id_in_the_default_column_is_a_warning(write):
     path = repeated(write, "id")
-    found = read_examples(path, "mood", task("a"), PairClassification(4).labels)
-    assert (len(found), found.skipped) == (54, [])
-    assert found.notes(path) == [
+    examples = read_examples(path, "mood", task("a"), PairClassification(4).labels)
+    assert (len(examples), examples.skipped) == (54, [])
+    assert examples.notes(path) == [
         f"{path}: 44 rows repeat the id of an earlier one, first line 12: id 'user0' is already used at line 2; "
         "if 'id' does not identify rows, set tasks.mood.id=null."
     ]
 
 
-def test_no_id_repeats_where_there_is_none(write):
+def test_there_is_no_warning_about_ids_if_id_is_null(write):
     path = repeated(write, "id")
-    found = read_examples(path, "mood", task("a", id=None), PairClassification(4).labels)
-    assert (len(found), found.notes(path)) == (54, [])
+    examples = read_examples(path, "mood", task("a", id=None), PairClassification(4).labels)
+    assert (len(examples), examples.notes(path)) == (54, [])
 
 
-def test_an_id_that_was_asked_for_and_repeats_is_a_bad_row(write):
+def test_a_repeated_id_in_a_named_column_is_a_bad_row(write):
     path = repeated(write, "row")
-    found = read_examples(path, "mood", task("a", id="row", on_bad_row="skip"), PairClassification(4).labels)
-    assert (len(found), len(found.skipped)) == (10, 44)
-    assert found.skipped[0] == "line 12: row 'user0' is already used at line 2"
+    examples = read_examples(path, "mood", task("a", id="row", on_bad_row="skip"), PairClassification(4).labels)
+    assert (len(examples), len(examples.skipped)) == (10, 44)
+    assert examples.skipped[0] == "line 12: row 'user0' is already used at line 2"
 
 
-def test_only_the_columns_that_are_used_are_required_of_jsonl(write):
+def test_jsonl_objects_need_only_the_columns_that_are_used(write):
     rows = (
         '{"lang": "en", "a": "x", "label": 1}',
         '{"label": 0, "a": "y", "extra": 1}',
         '{"id": 3, "a": "z", "label": 0}',
     )
     path = write(*rows, name="t.jsonl")
-    found = read_examples(path, "t", task("a"), PairClassification(4).labels)
-    assert (found.texts, found.labels) == ([["x", "y", "z"]], [1, 0, 0])
+    examples = read_examples(path, "t", task("a"), PairClassification(4).labels)
+    assert (examples.texts, examples.labels) == ([["x", "y", "z"]], [1, 0, 0])
 
 
 @pytest.mark.parametrize("rows", [[], ["\t1"], ["x\t9"]])
@@ -251,12 +254,12 @@ def test_a_file_without_a_usable_row_is_refused(write, rows):
         (task("double"), "F:1: has more than one column 'double', asked for as text of task mood"),
     ],
 )
-def test_a_missing_or_doubled_column_is_named_with_who_asks(write, section, message):
+def test_a_missing_or_repeated_column_is_reported_with_its_use(write, section, message):
     path = write("a\tb\tlabel\tdouble\tdouble", "x\ty\t1\t\t")
     assert refusal(path, section, PairClassification(4).labels).startswith(message)
 
 
-def test_a_wrong_column_is_found_before_any_row_is_read(write):
+def test_a_wrong_column_is_reported_before_rows_are_read(write):
     path = write("a\tlabel", "x\t1\tragged")
     assert refusal(path, task("b"), PairClassification(4).labels).startswith("F:1: has no column 'b'")
 
@@ -264,23 +267,23 @@ def test_a_wrong_column_is_found_before_any_row_is_read(write):
 @pytest.mark.parametrize(("limit", "count"), [(1, 1), (2, 2), (5, 3), (None, 3)])
 def test_a_limit_counts_usable_rows(write, limit, count):
     path = write("a\tlabel", "\t1", "one\t1", "two\t0", "three\t1")
-    found = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels, limit)
-    assert found.texts == [["one", "two", "three"][:count]]
+    examples = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels, limit)
+    assert examples.texts == [["one", "two", "three"][:count]]
 
 
 @pytest.mark.parametrize(
     ("limit", "expected"), [(1, [0]), (2, [0, 5]), (3, [0, 3, 6]), (4, [0, 2, 5, 7]), (9, list(range(9))), (10, None)]
 )
-def test_a_limit_spreads_over_the_file(write, limit, expected):
+def test_limited_rows_are_spread_over_the_file(write, limit, expected):
     path = write("a\tlabel", *(f"text {i}\t{i % 2}" for i in range(10)))
-    found = read_examples(path, "t", task("a"), PairClassification(4).labels, limit)
+    examples = read_examples(path, "t", task("a"), PairClassification(4).labels, limit)
     expected = list(range(10)) if expected is None else expected
-    assert found.texts == [[f"text {i}" for i in expected]]
-    assert found.labels == [i % 2 for i in expected]
-    assert found.lines == [i + 2 for i in expected]
+    assert examples.texts == [[f"text {i}" for i in expected]]
+    assert examples.labels == [i % 2 for i in expected]
+    assert examples.lines == [i + 2 for i in expected]
 
 
-def test_rows_beyond_the_limit_are_checked_too(write):
+def test_rows_beyond_the_limit_are_also_checked(write):
     path = write("a\tlabel", "one\t1", "two\tx")
     with pytest.raises(DataError, match=":3: label must be"):
         read_examples(path, "t", task("a"), PairClassification(4).labels, limit=1)
@@ -299,8 +302,8 @@ def test_the_tasks_quoting_and_delimiter_are_used(write, settings, text):
 
 def test_jsonl_examples_are_read(write):
     path = write('{"a": "x", "label": 1}', '{"a": "y", "label": 0.0}', name="t.jsonl")
-    found = read_examples(path, "t", task("a"), PairClassification(4).labels)
-    assert (found.texts, found.labels, found.lines) == ([["x", "y"]], [1, 0], [1, 2])
+    examples = read_examples(path, "t", task("a"), PairClassification(4).labels)
+    assert (examples.texts, examples.labels, examples.lines) == ([["x", "y"]], [1, 0], [1, 2])
 
 
 COURSE = {
@@ -316,12 +319,12 @@ COURSE = {
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(("name", "expected"), COURSE.items())
-def test_every_row_of_the_courses_files_is_usable(course_data, name, expected):
+def test_all_rows_of_the_course_files_are_usable(course_data, name, expected):
     count, text, label, head = expected
-    found = read_examples(str(course_data / name), "t", task(*text, label=label), head.labels)
-    assert len(found) == count
-    assert found.skipped == []
-    values = set(found.labels)
+    examples = read_examples(str(course_data / name), "t", task(*text, label=label), head.labels)
+    assert len(examples) == count
+    assert examples.skipped == []
+    values = set(examples.labels)
     if isinstance(head, CosineSimilarity):
         assert min(values) == 0
         assert max(values) == 5
@@ -330,7 +333,7 @@ def test_every_row_of_the_courses_files_is_usable(course_data, name, expected):
 
 
 @pytest.mark.real_data
-def test_the_two_quora_rows_without_a_label_are_named(course_data):
+def test_the_two_quora_rows_without_a_label_are_reported(course_data):
     path = str(course_data / "quora-dev.csv")
     section = task("sentence1", "sentence2", label="is_duplicate")
     message = refusal(path, section, PairClassification(4).labels)
@@ -342,6 +345,6 @@ def test_the_two_quora_rows_without_a_label_are_named(course_data):
 @pytest.mark.real_data
 def test_the_two_quora_rows_without_a_label_are_skipped_and_listed(course_data):
     section = task("sentence1", "sentence2", label="is_duplicate", on_bad_row="skip")
-    found = read_examples(str(course_data / "quora-dev.csv"), "quora", section, PairClassification(4).labels)
-    assert len(found) == 15_214 - 2
-    assert found.skipped == ["line 1975: is_duplicate is empty", "line 10674: sentence2 is empty"]
+    examples = read_examples(str(course_data / "quora-dev.csv"), "quora", section, PairClassification(4).labels)
+    assert len(examples) == 15_214 - 2
+    assert examples.skipped == ["line 1975: is_duplicate is empty", "line 10674: sentence2 is empty"]

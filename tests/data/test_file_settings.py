@@ -9,14 +9,14 @@ def task(text, **settings):
     return TaskSection(train="t", dev="d", text=text, label="l", head=Component(kind="classification"), **settings)
 
 
-def test_an_input_is_read_as_the_files_of_its_task():
+def test_an_input_is_read_with_the_settings_of_its_task():
     tasks = {"mood": task(["text"], quoting="none", delimiter="pipe")}
     assert input_settings("-", tasks) == FileSettings("none", "pipe")
     assert input_settings("-", tasks, quoting="csv") == FileSettings("csv", "pipe")
     assert input_settings("-", tasks, delimiter="tab") == FileSettings("none", "tab")
 
 
-def test_tasks_that_are_read_differently_are_named_with_the_flags_that_choose():
+def test_different_settings_of_tasks_are_reported_with_the_options_to_choose():
     tasks = {"mood": task(["text"], quoting="none"), "same": task(["one", "two"])}
     with pytest.raises(UsageError) as refusal:
         input_settings("-", tasks)
@@ -27,7 +27,7 @@ def test_tasks_that_are_read_differently_are_named_with_the_flags_that_choose():
     assert input_settings("-", tasks, quoting="none") == FileSettings("none", "auto")
 
 
-def test_the_columns_of_a_file_decide_between_tasks_that_are_read_differently(tmp_path):
+def test_the_columns_of_a_file_decide_between_tasks_with_different_settings(tmp_path):
     tasks = {"mood": task(["text"], quoting="none"), "same": task(["one", "two"], columns={"two": "second"})}
     for header, quoting in (("text", "none"), ("one\tsecond", "auto")):
         (tmp_path / "in.tsv").write_text(f"{header}\n")
@@ -37,6 +37,6 @@ def test_the_columns_of_a_file_decide_between_tasks_that_are_read_differently(tm
         input_settings(str(tmp_path / "in.tsv"), tasks)
 
 
-def test_csv_and_auto_are_one_reading():
+def test_csv_and_auto_do_not_conflict():
     tasks = {"mood": task(["text"], quoting="csv"), "same": task(["one", "two"])}
     assert input_settings("-", tasks) == FileSettings("csv", "auto")

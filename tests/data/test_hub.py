@@ -13,7 +13,7 @@ pytest.importorskip("pyarrow")
 
 @pytest.fixture
 def mirror(tmp_path):
-    """What the Hub's library keeps of a data set that was fetched: two shards of one split, and another split."""
+    """The cache of the Hub's library after a download: two shards of one split, and another split."""
     import pyarrow
     from pyarrow.parquet import write_table
 
@@ -31,7 +31,7 @@ def mirror(tmp_path):
 
 
 def read(cache, name):
-    """Read a table in a process of its own: the library reads where its cache lies when it is imported."""
+    """Read a table in another process, because the library reads the place of its cache when it is imported."""
     code = (
         "import json, sys; from mbert_cli.data.table import Table; from mbert_cli.errors import MbertError\n"
         "try:\n"
@@ -45,12 +45,12 @@ def read(cache, name):
 
 
 @pytest.mark.parametrize("name", ["hub:me/moods#train", "hub:me/moods/default#train"])
-def test_a_split_is_all_its_files_one_after_another(mirror, name):
+def test_a_split_is_read_from_all_its_files_in_order(mirror, name):
     assert read(mirror, name) == [["text", "label"], *[[f"cat dog {i}", str(i % 2)] for i in range(20)]]
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("hub:me/moods#trian", "there is no split 'trian'; did you mean 'train'? Known: train, validation."),
         ("hub:me/moods/defualt#train", "there is no configuration 'defualt'; did you mean 'default'?"),
@@ -61,13 +61,13 @@ def test_a_split_is_all_its_files_one_after_another(mirror, name):
         ("hub:moods", "must have the form hub:OWNER/NAME#SPLIT, or hub:OWNER/NAME/CONFIG#SPLIT."),
     ],
 )
-def test_what_is_not_there_is_told(mirror, name, said):
-    found = read(mirror, name)
-    assert found.startswith(f"{name}: ")
-    assert said in found
+def test_a_missing_data_set_or_split_is_reported(mirror, name, message):
+    error = read(mirror, name)
+    assert error.startswith(f"{name}: ")
+    assert message in error
 
 
-def test_names_are_checked_before_anything_is_fetched():
+def test_names_are_checked_before_a_download():
     assert is_well_formed("hub:me/moods/plain_text#train")
     assert not any(
         map(is_well_formed, ["hub:moods#train", "hub:me/moods", "hub:me/a/b/c#train", "hub:me/../x#train/y"])
@@ -76,7 +76,7 @@ def test_names_are_checked_before_anything_is_fetched():
         dataset_files("hub:moods#train")
 
 
-def test_a_recipe_trains_on_them(mirror, tiny_checkpoint, tmp_path):
+def test_a_recipe_trains_on_data_sets_of_the_hub(mirror, tiny_checkpoint, tmp_path):
     recipe = {
         "encoder": {"checkpoint": str(tiny_checkpoint)},
         "tasks": {

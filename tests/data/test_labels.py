@@ -1,4 +1,4 @@
-"""Labels as texts, and their way from a file through training, metrics, predictions and reports."""
+"""Labels as texts, and labels in training, metrics, predictions and reports."""
 
 import csv
 import json
@@ -24,12 +24,12 @@ ODD = {
     [(" 1.0 ", "1"), ("1.", "1"), ("-1.00", "-1"), ("01", "01"), ("01.0", "01"), ("007", "007"), ("1E2", "1E2"),
      ("+1", "+1"), ("1.5", "1.5"), ("cafe\u0301", "caf\u00e9"), ("\u0661.0", "\u0661.0")],
 )  # fmt: skip
-def test_only_a_whole_number_and_its_decimals_are_the_same_label(text, same):
+def test_only_whole_numbers_with_decimal_zeros_equal_other_labels(text, same):
     assert folded(text) == same
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1), min_size=2))
-def test_every_name_is_found_by_itself_and_by_nothing_else(names):
+def test_each_name_is_its_own_class(names):
     names = list({folded(name): folded(name) for name in names if folded(name)})
     if len(names) > 1:
         labels = ClassLabels(names)
@@ -50,12 +50,12 @@ def test_every_name_is_found_by_itself_and_by_nothing_else(names):
         (["ENTAILMENT", "NEUTRAL"], None),
     ],
 )
-def test_labels_that_look_like_lists_are_known_by_parts_that_recur(labels, separator):
+def test_lists_of_labels_are_recognised_by_recurring_parts(labels, separator):
     assert list_separator(labels) == separator
 
 
 @pytest.mark.parametrize(("text", "is_one"), [("3,7", True), ("1,234", True), ("-1.234,5", True), ("1,2,3", False)])
-def test_numbers_with_commas(text, is_one):
+def test_numbers_with_commas_are_recognised(text, is_one):
     assert has_decimal_comma(text) == is_one
 
 
@@ -66,7 +66,7 @@ def test_numbers_with_commas(text, is_one):
         ("1,234,567", "1234567"), ("10%", "10"), ("2,5 %", "2.5"), ("1,2,3", None), ("7", None), ("a%", None),
     ],
 )  # fmt: skip
-def test_numbers_that_are_to_be_written_otherwise(text, plain):
+def test_plain_forms_of_numbers_with_commas_or_percent_signs(text, plain):
     assert plain_number(text) == plain
 
 
@@ -78,7 +78,7 @@ def test_numbers_that_are_to_be_written_otherwise(text, plain):
         ("2024", False), ("1.5", False), ("1-2", False), ("10.000", False), ("3/4", False), ("level 1", False),
     ],
 )  # fmt: skip
-def test_dates(text, is_one):
+def test_dates_are_recognised(text, is_one):
     assert is_date(text) == is_one
 
 
@@ -86,7 +86,7 @@ def mbert(*words):
     app([*map(str, words)], standalone_mode=False)
 
 
-def test_renamed_and_odd_labels_are_held_by_everything_that_is_written(tiny_recipe, tiny_files, tmp_path):
+def test_all_written_files_contain_renamed_and_unusual_labels(tiny_recipe, tiny_files, tmp_path):
     recipe = json.loads(tiny_recipe.read_text())
     recipe["tasks"] = {name: recipe["tasks"][name] for name in ("mood", "same")}
     recipe["tasks"]["mood"]["head"]["labels"] = ODD
@@ -112,7 +112,7 @@ def test_renamed_and_odd_labels_are_held_by_everything_that_is_written(tiny_reci
     config = json.loads((run / "model" / "config.json").read_text())
     assert config["tasks"]["mood"]["head"]["labels"] == ODD
 
-    # Its predictions are soft labels of a task with the same names.
+    # The predictions can be used as soft labels of a task with the same names.
     mbert("predict", run, tiny_files / "mood-train.tsv", "-t", "mood", "-o", tmp_path / "soft.tsv", "-q")
     recipe["tasks"]["mood"] |= {"train": str(tmp_path / "soft.tsv"), "soft_labels": 0.5}
     tiny_recipe.write_text(json.dumps(recipe, ensure_ascii=False), encoding="utf-8")

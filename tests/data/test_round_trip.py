@@ -53,13 +53,13 @@ def tables(draw, cells=CELLS):
 
 
 def as_jsonl(path: Path, header: list[str], rows: list[list[str]]) -> str:
-    """Write a table by Python's own writer, as the input; a first object fixes the order of the names."""
+    """Return rows as JSON Lines, the input of a test; the first object sets the order of the names."""
     path.write_text("".join(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows), encoding="utf-8")
     return str(path)
 
 
 def written(folder: Path, name: str, header: list[str], rows: list[list[str]], **reading) -> Path:
-    """Write rows, of which there is at least one, to an output of a name."""
+    """Write at least one row to an output with a name."""
     source = as_jsonl(folder / "source.jsonl", header, rows)
     out = folder / name
     with Table(source, **reading) as table, out.open("wb") as file:
@@ -107,7 +107,7 @@ anything = settings(max_examples=100, deadline=None, suppress_health_check=[Heal
 @example((["a,b"], [["1"], ["x\ty"]]))
 @example((["a\n,b", "c"], [["1", "2"]]))
 @example((["{a", "\ufeffb"], [["1", "2"]]))
-def test_every_cell_is_read_back_from_text_by_us_and_by_others(tmp_path, name, table):
+def test_all_cells_of_a_text_output_read_back_with_mbert_and_with_python(tmp_path, name, table):
     header, rows = table
     delimiter = "\t" if name == "t.tsv" else ","
     if any("\0" in cell for row in rows for cell in row):
@@ -117,7 +117,7 @@ def test_every_cell_is_read_back_from_text_by_us_and_by_others(tmp_path, name, t
             written(tmp_path, name, header, rows)
         return
     path = written(tmp_path, name, header, rows)
-    # Of a list of texts nobody knows whether a quote joins lines: the caller has to say so.
+    # In a list of texts, only the caller knows whether a quoted cell may have several lines.
     assert read(path, quoting="csv" if len(header) == 1 else "auto") == (header, rows)
     assert read_by_python(path, delimiter) == [header, *rows]
 
@@ -125,7 +125,7 @@ def test_every_cell_is_read_back_from_text_by_us_and_by_others(tmp_path, name, t
 @pytest.mark.parametrize(("name", "delimiter"), [("t.tsv", "\t"), ("t.csv", ",")])
 @anything
 @given(tables().filter(lambda table: table[1] and "\\x00" not in repr(table)))
-def test_pandas_reads_the_same(tmp_path, name, delimiter, table):
+def test_pandas_reads_the_same_cells(tmp_path, name, delimiter, table):
     path = written(tmp_path, name, *table)
     assert read_by_pandas(path, delimiter) == [table[0], *table[1]]
 
@@ -133,7 +133,7 @@ def test_pandas_reads_the_same(tmp_path, name, delimiter, table):
 @pytest.mark.parametrize("delimiter", ["tab", "comma", "semicolon", "pipe"])
 @anything
 @given(tables().filter(lambda table: table[1] and "\\x00" not in repr(table)))
-def test_a_table_is_written_with_its_own_delimiter(tmp_path, delimiter, table):
+def test_an_output_has_the_delimiter_of_its_input(tmp_path, delimiter, table):
     header, rows = table
     sign = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}[delimiter]
     source, out = tmp_path / "source.csv", tmp_path / "out.csv"
@@ -153,7 +153,7 @@ def test_a_table_is_written_with_its_own_delimiter(tmp_path, delimiter, table):
 
 @anything
 @given(tables().filter(lambda table: table[1]))
-def test_every_cell_is_read_back_from_jsonl_and_parquet(tmp_path, table):
+def test_all_cells_of_jsonl_and_parquet_outputs_read_back(tmp_path, table):
     for name in ("t.jsonl", "t.parquet"):
         path = written(tmp_path, name, *table)
         assert read(path) == table
@@ -166,7 +166,7 @@ def test_every_cell_is_read_back_from_jsonl_and_parquet(tmp_path, table):
 @given(tables().filter(lambda table: table[1]))
 @example((["a"], [[""], ["x"], [""]]))
 @example((["a", "b"], [["x\ty", "z"], ["u,v", "w"]]))
-def test_without_quotes_a_cell_is_read_back_or_refused_with_its_row(tmp_path, name, table):
+def test_without_quoting_a_cell_reads_back_or_is_refused_with_its_row(tmp_path, name, table):
     header, rows = table
     if not header[0][0].isalnum():
         header = ["a" + header[0], *header[1:]]  # no quote protects the beginning of the file
@@ -181,7 +181,7 @@ def test_without_quotes_a_cell_is_read_back_or_refused_with_its_row(tmp_path, na
 
 
 @pytest.mark.parametrize("cell", ["a\tb", "a\nb", "a\rb"])
-def test_a_cell_that_cannot_be_written_without_quotes_is_named(tmp_path, cell):
+def test_a_cell_that_needs_quotes_is_reported_if_there_is_no_quoting(tmp_path, cell):
     with pytest.raises(DataError) as refusal:
         written(tmp_path, "t.tsv", ["x", "y"], [["1", "2"], ["3", cell]], quoting="none")
     assert str(refusal.value).endswith(
@@ -200,7 +200,7 @@ def test_a_cell_that_cannot_be_written_without_quotes_is_named(tmp_path, cell):
         ("o.tsv.zst", ".zst files are not written; end the name in .gz."),
     ],
 )
-def test_a_format_that_is_not_written_is_refused(tmp_path, name, remedy):
+def test_an_unsupported_output_format_is_refused(tmp_path, name, remedy):
     (tmp_path / "t.tsv").write_text("a\tb\n")
     with Table(str(tmp_path / "t.tsv")) as table, pytest.raises(UsageError) as refusal:
         text_format(table, name)
@@ -236,13 +236,13 @@ def test_the_format_of_an_output_follows_its_name(tmp_path, source, header, outp
     ("source", "output", "expected"),
     [("t.txt", "o.tsv", "none"), ("t.txt", "o.csv", "csv"), ("t.txt", "o.txt", "none"), ("t.txt", "-", "none")],
 )
-def test_quotes_stay_bare_where_the_delimiter_stays(tmp_path, source, output, expected):
+def test_quotes_are_not_escaped_if_the_delimiter_stays_the_same(tmp_path, source, output, expected):
     (tmp_path / source).write_text("a\tb\n")
     with Table(str(tmp_path / source), "none") as table:
         assert text_format(table, output).quoting == expected
 
 
-def test_values_of_parquet_keep_their_kind_in_jsonl(tmp_path):
+def test_values_of_parquet_keep_their_type_in_jsonl(tmp_path):
     columns = {"text": ["a", None, "1"], "n": [1, None, 3], "x": [0.5, 1e300, None], "l": [[1, 2], None, []]}
     parquet.write_table(pyarrow.table({**columns, "yes": [True, False, None]}), tmp_path / "t.parquet")
     out = io.StringIO()
@@ -258,7 +258,7 @@ def test_values_of_parquet_keep_their_kind_in_jsonl(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["o.tsv", "o.parquet"])
-def test_a_name_that_no_column_holds_is_never_lost(tmp_path, name):
+def test_an_object_with_a_name_that_has_no_column_is_refused(tmp_path, name):
     objects = [{"a": "1"}] * 1000 + [{"a": "2", "late": "x"}]
     (tmp_path / "source.jsonl").write_text("".join(json.dumps(each) + "\n" for each in objects))
     sink = ParquetSink(io.BytesIO().write)
@@ -273,7 +273,7 @@ def test_a_name_that_no_column_holds_is_never_lost(tmp_path, name):
     sink.close()
 
 
-def test_every_file_is_written_by_the_same_line():
+def test_all_modules_write_lines_with_the_same_function():
     package = Path(mbert_cli.__file__).parent
     assert not [
         path.name for path in package.rglob("*.py") if "csv.writer" in path.read_text().replace("`csv.writer`", "")
@@ -282,6 +282,6 @@ def test_every_file_is_written_by_the_same_line():
 
 @anything
 @given(tables())
-def test_every_cell_of_an_evaluation_is_read_back(tmp_path, table):
+def test_all_cells_of_an_evaluation_read_back(tmp_path, table):
     write_table(tmp_path / "t.tsv", *table)
     assert read_by_python(tmp_path / "t.tsv", "\t") == [table[0], *table[1]]

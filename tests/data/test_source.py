@@ -24,7 +24,7 @@ def read(path, **options):
 
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("ending", [".gz", ""])
-def test_compressed_files_are_known_by_their_first_bytes(tmp_path, name, ending):
+def test_compressed_files_are_recognised_by_their_first_bytes(tmp_path, name, ending):
     path = tmp_path / f"{name}{ending}"
     path.write_bytes(gzip.compress(TEXTS[name].encode()))
     assert read(path) == ROWS
@@ -32,7 +32,7 @@ def test_compressed_files_are_known_by_their_first_bytes(tmp_path, name, ending)
         assert ", gzip; columns id, text" in table.description
 
 
-def test_members_of_a_compressed_file_are_read_on(tmp_path):
+def test_all_members_of_a_gzip_file_are_read(tmp_path):
     path = tmp_path / "t.tsv.gz"
     text = TEXTS["t.tsv"].encode()
     path.write_bytes(gzip.compress(text[:200]) + gzip.compress(text[200:]))
@@ -48,14 +48,14 @@ def test_a_compressed_stream_is_read_from_standard_input(monkeypatch):
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-20], lambda data: data[:60] + b"\xff\x00\xff" + data[63:], lambda data: data[:2]]
 )
-def test_damaged_compression_is_told_with_its_place(tmp_path, damage):
+def test_damaged_compression_is_reported_with_its_line(tmp_path, damage):
     path = tmp_path / "t.tsv.gz"
     path.write_bytes(damage(gzip.compress(TEXTS["t.tsv"].encode())))
     with pytest.raises(DataError, match=r"t\.tsv\.gz:\d+: is damaged or cut off here \(.*\); compress it again\."):
         read(path)
 
 
-def test_what_unpacks_to_far_more_is_read_line_by_line(tmp_path):
+def test_a_highly_compressed_file_is_read_line_by_line(tmp_path):
     path = tmp_path / "bomb.tsv.gz"
     path.write_bytes(gzip.compress(b"text\n" + b"x" * (1 << 27)))
     with pytest.raises(DataError, match="bomb.tsv.gz:2: is longer than 64 MiB"):
@@ -71,7 +71,7 @@ def xz(data):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (bz2(b"text\ncat\n"), "is compressed with bzip2; unpack it, or compress it with gzip."),
         (xz(b"text\ncat\n"), "is compressed with xz; unpack it, or compress it with gzip."),
@@ -85,11 +85,11 @@ def xz(data):
         (b'\n[\n{"text": "cat"}\n]', "2: begins a JSON array; write one object a line (JSON Lines)."),
     ],
 )
-def test_what_is_no_table_is_called_by_its_name(tmp_path, content, said):
+def test_a_file_in_a_known_binary_format_is_refused_with_the_name_of_the_format(tmp_path, content, message):
     (tmp_path / "t.txt").write_bytes(content)
     with pytest.raises(DataError) as refusal:
         read(tmp_path / "t.txt")
-    assert str(refusal.value) in (f"{tmp_path}/t.txt: {said}", f"{tmp_path}/t.txt:{said}")
+    assert str(refusal.value) in (f"{tmp_path}/t.txt: {message}", f"{tmp_path}/t.txt:{message}")
 
 
 def test_a_header_may_begin_with_a_bracket_or_brace(tmp_path):
@@ -101,14 +101,14 @@ def test_a_header_may_begin_with_a_bracket_or_brace(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["t.json", "t.ndjson", "t.txt.gz"])
-def test_lines_of_json_are_known_by_their_first_brace(tmp_path, name):
+def test_json_lines_are_recognised_by_their_first_brace(tmp_path, name):
     (tmp_path / name).write_text(TEXTS["t.jsonl"])
     assert read(tmp_path / name) == ROWS
     with Table(str(tmp_path / name)) as table:
         assert table.description.endswith(": JSONL; columns id, text")
 
 
-def test_semicolons_delimit_where_the_header_holds_neither_tab_nor_comma(tmp_path):
+def test_a_semicolon_is_the_delimiter_if_the_header_has_neither_tab_nor_comma(tmp_path):
     (tmp_path / "t.csv").write_text('id;text\n1;"a; b"\n2;a, b\n')
     assert read(tmp_path / "t.csv") == [["id", "text"], ["1", "a; b"], ["2", "a, b"]]
     with Table(str(tmp_path / "t.csv")) as table:
@@ -126,21 +126,21 @@ def parquet(path, columns):
     write_table(pyarrow.table(columns), path, row_group_size=7)
 
 
-def test_parquet_files_are_tables(tmp_path):
+def test_parquet_files_are_read_as_tables(tmp_path):
     parquet(tmp_path / "t.parquet", {"id": list(range(50)), "text": [row[1] for row in ROWS[1:]]})
     assert read(tmp_path / "t.parquet") == ROWS
     with Table(str(tmp_path / "t.parquet")) as table:
         assert table.description.endswith("t.parquet: Parquet; columns id, text")
 
 
-def test_values_of_parquet_files_are_written_as_json_has_them(tmp_path):
+def test_values_of_parquet_files_are_read_as_json(tmp_path):
     values = {"a": [1.5, None], "b": [True, False], "c": ["x", None], "d": [[1, 2], []], "e": [2, 3]}
     parquet(tmp_path / "t.parquet", values)
     assert read(tmp_path / "t.parquet") == [["a", "b", "c", "d", "e"], ["1.5", "true", "x", "[1, 2]", "2"],
                                             ["", "false", "", "[]", "3"]]  # fmt: skip
 
 
-def test_dates_decimals_and_bytes_of_parquet_files_are_plain_text(tmp_path):
+def test_dates_decimals_and_bytes_of_parquet_files_are_read_as_plain_text(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     columns = {
         "date": pyarrow.array([18263, None], pyarrow.date32()),
@@ -157,7 +157,7 @@ def test_dates_decimals_and_bytes_of_parquet_files_are_plain_text(tmp_path):
     ]
 
 
-def test_no_group_of_rows_is_in_memory_as_a_whole(tmp_path):
+def test_a_row_group_is_not_read_into_memory_as_a_whole(tmp_path):
     from mbert_cli.data.parquet import parquet_rows
 
     class Watched(io.BufferedReader):
@@ -178,7 +178,7 @@ def test_no_group_of_rows_is_in_memory_as_a_whole(tmp_path):
         assert 0 < file.most <= 2 << 20
 
 
-def test_rows_of_parquet_files_are_counted_from_one(tmp_path):
+def test_rows_of_parquet_files_are_numbered_from_one(tmp_path):
     parquet(tmp_path / "t.parquet", {"text": ["cat"] * 9})
     with Table(str(tmp_path / "t.parquet")) as table:
         assert [row.line for row in table] == list(range(1, 10))
@@ -190,21 +190,21 @@ def test_parquet_is_not_read_from_standard_input(monkeypatch):
         read("-")
 
 
-def test_a_broken_parquet_file_is_told(tmp_path):
+def test_a_damaged_parquet_file_is_reported(tmp_path):
     parquet(tmp_path / "t.parquet", {"id": [1]})
     (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:-30])
     with pytest.raises(DataError, match=r"t\.parquet: cannot be read as Parquet"):
         read(tmp_path / "t.parquet")
 
 
-def test_without_pyarrow_the_command_that_installs_it_is_named(tmp_path, monkeypatch):
+def test_without_pyarrow_the_message_has_the_command_to_install_it(tmp_path, monkeypatch):
     (tmp_path / "t.parquet").write_bytes(b"PAR1....")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(Exception, match=r"pip install 'mbert-cli\[parquet\]'"):
         read(tmp_path / "t.parquet")
 
 
-def test_a_column_is_found_by_its_other_name_where_it_has_not_its_own(tmp_path):
+def test_a_column_is_found_under_its_alternative_name(tmp_path):
     (tmp_path / "a.tsv").write_text("review\ttext\nx\ty\n")
     (tmp_path / "b.tsv").write_text("review\tid\nx\ty\n")
     for name, column in (("a.tsv", 1), ("b.tsv", 0)):

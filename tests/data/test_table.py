@@ -37,7 +37,7 @@ def refusal(path: str, **settings) -> str:
 
 
 def rfc4180(text: str, delimiter: str) -> list[list[str]]:
-    """RFC 4180, character by character. Blank lines hold no row."""
+    """Read RFC 4180 character by character; blank lines are skipped."""
     rows, row, cell = [], [], ""
     quoted = was_quoted = False
     at = 0
@@ -88,10 +88,10 @@ def rfc4180(text: str, delimiter: str) -> list[list[str]]:
     ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_cells_are_read_by_rfc_4180(write, text, cells, end):
+def test_cells_are_read_as_in_rfc_4180(write, text, cells, end):
     content = f"a\tb{end}{text}{end}"
     assert read(write(content)) == (["a", "b"], [cells])
-    assert rfc4180(content, "\t") == [["a", "b"], cells]  # the reader below agrees
+    assert rfc4180(content, "\t") == [["a", "b"], cells]  # the independent reader agrees
 
 
 @pytest.mark.parametrize(
@@ -103,12 +103,12 @@ def test_cells_are_read_by_rfc_4180(write, text, cells, end):
         ("a\u2028b\tc", ["a\u2028b", "c"]),
     ],
 )
-def test_without_quoting_a_quote_is_a_character_like_any_other(write, text, cells):
+def test_without_quoting_a_quote_is_an_ordinary_character(write, text, cells):
     assert read(write(f"a\tb\n{text}\n"), quoting="none") == (["a", "b"], [cells])
 
 
 @pytest.mark.parametrize("quoting", ["csv", "none"])
-def test_a_carriage_return_alone_is_refused(write, quoting):
+def test_a_lone_carriage_return_is_refused(write, quoting):
     with pytest.raises(DataError, match=r"t.tsv:3: a carriage return stands alone"):
         read(write("a\tb\n1\t2\r\nx\r\ty\n"), quoting=quoting)
 
@@ -116,7 +116,7 @@ def test_a_carriage_return_alone_is_refused(write, quoting):
 @pytest.mark.parametrize("quoting", ["csv", "none"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("last", [True, False])
-def test_line_ends_are_no_part_of_cells(write, quoting, end, last):
+def test_line_ends_are_not_part_of_cells(write, quoting, end, last):
     text = f"a\tb{end}1\t2{end}3\t4" + end * last
     assert read(write(text), quoting=quoting) == (["a", "b"], [["1", "2"], ["3", "4"]])
 
@@ -125,7 +125,7 @@ def test_line_ends_are_no_part_of_cells(write, quoting, end, last):
     ("text", "header"),
     [("a\tb,c\n", ["a", "b,c"]), ("a,b\n", ["a", "b"]), ("a b\n", ["a b"]), ('"a,b",c\n', ["a,b", "c"])],
 )
-def test_a_tab_in_the_header_tells_tsv_from_csv(write, text, header):
+def test_the_delimiter_is_guessed_from_the_header(write, text, header):
     for name in ("t.csv", "t.tsv", "t.txt"):
         assert read(write(text, name))[0] == header
 
@@ -133,21 +133,21 @@ def test_a_tab_in_the_header_tells_tsv_from_csv(write, text, header):
 @pytest.mark.parametrize(
     ("delimiter", "header"), [("tab", ["a,b", "c|d"]), ("comma", ["a", "b\tc|d"]), ("pipe", ["a,b\tc", "d"])]
 )
-def test_a_delimiter_that_is_asked_for_is_not_guessed(write, delimiter, header):
+def test_a_given_delimiter_is_used(write, delimiter, header):
     assert read(write("a,b\tc|d\n"), delimiter=delimiter)[0] == header
 
 
-def test_a_byte_order_mark_is_no_part_of_the_header(write):
+def test_a_byte_order_mark_is_not_part_of_the_header(write):
     assert read(write(b"\xef\xbb\xbfa\tb\n1\t2\n"))[0] == ["a", "b"]
 
 
 @pytest.mark.parametrize("quoting", ["csv", "none"])
-def test_rows_know_their_line(write, quoting):
+def test_rows_have_the_number_of_their_line(write, quoting):
     with Table(write("a\tb\n\n1\t2\n\n\n3\t4\n"), quoting) as table:
         assert [(row.line, row.cells) for row in table] == [(3, ["1", "2"]), (6, ["3", "4"])]
 
 
-def test_a_row_of_several_lines_begins_at_its_first(write):
+def test_a_row_of_several_lines_has_the_number_of_its_first_line(write):
     with Table(write('a\tb\n"1\n\n1"\t2\n3\t4\n')) as table:
         assert [(row.line, row.cells) for row in table] == [(2, ["1\n\n1", "2"]), (5, ["3", "4"])]
 
@@ -183,7 +183,7 @@ def test_a_shifted_header_with_an_unnamed_column_is_read(write):
         (b"\xef\xbb\xbf", "F: is empty"),
     ],
 )
-def test_what_is_no_table_is_refused_at_its_line(write, content, message):
+def test_a_malformed_table_is_refused_with_the_line(write, content, message):
     assert refusal(write(content)).startswith(message)
 
 
@@ -203,7 +203,7 @@ def test_a_jsonl_file_without_a_record_is_refused(write, content):
 
 
 @pytest.mark.parametrize("quoting", ["csv", "none"])
-def test_a_header_alone_is_a_table_without_rows(write, quoting):
+def test_a_file_with_only_a_header_is_a_table_without_rows(write, quoting):
     assert read(write("a\tb\n"), quoting=quoting) == (["a", "b"], [])
 
 
@@ -215,7 +215,7 @@ def test_a_missing_file_is_refused(tmp_path):
     assert refusal(str(tmp_path / "no.tsv")).startswith("F: cannot be read (No such file")
 
 
-def test_a_name_that_is_no_file_name_is_bad_usage():
+def test_an_invalid_file_name_is_bad_usage():
     with pytest.raises((UsageError, DataError)):
         Table("a\0b")
 
@@ -230,12 +230,12 @@ def test_a_missing_column_is_refused_with_the_nearest_name(write):
 
 
 @pytest.mark.parametrize(("text", "name"), [("\n\na\tb\n", "t.tsv"), ('\n\n{"a": 1}\n', "t.jsonl")])
-def test_a_missing_column_is_looked_for_in_the_line_of_the_header(write, text, name):
+def test_a_missing_column_is_reported_with_the_line_of_the_header(write, text, name):
     with Table(write(text, name)) as table, pytest.raises(DataError, match=rf"{name}:3: has no column 'c'"):
         table.column("c")
 
 
-def test_a_column_that_stands_twice_is_refused_when_asked_for(write):
+def test_a_column_that_occurs_twice_is_refused_if_it_is_used(write):
     with Table(write("a\tb\tb\n")) as table:
         assert table.column("a") == 0
         with pytest.raises(DataError, match=r"t\.tsv:1: has more than one column 'b'; rename all but one"):
@@ -247,11 +247,11 @@ def test_cells_may_be_long(write):
     assert read(write(f"a\tb\n{cell}\t1\n")) == (["a", "b"], [[cell, "1"]])
 
 
-def test_a_cell_without_end_is_refused_at_its_row(write):
+def test_an_endless_cell_is_refused_with_its_row(write):
     assert refusal(write(f"a\tb\n1\t2\n{'x' * (1 << 24)}x\t1\n")).startswith("F:3: a cell is longer than 16 Mi charac")
 
 
-def test_a_surrogate_pair_in_jsonl_is_one_character(write):
+def test_an_escaped_surrogate_pair_in_jsonl_is_one_character(write):
     assert read(write('{"a": "\\ud83d\\ude42 \\\\ud800"}\n', "t.jsonl"))[1] == [["\U0001f642 \\ud800"]]
 
 
@@ -271,7 +271,7 @@ def warnings(path: str, **settings) -> list[str]:
         return [each.replace(path, "F") for each in table.warnings]
 
 
-def test_rows_that_a_stray_quote_swallows_are_refused(write):
+def test_rows_that_a_stray_quote_joins_are_refused(write):
     path = write(SWALLOWED)
     expected = "F:2: a quoted cell spans lines 2 to 4, each of which could be a row of 2 columns by itself; "
     assert refusal(path) == expected + REMEDIES
@@ -279,7 +279,7 @@ def test_rows_that_a_stray_quote_swallows_are_refused(write):
     assert warnings(path, quoting="none") == []
 
 
-def test_swallowed_rows_are_read_as_one_cell_with_a_warning_where_the_caller_trusts_quotes(write):
+def test_rows_joined_by_quotes_are_one_cell_with_a_warning_if_the_caller_trusts_quotes(write):
     path = write(SWALLOWED)
     assert read(path, quoting="csv")[1] == [["I left early\tbad\nfine day\tgood\nhe said nothing", "bad"]]
     (warning,) = warnings(path, quoting="csv")
@@ -291,8 +291,8 @@ def test_swallowed_rows_are_read_as_one_cell_with_a_warning_where_the_caller_tru
 @pytest.mark.parametrize("delimiter", ["\t", ",", ";"])
 @pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize("between", [0, 1, 30])
-def test_swallowed_rows_are_refused_wherever_the_quotes_stand(write, delimiter, place, between):
-    """A file of three columns in which one cell begins with a quote, and one some rows below ends with one."""
+def test_rows_joined_by_quotes_are_refused_for_any_place_of_the_quotes(write, delimiter, place, between):
+    """A file with three columns: one cell begins with a quote, and a cell some rows below ends with a quote."""
     rows = [[f"a{i}", f"b{i}", f"c{i}"] for i in range(between + 5)]
     rows[2][place] = '"' + rows[2][place]
     rows[3 + between][place] += '"'
@@ -301,7 +301,7 @@ def test_swallowed_rows_are_refused_wherever_the_quotes_stand(write, delimiter, 
     assert refusal(path).startswith(f"F:4: a quoted cell spans lines 4 to {5 + between}, each of which could be a row")
 
 
-def test_a_list_of_texts_in_which_a_quote_swallows_lines_is_refused(write):
+def test_a_list_of_texts_in_which_a_quote_joins_lines_is_refused(write):
     path = write('text\n"I left early\nfine day\nhe said nothing"\n')
     assert refusal(path).startswith("F:2: a quoted cell spans lines 2 to 4, each of which could be a row by itself;")
 
@@ -332,12 +332,12 @@ def test_well_formed_exports_with_cells_of_several_lines_are_read(tmp_path, quot
 @pytest.mark.parametrize(
     "row",
     [
-        '"Well, no\nit broke",bad',  # a comma of a sentence
-        '"He said ""no"",\nand left",bad',  # a quote that was doubled
-        '"Well,\nno","bad"',  # all cells in quotes
+        '"Well, no\nit broke",bad',  # a comma in a sentence
+        '"He said ""no"",\nand left",bad',  # a doubled quote
+        '"Well,\nno","bad"',  # all cells are quoted
     ],
 )
-def test_what_shows_that_quotes_are_syntax_makes_a_warning_of_the_refusal(write, row):
+def test_joined_lines_are_only_a_warning_if_the_row_shows_that_quotes_are_syntax(write, row):
     path = write(f"text,label\n{row}\n", "t.csv")
     assert len(read(path)[1]) == 1
     (warning,) = warnings(path)
@@ -346,7 +346,7 @@ def test_what_shows_that_quotes_are_syntax_makes_a_warning_of_the_refusal(write,
     )
 
 
-def test_a_row_before_shows_that_quotes_are_syntax(write):
+def test_joined_lines_are_only_a_warning_if_an_earlier_row_shows_that_quotes_are_syntax(write):
     doubtful = '"Hi Bob,\nthanks for it",good\n'
     assert "a quoted cell spans lines 2 to 3" in refusal(write(f"text,label\n{doubtful}", "t.csv"))
     path = write(f'text,label\n"yes,no",bad\n{doubtful * 3}', "t.csv")
@@ -357,7 +357,7 @@ def test_a_row_before_shows_that_quotes_are_syntax(write):
     )
 
 
-def test_a_ragged_row_that_spans_lines_names_them(write):
+def test_a_row_of_wrong_width_is_reported_with_the_lines_that_it_spans(write):
     message = refusal(write('a\tb\n1\t"2\n3\t4\n5"\t6\n'))
     assert message.startswith("F:2: has 3 columns, but the header has 2, and spans lines 2 to 4; check for")
     assert message.endswith(
@@ -371,21 +371,21 @@ def test_a_ragged_row_that_spans_lines_names_them(write):
 @pytest.mark.parametrize("quoting", ["auto", "csv", "none"])
 @pytest.mark.parametrize("name", ["t.tsv", "t.csv", "t.txt"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_in_a_file_of_one_column_every_line_is_a_row(write, quoting, name, end):
+def test_in_a_file_with_one_column_each_line_is_a_row(write, quoting, name, end):
     lines = ["text", "first", "", "third", "", ""]
     assert read(write(end.join(lines) + end, name), quoting=quoting)[1] == [[line] for line in lines[1:]]
     assert read(write(end.join(lines[:4]), name), quoting=quoting)[1] == [["first"], [""], ["third"]]
 
 
 @pytest.mark.parametrize("quoting", ["auto", "none"])
-def test_in_a_file_of_several_columns_an_empty_line_is_none(write, quoting):
+def test_in_a_file_with_several_columns_empty_lines_are_skipped(write, quoting):
     assert read(write("a\tb\n1\t2\n\n3\t4\n\n"), quoting=quoting)[1] == [["1", "2"], ["3", "4"]]
 
 
 # JSONL
 
 
-def test_jsonl_rows_are_read_by_the_names_of_the_first(write):
+def test_the_header_of_jsonl_has_the_names_of_the_first_objects(write):
     path = write('{"a": "x", "b": 1}\n\n{"b": 2.5, "a": null, "c": 3}\n{"a": "é\\n", "b": true}\n', "t.jsonl")
     with Table(path) as table:
         assert table.header == ["a", "b", "c"]
@@ -396,7 +396,7 @@ def test_jsonl_rows_are_read_by_the_names_of_the_first(write):
         ]
 
 
-def test_a_jsonl_row_needs_the_columns_that_are_used(write):
+def test_a_jsonl_object_needs_only_the_columns_that_are_used(write):
     path = write('{"a": "x", "lang": "en"}\n{"a": "y"}\n{"lang": "de"}\n', "t.jsonl")
     with Table(path) as table:
         table.column("a", "text of task t")
@@ -413,7 +413,7 @@ def test_a_name_that_the_first_object_lacks_is_a_column(write):
         assert [row.problem for row in table.all_rows()] == ["no 'a'", ""]
 
 
-def test_an_object_may_be_nested_but_not_without_end(write):
+def test_an_object_may_be_nested_up_to_a_limit(write):
     assert read(write('{"a": ' + "[" * 200 + "]" * 200 + "}\n", "t.jsonl"))[1] == [["[" * 200 + "]" * 200]]
     message = refusal(write('{"a": 1}\n{"a": ' + "[" * 201 + "]" * 201 + "}\n", "t.jsonl"))
     assert message == "F:2: is not JSON (is nested deeper than 200 levels)."
@@ -454,7 +454,7 @@ def test_numbers_of_jsonl_keep_their_text(write, number):
         ("nonsense\n", "F:1: is not JSON"),
     ],
 )
-def test_what_is_no_jsonl_is_refused_at_its_line(write, content, message):
+def test_malformed_jsonl_is_refused_with_the_line(write, content, message):
     assert refusal(write(content, "t.jsonl")).startswith(message)
 
 
@@ -497,13 +497,13 @@ def written(path: str, appended: list[str], values: list, **settings) -> str:
         [["", ""]],
     ],
 )
-def test_what_is_written_reads_back_the_same(write, rows):
+def test_written_rows_read_back_the_same(write, rows):
     quoted = "\n".join("\t".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows)
     text = written(write(f"a\tb\n{quoted}\n"), ["pred", "score"], ["yes", 0.25])
     assert rfc4180(text, "\t") == [["a", "b", "pred", "score"], *([*row, "yes", "0.25"] for row in rows)]
 
 
-def test_without_quoting_cells_are_written_as_they_were(write):
+def test_without_quoting_cells_are_written_unchanged(write):
     assert written(write('a\tb\n"x\t""\n'), ["pred"], ["1"], quoting="none") == 'a\tb\tpred\n"x\t""\t1\n'
 
 
@@ -512,7 +512,7 @@ def test_jsonl_rows_keep_their_values(write):
     assert json.loads(text) == {"a": "é", "b": [1, None], "pred": "yes", "score": 0.5}
 
 
-def test_a_value_of_a_jsonl_row_is_never_replaced_by_a_prediction(write):
+def test_a_prediction_never_replaces_a_value_of_a_jsonl_object(write):
     path = write('{"a": 1}\n{"a": 2, "pred": "mine"}\n', "t.jsonl")
     with pytest.raises(
         DataError, match=r"t\.jsonl:2: already has names that the prediction would add \(pred\); rename them"
@@ -520,7 +520,7 @@ def test_a_value_of_a_jsonl_row_is_never_replaced_by_a_prediction(write):
         written(path, ["pred"], ["yes"])
 
 
-def test_numbers_are_written_with_six_digits(write):
+def test_numbers_are_written_with_six_significant_digits(write):
     out = io.StringIO()
     with Table(write("a,b\n")) as table:
         writer = TableWriter(out, table, ["x", "y"])
@@ -547,7 +547,7 @@ COURSE = {
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(("name", "count"), COURSE.items())
-def test_every_cell_of_the_courses_files_is_read(course_data, name, count):
+def test_all_cells_of_the_course_files_are_read(course_data, name, count):
     header, rows = read(str(course_data / name))
     expected = rfc4180((course_data / name).read_bytes().decode("utf-8"), "\t")
     assert len(rows) == count
@@ -556,13 +556,13 @@ def test_every_cell_of_the_courses_files_is_read(course_data, name, count):
 
 
 @pytest.mark.real_data
-def test_rows_of_the_courses_files_read_differently_without_quoting(course_data):
+def test_quoting_changes_298_rows_of_a_course_file(course_data):
     with_quotes = read(str(course_data / "sts-train.csv"))[1]
     without = read(str(course_data / "sts-train.csv"), quoting="none")[1]
     assert sum(one != two for one, two in zip(with_quotes, without, strict=True)) == 298
 
 
-# Anything at all
+# Any bytes
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -577,7 +577,7 @@ def test_rows_of_the_courses_files_read_differently_without_quoting(course_data)
     name=st.sampled_from(["t.tsv", "t.jsonl"]),
     quoting=st.sampled_from(["csv", "none"]),
 )
-def test_any_bytes_are_a_table_or_refused_by_name(tmp_path, data, name, quoting):
+def test_any_bytes_are_read_as_a_table_or_refused_with_the_name_of_the_file(tmp_path, data, name, quoting):
     path = tmp_path / name
     path.write_bytes(data)
     try:
@@ -593,20 +593,20 @@ def test_any_bytes_are_a_table_or_refused_by_name(tmp_path, data, name, quoting)
     ("text", "sign"),
     [("id;text;name, given\n1;a cat;x\n", "semicolon"), ("id|text\n1|a cat\n", "pipe"), ("id,a;text\n", "semicolon")],
 )
-def test_a_file_split_at_the_wrong_delimiter_is_told_which_flag_to_add(tmp_path, text, sign):
+def test_the_message_names_the_option_if_the_delimiter_may_be_wrong(tmp_path, text, sign):
     path = tmp_path / "in.csv"
     path.write_text(text)
-    said = re.escape(f"if {sign} is the delimiter, add --delimiter {sign} (in a recipe's task: delimiter: {sign}).")
-    with Table(str(path)) as table, pytest.raises(DataError, match=said):
+    hint = re.escape(f"if {sign} is the delimiter, add --delimiter {sign} (in a recipe's task: delimiter: {sign}).")
+    with Table(str(path)) as table, pytest.raises(DataError, match=hint):
         table.column("text")
     if "given" in text:
-        with Table(str(path)) as table, pytest.raises(DataError, match=rf"in.csv:2: has 1 column.*{said}"):
+        with Table(str(path)) as table, pytest.raises(DataError, match=rf"in.csv:2: has 1 column.*{hint}"):
             list(table)
     with Table(str(path), delimiter=sign) as table:
         assert table.column("text") == 1
 
 
-def test_a_file_whose_delimiter_was_named_or_is_the_only_one_gets_no_advice_on_it(tmp_path):
+def test_there_is_no_advice_if_the_delimiter_was_given_or_is_the_only_one(tmp_path):
     path = tmp_path / "in.csv"
     path.write_text("id,text\n")
     with Table(str(path)) as table, pytest.raises(DataError) as refusal:

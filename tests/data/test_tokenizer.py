@@ -39,7 +39,7 @@ def test_ids_equal_those_of_transformers(tiny_checkpoint, max_length):
 
 
 @pytest.mark.parametrize("max_length", [3, 5, 16, 62, 100])
-def test_sentences_that_are_cut_are_counted(tiny_checkpoint, max_length):
+def test_truncated_texts_are_listed(tiny_checkpoint, max_length):
     reference = AutoTokenizer.from_pretrained(tiny_checkpoint)
     whole = reference(TEXTS)["input_ids"]
     tokens = Tokenizer(tiny_checkpoint, max_length).encode(TEXTS)
@@ -60,7 +60,7 @@ def test_ids_of_a_real_vocabulary_equal_those_of_transformers(minilm, max_length
     assert texts_of(Tokenizer(minilm, max_length).encode(texts)) == expected
 
 
-def test_a_tokenizer_file_that_pads_and_cuts_does_neither_here(tiny_checkpoint, tmp_path):
+def test_padding_and_truncation_in_a_tokenizer_file_are_ignored(tiny_checkpoint, tmp_path):
     from tokenizers import Tokenizer as FastTokenizer
 
     padded = FastTokenizer.from_file(str(tiny_checkpoint / "tokenizer.json"))
@@ -78,7 +78,7 @@ def test_no_texts_have_no_tokens(tiny_checkpoint):
 
 @pytest.fixture
 def vocabulary(tiny_checkpoint, tmp_path):
-    """A checkpoint of before 2020: no tokenizer.json, but vocab.txt."""
+    """A checkpoint from before 2020: with vocab.txt and without tokenizer.json."""
     folder = tmp_path / "old"
     folder.mkdir()
     shutil.copy(tiny_checkpoint / "config.json", folder)
@@ -88,7 +88,7 @@ def vocabulary(tiny_checkpoint, tmp_path):
     return folder
 
 
-def test_a_folder_with_vocab_txt_only_works(tiny_checkpoint, vocabulary):
+def test_a_folder_with_only_vocab_txt_can_be_read(tiny_checkpoint, vocabulary):
     found = Tokenizer(vocabulary, 16)
     assert texts_of(found.encode(TEXTS)) == texts_of(Tokenizer(tiny_checkpoint, 16).encode(TEXTS))
     assert found.vocab_size == Tokenizer(tiny_checkpoint, 16).vocab_size
@@ -107,7 +107,7 @@ def test_a_vocabulary_without_the_unknown_word_is_refused(vocabulary):
         Tokenizer(vocabulary, 16)
 
 
-def test_a_template_of_tokens_that_are_not_there_is_refused(tiny_checkpoint, tmp_path):
+def test_a_template_with_unknown_tokens_is_refused(tiny_checkpoint, tmp_path):
     content = json.loads((tiny_checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
     content["post_processor"]["special_tokens"] = {}
     (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
@@ -115,7 +115,7 @@ def test_a_template_of_tokens_that_are_not_there_is_refused(tiny_checkpoint, tmp
         Tokenizer(tmp_path, 16)
 
 
-def test_code_beside_a_vocab_txt_is_never_run(vocabulary):
+def test_code_in_a_checkpoint_is_never_run(vocabulary):
     code = "from pathlib import Path\n\nPath(__file__).with_name('ran').touch()\n\nclass Own: ...\n"
     (vocabulary / "own.py").write_text(code, encoding="utf-8")
     config = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", "own.Own"]}}
@@ -125,14 +125,14 @@ def test_code_beside_a_vocab_txt_is_never_run(vocabulary):
     assert not (vocabulary / "ran").exists()
 
 
-def test_what_is_saved_reads_back_the_same(vocabulary, tmp_path):
+def test_a_saved_tokenizer_reads_back_the_same(vocabulary, tmp_path):
     tokenizer = Tokenizer(vocabulary, 16)
     (tmp_path / "saved").mkdir()
     tokenizer.save(tmp_path / "saved")
     assert texts_of(Tokenizer(tmp_path / "saved", 16).encode(TEXTS)) == texts_of(tokenizer.encode(TEXTS))
 
 
-def test_the_size_of_a_vocabulary_with_gaps_is_its_largest_id_and_one(tiny_checkpoint, tmp_path):
+def test_the_size_of_a_vocabulary_with_gaps_is_its_largest_id_plus_one(tiny_checkpoint, tmp_path):
     content = json.loads((tiny_checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
     content["model"]["vocab"]["cat"] = 5000
     (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
@@ -166,9 +166,7 @@ def test_two_texts_in_one_sequence_equal_those_of_transformers(tiny_checkpoint, 
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_transformers_makes_the_same_tokens_of_a_saved_tokenizer_and_cuts_at_the_same_length(
-    tiny_checkpoint, tmp_path, lowercase
-):
+def test_transformers_returns_the_same_tokens_and_truncates_at_the_same_length(tiny_checkpoint, tmp_path, lowercase):
     content = json.loads((tiny_checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
     content["normalizer"]["lowercase"] = lowercase
     (tmp_path / "checkpoint").mkdir()

@@ -49,7 +49,7 @@ def last(err):
     return err.splitlines()[-1]
 
 
-def test_every_command_says_at_its_end_how_many_rows_were_cut(run, here, capsys):
+def test_each_command_reports_the_number_of_cut_rows(run, here, capsys):
     _, err = mbert(capsys, "predict", run, "long.tsv", "-t", "mood", "-o", "out.tsv")
     first, second = (line.split("\t")[2:] for line in (here / "out.tsv").read_text().splitlines()[1:])
     assert first == second  # what differs was not read
@@ -58,14 +58,14 @@ def test_every_command_says_at_its_end_how_many_rows_were_cut(run, here, capsys)
     assert last(mbert(capsys, "evaluate", run, "--data", "mood=long.tsv")[1]) == SAID
 
 
-def test_a_row_is_counted_once_whichever_of_its_texts_was_cut(run, here, capsys):
+def test_a_row_is_counted_once_even_if_both_texts_are_cut(run, here, capsys):
     _, err = mbert(capsys, "predict", run, "pairs.tsv", "-t", "same", "-t", "near", "-o", "out.tsv")
     assert "2 of 3 rows of task same and 2 of 3 rows of task near were cut at 16 tokens" in err
     _, err = mbert(capsys, "predict", run, "mixed.tsv", "-t", "mood", "--limit", "1", "-o", "one.tsv")
     assert "cut" not in err
 
 
-def test_numbers_for_programs_hold_the_count_and_the_limit(run, here, capsys):
+def test_json_output_has_the_count_and_the_limit(run, here, capsys):
     out, err = mbert(capsys, "evaluate", run, "--data", "mood=mixed.tsv", "--json", "-o", "found")
     assert last(err).startswith("1 of 3 rows of task mood were cut at 16 tokens")
     for metrics in (json.loads(out), json.loads((here / "found" / "metrics.json").read_text())):
@@ -76,7 +76,7 @@ def test_numbers_for_programs_hold_the_count_and_the_limit(run, here, capsys):
     assert {task: each["cut"] for task, each in own["tasks"].items()} == {"mood": 0, "same": 0, "near": 0}
 
 
-def test_more_rows_than_are_in_memory_at_once_are_counted_together(run, here, capsys, monkeypatch):
+def test_rows_of_several_windows_are_counted_together(run, here, capsys, monkeypatch):
     monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 2)
     monkeypatch.setattr("mbert_cli.data.examples._WINDOW", 2)
     _, err = mbert(capsys, "predict", run, "mixed.tsv", "-t", "mood", "-o", "out.tsv")
@@ -96,7 +96,7 @@ def test_strict_length_refuses_the_first_row_that_is_too_long(run, here, capsys)
     assert sorted(path.name for path in here.iterdir()) == ["long.tsv", "mixed.tsv", "pairs.tsv"]
 
 
-def test_a_prediction_that_goes_on_counts_the_rows_that_were_there(run, here, capsys, monkeypatch):
+def test_a_resumed_prediction_also_counts_the_rows_of_the_first_part(run, here, capsys, monkeypatch):
     from mbert_cli.storage.resumable_output import PartialOutput
 
     monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 2)
@@ -120,7 +120,7 @@ def test_a_prediction_that_goes_on_counts_the_rows_that_were_there(run, here, ca
     assert (here / "cut.tsv").read_bytes() == (here / "whole.tsv").read_bytes()
 
 
-def test_a_model_that_reads_all_that_its_encoder_can_is_not_advised_to_read_more():
+def test_a_larger_max_length_is_not_advised_if_the_encoder_cannot_read_more():
     note = truncation_note({"mood": [2, 2], "same": [0, 5]}, 512, 512)
     assert note is not None
     assert note.startswith(
@@ -129,7 +129,7 @@ def test_a_model_that_reads_all_that_its_encoder_can_is_not_advised_to_read_more
     assert truncation_note({"mood": [0, 2]}, 128, 512) is None
 
 
-def test_vectors_of_cut_texts_are_those_of_what_is_read(run, here, capsys):
+def test_the_vector_of_a_cut_text_is_that_of_its_beginning(run, here, capsys):
     mbert(capsys, "embed", run, "long.tsv", "-t", "mood", "-o", "v.npy")
     first, second = np.load(here / "v.npy")
     np.testing.assert_allclose(first, second, atol=1e-6)

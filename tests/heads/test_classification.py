@@ -24,7 +24,7 @@ def test_logits_are_one_linear_layer():
     np.testing.assert_allclose(head(u).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_dropout_acts_in_training_only():
+def test_dropout_is_active_only_in_training():
     head = Classification(4, num_classes=3, dropout=0.5)
     u = torch.ones(200, 4)
     torch.manual_seed(0)
@@ -39,7 +39,7 @@ def test_loss_is_the_mean_cross_entropy():
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_predictions_are_the_likeliest_label_and_all_probabilities():
+def test_predictions_are_the_most_likely_label_and_all_probabilities():
     head = Classification(4, labels=["low", "mid", "high"])
     columns = head.predict(torch.tensor(LOGITS))
     assert list(columns) == head.labels.columns == ["pred", "p_low", "p_mid", "p_high"]
@@ -58,7 +58,7 @@ def test_metrics_are_macro_averages():
     assert found["confusion"] == [[0, 0, 0], [0, 1, 0], [1, 0, 1]]
 
 
-def test_every_promised_metric_but_the_loss_is_there():
+def test_all_metric_names_except_loss_are_reported():
     found = Classification(4, num_classes=3).metrics(torch.tensor(LOGITS), torch.tensor(LABELS))
     assert {*Classification.metric_names, Classification.main_metric} - {"loss"} <= found.keys()
 
@@ -91,19 +91,19 @@ def test_numeric_labels_may_be_written_as_decimals(text, number):
         "+1",
     ],
 )
-def test_what_is_no_class_is_refused_with_the_classes(text):
+def test_an_unknown_class_is_refused_with_the_list_of_classes(text):
     with pytest.raises(ValueError, match="must be one of 0, 1, 2, 3, 4, but is") as error:
         Classification(4, num_classes=5).labels.parse(text)
     assert str(error.value).endswith(repr(text))
 
 
-def test_many_classes_are_shown_by_the_first_and_the_last():
+def test_of_many_classes_the_message_shows_the_first_and_the_last():
     with pytest.raises(ValueError, match="must be one of 0 to 99, but is '100'"):
         Classification(4, num_classes=100).labels.parse("100")
 
 
 @pytest.mark.parametrize(("text", "number"), [("low", 0), ("mid", 1), (" high", 2)])
-def test_names_of_classes_are_labels(text, number):
+def test_names_of_classes_are_valid_labels(text, number):
     assert Classification(4, labels=["low", "mid", "high"]).labels.parse(text) == number
 
 
@@ -113,18 +113,18 @@ def test_names_are_matched_exactly(text):
         Classification(4, labels=["low", "mid", "high"]).labels.parse(text)
 
 
-def test_a_hundred_thousand_labels_are_checked_at_once_and_a_long_one_is_cut():
+def test_a_hundred_thousand_labels_are_allowed_and_a_long_label_is_shortened_in_the_message():
     head = Classification(1, num_classes=100_000)  # a quadratic check would take a minute
     with pytest.raises(ValueError, match=r"must be one of 0 to 99999, but is 'x{199}\.\.\."):
         head.labels.parse("x" * 10_000)
 
 
-def test_a_name_that_looks_like_a_decimal_is_itself_first():
+def test_an_exact_name_has_priority_over_a_whole_number():
     head = Classification(4, labels=["1.0", "1"])
     assert [head.labels.parse(text) for text in ("1.0", "1")] == [0, 1]
 
 
-def test_numbers_that_are_written_differently_are_classes_of_their_own():
+def test_numbers_with_leading_zeros_are_different_classes():
     head = Classification(4, labels=["1", "01", "007"])
     assert [head.labels.parse(text) for text in ("1", "1.0", "01", "007")] == [0, 0, 1, 2]
     assert head.predict(torch.tensor(LOGITS))["pred"] == ["01", "1", "007"]
@@ -132,12 +132,12 @@ def test_numbers_that_are_written_differently_are_classes_of_their_own():
         head.labels.parse("7")
 
 
-def test_names_are_compared_in_one_unicode_form():
+def test_names_are_compared_in_the_same_unicode_form():
     head = Classification(4, labels=["caf\u00e9", "the\u0301"])
     assert [head.labels.parse(text) for text in ("cafe\u0301", "th\u00e9")] == [0, 1]
 
 
-def test_a_renamed_class_is_read_by_its_own_text_and_predicted_by_its_new_name():
+def test_a_renamed_class_is_read_under_its_text_and_predicted_under_its_new_name():
     head = Classification(4, labels={"0": "no", "1": "yes", "2": "so-so"})
     assert [head.labels.parse(text) for text in ("0", "1.0", "2")] == [0, 1, 2]
     assert head.labels.columns == ["pred", "p_no", "p_yes", "p_so-so"]
@@ -175,7 +175,7 @@ def test_a_renamed_class_is_read_by_its_own_text_and_predicted_by_its_new_name()
         ),
     ],
 )
-def test_options_that_make_no_classes_are_refused(options, option, message):
+def test_options_without_valid_classes_are_refused(options, option, message):
     with pytest.raises(OptionError) as error:
         Classification(4, **options)
     assert (error.value.option, error.value.problem) == (option, message)
@@ -190,14 +190,14 @@ def test_joiners_and_hard_spaces_are_part_of_a_name(name):
     assert head.labels.columns == ["pred", "p_plain", f"p_{name}"]
 
 
-def test_as_many_labels_as_classes_are_allowed():
+def test_num_classes_may_be_given_with_the_same_number_of_labels():
     assert Classification(4, num_classes=2, labels=["a", "b"]).labels.names == ["a", "b"]
 
 
 COUNTED = [0.0] * 6 + [1.0] * 3 + [2.0]
 
 
-def test_balanced_class_weights_equal_scikit_learns():
+def test_balanced_class_weights_equal_those_of_scikit_learn():
     from sklearn.utils.class_weight import compute_class_weight
 
     head = Classification(4, num_classes=3, class_weights="balanced")
@@ -206,14 +206,14 @@ def test_balanced_class_weights_equal_scikit_learns():
     np.testing.assert_allclose(head.class_weights.numpy(), expected, rtol=1e-6)
 
 
-def test_a_class_without_examples_is_not_counted_and_weighs_1():
+def test_a_class_without_examples_is_not_counted_and_has_weight_1():
     head = Classification(4, num_classes=4, class_weights="balanced")
     head.observe(torch.tensor(COUNTED))
     # Ten examples of three classes: 10 / (3 * 6), 10 / (3 * 3), 10 / (3 * 1).
     assert head.class_weights.tolist() == pytest.approx([5 / 9, 10 / 9, 10 / 3, 1])
 
 
-def test_the_weighted_loss_is_the_mean_weighted_by_the_labels_class():
+def test_the_weighted_loss_is_the_weighted_mean_of_the_cross_entropies():
     weights = [0.5, 2.0, 3.0]
     terms = [(weights[int(y)], -math.log(softmax(row)[int(y)])) for row, y in zip(LOGITS, LABELS, strict=True)]
     expected = sum(w * term for w, term in terms) / sum(w for w, _ in terms)
@@ -221,13 +221,13 @@ def test_the_weighted_loss_is_the_mean_weighted_by_the_labels_class():
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_only_counted_weights_are_saved_with_the_model():
+def test_only_balanced_weights_are_saved_with_the_model():
     plain = set(Classification(4, num_classes=3).state_dict())
     assert set(Classification(4, num_classes=3, class_weights=[1.0, 2.0, 3.0]).state_dict()) == plain
     assert set(Classification(4, num_classes=3, class_weights="balanced").state_dict()) == plain | {"class_weights"}
 
 
-def test_a_temperature_changes_probabilities_and_their_error_but_no_prediction():
+def test_a_temperature_changes_probabilities_and_calibration_error_but_no_prediction():
     head = Classification(4, num_classes=3)
     outputs, labels = torch.tensor(LOGITS), torch.tensor(LABELS)
     before, found = head.predict(outputs), head.metrics(outputs, labels)
@@ -239,7 +239,7 @@ def test_a_temperature_changes_probabilities_and_their_error_but_no_prediction()
     assert (again["decision"]["temperature"], again["decision"]["threshold"]) == (2, 0.5)
 
 
-def test_the_threshold_of_two_classes_is_on_the_second_ones_probability():
+def test_the_threshold_of_two_classes_applies_to_the_probability_of_the_second():
     head = Classification(4, labels=["no", "yes"])
     outputs = torch.tensor([[0.0, 1.0], [1.0, 2.5], [2.0, 0.0]])  # log-odds 1, 1.5, -2
     assert head.predict(outputs)["pred"] == ["yes", "yes", "no"]

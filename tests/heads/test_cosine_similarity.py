@@ -6,7 +6,7 @@ from mbert_cli.heads.cosine_similarity import CosineSimilarity
 
 COSINES = [0.8, -0.5, 0.0, 1.0]
 LABELS = [4.0, 1.0, 2.0, 5.0]
-# From the cosine to the similarity out of 5, in training and in prediction.
+# The similarity on a scale of 5 as a function of the cosine, in training and in prediction.
 TRAINED = {"relu": [4, 0, 0, 5], "affine": [4.5, 1.25, 2.5, 5], "clamp": [4, -2.5, 0, 5], "none": [4, -2.5, 0, 5]}
 PREDICTED = {"relu": [4, 0, 0, 5], "affine": [4.5, 1.25, 2.5, 5], "clamp": [4, 0, 0, 5], "none": [4, -2.5, 0, 5]}
 every_activation = pytest.mark.parametrize("activation", list(TRAINED))
@@ -35,7 +35,7 @@ def test_outputs_are_cosines_of_two_layers_shared_by_both_sentences(hidden_activ
     np.testing.assert_allclose(head(u, v).detach().numpy(), cosines(*projected), rtol=1e-4, atol=1e-5)
 
 
-def test_an_identity_start_without_activation_gives_the_plain_cosine():
+def test_identity_initialisation_without_activation_gives_the_plain_cosine():
     head = CosineSimilarity(4, hidden_activation="none", init="identity")
     u, v = pairs()
     np.testing.assert_allclose(head(u, v).detach().numpy(), cosines(u.numpy(), v.numpy()), rtol=1e-5, atol=1e-6)
@@ -70,20 +70,20 @@ def test_similarities_are_on_the_labels_scale(activation):
     assert head.predict(torch.tensor(COSINES))["pred"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_under_relu_a_negative_cosine_has_no_gradient_and_under_clamp_it_has():
+def test_a_negative_cosine_has_no_gradient_with_relu_but_has_one_with_clamp():
     for activation, dead in {"relu": True, "clamp": False, "affine": False, "none": False}.items():
         cosine = torch.tensor([-0.5], requires_grad=True)
         CosineSimilarity(4, activation=activation).loss(cosine, torch.tensor([3.0])).backward()
         assert (cosine.grad.item() == 0) is dead
 
 
-def test_the_share_of_dead_pairs_is_told_under_relu_only():
+def test_dead_pairs_are_reported_only_with_relu():
     outputs, labels = torch.tensor(COSINES), torch.tensor(LABELS)
     assert CosineSimilarity(4).metrics(outputs, labels)["dead_pairs"] == 0.5
     assert "dead_pairs" not in CosineSimilarity(4, activation="affine").metrics(outputs, labels)
 
 
-def test_metrics_are_those_of_the_predicted_similarities():
+def test_metrics_are_computed_from_the_predicted_similarities():
     found = CosineSimilarity(4).metrics(torch.tensor(COSINES), torch.tensor(LABELS))
     predicted, labels = np.array([4.0, 0, 0, 5]), np.array(LABELS)
     assert found["mse"] == pytest.approx((0 + 1 + 4 + 0) / 4, rel=1e-5)
@@ -98,13 +98,13 @@ def test_labels_are_numbers_on_the_scale(text, value):
 
 
 @pytest.mark.parametrize("text", ["5.01", "6.0", "-0.1", "nan", "inf", "-inf", "many", "", "3,5", "٣", "0_1", "1_.5"])
-def test_what_is_no_number_on_the_scale_is_refused(text):
+def test_a_label_that_is_not_a_number_on_the_scale_is_refused(text):
     with pytest.raises(ValueError, match="must be a number from 0 to 5, but is") as error:
         CosineSimilarity(4).labels.parse(text)
     assert repr(text) in str(error.value)
 
 
-def test_the_scale_is_in_the_message():
+def test_the_message_contains_the_scale():
     with pytest.raises(ValueError, match=r"must be a number from 0 to 1\.5, but is '2'"):
         CosineSimilarity(4, scale=1.5).labels.parse("2")
 

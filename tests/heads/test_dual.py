@@ -1,4 +1,4 @@
-"""The two heads that read a pair both ways, of which one compares its tokens, too."""
+"""The two heads that read a pair as two sequences and as one; one of them can also use late interaction."""
 
 import numpy as np
 import pytest
@@ -25,11 +25,11 @@ def cross_entropy(logits: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def share(outputs: torch.Tensor) -> np.ndarray:
-    """Of a similarity: that of the mean logit."""
+    """Return the predicted share of the scale: the hard sigmoid of the mean logit."""
     return (outputs.double().numpy().mean(1) / 6 + 0.5).clip(0, 1)
 
 
-def test_a_classifications_logits_are_the_siamese_one_and_the_cross_encoders():
+def test_the_logits_of_a_classification_are_siamese_and_cross_encoder():
     torch.manual_seed(1)
     head = DualClassification(4).eval()
     u, v, x = vectors()
@@ -38,7 +38,7 @@ def test_a_classifications_logits_are_the_siamese_one_and_the_cross_encoders():
     assert torch.allclose(head(u, v, x), torch.stack([siamese, joined], 1), atol=1e-6)
 
 
-def test_a_similaritys_logits_are_the_cross_encoders_and_the_cosines():
+def test_the_logits_of_a_similarity_are_cross_encoder_and_cosine():
     torch.manual_seed(1)
     head = DualSimilarity(4).eval()
     torch.nn.init.normal_(head.projection.weight)
@@ -48,12 +48,12 @@ def test_a_similaritys_logits_are_the_cross_encoders_and_the_cosines():
     assert torch.allclose(head(u, v, x), torch.stack([joined, 6 * cosine - 3], 1), atol=1e-5)
 
 
-def test_a_fresh_similarity_starts_at_the_encoders_own_cosine():
+def test_a_new_similarity_head_starts_at_the_cosine_of_the_encoder():
     u, v, x = vectors()
     assert torch.allclose(DualSimilarity(4)(u, v, x)[:, 1], 6 * torch.cosine_similarity(u, v) - 3, atol=1e-5)
 
 
-def test_late_interaction_is_a_third_part():
+def test_late_interaction_adds_a_third_logit():
     torch.manual_seed(1)
     plain = DualSimilarity(4).eval()
     torch.manual_seed(1)
@@ -72,7 +72,7 @@ def test_the_loss_is_the_mean_of_the_parts_losses(kind, parts):
     assert kind(4).loss(outputs, torch.tensor(labels)).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_both_parts_weigh_positive_examples():
+def test_the_positive_weight_applies_to_both_parts():
     outputs = OUTPUTS[:, :2]
     labels = np.array(CLASSES)[:, None]
     expected = (np.where(labels == 1, 3, 1) * cross_entropy(outputs.numpy(), labels)).mean()
@@ -80,7 +80,7 @@ def test_both_parts_weigh_positive_examples():
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_balanced_weight_is_counted():
+def test_a_balanced_weight_is_computed_from_the_labels():
     head = DualClassification(4, positive_weight="balanced")
     head.observe(torch.tensor([0.0, 0, 0, 1]))
     assert head.apart.positive_weight.item() == 3
@@ -93,7 +93,7 @@ BOTH, JOINED, LATE = (True, True, False, False), (False, False, True, False), (F
     ("kind", "options", "reads"),
     [(DualClassification, {}, (BOTH, JOINED)), (DualSimilarity, {"late_interaction": True}, (JOINED, BOTH, LATE))],
 )
-def test_each_part_learns_from_its_own_inputs_alone(kind, options, reads):
+def test_each_part_has_gradients_only_from_its_own_inputs(kind, options, reads):
     inputs = [each.requires_grad_() for each in (*vectors(), SIMILARITY.clone())]
     for part, expected in enumerate(reads):
         torch.manual_seed(2)
@@ -103,7 +103,7 @@ def test_each_part_learns_from_its_own_inputs_alone(kind, options, reads):
         assert [each is not None and bool(each.any()) for each in found] == list(expected)
 
 
-def test_a_class_is_predicted_by_the_mean_of_the_logits():
+def test_the_class_is_predicted_from_the_mean_logit():
     columns = DualClassification(4, labels=["no", "yes"]).predict(OUTPUTS[:, :2])
     expected = OUTPUTS.numpy()[:, :2].mean(1)
     assert columns["score"] == pytest.approx(expit(expected), rel=1e-5)
@@ -111,21 +111,21 @@ def test_a_class_is_predicted_by_the_mean_of_the_logits():
 
 
 @pytest.mark.parametrize("parts", [2, 3])
-def test_a_similarity_is_predicted_by_the_mean_of_the_logits(parts):
+def test_the_similarity_is_predicted_from_the_mean_logit(parts):
     outputs = OUTPUTS[:, :parts]
     columns = DualSimilarity(4).predict(outputs)
     assert columns["pred"] == pytest.approx(5 * share(outputs), rel=1e-5)
     assert columns["score"] == pytest.approx(share(outputs), rel=1e-5)
 
 
-def test_metrics_are_those_of_the_predictions():
+def test_metrics_are_computed_from_the_predictions():
     outputs = OUTPUTS[:, :2]
     assert DualClassification(4).metrics(outputs, torch.tensor(CLASSES))["confusion"] == [[1, 1], [0, 2]]
     expected = np.corrcoef(share(OUTPUTS), VALUES)[0, 1]
     assert DualSimilarity(4).metrics(OUTPUTS, torch.tensor(VALUES))["pearson"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_temperature_or_a_threshold_acts_on_the_mean():
+def test_temperature_and_threshold_apply_to_the_mean_logit():
     head, outputs = DualClassification(4), OUTPUTS[:, :2]
     head.decision = head.decision.model_copy(update={"temperature": 2.0, "cut": 1.0})
     assert head.predict(outputs)["score"] == pytest.approx(expit(outputs.numpy().mean(1) / 2), rel=1e-5)
@@ -133,7 +133,7 @@ def test_a_temperature_or_a_threshold_acts_on_the_mean():
 
 
 @pytest.mark.parametrize("text", ["5.5", "many"])
-def test_labels_off_the_scale_are_refused(text):
+def test_labels_outside_the_scale_are_refused(text):
     with pytest.raises(ValueError, match="must be a number from 0 to 5"):
         DualSimilarity(4).labels.parse(text)
 

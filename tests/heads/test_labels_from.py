@@ -1,4 +1,4 @@
-"""The labels that a recipe's section describes, without its head."""
+"""Labels that are built from a recipe section without a head."""
 
 import inspect
 
@@ -22,7 +22,7 @@ def parsed(labels, text):
 
 
 @every("heads")
-def test_labels_of_a_section_are_those_of_its_head(kind, options):
+def test_labels_of_a_section_equal_those_of_its_head(kind, options):
     section = Component(kind=kind, options=options)
     alone, of_head = build_labels(section), build("heads", section, 4).labels
     assert type(alone) is type(of_head)
@@ -55,6 +55,6 @@ def test_options_of_a_section_reach_its_labels():
     assert [scale.parse(text) for text in ("-3", "3")] == [-3, 3]
 
 
-def test_labels_that_are_refused_are_refused_with_the_option():
+def test_invalid_labels_are_reported_with_the_option():
     with pytest.raises(RecipeError, match=r"labels must be two, the negative and the positive one, but are 3\.$"):
         build_labels(Component(kind="pair_classification", options={"labels": ["a", "b", "c"]}))

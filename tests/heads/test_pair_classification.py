@@ -33,7 +33,7 @@ def test_loss_is_the_mean_binary_cross_entropy():
 
 
 @pytest.mark.parametrize("labels", [None, ["different", "same"]])
-def test_predictions_are_the_label_and_the_probability_of_the_positive_one(labels):
+def test_predictions_are_the_label_and_the_probability_of_the_positive_class(labels):
     head = PairClassification(4, labels=labels)
     columns = head.predict(torch.tensor(LOGITS))
     no, yes = labels or ["0", "1"]
@@ -42,12 +42,12 @@ def test_predictions_are_the_label_and_the_probability_of_the_positive_one(label
     assert columns["score"] == pytest.approx([sigmoid(x) for x in LOGITS], rel=1e-5)
 
 
-def test_a_very_certain_pair_has_a_finite_loss():
+def test_the_loss_of_a_very_large_logit_is_finite():
     loss = PairClassification(4).loss(torch.tensor([-200.0, 200.0]), torch.tensor([1.0, 0.0]))
     assert loss.item() == pytest.approx(200, rel=1e-5)
 
 
-def test_metrics_are_those_of_the_positive_class():
+def test_metrics_are_for_the_positive_class():
     found = PairClassification(4).metrics(torch.tensor(LOGITS), torch.tensor(LABELS))
     # One of each: true positive, true negative, false positive, false negative.
     assert (found["accuracy"], found["precision"], found["recall"], found["f1"]) == (0.5, 0.5, 0.5, 0.5)
@@ -61,7 +61,7 @@ def test_labels_may_be_written_as_decimals(text, number):
 
 
 @pytest.mark.parametrize("text", ["2", "-1", "0.5", "nan", "yes", ""])
-def test_what_is_neither_class_is_refused(text):
+def test_a_label_that_is_neither_class_is_refused(text):
     with pytest.raises(ValueError, match="must be one of 0, 1, but is"):
         PairClassification(4).labels.parse(text)
 
@@ -74,7 +74,7 @@ def test_what_is_neither_class_is_refused(text):
         (["a", "a"], "must differ from each other, but name 'a' twice"),
     ],
 )
-def test_other_than_two_distinct_labels_are_refused(labels, message):
+def test_labels_must_be_two_and_distinct(labels, message):
     with pytest.raises(OptionError) as error:
         PairClassification(4, labels=labels)
     assert (error.value.option, error.value.problem) == ("labels", message)
@@ -86,7 +86,7 @@ def test_a_positive_weight_multiplies_the_loss_of_positive_pairs():
     assert loss.item() == pytest.approx(sum(terms) / 4, rel=1e-5)
 
 
-def test_a_balanced_positive_weight_is_the_number_of_negatives_over_that_of_positives():
+def test_a_balanced_positive_weight_is_the_ratio_of_negatives_to_positives():
     head = PairClassification(4, positive_weight="balanced")
     head.observe(torch.tensor([0.0] * 12 + [1.0] * 5))
     assert head.positive_weight.item() == pytest.approx(12 / 5)
@@ -94,13 +94,13 @@ def test_a_balanced_positive_weight_is_the_number_of_negatives_over_that_of_posi
     assert head.positive_weight.item() == 1
 
 
-def test_only_a_counted_weight_is_saved_with_the_model():
+def test_only_a_balanced_weight_is_saved_with_the_model():
     plain = set(PairClassification(4).state_dict())
     assert set(PairClassification(4, positive_weight=2.0).state_dict()) == plain
     assert set(PairClassification(4, positive_weight="balanced").state_dict()) == plain | {"positive_weight"}
 
 
-def test_predictions_follow_the_cut_and_scores_the_temperature():
+def test_predictions_depend_on_the_cut_and_scores_on_the_temperature():
     head = PairClassification(4)
     head.decision = Decision(cut=0.6, temperature=2.0)
     columns = head.predict(torch.tensor(LOGITS))
@@ -113,7 +113,7 @@ def test_predictions_follow_the_cut_and_scores_the_temperature():
     assert [score > found["decision"]["threshold"] for score in columns["score"]] == [True, False, False, False]
 
 
-def test_the_calibration_error_is_that_of_the_likeliest_class_wherever_the_cut_lies():
+def test_the_calibration_error_is_for_the_most_likely_class_at_any_cut():
     head = PairClassification(4)
     outputs, labels = torch.tensor(LOGITS), torch.tensor(LABELS)
     before = head.metrics(outputs, labels)["ece"]

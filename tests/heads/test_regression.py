@@ -16,13 +16,13 @@ def test_outputs_are_a_linear_function_of_one_sentence_vector():
     np.testing.assert_allclose(head(u).detach().numpy(), u.numpy() @ weight[0] + bias, rtol=1e-5, atol=1e-6)
 
 
-def test_dropout_acts_in_training_only():
+def test_dropout_is_active_only_in_training():
     u = torch.ones(64, 8)
     assert Regression(8, dropout=0.5).train()(u).unique().numel() > 1
     assert Regression(8, dropout=0.5).eval()(u).unique().numel() == 1
 
 
-def test_cross_entropy_takes_the_share_of_the_scale_for_a_probability():
+def test_cross_entropy_uses_the_share_of_the_scale_as_a_probability():
     shares, y = expit(np.array(LOGITS)), np.array(LABELS) / 5
     expected = -(y * np.log(shares) + (1 - y) * np.log(1 - shares)).mean()
     assert Regression(4).loss(torch.tensor(LOGITS), torch.tensor(LABELS)).item() == pytest.approx(expected, rel=1e-5)
@@ -35,7 +35,7 @@ def test_squared_error_is_on_the_labels_scale():
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
-def test_both_losses_are_least_at_the_label(loss):
+def test_both_losses_are_minimal_at_the_label(loss):
     head = Regression(4, loss=loss)
     label = torch.tensor([3.0])
     at = torch.special.logit(label / 5)
@@ -49,7 +49,7 @@ def test_predictions_are_values_on_the_scale_and_their_shares():
     assert columns["pred"] == pytest.approx(2 * expit(LOGITS), rel=1e-6)
 
 
-def test_metrics_are_those_of_the_predicted_values():
+def test_metrics_are_computed_from_the_predicted_values():
     found = Regression(4).metrics(torch.tensor(LOGITS), torch.tensor(LABELS))
     predicted, labels = 5 * expit(np.array(LOGITS)), np.array(LABELS)
     assert found["mse"] == pytest.approx(((predicted - labels) ** 2).mean(), rel=1e-5)
@@ -63,6 +63,6 @@ def test_labels_are_numbers_on_the_scale(text, value):
 
 
 @pytest.mark.parametrize("text", ["5.01", "-0.1", "nan", "many", "3,5"])
-def test_what_is_no_number_on_the_scale_is_refused(text):
+def test_a_label_that_is_not_a_number_on_the_scale_is_refused(text):
     with pytest.raises(ValueError, match="must be a number from 0 to 5, but is"):
         Regression(4).labels.parse(text)

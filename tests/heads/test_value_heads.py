@@ -1,4 +1,4 @@
-"""What the heads whose labels are numbers have in common."""
+"""Properties of all heads whose labels are numbers."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ KINDS = list(EXTREMES)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_predictions_run_from_min_to_scale(kind):
+def test_predictions_range_from_min_to_scale(kind):
     head = kind(4, scale=5.0, min=1.0)
     assert head.values(EXTREMES[kind]).tolist() == [1.0, 3.0, 5.0]
     assert head.predict(EXTREMES[kind])["pred"] == [1.0, 3.0, 5.0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_scale_may_begin_below_zero(kind):
+def test_min_may_be_negative(kind):
     head = kind(4, scale=1.0, min=-1.0)
     assert head.values(EXTREMES[kind]).tolist() == [-1.0, 0.0, 1.0]
     assert head.labels.parse("-0.5") == -0.5
@@ -37,20 +37,20 @@ def test_a_label_below_min_is_refused(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_loss_of_labels_and_their_scale_moved_together_is_the_same(kind):
+def test_the_loss_is_the_same_if_labels_and_scale_are_shifted(kind):
     outputs, labels = EXTREMES[kind], torch.tensor([0.5, 2.0, 3.0])
     expected = kind(4, scale=4.0).loss(outputs, labels).item()
     assert kind(4, scale=5.0, min=1.0).loss(outputs, labels + 1).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
-def test_the_loss_is_least_at_the_label_of_a_scale_from_1(loss):
+def test_the_loss_is_minimal_at_the_label_if_min_is_1(loss):
     head, label = Regression(4, scale=5.0, min=1.0, loss=loss), torch.tensor([2.0])
     at = torch.special.logit(torch.tensor([0.25]))
     assert head.loss(at, label) < min(head.loss(at - 0.1, label), head.loss(at + 0.1, label))
 
 
-def test_metrics_are_on_the_labels_scale():
+def test_metrics_are_on_the_scale_of_the_labels():
     labels = np.array([1.0, 2.0, 5.0])
     found = Regression(4, scale=5.0, min=1.0).metrics(EXTREMES[Regression], torch.from_numpy(labels).float())
     assert found["mae"] == pytest.approx(np.abs(np.array([1.0, 3.0, 5.0]) - labels).mean(), rel=1e-5)
@@ -60,6 +60,6 @@ def test_metrics_are_on_the_labels_scale():
     ("text", "plain"),
     [("3,7", "3.7"), ("1,234", "1.234 or 1234"), ("1.234,5", "1234.5"), ("1,234,567.5", "1234567.5"), ("10%", "10")],
 )
-def test_commas_and_percent_signs_in_numbers_are_answered_with_what_to_write(text, plain):
+def test_the_message_has_the_plain_form_of_a_number_with_a_comma_or_percent_sign(text, plain):
     with pytest.raises(ValueError, match=f"but is '{text}'; write {plain}$"):
         Regression(4).labels.parse(text)
