@@ -362,9 +362,15 @@ def test_the_command_hints_unless_quiet_or_for_programs(run):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--tune-thresholds", "f1", "--split", "test"), "--tune-thresholds: the recipe's dev files are fitted to"),
-        (("--tune-thresholds", "f1", "--split", "train"), "and nothing else; leave out --split train."),
-        (("--tune-thresholds", "f1", "--calibrate", "--split", "test"), "--tune-thresholds and --calibrate: the rec"),
+        (
+            ("--tune-thresholds", "f1", "--split", "test"),
+            "--tune-thresholds: only dev files can be fitted to; remove --split test.",
+        ),
+        (("--tune-thresholds", "f1", "--split", "train"), "only dev files can be fitted to; remove --split train."),
+        (
+            ("--tune-thresholds", "f1", "--calibrate", "--split", "test"),
+            "--tune-thresholds and --calibrate: only dev files",
+        ),
         (("--tune-thresholds", "f1", "--reset"), "--reset and --tune-thresholds exclude each other; use one of them."),
     ],
 )
