@@ -82,7 +82,7 @@ def run(course, monkeypatch, tmp_path):
     def of_contender(command, environment):
         _, script, settings = command
         done = commands.program(script, settings, cwd=tmp_path, **environment)
-        result = contest.told(done.stdout)
+        result = contest.result_in(done.stdout)
         return {**result, "wall_s": 1.0} if done.returncode == 0 else {"error": (done.stdout + done.stderr)[-2000:]}
 
     def program(module, *words):

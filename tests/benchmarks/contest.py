@@ -1,4 +1,4 @@
-"""Runs contenders side by side: each in a process of its own, one after the other, round by round."""
+"""Compares contenders: each runs in a process of its own, one after the other, in several rounds."""
 
 import argparse
 import json
@@ -14,16 +14,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from workload import told
+from workload import result_in
 
 HERE = Path(__file__).parent
-_PATIENCE = 3600  # seconds that a contender may take
+_TIMEOUT = 3600  # seconds for one contender
 _console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
-_talk = Console(stderr=True, highlight=False, soft_wrap=True)
+_messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def words(text):
-    """Parse a list that is separated by commas; `none` is the empty one."""
+    """Parse a list that is separated by commas; `none` is the empty list."""
     return [] if text == "none" else [word for word in text.split(",") if word]
 
 
@@ -35,61 +35,63 @@ def positive(text):
 
 
 def parser(description, rounds):
-    """Return a parser with the options that all benchmarks have."""
+    """Return a parser with the options of all benchmarks."""
     found = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    found.add_argument("--rounds", type=positive, default=rounds, help="how often each contender runs")
-    found.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)), help="of each contender")
-    found.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what all contenders compute on")
+    found.add_argument("--rounds", type=positive, default=rounds, help="number of runs of each contender")
+    found.add_argument(
+        "--threads", type=positive, default=len(os.sched_getaffinity(0)), help="threads of each contender"
+    )
+    found.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="device of all contenders")
     found.add_argument("--json", type=Path, metavar="OUT", help="write rows and ratios to this file as well")
     return found
 
 
 def add_peer_options(found, peers):
     """Add the options that choose the peers and their environments."""
-    found.add_argument("--peers", type=words, default=",".join(peers), help="separated by commas; or none")
+    found.add_argument("--peers", type=words, default=",".join(peers), help="names separated by commas, or none")
     found.add_argument(
         "--peer-python",
         nargs="+",
         action="extend",
         default=[],
         metavar="NAME=PATH",
-        help="the Python of a peer (hf_bf16) or of all peers whose names begin so (hf); default: this one",
+        help="the Python of a peer (hf_bf16) or of all peers with this prefix (hf); default: this Python",
     )
 
 
 def check_names(asked, known, option):
-    """Stop where a contender is not known."""
+    """Exit if a contender is unknown."""
     wrong = [name for name in asked if name not in known]
     if wrong:
         sys.exit(f"{option}: '{wrong[0]}' is not known. Known: {', '.join(known)}.")
 
 
 def peer_python(name, given):
-    """Return the Python that a peer runs in: of all prefixes of its name the longest that was given one."""
+    """Return the Python for a peer: that of the longest given prefix of its name, or this Python."""
     pythons = dict(each.split("=", 1) for each in given)
     fitting = [prefix for prefix in pythons if name == prefix or name.startswith(f"{prefix}_")]
     return pythons[max(fitting, key=len)] if fitting else sys.executable
 
 
 def worker(script, settings, python=sys.executable):
-    """Return the command of a contender."""
+    """Return the command of a contender's worker."""
     return [python, str(HERE / script), json.dumps(settings)]
 
 
 def rounds_of(contenders, rounds, threads, problem_of):
     """Run all contenders once a round: A B C A B C. After each round, yield all results so far.
 
-    A contender that did not do its work is one that failed: the time of work that was not done is no result.
+    A contender that did not do its work counts as failed.
 
     Args:
-        contenders: for each name its command.
-        rounds: how many.
-        threads: of each contender.
-        problem_of: says of a name and its result what of the work was not done; "" where all was.
+        contenders: the command of each contender, by name.
+        rounds: number of rounds.
+        threads: number of threads of each contender.
+        problem_of: returns which work is missing in a result, from a name and the result; "" if nothing is missing.
 
     Yields:
-        For each name its result in each round: what its worker told and `wall_s`, its time from start to end; or
-        `error`, the last line that it wrote.
+        The results of each contender, one per round: the result of its worker and `wall_s`, its seconds from start to
+        end; or `error`, the last line of its output.
     """
     environment = {
         **os.environ,
@@ -105,8 +107,8 @@ def rounds_of(contenders, rounds, threads, problem_of):
             problem = "" if "error" in result else problem_of(name, result)
             result = {"error": problem} if problem else result
             results[name].append(result)
-            said = f"failed: {result['error']}" if "error" in result else f"{result['wall_s']:.1f} s"
-            _talk.print(f"round {number}/{rounds}: {name}: {said}", markup=False)
+            outcome = f"failed: {result['error']}" if "error" in result else f"{result['wall_s']:.1f} s"
+            _messages.print(f"round {number}/{rounds}: {name}: {outcome}", markup=False)
         yield results
 
 
@@ -114,11 +116,11 @@ def _run(command, environment):
     start = time.perf_counter()
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", env=environment, timeout=_PATIENCE
+            command, capture_output=True, text=True, errors="replace", env=environment, timeout=_TIMEOUT
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return {"error": str(error)}
-    result = told(done.stdout)
+    result = result_in(done.stdout)
     if done.returncode or result is None:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         return {"error": lines[-1] if lines else f"ended with exit code {done.returncode}"}
@@ -126,11 +128,11 @@ def _run(command, environment):
 
 
 def undone(result, expected):
-    """Say how the work that a contender counted differs from what was asked for; "" where it does not.
+    """Return how the work of a contender differs from the expected work, or "" if it does not.
 
     Args:
-        result: of the contender; its `work` has the counts.
-        expected: the counts, by name.
+        result: result of the contender; its `work` has the counts.
+        expected: expected counts, by name.
     """
     wrong = [f"{result['work'][what]:,} {what} of {count:,}" for what, count in expected.items()]
     return f"did other work: {', '.join(wrong)}" if result["work"] != expected else ""
@@ -142,13 +144,13 @@ def good(runs):
 
 
 def ratios_of(results, ours, peers, value):
-    """Return, for each of ours against each peer, how many times faster ours was, round by round.
+    """Return how many times as fast each of mbert's contenders was as each peer, for every round.
 
     Args:
         results: what `rounds_of` yields.
-        ours: names.
-        peers: names.
-        value: of a result its time for the work.
+        ours: names of mbert's contenders.
+        peers: names of the peers.
+        value: returns the time of a result.
     """
     found = {}
     for own in ours:
@@ -161,19 +163,19 @@ def ratios_of(results, ours, peers, value):
 
 
 def rivals_of(own, ratios):
-    """Return the peers that ran in the same precision as one of ours, whatever they train."""
+    """Return the peers with the same precision as one of mbert's contenders. They may train other parameters."""
     pairs = [name.split("/") for name in ratios]
     return [peer for name, peer in pairs if name == own and _precision(name) == _precision(peer)]
 
 
 def against_best(own, rows, ratios, time_of):
-    """Return the median ratio against the fastest peer of the same precision, and its name, as a cell of a table.
+    """Return a table cell with the median ratio to the fastest peer of the same precision, and the peer's name.
 
     Args:
-        own: a name of ours.
-        rows: for each name its row.
+        own: name of one of mbert's contenders.
+        rows: the rows by name.
         ratios: what `ratios_of` returned.
-        time_of: of a row its time for the work.
+        time_of: returns the time of a row.
     """
     rivals = rivals_of(own, ratios)
     if not rivals:
@@ -187,7 +189,7 @@ def _precision(name):
 
 
 def table(title, *columns):
-    """Return an empty table: the first column holds names, the others numbers."""
+    """Return an empty table with a column of names followed by columns of numbers."""
     found = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         found.add_column(column, justify="right" if index else "left", max_width=None if index else 48)
@@ -195,12 +197,12 @@ def table(title, *columns):
 
 
 def add_failure(shown, row):
-    """Add the row of a contender that failed, with the last line that it wrote."""
+    """Add the row of a failed contender, with its last line of output."""
     shown.add_row(f"{row['name']}\nfailed: {escape(row['error'])}")
 
 
 def ratio_table(ratios):
-    """Return the ratios of the same precision as a table, a column a round."""
+    """Return a table of the ratios of equal precision, with one column per round."""
     rounds = max((len(each) for each in ratios.values()), default=0)
     found = table("times faster", "ours / peer", "median", *(f"round {number + 1}" for number in range(rounds)))
     for name, each in ratios.items():
@@ -219,13 +221,13 @@ def show(*tables):
 
 
 def write_json(path, content):
-    """Write the results, where a file was asked for."""
+    """Write the results if a path is given."""
     if path is not None:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def facts(arguments):
-    """Return what the figures depend on beside the code."""
+    """Return the machine, the versions and the options, on which the figures depend."""
     import torch
 
     gpu = {"gpu": torch.cuda.get_device_name()} if arguments.device == "cuda" else {}

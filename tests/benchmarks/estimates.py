@@ -1,4 +1,4 @@
-"""What mbert estimates of a run, beside what the run then took: time, the first time left that it shows, and disk."""
+"""Compares mbert's estimates with the run: its time, the first remaining time that it shows, and its disk space."""
 
 import contextlib
 import csv
@@ -12,20 +12,20 @@ from pathlib import Path
 
 import contest
 from ours import course_recipe, load
-from workload import memory, settings_of_worker, tell
+from workload import memory, report, settings_of_worker
 
 RUNS = ("demo", "demo_frozen", "sick", "sick_ensemble", "course")
 SICK_ROWS = {"train": 4439, "dev": 495}
-_LOOK_EVERY = 0.05  # seconds, at the disk
+_LOOK_EVERY = 0.05  # seconds between two measurements of the disk
 
 
 def main():
-    """Estimate each run, do it, and show both."""
+    """Estimate and train each run, and show both results."""
     parser = contest.parser(__doc__, rounds=1)
     parser.add_argument("--runs", type=contest.words, default=",".join(RUNS), help="separated by commas")
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
-    parser.add_argument("--epochs", type=contest.positive, default=2, help="of each run")
-    parser.add_argument("--limit", type=contest.positive, help="rows of each file at most")
+    parser.add_argument("--epochs", type=contest.positive, default=2, help="epochs of each run")
+    parser.add_argument("--limit", type=contest.positive, help="maximum number of rows of each file")
     parser.add_argument("--encoder", default="minilm", help="minilm, or a folder")
     options = parser.parse_args()
     contest.check_names(options.runs, RUNS, "--runs")
@@ -39,13 +39,13 @@ def main():
 
 
 def problem_of(_, result):
-    """Say what of a run was not done; "" where all was."""
+    """Return which steps of a run are missing, or "" if none are."""
     steps, expected = result["steps"], result["estimate"]["steps"]
     return "" if steps == expected else f"took {steps:,} steps of {expected:,}"
 
 
 def row_of(name, runs):
-    """Return a run's figures: each estimate, and what it came to."""
+    """Return the figures of a run: each estimate and the actual value."""
     found = contest.good(runs)
     if not found:
         return {"name": name, "error": runs[-1]["error"]}
@@ -62,9 +62,9 @@ def row_of(name, runs):
 
 
 def table_of(rows):
-    """Return the table: estimate, what it came to, and their ratio."""
+    """Return the table of estimates, actual values and their ratios."""
     names = {"seconds": "s", "first_left": "s left, first shown", "disk_mb": "MB kept", "disk_at_most_mb": "MB at most"}
-    shown = contest.table("estimated / was (ratio)", "", *names.values())
+    shown = contest.table("estimated / actual (ratio)", "", *names.values())
     for row in rows:
         if "error" in row:
             contest.add_failure(shown, row)
@@ -75,13 +75,13 @@ def table_of(rows):
 
 
 def recipe_of(settings, folder):
-    """Return a run's recipe as plain values."""
+    """Return the recipe of a run as plain values."""
     from ours import checkpoint_folder
 
     encoder, name = str(checkpoint_folder(settings["encoder"], folder)), settings["name"]
     if name.startswith("demo"):
         recipe = {"extends": str(Path(__file__).parents[2] / "recipes" / "demo.yaml")}
-        if settings["encoder"] != "minilm":  # the demo's own is pinned, and its adapters have its size
+        if settings["encoder"] != "minilm":  # the demo's encoder is pinned, and its adapters are for its size
             recipe |= {
                 "encoder": {"checkpoint": encoder, "sha256": None},
                 "adapters": [{"kind": "low_rank", "rank": 8}],
@@ -100,7 +100,7 @@ def recipe_of(settings, folder):
 
 
 def sick_recipe(encoder, folder):
-    """Write files of the size of SICK, pairs of made-up sentences, and return a recipe of their two tasks."""
+    """Write files of the size of SICK with made-up sentences, and return a recipe with their two tasks."""
     rng, words = random.Random(5), "a the man woman dog ball runs plays is not in park with red small near two".split()
 
     def sentence():
@@ -124,7 +124,7 @@ def sick_recipe(encoder, folder):
 
 
 def work(settings):
-    """Estimate a run, then do it; return both."""
+    """Estimate a run and train it. Return both results."""
     from mbert_cli.machine.hardware import choose
     from mbert_cli.storage.run_folder import RunFolder
     from mbert_cli.terminal.console import Console
@@ -157,7 +157,7 @@ def work(settings):
             (fit_members if members > 1 else fit)(recipe, run, options)
             end = time.monotonic()
         at, left = shown[0]
-        # What is shown is of the member that trains.
+        # The time left is that of the member that trains.
         lines = run.read_metrics() if members == 1 else RunFolder(run.members / "1").read_metrics()
         took = end - at if members == 1 else sum(each.seconds.train + each.seconds.dev for each in lines)
         return {
@@ -173,7 +173,7 @@ def work(settings):
 
 @contextlib.contextmanager
 def watched(folder):
-    """Note, while the block runs, the bytes of a folder."""
+    """Record the bytes of a folder while the block runs."""
     found, done = [0], threading.Event()
 
     def look():
@@ -190,7 +190,7 @@ def watched(folder):
 
 
 def size_of(folder):
-    """Return the bytes of a folder's files; a file that has two names counts once."""
+    """Return the bytes of a folder's files. A file with two names counts once."""
     sizes = {}
     for path, _, names in os.walk(folder):
         for name in names:
@@ -203,6 +203,6 @@ def size_of(folder):
 if __name__ == "__main__":
     # With settings it is the worker of one run.
     if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
-        tell(work(settings_of_worker()))
+        report(work(settings_of_worker()))
     else:
         main()

@@ -1,8 +1,8 @@
-"""The limit of a training step: its matrix products alone, on operands that lie ready.
+"""The limit of a training step: the time of its matrix products alone, on prepared operands.
 
-Attention's own products (queries with keys, weights with values) are left out: with n tokens a sentence they are about
-n / 6 hidden_size of the others, a hundredth here. So are those of the heads. Layers share their operands, which caches
-like better than a real step's.
+The products inside attention (queries with keys, weights with values) are left out: with n tokens per sentence they
+are about n / 6 hidden_size of the others, a hundredth here. Those of the heads are left out, too. All layers use the
+same operands, which are in the cache more often than those of a real step.
 """
 
 import time
@@ -16,11 +16,11 @@ def linear(tokens, inputs, outputs, into=True, trains=True):
     """Return the products of a linear layer: [rows, inner] @ [inner, columns] as (rows, inner, columns).
 
     Args:
-        tokens: how many it is applied to.
-        inputs: features.
-        outputs: features.
+        tokens: number of tokens.
+        inputs: number of input features.
+        outputs: number of output features.
         into: whether its input needs a gradient.
-        trains: whether its weight does.
+        trains: whether its weight needs a gradient.
     """
     found = [(tokens, inputs, outputs)]
     found += [(tokens, outputs, inputs)] if into else []
@@ -31,14 +31,14 @@ def layer(tokens, hidden, intermediate, attention_into=True, feed_forward_into=T
     """Return the products of an encoder layer.
 
     Args:
-        tokens: how many.
+        tokens: number of tokens.
         hidden: size of the layer.
         intermediate: size inside the feed-forward sublayer.
         attention_into: whether the attention sublayer's input needs a gradient.
-        feed_forward_into: whether the feed-forward sublayer's does.
-        trains: whether the weights do.
+        feed_forward_into: whether the feed-forward sublayer's input needs a gradient.
+        trains: whether the weights need gradients.
     """
-    # Where weights train below it, the attention's output needs a gradient though its queries' input may not.
+    # If weights train below it, the attention's output needs a gradient, even if the input of its queries does not.
     return [
         *linear(tokens, hidden, 3 * hidden, attention_into, trains),
         *linear(tokens, hidden, hidden, attention_into or trains, trains),
@@ -48,18 +48,18 @@ def layer(tokens, hidden, intermediate, attention_into=True, feed_forward_into=T
 
 
 def step(method, tokens, shape, rank):
-    """Return how often a training step does which product; None for a method that is not known here.
+    """Return the products of a training step and how often each is computed; None if the method is not known here.
 
     Args:
-        method: `full`, `houlsby`, `top` or `top_cached`; of the latter three only the adapters train, and of the last
-            nothing of the encoder is computed.
-        tokens: of each task.
-        shape: the encoder's sizes.
-        rank: of Houlsby's bottlenecks.
+        method: `full`, `houlsby`, `top` or `top_cached`. In the last three only the adapters train. In `top_cached` the
+            encoder is not computed.
+        tokens: number of tokens of each task.
+        shape: sizes of the encoder.
+        rank: rank of Houlsby's bottlenecks.
     """
     if method not in ("full", "houlsby", "top", "top_cached"):
         return None
-    # To the nearest 64: the products like such widths best.
+    # Rounded to a multiple of 64, for which products are fastest.
     whole, *tokens = (max(64, round(each / 64) * 64) for each in (sum(tokens), *tokens))
     sizes = (shape.hidden_size, shape.intermediate_size)
     found = []
@@ -69,7 +69,7 @@ def step(method, tokens, shape, rank):
         elif method == "top":
             found += layer(whole, *sizes, attention_into=False, feed_forward_into=False, trains=False)
         else:
-            # Nothing needs a gradient below the first bottleneck, which stands after the first layer's attention.
+            # Nothing needs a gradient below the first bottleneck, which is after the first layer's attention.
             found += layer(whole, *sizes, attention_into=index > 0, trains=False)
             for site, each in product(range(2), tokens):
                 found += linear(each, shape.hidden_size, rank, into=index + site > 0)
@@ -83,8 +83,8 @@ def step(method, tokens, shape, rank):
 def measure(products, bf16, repeats):
     """Return the seconds that all products take together, measured `repeats` times.
 
-    Each product is done in the operand order that is fastest here: either operand may lie transposed, and the result
-    may be computed transposed.
+    Each product uses the memory order that is fastest on this machine: either operand may be stored transposed, and the
+    result may be computed transposed.
     """
     import torch
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import contest
-from workload import memory, settings_of_worker, tell
+from workload import memory, report, settings_of_worker
 
 COMMANDS = ("train", "evaluate", "predict")
 _WORDS = "a the man woman dog ball runs plays is not in park with red small near two".split()
@@ -127,6 +127,6 @@ def work(settings):
 if __name__ == "__main__":
     # With settings it is the worker of one command.
     if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
-        tell(work(settings_of_worker()))
+        report(work(settings_of_worker()))
     else:
         main()

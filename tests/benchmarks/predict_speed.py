@@ -1,4 +1,4 @@
-"""Prediction speed: TSV in, TSV out, by mbert and by what users would take instead, with the same weights."""
+"""Prediction speed from TSV to TSV, of mbert and of other programs with the same weights."""
 
 import csv
 import statistics
@@ -11,17 +11,17 @@ from workload import COLUMNS, MAX_LENGTH, course_file
 
 OURS = ("bf16", "fp32")
 TASKS = {"quora": "dev", "sst": "train"}
-"""For each task the split that is predicted: SST's dev file is small."""
+"""The split that is predicted for each task. SST's dev file is too small."""
 
 
 def main():
-    """Run the contest."""
+    """Run the benchmark."""
     parser = contest.parser("Time the prediction of TSV files by mbert and by its peers, side by side.", rounds=3)
     parser.add_argument("--ours", type=contest.words, default=",".join(OURS), help="precisions; or none")
     contest.add_peer_options(parser, PEERS)
     parser.add_argument("--tasks", type=contest.words, default=",".join(TASKS), help="quora, sst")
-    parser.add_argument("--pairs", type=contest.positive, default=6000, help="Quora pairs at most")
-    parser.add_argument("--sentences", type=contest.positive, default=6000, help="SST sentences at most")
+    parser.add_argument("--pairs", type=contest.positive, default=6000, help="maximum number of Quora pairs")
+    parser.add_argument("--sentences", type=contest.positive, default=6000, help="maximum number of SST sentences")
     parser.add_argument("--encoder", default="minilm", help="minilm, bert-base (random weights), or a folder")
     options = parser.parse_args()
     contest.check_names(options.ours, OURS, "--ours")
@@ -41,7 +41,7 @@ def main():
             for task in options.tasks:
                 compare_outputs(folder, [row for name, row in rows.items() if name.startswith(f"{task}_")])
             for output in folder.glob("*.out"):
-                output.unlink()  # the next round must write its own
+                output.unlink()  # the next round must write a new one
             ratios, whole = {}, {}
             for task in options.tasks:
                 ours, peers = ([f"{task}_{each}" for each in names] for names in (options.ours, options.peers))
@@ -54,7 +54,7 @@ def main():
 
 
 def contenders_in(folder, options):
-    """Write the inputs and a saved run; return each contender's command, and the work of each task."""
+    """Write the inputs and a saved run. Return the command of each contender and the work of each task."""
     from ours import checkpoint_folder, course_recipe, load, save_untrained
 
     weights, run = folder / "encoder", folder / "run"
@@ -98,7 +98,7 @@ def write_input(task, path, limit):
 
 
 def work_of(encoder, path):
-    """Return how many sentences and tokens an input has, by the encoder's own tokenizer."""
+    """Return the numbers of sentences and tokens of an input, by the encoder's tokenizer."""
     from transformers import AutoTokenizer
 
     texts = [text for row in rows_of(path)[1:] for text in row[1:]]
@@ -107,7 +107,7 @@ def work_of(encoder, path):
 
 
 def problem_of_output(source, output):
-    """Say what is wrong with an output; "" where it has the input's rows, in order, with probabilities after them."""
+    """Return what is wrong with an output, or "" if it has the input's rows in order, followed by probabilities."""
     expected, found = rows_of(source), rows_of(output) if output.exists() else []
     if len(found) != len(expected):
         return f"wrote {max(0, len(found) - 1):,} rows of {len(expected) - 1:,}"
@@ -127,7 +127,7 @@ def rows_of(path):
 
 
 def row_of(name, runs, sentences):
-    """Return what is known of a contender after some rounds."""
+    """Return the figures of a contender after some rounds."""
     found = contest.good(runs)
     if not found:
         return {"name": name, "error": runs[-1]["error"]}
@@ -144,7 +144,7 @@ def row_of(name, runs, sentences):
 
 
 def compare_outputs(folder, rows):
-    """Say in each row how far the last column of its output lies from that of the first contender in fp32, at most."""
+    """Add to each row the largest difference from the first contender in fp32, in the last column of the output."""
     ran = [row for row in rows if (folder / f"{row['name']}.out").exists() and "error" not in row]
     reference = next((row["name"] for row in ran if "fp32" in row["name"]), None)
     if reference is None:

@@ -1,4 +1,4 @@
-"""Where the time of mbert's training steps goes, operation by operation, by PyTorch's profiler."""
+"""The time of mbert's training steps by operation, from PyTorch's profiler."""
 
 import tempfile
 from pathlib import Path
@@ -15,8 +15,8 @@ def main():
     import torch
 
     parser = contest.parser(__doc__, rounds=1)
-    parser.add_argument("name", nargs="?", default="full_bf16", help="as train_speed.py names it")
-    parser.add_argument("--encoder", default=MINILM, help="a checkpoint, as a recipe names it")
+    parser.add_argument("name", nargs="?", default="full_bf16", help="a contender of train_speed.py")
+    parser.add_argument("--encoder", default=MINILM, help="a checkpoint, as in a recipe")
     parser.add_argument("--steps", type=contest.positive, default=8)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -1,6 +1,6 @@
-"""How the cost of mbert's training step grows: with tokens, with the hidden size, with tasks at equal tokens.
+"""How the time of mbert's training step grows with tokens, with the hidden size, and with tasks at equal tokens.
 
-Weights are random and sentences are made up; nothing but mbert is needed.
+Weights are random and sentences are made up, so only mbert is needed.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from pathlib import Path
 import contest
 import limit
 from ours import load, timed_steps, write_random_encoder
-from workload import draw_steps, memory, settings_of_worker, tell
+from workload import draw_steps, memory, report, settings_of_worker
 
 _WORDS = 30_000
 _ROWS = 1024
@@ -25,9 +25,9 @@ class Point:
     """One measured step.
 
     Args:
-        rows: sentences of a step, of all its tasks together.
-        hidden: the encoder's hidden size; the feed-forward sublayer is four times as wide.
-        tasks: how many, each with an equal share of the rows.
+        rows: number of sentences in a step, over all tasks.
+        hidden: hidden size of the encoder. The feed-forward sublayer is four times as wide.
+        tasks: number of tasks. Each has the same number of rows.
     """
 
     rows: int = 96
@@ -48,9 +48,11 @@ def main():
     parser.add_argument("--sweeps", type=contest.words, default=",".join(SWEEPS), help="separated by commas")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--layers", type=contest.positive, default=6)
-    parser.add_argument("--adapters", type=contest.words, default="none", help="kinds that each task has, with commas")
+    parser.add_argument(
+        "--adapters", type=contest.words, default="none", help="kinds of adapters for each task, separated by commas"
+    )
     parser.add_argument("--steps", type=contest.positive, default=8, help="timed steps of each point in a round")
-    parser.add_argument("--warm-up", type=contest.positive, default=3, help="steps before them")
+    parser.add_argument("--warm-up", type=contest.positive, default=3, help="steps before these, which are not timed")
     options = parser.parse_args()
     contest.check_names(options.sweeps, SWEEPS, "--sweeps")
     points = {point: name_of(point) for sweep in options.sweeps for point in SWEEPS[sweep]}
@@ -77,7 +79,7 @@ def name_of(point):
 
 
 def work_of(point, steps):
-    """Return how many sentences and tokens a point reads in all its steps: its words, [CLS] and [SEP]."""
+    """Return the numbers of sentences and tokens of all steps of a point, with [CLS] and [SEP]."""
     sizes = dict.fromkeys(names_of_tasks(point.tasks), _ROWS)
     drawn = draw_steps(sizes, steps, batch_size=point.rows // point.tasks)
     rows = [row for step in drawn for each in step.values() for row in each]
@@ -91,7 +93,7 @@ def names_of_tasks(count):
 
 
 def row_of(point, name, runs):
-    """Return what is known of a point after some rounds."""
+    """Return the figures of a point after some rounds."""
     found = contest.good(runs)
     if not found:
         return {"name": name, "error": runs[-1]["error"]}
@@ -110,7 +112,7 @@ def row_of(point, name, runs):
 
 
 def sweep_table(sweep, rows):
-    """Return a sweep's table, each point beside the first one that ran."""
+    """Return the table of a sweep. Each point is compared with the first one that did not fail."""
     table = contest.table(f"cost against {sweep}", "", "tokens", "ms/step", "x first", "us/token", "RSS MB", "of limit")
     ran = [row for row in rows if "error" not in row]
     for row in rows:
@@ -175,7 +177,7 @@ def work(settings):
 
 
 def write_tokenizer(folder):
-    """Write a tokenizer that knows the words w0, w1, ..."""
+    """Write a tokenizer for the words w0, w1, ..."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -189,7 +191,7 @@ def write_tokenizer(folder):
 
 
 def sentences():
-    """Return sentences of 4 to 28 words, of which a few are frequent, as in a language; each with its label."""
+    """Return labelled sentences of 4 to 28 words. A few words are frequent, as in natural language."""
     rng = random.Random(0)
     found = []
     for _ in range(_ROWS):
@@ -207,6 +209,6 @@ def write_sentences(path):
 if __name__ == "__main__":
     # With settings it is the worker of one point.
     if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
-        tell(work(settings_of_worker()))
+        report(work(settings_of_worker()))
     else:
         main()

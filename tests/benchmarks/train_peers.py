@@ -1,4 +1,4 @@
-"""What users would train with instead: the worker of one peer. The names are in `PEERS`."""
+"""The worker of one peer in training. `PEERS` lists the names."""
 
 import contextlib
 import itertools
@@ -14,8 +14,8 @@ from workload import (
     MAX_LENGTH,
     course_steps,
     memory,
+    report,
     settings_of_worker,
-    tell,
     wait_for,
 )
 
@@ -30,7 +30,7 @@ PEERS = {
     for precision in ("fp32", "bf16")
     for fused in ways
 }
-"""For each peer the name of its row: transformers' and sentence-transformers' names stand as they are."""
+"""The name of each peer's row in the table."""
 
 
 def make_heads(hidden):
@@ -67,7 +67,7 @@ def mean_pool(states, mask):
 
 
 def transformers_model(settings):
-    """Return the encoder, its trainable parameters, and what makes a task's own part active."""
+    """Return the encoder, its trainable parameters, and a function that activates the adapters of a task."""
     from transformers import BertModel
 
     model = BertModel.from_pretrained(settings["encoder"], add_pooling_layer=False)
@@ -96,7 +96,7 @@ def transformers_model(settings):
 
 
 def loop(settings):
-    """Train as a plain loop does: each task padded on its own, a forward for each side of a pair, a backward a task."""
+    """Train with a plain loop: each task is padded separately. Each side of a pair has its own forward pass."""
     import torch
     from transformers import AutoTokenizer
 
@@ -117,7 +117,7 @@ def loop(settings):
             activate(task)
             *sides, labels = zip(*(rows[task][index] for index in indices), strict=True)
             sentences = []
-            with bf16:  # one block for both sides: it keeps the weights that it casts
+            with bf16:  # one block for both sides, because autocast keeps the cast weights within it
                 for side in sides:
                     inputs = tokenizer(
                         list(side), padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
@@ -141,7 +141,7 @@ def loop(settings):
 
 
 def sentence_transformers_trainer(settings):
-    """Train with the trainer of sentence-transformers, a data set and a loss for each task."""
+    """Train with the trainer of sentence-transformers, with one data set and one loss per task."""
     import torch
     from datasets import Dataset
     from sentence_transformers import (
@@ -167,7 +167,7 @@ def sentence_transformers_trainer(settings):
             logits = self.head(self.model(features[0])["sentence_embedding"])
             return torch.nn.functional.cross_entropy(logits, labels)
 
-    # Just the rows of the steps; the trainer shuffles them once more.
+    # Only the rows of the steps; the trainer shuffles them.
     rows, steps = course_steps(settings)
     taken = {task: [rows[task][index] for step in steps for index in step[task]] for task in rows}
     data = {
@@ -197,7 +197,7 @@ def sentence_transformers_trainer(settings):
             output_dir=folder,
             max_steps=len(steps),
             per_device_train_batch_size=BATCH_SIZE,
-            gradient_accumulation_steps=len(data),  # a batch of each task, then a step
+            gradient_accumulation_steps=len(data),  # one step after a batch of each task
             multi_dataset_batch_sampler="round_robin",
             learning_rate=LEARNING_RATE,
             weight_decay=0.01,
@@ -214,7 +214,7 @@ def sentence_transformers_trainer(settings):
         )
         trainer.train()
     assert len(ends) == len(steps), f"took {len(ends)} steps of {len(steps)}"
-    # The encoder's own pooler has weights, and nobody reads what it gives.
+    # The encoder's pooler has weights, but its output is not used.
     parameters = {
         each for part in (model, *losses.values()) for name, each in part.named_parameters() if ".pooler." not in name
     }
@@ -225,7 +225,7 @@ def sentence_transformers_trainer(settings):
 
 
 def main():
-    """Train one peer's steps, and tell their times."""
+    """Train the steps of one peer, and report their times."""
     settings = settings_of_worker()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.simplefilter("ignore")
@@ -234,7 +234,7 @@ def main():
     torch.manual_seed(0)
     sentence_transformers = settings["name"].startswith("st_")
     result = sentence_transformers_trainer(settings) if sentence_transformers else loop(settings)
-    tell({**result, **memory(settings["device"])})
+    report({**result, **memory(settings["device"])})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Training speed: mbert's own step beside what users would take instead."""
+"""Training speed: the step of mbert compared with other programs."""
 
 import statistics
 import tempfile
@@ -13,14 +13,14 @@ METHODS = ("full", "houlsby", "top", "top_cached", "low_rank", "pal", "lora")
 
 
 def main():
-    """Run the contest."""
-    parser = contest.parser("Time multi-task training steps of mbert and of its peers, side by side.", rounds=3)
+    """Run the benchmark."""
+    parser = contest.parser("Compare the training steps of mbert and of its peers.", rounds=3)
     parser.add_argument(
         "--ours", type=contest.words, default=",".join(OURS), help="METHOD_PRECISION or METHOD_PRECISION_plain; or none"
     )
     contest.add_peer_options(parser, ("hf_bf16_fused", "st_bf16", "houlsby_bf16", "lora_bf16"))
     parser.add_argument("--steps", type=contest.positive, default=12, help="timed steps of each contender in a round")
-    parser.add_argument("--warm-up", type=contest.positive, default=4, help="steps before them")
+    parser.add_argument("--warm-up", type=contest.positive, default=4, help="steps before these, which are not timed")
     parser.add_argument("--encoder", default="minilm", help="minilm, bert-base (random weights), or a folder")
     options = parser.parse_args()
     known = [
@@ -53,7 +53,7 @@ def main():
 
 
 def work_of(encoder, settings):
-    """Return how many sentences and tokens a contender reads in all its steps, by the encoder's own tokenizer."""
+    """Return the numbers of sentences and tokens of all steps, by the encoder's tokenizer."""
     from transformers import AutoTokenizer
 
     rows, steps = course_steps(settings)
@@ -63,7 +63,7 @@ def work_of(encoder, settings):
 
 
 def row_of(label, runs):
-    """Return what is known of a contender after some rounds."""
+    """Return the figures of a contender after some rounds."""
     found = contest.good(runs)
     if not found:
         return {"name": label, "error": runs[-1]["error"]}
@@ -87,7 +87,7 @@ def row_of(label, runs):
 
 
 def steps_table(title, rows, ratios):
-    """Return the table of all contenders, ours first."""
+    """Return the table of all contenders, mbert's first."""
     columns = ("ms/step", "min", "max", "tokens/s", "MB", "of least peer", "x best peer", "limit ms", "of limit")
     table = contest.table(title, "", *columns)
     for label, row in rows.items():
@@ -95,7 +95,7 @@ def steps_table(title, rows, ratios):
             contest.add_failure(table, row)
             continue
         memory = "gpu_mb" if "gpu_mb" in row else "rss_mb"
-        digits = 1 if "gpu_mb" in row else 0  # a GPU takes a few milliseconds
+        digits = 1 if "gpu_mb" in row else 0  # on a GPU a step takes a few milliseconds
         cells = [f"{row[key]:,.{digits}f}" for key in ("ms_per_step", "ms_min", "ms_max")]
         cells += [f"{row[key]:,.0f}" for key in ("tokens_per_s", memory)]
         rivals = contest.rivals_of(label, ratios)

@@ -1,6 +1,6 @@
-"""The work that all contenders do: the same rows in the same steps, and how a contender tells what it measured.
+"""The work of all contenders (the same rows in the same steps), and how a contender reports its measurements.
 
-The standard library alone is imported here: this also runs in the peers' environments.
+This file imports only the standard library, because it also runs in the peers' environments.
 """
 
 import csv
@@ -19,7 +19,7 @@ COLUMNS = {
     "quora": ("quora", ("sentence1", "sentence2"), "is_duplicate"),
     "sts": ("sts", ("sentence1", "sentence2"), "similarity"),
 }
-"""For each task the beginning of its files' names, its text columns and its label's column."""
+"""For each task the beginning of its file names, its text columns and its label column."""
 _MARK = "RESULT "
 
 
@@ -33,7 +33,7 @@ def course_file(task, split):
 
 
 def read_rows(task, split):
-    """Return the usable rows of a file: the texts, and then the label as a number."""
+    """Return the usable rows of a file: the texts, followed by the label as a number."""
     _, texts, label = COLUMNS[task]
     with open(course_file(task, split), newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
@@ -48,10 +48,10 @@ def draw_steps(sizes, count, batch_size=BATCH_SIZE, seed=0):
     """Return, for each of `count` steps, the indices of each task's rows: permutations, one after another.
 
     Args:
-        sizes: how many rows each task has.
-        count: how many steps.
+        sizes: number of rows of each task.
+        count: number of steps.
         batch_size: rows of each task in a step.
-        seed: of the permutations.
+        seed: seed of the permutations.
     """
     streams = {}
     for task, size in sizes.items():
@@ -73,7 +73,7 @@ def course_steps(settings):
 
 
 def wait_for(device):
-    """Wait until a device has done all that it was told to do."""
+    """Wait until a device has finished its work."""
     if device == "cuda":
         import torch
 
@@ -81,7 +81,7 @@ def wait_for(device):
 
 
 def memory(device):
-    """Return the most memory that this process ever held: `rss_mb`, and of a GPU's `gpu_mb` by its tensors."""
+    """Return the peak memory of this process, `rss_mb`, and of its tensors on a GPU, `gpu_mb`."""
     found = {"rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     if device == "cuda":
         import torch
@@ -91,16 +91,16 @@ def memory(device):
 
 
 def settings_of_worker():
-    """Return what the contest told this process to do."""
+    """Return the settings of this worker, which are its argument."""
     return json.loads(sys.argv[1])
 
 
-def tell(result):
-    """Tell the contest what was measured; it is a worker's last word."""
+def report(result):
+    """Print the result of a worker, as its last line."""
     print(_MARK + json.dumps(result), flush=True)
 
 
-def told(output):
-    """Return what a worker told in its output, or None."""
+def result_in(output):
+    """Return the result in the output of a worker, or None."""
     lines = [line for line in output.splitlines() if line.startswith(_MARK)]
     return json.loads(lines[-1].removeprefix(_MARK)) if lines else None
