@@ -47,7 +47,7 @@ def run_of(recipe_file, folder, checkpoint, kernels, *settings, precision="fp32"
 def steps_of(run: TrainingRun, epoch: int = 1):
     """The first steps of each phase of an epoch: their rows, and the tasks whose own parameters alone train."""
     training = run.recipe.training
-    for phase in run.phases(epoch):
+    for phase in run.setup.phases.of_epoch(epoch):
         everything = phase.trains == "everything" and not training.freeze_encoder
         own = None if everything else list(phase.rows)
         batches = phase.batches(run.data.sizes, training.batch_size, training.seed, epoch)

@@ -4,14 +4,14 @@ import difflib
 import os
 from pathlib import Path
 
-from mbert_cli.curricula import Curriculum
 from mbert_cli.data.hub import FORM, PREFIX, is_well_formed
 from mbert_cli.encoder.segment_adapters import INNER_SITES, acts_at
 from mbert_cli.errors import RecipeError
 from mbert_cli.messages import nearest
-from mbert_cli.model.components import build, build_labels, component_class
+from mbert_cli.model.components import build_labels, component_class
 from mbert_cli.model.compose import head_class
 from mbert_cli.recipe.sections import Recipe
+from mbert_cli.training.phases import RunPhases
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -64,19 +64,16 @@ def _dropouts_that_meet(recipe: Recipe) -> list[str]:
     }
     if len(set(shares.values())) == 1:
         return []
-    curriculum: Curriculum = build("curricula", recipe.curriculum, recipe.training.epochs)
-    # Which tasks step together does not depend on how many rows they have.
-    sizes = dict.fromkeys(recipe.tasks, 1)
-    for epoch in range(1, recipe.training.epochs + 1):
-        for phase in curriculum.phases(epoch, sizes, recipe.training.batch_size):
-            for step in phase.steps:
-                if len({shares[task] for task in step}) > 1:
-                    name = next(task for task in step if recipe.tasks[task].encoder_dropout is not None)
-                    return [
-                        f"{recipe.place('tasks', name, 'encoder_dropout')} differs from that of other tasks, but the "
-                        f"curriculum {recipe.curriculum.kind} puts them into one step; give all tasks the same, or "
-                        "choose a curriculum of one task a step, such as square_root."
-                    ]
+    # Which tasks share a step does not depend on the number of rows.
+    for phase in RunPhases(recipe, dict.fromkeys(recipe.tasks, 1)):
+        for step in phase.steps:
+            if len({shares[task] for task in step}) > 1:
+                name = next(task for task in step if recipe.tasks[task].encoder_dropout is not None)
+                return [
+                    f"{recipe.place('tasks', name, 'encoder_dropout')} differs from that of other tasks, but the "
+                    f"curriculum {recipe.curriculum.kind} puts them into one step; give all tasks the same, or "
+                    "choose a curriculum of one task a step, such as square_root."
+                ]
     return []
 
 

@@ -5,30 +5,22 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mbert_cli.errors import command_line, counted
-from mbert_cli.machine.hardware import Hardware
 from mbert_cli.machine.versions import versions
 from mbert_cli.messages import one_line
-from mbert_cli.model.multi_task_bert import MultiTaskBert
-from mbert_cli.recipe.sections import Recipe, as_spec
+from mbert_cli.recipe.sections import as_spec
 from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.tables import FittedTable, new_table
 from mbert_cli.terminal.throughput import duration
 from mbert_cli.training.data_summary import TaskFacts
+from mbert_cli.training.options import RunOptions
+from mbert_cli.training.setup import TrainingSetup
 
 
-def print_opening(
-    console: Console, recipe: Recipe, model: MultiTaskBert, facts: Mapping[str, TaskFacts], hardware: Hardware
-) -> None:
-    """Tell what is computed on, what is trained, and what on.
-
-    Args:
-        console: where it is printed.
-        recipe: what is trained.
-        model: made of it.
-        facts: of its data.
-        hardware: what is computed on.
-    """
+def print_opening(setup: TrainingSetup, options: RunOptions) -> None:
+    """Print the hardware, the recipe in short, the data of each task, and warnings."""
+    console, hardware = options.console, options.hardware
+    recipe, model, facts = setup.recipe, setup.learner.model, setup.facts
     found, software = hardware.facts(), versions()
     total = sum(parameter.numel() for parameter in model.parameters())
     console.info(
@@ -47,6 +39,11 @@ def print_opening(
     for name, each in facts.items():
         for warning in each.warnings(recipe.training.max_length, model.encoder.shape.max_positions):
             console.info(f"task {name}: {warning}.")
+    if recipe.loss_balancing.kind != "total" and not setup.phases.combine_losses():
+        console.info(
+            f"loss_balancing {recipe.loss_balancing.kind} has no effect: under curriculum {recipe.curriculum.kind} "
+            "every step of this run holds one task only."
+        )
     console.event(
         "start",
         {

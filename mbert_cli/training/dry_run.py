@@ -23,10 +23,13 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.throughput import duration
 from mbert_cli.training.checks import check_recipe
-from mbert_cli.training.fit import prepare
-from mbert_cli.training.loop import TrainingRun
+from mbert_cli.training.console import print_opening
+from mbert_cli.training.feature_cache import cache_features
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.run_size import disk_needed, run_size
+from mbert_cli.training.setup import TrainingSetup, set_up
+from mbert_cli.training.state import TrainingState
+from mbert_cli.training.step import OptimizerStep
 
 _MEASURED = 6  # steps of each kind
 _MEASURED_ROWS = 128  # of each task, to know how long dev files take
@@ -72,13 +75,6 @@ class Estimate:
         return asdict(self)
 
 
-class _Nowhere(RunFolder):
-    """A folder that is forgotten; the disk that must have room is another's."""
-
-    def check_room(self, size: int) -> None:
-        pass
-
-
 def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = True) -> Estimate:
     """Check all that training checks, and test files, too; then take a few steps and forget them.
 
@@ -100,24 +96,24 @@ def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = 
     ]
     if problems:
         raise RecipeError(*problems)
-    with tempfile.TemporaryDirectory() as nowhere:
-        run = prepare(recipe, _Nowhere(Path(nowhere)), replace(options, resume=False))
-        times = recipe.training.members  # they are trained one after another, and all models are kept
-        parts = (run.recipe, run.model, run.tokenizer, run.balancing, run.data)
-        size = run_size(*parts)
-        disk = disk_needed(size, times)
-        RunFolder(_existing(folder)).check_room(disk.most)
-        steps, save_seconds = times * run.total_steps, times * run.recipe.training.epochs * size.save_seconds
-        if not measure:
-            return Estimate(steps, None, None, save_seconds, None, disk.kept, disk.most)
+    setup = set_up(recipe, options)
+    print_opening(setup, options)
+    training = setup.recipe.training
+    members = training.members  # they train one after another, and all their models are kept
+    size = run_size(setup)
+    disk = disk_needed(size, members)
+    RunFolder(_existing(folder)).check_room(disk.most)
+    steps, save_seconds = members * setup.phases.total_steps, members * training.epochs * size.save_seconds
+    if not measure:
+        return Estimate(steps, None, None, save_seconds, None, disk.kept, disk.most)
+    with tempfile.TemporaryDirectory() as temporary:
+        if training.cache_features:
+            setup = replace(setup, data=cache_features(setup.learner.model, setup.data, Path(temporary), console))
         with console.status("taking a few steps"):
-            train_seconds = times * _train_seconds(run)
-            dev_seconds = times * _dev_seconds(run)
-        disk = disk_needed(
-            run_size(*parts, train_seconds / steps * run.total_steps / run.recipe.training.epochs), times
-        )
+            train_seconds, dev_seconds = _train_seconds(setup, hardware.device), _dev_seconds(setup)
+    disk = disk_needed(run_size(setup, train_seconds / training.epochs), members)
     memory = _peak_memory(hardware)
-    return Estimate(steps, train_seconds, dev_seconds, save_seconds, memory, disk.kept, disk.most)
+    return Estimate(steps, members * train_seconds, members * dev_seconds, save_seconds, memory, disk.kept, disk.most)
 
 
 def _existing(folder: Path) -> Path:
@@ -177,46 +173,50 @@ def _problems_of_files(recipe: Recipe, limit: int | None, console: Console) -> l
     return problems
 
 
-def _train_seconds(run: TrainingRun) -> float:
-    """Return how long all steps would take: those of each kind as long as some of them, evenly spread over a phase."""
+def _train_seconds(setup: TrainingSetup, device: torch.device) -> float:
+    """Return how long all steps of a run take, from a few measured steps of each kind.
+
+    Steps are of the same kind if they have the same tasks and train the same parameters. The measured ones are spread
+    evenly over the first phase with steps of that kind.
+    """
     counts: dict[tuple[tuple[str, ...], str], int] = {}
-    phases: dict[tuple[tuple[str, ...], str], tuple[int, Phase]] = {}
-    training = run.recipe.training
-    for epoch in range(1, training.epochs + 1):
-        for phase in run.phases(epoch):
+    first: dict[tuple[tuple[str, ...], str], tuple[int, Phase]] = {}
+    training, phases = setup.recipe.training, setup.phases
+    for epoch in phases.epochs:
+        for phase in phases.of_epoch(epoch):
             for tasks in phase.steps:
                 kind = (tasks, phase.trains)
                 counts[kind] = counts.get(kind, 0) + 1
-                phases.setdefault(kind, (epoch, phase))
+                first.setdefault(kind, (epoch, phase))
+    step = OptimizerStep(setup, TrainingState(), device)
     total = 0.0
-    for (tasks, _), (epoch, phase) in phases.items():
-        run.begin(phase)
-        # The longest rows first: they take most memory, and what is compiled is compiled then.
-        longest = {task: np.argsort(-run.data.train[task].lengths)[: training.batch_size] for task in tasks}
-        run.step(longest)
+    for (tasks, _), (epoch, phase) in first.items():
+        setup.learner.model.train_only(None if phases.trains_everything(phase) else list(phase.rows))
+        # Start with the longest rows: they need the most memory, and kernels are compiled in this step.
+        step({task: np.argsort(-setup.data.train[task].lengths)[: training.batch_size] for task in tasks})
         batches = [
             rows
-            for rows in phase.batches(run.data.sizes, training.batch_size, training.seed, epoch)
+            for rows in phase.batches(setup.data.sizes, training.batch_size, training.seed, epoch)
             if tuple(rows) == tasks
         ]
         chosen = batches[:: -(-len(batches) // _MEASURED)]
         started = time.monotonic()
         for rows in chosen:
-            run.step(rows)
+            step(rows)
         total += (time.monotonic() - started) / len(chosen) * counts[tasks, phase.trains]
     return total
 
 
-def _dev_seconds(run: TrainingRun) -> float:
+def _dev_seconds(setup: TrainingSetup) -> float:
     """Return how long the dev files would take in all: measured on some rows, as their tokens to all."""
     total = 0.0
-    for task, data in run.data.dev.items():
+    for task, data in setup.data.dev.items():
         some = data.take(np.arange(0, len(data), -(-len(data) // _MEASURED_ROWS)))
-        evaluate(run.model, {task: some})  # the first time is slower
+        evaluate(setup.learner.model, {task: some})  # the first time is slower
         started = time.monotonic()
-        evaluate(run.model, {task: some})
+        evaluate(setup.learner.model, {task: some})
         total += (time.monotonic() - started) * data.lengths.sum() / some.lengths.sum()
-    training = run.recipe.training
+    training = setup.recipe.training
     # Each member of an ensemble is scored once more, with those before it.
     return float(total) * (training.epochs - training.early_epochs + (training.members > 1))
 

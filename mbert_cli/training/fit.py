@@ -1,27 +1,20 @@
-"""One procedure: fit."""
+"""Train a model: the procedure behind `mbert train`."""
 
-import torch
+from dataclasses import replace
 
-from mbert_cli.encoder.checkpoint import load_encoder
-from mbert_cli.encoder.location import find_encoder, weights_sha256
-from mbert_cli.errors import RecipeError
-from mbert_cli.loss_balancing import LossBalancing
-from mbert_cli.machine.hardware import computing_with, make_reproducible
-from mbert_cli.model.components import build
-from mbert_cli.model.compose import build_model, encoder_shape, reinitialise
-from mbert_cli.model.ranks import with_ranks
+from mbert_cli.encoder.location import weights_sha256
+from mbert_cli.machine.hardware import computing_with
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.training.console import print_opening
-from mbert_cli.training.data_summary import data_facts
-from mbert_cli.training.datasets import read_training_examples, tokenise_examples
 from mbert_cli.training.feature_cache import cache_features
+from mbert_cli.training.fingerprint import fingerprint_of
 from mbert_cli.training.loop import TrainingRun
-from mbert_cli.training.optimizer import make_optimizer
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.run_size import run_size
-from mbert_cli.training.state import TrainingState, fingerprint_of, read_state, threads_begun_with
+from mbert_cli.training.setup import set_up
+from mbert_cli.training.state import TrainingState, read_state, threads_begun_with
 
 
 def fit(recipe: Recipe, folder: RunFolder, options: RunOptions) -> EpochRecord:
@@ -58,50 +51,19 @@ def prepare(recipe: Recipe, folder: RunFolder, options: RunOptions) -> TrainingR
     Returns:
         The run, ready to take its first step.
     """
-    hardware, console = options.hardware, options.console
-    # First what the user wrote, then what may have to be downloaded.
-    with console.status("reading the data"):
-        examples = read_training_examples(recipe, options.limit, console)
-    with console.status(f"looking for {recipe.encoder.checkpoint}"):
-        shape = encoder_shape(recipe.encoder)
-    if recipe.encoder.reinitialise != "all" and recipe.encoder.reinitialise > shape.num_layers:
-        place = recipe.place("encoder", "reinitialise")
-        raise RecipeError(f"{place} must be at most {shape.num_layers}, the encoder's layers, or all.")
-    recipe = with_ranks(recipe, shape)
-    with console.status("tokenising"):
-        data, tokenizer = tokenise_examples(recipe, examples, shape, console)
-    facts = data_facts(recipe, examples, data)
-    del examples
-    source = find_encoder(recipe.encoder.checkpoint, recipe.encoder.revision)
-    if source.note:
-        console.info(source.note)
-    encoder, absent = load_encoder(source.folder, shape, recipe.encoder.sha256 or source.sha256)
-    reinitialise(encoder, recipe.encoder.reinitialise, recipe.training.seed)
-    model = build_model(recipe, shape, encoder, recipe.training.seed)
-    for name, train in data.train.items():
-        model.head(name).observe(torch.from_numpy(train.labels))
-    make_reproducible(hardware.device)
-    model.to(hardware.device)
-    model.compute_with(hardware.dtype, hardware.kernels)
-    if absent and model.pooling.pooler:
-        console.info(f"{source.folder}: holds no pooler; it starts with random values.")
-    optimizer = make_optimizer(model, recipe.training)
-    goals = {task: model.head(task).goal for task in model.task_names}
-    balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing, goals).to(hardware.device)
-    size = run_size(recipe, model, tokenizer, balancing, data)
+    console = options.console
+    setup = set_up(recipe, options)
+    size = run_size(setup)
     folder.check_room(size.added if options.resume else size.most)
-    splits = {"train": data.train, "dev": data.dev}
-    fingerprint = fingerprint_of(recipe, splits, hardware, weights_sha256(source.folder))
+    fingerprint = fingerprint_of(setup.recipe, setup.data, options.hardware, weights_sha256(setup.encoder_folder))
     if options.resume:
-        state = read_state(folder, fingerprint, model, optimizer, balancing, console, options.allow_drift)
+        state = read_state(folder, fingerprint, setup.learner, console, options.allow_drift)
         console.info(f"resuming after epoch {state.epoch}, step {state.epoch_step}")
     else:
         state = TrainingState()
         folder.clear()
-    folder.write_recipe(recipe.to_yaml())
-    print_opening(console, recipe, model, facts, hardware)
-    if recipe.training.cache_features:
-        data = cache_features(model, data, folder.path, console)
-    return TrainingRun(
-        recipe, folder, hardware, console, model, tokenizer, optimizer, balancing, data, state, fingerprint
-    )
+    folder.write_recipe(setup.recipe.to_yaml())
+    print_opening(setup, options)
+    if setup.recipe.training.cache_features:
+        setup = replace(setup, data=cache_features(setup.learner.model, setup.data, folder.path, console))
+    return TrainingRun(setup, folder, options, state, fingerprint)

@@ -6,18 +6,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import or_
 
-from mbert_cli.curricula import Curriculum
-from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.heads import ClassHead
-from mbert_cli.loss_balancing import LossBalancing
-from mbert_cli.model.components import build
-from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_model import model_size, weights_size
-from mbert_cli.recipe.sections import Recipe, TrainingSection
+from mbert_cli.recipe.sections import TrainingSection
 from mbert_cli.reports.evaluation_folder import evaluation_size, metrics_size
 from mbert_cli.reports.figures import figures_size
-from mbert_cli.training.datasets import TrainingData
 from mbert_cli.training.feature_cache import features_size
+from mbert_cli.training.phases import RunPhases
+from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import state_size
 
 _BYTES_PER_SECOND = 150e6
@@ -79,37 +75,27 @@ class RunSize:
         return self.states[-1] + self.model + self.features
 
 
-def run_size(
-    recipe: Recipe,
-    model: MultiTaskBert,
-    tokenizer: Tokenizer,
-    balancing: LossBalancing,
-    data: TrainingData,
-    epoch_seconds: float = math.inf,
-) -> RunSize:
+def run_size(setup: TrainingSetup, epoch_seconds: float = math.inf) -> RunSize:
     """Return the size on disk of a run, or of one member of an ensemble.
 
     Args:
-        recipe: the recipe.
-        model: the model that it describes.
-        tokenizer: the tokenizer of the encoder.
-        balancing: the loss balancing, whose values are part of a state.
-        data: the examples.
+        setup: what is trained.
         epoch_seconds: duration of the steps of an epoch, if it is known: a short epoch saves no state within it.
     """
+    recipe, data, model = setup.recipe, setup.data, setup.learner.model
     training = recipe.training
-    trains = _trains_encoder(recipe, data)
+    trains = _trains_encoder(setup.phases)
     changed = [each or recipe.encoder.reinitialise != 0 for each in trains]
     heads = {name: model.head(name) for name in model.task_names}
     classes = {name: len(head.labels) if isinstance(head, ClassHead) else 0 for name, head in heads.items()}
     lines = training.epochs * (_LINE + sum(metrics_size(len(data.dev[name]), each) for name, each in classes.items()))
     evaluation = sum(evaluation_size(len(data.dev[name]), count) for name, count in classes.items())
-    sizes = [state_size(model, balancing, *each) for each in zip(trains, changed, strict=True)]
+    sizes = [state_size(model, setup.learner.balancing, *each) for each in zip(trains, changed, strict=True)]
     if _saves_within(training, epoch_seconds):
         sizes = [size for size in sizes for _ in range(training.keep + 1)]
     return RunSize(
         states=sizes,
-        model=model_size(model, tokenizer, changed[-1]),
+        model=model_size(model, setup.learner.tokenizer, changed[-1]),
         model_weights=weights_size(model, changed[-1]),
         texts=_RECIPE + lines + evaluation,
         figures=figures_size(len(heads)),
@@ -125,13 +111,9 @@ def _saves_within(training: TrainingSection, epoch_seconds: float) -> bool:
     return isinstance(every, int) or (every is not None and epoch_seconds >= 60 * int(every.removesuffix("min")))
 
 
-def _trains_encoder(recipe: Recipe, data: TrainingData) -> list[bool]:
+def _trains_encoder(phases: RunPhases) -> list[bool]:
     """Return for each epoch whether it, or one before it, trains the encoder."""
-    training = recipe.training
-    curriculum: Curriculum = build("curricula", recipe.curriculum, training.epochs)
-    epochs = range(1, training.epochs + 1)
-    phases = [curriculum.phases(epoch, data.sizes, training.batch_size) for epoch in epochs]
-    trains = [any(phase.trains == "everything" for phase in each) and not training.freeze_encoder for each in phases]
+    trains = [any(map(phases.trains_everything, phases.of_epoch(epoch))) for epoch in phases.epochs]
     return list(accumulate(trains, or_))
 
 

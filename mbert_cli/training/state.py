@@ -1,32 +1,43 @@
 """What `--resume` needs: model, optimizer, loss balancing and position, in safetensors and JSON."""
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mbert_cli.curricula import Curriculum
-from mbert_cli.data.batching import TaskData
 from mbert_cli.encoder.checkpoint import load_encoder, save_weights
 from mbert_cli.encoder.location import has_weights
-from mbert_cli.errors import CheckpointError, UsageError
+from mbert_cli.errors import CheckpointError, UsageError, counted
 from mbert_cli.loss_balancing import LossBalancing
-from mbert_cli.machine.hardware import Hardware
-from mbert_cli.machine.versions import versions
-from mbert_cli.model.components import component_class
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.tensor_files import load_tensors, read_tensors, size_of, write_tensors
-from mbert_cli.recipe.differences import differences, flat, result_spec
-from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.atomic import read_json
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
+from mbert_cli.training.fingerprint import changes
+from mbert_cli.training.learner import Learner
 
 _TEXTS = 4_500  # bytes of state.json and of the manifest
+
+
+@dataclass(frozen=True)
+class EpochTotals:
+    """What the steps of an epoch add up to.
+
+    Args:
+        rows: number of training rows of each task.
+        losses: mean training loss of each task, over its rows.
+        tokens: number of training tokens of all tasks.
+        seconds: duration of all steps.
+    """
+
+    rows: dict[str, int]
+    losses: dict[str, float]
+    tokens: int
+    seconds: float
 
 
 @dataclass
@@ -59,26 +70,61 @@ class TrainingState:
     best_score: float | None = None
     drift: list[str] = field(default_factory=list)
 
-    def count(self, task: str, loss: float, rows: int) -> None:
-        """Add a batch's mean loss to the epoch's."""
-        self.loss_sums[task] = self.loss_sums.get(task, 0.0) + loss * rows
-        self.loss_rows[task] = self.loss_rows.get(task, 0) + rows
+    def count_step(self, losses: Mapping[str, float], rows: Mapping[str, int], tokens: int, seconds: float) -> None:
+        """Add a step to the totals of the epoch. The step itself has already added 1 to `step`.
 
-    def end_epoch(self) -> dict[str, float]:
-        """Go over to the next epoch; return each task's mean loss of the one that ended."""
-        means = {task: total / self.loss_rows[task] for task, total in self.loss_sums.items()}
+        Args:
+            losses: mean loss of each task of the step.
+            rows: number of rows of each task.
+            tokens: number of tokens of all tasks.
+            seconds: duration of the step.
+        """
+        for task, loss in losses.items():
+            self.loss_sums[task] = self.loss_sums.get(task, 0.0) + loss * rows[task]
+            self.loss_rows[task] = self.loss_rows.get(task, 0) + rows[task]
+        self.epoch_step += 1
+        self.tokens += tokens
+        self.seconds += seconds
+
+    def end_epoch(self, tasks: Sequence[str]) -> EpochTotals:
+        """Start the next epoch; return the totals of the one that ended, in the order of `tasks`."""
+        rows = {task: self.loss_rows[task] for task in tasks if task in self.loss_rows}
+        losses = {task: self.loss_sums[task] / count for task, count in rows.items()}
+        totals = EpochTotals(rows, losses, self.tokens, self.seconds)
         self.epoch += 1
         self.epoch_step, self.loss_sums, self.loss_rows, self.tokens, self.seconds = 0, {}, {}, 0, 0.0
-        return means
+        return totals
+
+    def keep_if_best(self, score: float, early_epochs: int) -> bool:
+        """Return whether the epoch that just ended is the best so far, and remember it if so.
+
+        Args:
+            score: its score; higher is better.
+            early_epochs: number of epochs at the start that are not selected. The previous best epoch may be one of
+                them, if the run was resumed with more epochs.
+        """
+        is_best = self.best_score is None or score > self.best_score or self.best_epoch <= early_epochs
+        if is_best:
+            self.best_score, self.best_epoch = score, self.epoch
+        return is_best
+
+    def position(self, epochs: int, steps_ahead: int = 0) -> str:
+        """Return how far the run is, for messages.
+
+        Args:
+            epochs: number of epochs of the run.
+            steps_ahead: number of steps that have started and are not counted yet.
+        """
+        if self.epoch == epochs:
+            return f"{counted(epochs, 'epoch')} of {epochs} trained"
+        return f"epoch {self.epoch + 1} of {epochs}, step {self.epoch_step + steps_ahead}"
 
 
 def write_state(
     folder: Path,
     state: TrainingState,
     fingerprint: Mapping[str, Any],
-    model: MultiTaskBert,
-    optimizer: torch.optim.Optimizer,
-    balancing: LossBalancing,
+    learner: Learner,
     encoder_changed: bool,
 ) -> None:
     """Write the state's files into an empty folder; encoder and tasks as a saved model has them, to share the bytes.
@@ -87,15 +133,14 @@ def write_state(
         folder: exists.
         state: where the run stands.
         fingerprint: what the run is made of; see `fingerprint_of`.
-        model: the model.
-        optimizer: of the model's parameters.
-        balancing: what it remembers is part of the state.
+        learner: the model and what trains it.
         encoder_changed: whether the encoder differs from its checkpoint; one that does not is not saved.
     """
+    model, balancing = learner.model, learner.balancing
     names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     moments = {
         f"{names[parameter]}|{key}": value
-        for parameter, values in optimizer.state.items()
+        for parameter, values in learner.optimizer.state.items()
         for key, value in values.items()
     }
     if encoder_changed:
@@ -130,9 +175,7 @@ def state_size(model: MultiTaskBert, balancing: LossBalancing, encoder_trains: b
 def read_state(
     folder: RunFolder,
     fingerprint: Mapping[str, Any],
-    model: MultiTaskBert,
-    optimizer: torch.optim.Optimizer,
-    balancing: LossBalancing,
+    learner: Learner,
     console: Console,
     allow_drift: bool = False,
 ) -> TrainingState:
@@ -151,22 +194,22 @@ def read_state(
     if newest is None:
         return TrainingState()
     content = read_json(newest / "state.json")
-    changed = _changes(content["origin"], fingerprint)
+    changed = changes(content["origin"], fingerprint)
     if changed and not allow_drift:
         shown = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")
         raise UsageError(
             f"{folder.path}: cannot resume a changed run: {shown}. Undo the change; or go on with --allow-drift to a "
             "result that is neither run's; or begin anew with --force."
         )
-    _load_weights(newest, model)
+    _load_weights(newest, learner.model)
     same_balancing = content["origin"]["loss_balancing"] == fingerprint["loss_balancing"]
-    if balancing.state_dict() and same_balancing:
-        load_tensors(balancing, newest / "balancing.safetensors")
-    parameters = dict(model.named_parameters())
+    if learner.balancing.state_dict() and same_balancing:
+        load_tensors(learner.balancing, newest / "balancing.safetensors")
+    parameters = dict(learner.model.named_parameters())
     for key, value in read_tensors(newest / "optimizer.safetensors").items():
         name, _, moment = key.rpartition("|")
         # The step count of AdamW's fused kernel lies where the parameter lies.
-        optimizer.state[parameters[name]][moment] = value.to(parameters[name].device)
+        learner.optimizer.state[parameters[name]][moment] = value.to(parameters[name].device)
     state = _position(content["position"])
     for each in changed:
         console.info(f"{folder.path}: {each}; going on, as --allow-drift says.")
@@ -199,73 +242,3 @@ def threads_begun_with(folder: RunFolder) -> int | None:
         except (CheckpointError, KeyError, TypeError, ValueError):
             continue  # an older one is looked at; `read_state` reports the damage
     return None
-
-
-def fingerprint_of(
-    recipe: Recipe, data: Mapping[str, Mapping[str, TaskData]], hardware: Hardware, encoder: str
-) -> dict[str, Any]:
-    """Return all that the bytes of a run's result follow from: recipe, data, hardware and versions.
-
-    Args:
-        recipe: the recipe; what it says of scores to compare with and of saving states is left out.
-        data: for each split each task's examples.
-        hardware: what is computed on.
-        encoder: the SHA-256 of the weights that the encoder begins with.
-    """
-    return {
-        **result_spec(recipe),
-        "encoder_sha256": encoder,
-        "rows": {split: {task: len(each) for task, each in tasks.items()} for split, tasks in data.items()},
-        "data": {split: {task: each.sha256() for task, each in tasks.items()} for split, tasks in data.items()},
-        "hardware": hardware.facts(),
-        "versions": versions(),
-    }
-
-
-# What runs were made of before there was a choice.
-_LATER = {
-    "hardware.kernels": "torch",
-    "training.freeze_encoder": False,
-    "training.cache_features": False,
-    "training.strict_length": False,
-    "training.select_after": 0.0,
-    "training.layer_decay": 1.0,
-    "encoder.reinitialise": 0,
-    "encoder.dropout": None,
-}
-# What the first runs do not tell.
-_UNTOLD = ("rows.", "versions.", "hardware.threads", "hardware.instructions")
-
-
-def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what differs between two origins, a sentence each."""
-    before, after = {**_LATER, **flat(then)}, flat(now)
-    for key, value in after.items():
-        if key.startswith(_UNTOLD):
-            before.setdefault(key, value)
-    curriculum: type[Curriculum] = component_class("curricula", now["curriculum"]["kind"])
-    annealed = any(task.get("soft_labels") == "annealed" for task in now["tasks"].values())
-    knows_the_end = curriculum.knows_the_end or now["training"]["select_after"] > 0 or annealed
-    if now["training"]["schedule"] == "constant" and not knows_the_end:
-        # Without a schedule, a curriculum or a choice that knows the end, more epochs continue the very same run.
-        before.pop("training.epochs")
-        after.pop("training.epochs")
-    for key in _same_contents(before, after):
-        before.pop(key, None)
-        after.pop(key, None)
-    return differences(before, after)
-
-
-def _same_contents(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return the keys that say where files are, of files whose contents are the same: a path changes no result."""
-    keys = [key for key in after if re.fullmatch(r"tasks\..*\.test", key)]  # no training reads it
-    for split in ("train", "dev"):
-        for key in [key for key in after if key.startswith(f"data.{split}.")]:
-            if before.get(key) == after[key]:
-                keys.append(f"tasks.{key.removeprefix(f'data.{split}.')}.{split}")
-    if before.get("encoder_sha256") in (None, after["encoder_sha256"]):
-        # What the first runs do not tell.
-        keys.append("encoder_sha256")
-    if before.get("encoder_sha256") == after["encoder_sha256"]:
-        keys += [f"encoder.{key}" for key in ("checkpoint", "revision", "sha256")]
-    return keys

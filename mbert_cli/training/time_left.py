@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from mbert_cli.curricula import Phase
+from mbert_cli.training.checks import has_inner_adapters
+from mbert_cli.training.run_size import run_size
+from mbert_cli.training.setup import TrainingSetup
+from mbert_cli.training.state import TrainingState
 
 Kind = tuple[tuple[str, ...], bool]
 """What steps have in common that take equally long a token: their tasks, and whether everything trains."""
@@ -124,3 +128,24 @@ class TimeLeft:
 
     def _cost(self, everything: bool) -> float:
         return _FULL if everything else self._frozen_cost
+
+
+def time_left_of(setup: TrainingSetup, state: TrainingState) -> TimeLeft:
+    """Return the estimator for a run.
+
+    Args:
+        setup: what is trained.
+        state: how far the run is.
+    """
+    training, phases, data = setup.recipe.training, setup.phases, setup.data
+    epochs = range(state.epoch + 1, training.epochs + 1)
+    remaining = [(phase, phases.trains_everything(phase)) for epoch in epochs for phase in phases.of_epoch(epoch)]
+    row_tokens = {task: float(each.lengths.mean()) for task, each in data.train.items()}
+    return TimeLeft(
+        work_of(remaining, row_tokens, state.epoch_step),
+        evaluations=sum(epoch > training.early_epochs for epoch in epochs),
+        dev_tokens=sum(int(each.lengths.sum()) for each in data.dev.values()),
+        saves=len(epochs),
+        save_seconds=run_size(setup).save_seconds,
+        frozen_cost=WITH_INNER_ADAPTERS if has_inner_adapters(setup.recipe) else WITHOUT_INNER_ADAPTERS,
+    )

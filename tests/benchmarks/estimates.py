@@ -128,11 +128,11 @@ def work(settings):
     from mbert_cli.machine.hardware import choose
     from mbert_cli.storage.run_folder import RunFolder
     from mbert_cli.terminal.console import Console
-    from mbert_cli.training import loop as training_run
     from mbert_cli.training.dry_run import validate
     from mbert_cli.training.fit import fit
     from mbert_cli.training.members import fit_members
     from mbert_cli.training.options import RunOptions
+    from mbert_cli.training.time_left import TimeLeft
 
     quiet, limit = Console(quiet=True), settings["limit"]
     hardware = choose(settings["device"], settings["precision"])
@@ -142,15 +142,15 @@ def work(settings):
         run = RunFolder(folder / "run")
         options = RunOptions(hardware, quiet, limit=limit)
         estimate = validate(recipe, run.path, options).as_json()
-        shown, advance = [], training_run.TrainingRun._advance
+        shown, count_step = [], TimeLeft.step
 
-        def advanced(self, *arguments):
-            advance(self, *arguments)
-            left = self.time_left.seconds()
+        def counted(self, *arguments):
+            count_step(self, *arguments)
+            left = self.seconds()
             if left is not None and not shown:
                 shown.append((time.monotonic(), left))
 
-        training_run.TrainingRun._advance = advanced
+        TimeLeft.step = counted
         with watched(run.path) as peak, run.locked():
             start = time.monotonic()
             members = recipe.training.members

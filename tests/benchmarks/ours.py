@@ -163,7 +163,7 @@ def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto", devic
         if index >= warm_up:
             times.append(time.perf_counter() - start)
             tokens.append([int(run.data.train[task].lengths[rows[task]].sum()) for task in rows])
-    run.optimizer.catch_up()
+    run.setup.learner.optimizer.catch_up()
     still = [part for part, value in sums_of(run.model).items() if value == before[part]]
     assert not still, f"these parts did not train: {', '.join(still)}"
     return Measured(times, [fmean(each) for each in zip(*tokens, strict=True)], work, run.model.encoder.shape)

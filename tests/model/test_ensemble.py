@@ -125,9 +125,9 @@ def test_thresholds_are_fitted_to_the_ensemble(run, capsys):
 def test_an_interrupted_and_resumed_ensemble_is_byte_identical(run, recipe, monkeypatch):
     target = recipe.parent / "stopped"
     words = ["train", recipe, "-o", target, "training.members=3", *FLAGS]
-    from mbert_cli.training.loop import TrainingRun
+    from mbert_cli.training.step import OptimizerStep
 
-    step, taken = TrainingRun.step, []
+    step, taken = OptimizerStep.__call__, []
 
     def stopping(self, rows):
         taken.append(1)
@@ -135,10 +135,10 @@ def test_an_interrupted_and_resumed_ensemble_is_byte_identical(run, recipe, monk
             raise Stopped(15)
         return step(self, rows)
 
-    monkeypatch.setattr(TrainingRun, "step", stopping)
+    monkeypatch.setattr(OptimizerStep, "__call__", stopping)
     with pytest.raises(Stopped):
         mbert(*words)
-    monkeypatch.setattr(TrainingRun, "step", step)
+    monkeypatch.setattr(OptimizerStep, "__call__", step)
     assert [line["epoch"] for line in lines(target)] == [1]
     mbert(*words, "--resume")
     files = [path.relative_to(run / "model") for path in (run / "model").rglob("*.safetensors")]

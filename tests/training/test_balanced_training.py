@@ -20,10 +20,9 @@ from mbert_cli.model.components import component_class, kinds, load_recipe, opti
 from mbert_cli.model.tensor_files import read_tensors
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
-from mbert_cli.training import loop as training_run
 from mbert_cli.training.fit import fit
 from mbert_cli.training.options import RunOptions
-from mbert_cli.training.step import shared_of
+from mbert_cli.training.step import OptimizerStep, shared_of
 
 BALANCINGS = kinds("loss_balancing")
 SAMPLING = ["annealed", "proportional", "round_robin", "square_root", "temperature"]
@@ -191,7 +190,7 @@ def test_where_several_tasks_train_their_own_parameters_only_the_encoder_stays_a
         return shared
 
     monkeypatch.setattr(Sequential, "phases", phases)
-    monkeypatch.setattr(training_run, "shared_of", watched)
+    monkeypatch.setattr("mbert_cli.training.step.shared_of", watched)
     settings = ("curriculum=sequential", "training.epochs=1", f"loss_balancing={balancing}")
     lines = train(tiny_recipe, tmp_path / "a", *settings)
     assert seen == [(0, None)] * 3
@@ -237,7 +236,7 @@ def test_a_phase_of_own_parameters_leaves_all_others_bit_identical_under_every_a
     tiny_recipe, tmp_path, monkeypatch, kind
 ):
     phases = []
-    take_step = training_run.TrainingRun.step
+    take_step = OptimizerStep.__call__
 
     def watched(self, rows):
         (task,) = rows
@@ -249,7 +248,7 @@ def test_a_phase_of_own_parameters_leaves_all_others_bit_identical_under_every_a
         phases.append((task, any(name.startswith(f"{place}adapters.") for name in changed)))
         return losses
 
-    monkeypatch.setattr(training_run.TrainingRun, "step", watched)
+    monkeypatch.setattr(OptimizerStep, "__call__", watched)
     adapters = []
     if kind is not None:
         options = options_model(component_class("adapters", kind)).model_fields

@@ -12,7 +12,7 @@ from tiny_runs import losses_of, run_of, train
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.errors import RecipeError, ResourceError
 from mbert_cli.evaluation.evaluate import evaluate
-from mbert_cli.training.state import _changes
+from mbert_cli.training.fingerprint import changes
 
 FROZEN = ("training.freeze_encoder=true", "adapters=[top]")
 CACHED = (*FROZEN, "training.cache_features=true")
@@ -32,7 +32,7 @@ def test_a_frozen_encoder_does_not_change_under_any_curriculum(tiny_recipe, tmp_
     assert all(torch.equal(value, before[name]) for name, value in run.model.encoder.state_dict().items())
     assert not run.state.encoder_trained
     assert not (run.folder.model / "encoder" / "model.safetensors").exists()
-    assert run.optimizer.state
+    assert run.setup.learner.optimizer.state
 
 
 @pytest.mark.parametrize("adapters", ["[top]", "[]"])
@@ -88,9 +88,9 @@ def test_a_run_without_recorded_kernels_continues_with_torch_kernels(tiny_recipe
         del fingerprint[key]
     for key in ("threads", "instructions"):
         del fingerprint["hardware"][key]
-    assert _changes(fingerprint, now) == []
+    assert changes(fingerprint, now) == []
     now["hardware"]["kernels"] = "fused"
-    assert _changes(fingerprint, now) == ["hardware.kernels was 'torch' and is now 'fused'"]
+    assert changes(fingerprint, now) == ["hardware.kernels was 'torch' and is now 'fused'"]
 
 
 def test_the_file_is_deleted(tiny_recipe, tmp_path):

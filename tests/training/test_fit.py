@@ -20,10 +20,10 @@ from mbert_cli.recipe.sections import TrainingSection
 from mbert_cli.storage.atomic import check_folder
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
-from mbert_cli.training import loop as training_run
 from mbert_cli.training.fit import fit, prepare
-from mbert_cli.training.loop import selected
 from mbert_cli.training.optimizer import learning_rate_factor, make_optimizer
+from mbert_cli.training.selection import selected
+from mbert_cli.training.step import OptimizerStep
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_sequential_phases_of_hybrid_leave_everything_but_the_tasks_own_bit_iden
     tiny_recipe, tmp_path, monkeypatch
 ):
     steps = []
-    take_step = training_run.TrainingRun.step
+    take_step = OptimizerStep.__call__
 
     def watched(self, rows):
         before = snapshot(self.model)
@@ -69,7 +69,7 @@ def test_sequential_phases_of_hybrid_leave_everything_but_the_tasks_own_bit_iden
         )
         return losses
 
-    monkeypatch.setattr(training_run.TrainingRun, "step", watched)
+    monkeypatch.setattr(OptimizerStep, "__call__", watched)
     train(tiny_recipe, tmp_path / "a", "training.head_learning_rate=0.01")
     sequential = [step for step in steps if step[0] == 1]
     assert [tasks for _, tasks, _, _ in sequential] == [("mood",)] * 3 + [("same",)] * 4 + [("near",)] * 2
@@ -293,9 +293,9 @@ def test_without_any_dropout_the_loss_in_training_is_that_of_evaluation(tiny_rec
         *(f"tasks.{t}.head.dropout=0" for t in ("mood", "same")),
     ]
     run = prepare(load_recipe(str(tiny_recipe), settings), RunFolder(tmp_path / "a"), options())
-    (phase,) = run.phases(1)
+    (phase,) = run.setup.phases.of_epoch(1)
     rows = next(iter(phase.batches(run.data.sizes, 8, 1, 1)))
-    batch = run.pairs.pack(rows, 0, torch.device("cpu"))
+    batch = run.step.pairs.pack(rows, 0, torch.device("cpu"))
     run.model.eval()
     with torch.no_grad():
         outputs = run.model(batch)

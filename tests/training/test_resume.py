@@ -23,7 +23,7 @@ from mbert_cli.storage.atomic import sha256_of
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.training import loop as training_run
 from mbert_cli.training.fit import prepare
-from mbert_cli.training.loop import TrainingRun
+from mbert_cli.training.step import OptimizerStep
 
 EVERY_STEP = "training.state_every=1"
 
@@ -160,7 +160,7 @@ def listening():
 @pytest.mark.parametrize(
     ("owner", "name", "at", "saved"),
     [
-        (TrainingRun, "step", 5, "epoch-0000-step-00000005"),  # within a step: at its end
+        (OptimizerStep, "__call__", 5, "epoch-0000-step-00000005"),  # within a step: at its end
         (RowwiseAdamW, "step", 10, "epoch-0001-step-00000001"),
         (RowwiseAdamW, "catch_up", 10, "epoch-0000-step-00000009"),  # after the last step, before the dev files
         (training_run, "evaluate", 1, "epoch-0000-step-00000009"),
@@ -366,7 +366,7 @@ def test_a_run_of_the_first_version_goes_on(tiny_recipe, tmp_path):
 
 def test_resume_refuses_other_hardware_and_versions(tiny_recipe, tmp_path, monkeypatch):
     train(tiny_recipe, tmp_path / "a", "training.epochs=1")
-    monkeypatch.setattr("mbert_cli.training.state.versions", lambda: {"torch": "9.9"})
+    monkeypatch.setattr("mbert_cli.training.fingerprint.versions", lambda: {"torch": "9.9"})
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "abacus")
     with pytest.raises(
         UsageError, match=r"hardware.instructions was '.*' and is now 'abacus'; versions.mbert-cli was .*--allow-drift"
@@ -405,7 +405,7 @@ def test_a_run_whose_states_are_all_damaged_is_not_begun_anew_in_silence(tiny_re
 def test_metrics_without_the_best_epoch_are_missed(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a")
     (tmp_path / "a" / "metrics.jsonl").unlink()
-    with pytest.raises(CheckpointError, match=r"metrics.jsonl: has no line of epoch \d, whose model is kept"):
+    with pytest.raises(CheckpointError, match=r"metrics.jsonl: has no line for epoch \d, whose model is kept"):
         train(tiny_recipe, tmp_path / "a", resume=True)
 
 

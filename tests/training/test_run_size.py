@@ -61,7 +61,7 @@ def test_the_estimate_is_within_a_third_of_what_is_written(tiny_recipe, tmp_path
     recipe = load_recipe(str(tiny_recipe), KINDS[kind])
     folder, members = RunFolder(tmp_path / "run"), recipe.training.members
     dry = prepare(recipe, RunFolder(tmp_path), options())
-    size = run_size(dry.recipe, dry.model, dry.tokenizer, dry.balancing, dry.data, epoch_seconds=1.0)
+    size = run_size(dry.setup, epoch_seconds=1.0)
     peaks, nameless, sync, memory = [0], [0], commits._sync, features._Memory
     monkeypatch.setattr(commits, "_sync", lambda path: peaks.append(bytes_of(folder.path)) or sync(path))
     monkeypatch.setattr(features, "_Memory", lambda at, size: nameless.append(size) or memory(at, size))
@@ -88,7 +88,7 @@ def test_a_large_encoder_counts_only_in_states_after_it_was_trained(tmp_path, ep
     recipe = load_recipe(str(path), [f"training.epochs={epochs}", "training.keep=3"])
     folder = RunFolder(tmp_path / "run")
     run = prepare(recipe, folder, options())
-    size = run_size(run.recipe, run.model, run.tokenizer, run.balancing, run.data, epoch_seconds=1.0)
+    size = run_size(run.setup, epoch_seconds=1.0)
     run.run()
     written = [bytes_of(each) for each in reversed(folder.state_folders())]
     assert list(size.states[-3:]) == pytest.approx(written, rel=0.1)
@@ -101,7 +101,7 @@ def test_a_run_asks_for_the_room_that_it_needs(tiny_recipe, tmp_path, monkeypatc
     monkeypatch.setattr(RunFolder, "check_room", lambda self, size: asked.append(size))
     recipe, folder = load_recipe(str(tiny_recipe), []), RunFolder(tmp_path)
     run = training.prepare(recipe, folder, options(resume=resume))
-    size = run_size(run.recipe, run.model, run.tokenizer, run.balancing, run.data)
+    size = run_size(run.setup)
     assert asked == [getattr(size, needed)]
 
 
@@ -120,7 +120,7 @@ def test_states_within_an_epoch_are_expected_where_it_is_long(tiny_recipe, tmp_p
     recipe = load_recipe(str(tiny_recipe), ["training.epochs=1", f"training.state_every={every}"])
     run = training.prepare(recipe, RunFolder(tmp_path), options())
     known = {} if seconds is None else {"epoch_seconds": seconds}
-    assert len(run_size(recipe, run.model, run.tokenizer, run.balancing, run.data, **known).states) == states
+    assert len(run_size(run.setup, **known).states) == states
 
 
 @pytest.mark.parametrize(("rows", "classes"), [(3000, 3), (3000, 20), (5000, 100), (300, 4000), (20_000, 150)])

@@ -89,7 +89,7 @@ def test_a_run_knows_its_end_within_a_third(tiny_recipe, tmp_path, monkeypatch, 
     with folder.locked():
         run = prepare(load_recipe(str(tiny_recipe), settings), folder, options())
     estimates, compiling = [], itertools.chain([60.0], itertools.repeat(0.0))
-    take_step, evaluate, advance = run.step, training_run.evaluate, run._advance
+    take_step, evaluate, count_step = run.step, training_run.evaluate, run.time_left.step
 
     def step(rows):
         losses = take_step(rows)
@@ -102,13 +102,13 @@ def test_a_run_knows_its_end_within_a_third(tiny_recipe, tmp_path, monkeypatch, 
         now[0] += 0.04 * sum(int(data.lengths.sum()) for data in dev.values())
         return evaluate(model, dev)
 
-    def advanced(rows, everything):
-        advance(rows, everything)
+    def counted(*arguments):
+        count_step(*arguments)
         estimates.append((now[0], run.time_left.seconds()))
 
     monkeypatch.setattr(run, "step", step)
     monkeypatch.setattr(training_run, "evaluate", scored)
-    monkeypatch.setattr(run, "_advance", advanced)
+    monkeypatch.setattr(run.time_left, "step", counted)
     run.run()
     known = [(at, left) for at, left in estimates if left is not None]
     assert len(known) > 0.8 * len(estimates)

@@ -10,13 +10,13 @@ from processes import any_settings, recipe_of, train_here
 from mbert_cli.errors import NotFiniteError
 from mbert_cli.storage.atomic import check_folder
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.training.loop import TrainingRun
+from mbert_cli.training.step import OptimizerStep
 
 
 def _poisoned(rng: random.Random, folder: Path) -> None:
     recipe, run = recipe_of(folder), folder / "run"
     at, value = rng.randint(1, 6), rng.choice([float("nan"), float("inf"), -float("inf")])
-    take_step, seen = TrainingRun.step, {}
+    take_step, seen = OptimizerStep.__call__, {}
 
     def step(self, rows):
         if self.state.step + 1 != at:
@@ -36,7 +36,7 @@ def _poisoned(rng: random.Random, folder: Path) -> None:
             after = self.model.state_dict()
             seen["changed"] = [name for name in before if not torch.equal(before[name], after[name])]
 
-    TrainingRun.step = step
+    OptimizerStep.__call__ = step
     try:
         train_here(recipe, run, [*any_settings(rng), "training.state_every=1"])
         check(False, "no error was raised")
@@ -44,7 +44,7 @@ def _poisoned(rng: random.Random, folder: Path) -> None:
         message = str(error)
         check(error.exit_code == 5, f"exit code {error.exit_code}")
     finally:
-        TrainingRun.step = take_step
+        OptimizerStep.__call__ = take_step
     check(seen["changed"] == [], f"the update was applied to {seen['changed'][:3]}")
     for part in (seen["where"], f"task {seen['task']}", seen["file"], ", ".join(seen["lines"])):
         check(part in message, f"'{part}' is not in: {message}")
