@@ -17,6 +17,7 @@ from mbert_cli.machine import signals
 from mbert_cli.recipe.reader import load
 from mbert_cli.storage.metrics_file import EpochRecord, Seconds
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import locked
 
 COMMAND = [sys.executable, "-P", __file__]
 NOT_FINITE, KILLED, SLOW = 1e6, 2e6, 3e6
@@ -53,7 +54,7 @@ def write_text(text):
 
 
 def train(recipe, folder, resume, force, threads, hardware):
-    with folder.locked(resume=resume, force=force):
+    with locked(folder, resume=resume, force=force):
         if not resume:
             folder.clear()
         folder.write_recipe(recipe.to_yaml())

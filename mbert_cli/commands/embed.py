@@ -67,12 +67,12 @@ def embed(
     Parquet (extra [parquet]) keeps the input's columns as text and adds `embedding`.
     """
     from mbert_cli.prediction.embed_file import EmbedOptions, check_vector_file, embed_file
-    from mbert_cli.storage.run_folder import RunFolder
+    from mbert_cli.storage.model_folder import model_section
 
     console = Console(quiet)
     go_offline(offline)
     check_vector_file(output, force)
-    section = RunFolder(run).model_section()
+    section = model_section(run)
     options = EmbedOptions(
         task=task,
         text=text,

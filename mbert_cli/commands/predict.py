@@ -82,7 +82,7 @@ def predict(
     """
     from mbert_cli.prediction.output_paths import output_paths
     from mbert_cli.prediction.predict_files import PredictOptions, predict_files
-    from mbert_cli.storage.run_folder import RunFolder
+    from mbert_cli.storage.model_folder import model_section
 
     console = Console(quiet, verbose)
     go_offline(offline)
@@ -92,7 +92,7 @@ def predict(
     if kept is not None and format_ == "cs224n":
         raise UsageError("--keep: --format cs224n has columns of its own; leave one of them out.")
     outputs = output_paths(inputs, output, force, format_)
-    section = RunFolder(run).model_section()
+    section = model_section(run)
     options = PredictOptions(
         tasks=tasks or [],
         columns=other_columns(columns, section),

@@ -82,6 +82,7 @@ def train(
     continues. `mbert recipes ls` lists the shipped recipes; `mbert init` writes a recipe for your own files.
     """
     from mbert_cli.storage.run_folder import RunFolder
+    from mbert_cli.storage.run_lock import locked
 
     console = Console(quiet, verbose, as_json)
     started = time.monotonic()
@@ -103,7 +104,7 @@ def train(
         print_estimate(name, chosen, folder.path, (device, precision, kernels), console, limit)
         return
     # Lock first: the imports take seconds, and a second command is then refused at once.
-    with folder.locked(resume, force):
+    with locked(folder, resume, force):
         from mbert_cli.machine.hardware import choose
         from mbert_cli.model.components import load_recipe
         from mbert_cli.training.console import print_next_steps, summary

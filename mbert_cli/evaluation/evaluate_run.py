@@ -16,6 +16,7 @@ from mbert_cli.reports.figures import draw_or_say, write_figures
 from mbert_cli.reports.largest_errors import TopError, errors_of, write_top_errors
 from mbert_cli.storage.atomic import replace_folder
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import model_locked
 from mbert_cli.terminal.console import Console
 
 
@@ -97,7 +98,7 @@ def _fitted_outcomes(
     run: Path, load: Callable[[], Predictor], files: EvaluationFiles, fitting: Fitting, console: Console
 ) -> tuple[RunOutcomes, dict[str, object]]:
     """Return the model's outputs and the result of `tune`; what was fitted is saved in the model."""
-    with RunFolder(run).model_locked() if fitting.changes_model else nullcontext(run) as model_folder:
+    with model_locked(run) if fitting.changes_model else nullcontext(run) as model_folder:
         predictor = load()
         model = predictor.saved.model
         if fitting.options:

@@ -9,7 +9,7 @@ from mbert_cli.encoder.location import has_weights, own_encoder, referred, weigh
 from mbert_cli.errors import UsageError
 from mbert_cli.storage.atomic import MANIFEST, commit_folder, read_json
 from mbert_cli.storage.hub import hub_errors
-from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.model_folder import model_folder
 
 _CONFIG = "config.json"
 _PATHS = ("train", "dev", "test")
@@ -43,7 +43,7 @@ def push_model(
     """
     from huggingface_hub import HfApi
 
-    folder = RunFolder(run).model_folder()
+    folder = model_folder(run)
     own = any(has_weights(each / "encoder") for each in (folder, folder / "members" / "1"))
     if own and encoder is not None:
         raise UsageError(own_encoder(run))

@@ -38,7 +38,7 @@ from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.model.tensor_files import load_tensors, size_of, write_tensors
 from mbert_cli.recipe.sections import ModelSection, Recipe, TaskSection, as_spec
 from mbert_cli.storage.atomic import DECISIONS, MANIFEST, amend_folder, amendment, read_json, sha256_of
-from mbert_cli.storage.run_folder import RunFolder, section_of
+from mbert_cli.storage.model_folder import model_folder, section_of
 
 _FORMAT = 1
 _TEXTS = 9_000  # bytes of config.json, README.md, the encoder's config.json and the manifest
@@ -146,7 +146,7 @@ def read_model(run: Path, encoder: str | Path | None = None) -> SavedModel:
         CheckpointError: there is no model, or its files were altered or do not fit each other.
         UsageError: `encoder` is given, but the model contains its encoder.
     """
-    folder = RunFolder(run).model_folder()
+    folder = model_folder(run)
     config = read_json(folder / "config.json")
     if config.get("format") != _FORMAT:
         raise CheckpointError(

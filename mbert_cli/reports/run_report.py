@@ -12,6 +12,7 @@ from mbert_cli.recipe.reader import load
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.reports.best import Estimate, best, of_rows, of_tasks
 from mbert_cli.storage.metrics_file import METRICS_FILE, EpochRecord, kept_epoch, read_metrics
+from mbert_cli.storage.model_folder import fitted_tasks
 from mbert_cli.storage.run_folder import RunFolder
 
 TaskMetric = tuple[str, str]
@@ -193,4 +194,4 @@ def _read_run(path: Path) -> RunReport:
             f"{path}: no epoch of this run has been scored yet; wait for it, or train it on with --resume."
         )
     seconds = sum(line.seconds.train for line in lines)
-    return RunReport(path, recipe, len(lines), kept, seconds, RunFolder(path).fitted_tasks())
+    return RunReport(path, recipe, len(lines), kept, seconds, fitted_tasks(RunFolder(path)))

@@ -17,6 +17,7 @@ from mbert_cli.storage.atomic import read_json, remove_folder, replace_file
 from mbert_cli.storage.disk import disk_errors
 from mbert_cli.storage.metrics_file import kept_epoch
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import in_use, locked
 from mbert_cli.sweeps.file_hashes import FileHashes, changes
 from mbert_cli.sweeps.plan import Keep
 
@@ -145,7 +146,7 @@ class SweepRun:
         if done:
             return RunState("done", epochs)
         with suppress(UsageError):
-            if self.folder.in_use():
+            if in_use(self.folder):
                 return RunState("training", epochs)
         code, said = self._last_words()
         if code:
@@ -200,7 +201,7 @@ class SweepRun:
 
     def clear(self) -> None:
         """Remove the run, so that it begins anew."""
-        with self.folder.locked(force=True):
+        with locked(self.folder, force=True):
             self.folder.clear()
 
     def keep_only(self, keep: Keep) -> None:
@@ -216,7 +217,7 @@ class SweepRun:
             "metrics": (folder.states, folder.model, folder.evaluation, folder.figures),
         }[keep]
         if parts:
-            with folder.locked(force=True):
+            with locked(folder, force=True):
                 for each in parts:
                     remove_folder(each)
 

@@ -5,6 +5,7 @@ from mbert_cli.machine.child_process import start, threads_each
 from mbert_cli.machine.process_pool import ProcessPool
 from mbert_cli.storage.atomic import replace_file
 from mbert_cli.storage.metrics_file import kept_epoch
+from mbert_cli.storage.run_lock import in_use
 from mbert_cli.sweeps.folder import SweepFolder, SweepRuns
 from mbert_cli.sweeps.formats import write_tables
 from mbert_cli.sweeps.plan import Plan
@@ -141,7 +142,7 @@ class _Sweep:
         for run in list(self.pending):
             if not self.pool.has_room:
                 break
-            if run.folder.in_use():
+            if in_use(run.folder):
                 # A training that outlived its sweep, or one that was started by hand. Its run continues after it ends.
                 if run.name not in self.waited_for:
                     self.waited_for.add(run.name)
@@ -163,7 +164,7 @@ class _Sweep:
 
     def _start(self, run: SweepRun) -> None:
         """Start a training, or resume it."""
-        resume = run.folder.can_go_on()
+        resume = run.folder.is_resumable()
         threads = run.begin(self.options, threads_each(self.pool.size))
         words = ["train", str(run.recipe_file), "-o", str(run.folder.path), *self.options.words()]
         # A run that was interrupted while it was removed may have nothing left but its metrics.

@@ -20,13 +20,14 @@ from mbert_cli.machine.hardware import Hardware
 from mbert_cli.model.compose import encoder_shape, task_labels
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import check_free, in_use
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.throughput import duration
 from mbert_cli.training.checks import check_recipe
 from mbert_cli.training.console import print_opening
 from mbert_cli.training.feature_cache import cache_features
 from mbert_cli.training.options import RunOptions
-from mbert_cli.training.run_size import disk_needed, run_size
+from mbert_cli.training.run_size import check_room, disk_needed, run_size
 from mbert_cli.training.setup import TrainingSetup, set_up
 from mbert_cli.training.state import TrainingState
 from mbert_cli.training.step import OptimizerStep
@@ -102,7 +103,7 @@ def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = 
     members = training.members  # they train one after another, and all their models are kept
     size = run_size(setup)
     disk = disk_needed(size, members)
-    RunFolder(_existing(folder)).check_room(disk.most)
+    check_room(_existing(folder), disk.most)
     steps, save_seconds = members * setup.phases.total_steps, members * training.epochs * size.save_seconds
     if not measure:
         return Estimate(steps, None, None, save_seconds, None, disk.kept, disk.most)
@@ -124,13 +125,13 @@ def _existing(folder: Path) -> Path:
 def _problems_of_place(folder: Path, console: Console) -> list[str]:
     run = RunFolder(folder)
     try:
-        run.check_free(resume=False, force=True)
+        check_free(run, resume=False, force=True)
     except MbertError as error:
         return list(error.problems)
     above = _existing(folder)
     if not os.access(above, os.W_OK | os.X_OK):
         return [f"{folder}: nothing can be written to {above}; choose another -o."]
-    if run.in_use():
+    if in_use(run):
         console.info(f"{folder} is in use by another mbert now.")
     elif run.holds_a_run():
         console.info(f"before training, choose --resume, --force or another -o: {folder} holds a run.")

@@ -12,7 +12,7 @@ from mbert_cli.training.feature_cache import cache_features
 from mbert_cli.training.fingerprint import fingerprint_of
 from mbert_cli.training.loop import TrainingRun
 from mbert_cli.training.options import RunOptions
-from mbert_cli.training.run_size import run_size
+from mbert_cli.training.run_size import check_room, run_size
 from mbert_cli.training.setup import set_up
 from mbert_cli.training.state import TrainingState, read_state, threads_begun_with
 
@@ -54,7 +54,7 @@ def prepare(recipe: Recipe, folder: RunFolder, options: RunOptions) -> TrainingR
     console = options.console
     setup = set_up(recipe, options)
     size = run_size(setup)
-    folder.check_room(size.added if options.resume else size.most)
+    check_room(folder.path, size.added if options.resume else size.most)
     fingerprint = fingerprint_of(setup.recipe, setup.data, options.hardware, weights_sha256(setup.encoder_folder))
     if options.resume:
         state = read_state(folder, fingerprint, setup.learner, console, options.allow_drift)

@@ -31,6 +31,7 @@ from mbert_cli.reports.figures import draw_figures
 from mbert_cli.storage.atomic import remove_folder
 from mbert_cli.storage.metrics_file import EpochRecord, Seconds, kept_epoch
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import locked
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.console import print_member
 from mbert_cli.training.datasets import read_training_examples
@@ -77,7 +78,7 @@ def fit_members(recipe: Recipe, folder: RunFolder, options: RunOptions) -> Epoch
         console.info(f"member {number} of {recipe.training.members}, seed {own.training.seed}")
         if not _is_done(own, place):
             # Held, for a process that trained it may outlive its parent by the time it takes to save.
-            with place.locked(force=True):
+            with locked(place, force=True):
                 fit(own, place, replace(options, resume=place.states.is_dir()))
         remove_folder(place.states)  # nobody goes on from there
         saved = read_model(place.path, None if has_weights(place.model / "encoder") else encoder)

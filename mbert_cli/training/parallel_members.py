@@ -12,6 +12,7 @@ from mbert_cli.messages import one_line
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.disk import disk_errors
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import in_use
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.progress import Bar
 from mbert_cli.training.console import print_epoch
@@ -52,7 +53,7 @@ def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]]
         with ProcessPool[_Member](jobs, _Member.end) as pool, console.bar("epochs of all members", total) as bar:
             while waiting or pool.jobs:
                 # A member may be locked by a process that outlives its killed parent for the moment that it saves.
-                while waiting and pool.has_room and not waiting[0].folder.in_use():
+                while waiting and pool.has_room and not in_use(waiting[0].folder):
                     member = waiting.pop(0)
                     pool.start(member, partial(member.start, folder.recipe_file, shared))
                 training = pool.jobs

@@ -1,11 +1,14 @@
 """How many bytes a run takes on a disk; each part of the run folder is counted beside the code that writes it."""
 
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import or_
+from pathlib import Path
 
+from mbert_cli.errors import ResourceError
 from mbert_cli.heads import ClassHead
 from mbert_cli.model.saved_model import model_size, weights_size
 from mbert_cli.recipe.sections import TrainingSection
@@ -147,3 +150,21 @@ def disk_needed(run: RunSize, members: int) -> DiskNeeded:
     in_training = (members - 1) * (run.model + results) + run.texts + run.most
     in_commit = kept - run.figures + members * run.model
     return DiskNeeded(kept, max(kept, in_training, in_commit))
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Check that the disk of a folder has enough free space.
+
+    Args:
+        folder: an existing folder.
+        size: the bytes that are needed.
+
+    Raises:
+        ResourceError: it has less.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise ResourceError(
+            f"{folder}: a run of this model needs {size / 1e6:,.0f} MB, but the disk has {free / 1e6:,.0f} MB free; "
+            "free some, lower training.keep, or choose another -o."
+        )

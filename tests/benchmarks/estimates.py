@@ -127,6 +127,7 @@ def work(settings):
     """Estimate a run and train it. Return both results."""
     from mbert_cli.machine.hardware import choose
     from mbert_cli.storage.run_folder import RunFolder
+    from mbert_cli.storage.run_lock import locked
     from mbert_cli.terminal.console import Console
     from mbert_cli.training.dry_run import validate
     from mbert_cli.training.fit import fit
@@ -151,7 +152,7 @@ def work(settings):
                 shown.append((time.monotonic(), left))
 
         TimeLeft.step = counted
-        with watched(run.path) as peak, run.locked():
+        with watched(run.path) as peak, locked(run):
             start = time.monotonic()
             members = recipe.training.members
             (fit_members if members > 1 else fit)(recipe, run, options)

@@ -30,6 +30,7 @@ from mbert_cli.prediction.fingerprint import fingerprint_of
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.storage.atomic import amend_folder, check_folder
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import locked, model_locked
 from mbert_cli.training.fit import fit
 
 
@@ -73,7 +74,7 @@ def predictor_of(run: Path) -> Predictor:
 
 def tuned(run: Path, criterion=None, calibrate=False, tasks=()):
     """Fit as the command does, and save; return what changed."""
-    with RunFolder(run).model_locked() as folder:
+    with model_locked(run) as folder:
         predictor = predictor_of(run)
         fitting = Fitting(criterion, calibrate)
         check_fits(predictor, tasks, fitting)
@@ -195,7 +196,7 @@ def test_a_resumed_run_leaves_a_fitted_model_as_it_is_and_a_new_best_one_begins_
     kept = predictor_of(run).saved.sha256
     for epochs, same in ((1, True), (2, False)):
         recipe = load_recipe(str(run / "recipe.yaml"), [f"training.epochs={epochs}"])
-        with RunFolder(run).locked(resume=True):
+        with locked(RunFolder(run), resume=True):
             best = fit(recipe, RunFolder(run), options(resume=True, allow_drift=True))
         assert best.epoch == epochs
         assert (predictor_of(run).saved.sha256 == kept) == same
@@ -227,7 +228,7 @@ def test_a_run_with_counted_weights_resumes_to_the_same_bytes(trained, tmp_path)
 
 
 def test_a_run_in_use_is_not_fitted(run):
-    with RunFolder(run).locked(resume=True), pytest.raises(RunInUseError) as error:
+    with locked(RunFolder(run), resume=True), pytest.raises(RunInUseError) as error:
         tuned(run, "f1")
     assert error.value.exit_code == 3
 

@@ -22,7 +22,9 @@ from mbert_cli.storage.atomic import (
     replace_folder,
 )
 from mbert_cli.storage.metrics_file import metrics_text
+from mbert_cli.storage.model_folder import model_folder
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import check_free, locked, model_locked
 
 
 def write(text):
@@ -41,10 +43,10 @@ def test_a_crash_at_any_call_leaves_the_old_or_the_new_folder(tmp_path, monkeypa
             pass
         else:
             assert len(made) <= crash_at
-    text = (run.model_folder() / "a.txt").read_text()
+    text = (model_folder(run.path) / "a.txt").read_text()
     assert text in ("old", "new")
     commit_folder(run.model, write("next"))
-    assert (run.model_folder() / "a.txt").read_text() == "next"
+    assert (model_folder(run.path) / "a.txt").read_text() == "next"
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
@@ -58,7 +60,7 @@ def test_a_full_or_failing_disk_leaves_the_old_folder_and_says_so(tmp_path, monk
     with pytest.raises(ResourceError, match="disk") as error:
         commit_folder(run.model, full)
     assert error.value.exit_code == 4
-    assert (run.model_folder() / "a.txt").read_text() == "old"
+    assert (model_folder(run.path) / "a.txt").read_text() == "old"
 
 
 def test_damaged_files_are_named_with_both_hashes(tmp_path):
@@ -107,45 +109,45 @@ def test_the_newest_whole_state_is_found_and_older_ones_go(tmp_path):
     assert newest.name == "epoch-9999-step-00000110"
     assert "epoch-10000" in problems[0]
     (newest / "a.txt").write_text("spoilt")
-    with pytest.raises(CheckpointError, match=r"(?s)epoch-10000.*step-00000110.*no whole state is left"):
+    with pytest.raises(CheckpointError, match=r"(?s)epoch-10000.*step-00000110.*all states are damaged"):
         run.newest_state()
 
 
 def test_a_second_process_is_refused_at_once(tmp_path):
     run = RunFolder(tmp_path / "run")
-    with run.locked(), pytest.raises(RunInUseError, match="in use") as error, RunFolder(run.path).locked():
+    with locked(run), pytest.raises(RunInUseError, match="in use") as error, locked(RunFolder(run.path)):
         pytest.fail("locked twice")
     assert error.value.exit_code == 3
 
 
 def test_a_run_that_never_wrote_leaves_no_folder(tmp_path):
-    with RunFolder(tmp_path / "runs" / "a" / "b").locked():
+    with locked(RunFolder(tmp_path / "runs" / "a" / "b")):
         pass
     assert not (tmp_path / "runs").exists()
     (tmp_path / "runs").mkdir()
-    with RunFolder(tmp_path / "runs" / "a" / "b").locked():
+    with locked(RunFolder(tmp_path / "runs" / "a" / "b")):
         pass
     assert list(tmp_path.iterdir()) == [tmp_path / "runs"]
 
 
 def test_folders_are_only_used_when_it_was_asked_for(tmp_path):
     run = RunFolder(tmp_path / "run")
-    run.check_free(resume=False, force=False)
+    check_free(run, resume=False, force=False)
     with pytest.raises(UsageError, match="no run to resume"):
-        run.check_free(resume=True, force=False)
+        check_free(run, resume=True, force=False)
     commit_folder(run.model, write("x"))
     with pytest.raises(
         UsageError, match=r"exists and holds a run; continue it with --resume, or replace it with --force"
     ):
-        run.check_free(resume=False, force=False)
-    run.check_free(resume=True, force=False)
-    run.check_free(resume=False, force=True)
+        check_free(run, resume=False, force=False)
+    check_free(run, resume=True, force=False)
+    check_free(run, resume=False, force=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
     with pytest.raises(UsageError, match="is not empty and holds no run"):
-        RunFolder(tmp_path / "other").check_free(resume=False, force=True)
+        check_free(RunFolder(tmp_path / "other"), resume=False, force=True)
     with pytest.raises(UsageError, match="is a file"):
-        RunFolder(tmp_path / "other" / "thesis.txt").check_free(resume=False, force=False)
+        check_free(RunFolder(tmp_path / "other" / "thesis.txt"), resume=False, force=False)
 
 
 def test_clearing_removes_the_run_and_nothing_else(tmp_path):
@@ -219,11 +221,11 @@ def test_tensors_that_do_not_fit_are_listed_the_first_five(tmp_path):
 def test_metrics_that_were_kept_alone_are_a_run_that_cannot_be_gone_on_with(tmp_path):
     run = RunFolder(tmp_path)
     run.metrics_file.write_text(metrics_text([record(1)]))
-    with pytest.raises(UsageError, match="holds the metrics of a run, and nothing to resume"):
-        run.check_free(resume=True, force=False)
+    with pytest.raises(UsageError, match="holds the metrics of a run, but no state to resume"):
+        check_free(run, resume=True, force=False)
     with pytest.raises(UsageError, match="exists and holds a run"):
-        run.check_free(resume=False, force=False)
-    run.check_free(resume=False, force=True)
+        check_free(run, resume=False, force=False)
+    check_free(run, resume=False, force=True)
 
 
 @pytest.mark.parametrize("text", ['{"loss": 0.5}\n', "epoch 1: 0.5\n", ""])
@@ -231,29 +233,29 @@ def test_a_file_of_somebody_else_that_has_the_name_of_the_metrics_is_not_replace
     run = RunFolder(tmp_path)
     run.metrics_file.write_text(text)
     with pytest.raises(UsageError, match="is not empty and holds no run"):
-        run.check_free(resume=False, force=True)
+        check_free(run, resume=False, force=True)
 
 
 def test_what_a_run_left_that_died_at_its_first_write_is_nobodys(tmp_path):
     (tmp_path / "recipe.yaml.new").touch()
     (tmp_path / ".lock").touch()
     run = RunFolder(tmp_path)
-    run.check_free(resume=False, force=False)
+    check_free(run, resume=False, force=False)
     with pytest.raises(UsageError, match="no run to resume"):
-        run.check_free(resume=True, force=False)
+        check_free(run, resume=True, force=False)
     (tmp_path / "thesis.new").touch()
     with pytest.raises(UsageError, match="is not empty and holds no run"):
-        run.check_free(resume=False, force=False)
+        check_free(run, resume=False, force=False)
 
 
 def test_a_model_without_its_manifest_is_told_from_a_run_without_a_model(tmp_path):
     run = RunFolder(tmp_path)
     with pytest.raises(CheckpointError, match="holds no model; no epoch of this run has been scored yet"):
-        run.model_folder()
+        model_folder(run.path)
     commit_folder(run.model, write("x"))
     (run.model / "manifest.json").unlink()
     with pytest.raises(CheckpointError, match=r"model/manifest.json: is missing; copy the folder again"):
-        run.model_folder()
+        model_folder(run.path)
 
 
 def test_a_part_of_a_run_that_is_a_link_is_refused(tmp_path):
@@ -261,10 +263,10 @@ def test_a_part_of_a_run_that_is_a_link_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "state").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="run/state: is a symbolic link"):
-        RunFolder(tmp_path / "run").check_free(resume=False, force=True)
+        check_free(RunFolder(tmp_path / "run"), resume=False, force=True)
     with (
         pytest.raises(UsageError, match="run/state: is a symbolic link"),
-        RunFolder(tmp_path / "run").model_locked(),
+        model_locked(tmp_path / "run"),
     ):
         pytest.fail("held")
 
@@ -315,7 +317,7 @@ def test_an_altered_folder_is_not_amended(tmp_path):
 def test_a_model_that_cannot_be_written_to_is_not_held(tmp_path, monkeypatch):
     commit_folder(tmp_path / "x", write("text"))
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(UsageError, match=r"x: cannot be written to; copy it"), RunFolder(tmp_path / "x").model_locked():
+    with pytest.raises(UsageError, match=r"x: is not writable; copy it"), model_locked(tmp_path / "x"):
         pytest.fail("held")
 
 
@@ -325,16 +327,16 @@ def test_a_model_is_held_by_its_run_and_one_that_was_copied_by_itself(tmp_path):
     run.write_recipe("a: 1\n")
     commit_folder(run.model, write("x"))
     for path in (run.path, run.model):
-        asked = RunFolder(path).model_locked()
-        with run.locked(resume=True), pytest.raises(RunInUseError, match=r"in use .* wait for it to end\."), asked:
+        asked = model_locked(path)
+        with locked(run, resume=True), pytest.raises(RunInUseError, match=r"in use .* wait for it to end\."), asked:
             pytest.fail("locked twice")
-        with RunFolder(path).model_locked() as folder, pytest.raises(RunInUseError), run.locked(resume=True):
+        with model_locked(path) as folder, pytest.raises(RunInUseError), locked(run, resume=True):
             pytest.fail("locked twice")
         assert folder.resolve() == run.model
     shutil.copytree(run.model, tmp_path / "model")
-    with run.locked(resume=True), RunFolder(tmp_path / "model").model_locked() as folder:
+    with locked(run, resume=True), model_locked(tmp_path / "model") as folder:
         assert folder == tmp_path / "model"
-        with pytest.raises(RunInUseError), RunFolder(folder).model_locked():
+        with pytest.raises(RunInUseError), model_locked(folder):
             pytest.fail("locked twice")
     assert sorted(each.name for each in folder.iterdir()) == ["a.txt", "manifest.json"]
 

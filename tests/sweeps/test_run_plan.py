@@ -23,6 +23,7 @@ from mbert_cli.cli import app
 from mbert_cli.errors import RunFailedError, RunInUseError, UsageError
 from mbert_cli.machine import child_process as child_training
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import in_use
 from mbert_cli.sweeps import run_plan as procedure
 from mbert_cli.sweeps.folder import SweepFolder
 from mbert_cli.sweeps.formats import as_html, as_markdown, as_tsv
@@ -528,7 +529,7 @@ def test_a_sweep_that_is_killed_takes_its_trainings_along(here):
     first.kill()
     first.communicate(timeout=30)
     run = RunFolder(here / "out" / "runs" / "g-none-seed-1")
-    wait_until(lambda: not run.in_use(), "the training has ended")
+    wait_until(lambda: not in_use(run), "the training has ended")
     assert run.newest_state()[0].name == "epoch-0000-step-00000001"
 
 
@@ -540,8 +541,9 @@ def test_a_training_that_goes_on_elsewhere_is_waited_for(here, capsys):
     # It ends its last epoch while the sweep waits.
     code = (
         "import sys, time; from pathlib import Path; from mbert_cli.storage.run_folder import RunFolder\n"
+        "from mbert_cli.storage.run_lock import locked\n"
         "run = RunFolder(Path(sys.argv[1]))\n"
-        "with run.locked(resume=True):\n"
+        "with locked(run, resume=True):\n"
         "    print('held', flush=True); sys.stdin.readline(); run.metrics_file.write_text(sys.argv[2])"
     )
     words = [sys.executable, "-c", code, str(run.path), lines]
@@ -779,7 +781,7 @@ def test_a_table_that_cannot_be_written_stops_the_trainings(here, monkeypatch):
     with pytest.raises(UsageError, match="cannot be written"):
         mbert_sweep("-q", "-j", "2")
     run = RunFolder(here / "out" / "runs" / "g-none-seed-1")
-    assert not run.in_use()
+    assert not in_use(run)
     assert run.newest_state()[0].name == "epoch-0000-step-00000001"
 
 

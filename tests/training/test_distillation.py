@@ -20,6 +20,7 @@ from mbert_cli.model.components import build, load_recipe
 from mbert_cli.recipe.sections import Component
 from mbert_cli.storage.metrics_file import Seconds
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import locked
 from mbert_cli.training.distillation import SoftLabels
 from mbert_cli.training.dry_run import validate
 from mbert_cli.training.fit import fit
@@ -126,7 +127,7 @@ def predicted(tiny_checkpoint, tiny_files, tmp_path_factory) -> Path:
         str(tiny.write_recipe(here / "recipe.yaml", tiny_checkpoint, tiny_files)), ["training.epochs=1"]
     )
     folder = RunFolder(here / "teacher")
-    with folder.locked():
+    with locked(folder):
         fit(recipe, folder, options())
     for name, task in recipe.tasks.items():
         arguments = ["predict", str(folder.path), task.train, "-t", name, "-o", str(here / f"{name}.tsv"), "-q"]
@@ -143,7 +144,7 @@ def taught(predicted, tmp_path) -> list[str]:
 
 def train(recipe, folder: Path, settings, resume=False):
     place = RunFolder(folder)
-    with place.locked(resume):
+    with locked(place, resume):
         fit(load_recipe(str(recipe), settings), place, options(resume=resume))
     return [replace(each, seconds=Seconds(0.0, 0.0)) for each in place.read_metrics()]
 

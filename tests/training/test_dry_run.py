@@ -140,7 +140,7 @@ def test_only_the_disk_of_the_run_must_have_room(tiny_recipe, here, monkeypatch,
     def free(path):
         return type("", (), {"free": 10**9 if str(path).startswith(str(here)) else 0})()
 
-    monkeypatch.setattr("mbert_cli.storage.run_folder.shutil.disk_usage", free)
+    monkeypatch.setattr("shutil.disk_usage", free)
     assert "no problems found" in run(capsys, "validate", tiny_recipe, "--no-measure", "-o", here / "new" / "run").out
 
 
@@ -158,7 +158,7 @@ def test_classes_without_a_training_row_are_told(tiny_recipe, tiny_files, here, 
 
 
 def test_a_disk_that_is_too_small_is_told(tiny_recipe, here, monkeypatch):
-    monkeypatch.setattr("mbert_cli.storage.run_folder.shutil.disk_usage", lambda path: type("", (), {"free": 10_000})())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("", (), {"free": 10_000})())
     with pytest.raises(ResourceError):
         app(["validate", str(tiny_recipe)], standalone_mode=False)
 

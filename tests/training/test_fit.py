@@ -245,7 +245,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_recipe, tmp_path
     ],
 )
 def test_what_can_be_checked_is_checked_before_a_weight_is_loaded(tiny_recipe, tmp_path, monkeypatch, setting, message):
-    monkeypatch.setattr("mbert_cli.training.fit.load_encoder", lambda *_: pytest.fail("loaded weights"))
+    monkeypatch.setattr("mbert_cli.training.setup.load_encoder", lambda *_: pytest.fail("loaded weights"))
     with pytest.raises(RecipeError, match=message):
         train(tiny_recipe, tmp_path / "a", setting)
     assert contents(tmp_path / "a") == {}

@@ -19,8 +19,11 @@ from mbert_cli.errors import CheckpointError, ResourceError, Stopped, UsageError
 from mbert_cli.machine import signals
 from mbert_cli.model.components import kinds, load_recipe
 from mbert_cli.model.tensor_files import write_tensors
+from mbert_cli.storage import run_lock
 from mbert_cli.storage.atomic import sha256_of
+from mbert_cli.storage.model_folder import model_folder
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import locked
 from mbert_cli.training import loop as training_run
 from mbert_cli.training.fit import prepare
 from mbert_cli.training.step import OptimizerStep
@@ -245,9 +248,9 @@ def test_a_signal_as_the_lock_is_taken_leaves_no_folder(tmp_path, monkeypatch, l
         os.kill(os.getpid(), signal.SIGTERM)
         return lock
 
-    hold = RunFolder._hold
-    monkeypatch.setattr(RunFolder, "_hold", signalled)
-    with pytest.raises(Stopped), RunFolder(tmp_path / "runs" / "e").locked():
+    hold = run_lock.take_lock
+    monkeypatch.setattr(run_lock, "take_lock", signalled)
+    with pytest.raises(Stopped), locked(RunFolder(tmp_path / "runs" / "e")):
         pass
     assert not (tmp_path / "runs").exists()
 
@@ -257,8 +260,8 @@ def test_a_folder_that_was_there_and_cannot_be_held_stays(tmp_path, monkeypatch)
         raise UsageError("it cannot be written to")
 
     (tmp_path / "there").mkdir()
-    monkeypatch.setattr(RunFolder, "_hold", refused)
-    with pytest.raises(UsageError, match="written to"), RunFolder(tmp_path / "there").locked():
+    monkeypatch.setattr(run_lock, "take_lock", refused)
+    with pytest.raises(UsageError, match="written to"), locked(RunFolder(tmp_path / "there")):
         pass
     assert (tmp_path / "there").is_dir()
 
@@ -416,7 +419,7 @@ def test_a_run_that_ends_before_its_late_epochs_has_no_model_and_goes_on_to_one(
         train(tiny_recipe, tmp_path / "b", *settings)
     assert [line.overall for line in RunFolder(tmp_path / "b").read_metrics()] == [None, None]
     with pytest.raises(CheckpointError, match="holds no model; no epoch of this run has been scored yet"):
-        RunFolder(tmp_path / "b").model_folder()
+        model_folder(tmp_path / "b")
     assert train(tiny_recipe, tmp_path / "b", *settings, resume=True).epoch > 2
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 

@@ -14,6 +14,7 @@ from mbert_cli.model.components import load_recipe
 from mbert_cli.reports.evaluation_folder import Evaluation, Predictions, evaluation_size, metrics_size, write_evaluation
 from mbert_cli.storage import atomic as commits
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import locked
 from mbert_cli.training import dry_run as validation
 from mbert_cli.training import feature_cache as features
 from mbert_cli.training import fit as training
@@ -65,7 +66,7 @@ def test_the_estimate_is_within_a_third_of_what_is_written(tiny_recipe, tmp_path
     peaks, nameless, sync, memory = [0], [0], commits._sync, features._Memory
     monkeypatch.setattr(commits, "_sync", lambda path: peaks.append(bytes_of(folder.path)) or sync(path))
     monkeypatch.setattr(features, "_Memory", lambda at, size: nameless.append(size) or memory(at, size))
-    with folder.locked():
+    with locked(folder):
         (fit_members if members > 1 else fit)(recipe, folder, options())
     needed = disk_needed(size, members)
     assert needed.kept == pytest.approx(bytes_of(folder.path), rel=1 / 3)
@@ -98,7 +99,7 @@ def test_a_large_encoder_counts_only_in_states_after_it_was_trained(tmp_path, ep
 @pytest.mark.parametrize(("resume", "needed"), [(False, "most"), (True, "added")])
 def test_a_run_asks_for_the_room_that_it_needs(tiny_recipe, tmp_path, monkeypatch, resume, needed):
     asked = []
-    monkeypatch.setattr(RunFolder, "check_room", lambda self, size: asked.append(size))
+    monkeypatch.setattr(training, "check_room", lambda folder, size: asked.append(size))
     recipe, folder = load_recipe(str(tiny_recipe), []), RunFolder(tmp_path)
     run = training.prepare(recipe, folder, options(resume=resume))
     size = run_size(run.setup)

@@ -9,6 +9,7 @@ from tiny_runs import options
 from mbert_cli.curricula import Phase
 from mbert_cli.model.components import load_recipe
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import locked
 from mbert_cli.training import loop as training_run
 from mbert_cli.training.fit import prepare
 from mbert_cli.training.time_left import WITHOUT_INNER_ADAPTERS, TimeLeft, Work, work_of
@@ -86,7 +87,7 @@ def test_a_run_knows_its_end_within_a_third(tiny_recipe, tmp_path, monkeypatch, 
     monkeypatch.setattr(training_run, "time", SimpleNamespace(monotonic=lambda: now[0]))
     settings = [f"curriculum={curriculum}", "training.epochs=6", "training.batch_size=4", "training.state_every=null"]
     folder = RunFolder(tmp_path / "run")
-    with folder.locked():
+    with locked(folder):
         run = prepare(load_recipe(str(tiny_recipe), settings), folder, options())
     estimates, compiling = [], itertools.chain([60.0], itertools.repeat(0.0))
     take_step, evaluate, count_step = run.step, training_run.evaluate, run.time_left.step

@@ -8,6 +8,7 @@ from mbert_cli.errors import RecipeError
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import encoder_shape
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import locked
 from mbert_cli.training.datasets import read_training_examples, tokenise_examples
 from mbert_cli.training.fit import fit
 from mbert_cli.training.token_dropout import TokenDropout
@@ -56,7 +57,7 @@ def test_a_batch_without_tasks_with_token_dropout_does_not_change(given):
 def test_it_changes_training_and_a_repeated_run_is_the_same(tiny_recipe, tmp_path):
     def losses(name, *settings):
         folder = RunFolder(tmp_path / name)
-        with folder.locked():
+        with locked(folder):
             fit(load_recipe(str(tiny_recipe), settings), folder, options())
         return [line.train_loss for line in folder.read_metrics()]
 
@@ -74,5 +75,5 @@ def test_features_of_changing_sentences_cannot_be_cached(tiny_recipe, tmp_path):
     settings = ["adapters=[top]", "training.freeze_encoder=true", "training.cache_features=true"]
     recipe = load_recipe(str(tiny_recipe), [*settings, "tasks.mood.token_dropout=0.1"])
     folder = RunFolder(tmp_path / "run")
-    with folder.locked(), pytest.raises(RecipeError, match="token_dropout changes sentences at every step"):
+    with locked(folder), pytest.raises(RecipeError, match="token_dropout changes sentences at every step"):
         fit(recipe, folder, options())

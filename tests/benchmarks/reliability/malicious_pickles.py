@@ -22,6 +22,7 @@ from mbert_cli.model.components import load_recipe
 from mbert_cli.model.saved_model import read_model
 from mbert_cli.storage.atomic import MANIFEST, commit_folder
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import locked
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import prepare
 from mbert_cli.training.options import RunOptions
@@ -91,7 +92,7 @@ def _train(recipe: Path, run: Path, resume: bool = False) -> None:
     # Numba reads its cache of compiled loops with pickle.
     hardware = choose("cpu", "fp32", kernels="torch")
     folder = RunFolder(run)
-    with folder.locked(resume):
+    with locked(folder, resume):
         prepare(load_recipe(str(recipe)), folder, RunOptions(hardware, Console(quiet=True), resume))
 
 

@@ -15,6 +15,7 @@ from word_salad import sentences
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import kinds, load_recipe
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import locked
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
 from mbert_cli.training.options import RunOptions
@@ -63,7 +64,7 @@ def any_settings(rng: random.Random) -> list[str]:
 def train_here(recipe: Path, run: Path, settings: list[str], resume: bool = False) -> None:
     """Train in this process, as `mbert train` does."""
     folder = RunFolder(run)
-    with folder.locked(resume):
+    with locked(folder, resume):
         options = RunOptions(choose("cpu", "fp32"), Console(quiet=True), resume)
         fit(load_recipe(str(recipe), settings), folder, options)
 

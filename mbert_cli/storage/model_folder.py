@@ -1,0 +1,79 @@
+"""The saved model of a run: where it is, and what its config.json says. No torch here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mbert_cli.errors import CheckpointError, MbertError
+from mbert_cli.recipe.document import Document
+from mbert_cli.recipe.reader import ComponentCheck, validate
+from mbert_cli.recipe.sections import ModelSection
+from mbert_cli.storage.atomic import DECISIONS, MANIFEST, amendment, check_folder, committed, read_json
+from mbert_cli.storage.run_folder import RunFolder
+
+
+def model_folder(path: Path) -> Path:
+    """Return the folder of a saved model, after a check of its hashes.
+
+    Args:
+        path: a run folder, or the folder of a saved model itself.
+
+    Raises:
+        CheckpointError: there is no model, or one of its files was altered.
+    """
+    folder = _committed_model(path)
+    check_folder(folder)
+    return folder
+
+
+def model_section(path: Path) -> ModelSection:
+    """Return what a saved model consists of. Neither hashes nor components are checked.
+
+    Args:
+        path: see `model_folder`.
+
+    Raises:
+        CheckpointError: there is no model, or its config.json cannot be read.
+        RecipeError: config.json holds a value that is not allowed in a recipe.
+    """
+    folder = _committed_model(path)
+    try:
+        return section_of(read_json(folder / "config.json"), folder, lambda *_: [])
+    except MbertError:
+        check_folder(folder)  # if a file was altered, this error names it
+        raise
+
+
+def fitted_tasks(run: RunFolder) -> list[str]:
+    """Return the tasks whose threshold or temperature was fitted after training."""
+    folder = committed(run.model)
+    path = None if folder is None else amendment(folder, DECISIONS)
+    tasks = {} if path is None else read_json(path).get("tasks", {})
+    return [name for name, each in tasks.items() if each.get("criterion") or each.get("temperature", 1.0) != 1.0]
+
+
+def section_of(config: Mapping[str, Any], folder: Path, check: ComponentCheck) -> ModelSection:
+    """Return what a saved model consists of.
+
+    Args:
+        config: the content of its config.json.
+        folder: the folder of that file.
+        check: returns the problems of a component.
+
+    Raises:
+        RecipeError: with all problems.
+    """
+    values = {key: config.get(key) for key in ("encoder", "adapters", "pooling", "tasks")}
+    return validate(Document(values, {}, str(folder / "config.json"), folder.resolve()), check)
+
+
+def _committed_model(path: Path) -> Path:
+    run = RunFolder(path)
+    folder = committed(run.model) or committed(path)
+    if folder is None:
+        if not path.is_dir():
+            raise CheckpointError(f"{path}: there is no such run folder; mbert train writes one with -o.")
+        if run.model.is_dir():
+            raise CheckpointError(f"{run.model / MANIFEST}: is missing; copy the folder again, or train again.")
+        raise CheckpointError(f"{path}: holds no model; no epoch of this run has been scored yet.")
+    return folder
