@@ -1,13 +1,13 @@
 """Deaths of a training, and what is compared after them."""
 
+import itertools
 import json
 import os
+import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from mbert_cli.storage import atomic as commits
 from mbert_cli.storage.run_folder import RunFolder
 
 
@@ -45,27 +45,86 @@ def contents(folder):
     return found
 
 
-CALLS = [(os, "fsync"), (Path, "rename"), (Path, "mkdir"), (Path, "write_text"), (commits.shutil, "rmtree")]
-AMENDING = [*CALLS, (Path, "replace"), (Path, "unlink")]
+_CHANGES = {
+    "os.chmod",
+    "os.link",
+    "os.mkdir",
+    "os.remove",
+    "os.rename",  # also Path.replace
+    "os.rmdir",
+    "os.symlink",
+    "os.truncate",
+    "shutil.rmtree",
+}
+REMOVALS = ("shutil.rmtree", "os.remove", "os.rmdir")
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Crash(BaseException):
     """Stands for a process that dies here."""
 
 
-def crash(patch, crash_at: int, functions) -> list[str]:
-    """Let one call of these functions raise, the `crash_at`-th of them all, from 0; return the list of those made."""
-    made = []
+class _Changes:
+    """Counts the changes that a block makes to the disk, and crashes before one of them.
 
-    def counting(real):
-        def call(*args, **kwargs):
-            made.append(real.__name__)
-            if len(made) == crash_at + 1:
-                raise Crash
-            return real(*args, **kwargs)
+    Python reports every such call of the standard library as an audit event, so that new calls are counted, too. Only
+    fsync has no event.
+    """
 
-        return call
+    count: int | None = None  # None outside a block
+    crash_at = 0
+    ignored: tuple[str, ...] = ()
 
-    for owner, name in functions:
-        patch.setattr(owner, name, counting(getattr(owner, name)))
-    return made
+    def event(self, name, arguments):
+        if self.count is None:
+            return
+        if name in _CHANGES or name == "os.fsync" or (name == "open" and arguments[2] & _WRITING):
+            self.change(name)
+
+    def change(self, name):
+        if name in self.ignored:
+            return
+        self.count += 1
+        if self.count > self.crash_at:
+            self.count = None  # code that cleans up after the crash runs to its end
+            raise Crash
+
+
+_changes = _Changes()
+sys.addaudithook(_changes.event)
+
+
+def crashes(folder, prepare, act, ignored=()):
+    """Yield the folder of a process that died in `act`, for each of its changes to the disk: it dies before that one.
+
+    Args:
+        folder: an empty folder for all of them.
+        prepare: makes what `act` changes, in the folder that it is given.
+        act: what dies, in the folder that it is given.
+        ignored: audit events that count as no change.
+    """
+    real = os.fsync
+
+    def fsync(descriptor):
+        _changes.event("os.fsync", ())
+        real(descriptor)
+
+    for number in itertools.count():
+        here = folder / str(number)
+        here.mkdir()
+        prepare(here)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            _changes.count, _changes.crash_at, _changes.ignored = 0, number, ignored
+            try:
+                act(here)
+            except Crash:
+                crashed = True
+            else:
+                crashed = False
+            finally:
+                _changes.count = None
+        if not crashed:
+            assert number, "act changes nothing"
+            return
+        yield here

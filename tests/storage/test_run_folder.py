@@ -1,4 +1,3 @@
-import contextlib
 import errno
 import os
 import shutil
@@ -6,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from crashes import AMENDING, CALLS, Crash, crash
+from crashes import REMOVALS, crashes
 from records import record
 
 from mbert_cli.errors import CheckpointError, DataError, ResourceError, RunInUseError, UsageError
@@ -31,22 +30,17 @@ def write(text):
     return lambda folder: (folder / "a.txt").write_text(text)
 
 
-@pytest.mark.parametrize("crash_at", range(40))
-def test_a_crash_at_any_call_leaves_the_old_or_the_new_folder(tmp_path, monkeypatch, crash_at):
-    run = RunFolder(tmp_path)
-    commit_folder(run.model, write("old"))
-    with monkeypatch.context() as patch:
-        made = crash(patch, crash_at, CALLS)
-        try:
-            commit_folder(run.model, write("new"))
-        except Crash:
-            pass
-        else:
-            assert len(made) <= crash_at
-    text = (model_folder(run.path) / "a.txt").read_text()
-    assert text in ("old", "new")
-    commit_folder(run.model, write("next"))
-    assert (model_folder(run.path) / "a.txt").read_text() == "next"
+def test_a_crash_at_any_change_to_the_disk_leaves_the_old_or_the_new_folder(tmp_path):
+    def commit(text):
+        return lambda here: commit_folder(here / "model", write(text))
+
+    found = []
+    for here in crashes(tmp_path, commit("old"), commit("new")):
+        found.append((model_folder(here) / "a.txt").read_text())
+        commit("next")(here)
+        assert (model_folder(here) / "a.txt").read_text() == "next"
+    assert found == sorted(found, reverse=True)
+    assert set(found) == {"old", "new"}
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
@@ -174,15 +168,15 @@ def test_a_replaced_folder_is_whole_and_nothing_beside_it_is_touched(tmp_path):
     assert (tmp_path / "out.old" / "thesis.txt").exists()
 
 
-@pytest.mark.parametrize("crash_at", range(24))
-def test_a_failure_while_replacing_leaves_the_old_or_the_new_folder(tmp_path, monkeypatch, crash_at):
-    replace_folder(tmp_path / "out", write("old"))
-    with monkeypatch.context() as patch:
-        crash(patch, crash_at, [call for call in CALLS if call[1] != "rmtree"])
-        with contextlib.suppress(Crash):
-            replace_folder(tmp_path / "out", write("new"))
-    assert (tmp_path / "out" / "a.txt").read_text() in ("old", "new")
-    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+def test_a_failure_while_replacing_leaves_the_old_or_the_new_folder_and_nothing_else(tmp_path):
+    def replace(text):
+        return lambda here: replace_folder(here / "out", write(text))
+
+    found = []
+    for here in crashes(tmp_path, replace("old"), replace("new"), ignored=REMOVALS):
+        found.append((here / "out" / "a.txt").read_text())
+        assert [each.name for each in here.iterdir()] == ["out"]
+    assert set(found) == {"old", "new"}
 
 
 def test_a_folder_with_a_file_that_was_not_committed_is_known(tmp_path):
@@ -271,25 +265,22 @@ def test_a_part_of_a_run_that_is_a_link_is_refused(tmp_path):
         pytest.fail("held")
 
 
-@pytest.mark.parametrize("crash_at", range(20))
-def test_a_crash_at_any_call_leaves_a_folder_as_it_was_or_amended(tmp_path, monkeypatch, crash_at):
-    folder = tmp_path / "x"
-    commit_folder(folder, write("text"))
-    amend_folder(folder, "note", '{"turn": 1}')
-    with monkeypatch.context() as patch:
-        made = crash(patch, crash_at, AMENDING)
-        try:
-            amend_folder(folder, "note", '{"turn": 2}')
-        except Crash:
-            pass
-        else:
-            assert len(made) <= crash_at
-    check_folder(folder)
-    assert (folder / "a.txt").read_text() == "text"
-    assert read_json(amendment(folder, "note"))["turn"] in (1, 2)
-    amend_folder(folder, "note", '{"turn": 3}')
-    assert len(list(folder.iterdir())) == 3
-    assert read_json(amendment(folder, "note")) == {"turn": 3}
+def test_a_crash_at_any_change_to_the_disk_leaves_a_folder_as_it_was_or_amended(tmp_path):
+    def prepare(here):
+        commit_folder(here / "x", write("text"))
+        amend_folder(here / "x", "note", '{"turn": 1}')
+
+    turns = []
+    for here in crashes(tmp_path, prepare, lambda here: amend_folder(here / "x", "note", '{"turn": 2}')):
+        folder = here / "x"
+        check_folder(folder)
+        assert (folder / "a.txt").read_text() == "text"
+        turns.append(read_json(amendment(folder, "note"))["turn"])
+        amend_folder(folder, "note", '{"turn": 3}')
+        assert len(list(folder.iterdir())) == 3
+        assert read_json(amendment(folder, "note")) == {"turn": 3}
+    assert turns == sorted(turns)
+    assert set(turns) == {1, 2}
 
 
 def test_an_amendment_is_vouched_for_by_the_manifest(tmp_path):
