@@ -306,7 +306,7 @@ def test_a_limit_on_file_sizes_is_reported_in_one_line(words, place, folder):
     done = mbert(*words.split(), cwd=folder, broken={STDIN: "limited"})
     assert done.returncode == 4
     assert lines(done)[-1].startswith(place)
-    assert "is larger than a file may be here; raise the limit (ulimit -f)" in lines(done)[-1]
+    assert "is larger than the limit for files; raise it (ulimit -f)" in lines(done)[-1]
     assert not [path for path in folder.iterdir() if path.name.startswith((".long", "long.npy"))]
 
 

@@ -1,1 +1,1 @@
-"""What is written: whole or not at all, and continued after a crash; no torch."""
+"""Files and folders that survive a crash: written as a whole or not at all, or resumed. No torch."""

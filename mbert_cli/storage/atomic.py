@@ -1,7 +1,7 @@
-"""Files and folders that are put in place whole: a crash at any moment leaves the old or the new one. No torch here.
+"""Atomic writes of files and folders: a crash at any moment leaves the old version or the new one. No torch here.
 
-A folder is written beside its place under a name that nobody reads, forced to disk, and renamed. `manifest.json` in it
-holds the SHA-256 of every other file, so that a damaged one is known.
+A new folder is written under a temporary name beside its final one, flushed to disk with fsync, and renamed. Its
+`manifest.json` holds the SHA-256 of every other file, so that a damaged file is detected.
 """
 
 import filecmp
@@ -21,25 +21,25 @@ from mbert_cli.storage.disk import disk_errors
 
 MANIFEST = "manifest.json"
 DECISIONS = "decisions"
-"""The amendment of a model folder that holds fitted thresholds and temperatures."""
+"""Name of the amendment of a model folder with fitted thresholds and temperatures; see `amend_folder`."""
 _NEW = ".new"
 _OLD = ".old"
 
 
 def commit_folder(folder: Path, write: Callable[[Path], None], like: Iterable[Path] = ()) -> None:
-    """Put a folder in place so that a crash at any moment leaves the old or the new one to be found.
+    """Write a folder and its manifest, or replace it, atomically.
 
-    1. Write the files and their manifest into `NAME.new`, and force them to disk.
-    2. Rename the present folder, if any, to `NAME.old`.
-    3. Rename `NAME.new` to `NAME`; force the parent to disk.
+    1. Write the files and their manifest into `NAME.new`, and flush them to disk.
+    2. Rename the existing folder, if there is one, to `NAME.old`.
+    3. Rename `NAME.new` to `NAME`; flush the parent folder to disk.
     4. Remove `NAME.old`.
 
-    A crash before 2 leaves `NAME`; between 2 and 3, `NAME.old`; after 3, the new `NAME`. `committed` finds it.
+    A crash before step 2 leaves `NAME`; between 2 and 3, `NAME.old`; after 3, the new `NAME`. `committed` finds it.
 
     Args:
-        folder: its place.
-        write: writes the files into the folder it is given.
-        like: committed folders; weights that one of them holds already are on the disk once, under two names.
+        folder: the folder.
+        write: writes the files into the folder that it is given.
+        like: committed folders. Weights that one of them also holds are stored once, as a hard link.
 
     Raises:
         ResourceError: the disk is full.
@@ -50,7 +50,7 @@ def commit_folder(folder: Path, write: Callable[[Path], None], like: Iterable[Pa
         try:
             _write_whole(new, write, like)
         except OSError:
-            shutil.rmtree(new, ignore_errors=True)  # it shall not keep a disk full
+            shutil.rmtree(new, ignore_errors=True)  # frees the space on a full disk
             raise
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -74,10 +74,10 @@ def _write_whole(new: Path, write: Callable[[Path], None], like: Iterable[Path])
 
 
 def _share(new: Path, hashes: Mapping[str, str], like: Iterable[Path]) -> None:
-    """Replace weights by hard links to equal files of committed folders, where the file system has such.
+    """Replace weights by hard links to equal files of committed folders, if the file system supports links.
 
-    No file of a committed folder is ever written to, and each name can be removed without the other. A twin that was
-    damaged since is not linked to: the bytes are compared, not the hashes alone.
+    Links are safe: a file of a committed folder is never written to again, and each link can be removed alone. The
+    bytes are compared, not just the hashes, because the other file may have been damaged since its commit.
     """
     twins: dict[str, Path] = {}
     for folder in like:
@@ -86,33 +86,33 @@ def _share(new: Path, hashes: Mapping[str, str], like: Iterable[Path]) -> None:
     for name, sha256 in hashes.items():
         if name.endswith(".safetensors") and sha256 in twins:
             file, link = new / name, new / f"{name}.link"
-            with suppress(OSError):  # another file system, or one without links: the copy stays
+            with suppress(OSError):  # different file systems, or no support for links: keep the copy
                 if filecmp.cmp(file, twins[sha256], shallow=False):
                     os.link(twins[sha256], link)
                     link.replace(file)
 
 
 def committed(folder: Path) -> Path | None:
-    """Return where a folder that was committed is to be found: in its place, or beside it after a crash."""
+    """Return the folder itself, or `NAME.old` after a crash, whichever was committed; None if neither was."""
     return next((each for each in (folder, _beside(folder, _OLD)) if os.path.isfile(each / MANIFEST)), None)
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder that was committed, with what a crash may have left beside it."""
+    """Remove a committed folder, and what a crash may have left beside it."""
     for each in (folder, _beside(folder, _NEW), _beside(folder, _OLD)):
         shutil.rmtree(each, ignore_errors=True)
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Put a folder in place among the user's own: nothing beside it is touched, and a failure leaves the old one.
+    """Write or replace a folder among a user's own files: no other file is touched, and a failure keeps the old folder.
 
     Args:
-        folder: its place; what is there is replaced. Its parent exists.
-        write: writes the files into the folder it is given.
+        folder: the folder; its parent exists.
+        write: writes the files into the folder that it is given.
 
     Raises:
         ResourceError: the disk is full.
-        UsageError: the place cannot be written to.
+        UsageError: the folder cannot be written.
     """
     folder = folder.resolve()
     with disk_errors(folder):
@@ -132,7 +132,7 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def holds_only_what_was_committed(folder: Path) -> bool:
-    """Whether every file of a folder stands in the manifest that `commit_folder` wrote for it."""
+    """Whether the manifest of `commit_folder` names every file in a folder."""
     if not (folder / MANIFEST).is_file():
         return False
     known = {MANIFEST, *_hashes(folder)}
@@ -143,37 +143,37 @@ def check_folder(folder: Path) -> None:
     """Check the manifest of a committed folder, and the SHA-256 of every file that it names.
 
     Raises:
-        CheckpointError: a file is missing or altered, or there are weights that the manifest does not name.
+        CheckpointError: a file is missing or was altered, or the manifest does not name a file with weights.
     """
     hashes = _hashes(folder)
     for name, expected in hashes.items():
         path = folder / name
         if not os.path.isfile(path):
-            raise CheckpointError(f"{path}: is missing; copy the folder again, or train anew.")
+            raise CheckpointError(f"{path}: is missing; copy the folder again, or train again.")
         actual = sha256_of(path)
         if actual != expected:
-            raise CheckpointError(f"{path}: was altered: its sha256 is {actual}, but {expected} is expected.")
+            raise CheckpointError(f"{path}: was altered: its sha256 is {actual}, but the manifest has {expected}.")
     for path in sorted(folder.rglob("*.safetensors")):
         if path.relative_to(folder).as_posix() not in hashes:
-            raise CheckpointError(f"{path}: was not saved with its folder; remove it.")
+            raise CheckpointError(f"{path}: is not in the manifest of its folder; remove it.")
 
 
 def amend_folder(folder: Path, name: str, text: str) -> None:
-    """Put a small file into a committed folder, in place of an earlier one, while all else in it stays as it is.
+    """Add a small JSON file to a committed folder, or replace it, atomically. No other file changes.
 
-    It is called NAME-<eight digits of its SHA-256>.json, so that the new one can lie beside the old one until the
-    manifest, which is replaced at once, names the one and not the other: a crash at any moment leaves the folder as it
-    was or as it shall be. `amendment` finds it.
+    The file is called NAME-<eight digits of its SHA-256>.json. The new file is written beside the old one. Then the
+    manifest is replaced, which names the new file instead of the old one, and the old file is removed. A crash at any
+    moment leaves the folder with the old file or with the new one. `amendment` finds it.
 
     Args:
-        folder: was committed.
-        name: of the file, without what is added.
-        text: what it holds, JSON.
+        folder: a committed folder.
+        name: the first part of the file's name.
+        text: the content of the file.
 
     Raises:
-        CheckpointError: the folder's manifest was altered.
+        CheckpointError: the manifest of the folder was altered.
         ResourceError: the disk is full.
-        UsageError: the folder cannot be written to.
+        UsageError: the folder is not writable.
     """
     digest = hashlib.sha256(text.encode()).hexdigest()
     new = folder / f"{name}-{digest[:8]}.json"
@@ -187,7 +187,7 @@ def amend_folder(folder: Path, name: str, text: str) -> None:
 
 
 def amendment(folder: Path, name: str) -> Path | None:
-    """Return the file that `amend_folder` put into a folder; None where it put none."""
+    """Return the file that `amend_folder` added to a folder; None if there is none."""
     return next((folder / each for each in _hashes(folder) if _is_amendment(each, name)), None)
 
 
@@ -196,29 +196,28 @@ def _is_amendment(file: str, name: str) -> bool:
 
 
 def _manifest(hashes: dict[str, str]) -> str:
-    # The last line is the manifest's own hash: an altered one shall not vouch for altered files by accident.
+    # With its own hash, so that damage to the manifest is detected as well.
     content = {"sha256": hashes, "manifest_sha256": hashlib.sha256(json.dumps(hashes).encode()).hexdigest()}
     return json.dumps(content, indent=2) + "\n"
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    """Return a manifest's names and hashes, once it is seen to be what `commit_folder` wrote.
+    """Return the file names and hashes in the manifest of a folder.
 
     Raises:
-        CheckpointError: it is not; or a name leads out of the folder.
+        CheckpointError: the manifest was altered; or it names a file outside its folder.
     """
     path = folder / MANIFEST
-    content = read_json(path)
-    found = content.get("sha256")
-    # Folders from before the manifest's own hash hold the names only.
-    texts = (_manifest(found), json.dumps({"sha256": found}, indent=2) + "\n") if isinstance(found, dict) else ()
-    # Its bytes: text would be the same with other line ends.
-    if not isinstance(found, dict) or path.read_bytes() not in [text.encode() for text in texts]:
-        raise CheckpointError(f"{path}: was altered; copy the folder again, or train anew.")
-    for name in found:
+    hashes = read_json(path).get("sha256")
+    # Older manifests have no hash of their own.
+    texts = (_manifest(hashes), json.dumps({"sha256": hashes}, indent=2) + "\n") if isinstance(hashes, dict) else ()
+    # Compare bytes: text mode would hide a change of the line ends.
+    if not isinstance(hashes, dict) or path.read_bytes() not in [text.encode() for text in texts]:
+        raise CheckpointError(f"{path}: was altered; copy the folder again, or train again.")
+    for name in hashes:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise CheckpointError(f"{path}: names '{name}', which lies outside its folder.")
-    return found
+    return hashes
 
 
 def sha256_of(path: Path) -> str:
@@ -231,19 +230,19 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        CheckpointError: the file cannot be read, or holds something else.
+        CheckpointError: the file cannot be read, or it holds no JSON object.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}).") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise CheckpointError(f"{path}: must hold a JSON object.")
-    return found
+    return content
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file, text as UTF-8, so that a crash leaves the old or the new one."""
+    """Write or replace a file atomically; text is encoded as UTF-8."""
     new = _beside(path, _NEW)
     with disk_errors(path):
         try:
@@ -257,26 +256,26 @@ def replace_file(path: Path, content: str | bytes) -> None:
 
 
 def put_in_place(written: Path, path: Path) -> None:
-    """Rename a file that was written beside its place and forced to disk, and give it the rights of a new file."""
+    """Rename a temporary file, which was flushed to disk, to its final name; set the permissions of a new file."""
     give_rights(written)
     written.replace(path)
     _sync(path.parent)
 
 
 def give_rights(path: Path) -> None:
-    """Give a file the rights that the umask says; libraries that write temporary files first leave it 0600."""
+    """Set the permissions of a file to those of the umask. Temporary files of libraries have 0600 instead."""
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)
 
 
 def left_by_a_crash(path: Path) -> bool:
-    """Whether a path is what a crash may leave of a file or folder of that name: to be overwritten, not to be read."""
+    """Whether a path has the name of an incomplete file or folder, as a crash may leave it."""
     return path.suffix in (_NEW, _OLD)
 
 
 def _beside(path: Path, suffix: str) -> Path:
-    whole = path.resolve() if path.name in ("", "..") else path  # `.` has a name, too
+    whole = path.resolve() if path.name in ("", "..") else path  # "." has a name after resolving
     return whole.parent / f"{whole.name}{suffix}"
 
 

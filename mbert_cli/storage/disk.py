@@ -1,4 +1,4 @@
-"""What the system says when it cannot write, in words that a user can act on; no torch here."""
+"""Errors of the operating system while writing, turned into messages with a remedy. No torch here."""
 
 import errno
 import os
@@ -14,20 +14,20 @@ from mbert_cli.errors import MbertError, ResourceError, UsageError
 
 @contextmanager
 def disk_errors(path: Path, remedy: str = "run the command again (a training with --resume)") -> Iterator[None]:
-    """Turn the system's refusals to write into errors that a user can mend.
+    """Replace errors of the operating system in a block by errors with a remedy.
 
     Args:
-        path: what is being written.
-        remedy: what to do once there is space.
+        path: the file or folder that the block writes.
+        remedy: what to do once there is space again.
 
     Raises:
-        ResourceError: the disk is full, or failed.
-        UsageError: the place cannot be written to.
+        ResourceError: the disk is full, or it fails.
+        UsageError: the path is not writable.
     """
     try:
         yield
     except SafetensorError as error:
-        # safetensors wraps the system's error in its message.
+        # safetensors puts the system's error number into its message.
         match = re.search(r"os error (\d+)", str(error))
         if match is None:
             raise
@@ -37,17 +37,17 @@ def disk_errors(path: Path, remedy: str = "run the command again (a training wit
 
 
 def resource_error(place: str | Path, code: int | None, remedy: str) -> ResourceError | None:
-    """Return the error that says which resource has run out, or failed; None where the system means something else.
+    """Return the error for a resource that has run out or fails; None if the code has another cause.
 
     Args:
-        place: what is being read or written.
+        place: the file or folder that is read or written.
         code: the system's `errno`.
         remedy: what to do afterwards.
     """
     if code in (errno.ENOSPC, errno.EDQUOT):
         return ResourceError(f"{place}: the disk is full; free some space and {remedy}.")
     if code == errno.EFBIG:
-        return ResourceError(f"{place}: is larger than a file may be here; raise the limit (ulimit -f) and {remedy}.")
+        return ResourceError(f"{place}: is larger than the limit for files; raise it (ulimit -f) and {remedy}.")
     if code == errno.EIO:
         return ResourceError(f"{place}: the disk reports an error ({os.strerror(code)}); repair it and {remedy}.")
     if code in (errno.EMFILE, errno.ENFILE):
@@ -58,8 +58,8 @@ def resource_error(place: str | Path, code: int | None, remedy: str) -> Resource
 
 
 def _explained(path: Path, code: int | None, remedy: str) -> MbertError | None:
-    if found := resource_error(path, code, remedy):
-        return found
+    if error := resource_error(path, code, remedy):
+        return error
     if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
-        return UsageError(f"{path}: cannot be written ({os.strerror(code)}); choose another place.")
+        return UsageError(f"{path}: cannot be written ({os.strerror(code)}); choose another path.")
     return None

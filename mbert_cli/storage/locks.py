@@ -1,4 +1,4 @@
-"""Locks between processes: files that the system lets go of when whoever holds them dies."""
+"""Locks between processes. The system releases a lock when the process that holds it dies."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from mbert_cli.errors import RunInUseError
 
 
 def take_lock(file: Path, in_use: str) -> filelock.BaseFileLock:
-    """Take a lock at once, or not at all; whoever took it releases it.
+    """Take a lock, without waiting. The caller releases it.
 
     Args:
-        file: the lock; its folder exists.
-        in_use: what is said where another process holds it.
+        file: the lock file; its folder exists.
+        in_use: the message if another process holds the lock.
 
     Raises:
-        RunInUseError: another process does.
+        RunInUseError: another process holds the lock.
     """
     lock = filelock.FileLock(file)
     try:

@@ -1,18 +1,19 @@
-"""A long output: written in pieces, so that a process that was killed goes on where it was. No torch here.
+"""A long output, written in pieces, so that it can be resumed if the process is killed. No torch here.
 
-Beside OUT lies, until it is whole, the folder `.OUT.partial`:
+Until OUT is complete, its pieces are in the folder `.OUT.partial`:
 
-    rows           what was written so far
-    journal.jsonl  what it is made of; then, for each piece, the rows and bytes up to its end, their SHA-256, and what
-                   was counted of the rows
+    rows           the output so far
+    journal.jsonl  the fingerprint of the output; then for each piece the number of rows and bytes up to its end, their
+                   SHA-256, and the facts counted up to there
     lock           held by the process that writes
 
-What ends in `.gz` is compressed, each piece by itself, which gzip's format allows.
+If the name of OUT ends in `.gz`, each piece is a gzip member of its own, so that it can be written without the others.
 
-A piece is forced to disk before the journal tells of it. Who comes after a crash cuts `rows` to the last piece that the
-journal tells of and whose hash holds, and goes on from there. At the end `rows` becomes OUT by renaming; a crash before
-the folder is removed is known by the journal, whose last hash is then OUT's. Where OUT is one of several, the journal
-stays until all are whole, so that who comes after a crash does not begin those anew that are.
+A piece is flushed to disk before its line is added to the journal. After a crash, `rows` is truncated to the last piece
+in the journal whose hash is right, and the output continues from there. At the end, `rows` is renamed to OUT. A crash
+after that, before the folder is removed, is recognised by the last hash in the journal, which is the hash of OUT. If a
+command writes several outputs, each journal stays until all outputs are complete, so that a resumed command does not
+write the complete ones again.
 """
 
 import hashlib
@@ -37,12 +38,12 @@ _JOURNAL = "journal.jsonl"
 
 
 def partial_folder(path: Path) -> Path:
-    """Return where the pieces of an output lie until it is whole."""
+    """Return the folder with the pieces of an output that is not complete."""
     return path.with_name(f".{path.name}.partial")
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether an output is to be compressed, by its name."""
+    """Whether the name of an output asks for compression."""
     return path.suffix.lower() == ".gz"
 
 
@@ -54,25 +55,26 @@ def partial_output(
     remember: bool = False,
     facts: dict[str, Any] | None = None,
 ) -> Iterator["PartialOutput"]:
-    """Write an output in pieces, going on after those that an interrupted process left.
+    """Write an output in pieces, after those that an interrupted process has written.
 
-    Where the block ends, the output is put in place. Where it fails for want of space, or is stopped, the pieces are
-    kept; where the input is at fault, they go.
+    At the end of the block, the output gets its final name. If the block is stopped or the disk is full, the pieces are
+    kept. If the input is invalid, they are removed.
 
     Args:
         path: the output; its folder exists.
-        fingerprint: all that its bytes follow from, as JSON; pieces with another fingerprint are not gone on from.
-        force: replace what is there.
-        remember: leave word that it is whole, until `forget`: the same is not written again then.
-        facts: what is counted of the rows, as JSON; kept with every piece, and filled with what it was at the last one.
+        fingerprint: everything that the bytes of the output depend on, as JSON. Pieces with another fingerprint are
+            discarded.
+        force: replace an existing output.
+        remember: keep the journal of the complete output until `forget`, so that it is not written again.
+        facts: values counted over the rows, as JSON. They are saved with every piece, and restored from the last one.
 
     Raises:
-        RunInUseError: another process writes it.
-        UsageError: it exists.
+        RunInUseError: another process writes the output.
+        UsageError: the output exists.
         ResourceError: the disk is full.
     """
     folder = partial_folder(path)
-    with disk_errors(path, "run the same command again; it goes on where it was"):
+    with disk_errors(path, "run the same command again; it continues where it stopped"):
         folder.mkdir(exist_ok=True)
         with _held(path):
             try:
@@ -96,7 +98,7 @@ def interrupted_fingerprint(path: Path) -> dict[str, Any] | None:
 
 
 def forget(path: Path) -> None:
-    """Remove the word that an output is whole, if there is one."""
+    """Remove the journal of a complete output, if it was kept."""
     folder = partial_folder(path)
     if folder.is_dir():
         with disk_errors(path), _held(path):
@@ -113,11 +115,11 @@ def _held(path: Path) -> Iterator[None]:
 
 
 class Stream:
-    """An output that cannot be gone on with.
+    """An output that cannot be resumed.
 
     Args:
-        file: where the text goes.
-        compressed: write it as gzip has it; the file's `buffer` takes the bytes then.
+        file: the open file.
+        compressed: compress the text with gzip. The file must have a `buffer` for the bytes then.
     """
 
     rows = 0
@@ -135,17 +137,17 @@ class Stream:
             self._write(self._gzip.compress(text.encode("utf-8")))
 
     def commit(self, rows: int) -> None:
-        """End a piece, which is nothing to a stream, but that what is compressed is whole."""
+        """End a piece. For a stream this only ends the gzip member."""
         if self._gzip is not None:
             self._write(self._gzip.end())
 
     def _write(self, data: bytes) -> None:
-        assert isinstance(self._file, io.TextIOWrapper), "what is compressed goes to a file"
+        assert isinstance(self._file, io.TextIOWrapper), "compressed output needs a file with a buffer"
         self._file.buffer.write(data)
 
 
 class _Gzip:
-    """Bytes as gzip has them, without the time and the name that it may hold: the same for the same bytes."""
+    """Compression with gzip, without time and name in the header: the same input gives the same bytes."""
 
     def __init__(self) -> None:
         self._new()
@@ -154,26 +156,26 @@ class _Gzip:
         self._compressor, self._is_empty = zlib.compressobj(wbits=31), True
 
     def compress(self, data: bytes) -> bytes:
-        """Take in bytes; return what can be written by now."""
+        """Compress bytes; return those that can be written already."""
         self._is_empty = False
         return self._compressor.compress(data)
 
     def end(self) -> bytes:
-        """End a member of the format, if one was begun; return what is left to be written of it."""
+        """End the current gzip member, if there is one; return its remaining bytes."""
         rest = b"" if self._is_empty else self._compressor.flush()
         self._new()
         return rest
 
 
 class PartialOutput:
-    """An output that is being written; `partial_output` makes it.
+    """An output that is being written; see `partial_output`, which creates it.
 
     Args:
         path: the output.
-        folder: of its pieces; this process holds its lock.
-        fingerprint: all that its bytes follow from.
-        force: replace what is there.
-        remember: leave the journal when the output is whole.
+        folder: the folder of its pieces, locked by this process.
+        fingerprint: see `partial_output`.
+        force: see `partial_output`.
+        remember: see `partial_output`.
         facts: see `partial_output`.
     """
 
@@ -210,7 +212,7 @@ class PartialOutput:
         self.rows, self._bytes, self._pieces = self._last_whole(entries)
         if self._pieces:
             self._facts.update(entries[self._pieces - 1]["facts"])
-        # The pieces that did not hold are forgotten first: the journal never tells of bytes that are not there.
+        # Drop the invalid pieces from the journal first, so that it never lists bytes that do not exist.
         lines = [{"origin": fingerprint}, *entries[: self._pieces]]
         replace_file(self._journal_file, "".join(json.dumps(line) + "\n" for line in lines))
         self._file = self._rows_file.open("r+b" if self._pieces else "wb")
@@ -224,13 +226,17 @@ class PartialOutput:
         self.write_bytes(data if self._gzip is None else self._gzip.compress(data))
 
     def write_bytes(self, data: bytes) -> None:
-        """Write bytes as they are."""
+        """Write bytes, without compression."""
         self._digest.update(data)
         self._bytes += len(data)
         self._file.write(data)
 
     def commit(self, rows: int) -> None:
-        """End a piece: what was written so far holds so many rows, and is kept whatever happens."""
+        """End a piece, so that it is kept if the process dies.
+
+        Args:
+            rows: number of rows written so far.
+        """
         if self._gzip is not None:
             self.write_bytes(self._gzip.end())
         self._sync(self._file)
@@ -254,7 +260,7 @@ class PartialOutput:
             self._journal_file.unlink()
 
     def _put_in_place(self) -> None:
-        self.commit(self.rows)  # a header without rows, or the end of what is no text
+        self.commit(self.rows)  # what was written since the last piece, such as a header without rows
         put_in_place(self._rows_file, self._path)
 
     def _sync(self, file: Any) -> None:
@@ -262,40 +268,40 @@ class PartialOutput:
         os.fsync(file.fileno())
 
     def _read_journal(self, fingerprint: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the pieces that the journal tells of; none where it is with another fingerprint."""
-        found: list[dict[str, Any]] = []
+        """Return the pieces in the journal; none if its fingerprint is another."""
+        entries: list[dict[str, Any]] = []
         if not self._journal_file.exists():
-            return found
+            return entries
         first, *lines = self._journal_file.read_bytes().split(b"\n")
         if first != json.dumps({"origin": fingerprint}).encode():
-            return found
+            return entries
         for line in lines:
             try:
                 entry = json.loads(line)
                 facts = dict(entry.get("facts", {}))
                 sizes = {"rows": int(entry["rows"]), "bytes": int(entry["bytes"])}
-                found.append({**sizes, "sha256": entry["sha256"], "facts": facts})
+                entries.append({**sizes, "sha256": entry["sha256"], "facts": facts})
             except (ValueError, KeyError, TypeError):
-                break  # the process died while it wrote this line
-        return found
+                break  # the process died while writing this line
+        return entries
 
     def _is_in_place(self, last: Mapping[str, Any]) -> bool:
-        """Whether the output has been put in place, and only the removal of its pieces is left to do."""
+        """Whether the output has its final name already, so that only its pieces remain to be removed."""
         if self._rows_file.exists() or not self._path.is_file() or self._path.stat().st_size != last["bytes"]:
             return False
         with self._path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == last["sha256"]
 
     def _last_whole(self, entries: list[dict[str, Any]]) -> tuple[int, int, int]:
-        """Return rows, bytes and number of the pieces that are there as the journal says; take in their hash."""
-        found, digest = (0, 0, 0), hashlib.sha256()
+        """Return the rows, bytes and number of the valid pieces, and set the digest to theirs."""
+        valid, digest = (0, 0, 0), hashlib.sha256()
         if not self._rows_file.exists():
-            return found
+            return valid
         with self._rows_file.open("rb") as file:
             for number, entry in enumerate(entries, 1):
                 while (left := entry["bytes"] - file.tell()) > 0 and (data := file.read(min(left, _CHUNK))):
                     digest.update(data)
                 if left > 0 or digest.hexdigest() != entry["sha256"]:
                     break
-                found, self._digest = (entry["rows"], entry["bytes"], number), digest.copy()
-        return found
+                valid, self._digest = (entry["rows"], entry["bytes"], number), digest.copy()
+        return valid

@@ -604,7 +604,7 @@ def test_a_sweep_that_cannot_be_written_to_can_be_looked_at(here, capsys, monkey
     mbert_sweep("--table")
     shown = capsys.readouterr()
     assert "4 of 4 runs are done." in shown.out
-    assert shown.err == "out: cannot be written (Permission denied); choose another place.\n"
+    assert shown.err == "out: cannot be written (Permission denied); choose another path.\n"
     (here / "out" / "runs" / "g-none-seed-1" / "metrics.jsonl").unlink()
     mbert_sweep("--table")
     assert "none, seed 1: was stopped; 0 of 2 epochs have ended" in capsys.readouterr().out
