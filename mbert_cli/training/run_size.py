@@ -93,7 +93,9 @@ def run_size(setup: TrainingSetup, epoch_seconds: float = math.inf) -> RunSize:
     classes = {name: len(head.labels) if isinstance(head, ClassHead) else 0 for name, head in heads.items()}
     lines = training.epochs * (_LINE + sum(metrics_size(len(data.dev[name]), each) for name, each in classes.items()))
     evaluation = sum(evaluation_size(len(data.dev[name]), count) for name, count in classes.items())
-    sizes = [state_size(model, setup.learner.balancing, *each) for each in zip(trains, changed, strict=True)]
+    kinds = list(zip(trains, changed, strict=True))
+    size_of = {kind: state_size(model, setup.learner.balancing, *kind) for kind in set(kinds)}
+    sizes = [size_of[kind] for kind in kinds]
     if _saves_within(training, epoch_seconds):
         sizes = [size for size in sizes for _ in range(training.keep + 1)]
     return RunSize(
