@@ -1,4 +1,4 @@
-"""What is fitted on dev after training: a temperature for probabilities, and the cut between two classes."""
+"""The values that are fitted on dev after training: a temperature for probabilities, and a cut between two classes."""
 
 import math
 from typing import Annotated, Any, Literal, get_args
@@ -7,27 +7,28 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 Criterion = Literal["f1", "accuracy", "balanced"]
-"""What a cut makes as high as can be: the F1 that the task reports (of the positive class for pairs, macro for a
-classification), the accuracy, or the balanced accuracy: the mean of both classes' recall."""
+"""The score that a cut maximises: the F1 that the task reports (of the positive class for pairs, macro F1 otherwise),
+the accuracy, or the balanced accuracy, which is the mean of the recall of both classes."""
 CRITERIA: tuple[str, ...] = get_args(Criterion)
 
 HOTTEST = 50.0
-"""The highest temperature that is tried; the lowest is its inverse."""
-_MOST_CELLS = 1 << 22  # logits copied at once
-_EQUAL = 1e-12  # values of a criterion that differ by less are rounded versions of one
+"""The highest temperature of the search; the lowest is its inverse."""
+_MOST_CELLS = 1 << 22  # logits in memory as float64
+_EQUAL = 1e-12  # smaller differences between values of a criterion are rounding errors
 
 
 class Decision(BaseModel):
-    """How a task's head turns logits z into probabilities and a class.
+    """Parameters with which a head computes probabilities and a class from logits z.
 
-    Probabilities are softmax(z / temperature). Of two classes the second is predicted where its log-odds z_1 - z_0
-    exceed `cut`; of more, the likeliest. The cut is one of log-odds before the temperature: so a temperature fitted
-    before or after it changes no prediction, and scores that round to a probability of 1 can be told apart.
+    Probabilities are softmax(z / temperature). If there are two classes, the second is predicted if its log-odds
+    z_1 - z_0 exceed `cut`. Otherwise the most probable class is predicted. The cut applies to log-odds before the
+    temperature. So the temperature never changes a prediction, and scores with a probability that rounds to 1 still
+    differ.
 
     Args:
-        temperature: above 1, probabilities are less certain than the head was trained to give them.
-        cut: 0 is a probability of .5, whatever the temperature.
-        criterion: what the cut was fitted for; None where it was not.
+        temperature: temperature of the softmax; above 1, probabilities are less confident than after training.
+        cut: cut on the log-odds; 0 is a probability of 0.5 for every temperature.
+        criterion: the score for which the cut was fitted; None if it was not fitted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -44,17 +45,17 @@ class Decision(BaseModel):
 
 
 def best_cut(log_odds: np.ndarray, labels: np.ndarray, criterion: str, macro: bool) -> float:
-    """Return the cut at which a criterion is highest: exactly, by trying every one that there is.
+    """Return the cut with the highest value of a criterion. The result is exact: all different cuts are tried.
 
-    Between two neighbouring scores all cuts decide alike; their midpoint stands for them, and 0, which is a probability
-    of .5, for those around it. Of cuts that are equally good the one nearest 0 is taken, so that nothing moves where
-    nothing is gained.
+    All cuts between two neighbouring scores give the same predictions, so only their midpoint is tried, and 0, which is
+    a probability of 0.5. Among equally good cuts the result is the one nearest to 0, so that a cut changes only if that
+    improves the criterion.
 
     Args:
-        log_odds: of the second class, one an example.
-        labels: 0 or 1; both occur.
+        log_odds: log-odds of the second class, one per example.
+        labels: true classes, 0 or 1; both occur.
         criterion: one of `CRITERIA`.
-        macro: whether `f1` is the mean of both classes' F1, or that of the second.
+        macro: whether `f1` is the mean F1 of both classes; otherwise it is the F1 of the second class.
     """
     scores = np.sort(log_odds.astype(np.float64))
     distinct = np.unique(scores)
@@ -64,7 +65,7 @@ def best_cut(log_odds: np.ndarray, labels: np.ndarray, criterion: str, macro: bo
     all_positive, all_rows = len(positives), len(scores)
     predicted = all_rows - np.searchsorted(scores, cuts, side="right")
     hits = all_positive - np.searchsorted(positives, cuts, side="right")
-    rejected = all_rows - all_positive - (predicted - hits)  # rightly
+    rejected = all_rows - all_positive - (predicted - hits)  # correctly
     if criterion == "accuracy":
         values = (hits + rejected) / all_rows
     elif criterion == "balanced":
@@ -81,31 +82,31 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature:
     """Return the mean of -log softmax(z / T)_y over the examples.
 
     Args:
-        logits: z, examples by classes.
+        logits: z, ``[examples, classes]``.
         labels: y, class indices.
         temperature: T.
     """
-    likely = np.empty(len(labels))
+    log_likelihoods = np.empty(len(labels))
     block = max(1, _MOST_CELLS // logits.shape[1])
     for start in range(0, len(labels), block):
         rows = slice(start, start + block)
         scaled = logits[rows].astype(np.float64) / temperature
         scaled -= scaled.max(axis=1, keepdims=True)
-        likely[rows] = scaled[np.arange(len(scaled)), labels[rows]] - np.log(np.exp(scaled).sum(axis=1))
-    return float(-likely.mean())
+        log_likelihoods[rows] = scaled[np.arange(len(scaled)), labels[rows]] - np.log(np.exp(scaled).sum(axis=1))
+    return float(-log_likelihoods.mean())
 
 
 def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
-    """Return the temperature under which the labels are likeliest; None where there is none within bounds.
+    """Return the temperature with the highest likelihood of the labels, or None if it is outside the bounds.
 
-    So it is where every label is the likeliest class already, which would have T go to 0 and every probability to 1,
-    and where the logits tell nothing of the labels.
+    It is outside if all predictions are correct, because T = 0 is then best; or if the logits contain no information
+    about the labels, because an infinite T is then best.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks".
 
     Args:
-        logits: examples by classes.
-        labels: class indices.
+        logits: logits, ``[examples, classes]``.
+        labels: true class indices.
     """
     from scipy.optimize import minimize_scalar
 
@@ -114,7 +115,7 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
     def loss(log_temperature: float) -> float:
         return negative_log_likelihood(logits, labels, math.exp(log_temperature))
 
-    # Convex in 1 / T, hence with one minimum in log T.
-    found: Any = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-6})
-    at_a_bound = min(loss(-bound), loss(bound)) <= found.fun + 1e-9
-    return None if at_a_bound else math.exp(found.x)
+    # The loss is convex in 1 / T, so it has one minimum in log T.
+    minimum: Any = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-6})
+    at_a_bound = min(loss(-bound), loss(bound)) <= minimum.fun + 1e-9
+    return None if at_a_bound else math.exp(minimum.x)

@@ -1,4 +1,4 @@
-"""Metrics of a task, and the one score over all tasks."""
+"""Metrics of one task, and one score over all tasks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from typing import Any, Literal
 import numpy as np
 
 Metrics = dict[str, Any]
-"""Names to numbers, and of a classification more: `labels`, the classes' names; `confusion`, how many examples of a
-true label (row) were given a label (column); `confusion_shares`, each row divided by its sum; `per_class` and `macro`,
-the precision, recall and F1 of every class and their means.
+"""Numbers by name. A classification has more entries: `labels`, the names of the classes; `confusion`, the number of
+examples for each true label (row) and predicted label (column); `confusion_shares`, the same with each row divided by
+its sum; `per_class`, the precision, recall and F1 of every class; `macro`, the means of these over the classes.
 
 With more than `MATRIX_LIMIT` classes, `confusion_entries` replaces both matrices: a list of [index of the true label,
-index of the predicted label, number of examples] for the pairs that occur; and `per_class` holds the classes that occur
-or are predicted. So the size of metrics grows with the examples and the classes, not with the classes' square."""
+index of the predicted label, number of examples] for the pairs that occur. `per_class` then has only the classes that
+occur or are predicted. So the size of the metrics does not grow with the square of the number of classes."""
 
 Goal = Literal["classification", "regression"]
-"""What a task's labels are: classes, or numbers on a scale."""
+"""The type of a task's labels: classes, or numbers on a scale."""
 
 LOWER_IS_BETTER = frozenset({"loss", "mse", "mae", "ece"})
 MATRIX_LIMIT = 100
-"""The largest number of classes whose confusion is kept, written and drawn as a whole matrix."""
+"""The largest number of classes for which the whole confusion matrix is kept, written and drawn."""
 _BINS = 15  # as in Guo et al.
 _PER_CLASS = ("precision", "recall", "f1")
 
@@ -28,16 +28,16 @@ _PER_CLASS = ("precision", "recall", "f1")
 def classification_metrics(
     predicted: np.ndarray, labels: np.ndarray, names: Sequence[str], positive: int | None
 ) -> Metrics:
-    """Return accuracy; precision, recall and F1, also by class and their macro averages; and the confusion matrix.
+    """Return accuracy, precision, recall, F1, the last three also per class and averaged, and the confusion matrix.
 
-    What would be divided by zero is 0: the precision of a class that is never predicted, the recall and the shares of a
-    class that never occurs.
+    A ratio with denominator 0 is 0: the precision of a class that is never predicted, and the recall and the shares of
+    a class that never occurs.
 
     Args:
-        predicted: class indices.
+        predicted: predicted class indices.
         labels: true class indices.
-        names: of the classes, whether or not they occur.
-        positive: the class that precision, recall and F1 are of; None for their macro average over all classes.
+        names: names of all classes, including those that do not occur.
+        positive: index of the class for precision, recall and F1; None for the macro averages over all classes.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -62,7 +62,7 @@ def classification_metrics(
 
 
 def _confusion(predicted: np.ndarray, labels: np.ndarray, number: int) -> Metrics:
-    """Return the confusion of `number` classes as metrics hold it: two matrices, or the entries that are not 0."""
+    """Return the confusion of `number` classes for the metrics: two matrices, or only the entries that are not 0."""
     if number > MATRIX_LIMIT:
         pairs, counts = np.unique(np.stack([labels, predicted], axis=1), axis=0, return_counts=True)
         return {"confusion_entries": np.column_stack([pairs, counts]).tolist()}
@@ -72,11 +72,13 @@ def _confusion(predicted: np.ndarray, labels: np.ndarray, number: int) -> Metric
 
 
 def frequent_classes(metrics: Mapping[str, Any], most: int) -> tuple[dict[str, Mapping[str, float]], str]:
-    """Return the scores of classes, in the classes' order; of many, those with the most examples, and a note on that.
+    """Return the scores of classes in their order, and a note if some are left out.
+
+    With more than `most` classes, the result has those with the most examples.
 
     Args:
-        metrics: of a task with classes.
-        most: how many classes at most.
+        metrics: the metrics of a task with classes.
+        most: largest number of classes.
     """
     scores: Mapping[str, Mapping[str, float]] = metrics.get("per_class", {})
     if len(scores) <= most:
@@ -92,10 +94,10 @@ class LabelPair:
     """A true label, and a label that was predicted for it.
 
     Args:
-        label: the true one.
-        predicted: the predicted one.
-        count: how many examples.
-        share: of the examples of the true label.
+        label: the true label.
+        predicted: the predicted label.
+        count: number of examples.
+        share: `count` divided by the number of examples of the true label.
     """
 
     label: str
@@ -106,12 +108,12 @@ class LabelPair:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Which labels were predicted for which.
+    """The numbers of examples by true label and predicted label.
 
     Args:
-        labels: the classes' names.
-        rows: the number of examples of each true label.
-        entries: true label, predicted label and number of examples of the pairs that occur.
+        labels: names of the classes.
+        rows: number of examples of each true label.
+        entries: index of the true label, index of the predicted label and number of examples, for pairs that occur.
     """
 
     labels: Sequence[str]
@@ -120,7 +122,7 @@ class Confusion:
 
     @staticmethod
     def of(metrics: Mapping[str, Any]) -> "Confusion | None":
-        """Return the confusion of a task's metrics, in either form; None of a task that has no classes."""
+        """Return the confusion from a task's metrics, in either form; None for a task without classes."""
         if "confusion_entries" in metrics:
             entries = [(i, j, count) for i, j, count in metrics["confusion_entries"]]
         elif "confusion" in metrics:
@@ -135,46 +137,46 @@ class Confusion:
 
     @property
     def has_matrix(self) -> bool:
-        """Whether the classes are few enough for a whole matrix."""
+        """Whether there are few enough classes for a whole matrix."""
         return len(self.labels) <= MATRIX_LIMIT
 
     def pairs(self) -> list[LabelPair]:
-        """Return all pairs of labels that occur, right ones as well, in the classes' order."""
+        """Return all pairs of labels that occur, including correct predictions, in the order of the classes."""
         return [LabelPair(self.labels[i], self.labels[j], count, count / self.rows[i]) for i, j, count in self.entries]
 
     def mistakes(self, most: int) -> list[LabelPair]:
-        """Return the most frequent mistakes, the most frequent one first."""
+        """Return the most frequent mistakes, most frequent first."""
         wrong = [pair for pair in self.pairs() if pair.label != pair.predicted]
         return sorted(wrong, key=lambda pair: -pair.count)[:most]
 
     def of_most_frequent(self, most: int) -> "Confusion":
-        """Return the part with the classes that have the most examples, in the classes' order."""
+        """Return the confusion between the classes with the most examples, in the order of the classes."""
         chosen = sorted(sorted(range(len(self.rows)), key=lambda i: -self.rows[i])[:most])
         place = {old: new for new, old in enumerate(chosen)}
         entries = [(place[i], place[j], count) for i, j, count in self.entries if i in place and j in place]
         return Confusion([self.labels[i] for i in chosen], [self.rows[i] for i in chosen], entries)
 
     def matrix(self) -> list[list[int]]:
-        """Return the numbers of examples; rows are true labels."""
-        found = [[0] * len(self.labels) for _ in self.labels]
+        """Return the confusion matrix; rows are true labels."""
+        counts = [[0] * len(self.labels) for _ in self.labels]
         for true, predicted, count in self.entries:
-            found[true][predicted] = count
-        return found
+            counts[true][predicted] = count
+        return counts
 
     def shares(self) -> list[list[float]]:
-        """Return the matrix, each row divided by the number of examples of its label."""
+        """Return the matrix with each row divided by the number of examples of its label."""
         return [[count / max(total, 1) for count in row] for row, total in zip(self.matrix(), self.rows, strict=True)]
 
 
 def expected_calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:
-    """Return how far the confidence of predictions is from the share of them that is right.
+    """Return the expected calibration error: the mean difference between confidence and accuracy.
 
-    ECE = sum over bins m of |B_m| / n * |share right in B_m - mean confidence in B_m|, where B_m holds the examples
-    whose confidence is in ((m - 1) / 15, m / 15]. Source: Guo et al. 2017, equation 3, with their 15 bins.
+    ECE = sum over bins m of |B_m| / n * |accuracy in B_m - mean confidence in B_m|, where B_m contains the examples
+    with a confidence in ((m - 1) / 15, m / 15]. Source: Guo et al. 2017, equation 3, with their 15 bins.
 
     Args:
-        confidences: the probability of each example's likeliest class.
-        right: whether that is its label.
+        confidences: probability of the predicted class of each example.
+        right: whether the prediction is correct.
     """
     bins = np.searchsorted(np.arange(1, _BINS) / _BINS, confidences)
     gaps = np.bincount(bins, right.astype(np.float64) - confidences, _BINS)
@@ -184,7 +186,7 @@ def expected_calibration_error(confidences: np.ndarray, right: np.ndarray) -> fl
 def regression_metrics(predicted: np.ndarray, labels: np.ndarray) -> Metrics:
     """Return Pearson's and Spearman's correlation, MSE, MAE and R^2.
 
-    A correlation with a constant is undefined and reported as 0: nothing was explained.
+    A correlation with a constant is undefined. It is reported as 0, because nothing was explained.
     """
     from scipy import stats
     from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
@@ -200,12 +202,12 @@ def regression_metrics(predicted: np.ndarray, labels: np.ndarray) -> Metrics:
 
 
 def task_score(name: str, value: float) -> float:
-    """Map a task's main metric to [0, 1]: a correlation r to (r + 1) / 2, anything else as it is."""
+    """Map a task's main metric to [0, 1]: a correlation r to (r + 1) / 2; other metrics do not change."""
     return (value + 1) / 2 if name in ("pearson", "spearman") else value
 
 
 def percent(share: float) -> str:
-    """Return a share for people: only what is nothing reads 0%, only what is everything 100%."""
+    """Return a share as a percentage for users; only 0 is shown as 0%, and only 1 as 100%."""
     if 0 < share < 0.005:
         return "<1%"
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
@@ -214,9 +216,9 @@ def percent(share: float) -> str:
 def overall(main: Mapping[str, tuple[str, float]]) -> float:
     """Return the mean of the tasks' scores.
 
-    It reproduces the paper's overall: (SST accuracy + paraphrase accuracy + (STS Pearson + 1) / 2) / 3.
+    For the paper's tasks this is its overall score: (SST accuracy + paraphrase accuracy + (STS Pearson + 1) / 2) / 3.
 
     Args:
-        main: for each task the name and value of its main metric.
+        main: name and value of each task's main metric.
     """
     return float(np.mean([task_score(name, value) for name, value in main.values()]))
