@@ -3,7 +3,7 @@
 import shutil
 from contextlib import contextmanager
 
-# What a reader would see of a page: whatever it loaded, how wide it is, and how well its text stands out.
+# Facts about a page in a browser: the resources that it loaded, its width, and the contrast of its text.
 LOADED = "return performance.getEntriesByType('resource').map(each => each.name)"
 WIDTHS = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
 WORST_CONTRAST = """
@@ -37,13 +37,13 @@ return worst;
 
 
 def is_there():
-    """Whether a Chromium and its driver are installed."""
+    """Return whether Chromium and its driver are installed."""
     return bool(shutil.which("chromium") and shutil.which("chromedriver"))
 
 
 @contextmanager
 def chromium():
-    """A Chromium that nobody sees."""
+    """Start a headless Chromium."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -60,7 +60,7 @@ def chromium():
 
 
 def look_at(driver, page, width, scheme):
-    """Open a page as a reader with such a screen and such a taste would.
+    """Open a page with a width and a colour scheme.
 
     Returns:
         What the browser complains of.

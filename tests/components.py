@@ -1,4 +1,4 @@
-"""Every component of a family, with options to test it with; a kind not named here is tested with its defaults."""
+"""Every component of a family, with options for tests. A kind that is not listed here is tested with its defaults."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -28,18 +28,18 @@ OPTIONS: dict[str, dict[str, list[dict[str, Any]]]] = {
         + [{"activation": each, "hidden_activation": "none"} for each in ("relu", "affine", "clamp", "none")],
     },
 }
-# Fresh adapters that change the encoder: a copy of the last layer is a layer more; a prefix in the sentence's own
-# softmax takes weight from the first.
+# New adapters that change the encoder's output: a copy of the last layer is one more layer; a prefix in the same
+# softmax takes attention weight from the tokens.
 CHANGING_FROM_THE_START = [("top", {}), ("prefix", {"length": 3, "gate": "none"})]
 
 
 def components(family: str) -> list[tuple[str, dict[str, Any]]]:
-    """Every kind with each of its options."""
+    """Return every kind with each of its options."""
     return [(kind, options) for kind in kinds(family) for options in OPTIONS[family].get(kind, [{}])]
 
 
 def name(kind: str, options: Mapping[str, Any]) -> str:
-    """Of a test."""
+    """Return the name of a test."""
     values = ["all" if value is ALL_TARGETS else f"{key}={value}" for key, value in options.items()]
     return "-".join([kind, *values])
 
@@ -59,5 +59,5 @@ def every_pair_of_adapters() -> pytest.MarkDecorator:
 
 
 def built(family: str, kind: str, options: Mapping[str, Any], *given: Any) -> Any:
-    """A component as a recipe builds it."""
+    """Return a component, built as from a recipe."""
     return build(family, Component(kind=kind, options=dict(options)), *given)

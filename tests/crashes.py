@@ -1,4 +1,4 @@
-"""Deaths of a training, and what is compared after them."""
+"""Crashes of a training, and the files that tests compare after them."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from mbert_cli.storage.run_folder import RunFolder
 
 @contextmanager
 def dying_after(epoch, step=0):
-    """Within the block a training dies as soon as it has saved the state of `step` steps after `epoch`."""
+    """Stop a training in the block as soon as it has saved the state `step` steps after `epoch`."""
     commit = RunFolder.commit_state
 
     def die(self, epoch_now, step_now, *rest):
@@ -28,7 +28,7 @@ def dying_after(epoch, step=0):
 
 
 def contents(folder):
-    """Return all files of a run, less the seconds its epochs took."""
+    """Return the contents of all files of a run, without the seconds of its epochs."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != ".lock":
@@ -61,7 +61,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Crash(BaseException):
-    """Stands for a process that dies here."""
+    """Represents the death of the process."""
 
 
 class _Changes:

@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face Hub: as much of it as an upload asks for, on this machine."""
+"""A local server with the parts of the Hugging Face Hub that an upload needs."""
 
 import base64
 import hashlib
@@ -11,16 +11,16 @@ TOKEN = "hf_" + "a" * 34
 
 
 class Hub:
-    """What was uploaded: files by name, for each repository."""
+    """The uploaded files by name, for each repository."""
 
     def __init__(self):
         self.files, self.large, self.private, self.requests = {}, {}, {}, []
-        self.refuse = None  # a status to answer everything with
+        self.refuse = None  # an HTTP status with which all requests are answered
 
 
 @contextmanager
 def hub():
-    """A hub that answers at `hub.address`."""
+    """Start a hub at `hub.address`."""
     found = Hub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": found}))
     found.address = f"http://127.0.0.1:{server.server_port}"

@@ -13,7 +13,7 @@ REFERENCE = '{source: "a paper, Table 5", scores: {sst: .489, quora: .812, sts: 
 
 
 def make_run(folder, scores, reference="null", epochs=4, adapters="[{kind: pal, rank: 204}]", **change):
-    """Write what `mbert report` reads of a run: its recipe and one line of metrics for each element of scores."""
+    """Write the files of a run that `mbert report` reads: its recipe, and one line of metrics per element of scores."""
     folder.mkdir(parents=True)
     tasks = "\n".join(
         f"  {task}: {{train: a, dev: b, text: t, label: l, head: {{kind: classification, num_classes: 2}}}}"
@@ -44,6 +44,6 @@ def printed(runs, width):
 
 
 def texts(page):
-    """Return a page's words, in order, without its markup and its style."""
+    """Return the words of a page in order, without markup and style."""
     body = page.partition("</style>")[2]
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", body))

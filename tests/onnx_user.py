@@ -1,4 +1,4 @@
-"""What a user of an exported model writes, with onnxruntime and tokenizers alone."""
+"""The code of a user of an exported model, which needs only onnxruntime and tokenizers."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A plain BERT to compare with: one sentence at a time, in float64, written out from the equations."""
+"""A plain BERT for comparison: one sentence at a time, in float64, written from the equations."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -20,7 +20,7 @@ LENGTHS, SEGMENTS = [3, 9, 1, 17, 2, 9, 4], [2, 1, 3, 1]
 
 
 class Stream(NamedTuple):
-    """What an encoder reads: `encoder(*stream, adapters)`."""
+    """The inputs of an encoder: `encoder(*stream, adapters)`."""
 
     token_ids: Tensor
     token_types: Tensor
@@ -29,7 +29,7 @@ class Stream(NamedTuple):
 
 
 def stream(lengths: list[int] = LENGTHS, segments: list[int] | None = SEGMENTS, vocab_size: int = 23) -> Stream:
-    """Random tokens of both types, packed."""
+    """Return packed random tokens of both types."""
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(1, vocab_size, (sum(lengths),), generator=generator)
     types = torch.randint(0, 2, (sum(lengths),), generator=generator)
@@ -38,7 +38,7 @@ def stream(lengths: list[int] = LENGTHS, segments: list[int] | None = SEGMENTS, 
 
 
 def stirred(module: Module, seed: int = 0, std: float = 0.5) -> Module:
-    """The module itself, its every value random: LayerNorms, biases and gates too."""
+    """Set all values of a module to random numbers, also LayerNorms, biases and gates. Return the module."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
         parameter.data = (torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * std).to(parameter)
@@ -54,7 +54,7 @@ class Affine:
 
 
 def weights_of(module: nn.Module) -> Affine:
-    """A copy of a linear layer's or a LayerNorm's values."""
+    """Return a copy of the values of a linear layer or a LayerNorm."""
     return Affine(module.weight.detach().double(), module.bias.detach().double())
 
 
@@ -91,7 +91,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
 
 
 class PlainLayer:
-    """LN(x + B(FFN(x), h)) with x = LN(h + A(MH(h))); a test alters what its method alters."""
+    """LN(x + B(FFN(x), h)) with x = LN(h + A(MH(h))). A test replaces the parts that its method changes."""
 
     def __init__(self, layer: EncoderLayer, shape: EncoderShape = SHAPE) -> None:
         joined = weights_of(layer.attention.qkv)
@@ -117,7 +117,7 @@ class PlainLayer:
 
 
 class PlainEncoder:
-    """BERT of one task."""
+    """The BERT of one task."""
 
     def __init__(self, encoder: BertEncoder) -> None:
         tables = (encoder.word_embeddings, encoder.type_embeddings, encoder.position_embeddings)
@@ -135,7 +135,7 @@ class PlainEncoder:
 
 
 def largest_difference(encoder: BertEncoder, adapters: list[list[nn.Module]], plain: list[PlainEncoder]) -> float:
-    """Between the packed encoder, with gradients and without, and plain ones, sentence by sentence, one a segment."""
+    """Return the largest difference between the packed encoder, with and without gradients, and the plain ones."""
     packed = stream()
     task_of_sentence = [task for task, size in enumerate(SEGMENTS) for _ in range(size)]
     parts = zip(packed.token_ids.split(LENGTHS), packed.token_types.split(LENGTHS), task_of_sentence, strict=True)

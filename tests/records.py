@@ -21,5 +21,5 @@ _RECORD = EpochRecord(
 
 
 def record(epoch, **change):
-    """Return the record of an epoch, with some of its fields changed."""
+    """Return the record of an epoch with some changed fields."""
     return replace(_RECORD, **{"epoch": epoch, "step": 10 * epoch, **change})

@@ -1,7 +1,7 @@
-"""A training that takes no time, in the place of a real one: what it leaves in its run folder is what that leaves.
+"""A replacement for a training that takes no time and writes the same files into its run folder.
 
-Scores follow from the recipe's epoch, seed and number of adapters. Learning rates say what befalls it: 1e6 is a loss
-that is not finite, 2e6 a kill by the system; with 3e6 an epoch takes long, but for what is saved of it already.
+Scores are a function of epoch, seed and number of adapters. The learning rate selects a fault: 1e6 is a loss that is
+not finite, 2e6 a kill by the system, and 3e6 a long epoch, unless its progress was saved before.
 """
 
 import os
@@ -65,7 +65,7 @@ def train(recipe, folder, resume, force, threads, hardware):
                 print("the loss is nan", file=sys.stderr, flush=True)
                 raise SystemExit(5)
             if rate == KILLED:
-                raise SystemExit(-signal.SIGKILL)  # as subprocess tells it
+                raise SystemExit(-signal.SIGKILL)  # as subprocess reports it
             if rate == SLOW:
                 wait(folder, epoch)
             with signals.deferred():
@@ -75,7 +75,7 @@ def train(recipe, folder, resume, force, threads, hardware):
 
 
 def wait(folder, epoch):
-    """Take long, unless that was done before; a signal saves that it was."""
+    """Wait for a long time, unless a saved state exists. A signal saves one."""
     state = folder.states / f"epoch-{epoch - 1:04d}-step-00000001"
     if state.exists():
         return
@@ -102,7 +102,7 @@ def main(words, threads):
 
 
 class Process(subprocess.Popen):
-    """A training that has ended when it begins: it needs no process of its own."""
+    """A training that runs in this process and has ended when it is returned."""
 
     def __init__(self, words, threads, log):
         self.returncode = 0

@@ -1,4 +1,4 @@
-"""Every contender of every benchmark does its work once, on a few rows: its output is counted against the input."""
+"""Every contender of every benchmark runs once on a few rows, and its work is compared with the input."""
 
 import ast
 import importlib.metadata
@@ -36,19 +36,19 @@ PACKAGES = {
     "houlsby": {"adapters"},
     "lora": {"peft"},
 }
-"""What a peer needs, by the beginning of its name; those that are not installed here are skipped."""
+"""Packages of the peers, by the beginning of their names. Peers that are not installed are skipped."""
 TRAINER_PACKAGES = {**PACKAGES, "st": {"sentence-transformers", "datasets", "accelerate"}}
 
 
 def installed(peers, packages):
-    """Return the peers whose packages are installed here."""
+    """Return the peers whose packages are installed."""
     here = {each.name for each in importlib.metadata.distributions()}
     return [each for each in peers if packages[each.split("_")[0]] <= here]
 
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """The files of the course that the benchmarks read, of a few made-up rows each."""
+    """The files of the course that the benchmarks read, each with a few made-up rows."""
     folder, rng = tmp_path_factory.mktemp("course"), random.Random(4)
     for seed, (task, rows) in enumerate(ROWS.items()):
         for split in ("train", "dev"):
@@ -76,7 +76,7 @@ def encoder(tmp_path_factory):
 
 @pytest.fixture
 def run(course, monkeypatch, tmp_path):
-    """Run a benchmark's program with words; return what it wrote as JSON. Its contenders are forks of one process."""
+    """Run a benchmark with arguments, and return its JSON. Its contenders are forks of one process."""
     monkeypatch.setenv("MBERT_DATA", str(course))
 
     def of_contender(command, environment):
@@ -116,7 +116,7 @@ def test_every_contender_of_training_trains_on_all_tokens(run, encoder):
     ours = [*train_speed.OURS, "lora_fp32"]
     found = run(train_speed, "--ours", ",".join(ours), *words)
     check_all_ran(found["rows"], [*ours, *(train_peers.PEERS[each] for each in peers)])
-    # The trainer of sentence-transformers shuffles the rows: its timed steps have others.
+    # The trainer of sentence-transformers shuffles the rows, so its timed steps have other rows.
     tokens = {row["tokens"] for row in found["rows"] if "sentence" not in row["name"]}
     assert len(tokens) == 1
 
@@ -141,7 +141,7 @@ def test_a_profile_holds_every_step(run, encoder, capsys):
     assert "aten::" in capsys.readouterr().out
 
 
-def test_every_run_of_the_estimates_is_done_to_its_end(run, encoder):
+def test_every_run_of_the_estimates_is_completed(run, encoder):
     found = run(estimates, "--encoder", encoder, "--limit", 40, "--epochs", 6, "--precision", "fp32")
     check_all_ran(found["rows"], estimates.RUNS)
     for row in found["rows"]:
@@ -160,16 +160,16 @@ def test_every_command_on_many_classes_does_its_work(run, encoder):
 
 @pytest.mark.parametrize("method", ["full", "houlsby", "top"])
 def test_the_limit_is_the_matrix_products_of_a_step(method):
-    """Hand arithmetic: a layer has 12 hidden^2 weights, read twice forward and as often for each gradient."""
+    """Hand arithmetic: of 12 hidden^2 weights of a layer, each needs 2 operations forward and 2 for each gradient."""
     tokens, hidden, rank = [128, 256, 640], 64, 16
     shape = EncoderShape(hidden_size=hidden, num_layers=3, num_heads=2, intermediate_size=4 * hidden)
     counted = limit.step(method, tokens, shape, rank)
     found = sum(2 * rows * inner * columns * count for (rows, inner, columns), count in counted.items())
     weights, all_tokens = 12 * hidden * hidden, sum(tokens)
-    bottlenecks = 2 * 2 * hidden * rank  # of a layer
+    bottlenecks = 2 * 2 * hidden * rank  # per layer
     expected = {
         "full": 6 * all_tokens * 3 * weights,
-        # The first layer's attention has nothing that trains below it, hence no gradient of its input.
+        # Nothing trains below the first layer's attention, so its input has no gradient.
         "houlsby": 2 * all_tokens * (3 * weights + 3 * weights - 4 * hidden * hidden)
         + all_tokens * (6 * 3 * bottlenecks - 2 * hidden * rank),
         "top": 2 * all_tokens * 3 * weights + all_tokens * (6 * weights - 2 * 3 * hidden * hidden),
@@ -177,13 +177,13 @@ def test_the_limit_is_the_matrix_products_of_a_step(method):
     assert found == expected[method]
 
 
-def test_the_limit_is_measured_by_all_its_products(monkeypatch):
+def test_the_limit_is_measured_with_all_products(monkeypatch):
     torch = pytest.importorskip("torch")
     done, multiply = [], torch.mm
     monkeypatch.setattr(torch, "mm", lambda a, b, out: done.append(a.shape) or multiply(a, b, out=out))
     times = limit.measure({(3, 4, 5): 2, (6, 7, 8): 1}, bf16=False, repeats=4)
     assert len(times) == 4
-    tries = 2 * 8 * (limit._TRIES + 1)  # of the two products in each order of their operands
+    tries = 2 * 8 * (limit._TRIES + 1)  # two products, in each order of their operands
     assert len(done) == tries + (4 + 1) * 3
 
 
@@ -198,14 +198,14 @@ def test_the_limit_is_measured_by_all_its_products(monkeypatch):
         ("id\ttext\tp\n1\ta\t0.5\n2\tb\tnan\n", "row 2 of the output has no probability"),
     ],
 )
-def test_an_output_without_the_inputs_rows_is_a_failure(tmp_path, written, problem):
+def test_an_output_without_all_rows_of_the_input_is_a_failure(tmp_path, written, problem):
     (tmp_path / "in.tsv").write_text("id\ttext\n1\ta\n2\tb\n")
     if written is not None:
         (tmp_path / "out.tsv").write_text(written)
     assert predict_speed.problem_of_output(tmp_path / "in.tsv", tmp_path / "out.tsv") == problem
 
 
-def test_a_contender_that_did_other_work_is_one_that_failed(monkeypatch):
+def test_a_contender_that_did_other_work_has_failed(monkeypatch):
     monkeypatch.setattr(contest, "_run", lambda *_: {"work": {"sentences": 5, "tokens": 0}, "wall_s": 1.0})
 
     def problem_of(_, result):
@@ -215,8 +215,8 @@ def test_a_contender_that_did_other_work_is_one_that_failed(monkeypatch):
     assert found == {"ours": [{"error": "did other work: 5 sentences of 5, 0 tokens of 2,750"}]}
 
 
-def test_no_generator_is_called_for_nothing():
-    """A generator does its work while somebody iterates over it: to call it and drop it does none."""
+def test_no_generator_is_called_without_being_iterated_over():
+    """A generator that is only called does nothing."""
     files = [*(BENCHMARKS.parent.parent / "mbert_cli").rglob("*.py"), *BENCHMARKS.rglob("*.py")]
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in files}
     generators = {
@@ -238,7 +238,7 @@ def test_no_generator_is_called_for_nothing():
 
 
 def yields(function):
-    """Whether a function is a generator: it yields, and not in a function within it."""
+    """Return whether a function is a generator: it yields, not counting functions inside it."""
     todo = list(function.body)
     while todo:
         node = todo.pop()

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, l
 
 from mbert_cli.calibration import CRITERIA, Decision, best_cut, best_temperature, negative_log_likelihood
 
-# Few values, so that scores tie, and a few that are anything.
+# A few values, so that scores are often equal, and some arbitrary ones.
 SCORES = st.one_of(st.integers(-4, 4).map(float), st.floats(-50, 50, width=32))
 LABELLED = (
     st.lists(st.tuples(SCORES, st.booleans()), min_size=2, max_size=30)
@@ -30,17 +30,17 @@ def value(criterion, macro, labels, predicted):
 @pytest.mark.parametrize("criterion", CRITERIA)
 @settings(max_examples=60)
 @given(rows=LABELLED)
-def test_no_cut_is_better_than_the_one_found(criterion, macro, rows):
+def test_no_other_cut_has_a_better_score(criterion, macro, rows):
     scores, labels = rows[0].astype(np.float64), rows[1]
     found = value(criterion, macro, labels, scores > best_cut(scores, labels, criterion, macro))
-    # Every way there is to part the rows by their scores.
+    # All ways to divide the rows by their scores.
     every = [value(criterion, macro, labels, scores > cut) for cut in (-1e9, *scores)]
     assert found == pytest.approx(max(every), abs=1e-12)
 
 
 @settings(max_examples=60)
 @given(rows=LABELLED)
-def test_a_cut_at_one_half_moves_only_where_something_is_gained(rows):
+def test_a_cut_at_one_half_moves_only_if_the_score_improves(rows):
     scores, labels = rows[0].astype(np.float64), rows[1]
     cut = best_cut(scores, labels, "accuracy", macro=False)
     gained = value("accuracy", False, labels, scores > cut) - value("accuracy", False, labels, scores > 0)
@@ -53,22 +53,22 @@ def test_the_cut_is_midway_between_two_scores():
         assert best_cut(scores, labels, criterion, macro=False) == 1.5
 
 
-def test_of_equally_good_cuts_the_one_nearest_one_half_is_taken():
+def test_of_equally_good_cuts_the_nearest_to_one_half_is_chosen():
     # Accuracy 3/4 with all positive, or with a cut at 1.5 or at 5.5; F1 prefers the first: 6/7.
     scores, labels = np.array([1.0, 2.0, 5.0, 6.0], dtype=np.float32), np.array([1, 0, 1, 1])
     assert best_cut(scores, labels, "accuracy", macro=False) == 0
     assert best_cut(-scores[::-1].copy(), 1 - labels[::-1], "accuracy", macro=False) == 0
     assert best_cut(scores + 3, labels, "f1", macro=False) == 0
-    assert best_cut(scores - 4, labels, "f1", macro=False) == pytest.approx(-4)  # one below the lowest
+    assert best_cut(scores - 4, labels, "f1", macro=False) == pytest.approx(-4)  # 1 below the lowest score
 
 
-def test_criteria_disagree_where_classes_are_uneven():
+def test_criteria_differ_if_classes_are_uneven():
     # Eight negatives, two positives; the scores 1 to 10, the positives at 7 and 10.
     scores = np.arange(1, 11, dtype=np.float32)
     labels = np.array([0, 0, 0, 0, 0, 0, 1, 0, 0, 1])
-    assert best_cut(scores, labels, "accuracy", macro=False) == 9.5  # 9/10 right
+    assert best_cut(scores, labels, "accuracy", macro=False) == 9.5  # 9 of 10 are right
     assert best_cut(scores, labels, "balanced", macro=False) == 6.5  # (1 + 6/8) / 2 beats (1/2 + 1) / 2
-    # One of two found, rightly, F1 2/3; at 6.5 two found among four, F1 2/3 as well: the nearer to 0.
+    # At 9.5 recall is 1/2 and precision 1: F1 2/3. At 6.5 recall is 1 and precision 2/4: also 2/3, and nearer to 0.
     assert best_cut(scores, labels, "f1", macro=False) == 6.5
 
 
@@ -91,12 +91,12 @@ def test_the_threshold_is_the_calibrated_probability_at_the_cut(cut, temperature
         {"cutt": 1.0},
     ],
 )
-def test_what_is_no_decision_is_refused(values):
+def test_values_that_are_not_a_decision_are_rejected(values):
     with pytest.raises(ValidationError):
         Decision.model_validate(values)
 
 
-def test_log_likelihood_is_scikit_learns():
+def test_log_likelihood_equals_that_of_scikit_learn():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(0, 5, (40, 3)).astype(np.float32), rng.integers(0, 3, 40)
     scaled = np.exp(logits.astype(np.float64) / 2.5)
@@ -104,8 +104,8 @@ def test_log_likelihood_is_scikit_learns():
     assert negative_log_likelihood(logits, labels, 2.5) == pytest.approx(expected)
 
 
-def test_a_temperature_is_found_again():
-    # Of each kind of row as many per class as its probabilities say: softmax(z) is right, so 4 z wants temperature 4.
+def test_a_known_temperature_is_found():
+    # The rows of each kind have classes in proportion to softmax(z), so the best temperature for 4 z is 4.
     shares = np.array([[0.5, 0.3, 0.2], [0.8, 0.1, 0.1], [0.1, 0.2, 0.7]])
     labels = np.concatenate([np.repeat([0, 1, 2], (10 * row).round().astype(int)) for row in shares])
     logits = 4 * np.log(np.repeat(shares, 10, axis=0))
@@ -114,7 +114,7 @@ def test_a_temperature_is_found_again():
 
 @settings(max_examples=20)
 @given(st.integers(0, 10_000))
-def test_no_temperature_on_a_grid_is_better_than_the_one_found(seed):
+def test_no_temperature_on_a_grid_is_better(seed):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, 50)
     logits = rng.normal(0, 3, (50, 3)) + 2 * np.eye(3)[labels]
@@ -124,7 +124,7 @@ def test_no_temperature_on_a_grid_is_better_than_the_one_found(seed):
     assert negative_log_likelihood(logits, labels, found) <= min(grid) + 1e-9
 
 
-def test_no_temperature_is_fitted_to_what_is_all_right_or_all_chance():
+def test_no_temperature_is_fitted_if_all_predictions_are_right_or_random():
     labels = np.array([0, 1, 0, 1])
     assert best_temperature(np.eye(2)[labels], labels) is None
     assert best_temperature(np.eye(2)[1 - labels], labels) is None

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 
-def test_shipped_demo_data_is_what_its_generator_writes():
+def test_the_shipped_demo_data_is_that_of_its_generator():
     check = subprocess.run(
         [sys.executable, "-m", "tests.demo_data", "--check"],
         cwd=Path(__file__).parent.parent,

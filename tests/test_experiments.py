@@ -1,4 +1,4 @@
-"""The published tables are what the runs' metrics say."""
+"""The published tables agree with the metrics of the runs."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ EXPERIMENTS = REPOSITORY / "tests" / "experiments"
 
 
 def table_of(plan, folder, monkeypatch) -> str:
-    """What a sweep writes of the runs of a plan that are kept, into a folder; without the title."""
+    """Return the table that a sweep writes from the kept runs of a plan, without its title."""
     monkeypatch.delenv("MBERT_DATA", raising=False)
     monkeypatch.chdir(folder.parent)
     shutil.copytree(EXPERIMENTS / plan, folder)
@@ -31,24 +31,24 @@ def table_of(plan, folder, monkeypatch) -> str:
         ("equal_budgets_minilm", "36 of 36 runs are done", "EQUAL_BUDGETS.md"),
     ],
 )
-def test_the_tables_are_what_a_sweep_makes_of_the_runs(minilm, tmp_path, monkeypatch, plan, runs, file):
+def test_the_tables_are_those_that_a_sweep_writes(minilm, tmp_path, monkeypatch, plan, runs, file):
     tables = table_of(plan, tmp_path / "sweep", monkeypatch)
     assert runs in tables
     assert tables in (REPOSITORY / "recipes" / file).read_text(encoding="utf-8")
 
 
-def test_the_figure_is_what_a_sweep_draws_of_the_runs(minilm, tmp_path, monkeypatch):
+def test_the_figure_is_the_one_that_a_sweep_draws(minilm, tmp_path, monkeypatch):
     table_of("equal_budgets_minilm", tmp_path / "sweep", monkeypatch)
     shown, drawn = (
         np.asarray(Image.open(file).convert("RGB"), dtype=float)
         for file in (REPOSITORY / "recipes" / "equal_budgets_minilm.png", tmp_path / "sweep" / "scores.png")
     )
     assert shown.shape == drawn.shape
-    # Processors round differently, which shows at edges, faintly; a point elsewhere is fifty pixels or more.
+    # Rounding of processors changes edges slightly. A point in another place changes fifty pixels or more.
     assert (np.abs(shown - drawn).max(-1) > 64).sum() < 20
 
 
-def test_the_best_recipes_table_is_what_a_sweep_makes_of_its_runs(minilm, tmp_path, monkeypatch):
+def test_the_table_of_the_best_recipe_is_the_one_that_a_sweep_writes(minilm, tmp_path, monkeypatch):
     table = table_of("best_minilm", tmp_path / "sweep", monkeypatch)
     assert "| best\\_minilm | 3/3 |" in table
     assert "| 3 members |" in table
@@ -68,7 +68,7 @@ def test_the_best_recipes_table_is_what_a_sweep_makes_of_its_runs(minilm, tmp_pa
         ("best_minilm_before/seed2", 3, 6),
     ],
 )
-def test_an_ensembles_members_are_there(run, members, epochs):
+def test_the_members_of_an_ensemble_are_kept(run, members, epochs):
     folder = EXPERIMENTS / run
     numbers = list(range(1, members + 1))
     assert [line.epoch for line in read_metrics(folder / "metrics.jsonl")] == numbers

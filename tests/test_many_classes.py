@@ -1,4 +1,4 @@
-"""Tasks with thousands of classes: what is kept, written and shown does not grow with the square of their number."""
+"""Tasks with thousands of classes: memory, files and tables do not grow with the square of their number."""
 
 import json
 import tracemalloc
@@ -26,7 +26,7 @@ NAMES = [f"intent-{i}" for i in range(NUMBER)]
 
 
 def peak_of(call):
-    """Return what a call returns, and the most memory that it held, in bytes."""
+    """Return the result of a call and its peak memory in bytes."""
     tracemalloc.start()
     try:
         return call(), tracemalloc.get_traced_memory()[1]
@@ -55,7 +55,7 @@ def test_metrics_of_four_thousand_classes_are_small(labelled):
     assert [5, 5, 9] in found["confusion_entries"]
 
 
-def test_scores_of_many_classes_are_those_of_scikit_learn(labelled):
+def test_scores_of_many_classes_equal_those_of_scikit_learn(labelled):
     from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
     labels, predicted = labelled
@@ -69,7 +69,7 @@ def test_scores_of_many_classes_are_those_of_scikit_learn(labelled):
     assert set(found["per_class"]) == {NAMES[i] for i in {*labels.tolist(), *predicted.tolist()}}
 
 
-def test_both_forms_of_a_confusion_are_read_alike():
+def test_both_forms_of_a_confusion_matrix_are_read_equally():
     labels, predicted = np.array([0, 0, 0, 1, 2]), np.array([1, 1, 0, 1, 0])
     few = classification_metrics(predicted, labels, NAMES[:3], positive=None)
     many = classification_metrics(predicted, labels, NAMES[:101], positive=None)
@@ -113,11 +113,11 @@ def test_a_head_of_many_classes_copies_its_outputs_in_parts():
     assert brief["probability"] == pytest.approx(probabilities[:50].max(-1).values.tolist())
     logits = outputs.numpy()
     loss, peak = peak_of(lambda: negative_log_likelihood(logits, labels.numpy().astype(int), 2.0))
-    assert peak < logits.nbytes * 2  # as 64-bit numbers, and twice, they would be four times as large
+    assert peak < logits.nbytes * 2  # two copies as 64-bit numbers would be four times as large
     assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(outputs / 2, labels.long())), rel=1e-5)
 
 
-def test_the_classes_are_counted_and_only_a_few_are_named():
+def test_classes_are_counted_and_only_a_few_are_named():
     facts = TaskFacts(
         train=8000, dev=300, bad=0, known=0, unseen=NAMES[:500], batches=250, tokens=8.0, cut=0.0,
         shares=dict.fromkeys(NAMES, 1 / NUMBER), span=None, remarks=[],
@@ -165,7 +165,7 @@ def run(tiny_checkpoint, tmp_path_factory):
     return folder / "run"
 
 
-def test_everything_that_is_made_of_a_run_with_many_classes_is_small(run):
+def test_all_outputs_of_a_run_with_many_classes_are_small(run):
     assert (run / "metrics.jsonl").stat().st_size < 60_000
     assert sum(each.stat().st_size for each in (run / "evaluation").iterdir()) < 200_000
     done = mbert("evaluate", "run", "--calibrate", "--top-errors", "2", cwd=run.parent)
@@ -181,7 +181,7 @@ def test_everything_that_is_made_of_a_run_with_many_classes_is_small(run):
     assert "... and 1,400 more, in recipe.yaml" in page
 
 
-def test_many_classes_are_predicted_as_they_are(run):
+def test_predictions_have_a_column_for_each_of_many_classes(run):
     done = mbert("predict", "run", "dev.tsv", "-o", "-", "-q", cwd=run.parent)
     assert done.returncode == 0, done.stderr
     header, *rows = (line.split("\t") for line in done.stdout.splitlines())

@@ -75,10 +75,10 @@ def test_every_class_has_its_own_scores_and_its_number_of_rows():
     assert found["macro"] == {name: found[name] for name in ("precision", "recall", "f1")}
 
 
-def test_a_pairs_macro_is_over_both_classes_while_its_own_is_of_the_positive_one():
+def test_macro_scores_of_pairs_are_over_both_classes_and_the_others_are_of_the_positive_class():
     labels, predicted = np.array([1, 1, 1, 0, 0, 0, 0, 0]), np.array([1, 1, 0, 1, 0, 0, 0, 1])
     found = classification_metrics(predicted, labels, ["0", "1"], positive=1)
-    # Of class 0: precision 3/4, recall 3/5, F1 2/3; of class 1: 1/2, 2/3, 4/7.
+    # Class 0: precision 3/4, recall 3/5, F1 2/3; class 1: 1/2, 2/3, 4/7.
     assert found["per_class"]["0"]["f1"] == pytest.approx(2 / 3)
     assert found["macro"]["precision"] == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert found["macro"]["recall"] == pytest.approx((3 / 5 + 2 / 3) / 2)
@@ -88,15 +88,15 @@ def test_a_pairs_macro_is_over_both_classes_while_its_own_is_of_the_positive_one
     }
 
 
-def test_rows_of_the_confusion_matrix_are_true_labels_and_its_shares_are_of_the_row():
-    # Three rows of a, one of them taken for b; one row of b, taken for a; none of c, for which one of a is taken.
+def test_rows_of_the_confusion_matrix_are_true_labels_and_shares_are_of_a_row():
+    # Four rows of a, of which one is predicted as b and one as c; one row of b, predicted as a; no row of c.
     labels, predicted = np.array([0, 0, 0, 0, 1]), np.array([0, 0, 1, 2, 0])
     found = classification_metrics(predicted, labels, ["a", "b", "c"], positive=None)
     assert found["confusion"] == [[2, 1, 1], [1, 0, 0], [0, 0, 0]]
     assert found["confusion_shares"] == [[1 / 2, 1 / 4, 1 / 4], [1, 0, 0], [0, 0, 0]]
 
 
-def test_scores_by_class_equal_scikit_learns():
+def test_scores_by_class_equal_those_of_scikit_learn():
     from sklearn.metrics import classification_report
 
     rng = np.random.default_rng(3)
@@ -121,7 +121,7 @@ def test_one_row_is_measured_without_a_warning():
 @pytest.mark.parametrize(
     ("share", "text"), [(0, "0%"), (0.001, "<1%"), (0.005, "0%"), (0.25, "25%"), (0.996, ">99%"), (1, "100%")]
 )
-def test_only_nothing_reads_0_percent_and_only_everything_100(share, text):
+def test_only_0_is_printed_as_0_percent_and_only_1_as_100_percent(share, text):
     assert percent(float(share)) == text
 
 
@@ -158,15 +158,15 @@ def test_errors_of_constant_predictions_are_still_measured():
 
 
 def test_almost_constant_predictions_are_measured_without_a_warning():
-    # float32 predictions that differ in the last bit only.
+    # float32 predictions that differ only in the last bit.
     values = np.array([2.5, 2.5, np.nextafter(np.float32(2.5), np.float32(3))], dtype=np.float32).astype(np.float64)
     found = regression_metrics(values, np.array([1.0, 2.0, 3.0]))
     assert -1 <= found["pearson"] <= 1
 
 
 def test_the_calibration_error_equals_hand_arithmetic():
-    # Bins of 1/15: .5 and .52 lie in one (.467 to .533), one of two right; .9 and .92 in another (.867 to .933), both
-    # right; .95 in the last, wrong.
+    # Bins of 1/15: .5 and .52 are in one (.467 to .533), one of them is right; .9 and .92 are in another (.867 to .933),
+    # both are right; .95 is in the last, and wrong.
     confidences = np.array([0.5, 0.52, 0.9, 0.92, 0.95])
     right = np.array([True, False, True, True, False])
     expected = 2 / 5 * abs(0.5 - 0.51) + 2 / 5 * abs(1 - 0.91) + 1 / 5 * abs(0 - 0.95)
@@ -174,15 +174,15 @@ def test_the_calibration_error_equals_hand_arithmetic():
 
 
 @pytest.mark.parametrize(("right", "error"), [([True] * 3, 0), ([False] * 3, 1), ([True, True, False], 1 / 3)])
-def test_whoever_is_certain_is_as_wrong_as_often(right, error):
+def test_the_calibration_error_of_certain_predictions_is_their_share_of_errors(right, error):
     assert expected_calibration_error(np.ones(3), np.array(right)) == pytest.approx(error)
 
 
-def test_right_as_often_as_said_is_no_calibration_error():
+def test_predictions_that_are_right_as_often_as_their_probability_have_no_calibration_error():
     assert expected_calibration_error(np.full(4, 0.75), np.array([True, True, True, False])) == pytest.approx(0)
 
 
 def test_an_edge_belongs_to_the_bin_below_it():
-    # 1/3 is the upper edge of the fifth bin, .34 lies in the sixth: opposite gaps that one bin would cancel.
+    # 1/3 is the upper edge of the fifth bin, .34 is in the sixth. Their gaps are opposite and would cancel in one bin.
     confidences = np.array([1 / 3, 0.34])
     assert expected_calibration_error(confidences, np.array([True, False])) == pytest.approx((2 / 3 + 0.34) / 2)

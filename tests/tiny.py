@@ -1,4 +1,4 @@
-"""A tiny checkpoint, three tiny tasks and a recipe of them: enough to train in seconds."""
+"""A tiny checkpoint, three tiny tasks and their recipe, which train in seconds."""
 
 import json
 import random
@@ -15,7 +15,7 @@ def write_checkpoint(folder: Path, **sizes: int) -> Path:
 
     torch.manual_seed(0)
     model = BertModel(BertConfig(**{**TINY_SIZES, **sizes}))
-    # Larger than BERT's own initial values, so that what the encoder does shows in its outputs.
+    # Larger than BERT's own initial values, so that the encoder changes its outputs visibly.
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -31,7 +31,7 @@ def write_checkpoint(folder: Path, **sizes: int) -> Path:
 
 
 def write_files(folder: Path) -> Path:
-    """Write three tasks of a few rows: mood (three named classes), same (0/1 pairs), near (0-5 pairs)."""
+    """Write the files of three small tasks: mood (three named classes), same (0/1 pairs), near (0-5 pairs)."""
     rng = random.Random(1)
     for split, sizes in {"train": (20, 30, 12), "dev": (9, 11, 10)}.items():
         seed = {"train": 2, "dev": 3}[split]
@@ -50,7 +50,7 @@ def write_files(folder: Path) -> Path:
 
 
 def write_recipe(path: Path, checkpoint: Path, files: Path) -> Path:
-    """Write a recipe of the three tasks on the checkpoint, two epochs, fp32-sized learning rates."""
+    """Write a recipe for the three tasks on the checkpoint, with two epochs and large learning rates."""
     columns = {"mood": "text", "same": ["one", "two"], "near": ["one", "two"]}
     heads = {
         "mood": {"kind": "classification", "labels": ["low", "mid", "high"]},

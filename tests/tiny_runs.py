@@ -1,4 +1,4 @@
-"""Trainings of tiny recipes, within the tests' process."""
+"""Trainings of tiny recipes in the tests' process."""
 
 import json
 from itertools import islice
@@ -28,7 +28,7 @@ STEPS = 6
 
 
 def run_of(recipe_file, folder, checkpoint, kernels, *settings, precision="fp32") -> TrainingRun:
-    """A run without dropout."""
+    """Return a run without dropout."""
     recipe = json.loads(recipe_file.read_text(encoding="utf-8"))
     recipe["encoder"] = {"checkpoint": str(checkpoint)}
     path = folder / "even.yaml"
@@ -45,7 +45,7 @@ def run_of(recipe_file, folder, checkpoint, kernels, *settings, precision="fp32"
 
 
 def steps_of(run: TrainingRun, epoch: int = 1):
-    """The first steps of each phase of an epoch: their rows, and the tasks whose own parameters alone train."""
+    """Yield the first steps of each phase of an epoch: their rows, and the tasks of which only the own parameters train."""
     training = run.recipe.training
     for phase in run.setup.phases.of_epoch(epoch):
         everything = phase.trains == "everything" and not training.freeze_encoder

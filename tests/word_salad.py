@@ -56,10 +56,10 @@ TINY_SIZES = {
     "max_position_embeddings": 48,
     "type_vocab_size": 2,
 }
-"""Of a BERT that reads these words."""
+"""Sizes of a BERT for this vocabulary."""
 
 
 def sentences(count: int, seed: int, longest: int = 9) -> list[str]:
-    """Word salads of ragged lengths."""
+    """Return random sentences of 1 to `longest` words."""
     rng = random.Random(seed)
     return [" ".join(rng.choices(WORDS, k=rng.randint(1, longest))) for _ in range(count)]
