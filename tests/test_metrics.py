@@ -165,8 +165,8 @@ def test_almost_constant_predictions_are_measured_without_a_warning():
 
 
 def test_the_calibration_error_equals_hand_arithmetic():
-    # Bins of 1/15: .5 and .52 are in one (.467 to .533), one of them is right; .9 and .92 are in another (.867 to .933),
-    # both are right; .95 is in the last, and wrong.
+    # Bins of 1/15: .5 and .52 are in one (.467 to .533), one of them is right; .9 and .92 are in another (.867 to
+    # .933), both are right; .95 is in the last, and wrong.
     confidences = np.array([0.5, 0.52, 0.9, 0.92, 0.95])
     right = np.array([True, False, True, True, False])
     expected = 2 / 5 * abs(0.5 - 0.51) + 2 / 5 * abs(1 - 0.91) + 1 / 5 * abs(0 - 0.95)
