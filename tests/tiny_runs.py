@@ -45,7 +45,7 @@ def run_of(recipe_file, folder, checkpoint, kernels, *settings, precision="fp32"
 
 
 def steps_of(run: TrainingRun, epoch: int = 1):
-    """Yield the first steps of each phase of an epoch: their rows, and the tasks of which only the own parameters train."""
+    """Yield the first steps of each phase of an epoch: their rows, and the tasks whose own parameters train alone."""
     training = run.recipe.training
     for phase in run.setup.phases.of_epoch(epoch):
         everything = phase.trains == "everything" and not training.freeze_encoder
