@@ -11,6 +11,7 @@ from mbert_cli.commands.options import (
     Delimiter,
     Device,
     Encoder,
+    FirstRows,
     Force,
     Kernels,
     Offline,
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 def embed(
     run: Run,
     input_file: Annotated[str, typer.Argument(metavar="INPUT", help="A TSV, CSV, JSONL or Parquet file; - is stdin.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file that is written: .npy or .parquet.")
-    ],
-    task: Annotated[str | None, typer.Option("--task", "-t", metavar="TASK", help="Whose adapters act.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The output file: .npy or .parquet.")],
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", metavar="TASK", help="Use the adapters of this task.")
+    ] = None,
     text: Annotated[
         str | None,
-        typer.Option("--text", metavar="COLUMN", help="Embed this column's texts alone. Default: see above."),
+        typer.Option("--text", metavar="COLUMN", help="Embed only this column. Default: see above."),
     ] = None,
     normalise: Annotated[bool, typer.Option("--normalise", help="Scale each vector to length 1.")] = False,
     columns: Columns = None,
@@ -51,20 +52,18 @@ def embed(
     kernels: Kernels = "auto",
     encoder: Encoder = None,
     offline: Offline = False,
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Read the first N rows only.")
-    ] = None,
+    limit: FirstRows = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the vectors of a file's rows as a NumPy or Parquet file, float32.
+    """Write a vector for each row of a file, to a NumPy or Parquet file, in float32.
 
     $ mbert embed runs/demo new.tsv -t sentiment -o v.npy
     $ mbert embed runs/a new.tsv --text title -o v.parquet
 
-    They are what the task's head gets: the encoder's hidden states with the task's adapters, pooled. Of a pair that is
-    both texts in one sequence, where the head reads them so (also the dual heads); otherwise it is the first text, and
-    --text COLUMN embeds the other.
-    Parquet (extra [parquet]) keeps the input's columns as text and adds `embedding`.
+    A vector is the input of the task's head: the pooled hidden states of the encoder with the adapters of the task. For
+    pairs it is the vector of both texts in one sequence if the head reads pairs so, as the dual heads do as well;
+    otherwise it is the vector of the first text, and --text COLUMN embeds the other. A Parquet file (extra [parquet])
+    also has the columns of the input, as text; the column of the vectors is `embedding`.
     """
     from mbert_cli.prediction.embed_file import EmbedOptions, check_vector_file, embed_file
     from mbert_cli.storage.model_folder import model_section

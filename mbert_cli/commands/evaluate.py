@@ -42,7 +42,7 @@ def evaluate(
         typer.Option("--data", metavar="TASK=FILE", help="Evaluate a task on this file. May be repeated."),
     ] = None,
     tasks: Annotated[
-        list[str] | None, typer.Option("--task", "-t", metavar="TASK", help="Only this task; may be repeated.")
+        list[str] | None, typer.Option("--task", "-t", metavar="TASK", help="Evaluate only this task. May be repeated.")
     ] = None,
     tune_thresholds: Annotated[
         Literal["f1", "accuracy", "balanced"] | None,

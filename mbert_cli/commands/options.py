@@ -27,6 +27,7 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", metavar="N", min=1, help="Use at most N rows of each file, spread evenly over it."),
 ]
+FirstRows = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Read only the first N rows.")]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Do not use the network; read Hub names from the local cache.")
 ]

@@ -10,6 +10,7 @@ from mbert_cli.commands.options import (
     Delimiter,
     Device,
     Encoder,
+    FirstRows,
     Force,
     Kernels,
     Offline,
@@ -32,11 +33,17 @@ if TYPE_CHECKING:
 def predict(
     run: Run,
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="TSV, CSV, JSONL or Parquet files, also .gz; - is stdin.")
+        list[str],
+        typer.Argument(metavar="INPUT...", help="TSV, CSV, JSONL or Parquet files, which may be .gz; - is stdin."),
     ],
     tasks: Annotated[
         list[str] | None,
-        typer.Option("--task", "-t", metavar="TASK", help="May be repeated. Default: all whose columns INPUT has."),
+        typer.Option(
+            "--task",
+            "-t",
+            metavar="TASK",
+            help="Predict only this task. May be repeated. Default: all whose columns INPUT has.",
+        ),
     ] = None,
     output: Annotated[
         str,
@@ -44,21 +51,28 @@ def predict(
             "--output",
             "-o",
             metavar="OUTPUT",
-            help="The output file, .tsv, .csv, .jsonl or .parquet, also .gz; - is stdout. Of several inputs: a folder.",
+            help="A .tsv, .csv, .jsonl or .parquet file, which may be .gz; - is stdout. For several inputs: a folder.",
         ),
     ] = "-",
     keep: Annotated[
         str | None,
-        typer.Option("--keep", metavar="COLUMNS", help="Write id,text of INPUT only, or none. Default: all columns."),
+        typer.Option(
+            "--keep",
+            metavar="COLUMNS",
+            help="Columns of INPUT to write, such as id,text, or none. Default: all columns.",
+        ),
     ] = None,
     columns: Columns = None,
     format_: Annotated[
-        Literal["same", "cs224n"], typer.Option("--format", help="The input's own, or the course's submission file.")
+        Literal["same", "cs224n"],
+        typer.Option("--format", help="The format of the input, or the submission format of the course CS 224N."),
     ] = "same",
     quoting: Quoting = None,
     delimiter: Delimiter = None,
     strict_length: StrictLength = False,
-    fold: Annotated[bool, typer.Option("--fold", help="Fold lora, ia3, bitfit, layer_norm into the weights.")] = False,
+    fold: Annotated[
+        bool, typer.Option("--fold", help="Fold the adapters lora, ia3, bitfit and layer_norm into the weights.")
+    ] = False,
     force: Force = False,
     batch_size: BatchSize = None,
     device: Device = "auto",
@@ -66,19 +80,17 @@ def predict(
     kernels: Kernels = "auto",
     encoder: Encoder = None,
     offline: Offline = False,
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Read the first N rows only.")
-    ] = None,
+    limit: FirstRows = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Predict files: every row and column in its order, with the predictions appended.
+    """Predict files; the output has all rows and columns of the input, with the predictions appended.
 
     $ mbert predict runs/demo new.tsv -o predicted.tsv
     $ head new.tsv | mbert predict runs/demo - -t sentiment
 
-    An output file that is interrupted goes on where it was when the same command is run again. Several inputs go to
-    files of their names in the folder -o; one that cannot be read does not stop the others.
+    If a prediction to a file is interrupted, the same command continues it. For several inputs, -o is a folder; each
+    output has the name of its input. An input that cannot be read does not stop the others.
     """
     from mbert_cli.prediction.output_paths import output_paths
     from mbert_cli.prediction.predict_files import PredictOptions, predict_files
@@ -90,7 +102,7 @@ def predict(
     if kept == ["none"]:
         kept = []
     if kept is not None and format_ == "cs224n":
-        raise UsageError("--keep: --format cs224n has columns of its own; leave one of them out.")
+        raise UsageError("--keep and --format cs224n exclude each other: that format has fixed columns.")
     outputs = output_paths(inputs, output, force, format_)
     section = model_section(run)
     options = PredictOptions(
