@@ -18,7 +18,7 @@ class Example(NamedTuple):
     """One labelled example.
 
     Args:
-        texts: one text for each side of the task.
+        texts: one text for each text column of the task.
         label: the label as a number.
         soft: the soft label as numbers; None for a task without soft labels.
     """

@@ -19,7 +19,7 @@ class Examples:
     """Labelled texts of one task.
 
     Args:
-        texts: for each side of the task (one, or two for pairs), the texts of all examples.
+        texts: for each text column (one, or two for pairs), the texts of all examples.
         labels: the label of each example as a number.
         lines: the line of the file at which each example begins.
         skipped: the problem of each row that was skipped.

@@ -81,7 +81,7 @@ class ParquetSink:
         self._columns = (
             list(range(len(table.header)))
             if kept is None
-            else [table.column(name, "one to keep", required=False) for name in kept]
+            else [table.column(name, "column to keep", required=False) for name in kept]
         )
         own = [
             table.schema.field(column) if table.schema is not None else pyarrow.field(table.header[column], "string")

@@ -150,14 +150,14 @@ class Table:
         """
         if name not in self.header:
             name = self.names.get(name, name)
-        asked = f", asked for as {why}" if why else ""
+        use = f", needed as {why}" if why else ""
         place = f"{self.name}:{self.header_line}"
         count = self.header.count(name)
         if count > 1:
-            raise DataError(f"{place}: has more than one column '{name}'{asked}; rename all but one.")
+            raise DataError(f"{place}: has more than one column '{name}'{use}; rename all but one.")
         if not count:
             known = nearest(name, [each for each in self.header if each])
-            raise DataError(f"{place}: has no column '{name}'{asked}{known}{self.delimiter_hint}")
+            raise DataError(f"{place}: has no column '{name}'{use}{known}{self.delimiter_hint}")
         if required:
             self._required.add(name)
         return self.header.index(name)

@@ -122,7 +122,7 @@ def check_names(table: Table, row: Row) -> None:
 
 
 def _own_name(table: Table, name: str) -> str:
-    return table.header[table.column(name, "one to keep", required=False)]
+    return table.header[table.column(name, "column to keep", required=False)]
 
 
 def as_cell(value: str | float) -> str:

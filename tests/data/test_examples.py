@@ -248,10 +248,10 @@ def test_a_file_without_a_usable_row_is_refused(write, rows):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        (task("c"), "F:1: has no column 'c', asked for as text of task mood"),
-        (task("a", "bb"), "F:1: has no column 'bb', asked for as text of task mood"),
-        (task("a", label="lable"), "F:1: has no column 'lable', asked for as label of task mood"),
-        (task("double"), "F:1: has more than one column 'double', asked for as text of task mood"),
+        (task("c"), "F:1: has no column 'c', needed as text of task mood"),
+        (task("a", "bb"), "F:1: has no column 'bb', needed as text of task mood"),
+        (task("a", label="lable"), "F:1: has no column 'lable', needed as label of task mood"),
+        (task("double"), "F:1: has more than one column 'double', needed as text of task mood"),
     ],
 )
 def test_a_missing_or_repeated_column_is_reported_with_its_use(write, section, message):

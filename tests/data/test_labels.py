@@ -1,15 +1,13 @@
-"""Labels as texts, and labels in training, metrics, predictions and reports."""
+"""Labels of a task, and labels in training, metrics, predictions and reports."""
 
 import csv
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mbert_cli.cli import app
-from mbert_cli.data.label_remarks import list_separator
-from mbert_cli.data.label_text import folded, has_decimal_comma, is_date, plain_number
+from mbert_cli.data.label_text import folded
 from mbert_cli.data.labels import ClassLabels
 
 ODD = {
@@ -19,67 +17,12 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize(
-    ("text", "same"),
-    [(" 1.0 ", "1"), ("1.", "1"), ("-1.00", "-1"), ("01", "01"), ("01.0", "01"), ("007", "007"), ("1E2", "1E2"),
-     ("+1", "+1"), ("1.5", "1.5"), ("cafe\u0301", "caf\u00e9"), ("\u0661.0", "\u0661.0")],
-)  # fmt: skip
-def test_only_whole_numbers_with_decimal_zeros_equal_other_labels(text, same):
-    assert folded(text) == same
-
-
 @given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1), min_size=2))
 def test_each_name_is_its_own_class(names):
     names = list({folded(name): folded(name) for name in names if folded(name)})
     if len(names) > 1:
         labels = ClassLabels(names)
         assert [labels.parse(name) for name in names] == list(range(len(names)))
-
-
-@pytest.mark.parametrize(
-    ("labels", "separator"),
-    [
-        (["rude|threat", "threat", "rude", "spam|rude"], "|"),
-        (["a; b", "b; c", "c", "a"], ";"),
-        (["1,2", "2,3", "1", "3,1"], ","),
-        (['["rude", "threat"]', '["rude"]'], ","),
-        (["N/A", "yes", "no"], None),
-        (["yes, I agree", "no, thanks", "maybe"], None),
-        (["very good", "good", "very bad", "bad"], None),
-        (["0", "1", "2"], None),
-        (["ENTAILMENT", "NEUTRAL"], None),
-    ],
-)
-def test_lists_of_labels_are_recognised_by_recurring_parts(labels, separator):
-    assert list_separator(labels) == separator
-
-
-@pytest.mark.parametrize(("text", "is_one"), [("3,7", True), ("1,234", True), ("-1.234,5", True), ("1,2,3", False)])
-def test_numbers_with_commas_are_recognised(text, is_one):
-    assert has_decimal_comma(text) == is_one
-
-
-@pytest.mark.parametrize(
-    ("text", "plain"),
-    [
-        ("3,7", "3.7"), ("1,234", "1.234 or 1234"), ("-1.234,5", "-1234.5"), ("1,234.5", "1234.5"), ("0,125", "0.125"),
-        ("1,234,567", "1234567"), ("10%", "10"), ("2,5 %", "2.5"), ("1,2,3", None), ("7", None), ("a%", None),
-    ],
-)  # fmt: skip
-def test_plain_forms_of_numbers_with_commas_or_percent_signs(text, plain):
-    assert plain_number(text) == plain
-
-
-@pytest.mark.parametrize(
-    ("text", "is_one"),
-    [
-        ("2024-03-01", True), ("01.03.2024", True), ("3/1/2024", True), ("2024-03-01T10:15:00Z", True),
-        ("2024-03-01 10:15:00.5+01:00", True), ("2024/03/01", True), ("1 March 2024", True), ("Mar 1, 2024", True),
-        ("2024", False), ("1.5", False), ("1-2", False), ("10.000", False), ("3/4", False), ("level 1", False),
-    ],
-)  # fmt: skip
-def test_dates_are_recognised(text, is_one):
-    assert is_date(text) == is_one
 
 
 def mbert(*words):

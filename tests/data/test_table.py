@@ -224,8 +224,7 @@ def test_a_missing_column_is_refused_with_the_nearest_name(write):
     with Table(write("id\tsentence\t\n")) as table, pytest.raises(DataError) as error:
         table.column("sentense", "text of task sst")
     assert str(error.value).endswith(
-        "t.tsv:1: has no column 'sentense', asked for as text of task sst; did you mean 'sentence'? "
-        "Known: id, sentence."
+        "t.tsv:1: has no column 'sentense', needed as text of task sst; did you mean 'sentence'? Known: id, sentence."
     )
 
 

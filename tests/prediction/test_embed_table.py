@@ -110,7 +110,7 @@ def test_without_adapters_no_task_need_be_named(run, here):
         (["-o", "v.npy", "-t", "moods"], "did you mean 'mood'?"),
         (
             ["-o", "v.npy", "-t", "mood", "--text", "txt"],
-            "has no column 'txt', asked for as text to embed; did you mean",
+            "has no column 'txt', needed as text to embed; did you mean",
         ),
         (
             ["-o", "v.tsv", "-t", "mood"],

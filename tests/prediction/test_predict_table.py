@@ -82,7 +82,7 @@ def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, here):
         (["a.tsv", "b.tsv", "-o", "a.tsv"], "a.tsv: is a file; for several inputs name a folder."),
         (["a.tsv", "other/a.tsv", "-o", "out"], "other/a.tsv: has the same name as a.tsv, so both become out/a.tsv"),
         (["a.tsv", "b.tsv", "-o", "there"], "there/b.tsv: exists; replace it with --force"),
-        (["a.tsv", "-o", "x.tsv", "--keep", "id,txt"], "'txt', asked for as one to keep; did you mean 'text'?"),
+        (["a.tsv", "-o", "x.tsv", "--keep", "id,txt"], "'txt', needed as column to keep; did you mean 'text'?"),
         (["a.tsv", "-o", "x.tsv", "--columns", "txt=note"],
          "--columns txt=note: no task has a column 'txt'; did you mean 'text'? Known: "),
         (["a.tsv", "-o", "x.tsv", "--columns", "text"], "'text': must have the form --columns NAME=OTHER."),

@@ -242,7 +242,7 @@ def test_a_run_whose_soft_labels_have_changed_is_not_resumed(tiny_recipe, taught
 def test_soft_labels_without_their_columns_are_refused(tiny_recipe, tmp_path):
     with pytest.raises(
         DataError,
-        match=r"mood-train\.tsv:1: has no column 'p_low', asked for as soft label of task mood \(mbert predict",
+        match=r"mood-train\.tsv:1: has no column 'p_low', needed as soft label of task mood \(mbert predict",
     ):
         train(tiny_recipe, tmp_path / "run", ["tasks.mood.soft_labels=0.5"])
 
