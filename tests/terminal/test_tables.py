@@ -1,52 +1,66 @@
 import io
+import re
 
-import numpy as np
 import pytest
 from rich.console import Console
 
-from mbert_cli.commands.tables import metrics_tables
-from mbert_cli.metrics import classification_metrics
+from mbert_cli.terminal.tables import key_values, new_table
+
+LINES = re.compile(r"[│┃┏┓┗┛┡┩├┤└┘┬┴┼╇┳┻━─]+")
 
 
-def printed(names, labels, predicted, width):
-    metrics = classification_metrics(np.array(predicted), np.array(labels), names, positive=None)
-    found = {"split": "dev", "overall": 0.5, "tasks": {"mood": {"examples": len(labels), "loss": 1.0, **metrics}}}
+def printed(table, width):
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    for table in metrics_tables(found):
-        console.print(table)
+    console.print(table, crop=False)
     return console.file.getvalue()
 
 
-def test_the_matrix_has_counts_and_shares_and_a_row_for_each_class():
-    text = printed(["low", "high"], [0, 0, 0, 0, 1], [0, 0, 0, 1, 0], 100)
-    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
-    assert ["low", "3 75%", "1 25%"] in rows
-    assert ["high", "1 100%", "0 0%"] in rows
-    assert ["low", "0.750", "0.750", "0.750", "4"] in rows
-    assert ["high", "0.000", "0.000", "0.000", "1"] in rows
-    assert ["macro", "0.375", "0.375", "0.375", "5"] in rows
+def words_of(text):
+    """Return the words and numbers of a table, without its lines."""
+    return {word.strip(",;:.") for word in LINES.sub(" ", text).split()}
 
 
-@pytest.mark.parametrize("number", [2, 5, 12, 60])
-def test_sixty_columns_are_enough_for_any_number_of_classes(number):
-    labels = np.arange(number).repeat(3)
-    predicted = np.where(np.arange(len(labels)) % 3, labels, (labels + 1) % number)
-    text = printed([f"label {i}" for i in range(number)], labels, predicted, 60)
-    assert max(len(line) for line in text.splitlines()) <= 60
-    assert "…" not in text
+def table_of(rows):
+    table = new_table("name", ("number of rows", "right"), "text", drop=("number of rows",))
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
-def test_a_matrix_that_does_not_fit_is_replaced_by_the_most_frequent_mistakes():
-    labels = [0] * 5 + list(range(60))
-    predicted = [1] * 5 + list(range(60))
-    names = [f"class-{i}" for i in range(60)]
-    text = printed(names, labels, predicted, 80)
-    (row,) = [line for line in text.splitlines() if "class-0 " in line and "class-1 " in line]
-    assert [cell.strip() for cell in row.strip("│").split("│")] == ["class-0", "class-1", "5", "83%"]
-    assert "of 60 classes" in text
+ROWS = [("CONTRADICTION", "22,713,216", "a text of some words"), ("[red]", "1", "entailment/neutral")]
 
 
-def test_square_brackets_in_labels_are_not_markup():
-    text = printed(["[red]", "[/b]"], [0, 1], [1, 1], 80)
-    assert text.count("[red]") >= 3
-    assert text.count("[/b]") >= 3
+@pytest.mark.parametrize("width", range(12, 70))
+def test_no_word_is_broken_at_any_width_and_no_line_is_longer_than_its_longest_word(width):
+    text = printed(table_of(ROWS), width)
+    wide = words_of(printed(table_of(ROWS), 200))
+    dropped = {"22,713,216", "1", "number", "of", "rows"} if "not shown" in text else set()
+    assert words_of(text.partition("not shown")[0]) >= wide - dropped
+    assert words_of(text.partition("not shown")[0]) <= wide
+    assert all(len(line.rstrip()) <= max(width, len("entailment/neutral")) for line in text.splitlines())
+
+
+def test_the_widest_form_that_fits_is_printed():
+    shapes = [printed(table_of(ROWS), width) for width in (60, 50, 44, 32)]
+    assert ["┃" in shape for shape in shapes] == [True, False, True, False]
+    assert ["not shown in" in shape for shape in shapes] == [False, False, True, False]
+    assert [line.split() for line in shapes[3].splitlines()[:2]] == [
+        ["name", "CONTRADICTION"],
+        ["number", "of", "rows", "22,713,216"],
+    ]
+
+
+def test_the_narrow_form_replaces_a_table_that_does_not_fit():
+    table = new_table("name", narrow="in short")
+    table.add_row("CONTRADICTION")
+    assert "CONTRADICTION" in printed(table, 20)
+    assert printed(table, 10) == "in short\n"
+
+
+def test_a_value_is_printed_below_its_name_if_it_does_not_fit_beside_it():
+    facts = key_values({"platform": "Linux-6.1.0-x86_64-with-glibc2.36", "cpu": "2 cores"})
+    assert [line.split() for line in printed(facts, 60).splitlines()] == [
+        ["platform", "Linux-6.1.0-x86_64-with-glibc2.36"], ["cpu", "2", "cores"],
+    ]  # fmt: skip
+    narrow = printed(facts, 20)
+    assert "Linux-6.1.0-x86_64-with-glibc2.36\n" in narrow
