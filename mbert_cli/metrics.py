@@ -208,7 +208,7 @@ def task_score(name: str, value: float) -> float:
 
 def percent(share: float) -> str:
     """Return a share as a percentage for users; only 0 is shown as 0%, and only 1 as 100%."""
-    if 0 < share < 0.005:
+    if 0 < share <= 0.005:
         return "<1%"
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 

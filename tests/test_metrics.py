@@ -119,7 +119,7 @@ def test_one_row_is_measured_without_a_warning():
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(0, "0%"), (0.001, "<1%"), (0.005, "0%"), (0.25, "25%"), (0.996, ">99%"), (1, "100%")]
+    ("share", "text"), [(0, "0%"), (0.001, "<1%"), (0.005, "<1%"), (0.25, "25%"), (0.996, ">99%"), (1, "100%")]
 )
 def test_only_0_is_printed_as_0_percent_and_only_1_as_100_percent(share, text):
     assert percent(float(share)) == text

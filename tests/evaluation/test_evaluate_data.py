@@ -1,4 +1,4 @@
-"""`mbert evaluate --data`: what is said and written names the file in place of the recipe's split."""
+"""`mbert evaluate --data`: results have the name of the file instead of the name of the split."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def evaluate(run, capsys, *words):
     return capsys.readouterr().out
 
 
-def test_another_file_is_named_with_its_hash_and_its_rows(run, other, tmp_path, capsys):
+def test_results_on_another_file_have_its_name_hash_and_number_of_rows(run, other, tmp_path, capsys):
     out = evaluate(run, capsys, "--data", "mood=other.tsv", "-o", "found")
     assert f"Metrics on other.tsv (sha256 {other[:12]}…)" in out
     assert re.search(r"mood\W+3\W", out)
@@ -47,13 +47,13 @@ def test_another_file_is_named_with_its_hash_and_its_rows(run, other, tmp_path, 
         assert [mood[key] for key in ("file", "split", "sha256", "examples")] == ["other.tsv", None, other, 3]
 
 
-def test_the_figure_names_the_file(run, other, tmp_path, capsys):
+def test_the_figure_has_the_name_of_the_file(run, other, tmp_path, capsys):
     evaluate(run, capsys, "--data", "mood=other.tsv", "-o", "found")
     drawn = re.sub(r"\s+", " ", (tmp_path / "found" / "mood_confusion.svg").read_text())
     assert f"mood on other.tsv (sha256 {other[:12]}…), 3 rows" in drawn
 
 
-def test_a_task_that_keeps_its_own_file_is_not_mixed_with_one_that_does_not(run, other, capsys):
+def test_each_task_has_its_own_split_or_file(run, other, capsys):
     words = ("-t", "mood", "-t", "same", "--data", "mood=other.tsv")
     out = evaluate(run, capsys, *words)
     assert f"mood on other.tsv (sha256 {other[:12]}…)\nsame on dev\n" in out
@@ -63,14 +63,14 @@ def test_a_task_that_keeps_its_own_file_is_not_mixed_with_one_that_does_not(run,
     assert "sha256" not in metrics["tasks"]["same"]
 
 
-def test_the_recipes_own_files_are_named_by_their_split(run, other, capsys):
+def test_results_on_the_files_of_the_recipe_have_the_name_of_the_split(run, other, capsys):
     metrics = json.loads(evaluate(run, capsys, "--json"))
     assert metrics["split"] == "dev"
     assert {each["split"] for each in metrics["tasks"].values()} == {"dev"}
     assert "Metrics on dev\n" in evaluate(run, capsys)
 
 
-def test_a_report_tells_the_hash_of_a_file_that_is_not_the_recipes(tmp_path):
+def test_a_report_shows_the_hash_of_another_file(tmp_path):
     from made_runs import make_run, texts, three
 
     from mbert_cli.reports.page import report_page

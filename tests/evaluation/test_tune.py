@@ -1,4 +1,4 @@
-"""Thresholds and temperatures fitted to the dev files of a run of tiny tasks."""
+"""Thresholds and temperatures that are fitted to the dev files of a run with tiny tasks."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ from mbert_cli.training.fit import fit
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """A run of the tiny tasks whose classes are of uneven numbers and weighed by them."""
+    """A run with class weights, because the classes of the tiny tasks are unbalanced."""
     folder = tmp_path_factory.mktemp("tuning")
     checkpoint, files = tiny.write_checkpoint(folder / "checkpoint"), tiny.write_files(folder)
     recipe = json.loads(tiny.write_recipe(folder / "recipe.yaml", checkpoint, files).read_text())
@@ -54,7 +54,7 @@ def trained(tmp_path_factory) -> Path:
 
 
 def binary(path: Path) -> Path:
-    """Write the moods low and mid as one class; return the file."""
+    """Write a file with the moods low and mid merged into one class; return its path."""
     new = path.with_name(path.name.replace("mood", "is_high"))
     text = path.read_text()
     new.write_text(text.replace("\tlow\n", "\tother\n").replace("\tmid\n", "\tother\n"))
@@ -63,7 +63,7 @@ def binary(path: Path) -> Path:
 
 @pytest.fixture
 def run(trained, tmp_path) -> Path:
-    """A copy of the run, to be changed."""
+    """A copy of the run that a test can change."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
@@ -72,7 +72,7 @@ def predictor_of(run: Path) -> Predictor:
 
 
 def tuned(run: Path, criterion=None, calibrate=False, tasks=()):
-    """Fit as the command does, and save; return what changed."""
+    """Fit and save as the command does; return the changes."""
     with model_locked(run) as folder:
         predictor = predictor_of(run)
         fitting = Fitting(criterion, calibrate)
@@ -92,7 +92,7 @@ def dev_of(run: Path, task: str) -> tuple[dict[str, list[str]], np.ndarray]:
 
 
 @pytest.mark.parametrize(("task", "average", "column"), [("same", "binary", "score"), ("is_high", "macro", "p_high")])
-def test_the_saved_threshold_is_the_best_there_is_and_predictions_follow_it(run, task, average, column):
+def test_predictions_use_the_saved_threshold_and_it_is_the_best_one(run, task, average, column):
     columns, labels = dev_of(run, task)
     before = predictor_of(run)(columns, task)
     scores = np.array(before[column])
@@ -150,13 +150,13 @@ def test_fitting_again_changes_nothing_in_the_folder(run):
     assert {path: path.read_bytes() for path in (run / "model").rglob("*") if path.is_file()} == before
 
 
-def test_a_model_that_nothing_was_fitted_to_decides_at_one_half(run):
+def test_without_a_fit_the_threshold_is_one_half(run):
     model = predictor_of(run).saved.model
     assert not list((run / "model").glob("decisions*"))
     assert {model.head(name).decision for name in ("mood", "same", "is_high")} == {Decision()}
 
 
-def test_a_model_out_of_its_run_is_fitted_where_it_lies(run, tmp_path):
+def test_a_model_that_was_moved_out_of_its_run_can_be_fitted(run, tmp_path):
     moved = Path(shutil.move(run / "model", tmp_path / "moved"))
     found = tuned(moved, "f1")
     assert predictor_of(moved).saved.model.head("same").decision.threshold == found["same"]["after"]["threshold"]
@@ -164,7 +164,7 @@ def test_a_model_out_of_its_run_is_fitted_where_it_lies(run, tmp_path):
     assert not (moved / ".lock").exists()
 
 
-def test_the_model_is_known_as_another_by_a_half_finished_prediction(run, tmp_path):
+def test_after_a_fit_the_model_has_another_fingerprint(run, tmp_path):
     (tmp_path / "in.tsv").write_text("one\ttwo\na cat\ta dog\n")
     origins = []
     for criterion in ("f1", "accuracy"):
@@ -174,7 +174,7 @@ def test_the_model_is_known_as_another_by_a_half_finished_prediction(run, tmp_pa
     assert {name for name in origins[0] if origins[0][name] != origins[1][name]} == {"model"}
 
 
-def test_a_crash_while_saving_leaves_a_model_that_loads_as_before_or_after(run, tmp_path):
+def test_after_a_crash_while_saving_the_model_has_the_old_or_the_new_values(run, tmp_path):
     tuned(run, "f1", calibrate=True)
     changed = predictor_of(run).saved.model
     before = changed.head("same").decision
@@ -192,7 +192,7 @@ def test_a_crash_while_saving_leaves_a_model_that_loads_as_before_or_after(run, 
     assert after in found
 
 
-def test_a_resumed_run_leaves_a_fitted_model_as_it_is_and_a_new_best_one_begins_anew(run):
+def test_a_resumed_run_keeps_the_fit_until_there_is_a_new_best_model(run):
     tuned(run, "f1")
     kept = predictor_of(run).saved.sha256
     for epochs, same in ((1, True), (2, False)):
@@ -204,7 +204,7 @@ def test_a_resumed_run_leaves_a_fitted_model_as_it_is_and_a_new_best_one_begins_
     assert predictor_of(run).saved.model.head("same").decision == Decision()
 
 
-def test_weights_counted_in_training_are_known_to_the_saved_model(run, trained):
+def test_class_weights_from_the_training_data_are_saved_with_the_model(run, trained):
     best = json.loads((run / "model" / "config.json").read_text())["scores"]
     predictor = predictor_of(run)
     found = run_outcomes(predictor, EvaluationFiles(), QUIET).evaluation().metrics
@@ -216,7 +216,7 @@ def test_weights_counted_in_training_are_known_to_the_saved_model(run, trained):
     assert predictor.saved.model.head("mood").class_weights.tolist() == pytest.approx(expected)
 
 
-def test_a_run_with_counted_weights_resumes_to_the_same_bytes(trained, tmp_path):
+def test_a_run_with_balanced_class_weights_resumes_to_the_same_bytes(trained, tmp_path):
     recipe = load_recipe(str(trained.parent / "recipe.yaml"), ["training.epochs=1", "training.state_every=1"])
     for name in ("whole", "resumed"):
         (tmp_path / name).mkdir()
@@ -253,13 +253,13 @@ def test_a_run_in_use_is_not_fitted(run):
         (["nea"], "f1", False, "the model has no task 'nea'; did you mean 'near'?"),
     ],
 )
-def test_where_there_is_nothing_to_fit_that_is_said(trained, tasks, criterion, calibrate, said):
+def test_a_fit_without_suitable_tasks_is_refused(trained, tasks, criterion, calibrate, said):
     with pytest.raises(MbertError) as error:
         check_fits(predictor_of(trained), tasks, Fitting(criterion, calibrate))
     assert said in str(error.value)
 
 
-def test_a_dev_file_of_one_class_is_not_fitted_to(trained, tmp_path):
+def test_a_dev_file_with_one_class_is_refused(trained, tmp_path):
     predictor = predictor_of(trained)
     text = Path(predictor.saved.task("same").dev).read_text()
     (tmp_path / "ones.tsv").write_text(text.replace("\t0.0\n", "\t1.0\n"))
@@ -271,7 +271,7 @@ def test_a_dev_file_of_one_class_is_not_fitted_to(trained, tmp_path):
             tune(outcomes, Fitting(criterion, calibrate), QUIET)
 
 
-def test_outputs_that_are_not_finite_are_measured_but_not_fitted_to(trained):
+def test_outputs_that_are_not_finite_can_be_evaluated_but_not_fitted(trained):
     predictor = predictor_of(trained)
     outcomes = run_outcomes(predictor, EvaluationFiles(tasks=["same"]), QUIET)
     outcomes.tasks["same"].outputs[0] = math.nan
@@ -303,7 +303,7 @@ def metrics_of(precision, recall, criterion=None):
     return {"tasks": {"same": {"labels": ["no", "yes"], "per_class": of_labels, "decision": decision}, "near": {}}}
 
 
-def test_precision_and_recall_far_apart_are_hinted_at_with_the_command():
+def test_the_hint_for_different_precision_and_recall_contains_the_command():
     assert threshold_hint(metrics_of(0.752, 0.920), Path("my runs/x")) == (
         "task same, label yes: precision and recall differ much (0.752, 0.920); to balance them: "
         "mbert evaluate 'my runs/x' --tune-thresholds f1."
@@ -312,7 +312,7 @@ def test_precision_and_recall_far_apart_are_hinted_at_with_the_command():
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
-def test_what_lies_close_together_or_was_fitted_is_not_hinted_at(precision, recall):
+def test_there_is_no_hint_after_a_fit_or_for_small_differences(precision, recall):
     assert threshold_hint(metrics_of(precision, recall, "f1"), Path("x")) is None
     assert (threshold_hint(metrics_of(precision, recall), Path("x")) is None) == (abs(precision - recall) <= 0.1)
 
@@ -340,7 +340,7 @@ def test_the_command_fits_saves_and_prints_before_and_after(run, tmp_path):
     assert "differ much" not in table.stderr
 
 
-def test_what_was_fitted_can_be_taken_back_task_by_task(run):
+def test_a_fit_can_be_reset_task_by_task(run):
     assert mbert("evaluate", run, "--tune-thresholds", "f1", "--calibrate", "-q").exit_code == 0
     fitted = {name: predictor_of(run).saved.model.head(name).decision for name in ("same", "is_high")}
     assert Decision() not in fitted.values()
@@ -352,7 +352,7 @@ def test_what_was_fitted_can_be_taken_back_task_by_task(run):
     assert predictor_of(run).saved.model.head("is_high").decision == Decision()
 
 
-def test_the_command_hints_unless_quiet_or_for_programs(run):
+def test_the_command_prints_the_hint_unless_quiet_or_json(run):
     metrics = run_outcomes(predictor_of(run), EvaluationFiles(), QUIET).evaluation().metrics
     hint = threshold_hint(metrics, run)
     assert hint is not None
@@ -376,7 +376,7 @@ def test_the_command_hints_unless_quiet_or_for_programs(run):
         (("--tune-thresholds", "f1", "--reset"), "--reset and --tune-thresholds exclude each other; use one of them."),
     ],
 )
-def test_only_dev_is_fitted_to(tmp_path, words, said):
+def test_only_dev_can_be_fitted_to(tmp_path, words, said):
     done = mbert("evaluate", tmp_path / "nope", *words)
     assert isinstance(done.exception, UsageError)
     assert said in str(done.exception)
@@ -388,7 +388,7 @@ def test_an_unknown_criterion_is_refused(tmp_path):
     assert "balanced" in done.stderr
 
 
-def test_a_report_says_that_thresholds_were_fitted_after_training(run, tmp_path):
+def test_a_report_notes_that_thresholds_were_fitted_after_training(run, tmp_path):
     said = "were fitted afterwards: mbert evaluate"
     before = mbert("report", run, "-o", tmp_path / "before.html")
     assert said not in before.stderr + (tmp_path / "before.html").read_text()

@@ -19,36 +19,36 @@ MORE_TASKS = {
     "twice": {**NEAR, "head": {"kind": "dual_similarity", "scale": 5, "late_interaction": True}},
 }
 ADAPTERS = {
-    "beside, inside and on top": (
+    "parallel, in the layers and on top": (
         [{"kind": "pal", "rank": 4, "heads": 2, "init_std": 0.3}, {"kind": "low_rank", "rank": 4, "init_std": 0.3},
          {"kind": "houlsby", "rank": 4, "init_std": 0.3}, {"kind": "top", "init": "random"}],
         {"kind": "cls", "pooler": True},
     ),
-    "folded, and a gated prefix": (
+    "folded, with a gated prefix": (
         [{"kind": "lora", "rank": 2}, {"kind": "ia3"}, {"kind": "bitfit"}, {"kind": "layer_norm"},
          {"kind": "prefix", "length": 3}],
         {"kind": "mean"},
     ),
-    "a prefix among the keys": ([{"kind": "prefix", "length": 3, "gate": "none"}], {"kind": "max"}),
+    "a prefix without a gate": ([{"kind": "prefix", "length": 3, "gate": "none"}], {"kind": "max"}),
 }  # fmt: skip
 
 
 def mbert(*words, cwd):
-    """Run a command in a process of its own: the exporter traces code, which the checks of types would disturb."""
+    """Run a command in a separate process: the type checks of the tests would disturb the tracing of the exporter."""
     done = commands.mbert(*words, cwd=cwd)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module", params=ADAPTERS)
 def run(request, tiny_checkpoint, tmp_path_factory):
-    """A trained run and its export: of all heads with some adapters, of what one reads in all ways with the others."""
+    """A trained run and its export, with all heads for the first adapters, and with two heads for the others."""
     adapters, pooling = ADAPTERS[request.param]
     folder = tmp_path_factory.mktemp("export")
     tiny.write_files(folder)
     path = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, folder)
     recipe = json.loads(path.read_text())
     recipe["tasks"] |= MORE_TASKS
-    if not request.param.startswith("beside"):
+    if not request.param.startswith("parallel"):
         recipe["tasks"] = {name: recipe["tasks"][name] for name in ("mood", "both")}
     recipe |= {"adapters": adapters, "pooling": pooling}
     recipe["training"] |= {"epochs": 1, "learning_rate": 0.02}
@@ -59,7 +59,7 @@ def run(request, tiny_checkpoint, tmp_path_factory):
     return folder
 
 
-def test_graphs_predict_as_the_model_does(run):
+def test_graphs_give_the_predictions_of_the_model(run):
     from mbert_cli import Predictor
 
     predictor = Predictor(run / "run", precision="fp32", device="cpu")
@@ -79,11 +79,11 @@ def test_graphs_predict_as_the_model_does(run):
         else:
             columns = [expected[f"p_{label}"] for label in described["labels"]]
             assert np.abs(found - np.array(columns).T).max() <= 1e-4
-        # Alone, hence without padding, and beside longer ones it is the same.
+        # The result for one example, without padding, is the same as in a batch with padding.
         assert np.abs(onnx_user.predict(run / "exported", task, rows[-1:])[0] - found[-1]).max() <= 1e-5
 
 
-def test_an_export_says_at_which_length_texts_are_cut_and_cuts_there(run):
+def test_an_export_contains_the_length_at_which_texts_are_cut(run):
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
@@ -96,7 +96,7 @@ def test_an_export_says_at_which_length_texts_are_cut_and_cuts_there(run):
 
 
 @pytest.mark.real_weights
-def test_a_real_encoder_predicts_real_sentences_as_the_model_does(minilm, tmp_path):
+def test_graphs_of_a_real_encoder_give_the_predictions_of_the_model(minilm, tmp_path):
     from mbert_cli import Predictor
     from mbert_cli.data.table import Table
     from mbert_cli.recipe.shipped import shipped_folder

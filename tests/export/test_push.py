@@ -27,7 +27,7 @@ def hub():
 
 
 def push(run, hub, *words, **environment):
-    """Run the command as users do: the library reads the address when it is imported."""
+    """Run the command in a separate process, because the library reads the address when it is imported."""
     own = {"HF_ENDPOINT": hub.address, "HF_TOKEN": stand_in.TOKEN, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
     return subprocess.run(
         [sys.executable, "-m", "mbert_cli.cli", "push", str(run), *words],
@@ -37,7 +37,7 @@ def push(run, hub, *words, **environment):
     )
 
 
-def test_what_arrives_is_the_model_and_can_be_used(run, hub, tmp_path):
+def test_the_uploaded_files_are_a_model_that_predicts_the_same(run, hub, tmp_path):
     done = push(run, hub, "me/moods", "--private")
     assert done.returncode == 0, done.stderr
     assert "uploaded" in done.stderr
@@ -58,7 +58,7 @@ def test_what_arrives_is_the_model_and_can_be_used(run, hub, tmp_path):
     assert own == there
 
 
-def test_no_folder_of_this_machine_and_no_state_is_uploaded(run, hub, tiny_files):
+def test_no_local_path_and_no_state_is_uploaded(run, hub, tiny_files):
     assert push(run, hub, "me/moods").returncode == 0
     files = hub.files["me/moods"]
     assert not [name for name in files if "state" in name or name.endswith(".tsv")]
@@ -67,7 +67,7 @@ def test_no_folder_of_this_machine_and_no_state_is_uploaded(run, hub, tiny_files
     assert str(tiny_files).encode() not in files["config.json"] + files["README.md"]
 
 
-def test_a_dry_run_lists_the_files_and_asks_nobody(run, hub):
+def test_a_dry_run_lists_the_files_and_sends_no_request(run, hub):
     done = push(run, hub, "me/moods", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "README.md" in done.stdout.splitlines()

@@ -34,8 +34,8 @@ SHAPE = EncoderShape(
 )
 
 
-def said(family: str, kind: str, **options) -> list[str]:
-    """The problems of a component, as `path: what`."""
+def problems_of(family: str, kind: str, **options) -> list[str]:
+    """Return the problems of a component, each as `path: problem`."""
     return [
         f"{'.'.join(map(str, path))}: {what}"
         for path, what in components.problems(family, Component(kind=kind, options=options))
@@ -57,7 +57,7 @@ def test_kinds_are_the_file_names_of_the_package(family, some):
 
 
 @pytest.mark.parametrize(("family", "kind"), COMPONENTS)
-def test_every_file_holds_the_class_of_its_name(family, kind):
+def test_every_module_defines_the_class_of_its_name(family, kind):
     cls = component_class(family, kind)
     assert issubclass(cls, FAMILIES[family])
     assert cls.__name__.lower() == kind.replace("_", "")
@@ -106,7 +106,7 @@ def test_a_component_module_defines_exactly_one_class_of_its_name(names, defined
 
 
 @pytest.mark.parametrize(("family", "kind"), COMPONENTS)
-def test_every_component_says_what_it_is(family, kind):
+def test_every_component_has_its_own_docstring(family, kind):
     cls = component_class(family, kind)
     assert cls.__doc__
     assert cls.__doc__ != FAMILIES[family].__doc__
@@ -125,20 +125,20 @@ def test_every_option_is_keyword_only_annotated_documented_and_has_a_default(fam
 
 
 @pytest.mark.parametrize(("family", "kind"), [each for each in COMPONENTS if each[1] != "classification"])
-def test_every_component_is_right_with_its_defaults(family, kind):
-    assert said(family, kind) == []
+def test_every_component_can_be_built_with_its_defaults(family, kind):
+    assert problems_of(family, kind) == []
 
 
 @pytest.mark.parametrize(("family", "kind"), COMPONENTS)
 def test_every_component_refuses_an_unknown_option_by_name(family, kind):
-    found = said(family, kind, no_such_option=1)
+    found = problems_of(family, kind, no_such_option=1)
     assert any(line.startswith("no_such_option: is not a known key") for line in found)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", ["os", "__init__", "../heads", "torch.nn", "Mean", "", "mbert_cli.pooling.mean"])
-def test_a_kind_is_never_anything_but_a_file_of_its_family(family, kind):
-    (found,) = said(family, kind)
+def test_a_kind_is_only_a_file_of_its_family(family, kind):
+    (found,) = problems_of(family, kind)
     assert found.startswith(f"kind: is '{kind}'")
 
 
@@ -186,8 +186,8 @@ def test_a_kind_is_never_anything_but_a_file_of_its_family(family, kind):
         ("adapters", "low_rank", {"init_std": -1.0}, "init_std: must be at least 0, but is -1.0."),
         ("adapters", "low_rank", {"init_std": float("nan")}, "init_std: must be "),
         ("adapters", "low_rank", {"init_std": float("inf")}, "init_std: must be "),
-        ("pooling", "cls", {"pooler": 1}, "pooler: must be a boolean, but is 1."),
-        ("pooling", "cls", {"pooler": "no"}, "pooler: must be a boolean, but is 'no'."),
+        ("pooling", "cls", {"pooler": 1}, "pooler: must be true or false, but is 1."),
+        ("pooling", "cls", {"pooler": "no"}, "pooler: must be true or false, but is 'no'."),
         ("heads", "cosine_similarity", {"scale": 0}, "scale: must be above min, 0, but is 0."),
         ("heads", "regression", {"min": 5}, "scale: must be above min, 5, but is 5."),
         ("heads", "classification", {"labels": [0, 1]}, "labels: must be a list of texts, or a mapping of the file's "),
@@ -195,22 +195,22 @@ def test_a_kind_is_never_anything_but_a_file_of_its_family(family, kind):
         ("heads", "pair_classification", {"labels": ["a"]}, "labels: must name at least 2 classes, but names 1."),
         ("heads", "classification", {}, "num_classes: or labels must say which classes there are."),
         ("curricula", "hybrid", {"match": "first"}, "match: must be "),
-        ("curricula", "sequential", {"freeze": "on"}, "freeze: must be a boolean, but is 'on'."),
+        ("curricula", "sequential", {"freeze": "on"}, "freeze: must be true or false, but is 'on'."),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_beside_the_option(family, kind, options, expected):
-    (found,) = said(family, kind, **options)
+def test_a_wrong_option_is_reported_with_its_name(family, kind, options, expected):
+    (found,) = problems_of(family, kind, **options)
     assert found.startswith(expected)
 
 
-def test_all_wrong_options_are_said_at_once():
-    found = said("adapters", "low_rank", rank=0, activation="x", init_sd=1.0)
+def test_all_wrong_options_are_reported_at_once():
+    found = problems_of("adapters", "low_rank", rank=0, activation="x", init_sd=1.0)
     assert {line.split(":")[0] for line in found} == {"activation", "init_sd", "rank"}
     assert len(found) == 3
 
 
-def test_a_whole_number_will_do_for_a_real_one():
-    assert said("heads", "cosine_similarity", scale=4) == []
+def test_an_integer_is_accepted_for_a_float():
+    assert problems_of("heads", "cosine_similarity", scale=4) == []
 
 
 def test_an_option_that_does_not_fit_the_encoder_is_refused_with_its_place(tiny_recipe):
@@ -223,7 +223,7 @@ def test_an_option_that_does_not_fit_the_encoder_is_refused_with_its_place(tiny_
     )
 
 
-def test_an_option_refused_from_a_file_has_its_line(tmp_path):
+def test_a_refused_option_of_a_file_has_its_line(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(
         "encoder: {checkpoint: bert-base-uncased}\nadapters:\n- kind: top\n- kind: low_rank\n  rank: 769\n"
@@ -259,7 +259,7 @@ class Toy(Pooling):
 
 @pytest.fixture
 def toy(tmp_path, monkeypatch) -> Iterator[None]:
-    """A pooling of the user's own: one file, put where the package looks."""
+    """Add a pooling to the package: one new file."""
     import sys
 
     import mbert_cli.pooling
@@ -293,7 +293,7 @@ def test_a_new_pooling_is_one_file_and_one_line_of_a_recipe(toy, tiny_recipe):
         ("power: 0", "pooling.power must be at least 1, but is 0."),
     ],
 )
-def test_a_new_pooling_has_its_options_checked_like_any_other(toy, tiny_recipe, option, expected):
+def test_the_options_of_a_new_pooling_are_checked(toy, tiny_recipe, option, expected):
     setting = f"pooling={{kind: toy, {option}}}"
     with pytest.raises(RecipeError) as error:
         load_recipe(str(tiny_recipe), [setting])
@@ -306,7 +306,7 @@ def test_without_its_file_the_new_pooling_is_unknown(tiny_recipe):
 
 
 @pytest.mark.parametrize("name", shipped_names())
-def test_every_shipped_recipe_is_right(name, monkeypatch):
+def test_every_shipped_recipe_is_valid(name, monkeypatch):
     monkeypatch.delenv("MBERT_DATA", raising=False)
     recipe = load_recipe(name)
     assert recipe.tasks
@@ -322,7 +322,7 @@ def test_initial_values_are_a_function_of_the_seed(tiny_recipe):
     def initial(seed: int) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         encoder = BertEncoder(SHAPE)
-        torch.rand(seed)  # the state of the global generator must not matter
+        torch.rand(seed)  # changes the state of the global generator
         return compose.build_model(recipe, SHAPE, encoder, seed).state_dict()
 
     first, again, other = initial(1), initial(1), initial(2)
@@ -330,7 +330,7 @@ def test_initial_values_are_a_function_of_the_seed(tiny_recipe):
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-def test_a_task_has_the_same_initial_values_whatever_the_other_tasks(tiny_recipe):
+def test_initial_values_of_a_task_do_not_depend_on_the_other_tasks(tiny_recipe):
     torch.manual_seed(0)
     encoder = BertEncoder(SHAPE)
     both = compose.build_model(load_recipe(str(tiny_recipe)), SHAPE, encoder, 1)
@@ -341,7 +341,7 @@ def test_a_task_has_the_same_initial_values_whatever_the_other_tasks(tiny_recipe
         assert all(torch.equal(value, expected[key]) for key, value in one.task(name).state_dict().items())
 
 
-def test_building_leaves_the_global_generator_as_it_was(tiny_recipe):
+def test_building_does_not_change_the_global_generator(tiny_recipe):
     recipe = load_recipe(str(tiny_recipe))
     encoder = BertEncoder(SHAPE)
     before = torch.get_rng_state()
@@ -349,7 +349,7 @@ def test_building_leaves_the_global_generator_as_it_was(tiny_recipe):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_an_option_refused_while_building_names_its_component_where_there_is_no_place():
+def test_a_refused_option_without_a_place_has_the_name_of_its_component():
     with pytest.raises(RecipeError, match=r"^low_rank.rank must be at most 8"):
         build("adapters", Component(kind="low_rank", options={"rank": 9}), SHAPE)
 

@@ -1,4 +1,4 @@
-"""Where a model's encoder comes from: a run stands for its encoder; one that was moved is found, or named."""
+"""The encoder of a model: a run can be used as a checkpoint, and a moved encoder is found or can be named."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def predicted(run, **options):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A folder that holds an encoder, data, a recipe, a run that trained the encoder, and one that did not."""
+    """A folder with an encoder, data, a recipe, a run that trained the encoder, and a run that did not."""
     folder = tmp_path_factory.mktemp("project")
     tiny.write_checkpoint(folder / "encoder")
     tiny.write_files(folder)
@@ -46,7 +46,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture
 def moved(project, tmp_path):
-    """The same project after its folder was copied to another place, without its encoder."""
+    """A copy of the project whose encoder has another name, so that its runs cannot find it."""
     folder = tmp_path / "moved"
     shutil.copytree(project, folder)
     (folder / "encoder").rename(folder / "renamed")
@@ -61,7 +61,7 @@ def moved(project, tmp_path):
 
 
 def _sign(folder):
-    """Give a folder a manifest of its files as they are now."""
+    """Write a manifest for the current files of a folder."""
     from mbert_cli.storage.atomic import commit_folder
 
     copy = folder.with_name("copy")
@@ -71,7 +71,7 @@ def _sign(folder):
 
 
 @pytest.mark.parametrize("named", ["runs/trained", "runs/trained/model", "runs/trained/model/encoder"])
-def test_a_run_as_a_checkpoint_stands_for_its_encoder_and_that_is_said(named, project, tmp_path, capsys):
+def test_a_run_as_a_checkpoint_is_its_encoder_and_a_note_is_printed(named, project, tmp_path, capsys):
     train(project / "recipe.yaml", tmp_path / "a", f"encoder.checkpoint={project / named}", quiet=False)
     own = project / "runs" / "trained" / "model" / "encoder"
     said = f"encoder of {project / named}: {own}"
@@ -84,17 +84,17 @@ def test_a_run_as_a_checkpoint_stands_for_its_encoder_and_that_is_said(named, pr
 
 
 @pytest.mark.parametrize("named", ["runs/frozen", "runs/frozen/model", "runs/frozen/model/encoder"])
-def test_a_run_that_never_trained_its_encoder_stands_for_what_it_refers_to(named, project, tmp_path):
+def test_a_run_that_never_trained_its_encoder_is_the_checkpoint_that_it_refers_to(named, project, tmp_path):
     found = find_encoder(str(project / named))
     assert found.folder == project / "encoder"
     assert found.note == f"encoder of {project / named}: {project / 'encoder'}"
-    # What refers to a run that refers is followed to its end.
+    # A run may refer to a run that refers to a checkpoint.
     train(project / "recipe.yaml", tmp_path / "a", f"encoder.checkpoint={project / named}", FROZEN)
     assert find_encoder(str(tmp_path / "a")).folder == project / "encoder"
     assert predicted(tmp_path / "a") == predicted(project / "runs" / "frozen")
 
 
-def test_runs_without_an_encoder_of_their_own_are_refused_as_checkpoints(project, tmp_path):
+def test_runs_without_a_model_and_ensembles_are_refused_as_checkpoints(project, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "recipe.yaml").write_text("a: 1\n")
     with pytest.raises(CheckpointError, match=r"empty: this run has no model yet"):
@@ -133,7 +133,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_model_whose_encoder_is_gone_says_how_to_name_it_and_takes_it(command, moved, monkeypatch):
+def test_the_error_for_a_missing_encoder_names_the_option_and_the_option_works(command, moved, monkeypatch):
     monkeypatch.chdir(moved)
     words = [str(moved / "runs" / "frozen") if each == "RUN" else each for each in COMMANDS[command]]
     with pytest.raises(CheckpointError) as refusal:
@@ -145,11 +145,11 @@ def test_a_model_whose_encoder_is_gone_says_how_to_name_it_and_takes_it(command,
         CheckpointError, match=r"^nowhere: the folder does not exist; --encoder must be the folder that contains"
     ):
         app([*words, "--encoder", "nowhere"], standalone_mode=False)
-    if command != "export":  # which takes long
+    if command != "export":  # it takes long
         app([*words, "--encoder", "renamed"], standalone_mode=False)
 
 
-def test_a_moved_encoder_is_taken_if_it_is_the_same_and_no_other(project, moved):
+def test_only_an_encoder_with_the_same_hash_is_accepted(project, moved):
     run = moved / "runs" / "frozen"
     assert predicted(run, encoder=moved / "renamed") == predicted(project / "runs" / "frozen")
     weights = load_file(moved / "renamed" / "model.safetensors")
@@ -159,7 +159,7 @@ def test_a_moved_encoder_is_taken_if_it_is_the_same_and_no_other(project, moved)
         predicted(run, encoder=moved / "other")
 
 
-def test_a_model_that_holds_its_encoder_takes_no_other(moved):
+def test_a_model_that_contains_its_encoder_accepts_no_other(moved):
     trained = moved / "runs" / "trained"
     for refused in (
         lambda: read_model(trained, moved / "renamed"),
@@ -169,7 +169,7 @@ def test_a_model_that_holds_its_encoder_takes_no_other(moved):
             refused()
 
 
-def test_an_encoder_in_shards_is_known_by_its_hash_and_not_copied(project, tmp_path):
+def test_a_sharded_encoder_is_identified_by_its_hash_and_not_copied(project, tmp_path):
     shards = Path(shutil.copytree(project / "encoder", tmp_path / "shards"))
     tensors = load_file(shards / "model.safetensors")
     (shards / "model.safetensors").unlink()
@@ -188,7 +188,7 @@ def test_an_encoder_in_shards_is_known_by_its_hash_and_not_copied(project, tmp_p
         predicted(run, encoder=tmp_path / "renamed")
 
 
-def test_a_pushed_model_carries_the_encoder_of_a_folder_and_no_path(project, tmp_path, monkeypatch):
+def test_a_pushed_model_contains_an_encoder_from_a_folder_and_no_paths(project, tmp_path, monkeypatch):
     import huggingface_hub
 
     def keep(self, *, folder_path, **_):
@@ -202,7 +202,7 @@ def test_a_pushed_model_carries_the_encoder_of_a_folder_and_no_path(project, tmp
     assert predicted(tmp_path / "there") == predicted(project / "runs" / "frozen")
 
 
-def test_a_run_folder_that_is_no_model_of_ours_is_a_checkpoint_as_it_is(tiny_checkpoint):
+def test_a_folder_that_is_not_a_run_is_itself_the_checkpoint(tiny_checkpoint):
     assert find_encoder(str(tiny_checkpoint)).folder == tiny_checkpoint
     assert find_encoder(str(tiny_checkpoint)).note is None
 
@@ -211,9 +211,9 @@ def inodes(folder):
     return {path.stat().st_ino for path in folder.rglob("*.safetensors") if path.parent.name == "encoder"}
 
 
-def test_an_encoder_is_on_the_disk_once_for_all_that_hold_the_same(project, tmp_path):
+def test_equal_encoders_of_a_run_are_stored_once(project, tmp_path):
     frozen = project / "runs" / "frozen"
-    assert not inodes(frozen), "neither model nor state copies what its checkpoint holds"
+    assert not inodes(frozen), "neither the model nor the state copies the weights of the checkpoint"
     run = train(project / "recipe.yaml", tmp_path / "a", "curriculum=simultaneous", "training.keep=1")
     assert inodes(run / "model") == inodes(run / "state")
     both = train(project / "recipe.yaml", tmp_path / "b", "curriculum=simultaneous", "training.members=2")
@@ -221,7 +221,7 @@ def test_an_encoder_is_on_the_disk_once_for_all_that_hold_the_same(project, tmp_
     assert inodes(both / "model") == inodes(both / "members")
     tasks = both / "model" / "members" / "2" / "tasks" / "mood.safetensors"
     assert tasks.samefile(both / "members" / "2" / "model" / "tasks" / "mood.safetensors")
-    # One run that was removed takes nothing from another.
+    # Removing one folder does not affect the other.
     before = predicted(both)
     shutil.rmtree(both / "members")
     assert predicted(both) == before
