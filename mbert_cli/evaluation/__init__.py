@@ -1,1 +1,1 @@
-"""Metrics of a model on data, and what is fitted to dev."""
+"""Evaluate a model on labelled data, and fit thresholds and temperatures to dev files."""

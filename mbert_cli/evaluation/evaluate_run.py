@@ -41,7 +41,7 @@ class RunEvaluation:
 
         Args:
             folder: the folder.
-            console: where a failure to draw figures is reported.
+            console: prints a note if figures cannot be drawn.
 
         Raises:
             ResourceError: the disk is full.
@@ -70,9 +70,9 @@ def evaluate_run(
         run: the run folder, or the folder of a saved model.
         load: loads the model; called once the model is locked, if it is changed.
         files: the files to evaluate on.
-        fitting: what is fitted to the dev files before the evaluation, and saved in the model.
+        fitting: fits to the dev files before the evaluation; the results are saved in the model.
         most_errors: number of largest errors to return per task.
-        console: where notes are printed.
+        console: prints notes.
 
     Raises:
         CheckpointError: there is no model, or it has no such task.

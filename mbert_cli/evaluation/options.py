@@ -13,7 +13,7 @@ class EvaluationFiles:
     """The files on which a run's model is evaluated.
 
     Args:
-        split: which of the recipe's files.
+        split: the recipe's files to use.
         others: for some tasks, a file to use instead of the recipe's. Then only these tasks are evaluated, unless
             `tasks` is given.
         tasks: the tasks to evaluate; all if empty.

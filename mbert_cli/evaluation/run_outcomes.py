@@ -27,7 +27,7 @@ class RunOutcomes:
 
     Args:
         predictor: the model.
-        split: which of the recipe's files.
+        split: the recipe's files that were used, unless `sha256` has others.
         files: the file of each task.
         sha256: hashes of the files that replace those of the recipe; None for a stream, which can be read only once.
         tasks: the outcome of each task.
@@ -76,7 +76,7 @@ def run_outcomes(predictor: Predictor, files: EvaluationFiles, console: Console)
     Args:
         predictor: the model.
         files: the files.
-        console: where notes about the files are printed.
+        console: prints notes about the files.
 
     Raises:
         CheckpointError: the model has no such task.

@@ -25,7 +25,7 @@ def check_fits(predictor: Predictor, tasks: Sequence[str], fitting: Fitting) -> 
     Args:
         predictor: the model.
         tasks: the requested tasks; all if empty.
-        fitting: what is fitted.
+        fitting: the requested fits.
 
     Raises:
         CheckpointError: the model has no such task.
@@ -50,8 +50,9 @@ def tune(outcomes: RunOutcomes, fitting: Fitting, console: Console) -> dict[str,
 
     Args:
         outcomes: the outputs of the model on its dev files.
-        fitting: what is fitted: thresholds for tasks with two classes, temperatures for all tasks with classes.
-        console: where a temperature that cannot be fitted is reported.
+        fitting: the requested fits. Thresholds are fitted for tasks with two classes, temperatures for all tasks with
+            classes.
+        console: prints a note if a temperature cannot be fitted.
 
     Returns:
         For each task with a fit, `before` and `after`: threshold, precision, recall, F1 and accuracy for two classes;

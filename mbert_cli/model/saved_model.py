@@ -125,7 +125,7 @@ def weights_size(model: MultiTaskBert, encoder_changed: bool) -> int:
 
 
 def _places(folder: Path, model: SentenceModel) -> list[tuple[Path, MultiTaskBert]]:
-    """Return where the weights lie of a model, or of each member of an ensemble."""
+    """Return the folders of the weights of each member, with the member."""
     if isinstance(model, MultiTaskBert):
         return [(folder, model)]
     return [(_member(folder, number), each) for number, each in enumerate(model.members(), 1)]
