@@ -1,4 +1,4 @@
-"""Run folders with made-up scores."""
+"""Run folders with made-up scores, and the text of their reports."""
 
 import io
 import re
@@ -25,10 +25,10 @@ def make_run(folder, scores, reference="null", epochs=4, adapters="[{kind: pal, 
     )
     records = []
     for epoch, each in enumerate(scores, 1):
-        found = {task: {"main_metric": metric, metric: value, "loss": 1.0} for task, (metric, value) in each.items()}
+        metrics = {task: {"main_metric": metric, metric: value, "loss": 1.0} for task, (metric, value) in each.items()}
         overall = sum((value + 1) / 2 if metric == "pearson" else value for metric, value in each.values()) / len(each)
         best = overall > max((each.overall for each in records), default=-1)
-        records.append(record(epoch, **{"tasks": found, "overall": overall, "best": best, **change}))
+        records.append(record(epoch, **{"tasks": metrics, "overall": overall, "best": best, **change}))
     (folder / "metrics.jsonl").write_text(metrics_text(records))
     return folder
 

@@ -1,4 +1,4 @@
-"""What Python programs give in the place of a file: columns, rows, sentences or a data frame."""
+"""Inputs of Python programs: columns, rows, texts or a data frame, instead of a file."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -10,7 +10,7 @@ from mbert_cli.recipe.sections import TaskSection
 
 @runtime_checkable
 class Frame(Protocol):
-    """A data frame, such as that of pandas or polars: names of columns, and columns by their names."""
+    """A data frame, as in pandas or polars: it has column names, and returns columns by name."""
 
     columns: Any
 
@@ -22,25 +22,25 @@ Inputs = Mapping[str, Iterable[Any]] | Iterable[Mapping[str, Any]] | Iterable[An
 
 
 def sides_of(given: Any, task: str, section: TaskSection) -> list[list[Any]]:
-    """Return what should be the texts of a task's sentences, or of the two sides of its pairs; see `check_texts`.
+    """Return a task's texts, or the two sides of its pairs. `check_texts` checks the values.
 
     Args:
-        given: what should be `Given`: columns by name, a list of rows that are dicts, a data frame, or, where the task
-            reads one text, a list of texts.
+        given: should be `Inputs`: columns by name, a list of rows that are dicts, or a data frame. If the task reads
+            one text, it can be a list of texts.
         task: the task's name, for messages.
-        section: names its columns.
+        section: the task's section, which names its columns.
 
     Raises:
-        DataError: a column is missing, or something is no list; with its row, from 0.
+        DataError: a column is missing, or an input is no list. Rows are counted from 0.
     """
     if isinstance(given, Mapping | Frame):
         names = list(given) if isinstance(given, Mapping) else list(given.columns)
-        return [_as_list(given[name], f"task {task}: {name}") for name in _found(names, task, section)]
+        return [_as_list(given[name], f"task {task}: {name}") for name in _own_names(names, task, section)]
     return _of_rows(_as_list(given, f"task {task}: the input"), task, section)
 
 
 def texts_or_rows(given: Any, task: str) -> tuple[list[Any] | None, Inputs]:
-    """Return the list of what should be texts, or None where rows or columns are given; and all that is given."""
+    """Return the list of texts, or None if the input has rows or columns; and the input itself."""
     if isinstance(given, Mapping | Frame):
         return None, given
     rows = _as_list(given, f"task {task}: the input")
@@ -48,15 +48,15 @@ def texts_or_rows(given: Any, task: str) -> tuple[list[Any] | None, Inputs]:
 
 
 def check_texts(sides: Sequence[Sequence[Any]], names: Sequence[str], task: str) -> None:
-    """Check that columns of texts are as long as each other, and hold texts.
+    """Check that columns have the same length and that all values are texts.
 
     Args:
         sides: the columns.
-        names: of them, for messages.
-        task: the same.
+        names: names of the columns, for messages.
+        task: the task's name, for messages.
 
     Raises:
-        DataError: they are not; with the row, from 0.
+        DataError: lengths differ, or a value is no text. Rows are counted from 0.
     """
     lengths = [len(side) for side in sides]
     if len(set(lengths)) > 1:
@@ -70,7 +70,7 @@ def check_texts(sides: Sequence[Sequence[Any]], names: Sequence[str], task: str)
                 raise DataError(f"task {task}: row {row}: {name} must be a text, but is {shown(text)}.")
             if not text.isascii() and _holds_surrogate(text):
                 raise DataError(
-                    f"task {task}: row {row}: {name} holds half of a surrogate pair, which is no character: "
+                    f"task {task}: row {row}: {name} holds half of a surrogate pair, which is not a character: "
                     f"{ascii(text)[:60]}; clean it with text.encode('utf-8', 'replace').decode()."
                 )
 
@@ -102,7 +102,7 @@ def _of_rows(rows: list[Any], task: str, section: TaskSection) -> list[list[Any]
                 "or rows that have both."
             )
         return [rows]
-    names = _found(list(rows[0]), task, section)
+    names = _own_names(list(rows[0]), task, section)
     for number, row in enumerate(rows):
         for name in names:
             if not isinstance(row, Mapping) or name not in row:
@@ -110,11 +110,11 @@ def _of_rows(rows: list[Any], task: str, section: TaskSection) -> list[list[Any]
     return [[row[name] for row in rows] for name in names]
 
 
-def _found(have: list[Any], task: str, section: TaskSection) -> list[str]:
-    """Return what the task's columns are called among those that there are: by their name, or their other name."""
+def _own_names(have: list[Any], task: str, section: TaskSection) -> list[str]:
+    """Return the names that the task's text columns have in the input: their own, or those in the task's `columns`."""
     names = [name if name in have else section.columns.get(name, name) for name in section.text]
-    for name, found in zip(section.text, names, strict=True):
-        if found not in have:
+    for name, own_name in zip(section.text, names, strict=True):
+        if own_name not in have:
             raise DataError(
                 f"task {task} reads the columns {', '.join(section.text)}, but there is no '{name}'"
                 f"{nearest(name, [str(each) for each in have])}"

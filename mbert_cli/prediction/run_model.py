@@ -13,7 +13,7 @@ from mbert_cli.errors import is_out_of_memory
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.sentence_model import SentenceModel
 
-# Tokens of a batch: more fill no more of the device.
+# Tokens of a batch. Larger batches are not faster.
 TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768}
 
 
@@ -25,17 +25,18 @@ def run_model(
     token_budget: int | None = None,
     vectors: bool = False,
 ) -> Tensor:
-    """Return the outputs of a task's head for all examples, in their order, on the CPU; the mean over both orders.
+    """Return the outputs of a task's head for all examples, in their order, on the CPU.
 
-    A batch that memory has no room for is computed in halves, and so are the following ones that are as large.
+    If the examples can be swapped, an output is the mean over both orders of a pair. A batch that does not fit in
+    memory is computed in halves, and so are later batches of that size.
 
     Args:
         model: the model; it is put into evaluation mode.
         task: the task's name.
-        data: its examples.
-        batch_size: examples of a batch at most.
-        token_budget: tokens of a batch at most; as many as keep the device busy by default.
-        vectors: return the vectors that the head would get, of examples of one side, in place of its outputs.
+        data: the task's examples.
+        batch_size: number of examples in a batch at most.
+        token_budget: number of tokens in a batch at most; None for the budget of the device.
+        vectors: return the inputs of the head instead of its outputs; the examples have one side.
     """
     model.eval()
     device = model.device
@@ -46,7 +47,7 @@ def run_model(
         data = replace(data, sides=(*data.sides, *(tokens for side, tokens in sides if side == "whole")))
     outputs, order = [], []
     lengths, pending = data.lengths, deque(by_length(data, token_budget, batch_size))
-    most = token_budget  # tokens that memory has room for
+    most = token_budget  # tokens that fit in memory
     with torch.inference_mode():
         while pending:
             rows = pending.popleft()
@@ -64,7 +65,7 @@ def run_model(
                 pending.appendleft(rows)
                 continue
             order.append(rows)
-        # Copied at last: a GPU is never waited for between two batches.
+        # Copied once at the end, so that batches do not wait for the GPU.
         return torch.cat(outputs).cpu()[torch.from_numpy(np.argsort(np.concatenate(order)))]
 
 

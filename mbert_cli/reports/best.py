@@ -1,4 +1,4 @@
-"""Which scores of a column are the best: one, or all that chance could have put in its place."""
+"""Which scores of a column are marked as the best: the highest, and those that may be lower only by chance."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,20 +7,20 @@ from statistics import fmean, variance
 
 MEANING = (
     "Marked: the best score of a column and those within one standard error of it, by the number of dev rows; "
-    "none where that is all of them."
+    "none if that is all of them."
 )
-"""What the mark means, for readers."""
+"""The meaning of the mark, as reports print it."""
 MEANING_OF_MEANS = MEANING.replace("number of dev rows", "number of dev rows and the spread over seeds")
-_DIGITS = 3  # of a score that is shown
+_DIGITS = 3  # decimals of a printed score
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score, and how far chance may have moved it.
+    """A score and its standard error.
 
     Args:
         value: the score.
-        error: its standard error; None where it is not known.
+        error: its standard error; None if unknown.
     """
 
     value: float
@@ -28,13 +28,19 @@ class Estimate:
 
 
 def of_rows(metric: str, value: float, rows: int | None) -> Estimate:
-    """Return the estimate of a metric on a number of rows.
+    """Return a score with its standard error on n rows.
 
-    Accuracy p: sqrt(p (1 - p) / n), of a binomial share. Correlation r: (1 - r^2) / sqrt(n - 3), from Fisher's z, whose
-    standard error is 1 / sqrt(n - 3) (Fisher 1921), by dr/dz = 1 - r^2. Other metrics: not known.
+    Accuracy p: sqrt(p (1 - p) / n), the error of a binomial proportion. Correlation r: (1 - r^2) / sqrt(n - 3). It
+    follows from the error 1 / sqrt(n - 3) of Fisher's z (Fisher 1921) and dr/dz = 1 - r^2. For other metrics, the error
+    is unknown.
 
-    Scores of runs on the same rows differ by less than these errors say, for their errors are correlated: the rule
-    calls too many scores equal rather than too few.
+    The scores of two runs on the same rows are correlated, so their difference has a smaller error than this. Therefore
+    the rule marks too many scores rather than too few.
+
+    Args:
+        metric: name of the metric.
+        value: the score.
+        rows: n; None if unknown.
     """
     if rows is None or metric not in ("accuracy", "pearson", "spearman"):
         return Estimate(value)
@@ -44,11 +50,13 @@ def of_rows(metric: str, value: float, rows: int | None) -> Estimate:
 
 
 def of_tasks(overall: float, tasks: Mapping[tuple[str, str], Estimate]) -> Estimate:
-    """Return the estimate of the overall score, the mean over tasks with correlations r as (r + 1) / 2.
+    """Return the overall score with its standard error.
+
+    The overall score is the mean over the tasks; a correlation r counts as (r + 1) / 2.
 
     Args:
-        overall: the score.
-        tasks: the estimates of all tasks and their metrics.
+        overall: the overall score.
+        tasks: the estimate of each task, by the names of the task and of its metric.
     """
     errors = [
         None if each.error is None else each.error / (2 if metric in ("pearson", "spearman") else 1)
@@ -61,26 +69,27 @@ def of_tasks(overall: float, tasks: Mapping[tuple[str, str], Estimate]) -> Estim
 
 
 def of_seeds(seeds: Sequence[Estimate]) -> Estimate:
-    """Return the estimate of the mean over k seeds on the same rows.
+    """Return the mean over k seeds with its standard error.
 
-    The rows are drawn once, so their part is that of one seed; the part of the seeds is their variance over k.
+    All seeds are scored on the same rows. So the error from the rows is as large as that of one seed, and only the
+    variance between the seeds is divided by k.
     """
     value = fmean(each.value for each in seeds)
     errors = [each.error for each in seeds if each.error is not None]
     if len(errors) < len(seeds):
         return Estimate(value)
-    of_seeds = variance([each.value for each in seeds]) / len(seeds) if len(seeds) > 1 else 0.0
-    return Estimate(value, math.sqrt(fmean(error**2 for error in errors) + of_seeds))
+    between_seeds = variance([each.value for each in seeds]) / len(seeds) if len(seeds) > 1 else 0.0
+    return Estimate(value, math.sqrt(fmean(error**2 for error in errors) + between_seeds))
 
 
 def best(column: Sequence[Estimate | None]) -> list[bool]:
-    """Return which scores of a column are marked: the best and those within one standard error of it.
+    """Return for each score of a column whether it is marked: the best, and those within one standard error of it.
 
-    The rule is that of Breiman et al. 1984, section 3.4.3. Where it holds for all scores, none is marked. Scores are
-    compared as they are shown.
+    Source: the one-standard-error rule of Breiman et al. 1984, section 3.4.3. If all scores would be marked, none is.
+    Scores are compared as they are printed.
 
     Args:
-        column: scores of which higher is better; None where there is none.
+        column: the scores, higher is better; None for a missing score.
     """
     known = [each for each in column if each is not None]
     if len(known) < 2:

@@ -1,10 +1,10 @@
-"""What an evaluation found, and the folder of files that keeps it; no torch here.
+"""The results of an evaluation, and the folder that holds them. No torch here.
 
 metrics.json                what `mbert evaluate --json` prints
-TASK_predictions.tsv        for every row its line in the data file, true label, prediction and scores
-TASK_confusion.tsv          of a classification: how many rows of a true label were given which label; a matrix, or with
-                            more classes than `MATRIX_LIMIT` a line for each pair of labels that occurs
-TASK_confusion_shares.tsv   the same matrix as shares of the true label's rows
+TASK_predictions.tsv        for each row: its line in the data file, true label, prediction and scores
+TASK_confusion.tsv          the confusion matrix of a classification (rows are true labels); with more classes than
+                            `MATRIX_LIMIT`, one line for each pair of a true and a predicted label
+TASK_confusion_shares.tsv   the same matrix, divided by the number of rows with the true label
 """
 
 import csv
@@ -24,18 +24,18 @@ CONFUSION = "_confusion.tsv"
 CONFUSION_SHARES = "_confusion_shares.tsv"
 PREDICTIONS = "_predictions.tsv"
 _SHOWN_OF_A_HASH = 12
-_CELL = 9  # bytes of a number that follows a tab
+_CELL = 9  # bytes of a number and a tab
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was predicted for some of a task's examples, in their order.
+    """The predictions for some of a task's examples, in their order.
 
     Args:
-        lines: where each example begins in its file.
-        labels: the true ones, names or numbers.
-        columns: `pred`, and `score` or `p_<label>`, one value an example; with more classes than `MATRIX_LIMIT`,
-            `pred` and `probability`, that of the predicted class.
+        lines: the line of each example in its file.
+        labels: the true labels, names or numbers.
+        columns: `pred`, and `score` or `p_<label>`, one value per example. With more classes than `MATRIX_LIMIT`:
+            `pred` and `probability`, which is that of the predicted class.
     """
 
     lines: Sequence[int]
@@ -45,45 +45,47 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """The results of an evaluation.
 
     Args:
         metrics: ``{"tasks": {task: metrics}, "overall": number}``.
-        predictions: for each task those of all examples, in parts.
+        predictions: for each task, the predictions for all its examples, in parts.
     """
 
     metrics: dict[str, Any]
     predictions: Mapping[str, Iterable[Predictions]]
 
     def of(self, split: str | None, files: Mapping[str, Mapping[str, Any]], **facts: Any) -> "Evaluation":
-        """Return the evaluation with what it was made on among its metrics.
+        """Return the evaluation with its data files among its metrics.
 
         Args:
-            split: `train`, `dev` or `test`; None where a task has another file than the recipe's.
-            files: of each task its data's `file`, and what else is known of that; see `data_name`.
-            facts: what else is to be known, such as the epoch.
+            split: `train`, `dev` or `test`; None if a task was evaluated on a file that is not the recipe's.
+            files: for each task, its `file` and more facts about it; see `data_name`.
+            facts: more metrics, such as the epoch.
         """
         tasks = {task: {**metrics, **files[task]} for task, metrics in self.metrics["tasks"].items()}
         return Evaluation({"split": split, **facts, **self.metrics, "tasks": tasks}, self.predictions)
 
 
 def data_name(metrics: Mapping[str, Any], task: str) -> str:
-    """Return what a task was evaluated on: the recipe's split, or another file by its name and the start of its hash.
+    """Return the name of the data that a task was evaluated on.
+
+    It is the name of the recipe's split. For another file it is the file's name with the start of its SHA-256.
 
     Args:
-        metrics: of an evaluation. Those of a release that did not tell other files from the recipe's name the split.
+        metrics: metrics of an evaluation. Older versions always saved the split, at the top.
         task: the task's name.
     """
     own = metrics["tasks"][task]
     split = own.get("split", metrics.get("split"))
     if split is not None:
         return str(split)
-    known = f" (sha256 {own['sha256'][:_SHOWN_OF_A_HASH]}…)" if own.get("sha256") else ""
-    return f"{one_line(PurePath(own['file']).name)}{known}"
+    sha256 = f" (sha256 {own['sha256'][:_SHOWN_OF_A_HASH]}…)" if own.get("sha256") else ""
+    return f"{one_line(PurePath(own['file']).name)}{sha256}"
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
-    """Write an evaluation's files into a folder that exists."""
+    """Write the files of an evaluation into an existing folder."""
     text = json.dumps(evaluation.metrics, indent=2, ensure_ascii=False) + "\n"
     (folder / METRICS).write_text(text, encoding="utf-8")
     for task, metrics in evaluation.metrics["tasks"].items():
@@ -101,28 +103,28 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
 
 
 def evaluation_size(rows: int, classes: int) -> int:
-    """Return about how many bytes `write_evaluation` writes for a task.
+    """Return an estimate of the bytes that `write_evaluation` writes for a task.
 
     Args:
-        rows: how many were predicted.
-        classes: of a classification; 0 for a task whose labels are values.
+        rows: number of predicted rows.
+        classes: number of classes; 0 for a regression.
     """
     if classes <= MATRIX_LIMIT:
-        # A row has its line, its label, the prediction and a probability of each class. A matrix is in two TSV files,
-        # and twice in metrics.json, a number on a line.
+        # A row has a line number, a label, a prediction and a probability per class. The matrix is in two TSV files,
+        # and twice in metrics.json with one number per line.
         return 1_000 + rows * (20 + _CELL * classes) + 300 * classes + 50 * classes**2
     return 1_000 + rows * (25 + _CELL) + 20 * classes + 300 * min(classes, rows) + 90 * _pairs(rows, classes)
 
 
 def metrics_size(rows: int, classes: int) -> int:
-    """Return about how many bytes a task's metrics have in a line of `metrics.jsonl`; see `evaluation_size`."""
+    """Return an estimate of the bytes of a task's metrics in a line of metrics.jsonl; see `evaluation_size`."""
     if classes <= MATRIX_LIMIT:
         return 500 + 130 * classes + 8 * classes**2 + 20 * min(classes**2, rows // 2)
     return 500 + 15 * classes + 150 * min(classes, rows) + 15 * _pairs(rows, classes)
 
 
 def _pairs(rows: int, classes: int) -> int:
-    """Return a guess of how many pairs of a true and a predicted label occur, where most rows are right."""
+    """Return an estimate of the number of distinct (true, predicted) pairs if most predictions are correct."""
     return min(classes**2, rows) // 3
 
 
@@ -132,20 +134,20 @@ def _rows(parts: Iterable[Predictions]) -> Iterator[tuple[str | float, ...]]:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """Return the metrics of an evaluation's folder; nothing where there are none."""
+    """Return the metrics in the folder of an evaluation; empty if there are none."""
     path = folder / METRICS
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
+    metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return metrics
 
 
 def read_numbers(path: Path, *columns: str) -> list[list[float]]:
-    """Return columns of numbers of a `TASK_predictions.tsv`."""
+    """Return numeric columns of a `TASK_predictions.tsv`."""
     header, *rows = _read_table(path)
     return [[float(row[header.index(column)]) for row in rows] for column in columns]
 
 
 def read_predictions(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a `TASK_predictions.tsv`, cells by their columns' names."""
+    """Yield the rows of a `TASK_predictions.tsv`, as cells by column name."""
     with path.open(encoding="utf-8", newline="") as file:
         yield from csv.DictReader(file, delimiter="\t")
 
@@ -153,7 +155,7 @@ def read_predictions(path: Path) -> Iterator[dict[str, str]]:
 def _write_matrix(
     path: Path, labels: Sequence[str], matrix: Sequence[Sequence[int]] | Sequence[Sequence[float]]
 ) -> None:
-    # Two words, so that no label of a task about truth is taken for it.
+    # The name has two words, because "true" could be a label.
     write_table(path, ["true label", *labels], ((label, *row) for label, row in zip(labels, matrix, strict=True)))
 
 

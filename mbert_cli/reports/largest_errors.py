@@ -1,4 +1,7 @@
-"""The errors that a model is surest of, with their texts; no torch here."""
+"""The largest errors of a model, with their texts. No torch here.
+
+They are the wrong labels with the highest probabilities, and the predicted numbers that are furthest from the labels.
+"""
 
 import heapq
 from collections.abc import Mapping, Sequence
@@ -19,12 +22,12 @@ class TopError:
     """One wrong prediction.
 
     Args:
-        line: where the example begins in its file.
-        label: the true one.
-        predicted: what was predicted.
-        size: how wrong it is: the probability of the class that was predicted, or the distance between two numbers.
-        texts: of the example; none where its file is no longer there or has changed.
-        measure: what `size` is.
+        line: the line of the example in its file.
+        label: the true label.
+        predicted: the prediction.
+        size: the probability of the predicted class, or the distance between label and prediction.
+        texts: the texts of the example; empty if its file is missing or has changed.
+        measure: the meaning of `size`.
     """
 
     line: int
@@ -36,13 +39,13 @@ class TopError:
 
 
 def top_errors(evaluation: Path, task: str, labels: Sequence[str] | None, count: int) -> list[TopError]:
-    """Return a task's largest errors, the largest first.
+    """Return the largest errors of a task, the largest first, without their texts.
 
     Args:
         evaluation: a folder that `write_evaluation` wrote.
-        task: its name.
-        labels: the names of its classes, in order; None where its labels are numbers.
-        count: how many at most.
+        task: the task's name.
+        labels: the names of its classes, in order; None for a regression.
+        count: number of errors at most.
     """
     rows = read_predictions(evaluation / f"{task}{PREDICTIONS}")
     errors = (_error(row, labels) for row in rows)
@@ -55,7 +58,7 @@ def _error(row: Mapping[str, str], labels: Sequence[str] | None) -> TopError | N
         return TopError(line, label, predicted, abs(float(predicted) - float(label)), measure="distance")
     if label == predicted:
         return None
-    if "probability" in row:  # the file of very many classes
+    if "probability" in row:  # a task with more classes than `MATRIX_LIMIT`
         return TopError(line, label, predicted, float(row["probability"]))
     if f"p_{predicted}" in row:
         return TopError(line, label, predicted, float(row[f"p_{predicted}"]))
@@ -70,24 +73,24 @@ def errors_of(
 
     Args:
         evaluation: a folder that `write_evaluation` wrote.
-        metrics: what it holds: each task's labels and file.
-        tasks: of the run's recipe.
-        count: how many of each task at most.
+        metrics: the metrics of the evaluation, which name each task's labels and file.
+        tasks: the tasks of the run's recipe.
+        count: number of errors per task at most.
     """
-    found = {}
-    for name, each in metrics["tasks"].items():
-        errors = top_errors(evaluation, name, each.get("labels"), count)
-        found[name] = with_texts(errors, each["file"], tasks[name])
-    return found
+    errors = {}
+    for name, own in metrics["tasks"].items():
+        largest = top_errors(evaluation, name, own.get("labels"), count)
+        errors[name] = with_texts(largest, own["file"], tasks[name])
+    return errors
 
 
 def measure_of(errors: Sequence[TopError]) -> str:
-    """Return what the sizes of a task's errors are: the heading of their column."""
+    """Return the meaning of the sizes of a task's errors, which is the heading of their column."""
     return errors[0].measure if errors else "probability"
 
 
 def write_top_errors(folder: Path, errors: Mapping[str, Sequence[TopError]]) -> None:
-    """Write a `TASK_errors.tsv` for each task into a folder that exists."""
+    """Write a `TASK_errors.tsv` for each task into an existing folder."""
     for task, own in errors.items():
         width = max((len(error.texts) for error in own), default=1)
         texts = ["text"] if width <= 1 else [f"text{number}" for number in range(1, width + 1)]
@@ -98,15 +101,15 @@ def write_top_errors(folder: Path, errors: Mapping[str, Sequence[TopError]]) -> 
 
 
 def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list[TopError]:
-    """Return errors with their texts; with none at all where the data file is gone, broken or holds other labels.
+    """Return errors with their texts. If the data file is missing, broken or has other labels, return them without.
 
     Args:
-        errors: of one task.
-        file: its data file.
-        task: says which columns hold texts and label.
+        errors: errors of one task.
+        file: the task's data file.
+        task: the task's section, which names the columns of texts and label.
     """
     wanted = {error.line: error for error in errors}
-    found: dict[int, TopError] = {}
+    complete: dict[int, TopError] = {}
     try:
         with Table(file, task.quoting, task.delimiter, task.columns) as table:
             columns = [table.column(name) for name in task.text]
@@ -114,18 +117,18 @@ def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list
             for row in table.all_rows():
                 error = None if row.problem else wanted.get(row.line)
                 if error is not None and not _same(row.cells[label], error.label):
-                    return list(errors)  # what has changed in one place may have changed in others
+                    return list(errors)  # the file has changed, so all its texts are doubtful
                 if error is not None:
-                    found[row.line] = replace(error, texts=tuple(row.cells[column] for column in columns))
-                if len(found) == len(wanted):
+                    complete[row.line] = replace(error, texts=tuple(row.cells[column] for column in columns))
+                if len(complete) == len(wanted):
                     break
     except MbertError:
         return list(errors)
-    return [found[error.line] for error in errors] if len(found) == len(wanted) else list(errors)
+    return [complete[error.line] for error in errors] if len(complete) == len(wanted) else list(errors)
 
 
 def _same(cell: str, label: str) -> bool:
-    """Whether a cell of the data file is the label that an evaluation wrote down."""
+    """Whether a cell of the data file is the label that the evaluation saved."""
     if cell.strip() == label:
         return True
     try:

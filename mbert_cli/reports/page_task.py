@@ -1,4 +1,4 @@
-"""What the page of `mbert report` tells of one task: its numbers, what is taken for what, its surest errors."""
+"""The part of the page of `mbert report` for one task: its scores, its confusion matrix and its largest errors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from mbert_cli.reports.svg_chart import Chart, scatter_chart
 from mbert_cli.storage.run_folder import RunFolder
 
 _MOST_ERRORS = 8
-_MOST_LABELS = 20  # of a confusion matrix that is shown as one
+_MOST_LABELS = 20  # of a confusion matrix; with more labels, the page lists the most frequent mistakes
 _MOST_CLASSES = 40  # of the table of classes
-_MOST_TEXT = 400
+_MOST_TEXT = 400  # characters of a text
 
 
 @dataclass(frozen=True)
 class TaskPart:
-    """What the page tells of one task of a run."""
+    """The values that the template shows for one task of a run."""
 
     name: str
     file: str
@@ -40,11 +40,11 @@ class TaskPart:
 
 
 def task_parts(run: RunReport) -> list[TaskPart]:
-    """Return what the page tells of each task of a run."""
+    """Return the parts of the page for the tasks of a run."""
     folder = RunFolder(run.path).evaluation
     summary = read_summary(folder).get("tasks", {})
     reference = {} if run.reference is None else {task: value for (task, _), value in run.reference.tasks.items()}
-    found = []
+    parts = []
     for name, kept in run.kept.tasks.items():
         metrics = {**kept, **summary.get(name, {})}
         metric = metrics["main_metric"]
@@ -53,7 +53,7 @@ def task_parts(run: RunReport) -> list[TaskPart]:
         has_predictions = (folder / f"{name}{PREDICTIONS}").is_file()
         errors = top_errors(folder, name, labels, _MOST_ERRORS) if has_predictions else []
         file = str(metrics.get("file", run.recipe.tasks[name].dev))
-        found.append(
+        parts.append(
             TaskPart(
                 name=one_line(name),
                 file=one_line(f"{file}, sha256 {metrics['sha256']}" if metrics.get("sha256") else file),
@@ -71,7 +71,7 @@ def task_parts(run: RunReport) -> list[TaskPart]:
                 are_numbers=labels is None,
             )
         )
-    return found
+    return parts
 
 
 _NAMES = {
@@ -83,17 +83,17 @@ _NAMES = {
 
 
 def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found = []
+    numbers = []
     for key, name in _NAMES.items():
         value = metrics.get(key)
         if isinstance(value, int | float) and (value or key != "cut"):
-            found.append((name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}"))
+            numbers.append((name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}"))
     decision = metrics.get("decision") or {}
     if decision.get("criterion"):
-        found.append((f"threshold for {decision['criterion']}", f"{decision['threshold']:.4f}"))
+        numbers.append((f"threshold for {decision['criterion']}", f"{decision['threshold']:.4f}"))
     if decision.get("temperature", 1.0) != 1.0:
-        found.append(("temperature", f"{decision['temperature']:.3f}"))
-    return found
+        numbers.append(("temperature", f"{decision['temperature']:.3f}"))
+    return numbers
 
 
 def _classes(scores: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
@@ -111,7 +111,7 @@ def _confusion(confusion: Confusion | None) -> list[tuple[str, list[tuple[int, f
 
 
 def _confused(confusion: Confusion | None) -> list[tuple[str, str, int]]:
-    """Return which labels are taken for which most often, where there are too many for a matrix."""
+    """Return the most frequent mistakes if there are too many labels for a matrix; otherwise nothing."""
     if confusion is None or len(confusion.labels) <= _MOST_LABELS:
         return []
     return [(one_line(each.label), one_line(each.predicted), each.count) for each in confusion.mistakes(_MOST_LABELS)]
@@ -129,7 +129,7 @@ def _shown(error: TopError) -> TopError:
 
 
 def _short(predicted: str) -> str:
-    """Return a label, or a number with three digits."""
+    """Return a label as it is, or a number with three significant digits."""
     try:
         return f"{float(predicted):.3g}"
     except ValueError:

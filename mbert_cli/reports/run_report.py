@@ -1,4 +1,4 @@
-"""One procedure: report; runs read from their recipes and metrics alone, so that it answers at once. No torch here."""
+"""Runs as `mbert report` reads them: only their recipes and metrics, which is fast. No torch here."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from mbert_cli.storage.model_folder import fitted_tasks
 from mbert_cli.storage.run_folder import RunFolder
 
 TaskMetric = tuple[str, str]
-"""A task and its main metric: the heading of a column."""
+"""The name of a task and of its main metric: the heading of a column."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Scores:
     """One line of scores.
 
     Args:
-        name: whose they are.
-        tasks: each task's main metric.
-        overall: over all tasks; None where a task is left out.
+        name: name of the run, of the reference, or `difference`.
+        tasks: the main metric of each task.
+        overall: the score over all tasks; None if a task is missing.
     """
 
     name: str
@@ -34,21 +34,21 @@ class Scores:
     overall: float | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return them as plain values."""
+        """Return the scores as JSON values."""
         tasks = {task: {"metric": metric, "value": value} for (task, metric), value in self.tasks.items()}
         return {"tasks": tasks, "overall": self.overall}
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """One run, as its best epoch left it.
+    """A run with the scores of its kept epoch.
 
     Args:
-        path: the run folder, as the user named it.
-        recipe: what it was made of.
-        epochs: how many have ended.
+        path: the run folder, as the user wrote it.
+        recipe: the recipe of the run.
+        epochs: number of finished epochs.
         kept: the epoch whose model is kept.
-        train_seconds: of all epochs that have ended, without the time on dev files.
+        train_seconds: training time of all finished epochs, without the scoring of dev files.
         fitted: the tasks whose threshold or temperature was fitted after training.
     """
 
@@ -66,17 +66,17 @@ class RunReport:
 
     @property
     def times_encoder(self) -> float:
-        """The encoder with all adapters over the encoder alone, as papers on adapters give it."""
+        """Parameters of the encoder with all adapters, divided by those of the encoder, as in papers on adapters."""
         return 1 + self.parameters["adapters"] / self.parameters["encoder"]
 
     @property
     def hardware(self) -> str:
-        """Device and precision of its kept epoch: `cuda, bf16`."""
+        """Device and precision of the kept epoch, such as `cuda, bf16`."""
         return ", ".join(self.kept.hardware[key] for key in ("device", "precision"))
 
     @property
     def note(self) -> str:
-        """What the scores do not show: thresholds that were fitted after training; empty where none was."""
+        """A note if thresholds were fitted after training, which the scores do not include; otherwise empty."""
         if not self.fitted:
             return ""
         command = command_line("evaluate", self.path)
@@ -87,13 +87,13 @@ class RunReport:
 
     @property
     def scores(self) -> Scores:
-        """The run's own."""
+        """The scores of the run."""
         return Scores(str(self.path), self.kept.main_scores(), self.kept.overall)
 
     @property
     def estimates(self) -> Mapping[TaskMetric, Estimate]:
         """The run's scores of tasks, with their standard errors."""
-        rows = {task: found.get("examples") for task, found in self.kept.tasks.items()}
+        rows = {task: metrics.get("examples") for task, metrics in self.kept.tasks.items()}
         return {each: of_rows(each[1], value, rows[each[0]]) for each, value in self.scores.tasks.items()}
 
     @property
@@ -104,18 +104,18 @@ class RunReport:
 
     @property
     def reference(self) -> Scores | None:
-        """Those that the recipe compares with, if any."""
+        """The scores that the recipe compares with; None if it names none."""
         reference = self.recipe.reference
         if reference is None:
             return None
         tasks = {each: reference.scores[each[0]] for each in self.scores.tasks if each[0] in reference.scores}
-        whole = len(tasks) == len(self.scores.tasks)
-        total = overall({task: (metric, value) for (task, metric), value in tasks.items()}) if whole else None
+        is_complete = len(tasks) == len(self.scores.tasks)
+        total = overall({task: (metric, value) for (task, metric), value in tasks.items()}) if is_complete else None
         return Scores(reference.source, tasks, total)
 
     @property
     def difference(self) -> Scores | None:
-        """The run's less the reference's."""
+        """The scores of the run minus those of the reference; None without a reference."""
         own, other = self.scores, self.reference
         if other is None:
             return None
@@ -124,9 +124,9 @@ class RunReport:
         return Scores("difference", tasks, total)
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything as plain values."""
+        """Return the run as JSON values."""
         recipe = self.recipe
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "run": str(self.path),
             "adapters": [each.spec() for each in recipe.adapters],
             "pooling": recipe.pooling.spec(),
@@ -140,18 +140,18 @@ class RunReport:
             "reference": None,
         }
         if self.reference is not None and self.difference is not None:
-            found["reference"] = {
+            values["reference"] = {
                 "source": self.reference.name,
                 **self.reference.as_json(),
                 "difference": self.difference.as_json(),
             }
-        return found
+        return values
 
 
 def best_scores(runs: Sequence[RunReport], columns: Sequence[TaskMetric]) -> list[list[bool]]:
-    """Return for each run which of its scores are marked as the best: those of the columns, and the overall score.
+    """Return for each run whether each of its scores is marked as the best: one per column, then the overall score.
 
-    Overall scores over different tasks are not compared.
+    Overall scores are only compared if all runs have the same tasks.
     """
     marks = [best([run.estimates.get(column) for run in runs]) for column in columns]
     same = len({frozenset(run.scores.tasks) for run in runs}) == 1
@@ -163,18 +163,18 @@ def read_runs(paths: Sequence[Path]) -> list[RunReport]:
     """Read runs, finished or still training.
 
     Raises:
-        UsageError: with the problems of all that are no run folders, or have no finished epoch yet.
+        UsageError: a folder is no run folder, or no epoch of it is finished. The message lists all such folders.
     """
-    found: list[RunReport] = []
+    runs: list[RunReport] = []
     problems: list[str] = []
     for path in paths:
         try:
-            found.append(_read_run(path))
+            runs.append(_read_run(path))
         except MbertError as error:
             problems += error.problems
     if problems:
         raise UsageError(*problems)
-    return found
+    return runs
 
 
 def _read_run(path: Path) -> RunReport:
@@ -183,15 +183,15 @@ def _read_run(path: Path) -> RunReport:
         raise UsageError(f"{path}: there is no such run folder; mbert train writes one with -o.")
     if not os.path.isfile(recipe_file):
         if os.path.isfile(path / "config.json"):
-            raise UsageError(f"{path}: is a saved model, which keeps no history; name the run folder it comes from.")
-        raise UsageError(f"{path}: is no run folder, for it holds no recipe.yaml; mbert train writes one with -o.")
-    # What the components' options mean was checked before it was trained; to check it again would take torch.
+            raise UsageError(f"{path}: is a saved model, which has no history; name the run folder that it comes from.")
+        raise UsageError(f"{path}: is no run folder: it has no recipe.yaml; mbert train writes one with -o.")
+    # The components' options were checked before training. Checking them again would import torch.
     recipe = load(recipe_file, [], lambda *_: [])
     lines = read_metrics(path / METRICS_FILE)
     kept = kept_epoch(lines)
     if kept is None:
         raise UsageError(
-            f"{path}: no epoch of this run has been scored yet; wait for it, or train it on with --resume."
+            f"{path}: no epoch of this run has been scored yet; wait for one, or continue the training with --resume."
         )
     seconds = sum(line.seconds.train for line in lines)
     return RunReport(path, recipe, len(lines), kept, seconds, fitted_tasks(RunFolder(path)))

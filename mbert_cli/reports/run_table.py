@@ -1,4 +1,4 @@
-"""Runs side by side: for people as a table, for programs as TSV."""
+"""Runs side by side: as a table for the terminal, and as TSV for programs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -16,7 +16,10 @@ _SIZES = ("encoder", "adapters", "all")
 
 
 def report_table(runs: Sequence[RunReport]) -> RenderableType:
-    """Return one row a run, then one of its reference and one of the difference; on narrow terminals a table a run."""
+    """Return a table with up to three rows per run: the run, its reference, and their difference.
+
+    On narrow terminals, each run has a table of its own.
+    """
     columns = _columns(runs)
     tasks = [f"{task} {metric}" for task, metric in columns]
     facts = [*_MADE_OF, "epochs", "parameters", "training"]
@@ -24,17 +27,18 @@ def report_table(runs: Sequence[RunReport]) -> RenderableType:
     wide = new_table("run", *facts[:-1], *numbers)
     narrow: list[RenderableType] = []
     for run, marks in zip(runs, best_scores(runs, columns), strict=True):
-        known = [*_made_of(run), *_facts(run)]
+        own_facts = [*_made_of(run), *_facts(run)]
         rows = [(each.name, _scores(each, columns)) for each in (run.scores, run.reference) if each is not None]
         if run.difference is not None:
             rows.append((run.difference.name, _scores(run.difference, columns, "+")))
-        own = [f"{score}{'*' * mark}" for score, mark in zip(rows[0][1], marks, strict=True)]
-        rows[0] = (rows[0][0], own)
+        marked = [f"{score}{'*' * mark}" for score, mark in zip(rows[0][1], marks, strict=True)]
+        rows[0] = (rows[0][0], marked)
         for number, (name, scores) in enumerate(rows):
-            cells = [*known[:-1], *scores, known[-1]] if number == 0 else [*[""] * len(known[:-1]), *scores, ""]
+            shown_facts = own_facts if number == 0 else [""] * len(own_facts)
+            cells = [*shown_facts[:-1], *scores, shown_facts[-1]]
             wide.add_row(name, *cells)
         wide.add_section()
-        narrow += [*_upright(dict(zip(facts, known, strict=True)), [*tasks, "overall"], rows), Text()]
+        narrow += [*_upright(dict(zip(facts, own_facts, strict=True)), [*tasks, "overall"], rows), Text()]
     wide.narrow = Group(*narrow[:-1])
     return Group(wide, Text(f"*{MEANING.removeprefix('Marked')}", style="dim")) if len(runs) > 1 else wide
 
@@ -42,7 +46,7 @@ def report_table(runs: Sequence[RunReport]) -> RenderableType:
 def _upright(
     facts: Mapping[str, str], names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]
 ) -> Iterator[RenderableType]:
-    """Yield what one run is made of, and its scores beside those of the reference."""
+    """Yield the name and the facts of one run, and a table of its scores beside those of the reference."""
     yield Text(rows[0][0], style="bold", no_wrap=True, overflow="ignore")
     yield Text("; ".join(f"{name} {fact}" for name, fact in facts.items() if fact))
     table = new_table("task", *((name, "right") for name in ("run", "reference", "difference")[: len(rows)]))
@@ -55,11 +59,11 @@ def _upright(
 
 
 def write_report(file: TextSink, runs: Sequence[RunReport]) -> None:
-    """Write the same as TSV, numbers in full; the column `row` is `run`, the reference's source, or `difference`.
+    """Write the same as TSV, with all digits. The column `row` is `run`, the reference's source, or `difference`.
 
     Args:
-        file: where it is written.
-        runs: what is compared.
+        file: the output.
+        runs: the runs to compare.
     """
     columns = _columns(runs)
     sizes = [f"{name}_parameters" for name in _SIZES]
@@ -78,7 +82,7 @@ def write_report(file: TextSink, runs: Sequence[RunReport]) -> None:
 
 
 def _columns(runs: Sequence[RunReport]) -> list[TaskMetric]:
-    """Return the tasks of all runs, each once."""
+    """Return the tasks of all runs, without duplicates."""
     return list(dict.fromkeys(column for run in runs for column in run.scores.tasks))
 
 

@@ -1,19 +1,25 @@
-"""The geometry of charts: numbers to places in a drawing that templates write as SVG. No torch here."""
+"""The geometry of charts: positions in a drawing that the template charts.html writes as SVG. No torch here.
+
+The colours are in colours.py.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 WIDTH, HEIGHT = 420.0, 230.0
-"""Of a drawing; it is scaled to the page."""
+"""Size of a drawing in its own units; the page scales it."""
 _RIGHT, _TOP, _BOTTOM = 10.0, 10.0, 34.0
-_LETTER, _BESIDE = 7.6, 10.0  # the width of a digit in the page's type, and the room beside a number on an axis
+_DIGIT_WIDTH, _MARGIN = 7.6, 10.0  # the width of a digit, and the space beside a number on the vertical axis
 _MOST_POINTS = 1500
+_MOST_EPOCHS = 16  # with a number on the axis
+LEAST_SCORE_SPAN = 0.05
+"""Least span of an axis of accuracies, correlations or their mean."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on an axis, and what is written there."""
+    """A position on an axis, and the text there."""
 
     at: float
     text: str
@@ -24,9 +30,9 @@ class Series:
     """A line of a chart.
 
     Args:
-        name: in the legend.
-        colour: its number among the page's colours; None is that of text.
-        points: places, with what is told of each where it is pointed at.
+        name: its name in the legend.
+        colour: number of its colour among the page's colours of series; None for the colour of text.
+        points: x, y and tooltip of each point.
     """
 
     name: str
@@ -35,7 +41,7 @@ class Series:
 
     @property
     def path(self) -> str:
-        """The line through its points, as SVG's `polyline` takes them."""
+        """The points as an SVG `polyline` takes them."""
         return " ".join(f"{x:g},{y:g}" for x, y, _ in self.points)
 
 
@@ -48,7 +54,7 @@ class Bar:
     width: float
     height: float
     colour: int
-    told: str
+    tooltip: str
 
 
 @dataclass(frozen=True)
@@ -56,16 +62,16 @@ class Chart:
     """A drawing.
 
     Args:
-        title: of the chart.
-        x_label: what is along the horizontal axis.
-        x_ticks: places on it.
-        y_ticks: places on the vertical axis.
+        title: title of the chart.
+        x_label: label of the horizontal axis.
+        x_ticks: ticks of the horizontal axis.
+        y_ticks: ticks of the vertical axis.
         series: lines.
         bars: rectangles.
-        dots: single points.
+        dots: single points, as x and y.
         legend: names and colours.
-        mark: where a vertical line stands, and what it marks.
-        diagonal: the ends of a line, if there is one.
+        mark: a vertical line and its meaning; None for no line.
+        diagonal: x and y of both ends of a line; None for no line.
     """
 
     title: str
@@ -91,19 +97,19 @@ def line_chart(
     lines: Mapping[str, Mapping[int, float]],
     strong: str | None = None,
     mark: tuple[int, str] | None = None,
-    rounds: str = "epoch",
+    round_name: str = "epoch",
     least_span: float | None = None,
 ) -> Chart | None:
-    """Return a chart of values over the epochs; None where there are no finite ones.
+    """Return a chart of values over the epochs; None if no value is finite.
 
     Args:
-        title: of the chart.
-        lines: for each its values by epoch.
-        strong: the line that is drawn in the colour of text.
-        mark: an epoch, and what is said of it.
-        rounds: what the epochs are called.
-        least_span: of the vertical axis, so that differences that mean nothing look small; a tenth of the largest value
-            by default.
+        title: title of the chart.
+        lines: the values of each line, by epoch.
+        strong: name of the line that has the colour of text.
+        mark: an epoch that is marked, and the meaning of the mark.
+        round_name: `epoch` or `member`.
+        least_span: least span of the vertical axis, so that small differences look small; None for a tenth of the
+            largest value.
     """
     values = [value for line in lines.values() for value in line.values() if math.isfinite(value)]
     if not values:
@@ -117,14 +123,14 @@ def line_chart(
         colour = None if name == strong else number
         number += name != strong
         points = [
-            (round(x(epoch), 1), round(y(value), 1), f"{name}, {rounds} {epoch}: {value:.4g}")
+            (round(x(epoch), 1), round(y(value), 1), f"{name}, {round_name} {epoch}: {value:.4g}")
             for epoch, value in sorted(line.items())
             if math.isfinite(value)
         ]
         series.append(Series(name, colour, points))
     return Chart(
         title,
-        rounds,
+        round_name,
         [Tick(round(x(epoch), 1), str(epoch)) for epoch in _thinned(epochs)],
         y.ticks(),
         series=series,
@@ -134,13 +140,13 @@ def line_chart(
     )
 
 
-def share_chart(title: str, amounts: Mapping[int, Mapping[str, int]], rounds: str = "epoch") -> Chart | None:
-    """Return a chart of stacked bars, one an epoch; None where there are no amounts.
+def share_chart(title: str, amounts: Mapping[int, Mapping[str, int]], round_name: str = "epoch") -> Chart | None:
+    """Return a chart of stacked bars, one per epoch; None if all amounts are zero.
 
     Args:
-        title: of the chart.
-        amounts: for each epoch those of the tasks.
-        rounds: what the epochs are called.
+        title: title of the chart.
+        amounts: for each epoch, the amount of each task.
+        round_name: `epoch` or `member`.
     """
     tasks = list(dict.fromkeys(task for parts in amounts.values() for task in parts))
     highest = max((sum(parts.values()) for parts in amounts.values()), default=0)
@@ -158,7 +164,7 @@ def share_chart(title: str, amounts: Mapping[int, Mapping[str, int]], rounds: st
             amount = amounts[epoch].get(task, 0)
             if amount:
                 top = y(below + amount)
-                told = f"{task}, {rounds} {epoch}: {amount:,}"
+                tooltip = f"{task}, {round_name} {epoch}: {amount:,}"
                 bars.append(
                     Bar(
                         round(x(epoch) - width / 2, 1),
@@ -166,13 +172,13 @@ def share_chart(title: str, amounts: Mapping[int, Mapping[str, int]], rounds: st
                         round(width, 1),
                         round(y(below) - top, 1),
                         number,
-                        told,
+                        tooltip,
                     )
                 )
             below += amount
     return Chart(
         title,
-        rounds,
+        round_name,
         [Tick(round(x(epoch), 1), str(epoch)) for epoch in _thinned(epochs)],
         y.ticks(),
         bars=bars,
@@ -182,12 +188,12 @@ def share_chart(title: str, amounts: Mapping[int, Mapping[str, int]], rounds: st
 
 
 def scatter_chart(title: str, labels: Sequence[float], predicted: Sequence[float]) -> Chart | None:
-    """Return a chart of predictions against labels, thinned where there are very many; None where there are none.
+    """Return a chart of predictions against labels; None if there are none. Of very many points, it shows some.
 
     Args:
-        title: of the chart.
-        labels: the true ones.
-        predicted: one a label.
+        title: title of the chart.
+        labels: the true values.
+        predicted: the predictions, one per label.
     """
     if not labels:
         return None
@@ -196,7 +202,7 @@ def scatter_chart(title: str, labels: Sequence[float], predicted: Sequence[float
     y = _Axis(low - margin, high + margin, HEIGHT - _BOTTOM, _TOP)
     left = _left(y.ticks())
     x = _Axis(low - margin, high + margin, left, WIDTH - _RIGHT)
-    step = max(1, -(-len(labels) // _MOST_POINTS))
+    step = math.ceil(len(labels) / _MOST_POINTS)
     dots = [(round(x(a), 1), round(y(b), 1)) for a, b in list(zip(labels, predicted, strict=True))[::step]]
     ends = (low - margin, high + margin)
     return Chart(
@@ -211,19 +217,19 @@ def scatter_chart(title: str, labels: Sequence[float], predicted: Sequence[float
 
 
 def _spread(low: float, high: float, least: float | None) -> tuple[float, float]:
-    """Return the ends of an axis that holds two values and spans no less than it should."""
+    """Return the ends of an axis that contains two values, and spans at least `least`; see `line_chart`."""
     wanted = max(abs(low), abs(high)) * 0.1 if least is None else least
     margin = max((high - low) * 0.08, (wanted - (high - low)) / 2) or 1.0
     return low - margin, high + margin
 
 
 def _left(ticks: Sequence[Tick]) -> float:
-    """Return where a drawing begins to the right of the numbers on its vertical axis."""
-    return _BESIDE + _LETTER * max(len(tick.text) for tick in ticks)
+    """Return the left end of the horizontal axis, which leaves space for the numbers on the vertical axis."""
+    return _MARGIN + _DIGIT_WIDTH * max(len(tick.text) for tick in ticks)
 
 
 class _Axis:
-    """A line of numbers laid on a line of the drawing."""
+    """Maps numbers from `low` to `high` to positions from `start` to `end`."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
         self.low, self.high, self.start, self.end = low, high, start, end
@@ -233,27 +239,28 @@ class _Axis:
         return self.start + share * (self.end - self.start)
 
     def ticks(self) -> list[Tick]:
-        """Return about five round numbers and their places."""
+        """Return about five round numbers and their positions."""
         span = self.high - self.low
         unit = 10 ** math.floor(math.log10(span / 4))
         step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if span / (factor * unit) <= 6)
         first = math.ceil(self.low / step)
         last = math.floor(self.high / step + 1e-9)
         values = [n * step for n in range(first, last + 1)]
-        places = max(len(_short(value).partition(".")[2]) for value in values)
-        return [Tick(round(self(value), 1), _short(value, places)) for value in values]
+        decimals = max(len(_short(value).partition(".")[2]) for value in values)
+        return [Tick(round(self(value), 1), _short(value, decimals)) for value in values]
 
 
-def _short(value: int | float, places: int | None = None) -> str:
-    """Return a number on an axis, with as many decimal places as its neighbours."""
-    for unit, letter in ((1e6, "M"), (1e4, "k")):
-        if abs(value) >= unit:
-            return f"{value / (unit if letter == 'M' else 1e3):g}{letter}"
+def _short(value: int | float, decimals: int | None = None) -> str:
+    """Return a number on an axis: 2M, 20k, or with so many decimals; None for as many as it needs."""
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
+    if abs(value) >= 1e4:
+        return f"{value / 1e3:g}k"
     plain = f"{round(value, 10):g}"
-    return plain if places is None or "e" in plain else f"{value:.{places}f}"
+    return plain if decimals is None or "e" in plain else f"{value:.{decimals}f}"
 
 
 def _thinned(epochs: Sequence[int]) -> list[int]:
-    """Return some of the epochs, evenly spread, so that their numbers do not run into each other."""
-    step = -(-len(epochs) // 16)
+    """Return some of the epochs, evenly spaced, so that their numbers do not overlap."""
+    step = math.ceil(len(epochs) / _MOST_EPOCHS)
     return list(epochs[::step])

@@ -36,7 +36,7 @@ def embed(run, *words):
     app(["embed", str(run), "in.tsv", *map(str, words), *FLAGS], standalone_mode=False)
 
 
-def test_vectors_are_those_that_the_head_gets(run, here):
+def test_vectors_are_the_input_of_the_head(run, here):
     embed(run, "-t", "mood", "-o", "v.npy")
     found = np.load(here / "v.npy")
     model = Predictor(run, device="cpu", precision="fp32").saved.model
@@ -50,14 +50,14 @@ def test_vectors_are_those_that_the_head_gets(run, here):
     np.testing.assert_allclose(found, got[0].numpy(), atol=1e-5)
 
 
-def test_rows_do_not_depend_on_how_many_are_read_at_once(run, here, monkeypatch):
+def test_vectors_do_not_depend_on_the_size_of_windows(run, here, monkeypatch):
     embed(run, "-t", "mood", "-o", "all.npy")
     monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 3)
     embed(run, "-t", "mood", "-o", "some.npy")
     np.testing.assert_allclose(np.load(here / "all.npy"), np.load(here / "some.npy"), atol=1e-6)
 
 
-def test_vectors_of_length_one_and_of_another_column(run, here):
+def test_vectors_can_be_normalised_and_of_another_column(run, here):
     embed(run, "-t", "mood", "--text", "other", "--normalise", "-o", "v.npy")
     found = np.load(here / "v.npy")
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
@@ -76,7 +76,7 @@ def test_parquet_keeps_the_columns_beside_the_vectors(run, here, monkeypatch):
     np.testing.assert_array_equal(np.array(found["embedding"].to_pylist(), np.float32), np.load(here / "v.npy"))
 
 
-def test_an_input_that_has_an_embedding_is_refused(run, here):
+def test_an_input_with_a_column_embedding_is_refused(run, here):
     pytest.importorskip("pyarrow.parquet", reason="needs the extra [parquet]")
     (here / "in.tsv").write_text("text\tembedding\na cat\t1\n")
     with pytest.raises(MbertError, match="in.tsv:1: has a column 'embedding' already; rename it"):
@@ -84,7 +84,7 @@ def test_an_input_that_has_an_embedding_is_refused(run, here):
     assert [path.name for path in here.iterdir()] == ["in.tsv"]
 
 
-def test_parquet_without_its_package_is_refused_before_a_file_is_made(run, here, monkeypatch):
+def test_parquet_without_pyarrow_is_refused_before_a_file_is_written(run, here, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MbertError, match=r"pip install 'mbert-cli\[parquet\]'"):
         embed(run, "-t", "mood", "-o", "v.parquet")
@@ -97,7 +97,7 @@ def test_a_table_without_rows_gives_no_vectors(run, here):
     assert np.load(here / "v.npy").shape == (0, 16)
 
 
-def test_without_adapters_no_task_need_be_named(run, here):
+def test_without_adapters_the_task_can_be_omitted(run, here):
     embed(run.parent / "bare", "-o", "one.npy")
     embed(run.parent / "bare", "-o", "two.npy", "-t", "same", "--text", "text")
     np.testing.assert_array_equal(np.load(here / "one.npy"), np.load(here / "two.npy"))
@@ -118,7 +118,7 @@ def test_without_adapters_no_task_need_be_named(run, here):
         ),
     ],
 )
-def test_what_cannot_be_done_leaves_no_file(run, here, words, said):
+def test_a_refused_command_leaves_no_file(run, here, words, said):
     with pytest.raises(MbertError) as refusal:
         embed(run, *words)
     assert said in str(refusal.value)
@@ -130,7 +130,7 @@ ONE, TWO, OTHER = ["cat", "man runs great"], ["a dog", "bird reads"], ["awful st
 
 @pytest.fixture(scope="module")
 def pairs(run, tiny_checkpoint, tiny_files):
-    """A model whose tasks read pairs as one sequence (near), apart (same), and both ways (both)."""
+    """A model with tasks that read pairs as one sequence (near), apart (same), and both ways (both)."""
     import tiny
 
     recipe = tiny.write_recipe(run.parent / "pairs.yaml", tiny_checkpoint, tiny_files)
@@ -168,7 +168,7 @@ def given_to_head(predictor, task):
 
 
 @pytest.mark.parametrize("task", ["near", "both"])
-def test_a_pair_that_the_head_reads_as_one_sequence_is_embedded_so(pairs, two, task):
+def test_a_pair_that_the_head_reads_as_one_sequence_is_embedded_as_one_sequence(pairs, two, task):
     found = vectors(pairs, "two.tsv", "-t", task)
     predictor = Predictor(pairs, device="cpu", precision="fp32")
     np.testing.assert_allclose(found, given_to_head(predictor, task)[-1], atol=1e-5)
@@ -178,14 +178,14 @@ def test_a_pair_that_the_head_reads_as_one_sequence_is_embedded_so(pairs, two, t
         np.testing.assert_allclose(predictor.embed(rows_or_columns, task), found, atol=1e-6)
 
 
-def test_a_text_of_a_pair_is_embedded_alone_where_it_is_named(pairs, two):
+def test_text_embeds_one_text_of_a_pair_alone(pairs, two):
     predictor = Predictor(pairs, device="cpu", precision="fp32")
     for task, column, texts in (("near", "one", ONE), ("near", "two", TWO), ("same", "two", TWO)):
         found = vectors(pairs, "two.tsv", "-t", task, "--text", column)
         np.testing.assert_allclose(found, predictor.embed(texts, task), atol=1e-6)
 
 
-def test_a_second_text_that_is_read_apart_is_not_ignored_in_silence(pairs, two, capsys):
+def test_embed_reports_that_the_second_text_is_not_embedded(pairs, two, capsys):
     found = vectors(pairs, "two.tsv", "-t", "same")
     said = capsys.readouterr().err
     assert "of one\n" in said
@@ -210,7 +210,7 @@ def test_a_second_text_that_is_read_apart_is_not_ignored_in_silence(pairs, two, 
         ({"txt": ["a cat"]}, "there is no 'text'; did you mean 'txt'?"),
     ],
 )
-def test_what_is_no_list_of_texts_is_refused_by_embed_as_by_a_call(run, texts, said):
+def test_embed_and_calls_refuse_inputs_that_are_not_lists_of_texts(run, texts, said):
     predictor = Predictor(run, device="cpu", precision="fp32")
     with pytest.raises(DataError) as refusal:
         predictor.embed(texts, "mood")
@@ -220,7 +220,7 @@ def test_what_is_no_list_of_texts_is_refused_by_embed_as_by_a_call(run, texts, s
     assert said.replace("the text", "text") in str(refusal.value)
 
 
-def test_half_a_surrogate_pair_is_refused_where_sides_are_given(run):
+def test_predict_refuses_half_a_surrogate_pair(run):
     with pytest.raises(DataError, match="row 0: text holds half of a surrogate pair"):
         Predictor(run, device="cpu", precision="fp32").predict([["\ud83d"]], "mood")
 
@@ -242,7 +242,7 @@ def test_a_suggested_option_is_quoted_for_the_shell(pairs, two, capsys):
     assert "#2 String is not embedded: --text '#2 String' embeds it." in capsys.readouterr().err
 
 
-def test_a_text_that_the_head_never_reads_alone_is_remarked_on(pairs, two, capsys):
+def test_embed_reports_that_the_head_never_reads_the_text_alone(pairs, two, capsys):
     remark = "reads its two texts as one sequence: its head never sees"
     for task, is_remarked_on in (("near", True), ("both", False), ("same", False)):
         vectors(pairs, "two.tsv", "-t", task, "--text", "two")

@@ -1,4 +1,4 @@
-"""What a task says of its files holds for the inputs of predict, embed and evaluate."""
+"""A task's file settings are the defaults of predict, embed and evaluate."""
 
 import json
 
@@ -22,7 +22,7 @@ def rows(delimiter):
 
 @pytest.fixture(scope="module")
 def run(tiny_checkpoint, tiny_files, tmp_path_factory):
-    """One task, whose files have quotes as text, pipes, and a column of another name."""
+    """A task whose files have literal quotes, pipes as delimiters, and a column with another name."""
     import tiny
 
     folder = tmp_path_factory.mktemp("settings")
@@ -64,7 +64,7 @@ def test_embed_reads_an_input_as_the_task_reads_its_files(run, here):
     np.testing.assert_array_equal(np.load(here / "pipe.npy"), np.load(here / "tab.npy"))
 
 
-def test_flags_override_what_the_task_says(run, here):
+def test_flags_override_the_settings_of_the_task(run, here):
     mbert(
         "predict",
         run,
@@ -96,14 +96,16 @@ def test_a_column_that_no_task_has_is_refused_by_every_command(run, here):
             mbert(*words, "--columns", "txt=review")
 
 
-def test_messages_name_the_flag_beside_the_setting(run, here):
+def test_messages_name_the_flag_and_the_setting(run, here):
     with pytest.raises(MbertError) as refusal:
         mbert("predict", run, "in.txt", "--quoting", "csv")
     assert "in.txt:2: text follows a closing quote" in str(refusal.value)
     assert "--quoting none (in a recipe's task: quoting: none)" in str(refusal.value)
 
 
-def test_tasks_that_differ_ask_for_one(tiny_checkpoint, tiny_files, here, tmp_path_factory):
+def test_a_task_must_be_named_if_tasks_read_their_files_differently(
+    tiny_checkpoint, tiny_files, here, tmp_path_factory
+):
     import tiny
 
     folder = tmp_path_factory.mktemp("several")
@@ -123,7 +125,7 @@ def test_tasks_that_differ_ask_for_one(tiny_checkpoint, tiny_files, here, tmp_pa
     assert (here / "out.tsv").read_text().splitlines()[1].startswith('"a cat\ta "dog"\t')
 
 
-def test_evaluate_leaves_bad_rows_out_where_its_flag_says_so(run, here):
+def test_evaluate_skips_bad_rows_with_on_bad_row_skip(run, here):
     (here / "bad.txt").write_text("review|mood\na cat|low\na dog|none such\na bird|high\n")
     with pytest.raises(MbertError) as refusal:
         mbert("evaluate", run, "--data", "mood=bad.txt")

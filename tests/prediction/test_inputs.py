@@ -15,7 +15,7 @@ def task(*text, **others):
 
 
 class Frame:
-    """A data frame as pandas and polars have it: names of columns, and columns by their names."""
+    """A data frame, as in pandas and polars: it has column names, and returns columns by name."""
 
     def __init__(self, **columns):
         self._columns = columns
@@ -33,16 +33,16 @@ class Frame:
         Frame(one=["a", "b"], more=[1, 2], two=["c", "d"]),
     ],
 )
-def test_columns_rows_and_frames_are_the_same(given):
+def test_columns_rows_and_frames_give_the_same_texts(given):
     assert sides_of(given, "same", task("one", "two")) == [["a", "b"], ["c", "d"]]
 
 
-def test_sentences_need_no_name():
+def test_a_list_of_texts_needs_no_column_name():
     assert sides_of(["a", "b"], "mood", task("text")) == [["a", "b"]]
     assert sides_of([], "same", task("one", "two")) == [[], []]
 
 
-def test_a_column_may_have_its_other_name():
+def test_a_column_can_have_its_other_name():
     assert sides_of({"review": ["a"]}, "mood", task("text", text="review")) == [["a"]]
 
 
@@ -71,16 +71,16 @@ def test_a_column_may_have_its_other_name():
         (
             ["a", "\ud83d b"],
             ["text"],
-            "task t: row 1: text holds half of a surrogate pair, which is no character: '\\ud83d b'",
+            "task t: row 1: text holds half of a surrogate pair, which is not a character: '\\ud83d b'",
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_its_row(given, text, said):
+def test_problems_are_reported_with_their_row(given, text, said):
     with pytest.raises(DataError) as refusal:
         check_texts(sides_of(given, "t", task(*text)), text, "t")
     assert said in str(refusal.value)
 
 
-def test_what_has_columns_alone_is_no_frame():
+def test_an_object_with_columns_but_without_items_is_no_frame():
     with pytest.raises(DataError, match="the input must be a list of texts, but is namespace"):
         sides_of(SimpleNamespace(columns=["text"]), "t", task("text"))

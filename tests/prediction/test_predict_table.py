@@ -38,7 +38,7 @@ def rows(path):
         return [table.header, *[row.cells for row in table]]
 
 
-def test_several_inputs_go_to_files_of_their_names(run, here):
+def test_several_inputs_have_outputs_with_their_names(run, here):
     predict(run, "a.tsv", "b.tsv", "-o", "out")
     for name in ("a.tsv", "b.tsv"):
         predict(run, name, "-o", f"alone-{name}")
@@ -88,7 +88,7 @@ def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, here):
         (["a.tsv", "-o", "x.tsv", "--columns", "text"], "'text': must have the form --columns NAME=OTHER."),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_told_before_anything_is_written(run, here, words, said):
+def test_a_command_is_refused_before_anything_is_written(run, here, words, said):
     (here / "there").mkdir()
     (here / "there" / "b.tsv").write_text("mine")
     with pytest.raises(MbertError) as refusal:
@@ -99,7 +99,7 @@ def test_what_cannot_be_done_is_told_before_anything_is_written(run, here, words
     assert not list(here.glob("out/*"))
 
 
-def test_all_outputs_that_cannot_be_written_are_told_at_once(run, here):
+def test_all_outputs_that_cannot_be_written_are_reported_together(run, here):
     for name in ("a.tsv", "b.tsv"):
         (here / "there" / name).parent.mkdir(exist_ok=True)
         (here / "there" / name).write_text("mine")
@@ -111,7 +111,7 @@ def test_all_outputs_that_cannot_be_written_are_told_at_once(run, here):
     assert not (here / "new").exists()
 
 
-def test_only_the_columns_to_keep_are_written_in_their_order(run, here):
+def test_keep_chooses_columns_and_their_order(run, here):
     predict(run, "a.tsv", "-o", "all.tsv")
     predict(run, "a.tsv", "-o", "kept.tsv", "--keep", "note, id")
     predict(run, "a.tsv", "-o", "none.tsv", "--keep", "")
@@ -122,7 +122,7 @@ def test_only_the_columns_to_keep_are_written_in_their_order(run, here):
     assert rows(here / "none.tsv") == [header[3:], *[row[3:] for row in found]]
 
 
-def test_names_to_keep_are_of_jsonl_files_too_and_may_free_a_name(run, here):
+def test_keep_works_for_jsonl_and_can_drop_a_column_that_is_called_as_a_prediction(run, here):
     (here / "a.jsonl").write_text(json.dumps({"text": "cat", "pred": "old", "n": [1]}) + "\n")
     predict(run, "a.jsonl", "-o", "out.jsonl", "--keep", "n")
     record = json.loads((here / "out.jsonl").read_text())
@@ -130,7 +130,7 @@ def test_names_to_keep_are_of_jsonl_files_too_and_may_free_a_name(run, here):
     assert record["n"] == [1]
 
 
-def test_a_compressed_output_holds_the_same_and_has_the_same_bytes_again(run, here):
+def test_a_compressed_output_has_the_same_content_and_reproducible_bytes(run, here):
     predict(run, "a.tsv", "-o", "plain.tsv")
     predict(run, "a.tsv", "-o", "one.tsv.gz")
     predict(run, "a.tsv", "-o", "two.tsv.gz")
@@ -141,14 +141,14 @@ def test_a_compressed_output_holds_the_same_and_has_the_same_bytes_again(run, he
     assert gzip.decompress((here / "empty.tsv.gz").read_bytes()) == b"text\tpred\tp_low\tp_mid\tp_high\n"
 
 
-def test_columns_of_other_names_are_read_where_told(run, here):
+def test_columns_reads_a_column_with_another_name(run, here):
     (here / "other.tsv").write_text("id\treview\n1\tcat dog\n2\tman runs great\n")
     predict(run, "other.tsv", "-o", "other-out.tsv", "--columns", "text=review", "--keep", "id")
     predict(run, "a.tsv", "-o", "out.tsv", "--keep", "id")
     assert (here / "other-out.tsv").read_bytes() == (here / "out.tsv").read_bytes()
 
 
-def test_a_recipe_may_name_columns_otherwise(tiny_recipe, tiny_files, here):
+def test_a_recipe_can_map_columns_to_other_names(tiny_recipe, tiny_files, here):
     path = here / "renamed.tsv"
     path.write_text((tiny_files / "mood-dev.tsv").read_text().replace("text\tmood", "review\tclass", 1))
     words = ["train", str(tiny_recipe), f"tasks.mood.dev={path}", "tasks.mood.columns={text: review, mood: class}"]
@@ -169,16 +169,16 @@ def test_parquet_files_are_predicted(run, here):
 
 
 def typed(path):
-    """The columns of a Parquet file, with their types."""
+    """The columns of a Parquet file, and their types."""
     table = pytest.importorskip("pyarrow.parquet").read_table(path)
     types = {field.name: str(field.type) for field in table.schema}
-    plain = [name for name, type_ in types.items() if type_ != "timestamp[ns]"]  # which Python does not have
+    plain = [name for name, type_ in types.items() if type_ != "timestamp[ns]"]  # Python has no such type
     return table.select(plain).to_pydict(), types
 
 
 @pytest.fixture
 def columns():
-    """Columns of types that text does not keep."""
+    """Columns of types that a text file would lose."""
     pyarrow = pytest.importorskip("pyarrow")
     texts = ["cat dog", "man runs great", "", "bird", "dog"]
     return {
@@ -213,7 +213,7 @@ def test_columns_keep_their_types_in_parquet_outputs(run, here, monkeypatch, col
     assert {name: kept[name] for name in ("id", "pred")} == {name: found[name] for name in ("id", "pred")}
 
 
-def test_text_files_become_parquet_of_text(run, here):
+def test_parquet_outputs_of_text_files_have_text_columns(run, here):
     predict(run, "a.tsv", "-o", "out.parquet", "-t", "mood")
     found, types = typed(here / "out.parquet")
     assert found["note"] == ["x", "y"]
@@ -223,7 +223,7 @@ def test_text_files_become_parquet_of_text(run, here):
     assert typed(here / "empty.parquet")[0] == {name: [] for name in ("text", "pred", "p_low", "p_mid", "p_high")}
 
 
-def test_numbers_that_are_predicted_are_numbers_in_parquet(run, here):
+def test_predicted_numbers_are_numbers_in_parquet(run, here):
     (here / "pairs.tsv").write_text("one\ttwo\ncat\tdog\n")
     app(["predict", str(run), "pairs.tsv", "-o", "out.parquet", *FLAGS], standalone_mode=False)
     _, types = typed(here / "out.parquet")
@@ -231,7 +231,7 @@ def test_numbers_that_are_predicted_are_numbers_in_parquet(run, here):
                      "near_pred": "double", "near_score": "double"}  # fmt: skip
 
 
-def test_a_parquet_output_is_whole_or_not_there(run, here, monkeypatch):
+def test_a_failed_parquet_output_leaves_no_file(run, here, monkeypatch):
     pytest.importorskip("pyarrow")
     monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 1)
     (here / "bad.tsv").write_text("text\nbird\ncat\tone too many\n")
@@ -242,7 +242,7 @@ def test_a_parquet_output_is_whole_or_not_there(run, here, monkeypatch):
     assert not list(here.glob("*out.parquet*"))
 
 
-def test_what_parquet_cannot_hold_is_told_before_the_model_is_loaded(run, here, monkeypatch):
+def test_an_impossible_parquet_output_is_refused_before_the_model_is_loaded(run, here, monkeypatch):
     with pytest.raises(MbertError, match=r"out.parquet: --format cs224n is text; choose another name\."):
         predict(run, "a.tsv", "-o", "out.parquet", "--format", "cs224n")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
@@ -250,7 +250,7 @@ def test_what_parquet_cannot_hold_is_told_before_the_model_is_loaded(run, here, 
         predict("no-run", "a.tsv", "-o", "out.parquet")
 
 
-def test_tasks_may_call_the_same_column_by_names_of_their_own(tiny_recipe, tiny_files, here):
+def test_each_task_can_map_the_same_column_to_another_name(tiny_recipe, tiny_files, here):
     names = ["tasks.same.columns={one: first, two: second}", "tasks.near.columns={one: left, two: right}"]
     app(["train", str(tiny_recipe), *names, "-o", "run", "-q", "training.epochs=1"], standalone_mode=False)
     for task, header in (("same", "first\tsecond"), ("near", "left\tright")):
@@ -262,7 +262,7 @@ def test_tasks_may_call_the_same_column_by_names_of_their_own(tiny_recipe, tiny_
         app(["predict", "run", "neither.tsv", *FLAGS], standalone_mode=False)
 
 
-def test_another_name_for_no_column_of_the_task_is_refused(tiny_recipe, here):
+def test_another_name_for_an_unknown_column_is_refused(tiny_recipe, here):
     with pytest.raises(
         MbertError, match=r"columns\.txt.* is no column of the task; did you mean 'text'\? Known: id, moo"
     ):
@@ -276,7 +276,7 @@ def test_an_empty_line_of_a_file_of_one_column_is_a_row(run, here):
         assert [row[0] for row in rows(here / f"{quoting}.tsv")] == ["text", "first", "", "third"]
 
 
-def test_objects_need_the_columns_that_are_used_and_keep_the_others(run, here):
+def test_jsonl_objects_need_only_the_used_columns_and_keep_the_others(run, here):
     lines = ['{"text": "cat", "lang": "en"}', '{"text": "dog"}', '{"n": 1.10, "text": "bird", "big": 1e400}']
     (here / "a.jsonl").write_text("\n".join(lines) + "\n")
     predict(run, "a.jsonl", "-o", "out.jsonl")
@@ -316,7 +316,7 @@ def test_every_command_refuses_rows_that_a_stray_quote_swallows(run, here, words
     assert not [*here.glob("o.*")]
 
 
-def test_doubts_about_quotes_are_printed(run, here, capsys):
+def test_suspicious_quotes_are_reported(run, here, capsys):
     (here / "s.tsv").write_text(SWALLOWED)
     for words in (["predict", str(run), "s.tsv", "-o", "o.tsv"], ["embed", str(run), "s.tsv", "-o", "o.npy"]):
         app([*words, "-t", "mood", "--quoting", "csv"], standalone_mode=False)
@@ -326,7 +326,7 @@ def test_doubts_about_quotes_are_printed(run, here, capsys):
         )
 
 
-def test_a_task_may_have_no_ids(run, here, capsys):
+def test_a_task_can_have_no_ids(run, here, capsys):
     rows = "".join(f"user{i % 3}\tcat dog {i}\t{['low', 'mid', 'high'][i % 3]}\n" for i in range(9))
     (here / "r.tsv").write_text(f"id\ttext\tmood\n{rows}")
     files = [f"tasks.mood.{split}={here / 'r.tsv'}" for split in ("train", "dev", "test")]
@@ -374,7 +374,7 @@ def test_the_format_of_an_output_follows_its_name(run, here, source):
     assert gzip.decompress((here / "o.csv.gz").read_bytes()) == (here / "o.csv").read_bytes()
 
 
-def test_a_format_that_is_not_written_is_refused_before_the_model_is_loaded(run, here, monkeypatch):
+def test_an_unsupported_format_is_refused_before_the_model_is_loaded(run, here, monkeypatch):
     monkeypatch.setattr("mbert_cli.prediction.predictor.Predictor", None)
     with pytest.raises(MbertError, match=r"o\.xlsx: \.xlsx files are not written; end the name in \.csv\."):
         predict(run, "a.tsv", "-o", "o.xlsx")
@@ -390,7 +390,7 @@ def test_a_cell_that_cannot_be_written_without_quotes_is_refused_with_its_row(ru
     assert not (here / "o.tsv").exists()
 
 
-def test_an_id_that_breaks_the_courses_lines_is_refused(run, here):
+def test_an_id_with_a_line_end_is_refused_in_the_course_format(run, here):
     (here / "i.tsv").write_text('id\ttext\n"1\n2"\tcat\n')
     with pytest.raises(MbertError, match=r"i\.tsv:2: the id '1\\n2' cannot be written in --format cs224n"):
         predict(run, "i.tsv", "-o", "o.csv", "--format", "cs224n", "--quoting", "csv")
@@ -416,7 +416,7 @@ def test_a_row_without_a_text_is_refused_with_its_line(run, here, command, row):
     assert not (here / output).exists()
 
 
-def test_null_and_lists_in_a_parquet_file_are_no_texts(run, here):
+def test_null_and_lists_in_a_parquet_file_are_refused(run, here):
     pyarrow = pytest.importorskip("pyarrow", reason="needs the extra [parquet]")
     parquet = pytest.importorskip("pyarrow.parquet")
     for values, said in (
@@ -437,7 +437,7 @@ def test_empty_cells_and_numbers_are_texts(run, here):
     assert predictions == [row[2] for row in rows(here / "out.tsv")[1:]]
 
 
-def test_our_own_output_is_predicted_without_the_columns_that_clash(run, here):
+def test_an_output_can_be_predicted_again_without_its_old_predictions(run, here):
     predict(run, "a.tsv", "-o", "once.tsv")
     with pytest.raises(MbertError) as refusal:
         predict(run, "once.tsv", "-o", "twice.tsv")

@@ -65,7 +65,7 @@ def test_every_row_and_column_is_kept_in_order(predictor, tmp_path):
         assert row["pred"] == max(shares, key=shares.get)
 
 
-def test_predictions_do_not_depend_on_batch_size_or_neighbours(run):
+def test_predictions_do_not_depend_on_batch_size_or_order(run):
     texts = sentences(300, 8, longest=14)
     order = np.random.default_rng(0).permutation(len(texts))
     results = []
@@ -90,7 +90,7 @@ def test_windows_do_not_change_predictions(predictor, tmp_path, monkeypatch):
         assert float(one["p_low"]) == pytest.approx(float(other["p_low"]), abs=1e-5)
 
 
-def test_a_window_holds_no_more_text_than_memory_shall(predictor, tmp_path, monkeypatch):
+def test_a_window_has_a_limited_amount_of_text(predictor, tmp_path, monkeypatch):
     path = tmp_path / "in.tsv"
     path.write_text("text\n" + "\n".join(sentences(30, 9)) + "\n")
     _, whole = predicted(predictor, path)
@@ -105,7 +105,7 @@ def test_a_window_holds_no_more_text_than_memory_shall(predictor, tmp_path, monk
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")]
 )
-def test_a_batch_that_memory_has_no_room_for_is_computed_in_halves(predictor, monkeypatch, error):
+def test_a_batch_that_does_not_fit_in_memory_is_computed_in_halves(predictor, monkeypatch, error):
     texts = sentences(100, 3)
     whole = predictor({"text": texts}, task="mood")
     real, refused, sizes = MultiTaskBert.forward, [], []
@@ -121,20 +121,20 @@ def test_a_batch_that_memory_has_no_room_for_is_computed_in_halves(predictor, mo
     found = predictor({"text": texts}, task="mood")
     assert found["pred"] == whole["pred"]
     assert np.allclose(found["p_low"], whole["p_low"], atol=1e-6)
-    assert 1 < len(refused) < 6  # later batches are not tried at a size that was refused
+    assert 1 < len(refused) < 6  # later batches of that size are not tried
     assert max(sizes) > 50
     monkeypatch.setattr(MultiTaskBert, "forward", lambda *_: (_ for _ in ()).throw(error))
     with pytest.raises(type(error)):
         predictor({"text": texts[:1]}, task="mood")
 
 
-def test_another_error_than_of_memory_is_not_swallowed(predictor, monkeypatch):
+def test_other_errors_than_out_of_memory_are_raised(predictor, monkeypatch):
     monkeypatch.setattr(MultiTaskBert, "forward", lambda *_: (_ for _ in ()).throw(RuntimeError("sizes differ")))
     with pytest.raises(RuntimeError, match="sizes differ"):
         predictor({"text": ["a cat", "a dog"]}, task="mood")
 
 
-def test_predictions_go_on_after_rows_that_were_written(predictor, tmp_path, monkeypatch):
+def test_predict_table_skips_the_rows_that_were_written_before(predictor, tmp_path, monkeypatch):
     monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 7)
     path = tmp_path / "in.tsv"
     path.write_text("text\n" + "\n".join(sentences(30, 9)) + "\n")
@@ -145,7 +145,7 @@ def test_predictions_go_on_after_rows_that_were_written(predictor, tmp_path, mon
     assert whole.splitlines()[15:] == out.getvalue().splitlines()
 
 
-def test_several_tasks_prefix_their_columns(predictor, tiny_files):
+def test_columns_of_several_tasks_start_with_the_task(predictor, tiny_files):
     _, text = predicted(predictor, tiny_files / "near-dev.tsv")
     columns = list(parsed(text)[0])
     assert columns == ["id", "one", "two", "near", "same_pred", "same_score", "near_pred", "near_score"]
@@ -170,7 +170,7 @@ def test_json_lines_keep_their_objects(predictor, tmp_path):
     assert all(isinstance(line["p_low"], float) for line in lines)
 
 
-def test_comma_files_stay_comma_files(predictor, tmp_path):
+def test_outputs_of_comma_separated_files_are_comma_separated(predictor, tmp_path):
     path = tmp_path / "in.csv"
     path.write_text('text,x\n"the cat, the dog",1\n')
     _, text = predicted(predictor, path)
@@ -178,13 +178,13 @@ def test_comma_files_stay_comma_files(predictor, tmp_path):
     assert text.splitlines()[1].startswith('"the cat, the dog",1,')
 
 
-def test_commas_in_a_table_of_one_column_are_text(predictor, tmp_path):
+def test_commas_in_a_file_of_one_column_are_text(predictor, tmp_path):
     path = tmp_path / "in.tsv"
     path.write_text("text\nthe cat, the dog\n")
     assert parsed(predicted(predictor, path)[1])[0]["text"] == "the cat, the dog"
 
 
-def test_a_header_alone_gives_a_header_alone(predictor, tmp_path):
+def test_a_file_with_only_a_header_gives_only_a_header(predictor, tmp_path):
     path = tmp_path / "in.tsv"
     path.write_text("id\ttext\n")
     assert predicted(predictor, path) == (0, "id\ttext\tpred\tp_low\tp_mid\tp_high\n")
@@ -196,7 +196,7 @@ def test_limit_stops_early(predictor, tmp_path):
     assert predicted(predictor, path, limit=4)[0] == 4
 
 
-def test_the_course_format_is_written_to_the_letter(predictor, tmp_path):
+def test_the_course_format_has_the_exact_layout(predictor, tmp_path):
     path = tmp_path / "in.tsv"
     path.write_text("0\t\tid\tone\ttwo\n1\t0.0\tabc\tthe cat\tthe dog\n2\t1.0\tdef\tthe cat\tthe cat\n")
     out = io.StringIO()
@@ -215,7 +215,7 @@ JOINED = (
 
 @pytest.fixture
 def joined(tiny_recipe, tmp_path):
-    """A run whose pairs are read as one sequence each."""
+    """A run with tasks that read a pair as one sequence."""
     folder = tmp_path / "joined"
     folder.mkdir()
     fit(load_recipe(str(tiny_recipe), JOINED), RunFolder(folder), options())
@@ -243,7 +243,7 @@ def test_pairs_read_as_one_sequence_are_evaluated_as_they_are_predicted(joined, 
 
 
 @pytest.mark.parametrize(("task", "name"), [("mood", "Sentiment"), ("same", "Is_Paraphrase"), ("near", "Similiary")])
-def test_the_course_format_goes_by_what_a_task_predicts(joined, tmp_path, task, name):
+def test_the_header_of_the_course_format_depends_on_the_kind_of_task(joined, tmp_path, task, name):
     path = tmp_path / "in.tsv"
     path.write_text("id\ttext\tone\ttwo\nabc\tthe cat\tthe cat\tthe dog\n")
     out = io.StringIO()
@@ -277,7 +277,7 @@ def test_an_unknown_task_is_refused_with_the_nearest_name(predictor, tiny_files)
         predicted(predictor, tiny_files / "mood-dev.tsv", ["mod"])
 
 
-def test_predictor_asks_for_the_task_and_the_columns(predictor):
+def test_predictor_requires_the_task_and_its_columns(predictor):
     with pytest.raises(UsageError, match="several tasks; name one: mood, same, near"):
         predictor({"text": ["a"]})
     with pytest.raises(DataError, match="reads the columns one, two, but there is no 'two'"):
@@ -285,7 +285,7 @@ def test_predictor_asks_for_the_task_and_the_columns(predictor):
     assert predictor({"text": []}, task="mood") == {"pred": [], "p_low": [], "p_mid": [], "p_high": []}
 
 
-def test_evaluate_gives_the_metrics_that_training_saw(run):
+def test_evaluate_gives_the_metrics_of_the_training(run):
     best = json.loads((run / "model" / "config.json").read_text())["scores"]
     found = run_outcomes(Predictor(run, device="cpu", precision="fp32"), EvaluationFiles(), QUIET).evaluation().metrics
     for task, metrics in found["tasks"].items():
@@ -310,7 +310,7 @@ def test_evaluate_takes_other_files_and_tasks(run, tiny_files):
         )
 
 
-def test_the_model_folder_alone_predicts(run, tmp_path, predictor):
+def test_the_model_folder_is_enough_to_predict(run, tmp_path, predictor):
     moved = (run / "model").rename(tmp_path / "moved")
     again = Predictor(moved, device="cpu", precision="fp32")
     texts = {"text": sentences(5, 1)}
@@ -349,7 +349,7 @@ def test_folded_adapters_predict_the_same(tiny_recipe, tmp_path, adapters):
 
 
 @pytest.mark.parametrize("fold", [False, True])
-def test_adapters_that_were_folded_are_not_computed_any_more(tiny_recipe, tmp_path, fold):
+def test_folded_adapters_are_no_longer_computed(tiny_recipe, tmp_path, fold):
     (tmp_path / "run").mkdir()
     recipe = load_recipe(str(tiny_recipe), ["adapters=[lora, {kind: houlsby, rank: 4}]", "training.epochs=1"])
     fit(recipe, RunFolder(tmp_path / "run"), options())

@@ -9,14 +9,14 @@ from mbert_cli.reports.page import report_page
 from mbert_cli.reports.run_report import read_runs
 
 
-def test_the_error_of_an_accuracy_is_that_of_a_binomial_share():
+def test_standard_error_of_an_accuracy_is_that_of_a_binomial_proportion():
     drawn = np.random.default_rng(0).binomial(400, 0.8, 200_000) / 400
     assert of_rows("accuracy", 0.8, 400).error == pytest.approx(drawn.std(), rel=0.01)
     assert of_rows("accuracy", 0.8, 400).error == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize("r", [0.0, 0.6, -0.9])
-def test_the_error_of_a_correlation_is_the_spread_of_samples(r):
+def test_standard_error_of_a_correlation_is_the_standard_deviation_over_samples(r):
     rng = np.random.default_rng(1)
     x = rng.standard_normal((20_000, 100))
     y = r * x + math.sqrt(1 - r**2) * rng.standard_normal(x.shape)
@@ -26,17 +26,17 @@ def test_the_error_of_a_correlation_is_the_spread_of_samples(r):
 
 
 @pytest.mark.parametrize(("metric", "rows"), [("f1", 100), ("accuracy", None), ("pearson", 3)])
-def test_some_errors_are_not_known(metric, rows):
+def test_standard_error_is_unknown_for_other_metrics_and_too_few_rows(metric, rows):
     assert of_rows(metric, 0.5, rows) == Estimate(0.5, None)
 
 
-def test_the_error_of_the_overall_score_is_that_of_a_mean():
+def test_standard_error_of_the_overall_score_is_that_of_a_mean():
     tasks = {("a", "accuracy"): Estimate(0.5, 0.03), ("b", "pearson"): Estimate(0.8, 0.08)}
     assert of_tasks(0.7, tasks).error == pytest.approx(math.sqrt(0.03**2 + 0.04**2) / 2)
     assert of_tasks(0.7, {**tasks, ("c", "accuracy"): Estimate(0.5)}).error is None
 
 
-def test_seeds_share_the_dev_rows_so_that_more_of_them_leave_their_error():
+def test_more_seeds_reduce_only_the_variance_between_seeds():
     one, other = Estimate(0.70, 0.03), Estimate(0.74, 0.03)
     together = of_seeds([one, other])
     assert together.value == pytest.approx(0.72)
@@ -50,21 +50,21 @@ def test_seeds_share_the_dev_rows_so_that_more_of_them_leave_their_error():
     [
         ((0.50, 0.80, 0.79), 0.02, [False, True, True]),  # within one standard error of the best
         ((0.50, 0.80, 0.77), 0.02, [False, True, False]),
-        ((0.80, 0.79), 0.02, [False, False]),  # all of them
+        ((0.80, 0.79), 0.02, [False, False]),  # all are within one standard error
         ((0.80, 0.80), None, [False, False]),  # equal
         ((0.5, 0.80, 0.80), None, [False, True, True]),
-        ((0.8004, 0.8001, 0.5), None, [True, True, False]),  # equal as they are shown
-        ((0.80, None), 0.02, [False, False]),  # compared with nothing
+        ((0.8004, 0.8001, 0.5), None, [True, True, False]),  # printed alike
+        ((0.80, None), 0.02, [False, False]),  # a single score
         ((0.80, None, 0.5), 0.02, [True, False, False]),
     ],
 )
-def test_the_best_and_what_is_within_one_standard_error_of_it_are_marked(values, error, marked):
+def test_the_best_score_and_those_within_one_standard_error_are_marked(values, error, marked):
     assert best([None if value is None else Estimate(value, error) for value in values]) == marked
 
 
 @pytest.fixture
 def runs(tmp_path):
-    """Three runs on 1,000 dev rows: of sst no two differ by much, of quora the third is the worst."""
+    """Three runs on 1,000 dev rows: their sst scores are close, and the third is the worst on quora."""
     scores = {"a": three(0.735, 0.91, 0.80), "b": three(0.736, 0.905, 0.9), "c": three(0.73, 0.8, 0.8)}
     for name, own in scores.items():
         path = make_run(tmp_path / name, [own]) / "metrics.jsonl"
@@ -72,7 +72,7 @@ def runs(tmp_path):
     return read_runs([tmp_path / name for name in scores])
 
 
-def test_the_page_marks_no_score_alone_that_chance_could_have_made_and_says_what_the_mark_means(runs):
+def test_the_page_marks_all_scores_within_one_standard_error_and_explains_the_mark(runs):
     page = report_page(runs)
     side_by_side = page[page.index("Side by side") : page.index("on dev</figcaption>")]
     assert side_by_side.count('class="best"') == 4
@@ -82,7 +82,7 @@ def test_the_page_marks_no_score_alone_that_chance_could_have_made_and_says_what
 
 
 @pytest.mark.parametrize("width", [60, 200])
-def test_the_table_marks_the_same(runs, width):
+def test_the_table_marks_the_same_scores(runs, width):
     text = printed(runs, width)
     assert {word.strip("│") for word in text.split() if "*" in word} == {"0.910*", "0.905*", "0.900*", "0.864*", "*:"}
     assert "within one standard error" in " ".join(text.split())

@@ -22,7 +22,7 @@ NAMES = ["a\r/b", 'say "so"', "零"]
 
 @pytest.fixture
 def evaluation() -> Evaluation:
-    """Four rows of a classification, the first label taken for the second once; three rows of a regression."""
+    """Four rows of a classification with one mistake, and three rows of a regression."""
     labels, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
     mood = classification_metrics(predicted, labels, NAMES, positive=None)
     near = regression_metrics(np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 4.0]))
@@ -41,7 +41,7 @@ def evaluation() -> Evaluation:
     )
 
 
-def test_the_files_hold_the_evaluation(evaluation, tmp_path):
+def test_the_files_contain_the_evaluation(evaluation, tmp_path):
     write_evaluation(tmp_path, evaluation.of("dev", {"mood": {"file": "m.tsv"}, "near": {"file": "n.tsv"}}, epoch=3))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "metrics.json",
@@ -64,7 +64,7 @@ def test_the_files_hold_the_evaluation(evaluation, tmp_path):
     assert read_numbers(tmp_path / "near_predictions.tsv", "label", "pred") == [[1, 3, 4], [1, 2, 4]]
 
 
-def test_header_and_first_column_of_a_confusion_file_are_labels_and_rows_are_true_ones(evaluation, tmp_path):
+def test_rows_of_a_confusion_file_are_true_labels_and_columns_are_predicted_labels(evaluation, tmp_path):
     write_evaluation(tmp_path, evaluation)
     with (tmp_path / "mood_confusion_shares.tsv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, delimiter="\t"))
@@ -74,7 +74,7 @@ def test_header_and_first_column_of_a_confusion_file_are_labels_and_rows_are_tru
     assert rows[3][1:] == ["0", "0", "0"]
 
 
-def test_predictions_are_a_table_that_mbert_itself_reads(evaluation, tmp_path):
+def test_predictions_are_a_table_that_mbert_can_read(evaluation, tmp_path):
     write_evaluation(tmp_path, evaluation)
     with Table(str(tmp_path / "mood_predictions.tsv")) as table:
         rows = [row.cells for row in table]
@@ -83,7 +83,7 @@ def test_predictions_are_a_table_that_mbert_itself_reads(evaluation, tmp_path):
     assert [row[1:3] for row in rows] == [[NAMES[0], NAMES[0]]] * 2 + [[NAMES[0], NAMES[1]], [NAMES[1], NAMES[1]]]
 
 
-def test_an_evaluation_is_left_as_it_was_by_what_is_added_to_it(evaluation):
+def test_adding_facts_does_not_change_the_original_evaluation(evaluation):
     added = evaluation.of("dev", {"mood": {"file": "m.tsv"}, "near": {"file": "n.tsv"}}, run="runs/x")
     assert list(added.metrics) == ["split", "run", "tasks", "overall"]
     assert set(evaluation.metrics) == {"tasks", "overall"}
@@ -93,18 +93,18 @@ def test_an_evaluation_is_left_as_it_was_by_what_is_added_to_it(evaluation):
 @pytest.mark.parametrize(
     ("own", "split", "name"),
     [
-        ({"file": "a/m.tsv"}, "dev", "dev"),  # as it was written before other files were told from the recipe's
+        ({"file": "a/m.tsv"}, "dev", "dev"),  # as older versions saved it
         ({"file": "a/m.tsv", "split": "test"}, "test", "test"),
         ({"file": "a/m.tsv", "split": "dev"}, None, "dev"),
         ({"file": "a/m.tsv", "split": None, "sha256": "0123456789abcdef" * 4}, None, "m.tsv (sha256 0123456789ab…)"),
         ({"file": "-", "split": None, "sha256": None}, None, "-"),
     ],
 )
-def test_data_is_named_by_its_split_or_by_its_file(own, split, name):
+def test_data_is_named_by_its_split_or_its_file(own, split, name):
     assert data_name({"split": split, "tasks": {"mood": own}}, "mood") == name
 
 
-def test_no_folder_holds_no_metrics(tmp_path):
+def test_a_missing_folder_has_no_metrics(tmp_path):
     assert read_summary(tmp_path / "nowhere") == {}
 
 

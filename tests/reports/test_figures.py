@@ -36,7 +36,7 @@ def line(epoch, phases="simultaneous", best=True, **accuracies):
 
 @pytest.fixture
 def drawable(tmp_path):
-    """A folder of an evaluation of three tasks, one of them with odd labels, and a metrics.jsonl."""
+    """A folder with a metrics.jsonl and the evaluation of three tasks, one of them with unusual labels."""
     labels, predicted = np.linspace(0, 5, 20), np.linspace(1, 4, 20)
     names = ["a/b", "$x_1$", "\\frac", "零", "<b>[red]"]
     tasks = {
@@ -64,7 +64,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 FIGURES = ("mood_confusion", "same_confusion", "near_scatter", "curves")
 
 
-def test_every_task_and_the_curves_are_drawn_to_png_files_of_the_expected_size(drawable):
+def test_each_task_and_the_curves_are_drawn_in_the_expected_size(drawable):
     drawn = draw(drawable, drawable / "metrics.jsonl")
     assert set(drawn) == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
     sizes = {name: pixels(png)[0] for name, png in drawn.items() if name.endswith(".png")}
@@ -75,7 +75,7 @@ def test_every_task_and_the_curves_are_drawn_to_png_files_of_the_expected_size(d
     assert (drawable / "curves.png").read_bytes() == drawn["curves.png"]
 
 
-def test_a_second_drawing_has_the_same_bytes_and_names_no_software_and_no_date(drawable):
+def test_drawing_again_gives_the_same_bytes_without_dates_and_software(drawable):
     first, second = (draw(drawable, drawable / "metrics.jsonl") for _ in range(2))
     assert first == second
     for name in FIGURES:
@@ -83,13 +83,13 @@ def test_a_second_drawing_has_the_same_bytes_and_names_no_software_and_no_date(d
         assert b"<dc:date>" not in first[f"{name}.svg"]
 
 
-def test_vector_figures_hold_their_words_as_text(drawable):
+def test_vector_figures_contain_their_text_as_text(drawable):
     drawn = draw(drawable, drawable / "metrics.jsonl")
     words = ["".join(each.itertext()) for each in ElementTree.fromstring(drawn["curves.svg"]).iter(f"{SVG}text")]
     assert {"training loss", "main metric on dev", "epoch"} <= set(words)
 
 
-def test_another_process_without_a_display_and_with_other_settings_draws_the_same_bytes(drawable, tmp_path):
+def test_displays_and_user_settings_do_not_change_the_bytes(drawable, tmp_path):
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.dpi: 33\nsavefig.facecolor: red\n")
     code = (
         "import sys, pathlib; from mbert_cli.reports.figures import draw, write_figures\n"
@@ -107,7 +107,7 @@ def test_another_process_without_a_display_and_with_other_settings_draws_the_sam
         assert (drawable / "out" / name).read_bytes() == content, name
 
 
-def test_drawing_leaves_matplotlibs_settings_alone(drawable):
+def test_drawing_does_not_change_the_settings_of_matplotlib(drawable):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -115,11 +115,11 @@ def test_drawing_leaves_matplotlibs_settings_alone(drawable):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_what_is_not_there_is_not_drawn(tmp_path):
+def test_without_data_nothing_is_drawn(tmp_path):
     assert draw(tmp_path / "nowhere", tmp_path / "nothing.jsonl") == {}
 
 
-def test_a_failure_to_draw_is_one_line(drawable, capsys):
+def test_a_failure_to_draw_is_reported_in_one_line(drawable, capsys):
     from mbert_cli.terminal.console import Console
 
     (drawable / "near_predictions.tsv").unlink()
@@ -129,7 +129,7 @@ def test_a_failure_to_draw_is_one_line(drawable, capsys):
     assert len(said.splitlines()) == 1
 
 
-def test_a_run_without_matplotlib_is_one_line_too(drawable, capsys, monkeypatch):
+def test_missing_matplotlib_is_reported_in_one_line(drawable, capsys, monkeypatch):
     from mbert_cli.terminal.console import Console
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -141,18 +141,18 @@ def texts(figure):
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def test_cells_of_a_confusion_matrix_hold_count_and_share_and_rows_are_true_labels():
+def test_cells_of_a_confusion_matrix_contain_count_and_share_and_rows_are_true_labels():
     figure = confusion_figure("title", ["x", "y"], [[3.0, 1.0], [0.0, 2.0]], [[0.75, 0.25], [0.0, 1.0]])
     assert texts(figure) == ["3", "75%", "1", "25%", "0", "0%", "2", "100%"]
     axes = figure.axes[0]
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("true label", "predicted label")
     assert axes.yaxis_inverted()  # the first label is on top
-    # The cell right of the first: true x, predicted y.
+    # The second cell of the first row: true label x, predicted label y.
     assert (axes.texts[2].get_position()[0] // 1, axes.texts[2].get_position()[1] // 1) == (1, 0)
 
 
 @pytest.mark.parametrize("number", [2, 5, 12, 30, 60, 150, 400])
-def test_matrices_of_any_number_of_classes_stay_legible(number):
+def test_confusion_matrices_are_legible_for_any_number_of_classes(number):
     names = [f"a rather long name of an intent, by number {i}" for i in range(number)]
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 2000, (number, number)).astype(float)
@@ -163,13 +163,13 @@ def test_matrices_of_any_number_of_classes_stay_legible(number):
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert len(set(labels)) == len(labels)
     assert max(len(label) for label in labels) <= 28
-    # Between two labels that are shown there is room for their letters.
+    # Neighbouring labels do not overlap.
     inches = figure.get_size_inches()[1] * figure.axes[0].get_position().height / number
     if len(labels) > 1:
         assert (number / len(labels) + 1) * inches * 72 > 6.5
 
 
-def test_curves_tell_sequential_epochs_apart_and_mark_the_one_that_is_kept():
+def test_curves_mark_sequential_epochs_and_the_kept_epoch():
     figure = curves_figure([line(1, "sequential"), line(2), line(3, "sequential", best=False), line(4, best=False)])
     bands = [[patch.get_x() for patch in axes.patches] for axes in figure.axes]
     assert bands == [[0.5, 2.5]] * 2
@@ -180,7 +180,7 @@ def test_curves_tell_sequential_epochs_apart_and_mark_the_one_that_is_kept():
     assert list(figure.axes[1].lines[2].get_ydata()) == [0.375] * 4
 
 
-def test_curves_of_scores_begin_where_epochs_are_scored():
+def test_curves_of_scores_start_at_the_first_scored_epoch():
     unscored = replace(line(1, best=False), tasks={}, overall=None)
     losses, scores = curves_figure([unscored, line(2)]).axes
     assert list(losses.lines[0].get_ydata()) == [1, 1 / 2]
@@ -188,18 +188,18 @@ def test_curves_of_scores_begin_where_epochs_are_scored():
     assert all(np.isnan(curve.get_ydata()[0]) for curve in scores.lines[:3])
 
 
-def test_curves_of_one_kind_of_epoch_have_no_bands():
+def test_curves_have_no_bands_if_all_epochs_are_of_one_kind():
     for phases in ("sequential", "simultaneous"):
         assert not curves_figure([line(1, phases), line(2, phases)]).axes[0].patches
 
 
-def test_curves_of_many_tasks_differ_in_more_than_colour():
+def test_curves_of_many_tasks_have_distinct_styles():
     figure = curves_figure([line(1, **{f"task-{i}": i / 20 for i in range(20)})])
     styles = {(each.get_color(), each.get_marker(), each.get_linestyle()) for each in figure.axes[0].lines[:-1]}
     assert len(styles) == 20
 
 
-def test_axes_of_scores_span_no_less_than_five_hundredths():
+def test_axes_of_scores_span_at_least_five_hundredths():
     curves = curves_figure([line(1, mood=0.7350), line(2, mood=0.7352)]).axes[1]
     sizes = scores_figure("a title", {"": [ScorePoint("one", 1000, 0.7350, 0.7350, 0.7351)]}).axes[0]
     for axes in (curves, sizes):
@@ -208,7 +208,7 @@ def test_axes_of_scores_span_no_less_than_five_hundredths():
         assert low < 0.735 < high
 
 
-def test_losses_of_very_different_sizes_are_drawn_on_a_logarithmic_axis():
+def test_losses_that_differ_much_have_a_logarithmic_axis():
     lines = [line(1), line(2)]
     assert curves_figure(lines).axes[0].get_yscale() == "linear"
     high = [replace(each, train_loss={**each.train_loss, "mood": 5000.0}) for each in lines]
@@ -228,13 +228,13 @@ def test_the_identity_line_goes_from_corner_to_corner():
     assert tuple(xs) == tuple(ys) == axes.get_xlim()
 
 
-def test_scores_are_drawn_by_size_with_their_ranges():
+def test_scores_are_drawn_against_sizes_with_their_ranges():
     small, large = ScorePoint("1 %", 200_000, 0.6, 0.58, 0.61), ScorePoint("10 %", 2_000_000, 0.7, 0.7, 0.7)
     figure = scores_figure("a title", {"PAL": [large, small], "full": [ScorePoint("all", 22_000_000, 0.8, 0.79, 0.82)]})
     axes = figure.axes[0]
     lines = {container.get_label(): container for container in axes.containers}
     line, _, (bars,) = lines["PAL"]
-    assert line.get_xdata().tolist() == [200_000, 2_000_000]  # from small to large, whatever the rows' order
+    assert line.get_xdata().tolist() == [200_000, 2_000_000]  # sorted by size
     assert line.get_ydata().tolist() == [0.6, 0.7]
     assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [
         pytest.approx([0.58, 0.61]),
@@ -247,7 +247,7 @@ def test_scores_are_drawn_by_size_with_their_ranges():
     ]  # fmt: skip
 
 
-def test_names_of_points_that_lie_together_lie_apart():
+def test_names_of_close_points_do_not_overlap():
     points = [
         ScorePoint(name, 1_000_000 + near, 0.7, 0.69, 0.71) for near, name in enumerate(("first", "second", "third"))
     ]

@@ -19,18 +19,18 @@ def evaluation(tmp_path):
     return tmp_path
 
 
-def test_the_surest_errors_of_a_classification_come_first(evaluation):
+def test_the_most_confident_errors_of_a_classification_are_first(evaluation):
     assert top_errors(evaluation, "mood", ["low", "high"], 5) == [
         TopError(4, "high", "low", 0.95), TopError(3, "low", "high", 0.7),
     ]  # fmt: skip
     assert len(top_errors(evaluation, "mood", ["low", "high"], 1)) == 1
 
 
-def test_with_one_score_that_of_the_first_class_is_what_is_left(evaluation):
+def test_with_a_single_score_the_probability_of_the_first_class_is_one_minus_the_score(evaluation):
     assert [(each.line, each.size) for each in top_errors(evaluation, "same", ["0", "1"], 5)] == [(3, 0.9), (2, 0.8)]
 
 
-def test_numbers_are_the_further_the_worse(evaluation):
+def test_errors_of_a_regression_are_sorted_by_distance(evaluation):
     assert [(each.line, each.size) for each in top_errors(evaluation, "near", None, 5)] == [(3, 3.25), (2, 0.5)]
 
 
@@ -49,7 +49,7 @@ def test_texts_are_found_by_their_lines(tmp_path, task):
 
 
 @pytest.mark.parametrize("content", [None, "one,two,mood\na,b,other\n", "one,mood\na,1\n", "one,two,mood\n"])
-def test_where_the_file_has_changed_there_are_no_texts(tmp_path, task, content):
+def test_errors_have_no_texts_if_the_file_is_missing_or_has_changed(tmp_path, task, content):
     path = tmp_path / "dev.csv"
     if content is not None:
         path.write_text(content)
@@ -57,14 +57,14 @@ def test_where_the_file_has_changed_there_are_no_texts(tmp_path, task, content):
     assert with_texts(errors, str(path), task) == errors
 
 
-def test_a_file_that_has_changed_in_one_place_gives_no_texts_at_all(tmp_path, task):
+def test_a_file_that_has_changed_in_one_row_gives_no_texts(tmp_path, task):
     path = tmp_path / "dev.csv"
     path.write_text("one,two,mood\na,b,1\nc,d,other\n")
     errors = [TopError(2, "1", "x", 0.5), TopError(3, "2", "x", 0.4)]
     assert with_texts(errors, str(path), task) == errors
 
 
-def test_evaluate_shows_writes_and_prints_them(tiny_recipe, tmp_path, monkeypatch, capsys):
+def test_evaluate_prints_and_writes_the_largest_errors(tiny_recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     app(["train", str(tiny_recipe), "-o", "run", "-q", "training.epochs=1"], standalone_mode=False)
     capsys.readouterr()

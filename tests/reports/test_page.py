@@ -9,18 +9,18 @@ from mbert_cli.reports.run_report import read_runs
 from mbert_cli.storage.metrics_file import Seconds
 
 
-def test_a_run_that_keeps_its_metrics_only_has_a_page_too(tmp_path):
+def test_a_run_with_only_recipe_and_metrics_has_a_page(tmp_path):
     make_run(tmp_path / "old", [three(0.4, 0.7, 0.6), three(0.5, 0.8, 0.8), three(0.45, 0.8, 0.8)], REFERENCE)
     shown = texts(report_page(read_runs([tmp_path / "old"])))
     assert "0.733 overall +0.003 against 0.730 of a paper, Table 5" in shown
     assert "3 of 4; the model of epoch 2 is kept" in shown
     assert "sst accuracy 0.500 published 0.489" in shown
     assert "Scores on dev" in shown
-    assert "Training loss" not in shown  # these lines tell of none
+    assert "Training loss" not in shown  # these records have no losses
     assert "heads and pooling 1,000,000 1.00%" in shown
 
 
-def test_runs_side_by_side_mark_the_best_and_tell_what_differs(tmp_path):
+def test_a_comparison_marks_the_best_scores_and_lists_the_differences_of_recipes(tmp_path):
     make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)])
     make_run(tmp_path / "b", [three(0.4, 0.9, 0.8)], epochs=7, adapters="[]")
     page = report_page(read_runs([tmp_path / "a", tmp_path / "b"]))
@@ -34,7 +34,7 @@ def test_runs_side_by_side_mark_the_best_and_tell_what_differs(tmp_path):
     assert "training.seed" not in shown.partition("differs in their recipes")[2].partition("Tasks")[0]
 
 
-def test_overall_scores_over_other_tasks_are_not_compared(tmp_path):
+def test_overall_scores_over_different_tasks_are_not_compared(tmp_path):
     make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)])
     make_run(tmp_path / "b", [{"sts": ("pearson", 0.9)}])
     page = report_page(read_runs([tmp_path / "a", tmp_path / "b"]))
@@ -42,12 +42,12 @@ def test_overall_scores_over_other_tasks_are_not_compared(tmp_path):
     assert re.findall(r"<figcaption>(.*on dev)</figcaption>", page)[0] == "sts pearson on dev"
 
 
-def test_components_are_told_with_their_options(tmp_path):
+def test_components_are_shown_with_their_options(tmp_path):
     make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)], adapters="[{kind: pal, rank: 204}, {kind: top}]")
     assert "adapters pal(rank=204) + top" in texts(report_page(read_runs([tmp_path / "a"])))
 
 
-def test_columns_without_values_are_left_out(tmp_path):
+def test_empty_columns_are_omitted(tmp_path):
     make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)], phases="", seconds=Seconds(0.0, 1.0))
     make_run(tmp_path / "b", [three(0.5, 0.8, 0.8)], step=75, phases="sequential", tokens=21_000)
     shown = [texts(report_page(read_runs([tmp_path / name]))).partition("Epochs")[2] for name in "ab"]
@@ -67,12 +67,12 @@ def test_epochs_that_were_not_scored_have_no_scores(tmp_path):
     assert "Overall score on dev" in report_page(read_runs([tmp_path / "a", tmp_path / "b"]))
 
 
-def test_hardware_and_changes_of_a_resumed_run_are_told(tmp_path):
+def test_hardware_and_changes_of_a_resumed_run_are_shown(tmp_path):
     hardware = {"device": "cuda", "precision": "bf16"}
     make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)], hardware=hardware, drift=["epoch 2, step 0: recipe.seed"])
     shown = texts(report_page(read_runs([tmp_path / "a"])))
     assert "computed on cuda, bf16" in shown
-    assert "resumed though this had changed: epoch 2, step 0: recipe.seed" in shown
+    assert "resumed after a change: epoch 2, step 0: recipe.seed" in shown
 
 
 def test_the_same_runs_give_the_same_bytes(tmp_path):

@@ -21,7 +21,7 @@ def driver():
 
 @pytest.fixture(scope="module")
 def run(tiny_checkpoint, tmp_path_factory):
-    """A run whose texts and labels hold markup."""
+    """A run with HTML markup in texts and labels."""
     folder = tmp_path_factory.mktemp("pages")
     files = tiny.write_files(folder)
     for split in ("train", "dev"):
@@ -39,7 +39,7 @@ def run(tiny_checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(run, tmp_path_factory):
-    """The report of one run, that of two, and the page of a sweep."""
+    """The page of one run, the page of two runs, and the page of a sweep."""
     folder = tmp_path_factory.mktemp("reports")
     app(["report", str(run), "-o", str(folder / "one.html")], standalone_mode=False)
     app(["report", str(run), str(run), "-o", str(folder / "two.html")], standalone_mode=False)
@@ -52,7 +52,7 @@ def pages(run, tmp_path_factory):
 @pytest.mark.parametrize("page", ["one", "two", "sweep"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_pages_load_nothing_complain_of_nothing_fit_the_screen_and_are_legible(driver, pages, page, scheme, width):
+def test_pages_load_no_files_log_no_errors_fit_the_screen_and_have_enough_contrast(driver, pages, page, scheme, width):
     assert browser.look_at(driver, pages[page], width, scheme) == []
     assert driver.title != "taken"
     assert driver.execute_script(browser.LOADED) == []
@@ -64,7 +64,7 @@ def test_pages_load_nothing_complain_of_nothing_fit_the_screen_and_are_legible(d
     assert dark == (scheme == "dark")
 
 
-def test_matrices_show_the_numbers_of_the_evaluation(driver, pages, run):
+def test_confusion_matrices_contain_the_numbers_of_the_evaluation(driver, pages, run):
     browser.look_at(driver, pages["one"], 1280, "light")
     found = json.loads((run / "evaluation" / "metrics.json").read_text())["tasks"]
     shown = [
@@ -77,7 +77,7 @@ def test_matrices_show_the_numbers_of_the_evaluation(driver, pages, run):
     assert [each.text for each in headings] == ["low", HOSTILE[:35], "high", "0", "1"]
 
 
-def test_texts_with_markup_are_shown_as_they_are(driver, pages):
+def test_texts_with_markup_are_shown_literally(driver, pages):
     browser.look_at(driver, pages["one"], 1280, "light")
     texts = [each.text for each in driver.find_elements("css selector", ".errors .text p")]
     assert any(HOSTILE in text for text in texts)
@@ -93,7 +93,7 @@ def test_curves_and_points_are_drawn(driver, pages, run):
     assert len(driver.find_elements("css selector", ".dots circle")) == 10
 
 
-def test_the_recipe_unfolds_without_a_script(driver, pages):
+def test_the_recipe_opens_without_a_script(driver, pages):
     browser.look_at(driver, pages["one"], 390, "light")
     recipe = driver.find_element("css selector", "details.recipe")
     assert not recipe.find_element("css selector", "pre").is_displayed()
@@ -116,7 +116,7 @@ return [...document.querySelectorAll('.wide')]
 
 @pytest.fixture(scope="module")
 def close_runs(tmp_path_factory):
-    """The page of three runs whose scores are long numbers, close to each other, and whose table is wide."""
+    """The page of three runs with close scores, long numbers and a wide table."""
     folder, names = tmp_path_factory.mktemp("close"), "abc"
     for number, name in enumerate(names):
         scores = [three(0.73505 + number / 1e4, 0.8, 0.9), three(0.7351 + number / 1e4, 0.8, 0.9)]
@@ -126,16 +126,16 @@ def close_runs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("width", [400, 1280])
-def test_every_letter_of_a_chart_is_inside_it(driver, close_runs, pages, width):
+def test_all_text_of_a_chart_is_inside_the_chart(driver, close_runs, pages, width):
     for page in (close_runs, pages["one"], pages["two"]):
         browser.look_at(driver, page, width, "light")
         assert driver.execute_script(OUTSIDE) == []
 
 
-def test_a_table_that_is_wider_than_a_phone_shows_that_it_scrolls(driver, close_runs):
+def test_a_table_that_scrolls_has_a_scroll_bar_and_a_shadow(driver, close_runs):
     browser.look_at(driver, close_runs, 400, "light")
     scrolling = driver.execute_script(SCROLLING)
     assert scrolling
     for bar, background in scrolling:
-        assert bar >= 6  # pixels: a phone's own bar takes none, and fades
+        assert bar >= 6  # pixels; the own scroll bar of a phone has none
         assert "gradient" in background

@@ -19,7 +19,7 @@ def tsv(runs):
     return list(csv.DictReader(io.StringIO(file.getvalue()), delimiter="\t"))
 
 
-def test_a_run_is_shown_as_its_best_epoch_left_it(tmp_path):
+def test_a_run_has_the_scores_of_its_best_epoch(tmp_path):
     path = make_run(tmp_path / "a", [three(0.3, 0.7, 0.6), three(0.5, 0.8, 0.8), three(0.4, 0.8, 0.7)])
     (run,) = read_runs([path])
     assert run.scores.tasks == {("sst", "accuracy"): 0.5, ("quora", "accuracy"): 0.8, ("sts", "pearson"): 0.8}
@@ -44,12 +44,12 @@ def test_a_run_is_shown_as_its_best_epoch_left_it(tmp_path):
         assert shown in text
 
 
-def test_a_reference_and_the_difference_from_it_stand_below_the_run(tmp_path):
+def test_a_reference_and_the_difference_are_below_the_run(tmp_path):
     path = make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)], REFERENCE)
     (run,) = read_runs([path])
     own, paper, difference = tsv([run])
     assert [each["row"] for each in (own, paper, difference)] == ["run", "a paper, Table 5", "difference"]
-    # (.489 + .812 + (.780 + 1) / 2) / 3, by hand.
+    # By hand: (.489 + .812 + (.780 + 1) / 2) / 3.
     assert float(paper["overall"]) == pytest.approx(2.191 / 3)
     assert float(difference["sst_accuracy"]) == pytest.approx(0.011)
     assert float(difference["overall"]) == pytest.approx(2.2 / 3 - 2.191 / 3)
@@ -71,21 +71,21 @@ def test_a_reference_and_the_difference_from_it_stand_below_the_run(tmp_path):
         pytest.param((0.506, 0.856, 0.830), 0.759, id="test"),
     ],
 )
-def test_a_references_overall_is_the_papers(tmp_path, scores, overall):
+def test_the_overall_score_of_a_reference_is_that_of_the_paper(tmp_path, scores, overall):
     sst, quora, sts = scores
     reference = f"{{source: the paper, scores: {{sst: {sst}, quora: {quora}, sts: {sts}}}}}"
     (run,) = read_runs([make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)], reference)])
     assert round(run.reference.overall, 3) == overall
 
 
-def test_a_reference_that_leaves_a_task_out_has_no_overall(tmp_path):
+def test_a_reference_without_one_of_the_tasks_has_no_overall_score(tmp_path):
     (run,) = read_runs([make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)], "{source: x, scores: {sts: .9}}")])
     assert run.reference.overall is None
     assert run.difference.tasks == {("sts", "pearson"): pytest.approx(-0.1)}
     assert tsv([run])[1]["overall"] == ""
 
 
-def test_runs_of_different_tasks_have_the_columns_of_all(tmp_path):
+def test_runs_with_different_tasks_have_the_columns_of_all_tasks(tmp_path):
     first = make_run(tmp_path / "a", [{"x": ("accuracy", 0.5), "y": ("pearson", 0.2)}])
     second = make_run(tmp_path / "b", [{"y": ("pearson", 0.4), "z": ("accuracy", 0.9)}])
     rows = tsv(read_runs([first, second]))
@@ -96,7 +96,7 @@ def test_runs_of_different_tasks_have_the_columns_of_all(tmp_path):
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
-def test_narrow_terminals_get_a_small_table_a_run(tmp_path, monkeypatch, width):
+def test_narrow_terminals_get_a_small_table_per_run(tmp_path, monkeypatch, width):
     monkeypatch.chdir(tmp_path)
     paths = [make_run(Path(name), [three(0.5, 0.8, 0.8)], REFERENCE) for name in "ab"]
     text = printed(read_runs(paths), width)
@@ -107,7 +107,7 @@ def test_narrow_terminals_get_a_small_table_a_run(tmp_path, monkeypatch, width):
     assert "…" not in text
 
 
-def test_all_that_is_no_run_is_told_at_once(tmp_path):
+def test_all_folders_that_are_no_runs_are_reported_together(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     (tmp_path / "other").mkdir()
@@ -163,9 +163,9 @@ def test_the_command_prints_a_table_json_and_tsv_without_torch(tmp_path):
     assert wrong.stderr == "c: there is no such run folder; mbert train writes one with -o.\n"
 
 
-def test_an_output_of_another_ending_is_refused(tmp_path):
+def test_an_output_with_an_unknown_extension_is_refused(tmp_path):
     make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)])
     done = report("a", "-o", "page.htlm", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "page.htlm: is written as a page or as a table; end the name in .html or .tsv.\n"
+    assert done.stderr == "page.htlm: is neither a page nor a table; end the name in .html or .tsv.\n"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

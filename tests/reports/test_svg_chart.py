@@ -9,7 +9,7 @@ def inside(points):
     return all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y, *_ in points)
 
 
-def test_a_line_goes_up_where_its_values_do_and_stays_inside():
+def test_a_line_rises_with_its_values_and_is_inside_the_chart():
     chart = line_chart("scores", {"a": {1: 0.2, 2: 0.4, 3: 0.9}, "overall": {1: 0.5, 3: 0.6}}, "overall", (3, "kept"))
     a, overall = chart.series
     assert [y for _, y, _ in a.points] == sorted((y for _, y, _ in a.points), reverse=True)
@@ -19,7 +19,7 @@ def test_a_line_goes_up_where_its_values_do_and_stays_inside():
     assert a.points[0][2] == "a, epoch 1: 0.2"
 
 
-def test_places_on_an_axis_are_in_proportion():
+def test_positions_on_an_axis_are_proportional_to_values():
     chart = line_chart("scores", {"a": {1: 0.0, 2: 1.0}})
     ticks = {float(tick.text): tick.at for tick in chart.y_ticks}
     (_, low, _), (_, high, _) = chart.series[0].points
@@ -33,7 +33,7 @@ def test_without_finite_values_there_is_no_chart(lines):
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 1e-9, 1e12])
-def test_a_single_value_has_an_axis_too(value):
+def test_a_single_value_has_an_axis(value):
     chart = line_chart("scores", {"a": {1: value}})
     assert inside(chart.series[0].points)
     assert chart.y_ticks
@@ -45,7 +45,7 @@ def test_many_epochs_have_few_ticks():
     assert len(chart.series[0].points) == 300
 
 
-def test_bars_stand_on_each_other_and_are_as_high_as_their_amounts():
+def test_bars_are_stacked_and_their_heights_are_proportional_to_amounts():
     chart = share_chart("rows", {1: {"a": 30, "b": 10}, 2: {"b": 20}})
     a, b, alone = chart.bars
     assert b.y + b.height == pytest.approx(a.y, abs=0.11)
@@ -56,7 +56,7 @@ def test_bars_stand_on_each_other_and_are_as_high_as_their_amounts():
     assert share_chart("rows", {1: {}}) is None
 
 
-def test_very_many_points_are_thinned_evenly():
+def test_of_very_many_points_evenly_spaced_ones_are_drawn():
     values = [i / 10_000 for i in range(10_000)]
     chart = scatter_chart("points", values, values)
     assert 1000 <= len(chart.dots) <= 1500
@@ -67,13 +67,13 @@ def test_very_many_points_are_thinned_evenly():
 
 
 @pytest.mark.parametrize("values", [(0.73505, 0.73515), (0.99, 0.99), (12_345.0, 99_000.0), (-0.05, 0.6)])
-def test_the_drawing_begins_to_the_right_of_its_longest_number(values):
+def test_the_drawing_starts_to_the_right_of_the_longest_number(values):
     chart = line_chart("scores", {"a": {1: values[0], 2: values[1]}})
     assert chart.left >= 7.5 * max(len(tick.text) for tick in chart.y_ticks) + 6
     assert min(x for x, *_ in chart.series[0].points) > chart.left
 
 
-def test_an_axis_spans_no_less_than_it_should_so_that_tiny_differences_look_tiny():
+def test_an_axis_has_a_least_span_so_that_small_differences_look_small():
     chart = line_chart("scores", {"a": {1: 0.7350, 2: 0.7352}}, least_span=0.05)
     low, high = (float(chart.y_ticks[i].text) for i in (0, -1))
     assert 0.03 < high - low < 0.06
@@ -83,6 +83,6 @@ def test_an_axis_spans_no_less_than_it_should_so_that_tiny_differences_look_tiny
     assert float(wide.y_ticks[-1].text) - float(wide.y_ticks[0].text) < 0.85
 
 
-def test_numbers_of_an_axis_have_the_same_places():
+def test_numbers_of_an_axis_have_the_same_number_of_decimals():
     chart = line_chart("scores", {"a": {1: 0.86, 2: 0.91}})
     assert {len(tick.text) for tick in chart.y_ticks} == {len(chart.y_ticks[0].text)}
