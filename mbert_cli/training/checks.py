@@ -1,4 +1,4 @@
-"""Checks of a recipe before its data are read."""
+"""Checks of a recipe that need neither its data nor its encoder."""
 
 import difflib
 import os
@@ -18,7 +18,7 @@ def check_recipe(recipe: Recipe) -> None:
     """Check a recipe against the classes of its components and the files on the disk.
 
     Raises:
-        RecipeError: a path, a number of columns or a metric does not fit.
+        RecipeError: a file does not exist, or a number of columns, a column or a metric is wrong; with all problems.
     """
     heads = {name: head_class(task) for name, task in recipe.tasks.items()}
     problems = []
@@ -51,13 +51,13 @@ def check_recipe(recipe: Recipe) -> None:
         problems.append(f"{recipe.place('training', 'select')} is '{select}'{nearest(select, known)}")
     if recipe.training.cache_features:
         problems += _reasons_not_to_cache(recipe)
-    problems += _dropouts_that_meet(recipe)
+    problems += _dropout_conflicts(recipe)
     if problems:
         raise RecipeError(*problems)
 
 
-def _dropouts_that_meet(recipe: Recipe) -> list[str]:
-    """Return why tasks cannot have dropouts of their own within the encoder."""
+def _dropout_conflicts(recipe: Recipe) -> list[str]:
+    """Return the problem of tasks with different dropout in the encoder that share a step; none if they do not."""
     shares = {
         name: recipe.encoder.dropout if task.encoder_dropout is None else task.encoder_dropout
         for name, task in recipe.tasks.items()
@@ -72,7 +72,7 @@ def _dropouts_that_meet(recipe: Recipe) -> list[str]:
                 return [
                     f"{recipe.place('tasks', name, 'encoder_dropout')} differs from that of other tasks, but the "
                     f"curriculum {recipe.curriculum.kind} puts them into one step; give all tasks the same, or "
-                    "choose a curriculum of one task a step, such as square_root."
+                    "choose a curriculum with one task per step, such as square_root."
                 ]
     return []
 
@@ -88,23 +88,24 @@ def has_inner_adapters(recipe: Recipe) -> bool:
 
 
 def _reasons_not_to_cache(recipe: Recipe) -> list[str]:
+    """Return why the hidden states of the encoder cannot be cached; none if they can."""
     place = recipe.place("training", "cache_features")
-    found = []
+    problems = []
     if not recipe.training.freeze_encoder:
-        found.append(f"{place} is true, but the encoder trains; set training.freeze_encoder to true as well.")
+        problems.append(f"{place} is true, but the encoder trains; set training.freeze_encoder to true as well.")
     for name, task in recipe.tasks.items():
         if task.token_dropout:
-            place_of_it = recipe.place("tasks", name, "token_dropout")
-            found.append(
-                f"{place_of_it} changes sentences at every step, so that nothing of them can be kept; set it to 0."
+            key = recipe.place("tasks", name, "token_dropout")
+            problems.append(
+                f"{key} changes sentences at every step, so that their hidden states cannot be cached; set it to 0."
             )
         if task.symmetric:
-            place_of_it = recipe.place("tasks", name, "symmetric")
-            found.append(f"{place_of_it} is true, but hidden states are kept of one order only; set it to false.")
+            key = recipe.place("tasks", name, "symmetric")
+            problems.append(f"{key} is true, but hidden states are cached for one order only; set it to false.")
     for index, adapter in enumerate(recipe.adapters):
         if is_inner(adapter.kind):
-            found.append(
-                f"{recipe.place('adapters', index)} acts inside the encoder, whose hidden states cannot be kept then; "
+            problems.append(
+                f"{recipe.place('adapters', index)} acts inside the encoder, so that hidden states cannot be cached; "
                 "remove it, or set training.cache_features to false."
             )
-    return found
+    return problems

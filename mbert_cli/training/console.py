@@ -1,4 +1,4 @@
-"""What a training tells: what it begins with, a line an epoch, and how it ended."""
+"""The messages of a training: its start, a line per epoch, and its end."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -42,7 +42,7 @@ def print_opening(setup: TrainingSetup, options: RunOptions) -> None:
     if recipe.loss_balancing.kind != "total" and not setup.phases.combine_losses():
         console.info(
             f"loss_balancing {recipe.loss_balancing.kind} has no effect: under curriculum {recipe.curriculum.kind} "
-            "every step of this run holds one task only."
+            "every step of this run has one task only."
         )
     console.event(
         "start",
@@ -74,22 +74,22 @@ def _facts_table(facts: Mapping[str, TaskFacts]) -> FittedTable:
 
 
 def _facts_line(name: str, facts: TaskFacts) -> str:
-    bad = f", {counted(facts.bad, 'bad row')} left out" if facts.bad else ""
+    bad = f", {counted(facts.bad, 'bad row')} skipped" if facts.bad else ""
     batches = f"{facts.batches:,} batch{'' if facts.batches == 1 else 'es'}"
     return (
         f"{name}: {facts.train:,} train and {counted(facts.dev, 'dev row')}{bad}; {batches} of "
-        f"{facts.tokens:.1f} tokens a row, {facts.cut:.1%} cut; {facts.labels()}"
+        f"{facts.tokens:.1f} tokens per row, {facts.cut:.1%} cut; {facts.labels()}"
     )
 
 
 def print_epoch(console: Console, record: EpochRecord, epochs: int, member: int | None = None) -> None:
-    """Tell of an epoch that was committed.
+    """Print the results of an epoch.
 
     Args:
-        console: where it is printed.
-        record: its results.
-        epochs: how many the run has.
-        member: which of an ensemble's the run is, where they train at once.
+        console: where to print.
+        record: the results.
+        epochs: number of epochs of the run.
+        member: number of the member, if members of an ensemble train at the same time.
     """
     losses = {task: f"loss {loss:.3f}" for task, loss in record.train_loss.items()}
     if record.tasks:
@@ -100,7 +100,7 @@ def print_epoch(console: Console, record: EpochRecord, epochs: int, member: int 
         best = " (best)" if record.best else ""
         parts.append(f"overall {record.overall:.3f}{best}")
     else:
-        parts = [*(f"{task} {loss}" for task, loss in losses.items()), "too early to be kept, not scored"]
+        parts = [*(f"{task} {loss}" for task, loss in losses.items()), "not scored: select_after excludes this epoch"]
     who = "" if member is None else f"member {member}, "
     what = f"{who}epoch {record.epoch}/{epochs}"
     console.info(f"{what}: {'; '.join(parts)}; {record.seconds.train + record.seconds.dev:.0f} s", strong="(best)")
@@ -115,12 +115,12 @@ def print_epoch(console: Console, record: EpochRecord, epochs: int, member: int 
 
 
 def print_member(console: Console, record: EpochRecord, members: int) -> None:
-    """Tell what the members of an ensemble came to together, as far as they are trained.
+    """Print the results of the members of an ensemble that are trained so far, combined.
 
     Args:
-        console: where it is printed.
-        record: its results.
-        members: how many the ensemble is to have.
+        console: where to print.
+        record: the results.
+        members: number of members of the ensemble.
     """
     parts = []
     for task, metrics in record.tasks.items():
@@ -138,12 +138,12 @@ def summary(record: EpochRecord, path: Path) -> str:
 
 
 def print_next_steps(console: Console, path: Path, seconds: float) -> None:
-    """Tell where results are, and what to do with them.
+    """Print where the results are, and commands to use them.
 
     Args:
-        console: where it is printed.
+        console: where to print.
         path: the run folder.
-        seconds: how long the command took.
+        seconds: duration of the command.
     """
     console.info(
         f"{duration(seconds)}; scores of every epoch in {path / 'metrics.jsonl'}, figures in {path / 'figures'}"

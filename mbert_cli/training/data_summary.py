@@ -1,4 +1,4 @@
-"""What there is to know of a run's data before it is trained on."""
+"""Facts about the data of a run, printed before training, with warnings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ from mbert_cli.training.datasets import TrainingData, TrainingExamples
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """Facts of one task's data.
+    """Facts about the data of one task.
 
     Args:
-        train: rows of its training set.
-        dev: rows of its dev set.
-        bad: rows of both files that are left out.
-        known: rows of the dev set whose texts stand in the training set, too.
-        unseen: classes that only the dev set has.
-        batches: of one pass over the training set.
-        tokens: of a training row, on the mean.
-        cut: the share of training rows with a sentence that is longer than allowed.
-        shares: for each class, the share of the training rows that are of it; None where labels are numbers.
-        span: the smallest label, the mean and the largest one of the training set; None where labels are classes.
-        remarks: what is odd about the labels.
+        train: number of training rows.
+        dev: number of dev rows.
+        bad: number of rows of both files that are skipped.
+        known: number of dev rows whose texts also occur in the training set.
+        unseen: classes that occur only in the dev set.
+        batches: number of batches of one pass over the training set.
+        tokens: mean number of tokens of a training row.
+        cut: share of the training rows with a sentence that is truncated.
+        shares: share of each class among the training rows; None if labels are numbers.
+        span: minimum, mean and maximum of the training labels; None if labels are classes.
+        remarks: warnings about the labels.
     """
 
     train: int
@@ -48,24 +48,24 @@ class TaskFacts:
     remarks: list[str]
 
     def warnings(self, max_length: int, max_positions: int) -> list[str]:
-        """Return what may make scores mean less than they seem to.
+        """Return warnings about the data, each without a full stop.
 
         Args:
-            max_length: the longest sequence that is trained on, in tokens.
-            max_positions: the longest that the encoder could read.
+            max_length: maximum length of a sequence in training, in tokens.
+            max_positions: maximum length that the encoder allows.
         """
-        found = []
+        warnings = []
         if self.known:
             texts, are = counted(self.dev, "dev text"), "is" if self.known == 1 else "are"
-            found.append(f"{self.known:,} of {texts} {are} also in the training file: dev scores may be optimistic")
+            warnings.append(f"{self.known:,} of {texts} {are} also in the training file: dev scores may be optimistic")
         if self.unseen:
-            found.append(f"the training file has no row of {first_of(self.unseen)}, which the dev file has")
+            warnings.append(f"the training file has no row with {first_of(self.unseen)}, but the dev file has")
         if self.cut > _MUCH:
-            found.append(f"{self.cut:.0%} of the training rows are cut: {length_remedy(max_length, max_positions)}")
-        return found + self.remarks
+            warnings.append(f"{self.cut:.0%} of the training rows are cut: {length_remedy(max_length, max_positions)}")
+        return warnings + self.remarks
 
     def labels(self) -> str:
-        """Return what the labels are, for people."""
+        """Return a description of the labels: their range, or the shares of the classes."""
         if self.span is not None:
             return f"{self.span[0]:g} to {self.span[2]:g}, mean {self.span[1]:.2f}"
         shares = sorted((self.shares or {}).items(), key=lambda item: -item[1])
@@ -74,26 +74,26 @@ class TaskFacts:
         return f"{len(shares):,} classes: {listed} and {more:,} more" if more > 0 else listed
 
 
-_MOST_CLASSES = 6
-_MUCH = 0.05
+_MOST_CLASSES = 6  # classes that are listed
+_MUCH = 0.05  # share of truncated rows from which there is a warning
 
 
 def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -> dict[str, TaskFacts]:
     """Return the facts of every task.
 
     Args:
-        recipe: what is trained.
-        examples: what `read_training_examples` returned.
-        data: what `tokenise_examples` made of them.
+        recipe: the recipe.
+        examples: result of `read_training_examples`.
+        data: the same examples, tokenised.
     """
     labels = task_labels(recipe.tasks)
-    found = {}
+    facts = {}
     for name, train in data.train.items():
         own_labels = labels[name]
         names = own_labels.names if isinstance(own_labels, ClassLabels) else None
         own, dev = (examples[name, split] for split in ("train", "dev"))
         known = set(zip(*own.texts, strict=True))
-        found[name] = TaskFacts(
+        facts[name] = TaskFacts(
             train=len(train),
             dev=len(data.dev[name]),
             bad=len(own.skipped) + len(dev.skipped),
@@ -105,23 +105,23 @@ def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -
             **_labels(train, names),
             remarks=label_remarks(own_labels, own.labels, dev.labels),
         )
-    return found
+    return facts
 
 
 def _unseen(labels: Labels, train: Sequence[float], dev: Sequence[float]) -> list[str]:
-    """Return the classes that only the dev file has, as it writes them."""
+    """Return the classes that occur only in the dev file, as they are written there."""
     if not isinstance(labels, ClassLabels):
         return []
     return [labels.texts[int(index)] for index in sorted({*dev} - {*train})]
 
 
 def label_remarks(labels: Labels, train: Sequence[float], dev: Sequence[float]) -> list[str]:
-    """Return what is odd about a task's labels: classes without rows, lists, a scale that no label comes near.
+    """Return warnings about the labels of a task: classes without rows, lists as labels, an unused half of the scale.
 
     Args:
         labels: labels of the task.
         train: labels of the training file, as numbers.
-        dev: those of the dev file.
+        dev: labels of the dev file.
     """
     if isinstance(labels, ScaleLabels):
         return _remarks_on_scale(labels, min(train), max(train))
@@ -130,23 +130,23 @@ def label_remarks(labels: Labels, train: Sequence[float], dev: Sequence[float]) 
     texts, seen, measured = labels.texts, {*map(int, train)}, {*map(int, dev)}
     absent = [text for index, text in enumerate(texts) if index not in seen | measured]
     unmeasured = [texts[index] for index in sorted(seen - measured)]
-    found = [remark for remark in (list_remark(texts), case_remark(texts)) if remark]
+    remarks = [remark for remark in (list_remark(texts), case_remark(texts)) if remark]
     if absent:
-        found.append(
-            f"neither file has a row of {first_of(absent)}; is it in labels by mistake, or written differently?"
+        remarks.append(
+            f"neither file has a row with {first_of(absent)}; is it in labels by mistake, or written differently?"
         )
     if unmeasured:
-        found.append(without_dev_rows(unmeasured))
-    return found
+        remarks.append(without_dev_rows(unmeasured))
+    return remarks
 
 
 def _remarks_on_scale(labels: ScaleLabels, low: float, high: float) -> list[str]:
     middle = (labels.low + labels.high) / 2
-    where = f"the scale runs from {labels.low:g} to {labels.high:g}, but labels of the training file"
+    scale = f"the scale runs from {labels.low:g} to {labels.high:g}, but labels of the training file"
     if high < middle:
-        return [f"{where} reach {high:g} at most; set scale to the largest that a label can be"]
+        return [f"{scale} are at most {high:g}; set scale to the largest possible label"]
     if low > middle:
-        return [f"{where} are {low:g} at least; set min to the smallest that a label can be"]
+        return [f"{scale} are at least {low:g}; set min to the smallest possible label"]
     return []
 
 

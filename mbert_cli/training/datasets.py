@@ -1,4 +1,4 @@
-"""What a run trains on: all tasks' files, read, checked and tokenised before a weight is loaded."""
+"""The data of a run: the files of all tasks are read, checked and tokenised before weights are loaded."""
 
 from dataclasses import dataclass
 
@@ -15,16 +15,16 @@ from mbert_cli.terminal.console import Console
 from mbert_cli.training.checks import check_recipe
 
 TrainingExamples = dict[tuple[str, str], Examples]
-"""(task, `train` or `dev`) to examples."""
+"""Examples by task and split (`train` or `dev`)."""
 
 
 @dataclass
 class TrainingData:
-    """All tasks' examples, read, checked and tokenised.
+    """The tokenised examples of all tasks.
 
     Args:
-        train: for each task its training set.
-        dev: for each task its dev set.
+        train: training set of each task.
+        dev: dev set of each task.
     """
 
     train: dict[str, TaskData]
@@ -32,50 +32,50 @@ class TrainingData:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Rows of each training set."""
+        """Number of rows of each training set."""
         return {task: len(data) for task, data in self.train.items()}
 
 
 def read_training_examples(recipe: Recipe, limit: int | None, console: Console) -> TrainingExamples:
-    """Read and check all tasks' train and dev files; nothing of the encoder is needed for it.
+    """Read and check the train and dev files of all tasks. The encoder is not needed for this.
 
     Args:
-        recipe: what is trained.
-        limit: how many examples to take of each file at most, spread evenly over it.
-        console: where skipped rows and doubts are printed.
+        recipe: the recipe.
+        limit: maximum number of examples read from each file, spread evenly over it.
+        console: where skipped rows and warnings are printed.
 
     Raises:
-        RecipeError: a path, a number of columns or a metric does not fit.
-        DataError: a file or a row of it cannot be used.
+        RecipeError: see `check_recipe`.
+        DataError: a file or a row cannot be read.
     """
     check_recipe(recipe)
     labels = task_labels(recipe.tasks)
-    found: TrainingExamples = {}
+    examples: TrainingExamples = {}
     for name, task in recipe.tasks.items():
         for split, path in (("train", task.train), ("dev", task.dev)):
             soft = split == "train" and task.soft_labels is not None
-            found[name, split] = read_examples(path, name, task, labels[name], limit, soft)
-            console.detail(found[name, split].source)
-            for note in found[name, split].notes(path):
+            examples[name, split] = read_examples(path, name, task, labels[name], limit, soft)
+            console.detail(examples[name, split].source)
+            for note in examples[name, split].notes(path):
                 console.info(note)
-    return found
+    return examples
 
 
 def tokenise_examples(
     recipe: Recipe, examples: TrainingExamples, shape: EncoderShape, console: Console
 ) -> tuple[TrainingData, Tokenizer]:
-    """Turn all tasks' examples into tokens of the recipe's encoder.
+    """Tokenise the examples of all tasks with the tokenizer of the encoder.
 
     Args:
-        recipe: what is trained.
-        examples: what `read_training_examples` returned.
-        shape: the encoder's sizes.
-        console: prints how many sentences are cut.
+        recipe: the recipe.
+        examples: result of `read_training_examples`.
+        shape: sizes of the encoder.
+        console: where the number of truncated sentences is printed.
 
     Raises:
-        RecipeError: training.max_length is more than the encoder reads.
-        CheckpointError: the tokenizer cannot be used with the encoder.
-        DataError: training.strict_length, and a sentence is longer than that.
+        RecipeError: training.max_length is greater than the number of positions of the encoder.
+        CheckpointError: the tokenizer has more tokens than the encoder.
+        DataError: training.strict_length is set, and a sentence is longer than training.max_length.
     """
     max_length = recipe.training.max_length
     if max_length > shape.max_positions:
@@ -91,8 +91,8 @@ def tokenise_examples(
         )
     sides = {name: head_class(task).sides for name, task in recipe.tasks.items()}
     tokenised = {
-        (name, split): tokenise(tokenizer, found, sides[name], recipe.tasks[name].symmetric)
-        for (name, split), found in examples.items()
+        (name, split): tokenise(tokenizer, rows, sides[name], recipe.tasks[name].symmetric)
+        for (name, split), rows in examples.items()
     }
     for (name, split), data in tokenised.items():
         cut = sorted(row for side in data.sides for row in side.cut)
@@ -100,7 +100,7 @@ def tokenise_examples(
             remedy = length_remedy(max_length, shape.max_positions)
             raise DataError(
                 f"{getattr(recipe.tasks[name], split)}:{data.lines[cut[0]]}: is longer than {max_length} tokens "
-                f"(of the file, {len(cut)} sentences are); {remedy}, or set training.strict_length=false."
+                f"({len(cut)} sentences of the file are); {remedy}, or set training.strict_length=false."
             )
         if cut:
             console.info(

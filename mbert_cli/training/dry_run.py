@@ -1,4 +1,4 @@
-"""One procedure: validate; all that a training would check, and what it would take, without training."""
+"""A dry run: check everything that a training checks, and estimate its time, memory and disk space."""
 
 import os
 import sys
@@ -33,21 +33,21 @@ from mbert_cli.training.state import TrainingState
 from mbert_cli.training.step import OptimizerStep
 
 _MEASURED = 6  # steps of each kind
-_MEASURED_ROWS = 128  # of each task, to know how long dev files take
+_MEASURED_ROWS = 128  # dev rows of each task
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training would take; a guess from a few steps of it.
+    """An estimate of what a training takes, from a few measured steps.
 
     Args:
-        steps: of the optimizer.
-        train_seconds: for all of them; None where nothing was measured.
-        dev_seconds: for the dev files after all epochs that are scored.
-        memory: bytes of the process, or of the device, at their most.
-        save_seconds: for writing the states and models.
-        disk: bytes of the run folder at the end.
-        disk_at_most: bytes that the run folder has at any time.
+        steps: number of optimizer steps.
+        train_seconds: duration of all steps; None if nothing was measured.
+        dev_seconds: duration of scoring the dev files after all epochs; None if nothing was measured.
+        save_seconds: duration of writing the states and models.
+        memory: peak memory of the process, or of the GPU, in bytes; None if it is unknown.
+        disk: size of the run folder at the end, in bytes.
+        disk_at_most: the largest size of the run folder at any time, in bytes.
     """
 
     steps: int
@@ -59,7 +59,7 @@ class Estimate:
     disk_at_most: int
 
     def line(self) -> str:
-        """Return it for people."""
+        """Return the estimate as a sentence."""
         disk = f"{self.disk / 1e6:,.0f} MB of disk ({self.disk_at_most / 1e6:,.0f} MB while it runs)"
         if self.train_seconds is None or self.dev_seconds is None:
             return f"{counted(self.steps, 'step')}, {disk}"
@@ -72,28 +72,28 @@ class Estimate:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the estimate for JSON."""
         return asdict(self)
 
 
 def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = True) -> Estimate:
-    """Check all that training checks, and test files, too; then take a few steps and forget them.
+    """Check everything that training checks, and the test files; then take a few steps and discard them.
 
     Args:
-        recipe: what would be trained.
-        folder: where the run would be kept; nothing is written there.
-        options: how it would be trained; `resume` is not used.
-        measure: take steps; otherwise time and memory stay unknown.
+        recipe: the recipe.
+        folder: the run folder; nothing is written there.
+        options: how to train. `resume` and `jobs` are not used.
+        measure: whether to take steps. Otherwise time and memory are unknown.
 
     Raises:
-        MbertError: the recipe, the data, the checkpoint or the folder cannot be used, or the disk is too small; all
-            problems that can be found at once.
+        MbertError: the recipe, the data, the checkpoint or the folder cannot be used, or the disk is too small. The
+            error lists all problems of recipe, encoder, folder and files.
     """
     hardware, console = options.hardware, options.console
     problems = [
-        *_problems_of_place(folder, console),
-        *_problems_of_encoder(recipe),
-        *_problems_of_files(recipe, options.limit, console),
+        *_folder_problems(folder, console),
+        *_encoder_problems(recipe),
+        *_file_problems(recipe, options.limit, console),
     ]
     if problems:
         raise RecipeError(*problems)
@@ -118,27 +118,27 @@ def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = 
 
 
 def _existing(folder: Path) -> Path:
-    """Return the nearest folder that is there."""
+    """Return a folder, or the nearest of its parents that exists."""
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
 
 
-def _problems_of_place(folder: Path, console: Console) -> list[str]:
+def _folder_problems(folder: Path, console: Console) -> list[str]:
     run = RunFolder(folder)
     try:
         check_free(run, resume=False, force=True)
     except MbertError as error:
         return list(error.problems)
-    above = _existing(folder)
-    if not os.access(above, os.W_OK | os.X_OK):
-        return [f"{folder}: nothing can be written to {above}; choose another -o."]
+    parent = _existing(folder)
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return [f"{folder}: {parent} is not writable; choose another -o."]
     if in_use(run):
-        console.info(f"{folder} is in use by another mbert now.")
+        console.info(f"{folder} is in use by another mbert.")
     elif run.holds_a_run():
-        console.info(f"before training, choose --resume, --force or another -o: {folder} holds a run.")
+        console.info(f"{folder} holds a run; to train, choose --resume, --force or another -o.")
     return []
 
 
-def _problems_of_encoder(recipe: Recipe) -> list[str]:
+def _encoder_problems(recipe: Recipe) -> list[str]:
     try:
         encoder_shape(recipe.encoder)
     except MbertError as error:
@@ -146,8 +146,8 @@ def _problems_of_encoder(recipe: Recipe) -> list[str]:
     return []
 
 
-def _problems_of_files(recipe: Recipe, limit: int | None, console: Console) -> list[str]:
-    """Read all files, of the test split, too: nobody wants to learn of their faults at the end."""
+def _file_problems(recipe: Recipe, limit: int | None, console: Console) -> list[str]:
+    """Read all files, also those of the test split, so that their problems are found before training."""
     problems: list[str] = []
     try:
         check_recipe(recipe)
@@ -156,20 +156,20 @@ def _problems_of_files(recipe: Recipe, limit: int | None, console: Console) -> l
     labels = task_labels(recipe.tasks)
     for name, task in recipe.tasks.items():
         for split, path in (("train", task.train), ("dev", task.dev), ("test", task.test)):
-            # Files of train and dev that are not there have been told by now.
+            # check_recipe has already reported missing files of train and dev.
             if path is None or (split != "test" and not is_there(path)):
                 continue
             soft = split == "train" and task.soft_labels is not None
             try:
-                found = read_examples(path, name, task, labels[name], limit, soft)
+                examples = read_examples(path, name, task, labels[name], limit, soft)
             except MbertError as error:
                 problems += error.problems
                 continue
             if split == "test":
-                console.detail(found.source)
-                bad = f", {len(found.skipped):,} bad rows left out" if found.skipped else ""
-                console.info(f"{name}: {len(found):,} test rows{bad}")
-                for warning in found.warnings:
+                console.detail(examples.source)
+                bad = f", {len(examples.skipped):,} bad rows skipped" if examples.skipped else ""
+                console.info(f"{name}: {len(examples):,} test rows{bad}")
+                for warning in examples.warnings:
                     console.info(warning)
     return problems
 
@@ -209,16 +209,16 @@ def _train_seconds(setup: TrainingSetup, device: torch.device) -> float:
 
 
 def _dev_seconds(setup: TrainingSetup) -> float:
-    """Return how long the dev files would take in all: measured on some rows, as their tokens to all."""
+    """Return how long scoring the dev files takes in the whole run: measured on some rows, scaled by tokens."""
     total = 0.0
     for task, data in setup.data.dev.items():
         some = data.take(np.arange(0, len(data), -(-len(data) // _MEASURED_ROWS)))
-        evaluate(setup.learner.model, {task: some})  # the first time is slower
+        evaluate(setup.learner.model, {task: some})  # the first call is slower
         started = time.monotonic()
         evaluate(setup.learner.model, {task: some})
         total += (time.monotonic() - started) * data.lengths.sum() / some.lengths.sum()
     training = setup.recipe.training
-    # Each member of an ensemble is scored once more, with those before it.
+    # For an ensemble, each member is also scored together with the previous ones.
     return float(total) * (training.epochs - training.early_epochs + (training.members > 1))
 
 
@@ -227,7 +227,7 @@ def _peak_memory(hardware: Hardware) -> int | None:
         return torch.cuda.max_memory_allocated(hardware.device)
     try:
         import resource
-    except ImportError:  # not on this system
+    except ImportError:  # Windows
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -204,7 +204,7 @@ def test_a_balancing_that_is_never_asked_is_said_once(tiny_recipe, tmp_path, cur
     said = [line for line in lines if "no effect" in line]
     assert said == [
         f"loss_balancing gradnorm has no effect: under curriculum {curriculum} "
-        "every step of this run holds one task only."
+        "every step of this run has one task only."
     ]
 
 

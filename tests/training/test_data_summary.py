@@ -59,7 +59,7 @@ ABC = Classification(1, labels=["a", "b", "c", "b|c"])
             Classification(1, labels={"0": "no", "1": "yes", "2": "none"}),
             [0, 1],
             [1, 0],
-            ["neither file has a row of 2;"],
+            ["neither file has a row with 2;"],
         ),
         (Classification(1, num_classes=20), [*range(12)], [*range(12)], ["a row of 12, 13, 14, 15, 16, 17 and 2 more"]),
         (
@@ -69,12 +69,17 @@ ABC = Classification(1, labels=["a", "b", "c", "b|c"])
             ["'b|c' looks like a list of labels", "no dev rows of class b|c: it gets no score"],
         ),
         (Regression(1, scale=5.0), [0.0, 4.0], [1.0], []),
-        (Regression(1, scale=100.0), [0.0, 4.5], [1.0], ["from 0 to 100, but labels of the training file reach 4.5"]),
+        (
+            Regression(1, scale=100.0),
+            [0.0, 4.5],
+            [1.0],
+            ["from 0 to 100, but labels of the training file are at most 4.5"],
+        ),
         (
             Regression(1, scale=5.0, min=-5.0),
             [1.0, 4.5],
             [1.0],
-            ["from -5 to 5, but labels of the training file are 1 "],
+            ["from -5 to 5, but labels of the training file are at least 1;"],
         ),
     ],
 )
@@ -89,8 +94,8 @@ def test_odd_labels_and_rates_are_said_before_training(tiny_recipe, capsys):
     words = ["tasks.mood.head.labels=[low,mid,high,none]", "tasks.near.head.scale=50", "training.learning_rate=5"]
     app(["validate", str(tiny_recipe), "--no-measure", *words], standalone_mode=False)
     told = " ".join(capsys.readouterr().err.split())
-    assert "task mood: neither file has a row of none;" in told
-    assert "task near: the scale runs from 0 to 50, but labels of the training file reach " in told
+    assert "task mood: neither file has a row with none;" in told
+    assert "task near: the scale runs from 0 to 50, but labels of the training file are at most " in told
     assert "training.learning_rate is 5: training rarely succeeds above 0.01" in told
 
 

@@ -123,7 +123,7 @@ def test_rows_that_a_recipe_skips_are_no_fault(tiny_recipe, tiny_files, here, ca
     words = with_file(tiny_recipe, tiny_files, here, "test", lambda text: text.replace("low", "lwo", 1))
     found = run(capsys, "validate", *words, "tasks.mood.on_bad_row=skip", "--no-measure")
     assert found.out.startswith("no problems found; 12 steps, ")
-    assert "mood: 8 test rows, 1 bad rows left out" in found.err
+    assert "mood: 8 test rows, 1 bad rows skipped" in found.err
 
 
 def test_without_measuring_time_and_memory_are_unknown(tiny_recipe, here, capsys):
@@ -154,7 +154,7 @@ def test_classes_without_a_training_row_are_told(tiny_recipe, tiny_files, here, 
     path = here / "few.tsv"
     path.write_text((tiny_files / "mood-train.tsv").read_text().replace("high", "low"))
     told = run(capsys, "validate", tiny_recipe, f"tasks.mood.train={path}").err
-    assert "task mood: the training file has no row of high, which the dev file has." in told
+    assert "task mood: the training file has no row with high, but the dev file has." in told
 
 
 def test_a_disk_that_is_too_small_is_told(tiny_recipe, here, monkeypatch):
@@ -167,6 +167,6 @@ def test_a_run_that_is_there_is_no_obstacle_to_a_check(tiny_recipe, here, capsys
     run(capsys, "train", tiny_recipe, "-o", "there", "-q")
     found = run(capsys, "train", tiny_recipe, "-o", "there", "--dry-run")
     assert "no problems found" in found.out
-    assert "before training, choose --resume, --force or another -o: there holds a run." in found.err
+    assert "there holds a run; to train, choose --resume, --force or another -o." in found.err
     with pytest.raises(UsageError):
         app(["train", str(tiny_recipe), "-o", "there"], standalone_mode=False)

@@ -195,7 +195,7 @@ def test_the_best_model_is_of_the_late_epochs_and_no_other_is_scored_where_selec
     assert all(set(line.tasks) == {"mood", "same", "near"} for line in lines[2:])
     told = capsys.readouterr().err
     assert [told.count(f"epoch {epoch}/5: mood loss ") for epoch in (1, 2, 3)] == [1, 1, 1]
-    assert told.count("too early to be kept, not scored") == 2
+    assert told.count("not scored: select_after excludes this epoch") == 2
     kept = json.loads((RunFolder(tmp_path / "a").evaluation / "metrics.json").read_text())
     assert kept["epoch"] == 4
 

@@ -156,7 +156,7 @@ def test_a_repeated_run_is_the_same_and_differs_from_a_run_without_swaps(tiny_re
         (["tasks.mood.symmetric=true"], "tasks.mood.symmetric is true, but the task reads one text"),
         (
             ["adapters=[top]", "training.freeze_encoder=true", "training.cache_features=true", SYMMETRIC[2]],
-            "tasks.same.symmetric is true, but hidden states are kept of one order only",
+            "tasks.same.symmetric is true, but hidden states are cached for one order only",
         ),
     ],
 )
