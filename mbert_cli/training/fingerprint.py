@@ -14,13 +14,13 @@ from mbert_cli.training.datasets import TrainingData
 
 
 def fingerprint_of(recipe: Recipe, data: TrainingData, hardware: Hardware, encoder: str) -> dict[str, Any]:
-    """Return all that the bytes of a run's result follow from: recipe, data, hardware and versions.
+    """Return everything that the bytes of a run's result depend on: recipe, data, hardware and versions.
 
     Args:
-        recipe: the recipe; what it says of scores to compare with and of saving states is left out.
+        recipe: the recipe. Keys that do not change the result, such as `state_every`, are not included.
         data: the examples.
-        hardware: what is computed on.
-        encoder: the SHA-256 of the weights that the encoder begins with.
+        hardware: the hardware.
+        encoder: SHA-256 of the weights that the encoder starts from.
     """
     splits = {"train": data.train, "dev": data.dev}
     return {
@@ -33,50 +33,33 @@ def fingerprint_of(recipe: Recipe, data: TrainingData, hardware: Hardware, encod
     }
 
 
-# What runs were made of before there was a choice.
-_LATER = {
-    "hardware.kernels": "torch",
-    "training.freeze_encoder": False,
-    "training.cache_features": False,
-    "training.strict_length": False,
-    "training.select_after": 0.0,
-    "training.layer_decay": 1.0,
-    "encoder.reinitialise": 0,
-    "encoder.dropout": None,
-}
-# What the first runs do not tell.
-_UNTOLD = ("rows.", "versions.", "hardware.threads", "hardware.instructions")
-
-
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what differs between two origins, a sentence each."""
-    before, after = {**_LATER, **flat(then)}, flat(now)
-    for key, value in after.items():
-        if key.startswith(_UNTOLD):
-            before.setdefault(key, value)
-    curriculum: type[Curriculum] = component_class("curricula", now["curriculum"]["kind"])
-    annealed = any(task.get("soft_labels") == "annealed" for task in now["tasks"].values())
-    knows_the_end = curriculum.knows_the_end or now["training"]["select_after"] > 0 or annealed
-    if now["training"]["schedule"] == "constant" and not knows_the_end:
-        # Without a schedule, a curriculum or a choice that knows the end, more epochs continue the very same run.
-        before.pop("training.epochs")
-        after.pop("training.epochs")
-    for key in _same_contents(before, after):
+    """Return the differences between two fingerprints that can change the result, one phrase each."""
+    before, after = flat(then), flat(now)
+    ignored = _moved_files(before, after)
+    if not _depends_on_epochs(now):
+        ignored.append("training.epochs")
+    for key in ignored:
         before.pop(key, None)
         after.pop(key, None)
     return differences(before, after)
 
 
-def _same_contents(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return the keys that say where files are, of files whose contents are the same: a path changes no result."""
-    keys = [key for key in after if re.fullmatch(r"tasks\..*\.test", key)]  # no training reads it
+def _depends_on_epochs(fingerprint: Mapping[str, Any]) -> bool:
+    """Whether an epoch depends on the number of epochs of the run. If not, a run can be resumed with more epochs."""
+    curriculum: type[Curriculum] = component_class("curricula", fingerprint["curriculum"]["kind"])
+    training = fingerprint["training"]
+    annealed = any(task.get("soft_labels") == "annealed" for task in fingerprint["tasks"].values())
+    return training["schedule"] != "constant" or training["select_after"] > 0 or curriculum.knows_the_end or annealed
+
+
+def _moved_files(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the keys with paths of files whose content is the same: a path alone does not change the result."""
+    keys = [key for key in after if re.fullmatch(r"tasks\..*\.test", key)]  # training does not read test files
     for split in ("train", "dev"):
         for key in [key for key in after if key.startswith(f"data.{split}.")]:
             if before.get(key) == after[key]:
                 keys.append(f"tasks.{key.removeprefix(f'data.{split}.')}.{split}")
-    if before.get("encoder_sha256") in (None, after["encoder_sha256"]):
-        # What the first runs do not tell.
-        keys.append("encoder_sha256")
     if before.get("encoder_sha256") == after["encoder_sha256"]:
         keys += [f"encoder.{key}" for key in ("checkpoint", "revision", "sha256")]
     return keys

@@ -14,7 +14,7 @@ from mbert_cli.training.loop import TrainingRun
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.run_size import check_room, run_size
 from mbert_cli.training.setup import set_up
-from mbert_cli.training.state import TrainingState, read_state, threads_begun_with
+from mbert_cli.training.state import TrainingState, read_state, threads_of_run
 
 
 def fit(recipe: Recipe, folder: RunFolder, options: RunOptions) -> EpochRecord:
@@ -35,7 +35,7 @@ def fit(recipe: Recipe, folder: RunFolder, options: RunOptions) -> EpochRecord:
             is not finite.
         Stopped: a signal stopped the training; progress was saved.
     """
-    threads = threads_begun_with(folder) if options.resume and not options.allow_drift else None
+    threads = threads_of_run(folder) if options.resume and not options.allow_drift else None
     if threads not in (None, options.hardware.threads):
         options.console.info(
             f"computing with {threads} threads, as the run was started with, and not {options.hardware.threads}: their "

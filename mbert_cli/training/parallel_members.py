@@ -17,7 +17,7 @@ from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.progress import Bar
 from mbert_cli.training.console import print_epoch
 from mbert_cli.training.options import RunOptions
-from mbert_cli.training.state import threads_begun_with
+from mbert_cli.training.state import threads_of_run
 
 _REMEDY = "progress of all members is saved. Continue with --resume."
 
@@ -103,7 +103,7 @@ class _Member:
         self.printed = len(self.folder.read_metrics()) if resume else 0
         with disk_errors(self.log):
             self.log.parent.mkdir(parents=True, exist_ok=True)
-        return start(words, threads_begun_with(self.folder) or self.threads, self.log)
+        return start(words, threads_of_run(self.folder) or self.threads, self.log)
 
     def print_epochs(self, console: Console, bar: Bar) -> None:
         """Print the epochs that have ended since the last call."""

@@ -1,4 +1,4 @@
-"""What `--resume` needs: model, optimizer, loss balancing and position, in safetensors and JSON."""
+"""The state of a run, which `--resume` needs: weights, optimizer, loss balancing and position."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from mbert_cli.terminal.console import Console
 from mbert_cli.training.fingerprint import changes
 from mbert_cli.training.learner import Learner
 
-_TEXTS = 4_500  # bytes of state.json and of the manifest
+_TEXTS = 4_500  # bytes of state.json and the manifest
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,20 @@ class EpochTotals:
 
 @dataclass
 class TrainingState:
-    """Where a run stands, between two steps.
+    """How far a run is, between two steps.
 
     Args:
-        epoch: the last finished one; 0 before the first.
-        epoch_step: optimizer steps taken since.
-        step: optimizer steps taken since the run began.
-        loss_sums: for each task the losses of those of `epoch_step`, each times its rows.
-        loss_rows: for each task its rows in them.
-        tokens: read in them, by all tasks.
-        seconds: how long they took.
-        encoder_trained: whether any phase trained the encoder.
-        best_epoch: the epoch whose model is kept.
+        epoch: number of finished epochs.
+        epoch_step: number of optimizer steps since then.
+        step: number of optimizer steps since the run started.
+        loss_sums: for each task, the sum of the losses of the rows of these `epoch_step` steps.
+        loss_rows: for each task, the number of these rows.
+        tokens: number of tokens in these steps, of all tasks.
+        seconds: duration of these steps.
+        encoder_trained: whether a phase has trained the encoder so far.
+        best_epoch: number of the epoch whose model is kept; 0 if there is none.
         best_score: its score.
-        drift: what was changed when the run was resumed nevertheless; see `fingerprint_of`.
+        drift: what had changed when the run was resumed with --allow-drift; see `fingerprint_of`.
     """
 
     epoch: int = 0
@@ -127,14 +127,16 @@ def write_state(
     learner: Learner,
     encoder_changed: bool,
 ) -> None:
-    """Write the state's files into an empty folder; encoder and tasks as a saved model has them, to share the bytes.
+    """Write a state into an empty folder.
+
+    The files of encoder and tasks are those of a saved model, so that both can share them on the disk.
 
     Args:
-        folder: exists.
-        state: where the run stands.
-        fingerprint: what the run is made of; see `fingerprint_of`.
+        folder: an existing folder.
+        state: how far the run is.
+        fingerprint: see `fingerprint_of`.
         learner: the model and what trains it.
-        encoder_changed: whether the encoder differs from its checkpoint; one that does not is not saved.
+        encoder_changed: whether the encoder differs from its checkpoint. Otherwise it is not written.
     """
     model, balancing = learner.model, learner.balancing
     names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
@@ -149,27 +151,27 @@ def write_state(
     for name in model.task_names:
         write_tensors(folder / "tasks" / f"{name}.safetensors", model.task(name).state_dict())
     write_tensors(folder / "optimizer.safetensors", moments)
-    if balancing.state_dict():  # the plain sum remembers nothing
+    if balancing.state_dict():  # some have no values
         write_tensors(folder / "balancing.safetensors", balancing.state_dict())
-    # JSON gives back every finite float as it was.
+    # JSON preserves every finite float exactly.
     content = {"position": asdict(state), "origin": fingerprint}
     (folder / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def state_size(model: MultiTaskBert, balancing: LossBalancing, encoder_trains: bool, encoder_changed: bool) -> int:
-    """Return about how many bytes `write_state` writes: the weights, and AdamW's two moments of those that train.
+    """Return the approximate size of a state in bytes: all weights, and two moments of AdamW for those that train.
 
     Args:
         model: the model.
-        balancing: what it remembers is part of the state.
-        encoder_trains: whether more than the tasks' own parts trains in any phase.
-        encoder_changed: whether the encoder's weights will differ from the checkpoint's.
+        balancing: the loss balancing, whose values are part of the state.
+        encoder_trains: whether the encoder has been trained, not only the adapters and heads.
+        encoder_changed: whether the encoder differs from its checkpoint.
     """
     own = [model.task(name) for name in model.task_names]
     trained = [each for part in ([model] if encoder_trains else own) for each in part.parameters()]
-    remembered = [each for each in balancing.state_dict().values() if isinstance(each, torch.Tensor)]
+    balancing_values = [each for each in balancing.state_dict().values() if isinstance(each, torch.Tensor)]
     saved = [each for part in ([model.encoder] * encoder_changed + own) for each in part.state_dict().values()]
-    return size_of([*saved, *trained, *trained, *remembered]) + _TEXTS
+    return size_of([*saved, *trained, *trained, *balancing_values]) + _TEXTS
 
 
 def read_state(
@@ -179,18 +181,25 @@ def read_state(
     console: Console,
     allow_drift: bool = False,
 ) -> TrainingState:
-    """Load the newest whole state of a run into a model, its optimizer and its loss balancing.
+    """Load the newest undamaged state of a run into a learner.
+
+    Args:
+        folder: the run folder.
+        fingerprint: the fingerprint of the run as it would continue; see `fingerprint_of`.
+        learner: the model and what trains it.
+        console: where damaged states and allowed changes are printed.
+        allow_drift: continue even if the fingerprint has changed.
 
     Returns:
-        Where the run stands; the beginning where nothing was saved yet.
+        How far the run is; a new state if none has been saved yet.
 
     Raises:
-        UsageError: recipe, data, hardware or versions differ from the run's, and `allow_drift` is not set.
-        CheckpointError: no state is whole, or it does not fit the model.
+        UsageError: recipe, data, hardware or versions have changed, and `allow_drift` is not set.
+        CheckpointError: all states are damaged, or the state does not fit the model.
     """
     newest, problems = folder.newest_state()
     for problem in problems:
-        console.info(f"{problem} Going back to the state before it.")
+        console.info(f"{problem} Using the state before it.")
     if newest is None:
         return TrainingState()
     content = read_json(newest / "state.json")
@@ -198,8 +207,8 @@ def read_state(
     if changed and not allow_drift:
         shown = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")
         raise UsageError(
-            f"{folder.path}: cannot resume a changed run: {shown}. Undo the change; or go on with --allow-drift to a "
-            "result that is neither run's; or begin anew with --force."
+            f"{folder.path}: cannot resume a changed run: {shown}. Undo the change; or continue with --allow-drift, to "
+            "a result that matches neither run; or start over with --force."
         )
     _load_weights(newest, learner.model)
     same_balancing = content["origin"]["loss_balancing"] == fingerprint["loss_balancing"]
@@ -208,19 +217,16 @@ def read_state(
     parameters = dict(learner.model.named_parameters())
     for key, value in read_tensors(newest / "optimizer.safetensors").items():
         name, _, moment = key.rpartition("|")
-        # The step count of AdamW's fused kernel lies where the parameter lies.
+        # AdamW's fused kernel needs its step count on the device of the parameter.
         learner.optimizer.state[parameters[name]][moment] = value.to(parameters[name].device)
-    state = _position(content["position"])
+    state = TrainingState(**content["position"])
     for each in changed:
-        console.info(f"{folder.path}: {each}; going on, as --allow-drift says.")
+        console.info(f"{folder.path}: {each}; continuing because of --allow-drift.")
     state.drift += [f"epoch {state.epoch + 1}, step {state.epoch_step}: {each}" for each in changed]
     return state
 
 
 def _load_weights(folder: Path, model: MultiTaskBert) -> None:
-    if (folder / "model.safetensors").is_file():  # as states were written before
-        load_tensors(model, folder / "model.safetensors")
-        return
     if has_weights(folder / "encoder"):
         encoder, _ = load_encoder(folder / "encoder", model.encoder.shape)
         model.encoder.load_state_dict(encoder.state_dict())
@@ -228,17 +234,11 @@ def _load_weights(folder: Path, model: MultiTaskBert) -> None:
         load_tensors(model.task(name), folder / "tasks" / f"{name}.safetensors")
 
 
-def _position(values: Mapping[str, Any]) -> TrainingState:
-    score = values["best_score"]
-    # As states were written before there was `epoch_step`.
-    return TrainingState(**{**values, "best_score": float.fromhex(score) if isinstance(score, str) else score})
-
-
-def threads_begun_with(folder: RunFolder) -> int | None:
-    """Return how many threads a training computed with that can be resumed; None where there is none."""
+def threads_of_run(folder: RunFolder) -> int | None:
+    """Return the number of threads that a resumable run was started with; None if there is no state."""
     for state in folder.state_folders():
         try:
             return int(read_json(state / "state.json")["origin"]["hardware"]["threads"])
         except (CheckpointError, KeyError, TypeError, ValueError):
-            continue  # an older one is looked at; `read_state` reports the damage
+            continue  # damaged, which `read_state` reports; try the state before it
     return None

@@ -1,7 +1,6 @@
 """A frozen encoder with features cached in a file."""
 
 import errno
-import json
 import os
 
 import pytest
@@ -12,7 +11,6 @@ from tiny_runs import losses_of, run_of, train
 from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.errors import RecipeError, ResourceError
 from mbert_cli.evaluation.evaluate import evaluate
-from mbert_cli.training.fingerprint import changes
 
 FROZEN = ("training.freeze_encoder=true", "adapters=[top]")
 CACHED = (*FROZEN, "training.cache_features=true")
@@ -71,26 +69,6 @@ def test_a_run_on_features_resumed_is_byte_identical(tiny_recipe, tmp_path, prec
         train(tiny_recipe, tmp_path / "b", *settings, precision=precision)
     train(tiny_recipe, tmp_path / "b", *settings, precision=precision, resume=True)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
-
-
-def test_a_run_without_recorded_kernels_continues_with_torch_kernels(tiny_recipe, tmp_path, tiny_checkpoint):
-    run_of(tiny_recipe, tmp_path / "a", tiny_checkpoint, "torch", "training.epochs=1").run()
-    (state,) = (tmp_path / "a" / "torch" / "state").glob("*/state.json")
-    content = json.loads(state.read_text())
-    assert content["origin"]["hardware"].pop("kernels") == "torch"
-    for key in ("freeze_encoder", "cache_features", "strict_length"):
-        assert content["origin"]["training"].pop(key) is False
-    fingerprint = content["origin"]
-    now = json.loads(json.dumps(fingerprint))
-    now["hardware"]["kernels"] = "torch"
-    now["training"] |= {"freeze_encoder": False, "cache_features": False, "strict_length": False}
-    for key in ("rows", "versions"):
-        del fingerprint[key]
-    for key in ("threads", "instructions"):
-        del fingerprint["hardware"][key]
-    assert changes(fingerprint, now) == []
-    now["hardware"]["kernels"] = "fused"
-    assert changes(fingerprint, now) == ["hardware.kernels was 'torch' and is now 'fused'"]
 
 
 def test_the_file_is_deleted(tiny_recipe, tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,20 +11,17 @@ import pytest
 from commands import mbert
 from components import every
 from crashes import contents, dying_after
-from tiny_runs import options, train
+from tiny_runs import train
 
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.errors import CheckpointError, ResourceError, Stopped, UsageError
 from mbert_cli.machine import signals
 from mbert_cli.model.components import kinds, load_recipe
-from mbert_cli.model.tensor_files import write_tensors
 from mbert_cli.storage import run_lock
-from mbert_cli.storage.atomic import sha256_of
 from mbert_cli.storage.model_folder import model_folder
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import locked
 from mbert_cli.training import loop as training_run
-from mbert_cli.training.fit import prepare
 from mbert_cli.training.step import OptimizerStep
 
 EVERY_STEP = "training.state_every=1"
@@ -334,39 +330,6 @@ def test_resume_refuses_a_word_that_was_changed(tiny_recipe, tiny_files, tmp_pat
         train(tiny_recipe, tmp_path / "a", *settings, resume=True)
 
 
-def test_a_run_of_the_first_version_goes_on(tiny_recipe, tmp_path):
-    """Its states have one file of weights, no steps of an epoch, no versions, and the best score in hexadecimal."""
-    train(tiny_recipe, tmp_path / "a", "training.epochs=2")
-    train(tiny_recipe, tmp_path / "b", "training.epochs=1")
-    state = tmp_path / "b" / "state" / "epoch-0001"
-    loaded = prepare(load_recipe(str(tiny_recipe)), RunFolder(tmp_path / "b"), options(resume=True))
-    write_tensors(state / "model.safetensors", loaded.model.state_dict())
-    for part in ("encoder", "tasks"):
-        shutil.rmtree(state / part, ignore_errors=True)
-    content = json.loads((state / "state.json").read_text())
-    now = content["position"]
-    position = {key: now[key] for key in ("epoch", "step", "encoder_trained", "best_epoch")}
-    content["position"] = {**position, "best_score": now["best_score"].hex()}
-    for key in ("rows", "versions", "encoder_sha256"):
-        del content["origin"][key]
-    for key in ("threads", "instructions"):
-        del content["origin"]["hardware"][key]
-    del content["origin"]["training"]["strict_length"], content["origin"]["training"]["select_after"]
-    del content["origin"]["training"]["layer_decay"]
-    del content["origin"]["encoder"]["reinitialise"], content["origin"]["encoder"]["dropout"]
-    (state / "state.json").write_text(json.dumps(content))
-    hashes = {path.name: sha256_of(path) for path in sorted(state.iterdir()) if path.name != "manifest.json"}
-    (state / "manifest.json").write_text(json.dumps({"sha256": hashes}, indent=2) + "\n")
-    train(tiny_recipe, tmp_path / "b", "training.epochs=2", resume=True)
-    for part in (
-        "state/epoch-0002/encoder/model.safetensors",
-        "state/epoch-0002/tasks/mood.safetensors",
-        "state/epoch-0002/optimizer.safetensors",
-        "evaluation/metrics.json",
-    ):
-        assert (tmp_path / "a" / part).read_bytes() == (tmp_path / "b" / part).read_bytes()
-
-
 def test_resume_refuses_other_hardware_and_versions(tiny_recipe, tmp_path, monkeypatch):
     train(tiny_recipe, tmp_path / "a", "training.epochs=1")
     monkeypatch.setattr("mbert_cli.training.fingerprint.versions", lambda: {"torch": "9.9"})
@@ -375,6 +338,13 @@ def test_resume_refuses_other_hardware_and_versions(tiny_recipe, tmp_path, monke
         UsageError, match=r"hardware.instructions was '.*' and is now 'abacus'; versions.mbert-cli was .*--allow-drift"
     ):
         train(tiny_recipe, tmp_path / "a", "training.epochs=2", resume=True)
+
+
+def test_resume_refuses_other_kernels(tiny_recipe, tmp_path):
+    train(tiny_recipe, tmp_path / "a", "training.epochs=1")
+    fused = RunOptions(choose("cpu", "fp32", "fused"), QUIET, resume=True)
+    with pytest.raises(UsageError, match=r"hardware.kernels was 'torch' and is now 'fused'"):
+        fit(load_recipe(str(tiny_recipe), ["training.epochs=2"]), RunFolder(tmp_path / "a"), fused)
 
 
 def test_drift_that_is_allowed_is_recorded_for_good(tiny_recipe, tmp_path):
