@@ -1,8 +1,7 @@
 import pytest
 
 from mbert_cli.cli import app
-from mbert_cli.heads.classification import Classification
-from mbert_cli.heads.regression import Regression
+from mbert_cli.data.labels import ClassLabels, ScaleLabels
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import encoder_shape
 from mbert_cli.terminal.console import Console
@@ -48,45 +47,50 @@ def test_rows_that_are_left_out_are_counted(facts, tiny_files, tmp_path):
     assert facts(f"tasks.mood.train={broken}", "tasks.mood.on_bad_row=skip")["mood"].bad == 2
 
 
-ABC = Classification(1, labels=["a", "b", "c", "b|c"])
+ABC = ClassLabels(["a", "b", "c", "b|c"])
 
 
 @pytest.mark.parametrize(
-    ("head", "train", "dev", "said"),
+    ("labels", "train", "dev", "expected"),
     [
-        (Classification(1, labels=["a", "b"]), [0, 1], [1, 0], []),
+        (ClassLabels(["a", "b"]), [0, 1], [1, 0], []),
         (
-            Classification(1, labels={"0": "no", "1": "yes", "2": "none"}),
+            ClassLabels({"0": "no", "1": "yes", "2": "none"}),
             [0, 1],
             [1, 0],
             ["neither file has a row with 2;"],
         ),
-        (Classification(1, num_classes=20), [*range(12)], [*range(12)], ["a row of 12, 13, 14, 15, 16, 17 and 2 more"]),
+        (
+            ClassLabels([str(number) for number in range(20)]),
+            [*range(12)],
+            [*range(12)],
+            ["a row with 12, 13, 14, 15, 16, 17 and 2 more"],
+        ),
         (
             ABC,
             [0, 1, 2, 3],
             [0, 1, 2],
             ["'b|c' looks like a list of labels", "no dev rows of class b|c: it gets no score"],
         ),
-        (Regression(1, scale=5.0), [0.0, 4.0], [1.0], []),
+        (ScaleLabels(0.0, 5.0), [0.0, 4.0], [1.0], []),
         (
-            Regression(1, scale=100.0),
+            ScaleLabels(0.0, 100.0),
             [0.0, 4.5],
             [1.0],
             ["from 0 to 100, but labels of the training file are at most 4.5"],
         ),
         (
-            Regression(1, scale=5.0, min=-5.0),
+            ScaleLabels(-5.0, 5.0),
             [1.0, 4.5],
             [1.0],
             ["from -5 to 5, but labels of the training file are at least 1;"],
         ),
     ],
 )
-def test_odd_labels_are_remarked_on(head, train, dev, said):
-    found = label_remarks(head, [*map(float, train)], [*map(float, dev)])
-    assert len(found) == len(said)
-    for remark, part in zip(found, said, strict=True):
+def test_unusual_labels_give_warnings(labels, train, dev, expected):
+    remarks = label_remarks(labels, [*map(float, train)], [*map(float, dev)])
+    assert len(remarks) == len(expected)
+    for remark, part in zip(remarks, expected, strict=True):
         assert part in remark
 
 

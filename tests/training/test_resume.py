@@ -11,17 +11,20 @@ import pytest
 from commands import mbert
 from components import every
 from crashes import contents, dying_after
-from tiny_runs import train
+from tiny_runs import QUIET, train
 
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.errors import CheckpointError, ResourceError, Stopped, UsageError
 from mbert_cli.machine import signals
+from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import kinds, load_recipe
 from mbert_cli.storage import run_lock
 from mbert_cli.storage.model_folder import model_folder
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import locked
 from mbert_cli.training import loop as training_run
+from mbert_cli.training.fit import fit
+from mbert_cli.training.options import RunOptions
 from mbert_cli.training.step import OptimizerStep
 
 EVERY_STEP = "training.state_every=1"
@@ -341,10 +344,11 @@ def test_resume_refuses_other_hardware_and_versions(tiny_recipe, tmp_path, monke
 
 
 def test_resume_refuses_other_kernels(tiny_recipe, tmp_path):
-    train(tiny_recipe, tmp_path / "a", "training.epochs=1")
-    fused = RunOptions(choose("cpu", "fp32", "fused"), QUIET, resume=True)
+    recipe, folder = load_recipe(str(tiny_recipe), ["training.epochs=1"]), RunFolder(tmp_path / "a")
+    folder.path.mkdir()
+    fit(recipe, folder, RunOptions(choose("cpu", "fp32", "torch"), QUIET))
     with pytest.raises(UsageError, match=r"hardware.kernels was 'torch' and is now 'fused'"):
-        fit(load_recipe(str(tiny_recipe), ["training.epochs=2"]), RunFolder(tmp_path / "a"), fused)
+        fit(recipe, folder, RunOptions(choose("cpu", "fp32", "fused"), QUIET, resume=True))
 
 
 def test_drift_that_is_allowed_is_recorded_for_good(tiny_recipe, tmp_path):
