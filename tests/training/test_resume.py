@@ -345,7 +345,6 @@ def test_resume_refuses_other_hardware_and_versions(tiny_recipe, tmp_path, monke
 
 def test_resume_refuses_other_kernels(tiny_recipe, tmp_path):
     recipe, folder = load_recipe(str(tiny_recipe), ["training.epochs=1"]), RunFolder(tmp_path / "a")
-    folder.path.mkdir()
     fit(recipe, folder, RunOptions(choose("cpu", "fp32", "torch"), QUIET))
     with pytest.raises(UsageError, match=r"hardware.kernels was 'torch' and is now 'fused'"):
         fit(recipe, folder, RunOptions(choose("cpu", "fp32", "fused"), QUIET, resume=True))
