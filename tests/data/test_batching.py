@@ -109,7 +109,7 @@ def test_the_longest_examples_are_in_the_first_batch(ragged):
 
 
 def test_the_budget_is_used(ragged):
-    # No batch could have taken the next row too.
+    # No batch has room for the next row.
     batches = [ragged.lengths[batch] for batch in by_length(ragged, 300)]
     for batch, following in itertools.pairwise(batches):
         assert batch.sum() + following[0] > 300

@@ -25,7 +25,7 @@ def write(tmp_path):
 
 
 def refusal(path: str, section: TaskSection, labels, **settings) -> str:
-    """The message, without the folder of the file."""
+    """Return the message of the error, with F instead of the path."""
     with pytest.raises(DataError) as error:
         read_examples(path, "mood", section, labels, **settings)
     return str(error.value).replace(path, "F")

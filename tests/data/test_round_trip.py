@@ -1,4 +1,4 @@
-"""What is written reads back: every cell in every format, by us and by an independent reader."""
+"""All cells read back from all output formats, with mbert and with independent readers."""
 
 import csv
 import io
@@ -169,7 +169,7 @@ def test_all_cells_of_jsonl_and_parquet_outputs_read_back(tmp_path, table):
 def test_without_quoting_a_cell_reads_back_or_is_refused_with_its_row(tmp_path, name, table):
     header, rows = table
     if not header[0][0].isalnum():
-        header = ["a" + header[0], *header[1:]]  # no quote protects the beginning of the file
+        header = ["a" + header[0], *header[1:]]  # without quotes, the first character must not suggest another format
     try:
         path = written(tmp_path, name, header, rows, quoting="none")
     except DataError as error:
@@ -213,7 +213,7 @@ def test_an_unsupported_output_format_is_refused(tmp_path, name, remedy):
         ("t.tsv", "a\tb", "o.csv", ","),
         ("t.csv", "a,b", "o.tsv", "\t"),
         ("t.csv", "a,b", "o.csv.gz", ","),
-        ("t.csv", "a;b", "o.csv", ";"),  # the input's own kind of .csv
+        ("t.csv", "a;b", "o.csv", ";"),  # the input is a .csv with semicolons
         ("t.csv.gz", "a\tb", "o.CSV", "\t"),
         ("t.txt", "a;b", "o.csv", ","),
         ("t.txt", "a;b", "o.txt", ";"),

@@ -144,7 +144,9 @@ def test_dates_decimals_and_bytes_of_parquet_files_are_read_as_plain_text(tmp_pa
     pyarrow = pytest.importorskip("pyarrow")
     columns = {
         "date": pyarrow.array([18263, None], pyarrow.date32()),
-        "time": pyarrow.array([1_577_934_245_000_000_001, 0], pyarrow.timestamp("ns")),  # no Python datetime
+        "time": pyarrow.array(
+            [1_577_934_245_000_000_001, 0], pyarrow.timestamp("ns")
+        ),  # nanoseconds, which Python datetimes lack
         "price": pyarrow.array([decimal.Decimal("1.50"), decimal.Decimal(2)], pyarrow.decimal128(5, 2)),
         "bytes": pyarrow.array(["é".encode(), b"\xff"]),
         "kind": pyarrow.array(["x", None]).dictionary_encode(),

@@ -30,7 +30,7 @@ def read(path: str, **settings) -> tuple[list[str], list[list[str]]]:
 
 
 def refusal(path: str, **settings) -> str:
-    """The message, without the folder of the file."""
+    """Return the message of the error, with F instead of the path."""
     with pytest.raises(DataError) as error:
         read(path, **settings)
     return str(error.value).replace(path, "F")
@@ -528,7 +528,7 @@ def test_numbers_are_written_with_six_significant_digits(write):
     assert out.getvalue().splitlines()[1] == "1,2,0.333333,1.23457e+07"
 
 
-# The course's files
+# Course files
 
 COURSE = {
     "ids-sst-train.csv": 8544,
@@ -550,7 +550,7 @@ def test_all_cells_of_the_course_files_are_read(course_data, name, count):
     header, rows = read(str(course_data / name))
     expected = rfc4180((course_data / name).read_bytes().decode("utf-8"), "\t")
     assert len(rows) == count
-    # Compared by position, so that a failure shows no sentence of the data.
+    # The indices are compared, so that a failure prints no sentence of the data.
     assert [i for i, pair in enumerate(zip([header, *rows], expected, strict=True)) if pair[0] != pair[1]] == []
 
 

@@ -1,4 +1,4 @@
-"""Texts that are longer than a model reads are counted by every command, or refused."""
+"""Each command counts texts that are longer than a model can read, or refuses them."""
 
 import json
 
@@ -11,7 +11,7 @@ from mbert_cli.errors import MbertError
 
 FLAGS = ("--precision", "fp32", "--device", "cpu")
 LONG = "cat " * 40
-"""What it ends in is not read: the tiny model reads 16 tokens of 48."""
+"""A long text; the tiny model reads only the first 16 of its 48 tokens."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def last(err):
 def test_each_command_reports_the_number_of_cut_rows(run, here, capsys):
     _, err = mbert(capsys, "predict", run, "long.tsv", "-t", "mood", "-o", "out.tsv")
     first, second = (line.split("\t")[2:] for line in (here / "out.tsv").read_text().splitlines()[1:])
-    assert first == second  # what differs was not read
+    assert first == second  # the texts differ only after the part that is read
     assert last(err) == f"out.tsv: {SAID}"
     assert last(mbert(capsys, "embed", run, "long.tsv", "-t", "mood", "-o", "v.npy")[1]) == SAID
     assert last(mbert(capsys, "evaluate", run, "--data", "mood=long.tsv")[1]) == SAID

@@ -109,7 +109,7 @@ def test_predictions_depend_on_the_cut_and_scores_on_the_temperature():
     found = head.metrics(torch.tensor(LOGITS), torch.tensor(LABELS))
     assert (found["precision"], found["recall"], found["confusion"]) == (1, 0.5, [[2, 0], [1, 1]])
     assert found["decision"]["threshold"] == pytest.approx(sigmoid(0.3))
-    # So `pred` is what the threshold makes of `score`.
+    # `pred` is positive if `score` is above the threshold.
     assert [score > found["decision"]["threshold"] for score in columns["score"]] == [True, False, False, False]
 
 
@@ -117,7 +117,7 @@ def test_the_calibration_error_is_for_the_most_likely_class_at_any_cut():
     head = PairClassification(4)
     outputs, labels = torch.tensor(LOGITS), torch.tensor(LABELS)
     before = head.metrics(outputs, labels)["ece"]
-    # Confidences .881, .731, .622, .562, all in bins of their own; right, right, wrong, wrong.
+    # Confidences .881, .731, .622, .562, all in different bins; right, right, wrong, wrong.
     gaps = [1 - sigmoid(2), 1 - sigmoid(1), sigmoid(0.5), sigmoid(0.25)]
     assert before == pytest.approx(sum(gaps) / 4, rel=1e-5)
     head.decision = Decision(cut=5.0)
