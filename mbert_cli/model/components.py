@@ -98,23 +98,23 @@ def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
         return [(("kind",), f"is '{component.kind}'{nearest(component.kind, known)}")]
     cls = component_class(family, component.kind)
     options = ["kind", *options_model(cls).model_fields]
-    found: list[tuple[KeyPath, str]] = []
+    wrong: list[tuple[KeyPath, str]] = []
     try:
         with shapes_only():
-            given = _checked_options(cls, component)
-            if given.pop("budget", None) is not None:
+            checked = _checked_options(cls, component)
+            if checked.pop("budget", None) is not None:
                 _check_budget(cls, component)
             else:
-                cls(*_ARGUMENTS.get(family, ()), **given)
+                cls(*_ARGUMENTS.get(family, ()), **checked)
     except ValidationError as error:
         for each in error.errors():
             option = str(each["loc"][0])
             unknown = each["type"] == "extra_forbidden"
             what = f"is not a known key{nearest(option, options)}" if unknown else validation_message(each)
-            found.append(((option,), what))
+            wrong.append(((option,), what))
     except OptionError as error:
-        found.append(((error.option,), f"{error.problem}."))
-    return found
+        wrong.append(((error.option,), f"{error.problem}."))
+    return wrong
 
 
 def _check_budget(cls: type[Adapter], component: Component) -> None:
