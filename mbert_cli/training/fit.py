@@ -35,11 +35,12 @@ def fit(recipe: Recipe, folder: RunFolder, options: RunOptions) -> EpochRecord:
             is not finite.
         Stopped: a signal stopped the training; progress was saved.
     """
+    current = options.hardware.threads
     threads = threads_of_run(folder) if options.resume and not options.allow_drift else None
-    if threads not in (None, options.hardware.threads):
+    if threads not in (None, current):
         options.console.info(
-            f"computing with {threads} threads, as the run was started with, and not {options.hardware.threads}: their "
-            "number changes the last bits. --allow-drift computes with those of now."
+            f"using {threads} threads, as at the start of the run, instead of {current}: their number changes the last "
+            f"bits. --allow-drift uses {current}."
         )
     with computing_with(threads):
         return prepare(recipe, folder, options).run()

@@ -1,4 +1,4 @@
-"""How many bytes a run takes on a disk; each part of the run folder is counted beside the code that writes it."""
+"""The size of a run on the disk. The module that writes a part of the run folder also computes its size."""
 
 import math
 import shutil
@@ -21,7 +21,7 @@ from mbert_cli.training.state import state_size
 
 _BYTES_PER_SECOND = 150e6
 _RECIPE = 2_000  # bytes of recipe.yaml
-_LINE = 700  # bytes of a line of metrics.jsonl, beside the metrics of the tasks
+_LINE = 700  # bytes of a line of metrics.jsonl without the metrics of the tasks
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class RunSize:
     @property
     def kept(self) -> int:
         """Bytes of the run folder at the end."""
-        # If all states are kept, then so is that of the best epoch, which shares its weights with the model.
+        # If all states are kept, one of them is that of the best epoch, which shares its weights with the model.
         shared = self.model_weights if len(self.states) <= self.keep else 0
         return self.kept_states + self.model - shared + self.texts + self.figures
 
@@ -83,7 +83,7 @@ def run_size(setup: TrainingSetup, epoch_seconds: float = math.inf) -> RunSize:
 
     Args:
         setup: what is trained.
-        epoch_seconds: duration of the steps of an epoch, if it is known: a short epoch saves no state within it.
+        epoch_seconds: duration of the steps of an epoch, if it is known. A short epoch saves no state within it.
     """
     recipe, data, model = setup.recipe, setup.data, setup.learner.model
     training = recipe.training
@@ -111,7 +111,7 @@ def run_size(setup: TrainingSetup, epoch_seconds: float = math.inf) -> RunSize:
 
 
 def _saves_within(training: TrainingSection, epoch_seconds: float) -> bool:
-    """Whether states are saved within an epoch, too."""
+    """Whether states are also saved within an epoch."""
     every = training.state_every
     return isinstance(every, int) or (every is not None and epoch_seconds >= 60 * int(every.removesuffix("min")))
 
@@ -124,11 +124,11 @@ def _trains_encoder(phases: RunPhases) -> list[bool]:
 
 @dataclass(frozen=True)
 class DiskNeeded:
-    """The disk that a run takes.
+    """The disk space that a run needs.
 
     Args:
-        kept: bytes of the run folder at the end.
-        most: bytes of the run folder at their most.
+        kept: size of the run folder at the end, in bytes.
+        most: the largest size of the run folder at any time, in bytes.
     """
 
     kept: int
@@ -136,14 +136,14 @@ class DiskNeeded:
 
 
 def disk_needed(run: RunSize, members: int) -> DiskNeeded:
-    """Return the disk of a run of one model, or of an ensemble.
+    """Return the disk space of a run of one model, or of an ensemble.
 
-    A member keeps no state once it is trained. The ensemble's own model is written again after each of them; then its
-    weights become those of its members, which lie on the disk once.
+    A trained member keeps no state. The model of the ensemble is written again after each member; then its weights are
+    replaced by links to those of the members.
 
     Args:
-        run: the size of the run; of an ensemble's member.
-        members: how many models are trained.
+        run: size of the run, or of one member of the ensemble.
+        members: number of members; 1 without an ensemble.
     """
     if members == 1:
         return DiskNeeded(run.kept, run.most)

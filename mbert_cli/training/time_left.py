@@ -1,4 +1,4 @@
-"""How long the rest of a training takes: estimated from its newest steps and evaluations."""
+"""The time left of a training, estimated from its latest steps and evaluations."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -12,10 +12,10 @@ from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import TrainingState
 
 Kind = tuple[tuple[str, ...], bool]
-"""What steps have in common that take equally long a token: their tasks, and whether everything trains."""
+"""Tasks of a step, and whether everything trains. Steps of the same kind take the same time per token."""
 
-_NEWEST = 30  # steps of each kind
-_LEAST = 3  # measured steps without which there is no estimate
+_NEWEST = 30  # steps of each kind that are averaged
+_LEAST = 3  # measured steps that an estimate needs
 # The cost of a token relative to a step that trains everything, used until it is measured. Taken from MiniLM on CPUs. A
 # step with a frozen encoder needs no gradients of its weights; without adapters inside it, it needs no backward pass.
 _FULL, _FORWARD = 1.0, 0.37
@@ -24,11 +24,11 @@ WITH_INNER_ADAPTERS, WITHOUT_INNER_ADAPTERS = 0.75, 0.4
 
 @dataclass
 class Work:
-    """Steps of one kind that are left.
+    """The remaining steps of one kind.
 
     Args:
-        steps: how many.
-        tokens: of a step, on average.
+        steps: number of steps.
+        tokens: mean number of tokens of a step.
     """
 
     steps: int
@@ -36,12 +36,12 @@ class Work:
 
 
 def work_of(phases: Iterable[tuple[Phase, bool]], row_tokens: Mapping[str, float], skip: int = 0) -> dict[Kind, Work]:
-    """Return the steps of some phases, by their kind.
+    """Return the remaining steps of some phases, by kind.
 
     Args:
-        phases: each with whether everything trains in it.
-        row_tokens: of a row of each task, on average.
-        skip: how many of the first steps were taken already.
+        phases: the phases, each with whether it trains everything.
+        row_tokens: mean number of tokens of a row of each task.
+        skip: number of steps that have been taken already.
     """
     steps: dict[Kind, int] = {}
     tokens: dict[Kind, float] = {}
@@ -57,19 +57,20 @@ def work_of(phases: Iterable[tuple[Phase, bool]], row_tokens: Mapping[str, float
 
 
 class TimeLeft:
-    """Estimates how long the rest of a training takes, its evaluations on dev files and its saves included.
+    """Estimates the time left of a training, with its evaluations and saves.
 
-    A token of a step costs what the median token of the newest steps of its kind did. The first step of a kind does not
-    count: it compiles, allocates and reads what later ones find ready. A kind that was not seen yet is estimated from
-    the others, an evaluation or a save that was not seen yet from its tokens or from a guess.
+    The time per token of a kind of steps is the median of its latest steps. The first step of a kind does not count,
+    because it compiles kernels and allocates memory. Before a kind has been measured, its time is estimated from the
+    other kinds. Before the first evaluation, its time is estimated from its tokens; before the first save,
+    `save_seconds` is used.
 
     Args:
-        work: the steps that are left.
-        evaluations: how many are left.
-        dev_tokens: of an evaluation.
-        saves: how many epochs are left to be saved.
-        save_seconds: a guess how long one takes.
-        frozen_cost: the cost of a token with a frozen encoder, relative to a step that trains everything.
+        work: the remaining steps.
+        evaluations: number of remaining evaluations.
+        dev_tokens: number of tokens of an evaluation.
+        saves: number of remaining epochs to save.
+        save_seconds: estimated duration of a save.
+        frozen_cost: cost of a token with a frozen encoder, relative to a step that trains everything.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class TimeLeft:
         self._rates: dict[Kind, deque[float]] = {}
 
     def step(self, kind: Kind, seconds: float, tokens: int) -> None:
-        """Account for a step."""
+        """Count a step."""
         if kind in self._rates:
             self._rates[kind].append(seconds / max(1, tokens))
         else:
@@ -100,17 +101,17 @@ class TimeLeft:
             self.work[kind].steps = max(0, self.work[kind].steps - 1)
 
     def evaluated(self, seconds: float) -> None:
-        """Account for an evaluation on all dev files."""
+        """Count an evaluation on all dev files."""
         self._dev_seconds = seconds
         self.evaluations -= 1
 
     def saved(self, seconds: float) -> None:
-        """Account for the save of an epoch."""
+        """Count a save of an epoch."""
         self._save_seconds = seconds
         self.saves -= 1
 
     def seconds(self) -> float | None:
-        """Return the estimate; None where too little was measured."""
+        """Return the estimate in seconds; None if too few steps were measured."""
         if sum(map(len, self._rates.values())) < _LEAST:
             return None
         steps = sum(each.steps * each.tokens * self._rate(kind) for kind, each in self.work.items())
@@ -118,12 +119,12 @@ class TimeLeft:
         return steps + self.evaluations * dev + self.saves * self._save_seconds
 
     def _rate(self, kind: Kind) -> float:
-        """Return the seconds that a token of a step takes."""
+        """Return the seconds per token of a kind of steps."""
         rates = self._rates.get(kind)
         return median(rates) if rates else self._full_rate() * self._cost(kind[1])
 
     def _full_rate(self) -> float:
-        """Return the seconds of a token where everything trains, as far as is known from all kinds."""
+        """Return the seconds per token of a step that trains everything, estimated from all kinds."""
         return median(rate / self._cost(everything) for (_, everything), rates in self._rates.items() for rate in rates)
 
     def _cost(self, everything: bool) -> float:

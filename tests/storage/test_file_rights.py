@@ -1,4 +1,4 @@
-"""Every file that a command writes has the rights that the umask says, whichever library wrote it."""
+"""Every file that a command writes has the permissions of the umask, whichever library wrote it."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ def umask(request):
     os.umask(before)
 
 
-def test_every_file_and_folder_of_every_command_goes_by_the_umask(
+def test_all_files_and_folders_of_all_commands_have_the_permissions_of_the_umask(
     umask, tiny_recipe, tiny_files, tmp_path, monkeypatch
 ):
     here = tmp_path / "here"
@@ -35,7 +35,7 @@ def test_every_file_and_folder_of_every_command_goes_by_the_umask(
         ["init", train, dev, "-o", "recipe.yaml"],
         ["recipes", "cp", "demo", "demo.yaml"],
     ]
-    if umask == 0o027:  # what takes seconds
+    if umask == 0o027:  # slow commands, once
         commands.append(["evaluate", "run", "-o", "evaluated", "--calibrate", *QUICK])
         commands.append(["report", "run", "-o", "report.html"])
         if ONNX:

@@ -7,12 +7,12 @@ import pytest
 from mbert_cli.errors import DataError, ResourceError, RunInUseError, Stopped, UsageError
 from mbert_cli.storage.resumable_output import partial_folder, partial_output
 
-ORIGIN = {"model": "abc", "limit": None}
+FINGERPRINT = {"model": "abc", "limit": None}
 PIECES = ["header\n", "one\n", "two\n", "three\n"]
 
 
-def write(path, die_before=None, error=KeyboardInterrupt, fingerprint=ORIGIN, force=False):
-    """Write pieces of a row each, going on where they are; raise an error in place of one."""
+def write(path, die_before=None, error=KeyboardInterrupt, fingerprint=FINGERPRINT, force=False):
+    """Write one row per piece, after those that exist; raise an error instead of the piece `die_before`."""
     with partial_output(path, fingerprint, force) as out:
         began_at = out.rows
         for index in range(out.rows, len(PIECES)):
@@ -23,14 +23,14 @@ def write(path, die_before=None, error=KeyboardInterrupt, fingerprint=ORIGIN, fo
     return began_at
 
 
-def test_pieces_become_the_output_and_nothing_is_left_beside_it(tmp_path):
+def test_pieces_become_the_output_and_no_other_file_is_left(tmp_path):
     assert write(tmp_path / "out") == 0
     assert (tmp_path / "out").read_text() == "".join(PIECES)
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
 @pytest.mark.parametrize("die_before", range(4))
-def test_an_interrupted_output_goes_on_after_its_last_whole_piece(tmp_path, die_before):
+def test_an_interrupted_output_continues_after_its_last_piece(tmp_path, die_before):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "out", die_before)
     assert not (tmp_path / "out").exists()
@@ -41,55 +41,55 @@ def test_an_interrupted_output_goes_on_after_its_last_whole_piece(tmp_path, die_
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "goes_on_at"),
+    ("file", "change", "continues_at"),
     [
-        ("rows", lambda data: data[:-5], 1),  # the last piece is not whole
-        ("rows", lambda data: data + b"thr", 2),  # one was begun
+        ("rows", lambda data: data[:-5], 1),  # the last piece is incomplete
+        ("rows", lambda data: data + b"thr", 2),  # a piece was started
         ("rows", lambda data: b"H" + data[1:], 0),
         ("rows", lambda data: b"", 0),
-        ("journal.jsonl", lambda data: data[:-5], 1),  # its last line is not whole
+        ("journal.jsonl", lambda data: data[:-5], 1),  # its last line is incomplete
         ("journal.jsonl", lambda data: b"", 0),
         ("journal.jsonl", lambda data: b"\xff" + data, 0),
         ("journal.jsonl", lambda data: data.replace(b"sha", b"sh\xff"), 0),
     ],
 )
-def test_only_pieces_whose_hash_holds_are_gone_on_from(tmp_path, file, change, goes_on_at):
+def test_only_pieces_with_the_right_hash_are_kept(tmp_path, file, change, continues_at):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "out", 2)
     path = partial_folder(tmp_path / "out") / file
     path.write_bytes(change(path.read_bytes()))
-    assert write(tmp_path / "out") == goes_on_at
+    assert write(tmp_path / "out") == continues_at
     assert (tmp_path / "out").read_text() == "".join(PIECES)
 
 
-def test_a_missing_file_of_pieces_begins_anew(tmp_path):
+def test_without_the_file_of_pieces_the_output_starts_over(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "out", 2)
     (partial_folder(tmp_path / "out") / "rows").unlink()
     assert write(tmp_path / "out") == 0
 
 
-def test_pieces_of_another_origin_begin_anew(tmp_path):
+def test_with_another_fingerprint_the_output_starts_over(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "out", 2)
-    assert write(tmp_path / "out", fingerprint={**ORIGIN, "model": "abd"}) == 0
+    assert write(tmp_path / "out", fingerprint={**FINGERPRINT, "model": "abd"}) == 0
     assert (tmp_path / "out").read_text() == "".join(PIECES)
 
 
 @pytest.mark.parametrize("error", [ResourceError("full"), Stopped(15), OSError(errno.ENOSPC, "full")])
-def test_what_was_written_is_kept_where_the_input_is_not_at_fault(tmp_path, error):
+def test_pieces_are_kept_after_an_interruption_or_a_full_disk(tmp_path, error):
     with pytest.raises(type(error) if isinstance(error, Stopped) else ResourceError):
         write(tmp_path / "out", 2, error)
     assert write(tmp_path / "out") == 2
 
 
-def test_what_was_written_goes_where_the_input_is_at_fault(tmp_path):
+def test_pieces_are_removed_if_the_input_is_invalid(tmp_path):
     with pytest.raises(DataError):
         write(tmp_path / "out", 2, DataError("in.tsv:9: is odd"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_death_after_the_output_is_in_place_is_known(tmp_path, monkeypatch):
+def test_a_crash_after_the_output_got_its_name_is_detected(tmp_path, monkeypatch):
     real = os.unlink
 
     def die(path, *arguments, **options):
@@ -102,13 +102,13 @@ def test_a_death_after_the_output_is_in_place_is_known(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             write(tmp_path / "out")
     assert partial_folder(tmp_path / "out").exists()
-    with partial_output(tmp_path / "out", ORIGIN, force=False) as out:
+    with partial_output(tmp_path / "out", FINGERPRINT, force=False) as out:
         assert (out.finished, out.rows) == (True, 4)
     assert (tmp_path / "out").read_text() == "".join(PIECES)
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
-def test_an_output_that_is_there_is_replaced_when_asked_only(tmp_path):
+def test_an_existing_output_is_replaced_only_with_force(tmp_path):
     (tmp_path / "out").write_text("thesis")
     with pytest.raises(UsageError, match="out: exists; replace it with --force"):
         write(tmp_path / "out")
@@ -120,8 +120,8 @@ def test_an_output_that_is_there_is_replaced_when_asked_only(tmp_path):
     assert (tmp_path / "out").read_text() == "".join(PIECES)
 
 
-def test_two_processes_do_not_write_one_output(tmp_path):
-    with partial_output(tmp_path / "out", ORIGIN, force=False) as out:
+def test_a_second_process_cannot_write_the_same_output(tmp_path):
+    with partial_output(tmp_path / "out", FINGERPRINT, force=False) as out:
         out.write("x")
         with pytest.raises(RunInUseError, match="is being written by another mbert") as error:
             write(tmp_path / "out")
@@ -129,18 +129,18 @@ def test_two_processes_do_not_write_one_output(tmp_path):
     assert (tmp_path / "out").read_text() == "x"
 
 
-def test_the_journal_tells_rows_bytes_and_hashes(tmp_path):
+def test_the_journal_has_rows_bytes_and_hashes(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "out", 2)
     fingerprint, *entries = (partial_folder(tmp_path / "out") / "journal.jsonl").read_text().splitlines()
-    assert json.loads(fingerprint) == {"origin": ORIGIN}
+    assert json.loads(fingerprint) == {"origin": FINGERPRINT}
     assert [(each["rows"], each["bytes"], len(each["sha256"])) for each in map(json.loads, entries)] == [
         (1, 7, 64),
         (2, 11, 64),
     ]
 
 
-def test_the_output_has_the_usual_rights(tmp_path):
+def test_the_output_has_the_permissions_of_a_new_file(tmp_path):
     write(tmp_path / "out")
     (tmp_path / "other").touch()
     assert (tmp_path / "out").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -145,7 +145,7 @@ def test_a_run_resumed_under_another_number_of_threads_computes_with_its_own(
     capsys.readouterr()
     train_with(1, counted, resumed, kernels, precision, resume=True)
     said = " ".join(capsys.readouterr().err.split())
-    assert "computing with 2 threads, as the run was started with, and not 1" in said
+    assert "using 2 threads, as at the start of the run, instead of 1" in said
     assert contents(two) == contents(resumed)
 
 
