@@ -110,7 +110,7 @@ def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
         for each in error.errors():
             option = str(each["loc"][0])
             unknown = each["type"] == "extra_forbidden"
-            what = f"is not a known key{nearest(option, options)}" if unknown else validation_message(each)
+            what = f"is not a known key{nearest(option, options)}" if unknown else f"{validation_message(each)}."
             wrong.append(((option,), what))
     except OptionError as error:
         wrong.append(((error.option,), f"{error.problem}."))

@@ -37,6 +37,7 @@ from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.model.tensor_files import load_tensors, size_of, write_tensors
 from mbert_cli.recipe.sections import ModelSection, Recipe, TaskSection, as_spec
+from mbert_cli.recipe.validation_message import validation_message
 from mbert_cli.storage.atomic import DECISIONS, MANIFEST, amend_folder, amendment, read_json, sha256_of
 from mbert_cli.storage.model_folder import model_folder, section_of
 
@@ -217,4 +218,6 @@ def _read_decisions(folder: Path, model: SentenceModel) -> None:
         try:
             head.decision = Decision.model_validate(values)
         except ValidationError as error:
-            raise CheckpointError(f"{path}: {name}: {error.errors()[0]['msg']}; fit again.") from None
+            first = error.errors()[0]
+            key = ".".join(map(str, (name, *first["loc"])))
+            raise CheckpointError(f"{path}: {key} {validation_message(first)}; fit again.") from None

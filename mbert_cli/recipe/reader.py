@@ -140,7 +140,7 @@ class Reader:
             return kind.model_validate(fields)
         except ValidationError as error:
             for each in error.errors():
-                self.problem((*path, *_location(each["loc"], fields)), validation_message(each))
+                self.problem((*path, *_location(each["loc"], fields)), f"{validation_message(each)}.")
             return None
 
     def _resolved(self, path: KeyPath, text: str, resolve: PathResolver) -> str:

@@ -29,22 +29,22 @@ _REQUIREMENTS = {
 
 
 def validation_message(error: ErrorDetails) -> str:
-    """Return the end of a message that begins with the name of the value: ``must be at least 1, but is 0``.
+    """Return the end of a sentence that begins with the name of the value: ``must be at least 1, but is 0``.
 
     Args:
         error: one of `ValidationError.errors()`.
     """
     kind, context = error["type"], error.get("ctx", {})
     if kind == "missing":
-        return "is missing."
+        return "is missing"
     if kind in ("too_short", "string_too_short") and context["min_length"] == 1:
-        return "is empty."
+        return "is empty"
     if kind == "too_long":
-        return f"must have at most {context['max_length']} items, but has {context['actual_length']}."
+        return f"must have at most {context['max_length']} items, but has {context['actual_length']}"
     if kind not in _REQUIREMENTS:
-        return f"is not valid: {error['msg']}."
+        return f"is not valid: {error['msg']}"
     values = {name: _number(value) for name, value in context.items()}
-    return f"{_REQUIREMENTS[kind].format(**values)}, but is {shown(error['input'])}."
+    return f"{_REQUIREMENTS[kind].format(**values)}, but is {shown(error['input'])}"
 
 
 def _number(value: Any) -> Any:

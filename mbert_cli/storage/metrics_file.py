@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mbert_cli.errors import DataError
+from mbert_cli.recipe.validation_message import validation_message
 
 METRICS_FILE = "metrics.jsonl"
 _NOT_SCORES = ("parameters", "hardware", "seconds")
@@ -117,5 +118,5 @@ def _record(line: str, place: str) -> EpochRecord:
         raise DataError(f"{place}: is not JSON ({error.msg}: column {error.colno}); remove the line.") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"])) or "the line"
-        raise DataError(f"{place}: is not the record of an epoch ({key}: {first['msg']}); remove the line.") from None
+        problem = f"{'.'.join(map(str, first['loc'])) or 'the line'} {validation_message(first)}"
+        raise DataError(f"{place}: is not the record of an epoch ({problem}); remove the line.") from None

@@ -286,8 +286,8 @@ def test_outputs_that_are_not_finite_can_be_evaluated_but_not_fitted(trained):
     [
         ({"other": {}}, "has task 'other', but the model has no such classification"),
         ({"near": {"cut": 1.0}}, "has task 'near', but the model has no such classification"),
-        ({"same": {"cut": "high"}}, "same: Input should be a valid number; fit again"),
-        ({"same": {"temperature": 0.0}}, "same: Input should be greater than 0; fit again"),
+        ({"same": {"cut": "high"}}, "same.cut must be a number, but is 'high'; fit again."),
+        ({"same": {"temperature": 0.0}}, "same.temperature must be greater than 0, but is 0.0; fit again."),
     ],
 )
 def test_decisions_of_another_model_are_refused(run, tasks, said):

@@ -39,31 +39,31 @@ VALUES += ({"a": 1}, {"a": math.nan}, {"a": 2.0}, {"a": [1]})
 FIELDS = [(name, field) for name, model in MODELS.items() for field in model.model_fields]
 
 MESSAGES = {
-    "bool_type": ("TrainingSection", "freeze_encoder", 1, "must be true or false, but is 1."),
-    "dict_type": ("TaskSection", "columns", ["a"], "must hold keys and values, but is ['a']."),
-    "finite_number": ("TrainingSection", "learning_rate", math.inf, "must be a finite number, but is inf."),
-    "float_type": ("TrainingSection", "warmup", "0.1", "must be a number, but is '0.1'."),
-    "greater_than": ("TrainingSection", "layer_decay", 0.0, "must be greater than 0, but is 0.0."),
-    "greater_than_equal": ("TrainingSection", "epochs", 0, "must be at least 1, but is 0."),
-    "int_type": ("TrainingSection", "epochs", 2.5, "must be a whole number, but is 2.5."),
-    "less_than": ("TrainingSection", "seed", 2**63, f"must be less than {2**63}, but is {2**63}."),
-    "less_than_equal": ("ReferenceSection", "scores", {"a": 1.5}, "must be at most 1, but is 1.5."),
-    "list_type": ("CardSection", "datasets", "mrpc", "must be a list, but is 'mrpc'."),
+    "bool_type": ("TrainingSection", "freeze_encoder", 1, "must be true or false, but is 1"),
+    "dict_type": ("TaskSection", "columns", ["a"], "must hold keys and values, but is ['a']"),
+    "finite_number": ("TrainingSection", "learning_rate", math.inf, "must be a finite number, but is inf"),
+    "float_type": ("TrainingSection", "warmup", "0.1", "must be a number, but is '0.1'"),
+    "greater_than": ("TrainingSection", "layer_decay", 0.0, "must be greater than 0, but is 0.0"),
+    "greater_than_equal": ("TrainingSection", "epochs", 0, "must be at least 1, but is 0"),
+    "int_type": ("TrainingSection", "epochs", 2.5, "must be a whole number, but is 2.5"),
+    "less_than": ("TrainingSection", "seed", 2**63, f"must be less than {2**63}, but is {2**63}"),
+    "less_than_equal": ("ReferenceSection", "scores", {"a": 1.5}, "must be at most 1, but is 1.5"),
+    "list_type": ("CardSection", "datasets", "mrpc", "must be a list, but is 'mrpc'"),
     "literal_error": (
-        "TrainingSection", "schedule", "cosine", "must be 'constant' or 'linear', but is 'cosine'.",
+        "TrainingSection", "schedule", "cosine", "must be 'constant' or 'linear', but is 'cosine'",
     ),
-    "missing": ("TaskSection", "train", ..., "is missing."),
-    "model_type": ("EncoderSection", "shape", 3, "must hold keys and values, but is 3."),
+    "missing": ("TaskSection", "train", ..., "is missing"),
+    "model_type": ("EncoderSection", "shape", 3, "must hold keys and values, but is 3"),
     "string_pattern_mismatch": (
-        "EncoderSection", "sha256", "abc", "must match the pattern ^[0-9a-f]{64}$, but is 'abc'.",
+        "EncoderSection", "sha256", "abc", "must match the pattern ^[0-9a-f]{64}$, but is 'abc'",
     ),
-    "string_too_long": ("RowSection", "group", "x" * 201, f"must have at most 200 characters, but is '{'x' * 199}...."),
-    "string_too_short": ("PlanSection", "title", "", "is empty."),
-    "string_type": ("TaskSection", "label", 3, "must be a string, but is 3."),
-    "too_long": ("TaskSection", "text", ["a", "b", "c"], "must have at most 2 items, but has 3."),
-    "too_short": ("TaskSection", "text", [], "is empty."),
+    "string_too_long": ("RowSection", "group", "x" * 201, f"must have at most 200 characters, but is '{'x' * 199}..."),
+    "string_too_short": ("PlanSection", "title", "", "is empty"),
+    "string_type": ("TaskSection", "label", 3, "must be a string, but is 3"),
+    "too_long": ("TaskSection", "text", ["a", "b", "c"], "must have at most 2 items, but has 3"),
+    "too_short": ("TaskSection", "text", [], "is empty"),
     "value_error": (
-        "EncoderSection", "reinitialise", -1, "must be a number of layers, or all, but is -1.",
+        "EncoderSection", "reinitialise", -1, "must be a number of layers, or all, but is -1",
     ),
 }  # fmt: skip
 
@@ -96,11 +96,11 @@ def test_no_recipe_raises_a_type_of_error_that_has_no_message():
 def test_a_number_on_the_command_line_is_a_text_that_cannot_be_parsed():
     with pytest.raises(ValidationError) as error:
         TypeAdapter(int).validate_python("many")
-    assert validation_message(error.value.errors()[0]) == "must be a whole number, but is 'many'."
+    assert validation_message(error.value.errors()[0]) == "must be a whole number, but is 'many'"
 
 
 def test_an_unknown_type_of_error_has_pydantics_message():
     with pytest.raises(ValidationError) as error:
         TypeAdapter(complex).validate_python("many")
     found = error.value.errors()[0]
-    assert validation_message(found) == f"is not valid: {found['msg']}."
+    assert validation_message(found) == f"is not valid: {found['msg']}"
