@@ -7,12 +7,15 @@ from pydantic_core import ErrorDetails
 from mbert_cli.messages import shown
 
 _REQUIREMENTS = {
+    "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
     "dict_type": "must hold keys and values",
     "finite_number": "must be a finite number",
+    "float_parsing": "must be a number",
     "float_type": "must be a number",
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
+    "int_from_float": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
     "less_than": "must be less than {lt}",

@@ -93,10 +93,19 @@ def test_no_recipe_raises_a_type_of_error_that_has_no_message():
     assert raised - {"extra_forbidden"} == set(MESSAGES)
 
 
-def test_a_number_on_the_command_line_is_a_text_that_cannot_be_parsed():
+@pytest.mark.parametrize(
+    ("annotation", "value", "message"),
+    [
+        (int, "many", "must be a whole number, but is 'many'"),
+        (int, 1.5, "must be a whole number, but is 1.5"),
+        (float, "many", "must be a number, but is 'many'"),
+        (bool, "perhaps", "must be true or false, but is 'perhaps'"),
+    ],
+)
+def test_values_on_the_command_line_and_in_json_are_converted_or_refused(annotation, value, message):
     with pytest.raises(ValidationError) as error:
-        TypeAdapter(int).validate_python("many")
-    assert validation_message(error.value.errors()[0]) == "must be a whole number, but is 'many'"
+        TypeAdapter(annotation).validate_python(value)
+    assert validation_message(error.value.errors()[0]) == message
 
 
 def test_an_unknown_type_of_error_has_pydantics_message():
