@@ -39,7 +39,7 @@ def check_recipe(recipe: Recipe) -> None:
             path = Path(getattr(task, split))
             if getattr(task, split).startswith(PREFIX):
                 if not is_well_formed(getattr(task, split)):
-                    problems.append(f"{recipe.place('tasks', name, split)} must read {FORM}.")
+                    problems.append(f"{recipe.place('tasks', name, split)} must have the form {FORM}.")
             elif not os.path.exists(path):
                 siblings = [each.name for each in path.parent.iterdir()] if os.path.isdir(path.parent) else []
                 close = difflib.get_close_matches(path.name, siblings, n=1)
