@@ -30,7 +30,7 @@ SIMULTANEOUS = ("curriculum=simultaneous", "training.epochs=3")
 
 
 class Listener(Console):
-    """Keeps what is said."""
+    """Keeps the printed lines."""
 
     def __init__(self):
         super().__init__(quiet=True)
@@ -69,7 +69,7 @@ def test_a_balanced_run_resumed_is_byte_identical(tiny_recipe, tmp_path, balanci
     assert states(tmp_path / "killed") == states(tmp_path / "whole")
 
 
-def test_a_hybrid_run_of_dynamic_weight_average_resumed_between_two_epochs_that_count_is_byte_identical(
+def test_a_hybrid_run_with_dynamic_weight_average_resumed_between_simultaneous_epochs_is_byte_identical(
     tiny_recipe, tmp_path
 ):
     settings = ("loss_balancing=dynamic_weight_average", "training.epochs=6")
@@ -98,7 +98,7 @@ def test_under_hybrid_only_simultaneous_epochs_count_for_dynamic_weight_average(
         assert state[name].tolist() == pytest.approx(list(line["train_loss"].values()), rel=0.2)
 
 
-def test_the_state_of_a_balancing_is_checked_like_any_other(tiny_recipe, tmp_path):
+def test_a_damaged_state_of_a_loss_balancing_is_detected(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "loss_balancing=famo", "curriculum=simultaneous", "training.epochs=1")
     with pytest.raises(UsageError, match="loss_balancing"):
         train(
@@ -111,7 +111,7 @@ def test_the_state_of_a_balancing_is_checked_like_any_other(tiny_recipe, tmp_pat
         )
 
 
-def test_a_balancing_is_told_which_tasks_are_regressions(tiny_recipe, tmp_path, monkeypatch):
+def test_a_loss_balancing_receives_which_tasks_are_regressions(tiny_recipe, tmp_path, monkeypatch):
     factors = []
     backward = Uncertainty.backward
 
@@ -124,8 +124,8 @@ def test_a_balancing_is_told_which_tasks_are_regressions(tiny_recipe, tmp_path, 
     assert factors == [{"mood": 1, "same": 1, "near": 0.5}] * 3
 
 
-def test_pcgrads_gradients_on_a_model_are_the_papers(tiny_recipe, tmp_path, monkeypatch):
-    """Worked out on whole vectors with NumPy from each task's gradients, before they are clipped."""
+def test_the_gradients_of_pcgrad_on_a_model_are_those_of_the_paper(tiny_recipe, tmp_path, monkeypatch):
+    """Computed with NumPy on whole vectors, from the gradients of each task before clipping."""
     compared = []
     backward = PCGrad.backward
 
@@ -161,8 +161,8 @@ def test_pcgrads_gradients_on_a_model_are_the_papers(tiny_recipe, tmp_path, monk
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_second_pass_differs_by_the_step_alone(tiny_recipe, tmp_path, monkeypatch, precision):
-    """With an optimizer that does nothing, its losses are those of the first pass, dropout and all, to the bit."""
+def test_the_second_pass_draws_the_same_dropout(tiny_recipe, tmp_path, monkeypatch, precision):
+    """With an optimizer that changes nothing, its losses are bit-identical to those of the first pass."""
     compared = []
 
     def compare(self, losses_again):
@@ -176,7 +176,7 @@ def test_the_second_pass_differs_by_the_step_alone(tiny_recipe, tmp_path, monkey
 
 
 @pytest.mark.parametrize("balancing", BALANCINGS)
-def test_where_several_tasks_train_their_own_parameters_only_the_encoder_stays_as_it_is(
+def test_steps_of_several_tasks_that_train_own_parameters_leave_the_encoder_unchanged(
     tiny_recipe, tmp_path, monkeypatch, balancing
 ):
     def phases(self, epoch, sizes, batch_size):
@@ -199,7 +199,7 @@ def test_where_several_tasks_train_their_own_parameters_only_the_encoder_stays_a
 
 
 @pytest.mark.parametrize("curriculum", ["sequential", *SAMPLING])
-def test_a_balancing_that_is_never_asked_is_said_once(tiny_recipe, tmp_path, curriculum):
+def test_a_loss_balancing_without_effect_is_reported_once(tiny_recipe, tmp_path, curriculum):
     lines = train(tiny_recipe, tmp_path / "a", f"curriculum={curriculum}", "loss_balancing=gradnorm")
     said = [line for line in lines if "no effect" in line]
     assert said == [
@@ -209,7 +209,7 @@ def test_a_balancing_that_is_never_asked_is_said_once(tiny_recipe, tmp_path, cur
 
 
 @pytest.mark.parametrize("settings", [("loss_balancing=gradnorm",), ("curriculum=sequential",)])
-def test_nothing_is_said_of_a_balancing_that_is_asked_or_plain(tiny_recipe, tmp_path, settings):
+def test_a_loss_balancing_with_an_effect_is_not_reported(tiny_recipe, tmp_path, settings):
     assert not any("no effect" in line for line in train(tiny_recipe, tmp_path / "a", *settings))
 
 
@@ -223,7 +223,7 @@ def test_a_sampled_run_resumed_is_byte_identical(tiny_recipe, tmp_path, curricul
     assert states(tmp_path / "killed") == states(tmp_path / "whole")
 
 
-def test_a_curriculum_that_knows_its_end_is_not_resumed_with_more_epochs(tiny_recipe, tmp_path):
+def test_a_curriculum_that_depends_on_the_number_of_epochs_is_not_resumed_with_more(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "curriculum=annealed", "training.epochs=1")
     with pytest.raises(UsageError, match="training.epochs was 1 and is now 2"):
         train(tiny_recipe, tmp_path / "a", "curriculum=annealed", "training.epochs=2", resume=True)
@@ -232,9 +232,7 @@ def test_a_curriculum_that_knows_its_end_is_not_resumed_with_more_epochs(tiny_re
 
 
 @pytest.mark.parametrize("kind", [None, *kinds("adapters")])
-def test_a_phase_of_own_parameters_leaves_all_others_bit_identical_under_every_adapter(
-    tiny_recipe, tmp_path, monkeypatch, kind
-):
+def test_a_phase_that_trains_own_parameters_leaves_all_others_bit_identical(tiny_recipe, tmp_path, monkeypatch, kind):
     phases = []
     take_step = OptimizerStep.__call__
 

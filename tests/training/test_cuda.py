@@ -1,4 +1,4 @@
-"""What a GPU computes, beside what the CPU does. All of it is skipped where there is none."""
+"""Results on a GPU compared with those on the CPU; skipped without a GPU."""
 
 import json
 from itertools import pairwise
@@ -57,7 +57,7 @@ def train(recipe, folder, *settings, device="cuda", precision="fp32", **options)
 
 
 @pytest.mark.parametrize(("heads", "size"), [(1, 32), (4, 32), (6, 17)])
-def test_flash_attention_and_its_gradients_are_the_formulas(heads, size):
+def test_flash_attention_and_its_gradients_equal_the_formula(heads, size):
     torch.manual_seed(0)
     lengths = [3, 20, 17, 1, 40, 130]
     exact = torch.randn(sum(lengths), 3 * size * heads).to(torch.bfloat16).double().requires_grad_()
@@ -76,7 +76,7 @@ def test_flash_attention_and_its_gradients_are_the_formulas(heads, size):
     assert (qkv.grad.double().cpu() - exact.grad).abs().max() < 0.02 * exact.grad.abs().max()
 
 
-def test_flash_attention_drops_weights_as_the_seed_says():
+def test_the_dropout_of_flash_attention_depends_on_the_seed():
     torch.manual_seed(0)
     layout = Layout([20, 60], device="cuda")
     qkv = torch.randn(80, 96, device="cuda", dtype=torch.bfloat16)
@@ -128,14 +128,14 @@ def test_a_pooling_trains_on_a_gpu_as_on_the_cpu(steady_recipe, tmp_path, poolin
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_repeated_run_is_the_same(tiny_recipe, tmp_path, precision):
-    """Flash attention's backward pass adds in any order, and is asked not to."""
+    """The backward pass of flash attention adds in any order unless it is told to be deterministic."""
     one, other = (train(tiny_recipe, tmp_path / name, precision=precision) for name in "ab")
     assert [line.train_loss for line in one] == [line.train_loss for line in other]
     assert [line.tasks for line in one] == [line.tasks for line in other]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_resumed_run_is_the_whole_one(tiny_recipe, tmp_path, precision):
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny_recipe, tmp_path, precision):
     settings = ("training.schedule=constant", "curriculum=simultaneous")
     whole = train(tiny_recipe, tmp_path / "a", *settings, "training.epochs=4", precision=precision)
     train(tiny_recipe, tmp_path / "b", *settings, "training.epochs=2", precision=precision)
@@ -171,7 +171,7 @@ def test_members_train_on_a_gpu(tiny_recipe, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_what_a_gpu_trained_is_scored_alike_everywhere(tiny_recipe, tmp_path, precision):
+def test_a_model_trained_on_a_gpu_has_the_same_scores_on_the_cpu(tiny_recipe, tmp_path, precision):
     train(tiny_recipe, tmp_path / "run", precision=precision)
     found = [
         run_outcomes(
@@ -184,7 +184,7 @@ def test_what_a_gpu_trained_is_scored_alike_everywhere(tiny_recipe, tmp_path, pr
         assert gpu[task]["loss"] == pytest.approx(cpu[task]["loss"], rel=1e-4 if precision == "fp32" else 0.05)
 
 
-def test_where_a_gpus_memory_is_short_batches_are_halved(tiny_recipe, tmp_path, monkeypatch):
+def test_batches_are_halved_if_gpu_memory_is_short(tiny_recipe, tmp_path, monkeypatch):
     train(tiny_recipe, tmp_path / "run", "training.epochs=1")
     predictor = Predictor(tmp_path / "run", device="cuda", precision="fp32")
     texts = {"text": sentences(200, 7)}

@@ -35,13 +35,13 @@ def test_facts_of_numbers(facts, tiny_files):
     assert near.span == pytest.approx((min(labels), sum(labels) / len(labels), max(labels)))
 
 
-def test_a_row_counts_as_cut_once_though_both_its_sentences_are(facts):
+def test_a_row_with_two_cut_sentences_counts_once(facts):
     # All but one of the 30 pairs have a sentence of more than a word, most have two.
     assert facts("training.max_length=3")["same"].cut == 29 / 30
     assert facts()["same"].cut == 0.0
 
 
-def test_rows_that_are_left_out_are_counted(facts, tiny_files, tmp_path):
+def test_skipped_rows_are_counted(facts, tiny_files, tmp_path):
     broken = tmp_path / "broken.tsv"
     broken.write_text((tiny_files / "mood-train.tsv").read_text() + "x\tmood without a class\tnone\n" * 2)
     assert facts(f"tasks.mood.train={broken}", "tasks.mood.on_bad_row=skip")["mood"].bad == 2
@@ -94,7 +94,7 @@ def test_unusual_labels_give_warnings(labels, train, dev, expected):
         assert part in remark
 
 
-def test_odd_labels_and_rates_are_said_before_training(tiny_recipe, capsys):
+def test_unusual_labels_and_learning_rates_are_reported_before_training(tiny_recipe, capsys):
     words = ["tasks.mood.head.labels=[low,mid,high,none]", "tasks.near.head.scale=50", "training.learning_rate=5"]
     app(["validate", str(tiny_recipe), "--no-measure", *words], standalone_mode=False)
     told = " ".join(capsys.readouterr().err.split())
@@ -103,7 +103,7 @@ def test_odd_labels_and_rates_are_said_before_training(tiny_recipe, capsys):
     assert "training.learning_rate is 5: training rarely succeeds above 0.01" in told
 
 
-def test_cut_rows_are_advised_on_as_the_encoder_allows(facts):
+def test_the_advice_about_cut_rows_depends_on_the_positions_of_the_encoder(facts):
     mood = facts("training.max_length=3")["mood"]
     (known,) = [each for each in mood.warnings(3, 512) if "are cut" in each]
     assert known.endswith("larger training.max_length (this encoder reads up to 512 tokens)")

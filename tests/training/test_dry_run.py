@@ -20,7 +20,7 @@ def run(capsys, *words):
 
 
 @pytest.mark.parametrize("words", [["validate"], ["train", "--dry-run"], ["train", "--dry-run", "-o", "there"]])
-def test_everything_is_checked_and_nothing_written(tiny_recipe, here, capsys, words):
+def test_everything_is_checked_and_nothing_is_written(tiny_recipe, here, capsys, words):
     before = sorted(here.rglob("*"))
     found = run(capsys, *words, tiny_recipe)
     assert found.out.startswith("no problems found; about ")
@@ -29,7 +29,7 @@ def test_everything_is_checked_and_nothing_written(tiny_recipe, here, capsys, wo
     assert sorted(here.rglob("*")) == before
 
 
-def test_what_it_would_take_is_told_as_json(tiny_recipe, here, capsys):
+def test_the_estimate_can_be_printed_as_json(tiny_recipe, here, capsys):
     start, estimate = map(json.loads, run(capsys, "validate", tiny_recipe, "--json", "-q").out.splitlines())
     assert start["event"] == "start"
     assert estimate["event"] == "estimate"
@@ -61,7 +61,9 @@ def test_the_estimate_grows_with_the_epochs(tiny_recipe, here, capsys):
         (["training.epochs=4", "training.members=3"], 3 * 5),
     ],
 )
-def test_the_dev_files_take_as_long_as_they_are_often_scored(tiny_recipe, here, capsys, monkeypatch, settings, times):
+def test_the_time_for_dev_files_grows_with_the_number_of_scored_epochs(
+    tiny_recipe, here, capsys, monkeypatch, settings, times
+):
     # Each look at the clock is a second after the one before.
     monkeypatch.setattr("mbert_cli.training.dry_run.time", SimpleNamespace(monotonic=iter(range(10_000)).__next__))
     words = ["validate", tiny_recipe, "--json", "-q"]
@@ -86,13 +88,13 @@ def with_file(recipe, files, here, split, change):
         ("dev", lambda text: text.replace("\tlow", "\t"), "mood is empty"),
     ],
 )
-def test_faults_of_any_split_are_found(tiny_recipe, tiny_files, here, split, change, said):
+def test_problems_of_every_split_are_found(tiny_recipe, tiny_files, here, split, change, said):
     with pytest.raises(MbertError) as refusal:
         app(["validate", *map(str, with_file(tiny_recipe, tiny_files, here, split, change))], standalone_mode=False)
     assert said in str(refusal.value)
 
 
-def test_all_that_is_wrong_is_told_at_once(tiny_recipe, tiny_files, here):
+def test_all_problems_are_reported_together(tiny_recipe, tiny_files, here):
     text = (tiny_files / "mood-train.tsv").read_text()
     (here / "bad.tsv").write_text(text.replace("low", "lwo"))
     (here / "short.tsv").write_text(text.replace("text\tmood", "text\tmod"))
@@ -119,7 +121,7 @@ def test_all_that_is_wrong_is_told_at_once(tiny_recipe, tiny_files, here):
     assert refusal.value.exit_code == 2
 
 
-def test_rows_that_a_recipe_skips_are_no_fault(tiny_recipe, tiny_files, here, capsys):
+def test_rows_that_a_recipe_skips_are_no_problem(tiny_recipe, tiny_files, here, capsys):
     words = with_file(tiny_recipe, tiny_files, here, "test", lambda text: text.replace("low", "lwo", 1))
     found = run(capsys, "validate", *words, "tasks.mood.on_bad_row=skip", "--no-measure")
     assert found.out.startswith("no problems found; 12 steps, ")
@@ -132,11 +134,11 @@ def test_without_measuring_time_and_memory_are_unknown(tiny_recipe, here, capsys
     assert estimate["steps"] == 12
 
 
-def test_details_tell_what_files_were_taken_for(tiny_recipe, here, capsys):
+def test_details_include_the_format_of_each_file(tiny_recipe, here, capsys):
     assert "mood-train.tsv: TSV; columns id, text, mood\n" in run(capsys, "validate", tiny_recipe, "-v").err
 
 
-def test_only_the_disk_of_the_run_must_have_room(tiny_recipe, here, monkeypatch, capsys):
+def test_only_the_disk_of_the_run_needs_free_space(tiny_recipe, here, monkeypatch, capsys):
     def free(path):
         return type("", (), {"free": 10**9 if str(path).startswith(str(here)) else 0})()
 
@@ -144,26 +146,26 @@ def test_only_the_disk_of_the_run_must_have_room(tiny_recipe, here, monkeypatch,
     assert "no problems found" in run(capsys, "validate", tiny_recipe, "--no-measure", "-o", here / "new" / "run").out
 
 
-def test_rows_that_training_and_dev_share_are_told(tiny_recipe, tiny_files, here, capsys):
+def test_rows_in_both_training_and_dev_file_are_reported(tiny_recipe, tiny_files, here, capsys):
     shared = (tiny_files / "mood-train.tsv").read_text().splitlines()[:6]
     words = with_file(tiny_recipe, tiny_files, here, "dev", lambda text: "\n".join(shared) + "\n")
     assert "task mood: 5 of 5 dev texts are also in the training file" in run(capsys, "validate", *words).err
 
 
-def test_classes_without_a_training_row_are_told(tiny_recipe, tiny_files, here, capsys):
+def test_classes_without_a_training_row_are_reported(tiny_recipe, tiny_files, here, capsys):
     path = here / "few.tsv"
     path.write_text((tiny_files / "mood-train.tsv").read_text().replace("high", "low"))
     told = run(capsys, "validate", tiny_recipe, f"tasks.mood.train={path}").err
     assert "task mood: the training file has no row with high, but the dev file has." in told
 
 
-def test_a_disk_that_is_too_small_is_told(tiny_recipe, here, monkeypatch):
+def test_a_disk_that_is_too_small_is_reported(tiny_recipe, here, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("", (), {"free": 10_000})())
     with pytest.raises(ResourceError):
         app(["validate", str(tiny_recipe)], standalone_mode=False)
 
 
-def test_a_run_that_is_there_is_no_obstacle_to_a_check(tiny_recipe, here, capsys):
+def test_a_dry_run_is_possible_in_the_folder_of_a_run(tiny_recipe, here, capsys):
     run(capsys, "train", tiny_recipe, "-o", "there", "-q")
     found = run(capsys, "train", tiny_recipe, "-o", "there", "--dry-run")
     assert "no problems found" in found.out

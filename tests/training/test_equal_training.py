@@ -1,4 +1,4 @@
-"""Training steps are those of a plain PyTorch loop, whatever the kernels."""
+"""Training steps equal those of a plain PyTorch loop, with all kernels."""
 
 import copy
 import importlib.util
@@ -23,7 +23,7 @@ KERNELS = [
 
 @pytest.fixture(scope="module")
 def checkpoint(tiny_checkpoint, tmp_path_factory):
-    """As the tiny one, with heads and features that the fused kernels are made for."""
+    """Like the tiny checkpoint, with sizes that the fused kernels support."""
     folder = tmp_path_factory.mktemp("even") / "checkpoint"
     torch.manual_seed(0)
     sizes = {**TINY_SIZES, "hidden_size": 32, "intermediate_size": 64}
@@ -82,7 +82,7 @@ def assert_near(found, expected, tolerance=1e-4):
 
 @pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("curriculum", ["simultaneous", "sequential", "hybrid"])
-def test_losses_are_those_of_a_plain_loop(tiny_recipe, tmp_path, checkpoint, kernels, curriculum):
+def test_losses_equal_those_of_a_plain_loop(tiny_recipe, tmp_path, checkpoint, kernels, curriculum):
     settings = (f"curriculum={curriculum}", "adapters=[]", "training.learning_rate=1e-3")
     run = run_of(tiny_recipe, tmp_path, checkpoint, kernels, *settings)
     plain = PlainLoop(run, checkpoint)
@@ -92,7 +92,7 @@ def test_losses_are_those_of_a_plain_loop(tiny_recipe, tmp_path, checkpoint, ker
 
 @pytest.mark.real_weights
 @pytest.mark.parametrize("kernels", KERNELS)
-def test_losses_of_minilm_are_those_of_a_plain_loop(tiny_recipe, tmp_path, minilm, kernels):
+def test_losses_of_minilm_equal_those_of_a_plain_loop(tiny_recipe, tmp_path, minilm, kernels):
     settings = ("curriculum={kind: simultaneous, match: largest}", "adapters=[]", "training.batch_size=4")
     run = run_of(tiny_recipe, tmp_path, minilm, kernels, *settings, "training.learning_rate=2e-5")
     plain = PlainLoop(run, minilm)
@@ -103,7 +103,9 @@ def test_losses_of_minilm_are_those_of_a_plain_loop(tiny_recipe, tmp_path, minil
 @pytest.mark.skipif(not HAVE_NUMBA, reason="needs numba")
 @pytest.mark.parametrize("adapters", ["low_rank", "houlsby", "pal", "lora", "prefix", "top"])
 @pytest.mark.parametrize("curriculum", ["simultaneous", "hybrid"])
-def test_fused_steps_are_those_of_torch_with_adapters(tiny_recipe, tmp_path, checkpoint, adapters, curriculum):
+def test_steps_with_adapters_are_equal_with_fused_and_torch_kernels(
+    tiny_recipe, tmp_path, checkpoint, adapters, curriculum
+):
     option = {"prefix": "length", "top": ""}.get(adapters, "rank")
     spec = f"{{kind: {adapters}, {option}: 6}}" if option else f"{{kind: {adapters}}}"
     settings = (f"curriculum={curriculum}", f"adapters=[{spec}]")

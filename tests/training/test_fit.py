@@ -28,7 +28,7 @@ from mbert_cli.training.step import OptimizerStep
 
 @pytest.fixture(autouse=True)
 def made_folders(tmp_path):
-    """The command makes the run folder when it takes the lock; here nobody takes it."""
+    """The command creates the run folder when it takes the lock. These tests take no lock."""
     for name in "abc":
         (tmp_path / name).mkdir()
 
@@ -52,9 +52,7 @@ def snapshot(model):
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
-def test_sequential_phases_of_hybrid_leave_everything_but_the_tasks_own_bit_identical(
-    tiny_recipe, tmp_path, monkeypatch
-):
+def test_sequential_phases_of_hybrid_change_only_the_parameters_of_the_task(tiny_recipe, tmp_path, monkeypatch):
     steps = []
     take_step = OptimizerStep.__call__
 
@@ -112,7 +110,7 @@ def test_the_run_folder_describes_itself(tiny_recipe, tmp_path):
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_the_kept_models_evaluation_and_its_figures_are_in_the_run_folder(tiny_recipe, tmp_path, figures):
+def test_the_run_folder_has_the_evaluation_and_figures_of_the_kept_model(tiny_recipe, tmp_path, figures):
     best = train(tiny_recipe, tmp_path / "a", "training.epochs=4", "training.select=near.mse")
     kept = RunFolder(tmp_path / "a").evaluation
     check_folder(kept)
@@ -141,7 +139,7 @@ def test_the_kept_models_evaluation_and_its_figures_are_in_the_run_folder(tiny_r
     ]
 
 
-def test_a_run_is_not_lost_where_its_figures_cannot_be_drawn(tiny_recipe, tmp_path, monkeypatch, figures):
+def test_a_run_ends_normally_if_its_figures_cannot_be_drawn(tiny_recipe, tmp_path, monkeypatch, figures):
     def broken(*_):
         raise OSError("no fonts")
 
@@ -160,13 +158,13 @@ def test_a_run_is_not_lost_where_its_figures_cannot_be_drawn(tiny_recipe, tmp_pa
         ("round_robin", ["alternating"] * 2),
     ],
 )
-def test_every_line_tells_how_its_epoch_went_through_the_tasks(tiny_recipe, tmp_path, curriculum, phases):
+def test_metrics_record_how_each_epoch_combined_the_tasks(tiny_recipe, tmp_path, curriculum, phases):
     train(tiny_recipe, tmp_path / "a", f"curriculum={curriculum}")
     assert [line.phases for line in RunFolder(tmp_path / "a").read_metrics()] == phases
 
 
 @pytest.mark.parametrize("select", ["near.mse", "same.f1", "mood.loss"])
-def test_the_best_model_is_kept_by_the_metric_asked_for(tiny_recipe, tmp_path, select):
+def test_the_best_model_is_selected_by_the_chosen_metric(tiny_recipe, tmp_path, select):
     best = train(tiny_recipe, tmp_path / "a", f"training.select={select}", "training.epochs=5")
     task, metric = select.split(".")
     values = [line.tasks[task][metric] for line in RunFolder(tmp_path / "a").read_metrics()]
@@ -177,13 +175,11 @@ def test_the_best_model_is_kept_by_the_metric_asked_for(tiny_recipe, tmp_path, s
     ("share", "epochs", "early"),
     [(0, 6, 0), (0.5, 6, 3), (0.5, 7, 3), (0.29, 100, 29), (0.5, 1, 0), (0.9999999999, 1, 0)],
 )
-def test_select_after_counts_the_epochs_that_pass_and_leaves_one(share, epochs, early):
+def test_select_after_excludes_a_share_of_the_epochs_and_never_all(share, epochs, early):
     assert TrainingSection(select_after=share, epochs=epochs).early_epochs == early
 
 
-def test_the_best_model_is_of_the_late_epochs_and_no_other_is_scored_where_select_after_says_so(
-    tiny_recipe, tmp_path, monkeypatch, capsys
-):
+def test_epochs_excluded_by_select_after_are_not_scored_and_not_kept(tiny_recipe, tmp_path, monkeypatch, capsys):
     scores = iter([0.1, 0.3, 0.2])
     monkeypatch.setattr("mbert_cli.training.loop.selected", lambda found, select: next(scores))
     recipe = load_recipe(str(tiny_recipe), ["training.select_after=0.4", "training.epochs=5"])
@@ -200,8 +196,8 @@ def test_the_best_model_is_of_the_late_epochs_and_no_other_is_scored_where_selec
     assert kept["epoch"] == 4
 
 
-def test_training_learns_what_the_words_say(tiny_recipe, tmp_path):
-    """Moods that a word gives away are learnt; a model that ignored its input would stay at a third."""
+def test_training_learns_which_words_decide_the_label(tiny_recipe, tmp_path):
+    """Moods that a single word decides are learned. A model that ignores its input has an accuracy of a third."""
     for split, count in (("train", 120), ("dev", 60)):
         rng = np.random.default_rng(len(split))
         rows = [
@@ -244,7 +240,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_recipe, tmp_path
         ("training.select=mood.acuracy", "is 'mood.acuracy'; did you mean 'mood.accuracy'"),
     ],
 )
-def test_what_can_be_checked_is_checked_before_a_weight_is_loaded(tiny_recipe, tmp_path, monkeypatch, setting, message):
+def test_a_recipe_is_checked_before_weights_are_loaded(tiny_recipe, tmp_path, monkeypatch, setting, message):
     monkeypatch.setattr("mbert_cli.training.setup.load_encoder", lambda *_: pytest.fail("loaded weights"))
     with pytest.raises(RecipeError, match=message):
         train(tiny_recipe, tmp_path / "a", setting)
@@ -261,7 +257,7 @@ def test_a_tokenizer_larger_than_the_vocabulary_is_refused(tiny_recipe, tiny_che
 
 
 @pytest.mark.parametrize(("chosen", "fresh"), [("0", 0), ("1", 1), ("2", 2), ("all", "all")])
-def test_the_layers_a_recipe_says_start_from_random_values(tiny_recipe, tiny_checkpoint, tmp_path, chosen, fresh):
+def test_reinitialised_layers_start_from_random_values(tiny_recipe, tiny_checkpoint, tmp_path, chosen, fresh):
     pretrained, _ = load_encoder(tiny_checkpoint, read_shape(tiny_checkpoint))
     settings = (f"encoder.reinitialise={chosen}", "training.freeze_encoder=true", "training.epochs=1")
     train(tiny_recipe, tmp_path / "a", *settings)
@@ -276,7 +272,7 @@ def test_the_layers_a_recipe_says_start_from_random_values(tiny_recipe, tiny_che
         assert not layer.output.bias.any()
 
 
-def test_the_encoders_dropout_is_the_recipes_where_it_says_one(tiny_recipe, tiny_checkpoint, tmp_path):
+def test_the_dropout_of_a_recipe_replaces_that_of_the_encoder(tiny_recipe, tiny_checkpoint, tmp_path):
     assert read_shape(tiny_checkpoint).dropout == 0.1
     recipe = load_recipe(str(tiny_recipe), ["encoder.dropout=0.25"])
     run = prepare(recipe, RunFolder(tmp_path / "a"), options())
@@ -286,7 +282,7 @@ def test_the_encoders_dropout_is_the_recipes_where_it_says_one(tiny_recipe, tiny
     assert {layer.attention.dropout_p for layer in run.model.encoder.layers} == {0.25}
 
 
-def test_without_any_dropout_the_loss_in_training_is_that_of_evaluation(tiny_recipe, tmp_path):
+def test_without_dropout_the_losses_in_training_and_evaluation_are_equal(tiny_recipe, tmp_path):
     settings = [
         "encoder.dropout=0",
         "curriculum=simultaneous",
@@ -303,7 +299,7 @@ def test_without_any_dropout_the_loss_in_training_is_that_of_evaluation(tiny_rec
     assert run.step(rows) == pytest.approx(expected, rel=1e-5)
 
 
-def test_reinitialised_layers_are_a_function_of_the_seed(tiny_recipe, tmp_path):
+def test_reinitialised_layers_depend_on_the_seed(tiny_recipe, tmp_path):
     settings = ("encoder.reinitialise=all", "training.freeze_encoder=true", "training.epochs=1")
     for name, seed in {"a": 1, "b": 1, "c": 2}.items():
         train(tiny_recipe, tmp_path / name, *settings, f"training.seed={seed}")
@@ -313,14 +309,14 @@ def test_reinitialised_layers_are_a_function_of_the_seed(tiny_recipe, tmp_path):
 
 
 @pytest.mark.real_data
-def test_the_papers_recipe_reads_the_courses_files(tiny_checkpoint, course_data, tmp_path, monkeypatch):
+def test_a_recipe_of_the_paper_reads_the_course_files(tiny_checkpoint, course_data, tmp_path, monkeypatch):
     monkeypatch.setenv("MBERT_DATA", str(course_data))
     settings = (f"encoder.checkpoint={tiny_checkpoint}", "training.epochs=1", "training.max_length=32")
     best = train("paper/hybrid_low_rank_top", tmp_path / "a", *settings, "adapters[0].rank=4", limit=6)
     assert best.epoch == 1
 
 
-def test_constant_schedule_is_flat_and_linear_one_rises_then_falls_to_zero():
+def test_the_constant_schedule_is_flat_and_the_linear_one_rises_then_falls_to_zero():
     constant = TrainingSection()
     assert {learning_rate_factor(constant, step, 100) for step in range(100)} == {1.0}
     linear = TrainingSection(schedule="linear", warmup=0.1)
@@ -331,7 +327,7 @@ def test_constant_schedule_is_flat_and_linear_one_rises_then_falls_to_zero():
     assert learning_rate_factor(TrainingSection(schedule="linear", warmup=0.0), 0, 10) == 1.0
 
 
-def test_selected_turns_lower_is_better_around():
+def test_metrics_of_which_lower_is_better_are_negated_for_selection():
     found = {"overall": 0.5, "tasks": {"a": {"mse": 2.0, "pearson": 0.3}}}
     assert selected(found, "overall") == 0.5
     assert selected(found, "a.pearson") == 0.3
@@ -340,7 +336,7 @@ def test_selected_turns_lower_is_better_around():
 
 
 def rates_and_decays(recipe):
-    """Return the learning rate and the weight decay that each parameter's name has."""
+    """Return the learning rate and the weight decay of each parameter, by name."""
     shape = encoder_shape(recipe.encoder)
     model = build_model(recipe, shape, BertEncoder(shape), seed=0)
     names = {parameter: name for name, parameter in model.named_parameters()}
@@ -350,7 +346,7 @@ def rates_and_decays(recipe):
     return {name: (group["base_lr"], group["weight_decay"]) for name, group in found}, model
 
 
-def test_the_optimizer_has_a_rate_for_each_part_and_decays_matrices_only(tiny_recipe):
+def test_each_part_has_its_learning_rate_and_only_matrices_decay(tiny_recipe):
     recipe = load_recipe(str(tiny_recipe), ["training.adapter_learning_rate=0.1", "training.head_learning_rate=0.2"])
     found, model = rates_and_decays(recipe)
     for name, parameter in model.named_parameters():

@@ -1,4 +1,4 @@
-"""Paths and the number of threads are no contents: a run that meets others resumes to the same bytes."""
+"""A run resumes to the same bytes after its project was moved, and with another number of threads."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ QUICK = ("--device", "cpu", "--precision", "fp32", "-q")
 
 @pytest.fixture
 def project(tmp_path):
-    """A folder that holds an encoder, data and a recipe of them."""
+    """A folder with an encoder, data and a recipe that uses them."""
     folder = tmp_path / "old"
     folder.mkdir()
     tiny.write_checkpoint(folder / "encoder")
@@ -34,7 +34,7 @@ def project(tmp_path):
 
 
 def move(project):
-    """Rename the project's folder; its recipe says where everything is, as one with relative paths does."""
+    """Rename the project folder, and change its paths in the recipe, as relative paths change."""
     new = project.rename(project.with_name("new"))
     path = new / "recipe.yaml"
     path.write_text(path.read_text().replace(str(project), str(new)))
@@ -42,7 +42,7 @@ def move(project):
 
 
 def without_paths(run, project):
-    """Return all files of a run, the project's folder in texts replaced; hashes of such texts differ, too."""
+    """Return all files of a run, without the project's path in texts and without the hashes of such texts."""
     found = {}
     for name, content in contents(run).items():
         if not name.endswith("manifest.json"):
@@ -53,7 +53,7 @@ def without_paths(run, project):
 
 @pytest.mark.parametrize("settings", [(), ("training.freeze_encoder=true",)])
 @pytest.mark.parametrize("death", [(0, 5), (1, 0)])
-def test_a_project_that_was_moved_resumes_to_the_same_bytes_without_drift(project, death, settings):
+def test_a_moved_project_resumes_to_the_same_bytes_without_drift(project, death, settings):
     (project / "runs" / "a").mkdir(parents=True)
     shutil.copytree(project, project.with_name("kept"))
     train(project / "recipe.yaml", project / "runs" / "a", STEPS, *settings)
@@ -71,7 +71,7 @@ def test_a_project_that_was_moved_resumes_to_the_same_bytes_without_drift(projec
     assert not any(line.drift for line in RunFolder(new / "runs" / "a").read_metrics())
 
 
-def test_a_file_of_other_contents_at_another_place_is_drift_all_the_same(project):
+def test_a_moved_file_with_other_contents_is_drift(project):
     (project / "run").mkdir()
     with dying_after(0, 2):
         train(project / "recipe.yaml", project / "run", STEPS)
@@ -87,7 +87,7 @@ def test_a_file_of_other_contents_at_another_place_is_drift_all_the_same(project
         train(new / "recipe.yaml", new / "run", STEPS, resume=True)
 
 
-def test_evaluate_on_a_dev_file_that_was_moved_names_data_and_takes_it(project, monkeypatch):
+def test_evaluate_suggests_and_accepts_data_for_a_moved_dev_file(project, monkeypatch):
     run = project / "run"
     run.mkdir()
     train(project / "recipe.yaml", run, "training.epochs=1")
@@ -132,7 +132,7 @@ def train_with(threads, recipe, folder, kernels, precision, **options):
 
 
 @pytest.mark.parametrize(("kernels", "precision"), [("torch", "fp32"), ("fused", "fp32")])
-def test_a_run_resumed_under_another_number_of_threads_computes_with_its_own(
+def test_a_resumed_run_uses_the_number_of_threads_that_it_was_started_with(
     counted, tmp_path, kernels, precision, capsys
 ):
     one, two, resumed = (tmp_path / name for name in ("one", "two", "resumed"))
@@ -149,7 +149,7 @@ def test_a_run_resumed_under_another_number_of_threads_computes_with_its_own(
     assert contents(two) == contents(resumed)
 
 
-def test_drift_that_is_allowed_computes_with_the_threads_of_now_and_is_recorded(counted, tmp_path):
+def test_allow_drift_uses_the_current_number_of_threads_and_records_it(counted, tmp_path):
     with dying_after(0, 2):
         train_with(2, counted, tmp_path / "a", "fused", "fp32")
     train_with(1, counted, tmp_path / "a", "fused", "fp32", resume=True, allow_drift=True)
@@ -157,7 +157,7 @@ def test_drift_that_is_allowed_computes_with_the_threads_of_now_and_is_recorded(
     assert list(line.drift) == ["epoch 1, step 2: hardware.threads was 2 and is now 1"]
 
 
-def test_a_number_of_threads_is_given_back_after_the_block():
+def test_the_number_of_threads_is_restored_after_the_block():
     before = torch.get_num_threads()
     with computing_with(before + 1):
         assert torch.get_num_threads() == before + 1

@@ -1,4 +1,4 @@
-"""A run that was stopped, killed or damaged goes on to the bytes of one that was not."""
+"""A run that was stopped, killed or damaged resumes to the bytes of an uninterrupted run."""
 
 import json
 import os
@@ -32,13 +32,13 @@ EVERY_STEP = "training.state_every=1"
 
 @pytest.fixture(autouse=True)
 def made_folders(tmp_path):
-    """The command makes the run folder when it takes the lock; here nobody takes it."""
+    """The command creates the run folder when it takes the lock. These tests take no lock."""
     for name in "abc":
         (tmp_path / name).mkdir()
 
 
 def whole_and_resumed(recipe, tmp_path, deaths, *settings, **options):
-    """Train once without and once with deaths; the files of both must be the same."""
+    """Train once without and once with interruptions; the files of both must be the same."""
     train(recipe, tmp_path / "a", *settings, **options)
     resume = False
     for death in deaths:
@@ -51,11 +51,11 @@ def whole_and_resumed(recipe, tmp_path, deaths, *settings, **options):
 
 # The tiny recipe has sequential epochs of 3 + 4 + 2 steps and simultaneous ones of 3.
 @pytest.mark.parametrize("death", [(0, 1), (0, 3), (0, 8), (0, 9), (1, 0), (1, 1), (1, 3), (2, 0)])
-def test_a_hybrid_run_that_died_at_any_step_resumes_to_the_same_bytes(tiny_recipe, tmp_path, death):
+def test_a_hybrid_run_killed_at_any_step_resumes_to_the_same_bytes(tiny_recipe, tmp_path, death):
     whole_and_resumed(tiny_recipe, tmp_path, [death], EVERY_STEP)
 
 
-def test_five_deaths_within_an_epoch_leave_no_trace(tiny_recipe, tmp_path):
+def test_a_run_killed_five_times_in_an_epoch_resumes_to_the_same_bytes(tiny_recipe, tmp_path):
     whole_and_resumed(tiny_recipe, tmp_path, [(0, step) for step in (1, 2, 4, 7, 9)], EVERY_STEP)
 
 
@@ -84,12 +84,12 @@ def test_a_run_on_cached_features_resumes_within_an_epoch(tiny_recipe, tmp_path)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear"])
-def test_a_run_that_saves_ends_of_epochs_only_resumes_from_there(tiny_recipe, tmp_path, schedule):
+def test_a_run_that_saves_only_at_the_end_of_epochs_resumes_from_there(tiny_recipe, tmp_path, schedule):
     settings = ("training.epochs=4", f"training.schedule={schedule}", "training.state_every=null")
     whole_and_resumed(tiny_recipe, tmp_path, [(2, 0)], *settings)
 
 
-def test_states_are_saved_as_often_and_kept_as_many_as_the_recipe_says(tiny_recipe, tmp_path, monkeypatch):
+def test_the_recipe_sets_how_often_states_are_saved_and_how_many_are_kept(tiny_recipe, tmp_path, monkeypatch):
     train(tiny_recipe, tmp_path / "a", "training.state_every=4", "training.keep=3", "training.epochs=1")
     names = ["epoch-0000-step-00000004", "epoch-0000-step-00000008", "epoch-0001"]
     assert sorted(each.name for each in (tmp_path / "a" / "state").iterdir()) == names
@@ -100,7 +100,7 @@ def test_states_are_saved_as_often_and_kept_as_many_as_the_recipe_says(tiny_reci
     assert 2 < len(saved) < 6
 
 
-def test_saving_more_often_changes_nothing_else(tiny_recipe, tmp_path):
+def test_saving_more_often_does_not_change_the_result(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.state_every=null")
     train(tiny_recipe, tmp_path / "b", "training.state_every=1")
     for part in ("model", "evaluation", "state/epoch-0002"):
@@ -114,7 +114,7 @@ def training(recipe, *words):
 
 
 def start_and_wait_for(path, tmp_path, recipe, *words):
-    """Start a training; return it as soon as a path exists, or a later state in its place: states come and go."""
+    """Start a training; return the process when a path, or a later state, exists: old states are removed."""
     command = [sys.executable, "-m", "mbert_cli.cli", *training(recipe, *words)]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -136,7 +136,7 @@ def start_and_wait_for(path, tmp_path, recipe, *words):
         ("annealed", "epoch-0001-step-00000003.new"),
     ],
 )
-def test_a_run_killed_for_real_resumes_to_the_same_bytes(tiny_recipe, tmp_path, curriculum, state, figures):
+def test_a_killed_process_resumes_to_the_same_bytes(tiny_recipe, tmp_path, curriculum, state, figures):
     settings = (EVERY_STEP, f"curriculum={curriculum}", "training.keep=1")
     train(tiny_recipe, tmp_path / "a", *settings)
     process = start_and_wait_for(tmp_path / "b" / "state" / state, tmp_path, tiny_recipe, *settings, "-o", "b")
@@ -171,7 +171,7 @@ def listening():
         (training_run, "draw_figures", 1, "epoch-0002"),
     ],
 )
-def test_a_signal_is_heeded_when_everything_is_whole_and_saved(
+def test_a_signal_stops_the_training_after_its_state_is_saved(
     tiny_recipe, tmp_path, monkeypatch, listening, number, owner, name, at, saved
 ):
     train(tiny_recipe, tmp_path / "a", "training.keep=1")
@@ -194,9 +194,7 @@ def test_a_signal_is_heeded_when_everything_is_whole_and_saved(
 
 
 @pytest.mark.parametrize("error", [ImportError("initialization failed"), None])
-def test_a_stop_that_other_code_turns_into_an_error_or_swallows_is_a_stop(
-    tiny_recipe, tmp_path, monkeypatch, listening, error
-):
+def test_a_stop_that_other_code_hides_still_stops_the_training(tiny_recipe, tmp_path, monkeypatch, listening, error):
     def signalled(*_):
         try:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -211,7 +209,7 @@ def test_a_stop_that_other_code_turns_into_an_error_or_swallows_is_a_stop(
         train(tiny_recipe, tmp_path / "b")
 
 
-def test_an_error_of_the_users_stays_one_where_a_signal_was_heard(tiny_recipe, tmp_path, monkeypatch, listening):
+def test_an_error_after_a_signal_is_reported_as_the_error(tiny_recipe, tmp_path, monkeypatch, listening):
     def full(*_):
         os.kill(os.getpid(), signal.SIGTERM)
         raise ResourceError("the disk is full.")
@@ -241,7 +239,7 @@ def test_a_signal_before_the_first_step_leaves_nothing_to_resume(tiny_recipe, tm
     assert not (tmp_path / "d").exists()
 
 
-def test_a_signal_as_the_lock_is_taken_leaves_no_folder(tmp_path, monkeypatch, listening):
+def test_a_signal_while_the_lock_is_taken_leaves_no_folder(tmp_path, monkeypatch, listening):
     def signalled(*words):
         lock = hold(*words)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -254,7 +252,7 @@ def test_a_signal_as_the_lock_is_taken_leaves_no_folder(tmp_path, monkeypatch, l
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_folder_that_was_there_and_cannot_be_held_stays(tmp_path, monkeypatch):
+def test_an_existing_folder_that_cannot_be_locked_is_not_removed(tmp_path, monkeypatch):
     def refused(*_):
         raise UsageError("it cannot be written to")
 
@@ -273,7 +271,7 @@ def test_more_epochs_continue_the_same_run(tiny_recipe, tmp_path):
     assert states[0] == states[1]
 
 
-def test_resume_goes_back_to_the_state_before_a_damaged_one(tiny_recipe, tmp_path):
+def test_resume_uses_the_state_before_a_damaged_one(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.epochs=3")
     train(tiny_recipe, tmp_path / "b", "training.epochs=3")
     (tmp_path / "b" / "state" / "epoch-0003" / "optimizer.safetensors").write_bytes(b"spoilt")
@@ -297,7 +295,7 @@ def test_resume_refuses_a_changed_recipe_with_the_difference(tiny_recipe, tmp_pa
     assert contents(tmp_path / "a") == before
 
 
-def test_resume_goes_on_whatever_a_run_is_compared_with(tiny_recipe, tmp_path):
+def test_resume_ignores_changes_of_the_scores_to_compare_with(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.epochs=1")
     for epochs, reference in ((2, "{source: a paper, scores: {mood: 0.5}}"), (3, "null")):
         settings = (f"training.epochs={epochs}", f"reference={reference}")
@@ -309,7 +307,7 @@ def test_resume_goes_on_whatever_a_run_is_compared_with(tiny_recipe, tmp_path):
 
 
 def test_a_run_that_was_made_before_quoting_was_auto_is_resumed(tiny_recipe, tmp_path):
-    """Its recipe, and what it is made of, say `csv`, which was the default."""
+    """Its recipe and its fingerprint have `csv`, which was the default."""
     train(tiny_recipe, tmp_path / "a", "training.epochs=1", "tasks.mood.quoting=csv")
     train(tiny_recipe, tmp_path / "a", "training.epochs=2", resume=True)
     assert [line.epoch for line in RunFolder(tmp_path / "a").read_metrics()] == [1, 2]
@@ -323,7 +321,7 @@ def test_resume_refuses_changed_data(tiny_recipe, tmp_path):
         train(tiny_recipe, tmp_path / "a", "training.epochs=2", resume=True, limit=5)
 
 
-def test_resume_refuses_a_word_that_was_changed(tiny_recipe, tiny_files, tmp_path):
+def test_resume_refuses_a_file_with_one_changed_word(tiny_recipe, tiny_files, tmp_path):
     copy = tmp_path / "mood.tsv"
     copy.write_text((tiny_files / "mood-train.tsv").read_text())
     settings = ("training.epochs=1", f"tasks.mood.train={copy}")
@@ -350,7 +348,7 @@ def test_resume_refuses_other_kernels(tiny_recipe, tmp_path):
         fit(recipe, folder, RunOptions(choose("cpu", "fp32", "fused"), QUIET, resume=True))
 
 
-def test_drift_that_is_allowed_is_recorded_for_good(tiny_recipe, tmp_path):
+def test_allowed_drift_is_recorded_in_all_later_epochs(tiny_recipe, tmp_path):
     with dying_after(0, 4):
         train(tiny_recipe, tmp_path / "a", EVERY_STEP)
     other = (EVERY_STEP, "training.learning_rate=0.5", "loss_balancing=gradnorm", "training.epochs=2")
@@ -364,13 +362,13 @@ def test_drift_that_is_allowed_is_recorded_for_good(tiny_recipe, tmp_path):
     assert json.loads((tmp_path / "a" / "model" / "config.json").read_text())["scores"]["drift"]
 
 
-def test_drift_to_another_model_is_refused_all_the_same(tiny_recipe, tmp_path):
+def test_drift_to_another_model_is_always_refused(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.epochs=1")
     with pytest.raises(CheckpointError, match=r"state/epoch-0001/tasks/mood.safetensors: does not fit the model"):
         train(tiny_recipe, tmp_path / "a", "adapters[0].rank=2", "training.epochs=2", resume=True, allow_drift=True)
 
 
-def test_a_run_whose_states_are_all_damaged_is_not_begun_anew_in_silence(tiny_recipe, tmp_path):
+def test_resume_fails_if_all_states_are_damaged(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a")
     for state in (tmp_path / "a" / "state").iterdir():
         (state / "optimizer.safetensors").write_bytes(b"spoilt")
@@ -378,14 +376,14 @@ def test_a_run_whose_states_are_all_damaged_is_not_begun_anew_in_silence(tiny_re
         train(tiny_recipe, tmp_path / "a", "training.epochs=3", resume=True)
 
 
-def test_metrics_without_the_best_epoch_are_missed(tiny_recipe, tmp_path):
+def test_missing_metrics_of_the_best_epoch_are_reported(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a")
     (tmp_path / "a" / "metrics.jsonl").unlink()
     with pytest.raises(CheckpointError, match=r"metrics.jsonl: has no line for epoch \d, whose model is kept"):
         train(tiny_recipe, tmp_path / "a", resume=True)
 
 
-def test_a_run_that_ends_before_its_late_epochs_has_no_model_and_goes_on_to_one(tiny_recipe, tmp_path):
+def test_a_run_killed_before_its_first_scored_epoch_has_no_model_until_it_is_resumed(tiny_recipe, tmp_path):
     settings = ("training.select_after=0.5", "training.epochs=4", "training.state_every=null")
     train(tiny_recipe, tmp_path / "a", *settings)
     with dying_after(2):
@@ -397,7 +395,7 @@ def test_a_run_that_ends_before_its_late_epochs_has_no_model_and_goes_on_to_one(
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_what_was_the_best_is_not_once_its_epoch_is_an_early_one(tiny_recipe, tmp_path, monkeypatch):
+def test_a_best_epoch_that_select_after_now_excludes_is_replaced(tiny_recipe, tmp_path, monkeypatch):
     given = [0.9, 0.8, 0.1, 0.2]
     monkeypatch.setattr("mbert_cli.training.loop.selected", lambda found, select: given.pop(0))
     train(tiny_recipe, tmp_path / "a", "training.epochs=2")
@@ -405,7 +403,7 @@ def test_what_was_the_best_is_not_once_its_epoch_is_an_early_one(tiny_recipe, tm
     assert train(tiny_recipe, tmp_path / "a", *more, resume=True, allow_drift=True).epoch == 4
 
 
-def test_more_epochs_do_not_go_on_where_the_choice_knows_the_end(tiny_recipe, tmp_path):
+def test_a_run_with_select_after_is_not_resumed_with_more_epochs(tiny_recipe, tmp_path):
     settings = ("curriculum=simultaneous", "training.select_after=0.5")
     train(tiny_recipe, tmp_path / "a", *settings, "training.epochs=1")
     with pytest.raises(UsageError, match=r"training\.epochs was 1 and is now 2"):

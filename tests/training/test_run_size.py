@@ -1,4 +1,4 @@
-"""What a run takes on a disk: the estimate beside tiny runs, part by part."""
+"""The estimated size of a run compared with the size of tiny runs, part by part."""
 
 import json
 import os
@@ -45,7 +45,7 @@ KINDS = {
 
 
 def bytes_of(folder):
-    """Return the bytes of a folder's files; a file that has two names counts once."""
+    """Return the size of the files in a folder; a file with several links counts once."""
     sizes = {}
     for path, _, names in os.walk(folder):
         for name in names:
@@ -58,7 +58,7 @@ def bytes_of(folder):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_estimate_is_within_a_third_of_what_is_written(tiny_recipe, tmp_path, monkeypatch, figures, kind):
+def test_the_estimate_is_within_a_third_of_the_bytes_written(tiny_recipe, tmp_path, monkeypatch, figures, kind):
     recipe = load_recipe(str(tiny_recipe), KINDS[kind])
     folder, members = RunFolder(tmp_path / "run"), recipe.training.members
     dry = prepare(recipe, RunFolder(tmp_path), options())
@@ -81,7 +81,7 @@ def test_the_estimate_is_within_a_third_of_what_is_written(tiny_recipe, tmp_path
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 4])
-def test_a_large_encoder_counts_only_in_states_after_it_was_trained(tmp_path, epochs):
+def test_a_large_encoder_counts_only_in_states_after_its_training(tmp_path, epochs):
     for name in ("checkpoint", "files", "run"):
         (tmp_path / name).mkdir()
     checkpoint = tiny.write_checkpoint(tmp_path / "checkpoint", intermediate_size=8192)  # 2 MB
@@ -97,7 +97,7 @@ def test_a_large_encoder_counts_only_in_states_after_it_was_trained(tmp_path, ep
 
 
 @pytest.mark.parametrize(("resume", "needed"), [(False, "most"), (True, "added")])
-def test_a_run_asks_for_the_room_that_it_needs(tiny_recipe, tmp_path, monkeypatch, resume, needed):
+def test_a_run_checks_the_free_space_that_it_needs(tiny_recipe, tmp_path, monkeypatch, resume, needed):
     asked = []
     monkeypatch.setattr(training, "check_room", lambda folder, size: asked.append(size))
     recipe, folder = load_recipe(str(tiny_recipe), []), RunFolder(tmp_path)
@@ -106,7 +106,7 @@ def test_a_run_asks_for_the_room_that_it_needs(tiny_recipe, tmp_path, monkeypatc
     assert asked == [getattr(size, needed)]
 
 
-def test_validate_says_what_is_kept_and_what_is_needed_on_the_way(tiny_recipe, tmp_path):
+def test_a_dry_run_reports_the_final_size_and_the_largest_size(tiny_recipe, tmp_path):
     recipe = load_recipe(str(tiny_recipe), ["training.members=2"])
     found = validation.validate(recipe, tmp_path / "run", options(), measure=False)
     assert 0 < found.disk < found.disk_at_most
@@ -117,7 +117,7 @@ def test_validate_says_what_is_kept_and_what_is_needed_on_the_way(tiny_recipe, t
     ("every", "seconds", "states"),
     [("null", 9e9, 1), ("10min", 599.0, 1), ("10min", 600.0, 3), ("10min", None, 3), ("50", 1.0, 3)],
 )
-def test_states_within_an_epoch_are_expected_where_it_is_long(tiny_recipe, tmp_path, every, seconds, states):
+def test_states_within_an_epoch_are_counted_if_the_epoch_is_long(tiny_recipe, tmp_path, every, seconds, states):
     recipe = load_recipe(str(tiny_recipe), ["training.epochs=1", f"training.state_every={every}"])
     run = training.prepare(recipe, RunFolder(tmp_path), options())
     known = {} if seconds is None else {"epoch_seconds": seconds}

@@ -1,4 +1,4 @@
-"""The estimate of the time that is left, on a clock that tests turn."""
+"""The estimate of the time left, with a simulated clock."""
 
 import itertools
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ def estimator(steps=100, evaluations=2, saves=2, work=None):
     return TimeLeft(work or {ALL: Work(steps, 1000.0)}, evaluations, 5000, saves, save_seconds=1.0)
 
 
-def test_nothing_is_said_before_three_steps_were_measured():
+def test_there_is_no_estimate_before_three_measured_steps():
     left = estimator()
     for seconds in (60.0, 1.0, 1.0):
         left.step(ALL, seconds, 1000)
@@ -54,7 +54,7 @@ def test_evaluations_and_saves_are_part_of_the_time_left():
     assert left.seconds() == pytest.approx(7.0 + 3.0)
 
 
-def test_a_kind_that_was_not_seen_is_estimated_from_the_others():
+def test_a_kind_without_measured_steps_is_estimated_from_the_others():
     left = estimator(evaluations=0, saves=0, work={ALL: Work(4, 1000.0), OWN: Work(10, 200.0)})
     for _ in range(4):
         left.step(ALL, 1.0, 1000)
@@ -81,8 +81,8 @@ def test_work_is_counted_by_kind_with_the_tokens_of_its_rows():
 
 
 @pytest.mark.parametrize("curriculum", ["hybrid", "annealed"])
-def test_a_run_knows_its_end_within_a_third(tiny_recipe, tmp_path, monkeypatch, curriculum):
-    """Every step and every evaluation turns the clock by its tokens, the first step of all by a minute more."""
+def test_the_time_left_of_a_run_is_right_within_a_third(tiny_recipe, tmp_path, monkeypatch, curriculum):
+    """Every step and evaluation advances the clock in proportion to its tokens; the first step takes a minute more."""
     now = [0.0]
     monkeypatch.setattr(training_run, "time", SimpleNamespace(monotonic=lambda: now[0]))
     settings = [f"curriculum={curriculum}", "training.epochs=6", "training.batch_size=4", "training.state_every=null"]
