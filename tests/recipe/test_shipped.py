@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from word_salad import sentences
 
 from mbert_cli.authoring.json_schema import recipe_schema
 from mbert_cli.cli import app
-from mbert_cli.errors import UsageError
+from mbert_cli.errors import RecipeError, UsageError
 from mbert_cli.metrics import overall
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import head_class
@@ -215,3 +216,23 @@ def test_a_folder_with_the_name_of_a_shipped_recipe_does_not_hide_it(tmp_path, m
     (tmp_path / "demo").rmdir()
     (tmp_path / "demo").write_text("mine")
     assert find("demo") == Path("demo")
+
+
+@pytest.mark.parametrize("name", ["demo", "recipes/demo.yaml", "demo.yaml"])
+def test_a_shipped_recipe_is_found_by_its_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find(name) == shipped_folder() / "demo.yaml"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("demmo", "of that name; did you mean 'demo'? `mbert recipes ls` lists all."),
+        ("table5_pal", "of that name; did you mean 'paper/table5_pal'? `mbert recipes ls` lists all."),
+        ("x" * 5000, "of that name. `mbert recipes ls` lists all."),
+    ],
+)
+def test_an_unknown_recipe_is_refused_with_the_nearest_shipped_one(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match=f"there is no such recipe file.*{re.escape(message)}$"):
+        find(name)
