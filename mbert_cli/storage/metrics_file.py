@@ -74,9 +74,9 @@ class EpochRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as one line of metrics.jsonl holds it."""
-        found = asdict(self)
-        drift = found.pop("drift")
-        return {**found, "drift": list(drift)} if drift else found
+        values = asdict(self)
+        drift = values.pop("drift")
+        return {**values, "drift": list(drift)} if drift else values
 
     def scores(self) -> dict[str, Any]:
         """Return the record without times, sizes and hardware: what a repeated run finds again."""

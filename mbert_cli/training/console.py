@@ -21,11 +21,11 @@ def print_opening(setup: TrainingSetup, options: RunOptions) -> None:
     """Print the hardware, the recipe in short, the data of each task, and warnings."""
     console, hardware = options.console, options.hardware
     recipe, model, facts = setup.recipe, setup.learner.model, setup.facts
-    found, software = hardware.facts(), versions()
+    machine, software = hardware.facts(), versions()
     total = sum(parameter.numel() for parameter in model.parameters())
     console.info(
-        f"mbert {software['mbert-cli']} on {hardware.device}: {found['precision']}, {found['kernels']} kernels, "
-        f"{found['threads']} threads; torch {software['torch']}; seed {recipe.training.seed}"
+        f"mbert {software['mbert-cli']} on {hardware.device}: {machine['precision']}, {machine['kernels']} kernels, "
+        f"{machine['threads']} threads; torch {software['torch']}; seed {recipe.training.seed}"
     )
     adapters = " + ".join(each.kind for each in recipe.adapters) or "no adapters"
     console.info(
@@ -48,7 +48,7 @@ def print_opening(setup: TrainingSetup, options: RunOptions) -> None:
         "start",
         {
             "recipe": as_spec(recipe),
-            "hardware": found,
+            "hardware": machine,
             "versions": software,
             "parameters": total,
             "tasks": {name: asdict(each) for name, each in facts.items()},

@@ -172,7 +172,7 @@ def test_equal_weights_are_stored_once(tmp_path, monkeypatch):
     assert inode("a", "config.json") != inode("b", "config.json"), "what may be edited is a file of its own"
     shutil.rmtree(tmp_path / "a")
     check_folder(tmp_path / "b")
-    # A damaged twin, or a file system without links: a copy.
+    # If the other file is damaged, or the file system has no links, the weights are copied.
     (tmp_path / "b" / "deep" / "model.safetensors").write_bytes(b"damaged")
     commit_folder(tmp_path / "c", write_weights, like=[tmp_path / "b"])
     check_folder(tmp_path / "c")

@@ -20,11 +20,11 @@ def test_the_newest_undamaged_state_is_found_and_the_oldest_are_removed(tmp_path
     assert sorted(each.name for each in run.states.iterdir()) == ["epoch-10000", "epoch-9999-step-00000110"]
     newest, problems = run.newest_state()
     assert (newest.name, problems) == ("epoch-10000", [])
-    (run.states / "epoch-10000" / "a.txt").write_text("spoilt")
+    (run.states / "epoch-10000" / "a.txt").write_text("damaged")
     newest, problems = run.newest_state()
     assert newest.name == "epoch-9999-step-00000110"
     assert "epoch-10000" in problems[0]
-    (newest / "a.txt").write_text("spoilt")
+    (newest / "a.txt").write_text("damaged")
     with pytest.raises(CheckpointError, match=r"(?s)epoch-10000.*step-00000110.*all states are damaged"):
         run.newest_state()
 

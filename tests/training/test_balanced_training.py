@@ -93,7 +93,7 @@ def test_under_hybrid_only_simultaneous_epochs_count_for_dynamic_weight_average(
     metrics = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     state = read_tensors(tmp_path / "a" / "state" / "epoch-0005" / "balancing.safetensors")
     assert state["epochs"].item() == 2
-    # Of 20 rows in batches of 8, 8 and 4: the mean over batches is not the one over rows, but near it.
+    # 20 rows are read in batches of 8, 8 and 4, so that the mean over batches differs slightly from that over rows.
     for name, line in (("before", metrics[1]), ("last", metrics[3])):
         assert state[name].tolist() == pytest.approx(list(line["train_loss"].values()), rel=0.2)
 
@@ -268,6 +268,6 @@ def test_a_balanced_run_trains_and_resumes_on_a_gpu(tiny_recipe, tmp_path, balan
         fit(recipe, RunFolder(tmp_path / "a"), RunOptions(choose("cuda"), Listener(), resume=epochs > 1))
     state = tmp_path / "a" / "state" / "epoch-0003"
     assert len(RunFolder(tmp_path / "a").read_metrics()) == 3
-    # Some remember nothing.
+    # Some loss balancings have no values.
     for file in state.glob("balancing.safetensors"):
         assert all(value.isfinite().all() for value in read_tensors(file).values())

@@ -23,7 +23,7 @@ from mbert_cli.training.fit import fit
 from mbert_cli.training.options import RunOptions
 
 pytestmark = pytest.mark.gpu
-# Without dropout, which a GPU draws otherwise; a linear schedule would hide steps that were lost.
+# Without dropout, because a GPU draws other random numbers. A linear schedule would hide lost steps.
 NO_DROPOUT = (
     "curriculum=simultaneous",
     "training.schedule=constant",
@@ -196,7 +196,7 @@ def test_batches_are_halved_if_gpu_memory_is_short(tiny_recipe, tmp_path, monkey
         if self is predictor.saved.model:
             sizes.append(args[0].layout.num_sentences)
             if sizes[-1] > 60:
-                torch.empty(1 << 62, dtype=torch.uint8, device="cuda")  # more than any has
+                torch.empty(1 << 62, dtype=torch.uint8, device="cuda")  # more than any GPU has
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(nn.Module, "__call__", short)

@@ -36,7 +36,7 @@ def test_facts_of_numbers(facts, tiny_files):
 
 
 def test_a_row_with_two_cut_sentences_counts_once(facts):
-    # All but one of the 30 pairs have a sentence of more than a word, most have two.
+    # All but one of the 30 pairs have a sentence with more than one word; most have two.
     assert facts("training.max_length=3")["same"].cut == 29 / 30
     assert facts()["same"].cut == 0.0
 
@@ -97,10 +97,10 @@ def test_unusual_labels_give_warnings(labels, train, dev, expected):
 def test_unusual_labels_and_learning_rates_are_reported_before_training(tiny_recipe, capsys):
     words = ["tasks.mood.head.labels=[low,mid,high,none]", "tasks.near.head.scale=50", "training.learning_rate=5"]
     app(["validate", str(tiny_recipe), "--no-measure", *words], standalone_mode=False)
-    told = " ".join(capsys.readouterr().err.split())
-    assert "task mood: neither file has a row with none;" in told
-    assert "task near: the scale runs from 0 to 50, but labels of the training file are at most " in told
-    assert "training.learning_rate is 5: training rarely succeeds above 0.01" in told
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "task mood: neither file has a row with none;" in printed
+    assert "task near: the scale runs from 0 to 50, but labels of the training file are at most " in printed
+    assert "training.learning_rate is 5: training rarely succeeds above 0.01" in printed
 
 
 def test_the_advice_about_cut_rows_depends_on_the_positions_of_the_encoder(facts):

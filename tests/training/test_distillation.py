@@ -195,7 +195,7 @@ def test_texts_without_labels_can_be_used_with_their_predictions(tiny_recipe, ta
     settings = [*taught, "tasks.mood.label=pred", "tasks.mood.columns={pred: mood}", "tasks.mood.soft_labels=0.5"]
     found = train(tiny_recipe, tmp_path / "run", settings)
     assert found[-1].rows["mood"] == len(rows) == 20
-    assert found[-1].tasks["mood"]["examples"] == 9  # those of dev, where the column is mood
+    assert found[-1].tasks["mood"]["examples"] == 9  # the dev file, whose column is mood
 
 
 def test_a_resumed_run_with_soft_labels_ends_with_the_same_weights(tiny_recipe, taught, tmp_path):
@@ -255,10 +255,10 @@ def test_soft_labels_can_have_other_names_and_all_invalid_ones_are_reported_toge
     settings = [*taught, "tasks.mood.soft_labels=0.5", "tasks.mood.columns={p_low: gloom}"]
     with pytest.raises(RecipeError) as error:
         validate(load_recipe(str(tiny_recipe), settings), tmp_path / "run", options(), measure=False)
-    *told, last = [each.split(f"{path}:")[1] for each in error.value.problems]
-    assert [each.split(" ", 1)[0] for each in told] == ["2:", "3:"]
+    *problems, last = [each.split(f"{path}:")[1] for each in error.value.problems]
+    assert [each.split(" ", 1)[0] for each in problems] == ["2:", "3:"]
     assert last.startswith(" has 2 bad rows; correct them, or set tasks.mood.on_bad_row=skip.")
-    assert "must be a probability, but is" in told[0]
+    assert "must be a probability, but is" in problems[0]
     with pytest.raises(
         RecipeError, match=r"tasks\.mood\.columns\.p_lwo is no column of the task; did you mean 'p_low'"
     ):

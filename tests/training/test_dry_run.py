@@ -40,7 +40,7 @@ def test_the_estimate_can_be_printed_as_json(tiny_recipe, here, capsys):
     weights = 4 * start["parameters"]
     assert (
         7 * weights < estimate["disk"] <= estimate["disk_at_most"]
-    )  # two states of three times the weights, the model
+    )  # the model, and two states of three times its size
     assert estimate["save_seconds"] > 0
 
 
@@ -64,7 +64,7 @@ def test_the_estimate_grows_with_the_epochs(tiny_recipe, here, capsys):
 def test_the_time_for_dev_files_grows_with_the_number_of_scored_epochs(
     tiny_recipe, here, capsys, monkeypatch, settings, times
 ):
-    # Each look at the clock is a second after the one before.
+    # Each call of the clock returns one second more.
     monkeypatch.setattr("mbert_cli.training.dry_run.time", SimpleNamespace(monotonic=iter(range(10_000)).__next__))
     words = ["validate", tiny_recipe, "--json", "-q"]
     once, often = (
@@ -104,18 +104,18 @@ def test_all_problems_are_reported_together(tiny_recipe, tiny_files, here):
     words += ["tasks.mood.train=bad.tsv", "tasks.mood.dev=short.tsv", "tasks.same.test=all.tsv", "tasks.near.dev=gone"]
     with pytest.raises(MbertError) as refusal:
         app(words, standalone_mode=False)
-    told = [problem.replace(f"{here}/", "") for problem in refusal.value.problems]
-    assert told[0] == "file is a file; choose another -o."
-    assert told[1].startswith("encoder.checkpoint")
-    assert "tasks.near.dev: there is no file gone;" in told[2]
+    problems = [problem.replace(f"{here}/", "") for problem in refusal.value.problems]
+    assert problems[0] == "file is a file; choose another -o."
+    assert problems[1].startswith("encoder.checkpoint")
+    assert "tasks.near.dev: there is no file gone;" in problems[2]
     remedy = "correct them, or set tasks.mood.on_bad_row=skip."
     bad = [number for number, line in enumerate(text.splitlines(), 1) if line.endswith("low")]
-    assert told[3:-2] == [
+    assert problems[3:-2] == [
         *(f"bad.tsv:{line}: mood must be one of low, mid, high, but is 'lwo'." for line in bad),
         f"bad.tsv: has {len(bad)} bad rows; {remedy}",
     ]
-    assert told[-2].startswith("short.tsv:1: has no column 'mood'")
-    assert told[-1] == (
+    assert problems[-2].startswith("short.tsv:1: has no column 'mood'")
+    assert problems[-1] == (
         "all.tsv:2: same must be one of 0, 1, but is '7'; correct the row, or set tasks.same.on_bad_row=skip."
     )
     assert refusal.value.exit_code == 2
@@ -155,8 +155,8 @@ def test_rows_in_both_training_and_dev_file_are_reported(tiny_recipe, tiny_files
 def test_classes_without_a_training_row_are_reported(tiny_recipe, tiny_files, here, capsys):
     path = here / "few.tsv"
     path.write_text((tiny_files / "mood-train.tsv").read_text().replace("high", "low"))
-    told = run(capsys, "validate", tiny_recipe, f"tasks.mood.train={path}").err
-    assert "task mood: the training file has no row with high, but the dev file has." in told
+    printed = run(capsys, "validate", tiny_recipe, f"tasks.mood.train={path}").err
+    assert "task mood: the training file has no row with high, but the dev file has." in printed
 
 
 def test_a_disk_that_is_too_small_is_reported(tiny_recipe, here, monkeypatch):

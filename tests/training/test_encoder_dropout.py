@@ -16,7 +16,7 @@ ONE_TASK_A_STEP = "curriculum=round_robin"
 OWN = ("tasks.mood.encoder_dropout=0.5", "tasks.near.encoder_dropout=0")
 
 
-def begun(recipe, folder, *settings):
+def prepared(recipe, folder, *settings):
     """Return a training run before its first step."""
     hardware = Hardware(torch.device("cpu"), torch.float32, "torch")
     chosen = load_recipe(str(recipe), list(settings))
@@ -37,7 +37,7 @@ def step(run, task):
 
 
 def test_the_encoder_has_the_dropout_of_the_steps_task(tiny_recipe, tmp_path):
-    run = begun(tiny_recipe, tmp_path / "run", ONE_TASK_A_STEP, *OWN, "encoder.dropout=0.25")
+    run = prepared(tiny_recipe, tmp_path / "run", ONE_TASK_A_STEP, *OWN, "encoder.dropout=0.25")
     assert step(run, "mood") == {0.5}
     assert step(run, "near") == {0.0}
     assert step(run, "same") == {0.25}
@@ -45,7 +45,7 @@ def test_the_encoder_has_the_dropout_of_the_steps_task(tiny_recipe, tmp_path):
 
 
 def test_by_default_the_encoder_has_the_dropout_of_its_checkpoint(tiny_recipe, tmp_path):
-    run = begun(tiny_recipe, tmp_path / "run", ONE_TASK_A_STEP, "tasks.mood.encoder_dropout=0.5")
+    run = prepared(tiny_recipe, tmp_path / "run", ONE_TASK_A_STEP, "tasks.mood.encoder_dropout=0.5")
     assert step(run, "mood") == {0.5}
     shape = run.model.encoder.shape
     assert step(run, "near") == {shape.dropout, shape.attention_dropout} != {0.5}
@@ -53,7 +53,7 @@ def test_by_default_the_encoder_has_the_dropout_of_its_checkpoint(tiny_recipe, t
 
 @pytest.mark.parametrize("adapter", ["top", "{kind: pal, rank: 8, heads: 2}"])
 def test_a_tasks_adapters_have_the_same_dropout_as_the_encoder(adapter, tiny_recipe, tmp_path):
-    run = begun(tiny_recipe, tmp_path / "run", ONE_TASK_A_STEP, *OWN, f"adapters=[{adapter}]")
+    run = prepared(tiny_recipe, tmp_path / "run", ONE_TASK_A_STEP, *OWN, f"adapters=[{adapter}]")
     assert probabilities(run.model.task("mood").adapters) == {0.5}
     assert probabilities(run.model.task("near").adapters) == {0.0}
 

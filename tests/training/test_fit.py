@@ -75,7 +75,7 @@ def test_sequential_phases_of_hybrid_change_only_the_parameters_of_the_task(tiny
         assert changed, tasks
         assert all(name.startswith(own) for name in changed)
     simultaneous = [step for step in steps if step[0] == 2]
-    assert [tasks for _, tasks, _, _ in simultaneous] == [("mood", "same", "near")] * 3  # 20 rows in eights
+    assert [tasks for _, tasks, _, _ in simultaneous] == [("mood", "same", "near")] * 3  # 20 rows in batches of 8
     moved = set.union(*(changed for *_, changed in simultaneous))
     assert {name.split(".")[0] for name in moved} == {"encoder", "_parts"}
 
@@ -119,7 +119,7 @@ def test_the_run_folder_has_the_evaluation_and_figures_of_the_kept_model(tiny_re
     for task, found in metrics["tasks"].items():
         assert found.pop("file").endswith(f"{task}-dev.tsv")
         assert found == best.tasks[task]
-    # The confusion matrix counted anew from the predictions, which say what the model in model/ says.
+    # The confusion matrix, counted from the predictions, is that of the model in model/.
     with (kept / "mood_predictions.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     names = ["low", "mid", "high"]
@@ -189,9 +189,9 @@ def test_epochs_excluded_by_select_after_are_not_scored_and_not_kept(tiny_recipe
     assert [line.epoch for line in lines if line.best] == [3, 4]
     assert [(line.tasks, line.overall) for line in lines[:2]] == [({}, None)] * 2
     assert all(set(line.tasks) == {"mood", "same", "near"} for line in lines[2:])
-    told = capsys.readouterr().err
-    assert [told.count(f"epoch {epoch}/5: mood loss ") for epoch in (1, 2, 3)] == [1, 1, 1]
-    assert told.count("not scored: select_after excludes this epoch") == 2
+    printed = capsys.readouterr().err
+    assert [printed.count(f"epoch {epoch}/5: mood loss ") for epoch in (1, 2, 3)] == [1, 1, 1]
+    assert printed.count("not scored: select_after excludes this epoch") == 2
     kept = json.loads((RunFolder(tmp_path / "a").evaluation / "metrics.json").read_text())
     assert kept["epoch"] == 4
 
@@ -263,7 +263,7 @@ def test_reinitialised_layers_start_from_random_values(tiny_recipe, tiny_checkpo
     train(tiny_recipe, tmp_path / "a", *settings)
     found = read_model(tmp_path / "a").model.encoder
     kept = {name for name, value in found.state_dict().items() if value.equal(pretrained.state_dict()[name])}
-    # LayerNorms and biases of the tiny checkpoint are random too: nothing of a fresh part is what it was.
+    # LayerNorms and biases of the tiny checkpoint are random, too, so that every value of a fresh part has changed.
     for name in found.state_dict():
         of_layer = int(name.split(".")[1]) if name.startswith("layers.") else -1
         assert (name not in kept) is (fresh == "all" or (of_layer >= 2 - int(fresh))), name

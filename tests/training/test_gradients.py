@@ -36,7 +36,7 @@ def test_gradients_of_an_adapter_at_all_its_sites(kind, options):
 
 @every("pooling")
 def test_gradients_of_a_pooling(kind, options):
-    # A value apart for every token and feature: the largest of a sentence is so by far more than a difference's step.
+    # All values differ by more than the step of the finite differences, so that the maximum of a sentence is unique.
     x = torch.randperm(12, generator=torch.Generator().manual_seed(0)).double().view(6, 2).sub(6).requires_grad_()
     pooling = stirred(built("pooling", kind, options).double())
     apply = lambda x, *_: pooling(x, Layout(LENGTHS))  # noqa: E731

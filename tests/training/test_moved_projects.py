@@ -66,7 +66,7 @@ def test_a_moved_project_resumes_to_the_same_bytes_without_drift(project, death,
     train(new / "recipe.yaml", new / "runs" / "a", STEPS, *settings, resume=True)
     found = without_paths(new / "runs" / "a", new)
     assert found.keys() == expected.keys()
-    # A best model from before the move names its files where they were.
+    # A best model that was saved before the move has the old paths.
     assert {name: each.replace(str(project).encode(), b"PROJECT") for name, each in found.items()} == expected
     assert not any(line.drift for line in RunFolder(new / "runs" / "a").read_metrics())
 
@@ -138,7 +138,7 @@ def test_a_resumed_run_uses_the_number_of_threads_that_it_was_started_with(
     one, two, resumed = (tmp_path / name for name in ("one", "two", "resumed"))
     train_with(1, counted, one, kernels, precision)
     train_with(2, counted, two, kernels, precision)
-    # If this fails, the number of threads changes no byte any more, and need not be a part of the fingerprint.
+    # If this fails, the number of threads no longer changes the bytes, and the fingerprint does not need it.
     assert contents(one / "model" / "tasks") != contents(two / "model" / "tasks")
     with dying_after(0, 2):
         train_with(2, counted, resumed, kernels, precision)

@@ -94,7 +94,7 @@ def test_the_recipe_sets_how_often_states_are_saved_and_how_many_are_kept(tiny_r
     names = ["epoch-0000-step-00000004", "epoch-0000-step-00000008", "epoch-0001"]
     assert sorted(each.name for each in (tmp_path / "a" / "state").iterdir()) == names
     now = (7.0 * i for i in range(10_000))
-    monkeypatch.setattr(training_run.time, "monotonic", lambda: next(now))  # 7 seconds pass between any two looks
+    monkeypatch.setattr(training_run.time, "monotonic", lambda: next(now))  # each call returns 7 seconds more
     train(tiny_recipe, tmp_path / "b", "training.state_every=1min", "training.keep=9", "training.epochs=1")
     saved = sorted(each.name for each in (tmp_path / "b" / "state").iterdir())
     assert 2 < len(saved) < 6
@@ -129,7 +129,7 @@ def start_and_wait_for(path, tmp_path, recipe, *words):
     ("curriculum", "state"),
     [
         ("hybrid", "epoch-0000-step-00000002"),  # within the phase of the first task
-        ("hybrid", "epoch-0000-step-00000005.new"),  # within a save, within the second task's
+        ("hybrid", "epoch-0000-step-00000005.new"),  # during a save, within the phase of the second task
         ("hybrid", "epoch-0001-step-00000002"),  # within the simultaneous phase
         ("sequential", "epoch-0000-step-00000008"),
         ("simultaneous", "epoch-0001.new"),
@@ -162,11 +162,11 @@ def listening():
 @pytest.mark.parametrize(
     ("owner", "name", "at", "saved"),
     [
-        (OptimizerStep, "__call__", 5, "epoch-0000-step-00000005"),  # within a step: at its end
+        (OptimizerStep, "__call__", 5, "epoch-0000-step-00000005"),  # during a step: saved at its end
         (RowwiseAdamW, "step", 10, "epoch-0001-step-00000001"),
         (RowwiseAdamW, "catch_up", 10, "epoch-0000-step-00000009"),  # after the last step, before the dev files
         (training_run, "evaluate", 1, "epoch-0000-step-00000009"),
-        (RunFolder, "commit_epoch", 1, "epoch-0001"),  # within the commit: when it is whole
+        (RunFolder, "commit_epoch", 1, "epoch-0001"),  # during the commit: stops after it
         (RunFolder, "commit_state", 1, "epoch-0001"),
         (training_run, "draw_figures", 1, "epoch-0002"),
     ],
@@ -180,7 +180,7 @@ def test_a_signal_stops_the_training_after_its_state_is_saved(
     def signalled(*arguments, **options):
         if next(calls) == at:
             os.kill(os.getpid(), number)
-            os.kill(os.getpid(), number)  # a second one, as terminals and wrappers send it
+            os.kill(os.getpid(), number)  # a second one, as some terminals and wrappers send it
         return real(*arguments, **options)
 
     with monkeypatch.context() as patch:
@@ -274,7 +274,7 @@ def test_more_epochs_continue_the_same_run(tiny_recipe, tmp_path):
 def test_resume_uses_the_state_before_a_damaged_one(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.epochs=3")
     train(tiny_recipe, tmp_path / "b", "training.epochs=3")
-    (tmp_path / "b" / "state" / "epoch-0003" / "optimizer.safetensors").write_bytes(b"spoilt")
+    (tmp_path / "b" / "state" / "epoch-0003" / "optimizer.safetensors").write_bytes(b"damaged")
     train(tiny_recipe, tmp_path / "b", "training.epochs=3", resume=True)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
@@ -371,7 +371,7 @@ def test_drift_to_another_model_is_always_refused(tiny_recipe, tmp_path):
 def test_resume_fails_if_all_states_are_damaged(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a")
     for state in (tmp_path / "a" / "state").iterdir():
-        (state / "optimizer.safetensors").write_bytes(b"spoilt")
+        (state / "optimizer.safetensors").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match=r"(?s)epoch-0002.*altered.*epoch-0001.*altered.*--force"):
         train(tiny_recipe, tmp_path / "a", "training.epochs=3", resume=True)
 

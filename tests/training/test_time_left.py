@@ -48,7 +48,7 @@ def test_evaluations_and_saves_are_part_of_the_time_left():
     left = estimator(steps=4)
     for _ in range(4):
         left.step(ALL, 1.0, 1000)
-    assert left.seconds() == pytest.approx(2 * 0.37 * 5 + 2 * 1.0)  # 5,000 tokens forward, and the guess of a save
+    assert left.seconds() == pytest.approx(2 * 0.37 * 5 + 2 * 1.0)  # forward pass of 5,000 tokens, estimate of a save
     left.evaluated(7.0)
     left.saved(3.0)
     assert left.seconds() == pytest.approx(7.0 + 3.0)
