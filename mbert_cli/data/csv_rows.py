@@ -110,7 +110,7 @@ class CsvRows:
             return ""
         if line <= self._unpaired and sum(each.count('"') for each in record) % 2:
             self._unpaired = 0
-            return f"holds an unpaired quote that belongs to an earlier row; {QUOTES_ARE_TEXT}"
+            return f"holds an unpaired quote, and so does an earlier row; {QUOTES_ARE_TEXT}"
         spans = f"lines {line} to {line + len(record) - 1}" if len(record) > 1 else ""
         if len(cells) != self._width:
             return wrong_width(len(cells), self._width, spans)

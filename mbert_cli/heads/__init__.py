@@ -27,9 +27,8 @@ Columns = dict[str, list[str] | list[float]]
 class Head(nn.Module, ABC):
     """Turns sentence vectors into a task's outputs, losses, predictions and metrics.
 
-    A concrete class has a static method `labels_from`. It makes the task's `Labels` from options of the constructor,
-    which are its parameters by name and have no defaults of their own. Data are read with these labels before any head
-    is built.
+    A concrete class has a static method `labels_from`, which makes the task's `Labels`. Its parameters are options of
+    the constructor, with the same names and without defaults. Data are read with these labels before a head is built.
 
     Args:
         labels: the task's labels, which `labels_from` returned.
