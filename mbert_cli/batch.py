@@ -81,6 +81,11 @@ class Layout:
         return int(self._ends[-1]) if self.num_sentences else 0
 
     @property
+    def longest(self) -> int:
+        """Number of tokens of the longest sentence."""
+        return int(self._lengths.max(initial=0))
+
+    @property
     def host_lengths(self) -> np.ndarray:
         """Number of tokens of each sentence, as a NumPy array."""
         return self._lengths

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
-from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.shape import EncoderShape
 
 SHAPE = EncoderShape(
@@ -119,7 +119,7 @@ class PlainLayer:
 class PlainEncoder:
     """The BERT of one task."""
 
-    def __init__(self, encoder: BertEncoder) -> None:
+    def __init__(self, encoder: PackedEncoder) -> None:
         tables = (encoder.word_embeddings, encoder.type_embeddings, encoder.position_embeddings)
         self.words, self.types, self.positions = (table.weight.detach().double() for table in tables)
         self.embedding_norm = weights_of(encoder.embedding_norm)
@@ -134,7 +134,7 @@ class PlainEncoder:
         return h
 
 
-def largest_difference(encoder: BertEncoder, adapters: list[list[nn.Module]], plain: list[PlainEncoder]) -> float:
+def largest_difference(encoder: PackedEncoder, adapters: list[list[nn.Module]], plain: list[PlainEncoder]) -> float:
     """Return the largest difference between the packed encoder, with and without gradients, and the plain ones."""
     packed = stream()
     task_of_sentence = [task for task, size in enumerate(SEGMENTS) for _ in range(size)]

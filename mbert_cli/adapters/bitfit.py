@@ -14,13 +14,13 @@ class BitFit(Adapter):
     Source: Ben Zaken et al. 2022, section 3. The source trains the biases of the encoder itself. Here each task adds
     its own offsets to the shared biases. The offsets start at zero, so a new adapter does not change the encoder. The
     pooler has no offset.
-    Parameters per task: num_layers * (7 * hidden_size + intermediate_size) + hidden_size.
+    Parameters per task: num_layers * (7 * hidden_size + intermediate_size) + embedding_size.
 
     Args:
         shape: sizes of the encoder being adapted.
     """
 
-    formula = "L * (7 d_m + d_ff) + d_m"
+    formula = "L * (7 d_m + d_ff) + d_e"
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
@@ -33,13 +33,13 @@ class BitFit(Adapter):
             "output": hidden,
             "output_norm": hidden,
         }
-        self.embedding_norm = nn.Parameter(torch.zeros(hidden))
+        self.embedding_norm = nn.Parameter(torch.zeros(shape.embedding_width))
         self.layers = nn.ModuleList(
             nn.ParameterDict({name: torch.zeros(size) for name, size in sizes.items()}) for _ in range(shape.num_layers)
         )
 
     def num_weights(self) -> int:
-        """L * (7 d_m + d_ff) + d_m."""
+        """L * (7 d_m + d_ff) + d_e."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def after_linear(

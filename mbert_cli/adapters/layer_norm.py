@@ -16,24 +16,24 @@ class LayerNorm(Adapter):
     does not change the encoder.
 
     Source: Houlsby et al. 2019, section 2.1: they train the LayerNorms together with the adapters.
-    Parameters per task: (2 * num_layers + 1) * 2 * hidden_size. The 1 is the LayerNorm of the embeddings.
+    Parameters per task: 4 * num_layers * hidden_size + 2 * embedding_size. The last term is that of the embeddings.
 
     Args:
         shape: sizes of the encoder being adapted.
     """
 
-    formula = "(2 L + 1) * 2 d_m"
+    formula = "4 L d_m + 2 d_e"
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
         self.hidden_size, self.num_layers = shape.hidden_size, shape.num_layers
-        self.embedding_norm = ScaleShift(shape.hidden_size)
+        self.embedding_norm = ScaleShift(shape.embedding_width)
         self.attention_norm = nn.ModuleList(ScaleShift(shape.hidden_size) for _ in range(shape.num_layers))
         self.output_norm = nn.ModuleList(ScaleShift(shape.hidden_size) for _ in range(shape.num_layers))
 
     def num_weights(self) -> int:
-        """(2 L + 1) * 2 d_m."""
-        return (2 * self.num_layers + 1) * 2 * self.hidden_size
+        """4 L d_m + 2 d_e."""
+        return 4 * self.num_layers * self.hidden_size + 2 * self.embedding_norm.scale.numel()
 
     def after_norm(self, y: Float[Tensor, "tokens hidden"], name: Norm, layer: int) -> Float[Tensor, "tokens hidden"]:
         """Return s * y + t."""

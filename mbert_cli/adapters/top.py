@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.initialisation import initialise
 from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.padded_layout import AnyLayout
+from mbert_cli.encoder.relative_bias import RelativeBias
 from mbert_cli.encoder.shape import EncoderShape
 
 
@@ -17,7 +19,8 @@ class Top(Adapter):
 
     Source: Multi-BERT paper, "Parameters Adaption Methods", "Projected Attention on Top".
     Starts as a copy of the encoder's last layer: a random layer at the paper's learning rate of 1e-5 risks collapse.
-    Parameters per task: 12 hidden_size^2 if the intermediate size is 4 hidden_size, plus biases and LayerNorms.
+    Parameters per task: 12 hidden_size^2 if the intermediate size is 4 hidden_size, plus biases, LayerNorms and, for an
+    encoder with a bias by distance (MPNet), a copy of its table.
 
     Args:
         shape: sizes of the encoder being adapted.
@@ -30,17 +33,22 @@ class Top(Adapter):
         self.formula = "12 d_m^2" if usual else "4 d_m^2 + 2 d_m d_ff"
         self.init = init
         self.layer = EncoderLayer(shape)
-        initialise(self.layer)
+        self.relative_bias = RelativeBias(shape.relative_buckets, shape.num_heads) if shape.relative_buckets else None
+        initialise(self)
 
     def num_weights(self) -> int:
         """4 d_m^2 + 2 d_m d_ff, which is 12 d_m^2 if d_ff = 4 d_m."""
         return sum(part.weight.numel() for part in self.layer.modules() if isinstance(part, nn.Linear))
 
-    def start_from(self, last_layer: nn.Module) -> None:
+    def start_from(self, encoder: nn.Module) -> None:
         """Copy the encoder's last layer, unless `init` is `random`."""
+        assert isinstance(encoder, PackedEncoder)
         if self.init == "copy":
-            self.layer.load_state_dict(last_layer.state_dict())
+            self.layer.load_state_dict(encoder.layers[-1].state_dict())
+            if self.relative_bias is not None and encoder.relative_bias is not None:
+                self.relative_bias.load_state_dict(encoder.relative_bias.state_dict())
 
     def on_top(self, x: Float[Tensor, "tokens hidden"], layout: AnyLayout) -> Float[Tensor, "tokens hidden"]:
         """Apply the layer to x."""
-        return self.layer(x, layout)
+        bias = None if self.relative_bias is None else self.relative_bias(layout.longest)
+        return self.layer(x, layout, bias=bias)

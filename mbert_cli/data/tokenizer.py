@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer as FastTokenizer
@@ -12,7 +14,16 @@ from mbert_cli.errors import CheckpointError
 
 FILE = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_SOURCES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
+"""Files of tokenizers that transformers converts, if there is no tokenizer.json."""
+_ROLES = {
+    "pad_token": ("[PAD]", "<pad>"),
+    "unk_token": ("[UNK]", "<unk>"),
+    "cls_token": ("[CLS]", "<s>"),
+    "sep_token": ("[SEP]", "</s>"),
+    "mask_token": ("[MASK]", "<mask>"),
+}
+"""The roles of special tokens, and their usual names, for checkpoints that do not name them."""
 _AT_ONCE = 4096  # texts; the result objects of the library take a hundred times the memory of the ids
 
 
@@ -42,14 +53,14 @@ class Tokens:
 
 
 class Tokenizer:
-    """A checkpoint's WordPiece tokenizer.
+    """A checkpoint's tokenizer, of any kind: WordPiece, byte-level BPE, Unigram.
 
     Args:
-        folder: the checkpoint, with `tokenizer.json`, or with `vocab.txt`, which transformers converts.
+        folder: the checkpoint, with `tokenizer.json`, or with older files, which transformers converts.
         max_length: the longest sequence in tokens, including [CLS] and [SEP]; longer texts are truncated.
 
     Raises:
-        CheckpointError: neither file exists, the file cannot be read, or it lacks a special token.
+        CheckpointError: no such file exists, it cannot be read, or it lacks a special token.
     """
 
     def __init__(self, folder: Path, max_length: int) -> None:
@@ -58,29 +69,41 @@ class Tokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
         self.max_length = max_length
+        self._special = _special_tokens(folder, self._tokenizer)
 
     @property
     def vocab_size(self) -> int:
         """The largest id plus 1."""
         return 1 + max(self._tokenizer.get_vocab().values(), default=-1)
 
-    def token_id(self, token: str) -> int | None:
-        """Return the id of a token; None if the vocabulary does not contain it."""
-        return self._tokenizer.token_to_id(token)
+    @property
+    def mask_id(self) -> int | None:
+        """The id of the token that replaces a missing word; None if there is none."""
+        name = self._special.get("mask_token")
+        return None if name is None else self._tokenizer.token_to_id(name)
 
-    def save(self, folder: Path) -> None:
+    @property
+    def frame_ids(self) -> list[int]:
+        """The ids of the tokens around texts, such as [CLS] and [SEP]."""
+        pair = self._tokenizer.encode("a", "a")
+        return sorted({id_ for id_, is_special in zip(pair.ids, pair.special_tokens_mask, strict=True) if is_special})
+
+    def save(self, folder: Path, has_types: bool = True) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`; with them transformers returns the same tokens.
 
         Without the second file, transformers uses the default tokenizer of the encoder's family. That tokenizer
         lower-cases texts even for cased encoders, and it does not truncate.
+
+        Args:
+            folder: an existing folder.
+            has_types: whether the encoder reads token types.
         """
         self._tokenizer.save(str(folder / FILE))
-        special = {f"{name[1:-1].lower()}_token": name for name in _SPECIAL if self.token_id(name) is not None}
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": self.max_length,
-            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
-            **special,
+            "model_input_names": ["input_ids", *["token_type_ids"] * has_types, "attention_mask"],
+            **self._special,
         }
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -114,8 +137,6 @@ class Tokenizer:
 def _load(folder: Path) -> FastTokenizer:
     path = folder / FILE
     if not path.is_file():
-        if not (folder / "vocab.txt").is_file():
-            raise CheckpointError(f"{folder}: holds neither {FILE} nor vocab.txt.")
         return _converted(folder)
     try:
         text = path.read_text(encoding="utf-8")
@@ -128,6 +149,23 @@ def _load(folder: Path) -> FastTokenizer:
         raise CheckpointError(f"{path}: cannot be read ({error}); copy the checkpoint again.") from None
 
 
+def _special_tokens(folder: Path, tokenizer: FastTokenizer) -> dict[str, str]:
+    """Return the special tokens by role: as the checkpoint names them, or by their usual names."""
+    stated: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", CONFIG):
+        with suppress(OSError, ValueError, RecursionError):
+            content = json.loads((folder / name).read_text(encoding="utf-8"))
+            stated |= content if isinstance(content, dict) else {}
+    found = {}
+    for role, usual in _ROLES.items():
+        named = stated.get(role)
+        names = [named.get("content") if isinstance(named, dict) else named, *usual]
+        known = [each for each in names if isinstance(each, str) and tokenizer.token_to_id(each) is not None]
+        if known:
+            found[role] = known[0]
+    return found
+
+
 def _try(tokenizer: FastTokenizer, folder: Path) -> None:
     """Encode a letter that no vocabulary contains. This fails if the tokenizer lacks [UNK], [CLS] or [SEP]."""
     try:
@@ -135,12 +173,22 @@ def _try(tokenizer: FastTokenizer, folder: Path) -> None:
     except BaseException as error:  # an error in Rust is an Exception, or a PanicException, which is a BaseException
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        path = folder / FILE if (folder / FILE).is_file() else folder / "vocab.txt"
-        raise CheckpointError(f"{path}: cannot encode an unknown word ({error}); copy the checkpoint again.") from None
+        raise CheckpointError(
+            f"{_file_of(folder)}: cannot encode an unknown word ({error}); copy the checkpoint again."
+        ) from None
+
+
+def _file_of(folder: Path) -> Path:
+    """Return the file of a checkpoint's tokenizer."""
+    for name in (FILE, *_SOURCES):
+        if (folder / name).is_file():
+            return folder / name
+    raise CheckpointError(f"{folder}: contains no tokenizer: neither {FILE} nor {', '.join(_SOURCES)}.")
 
 
 def _converted(folder: Path) -> FastTokenizer:
-    """Convert a `vocab.txt` to a tokenizer; code in the checkpoint does not run."""
+    """Convert older files, such as `vocab.txt`, to a tokenizer; code in the checkpoint does not run."""
+    source = _file_of(folder)
     from transformers import AutoTokenizer
 
     try:
@@ -148,6 +196,4 @@ def _converted(folder: Path) -> FastTokenizer:
         return FastTokenizer.from_str(converted.backend_tokenizer.to_str())
     except Exception as error:  # transformers and tokenizers raise anything from OSError to a bare Exception
         reason = str(error).strip().partition("\n")[0]
-        raise CheckpointError(
-            f"{folder / 'vocab.txt'}: cannot be read ({reason}); copy the checkpoint again."
-        ) from None
+        raise CheckpointError(f"{source}: cannot be read ({reason}); copy the checkpoint again.") from None

@@ -32,8 +32,8 @@ class Adapter(nn.Module):
         """Return the value of `formula`: weights per task without biases and LayerNorms, as in the paper's Table 1."""
         return 0
 
-    def start_from(self, last_layer: nn.Module) -> None:
-        """Copy initial values from the encoder's last layer, after its checkpoint is loaded."""
+    def start_from(self, encoder: nn.Module) -> None:
+        """Copy initial values from the encoder, after its checkpoint is loaded."""
 
     def before_linear(self, x: Float[Tensor, "tokens in"], name: Linear, layer: int) -> Float[Tensor, "tokens in"]:
         """Change the input of a linear layer."""

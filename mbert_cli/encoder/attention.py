@@ -19,8 +19,9 @@ def attend(
     num_heads: int,
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
+    bias: Float[Tensor, "heads distances"] | None = None,
 ) -> Float[Tensor, "tokens features"]:
-    """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence separately.
+    """Return concat_i softmax(Q_i K_i^T / sqrt(d) + B_i) V_i for every sentence separately.
 
     Args:
         qkv: concatenated queries, keys and values, each with ``features = features3 / 3``.
@@ -28,9 +29,11 @@ def attend(
         num_heads: number of attention heads; divides features.
         dropout_p: probability of dropping an attention weight; 0 outside training.
         prefixes: for each segment, additional keys and values that its sentences attend to; none by default.
+        bias: the values of B by the distance of two tokens, see `encoder.relative_bias`; by default B is 0. It is 0 for
+            the keys of prefixes, too.
     """
     pending = qkv if isinstance(qkv, Pending) else Pending(qkv)
-    return kernels.current().attend(pending, layout, num_heads, dropout_p, prefixes)
+    return kernels.current().attend(pending, layout, num_heads, dropout_p, prefixes, bias)
 
 
 class SelfAttention(nn.Module):
@@ -50,10 +53,15 @@ class SelfAttention(nn.Module):
         self.output = Linear(hidden_size, hidden_size)
 
     def forward(
-        self, h: Float[Tensor, "tokens hidden"], layout: AnyLayout, adapters: SegmentAdapters, layer: int
+        self,
+        h: Float[Tensor, "tokens hidden"],
+        layout: AnyLayout,
+        adapters: SegmentAdapters,
+        layer: int,
+        bias: Float[Tensor, "heads distances"] | None = None,
     ) -> Pending:
         """Return MH(h)."""
         dropout_p = self.dropout_p if self.training else 0.0
         qkv = adapters.linear(self.qkv, h, "qkv", layer)
-        mixed = attend(qkv, layout, self.num_heads, dropout_p, adapters.prefixes(layer))
+        mixed = attend(qkv, layout, self.num_heads, dropout_p, adapters.prefixes(layer), bias)
         return adapters.linear(self.output, mixed, "attention_output", layer)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,73 +11,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.families import Family, family, model_types
 from mbert_cli.encoder.initialisation import initialise, shapes_only
 from mbert_cli.encoder.layer import ACTIVATIONS
 from mbert_cli.encoder.location import WEIGHTS, weight_files, weights_sha256
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError
 from mbert_cli.messages import shown
 
 _LARGEST_SIZE = 1_000_000
 
-# Field of EncoderShape -> name in a BERT config.json.
-_CONFIG_NAMES = {
-    "vocab_size": "vocab_size",
-    "hidden_size": "hidden_size",
-    "num_layers": "num_hidden_layers",
-    "num_heads": "num_attention_heads",
-    "intermediate_size": "intermediate_size",
-    "max_positions": "max_position_embeddings",
-    "type_vocab_size": "type_vocab_size",
-    "activation": "hidden_act",
-    "layer_norm_eps": "layer_norm_eps",
-    "dropout": "hidden_dropout_prob",
-    "attention_dropout": "attention_probs_dropout_prob",
-}
-
-# Module of BertEncoder -> module in a BERT checkpoint. The second table is below `layers.N.` -> `encoder.layer.N.`.
-_MODULE_NAMES = {
-    "word_embeddings": "embeddings.word_embeddings",
-    "position_embeddings": "embeddings.position_embeddings",
-    "type_embeddings": "embeddings.token_type_embeddings",
-    "embedding_norm": "embeddings.LayerNorm",
-    "pooler": "pooler.dense",
-}
-_LAYER_MODULE_NAMES = {
-    "attention.output": "attention.output.dense",
-    "attention_norm": "attention.output.LayerNorm",
-    "intermediate": "intermediate.dense",
-    "output": "output.dense",
-    "output_norm": "output.LayerNorm",
-}
-_QKV = tuple(f"attention.self.{part}" for part in ("query", "key", "value"))
-
-# Sizes of the encoders of Devlin et al. 2018 and Turc et al. 2019: counting parameters then needs no file or network.
-_KNOWN_SHAPES = {
-    "bert-base-uncased": EncoderShape(),
-    "bert-base-cased": EncoderShape(vocab_size=28996),
-    "bert-large-uncased": EncoderShape(hidden_size=1024, num_layers=24, num_heads=16, intermediate_size=4096),
-    "bert-large-cased": EncoderShape(
-        vocab_size=28996, hidden_size=1024, num_layers=24, num_heads=16, intermediate_size=4096
-    ),
-}
-
-
-def known_shape(checkpoint: str) -> EncoderShape | None:
-    """Return the sizes of a well-known hub checkpoint, or None if it is not in the list.
-
-    Args:
-        checkpoint: a hub name, with or without its owner.
-    """
-    return _KNOWN_SHAPES.get(checkpoint.removeprefix("google-bert/"))
-
 
 def read_shape(folder: Path) -> EncoderShape:
     """Read an encoder's sizes from a checkpoint's config.json.
 
     Raises:
-        CheckpointError: the file is missing or malformed, or describes an encoder that is not BERT.
+        CheckpointError: the file is missing or malformed, or describes an encoder that cannot be built.
     """
     path = folder / "config.json"
     try:
@@ -88,43 +38,72 @@ def read_shape(folder: Path) -> EncoderShape:
         raise CheckpointError(f"{path}: is not JSON ({error}); copy the checkpoint again.") from None
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: must contain a JSON object; copy the checkpoint again.")
-    for key, wanted in (("model_type", "bert"), ("position_embedding_type", "absolute")):
+    model_type = config.get("model_type", "bert")
+    if model_type not in model_types():
+        raise CheckpointError(
+            f"{path}: model_type is {shown(model_type)}, which is not supported. Known: {', '.join(model_types())}."
+        )
+    of_type = family(model_type)
+    for key, wanted in of_type.only.items():
         if config.get(key, wanted) != wanted:
-            raise CheckpointError(f"{path}: {key} is '{config[key]}', but only '{wanted}' is supported.")
-    return _shape_from(config, path)
+            raise CheckpointError(f"{path}: {key} is {shown(config[key])}, but only {shown(wanted)} is supported.")
+    return _shape_from(config, of_type, path)
 
 
-def _shape_from(config: dict[str, Any], path: Path) -> EncoderShape:
+def _shape_from(config: dict[str, Any], of_type: Family, path: Path) -> EncoderShape:
     values: dict[str, Any] = {}
-    for field, default in asdict(EncoderShape()).items():
-        value = config.get(_CONFIG_NAMES[field], default)
-        fits = isinstance(value, int | float if isinstance(default, float) else type(default))
-        if isinstance(value, int | float):
+    for field, key in of_type.sizes.items():
+        default = getattr(of_type.defaults, field)
+        usual = _to_config(of_type.defaults)[field]
+        value, kind = config.get(key, usual), type(default)
+        fits = isinstance(value, int | float if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+        if kind is not bool and isinstance(value, int | float):
             # Constants are probabilities or small numbers. An encoder with a larger size would take hours to build.
-            fits = fits and (0 <= value <= 1 if isinstance(default, float) else 1 <= value <= _LARGEST_SIZE)
-        if not fits or isinstance(value, bool):
-            raise CheckpointError(
-                f"{path}: {_CONFIG_NAMES[field]} must be a value like {default!r}, but is {shown(value)}."
-            )
-        values[field] = type(default)(value)
-    shape = EncoderShape(**values)
+            least = 0 if kind is float or field == "first_position" else 1
+            fits = fits and least <= value <= (1 if kind is float else _LARGEST_SIZE)
+        if not fits:
+            raise CheckpointError(f"{path}: {key} must be a value like {usual!r}, but is {shown(value)}.")
+        values[field] = kind(value)
+    shape = _from_config(of_type, values)
     problem = shape_problem(shape)
     if problem is not None:
         field, what = problem
-        raise CheckpointError(f"{path}: {_CONFIG_NAMES[field]} {what}.")
+        raise CheckpointError(f"{path}: {of_type.sizes[field]} {what}.")
     return shape
+
+
+def _from_config(of_type: Family, values: dict[str, Any]) -> EncoderShape:
+    """Return the shape for the values of config.json, by field."""
+    if "first_position" in values:  # config.json has the padding token's id, and the rows of the whole table
+        values["first_position"] += 1
+        values["max_positions"] -= values["first_position"]
+    if values.get("embedding_size") == values["hidden_size"]:
+        values["embedding_size"] = 0
+    return replace(of_type.defaults, **values)
+
+
+def _to_config(shape: EncoderShape) -> dict[str, Any]:
+    """Return the values of config.json for a shape, by field: the inverse of `_from_config`."""
+    values = asdict(shape)
+    if shape.first_position:
+        values["max_positions"] += shape.first_position
+        values["first_position"] -= 1
+    values["embedding_size"] = shape.embedding_width
+    return values
 
 
 def shape_problem(shape: EncoderShape) -> tuple[str, str] | None:
     """Return a field of a shape that cannot be built, and the reason; None if there is no such field."""
     if shape.activation not in ACTIVATIONS:
         return "activation", f"'{shape.activation}' is not supported. Known: {', '.join(ACTIVATIONS)}"
+    if shape.max_positions < 1:
+        return "max_positions", f"({shape.max_positions + shape.first_position}) must be larger than pad_token_id + 1"
     if shape.num_heads < 1 or shape.hidden_size % shape.num_heads:
         return "num_heads", f"({shape.num_heads}) must divide the hidden size ({shape.hidden_size})"
     return None
 
 
-def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -> tuple[BertEncoder, list[str]]:
+def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -> tuple[PackedEncoder, list[str]]:
     """Build an encoder in fp32 with the weights of a checkpoint.
 
     Args:
@@ -145,13 +124,14 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
         raise CheckpointError(
             f"{files[0]}: the sha256 must be {sha256}, but is {actual}; the file was altered or replaced."
         )
-    weights = _read_weights(files)
+    of_type = family(shape.family)
+    weights = _read_weights(files, of_type.prefix)
     # Parameters are created without memory; load_state_dict(assign=True) then uses the checkpoint's tensors.
     with shapes_only():
-        encoder = BertEncoder(shape)
+        encoder = PackedEncoder(shape)
     state, absent, wrong = {}, [], []
     for name, parameter in encoder.named_parameters():
-        sources = _checkpoint_names(name)
+        sources = _checkpoint_names(of_type, name)
         if any(source not in weights for source in sources):
             absent.append(name)
             continue
@@ -160,7 +140,7 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
             wrong.append(f"{sources[0]} is {list(value.shape)}, expected {list(parameter.shape)}")
         state[name] = value
     missing = [name for name in absent if not name.startswith("pooler.")]
-    problems = wrong + [f"{_checkpoint_names(name)[0]} is missing" for name in missing]
+    problems = wrong + [f"{_checkpoint_names(of_type, name)[0]} is missing" for name in missing]
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise CheckpointError(f"{folder}: the weights do not fit this encoder: {'; '.join(problems[:5])}{more}.")
@@ -174,47 +154,48 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
     return encoder.requires_grad_(True), absent
 
 
-def _read_weights(files: list[Path]) -> dict[str, Tensor]:
+def _read_weights(files: list[Path], prefix: str) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for path in files:
         try:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 -- not a dict
-                    weights[_modern_name(name)] = file.get_tensor(name)
+                    weights[_modern_name(name.removeprefix(prefix))] = file.get_tensor(name)
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"{path}: is not a complete safetensors file ({error}); copy it again.") from None
     return weights
 
 
 def _modern_name(name: str) -> str:
-    name = name.removeprefix("bert.")
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
-def _checkpoint_names(name: str) -> list[str]:
-    """Return the checkpoint's names of a parameter of BertEncoder; for `qkv` these are three names."""
+def _checkpoint_names(of_type: Family, name: str) -> list[str]:
+    """Return the checkpoint's names of a parameter of PackedEncoder; for `attention.qkv` these are three names."""
     module, _, kind = name.rpartition(".")
     if not module.startswith("layers."):
-        return [f"{_MODULE_NAMES[module]}.{kind}"]
+        return [f"{of_type.modules[module]}.{kind}"]
     _, index, inner = module.split(".", 2)
-    modules = _QKV if inner == "attention.qkv" else (_LAYER_MODULE_NAMES[inner],)
-    return [f"encoder.layer.{index}.{source}.{kind}" for source in modules]
+    names = of_type.qkv if inner == "attention.qkv" else (of_type.layer_modules[inner],)
+    return [f"{of_type.layer.format(index)}.{each}.{kind}" for each in names]
 
 
 def save_config(shape: EncoderShape, folder: Path) -> None:
     """Write a config.json that this module and transformers can read."""
-    config = {_CONFIG_NAMES[field]: value for field, value in asdict(shape).items()}
-    config |= {"model_type": "bert", "architectures": ["BertModel"], "position_embedding_type": "absolute"}
+    of_type, values = family(shape.family), _to_config(shape)
+    config = {key: values[field] for field, key in of_type.sizes.items()}
+    config |= {"model_type": of_type.model_type, "architectures": [of_type.architecture], **of_type.written}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def save_weights(encoder: BertEncoder, folder: Path) -> None:
+def save_weights(encoder: PackedEncoder, folder: Path) -> None:
     """Write model.safetensors with the names that transformers uses."""
     save_file(dict(_named_tensors(encoder)), folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def _named_tensors(encoder: BertEncoder) -> Iterator[tuple[str, Tensor]]:
+def _named_tensors(encoder: PackedEncoder) -> Iterator[tuple[str, Tensor]]:
+    of_type = family(encoder.shape.family)
     for name, parameter in encoder.state_dict().items():
-        names = _checkpoint_names(name)
+        names = _checkpoint_names(of_type, name)
         for source, value in zip(names, parameter.cpu().chunk(len(names)), strict=True):
             yield source, value.contiguous()

@@ -9,8 +9,8 @@ from torch import nn
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.adapter import Adapter, Norm
-from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.segment_adapters import AFFINE_SITES, SegmentAdapters, acts_at
 
 
@@ -19,7 +19,7 @@ def can_fold(adapters: Sequence[Adapter]) -> bool:
     return any(acts_at(type(adapter), site) for adapter in adapters for site in AFFINE_SITES)
 
 
-def fold(encoder: BertEncoder, adapters: Sequence[Adapter]) -> BertEncoder:
+def fold(encoder: PackedEncoder, adapters: Sequence[Adapter]) -> PackedEncoder:
     """Return a copy of an encoder that includes a task's adapters at linear layers and LayerNorms in its weights.
 
     LoRA, (IA)^3, BitFit and task-specific LayerNorms then cost nothing. Other sites of the adapters are not folded. A
@@ -36,6 +36,8 @@ def fold(encoder: BertEncoder, adapters: Sequence[Adapter]) -> BertEncoder:
     folded = copy.deepcopy(encoder).eval()
     with torch.no_grad():
         _fold_norm(folded.embedding_norm, foldable)
+        if len(folded.layers) < encoder.shape.num_layers:  # the adapters differ, though the layers share their weights
+            folded.layers = nn.ModuleList(copy.deepcopy(folded.layers[0]) for _ in range(encoder.shape.num_layers))
         for index, layer in enumerate(cast(Sequence[EncoderLayer], folded.layers)):
             for name, linear in layer.linears().items():
                 probes = torch.eye(linear.in_features, dtype=torch.float64, device=parameter.device)

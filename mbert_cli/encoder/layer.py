@@ -67,6 +67,7 @@ class EncoderLayer(nn.Module):
         layout: AnyLayout,
         adapters: SegmentAdapters | None = None,
         layer: int = 0,
+        bias: Float[Tensor, "heads distances"] | None = None,
     ) -> Float[Tensor, "tokens hidden"]:
         """Return BL(h).
 
@@ -75,10 +76,12 @@ class EncoderLayer(nn.Module):
             layout: positions of the sentences in the stream.
             adapters: adapters of the layout's segments; none by default.
             layer: index of this layer, from 0.
+            bias: see `encoder.relative_bias`; None if there is none.
         """
         adapters = adapters or SegmentAdapters(layout)
         dropout_p = self.dropout_p if self.training else 0.0
-        attended = adapters.after_attention(self.attention(h, layout, adapters, layer).dropped(dropout_p), layer)
+        attended = self.attention(h, layout, adapters, layer, bias).dropped(dropout_p)
+        attended = adapters.after_attention(attended, layer)
         x = adapters.add_norm(attended, h, self.attention_norm, "attention_norm", layer)
         inside = adapters.linear(self.intermediate, x, "intermediate", layer).activated(self.activation)
         fed = adapters.linear(self.output, inside, "output", layer).dropped(dropout_p)

@@ -16,7 +16,8 @@ from mbert_cli.storage.hub import hub_errors
 
 WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
-_FROM_HUB = ["config.json", "*.safetensors", _INDEX, "tokenizer*.json", "vocab.txt", "special_tokens_map.json"]
+_SLOW = ["vocab.txt", "vocab.json", "merges.txt", "*.model"]  # files of tokenizers that have no tokenizer.json
+_FROM_HUB = ["config.json", "*.safetensors", _INDEX, "tokenizer*.json", "special_tokens_map.json", *_SLOW]
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 

@@ -20,6 +20,11 @@ class PaddedLayout:
         self.mask = mask
 
     @property
+    def longest(self) -> int:
+        """Number of tokens of a sentence, including padding."""
+        return self.mask.shape[1]
+
+    @property
     def segments(self) -> tuple["PaddedLayout", ...]:
         """The layouts of the segments: the stream is one segment."""
         return (self,)

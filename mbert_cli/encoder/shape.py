@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """Sizes and constants of a BERT encoder. The defaults are those of BERT-base.
+    """Sizes and constants of an encoder, and its variations on BERT. The defaults are those of BERT-base.
 
     Args:
         vocab_size: rows of the word embedding table.
@@ -13,12 +13,21 @@ class EncoderShape:
         num_layers: L, number of encoder layers.
         num_heads: number of attention heads; divides hidden_size.
         intermediate_size: number of features inside the feed-forward sublayer.
-        max_positions: rows of the position embedding table: the maximum length of a sentence in tokens.
-        type_vocab_size: rows of the token type table.
+        max_positions: the maximum length of a sentence in tokens.
+        type_vocab_size: rows of the token type table; 0 if there is none.
         activation: activation of the feed-forward sublayer, one of `encoder.layer.ACTIVATIONS`.
         layer_norm_eps: added to the variance in LayerNorm.
         dropout: probability of dropping a feature of a sublayer's output.
         attention_dropout: probability of dropping an attention weight.
+        family: `model_type` of the checkpoint's config.json, which is a module of `encoder.families`.
+        has_pooler: whether the encoder has a pooler.
+        first_position: row of the position table for the first token of a sentence; rows below it are not used.
+        embedding_size: number of features of an embedding, if it differs from that of a hidden state; 0 otherwise.
+        always_projects: whether embeddings are projected to the hidden size even if they have that size already.
+        shares_layers: whether all layers have the same weights.
+        relative_buckets: number of distances that attention scores have a bias for; 0 if there is no bias.
+        task_type_vocab_size: rows of the table of pretraining tasks.
+        uses_task_types: whether the encoder has that table; its first row is added to every token.
     """
 
     vocab_size: int = 30522
@@ -32,6 +41,30 @@ class EncoderShape:
     layer_norm_eps: float = 1e-12
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    family: str = "bert"
+    has_pooler: bool = True
+    first_position: int = 0
+    embedding_size: int = 0
+    always_projects: bool = False
+    shares_layers: bool = False
+    relative_buckets: int = 0
+    task_type_vocab_size: int = 0
+    uses_task_types: bool = False
+
+    @property
+    def embedding_width(self) -> int:
+        """Number of features of an embedding."""
+        return self.embedding_size or self.hidden_size
+
+    @property
+    def projects_embeddings(self) -> bool:
+        """Whether a linear layer maps embeddings to the hidden size."""
+        return self.always_projects or self.embedding_width != self.hidden_size
+
+    @property
+    def own_layers(self) -> int:
+        """Number of layers with weights of their own."""
+        return 1 if self.shares_layers else self.num_layers
 
     def dropping(self, p: float | None) -> "EncoderShape":
         """Return the shape with both dropout probabilities set to p; None changes nothing."""

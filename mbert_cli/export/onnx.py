@@ -79,7 +79,10 @@ class PaddedTask(nn.Module):
 
     def _vectors(self, model: MultiTaskBert, h: Tensor, mask: Tensor) -> Tensor:
         vectors = model.pooling.padded(h, mask)
-        return torch.tanh(model.encoder.pooler(vectors)) if model.pooling.pooler else vectors
+        if not model.pooling.pooler:
+            return vectors
+        assert model.encoder.pooler is not None  # checked by `build_model`
+        return torch.tanh(model.encoder.pooler(vectors))
 
 
 def export_onnx(saved: SavedModel, tasks: Sequence[str], folder: Path) -> None:
@@ -106,7 +109,7 @@ def export_onnx(saved: SavedModel, tasks: Sequence[str], folder: Path) -> None:
         descriptions[task] = {"file": file, **_description(saved, task)}
     config = {"format": FORMAT, "mbert": __version__, "max_length": saved.tokenizer.max_length, "tasks": descriptions}
     (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    saved.tokenizer.save(folder)
+    saved.tokenizer.save(folder, saved.model.shape.type_vocab_size > 1)
 
 
 def input_names(sides: Sequence[str]) -> list[str]:

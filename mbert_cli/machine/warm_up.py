@@ -4,7 +4,7 @@ import torch
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -15,7 +15,7 @@ def compile_kernels() -> None:
     shape = EncoderShape(
         vocab_size=8, hidden_size=hidden, num_layers=1, num_heads=2, intermediate_size=2 * hidden, max_positions=8
     )
-    encoder = BertEncoder(shape)
+    encoder = PackedEncoder(shape)
     optimizer = RowwiseAdamW([{"params": list(encoder.parameters())}], lr=1e-3)
     ids = torch.arange(8)
     for dtype in (torch.float32, torch.bfloat16):

@@ -6,6 +6,7 @@ keyword-only parameters are the options in the recipe.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -13,10 +14,11 @@ from torch import nn
 
 from mbert_cli.data.labels import Labels
 from mbert_cli.encoder.adapter import Adapter
-from mbert_cli.encoder.bert import BertEncoder
-from mbert_cli.encoder.checkpoint import known_shape, read_shape, shape_problem
+from mbert_cli.encoder.checkpoint import read_shape, shape_problem
 from mbert_cli.encoder.initialisation import initialise, shapes_only
+from mbert_cli.encoder.known_shapes import known_shape
 from mbert_cli.encoder.location import is_local, locate
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, RecipeError
 from mbert_cli.heads import Head
@@ -41,9 +43,9 @@ def encoder_shape(section: EncoderSection, download: bool = True) -> EncoderShap
     """
     sizes = _sizes_in(section)
     if not download and not is_local(section.checkpoint):
-        shape = EncoderShape(**sizes) if sizes else known_shape(section.checkpoint)
-        if shape is not None:
-            return _checked_shape(shape)
+        known = known_shape(section.checkpoint)
+        if sizes or known is not None:
+            return _checked_shape(replace(known or EncoderShape(), **sizes))
     try:
         shape = read_shape(locate(section.checkpoint, section.revision, download))
     except CheckpointError:
@@ -83,7 +85,7 @@ def head_class(task: TaskSection) -> type[Head]:
     return component_class("heads", task.head.kind)
 
 
-def build_model(section: ModelSection, shape: EncoderShape, encoder: BertEncoder, seed: int) -> MultiTaskBert:
+def build_model(section: ModelSection, shape: EncoderShape, encoder: PackedEncoder, seed: int) -> MultiTaskBert:
     """Build a model around an encoder. Random initial values are a function of `seed`.
 
     Args:
@@ -104,12 +106,17 @@ def build_model(section: ModelSection, shape: EncoderShape, encoder: BertEncoder
             parts[name] = TaskPart(adapters, build("heads", task.head, shape.hidden_size))
         for part in parts.values():
             for adapter in part.adapter_list():
-                adapter.start_from(encoder.layers[-1])
+                adapter.start_from(encoder)
     pooling: Pooling = build("pooling", section.pooling)
+    if pooling.pooler and encoder.pooler is None:
+        raise RecipeError(
+            f"{section.pooling.place_of('pooler')} is true, but an encoder of the family {shape.family} has no pooler; "
+            "set it to false."
+        )
     return MultiTaskBert(encoder, pooling, parts)
 
 
-def reinitialise(encoder: BertEncoder, layers: int | Literal["all"], seed: int) -> None:
+def reinitialise(encoder: PackedEncoder, layers: int | Literal["all"], seed: int) -> None:
     """Draw new initial values, as BERT does, for the last layers of an encoder, or for `all` of it.
 
     The values are a function of `seed`.
@@ -127,4 +134,4 @@ def reinitialise(encoder: BertEncoder, layers: int | Literal["all"], seed: int) 
 def meta_model(section: ModelSection, shape: EncoderShape) -> MultiTaskBert:
     """Build a model without memory for its parameters, to count them."""
     with shapes_only():
-        return build_model(section, shape, BertEncoder(shape), seed=0)
+        return build_model(section, shape, PackedEncoder(shape), seed=0)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from mbert_cli.batch import Batch, Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
-from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.folding import can_fold, fold
 from mbert_cli.encoder.kernels.product import Linear, renew
 from mbert_cli.encoder.late_interaction import max_sim
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.heads import Head
 from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.pooling import Pooling
@@ -50,7 +50,7 @@ class MultiTaskBert(SentenceModel):
         tasks: the task-specific part of each task.
     """
 
-    def __init__(self, encoder: BertEncoder, pooling: Pooling, tasks: Mapping[str, TaskPart]) -> None:
+    def __init__(self, encoder: PackedEncoder, pooling: Pooling, tasks: Mapping[str, TaskPart]) -> None:
         super().__init__()
         self.encoder = encoder
         self.pooling = pooling
@@ -141,8 +141,11 @@ class MultiTaskBert(SentenceModel):
             yield
 
     def _pool(self, h: Float[Tensor, "tokens hidden"], batch: Batch) -> Float[Tensor, "sentences hidden"]:
-        sentences: Tensor = self.pooling(h, batch.layout).to(self.encoder.pooler.weight.dtype)
-        return torch.tanh(self.encoder.pooler(sentences)) if self.pooling.pooler else sentences
+        sentences: Tensor = self.pooling(h, batch.layout).to(self.encoder.embedding_norm.weight.dtype)
+        if not self.pooling.pooler:
+            return sentences
+        assert self.encoder.pooler is not None  # checked by `build_model`
+        return torch.tanh(self.encoder.pooler(sentences))
 
 
 def _exchanged(head: Head, sides: Float[Tensor, "sides examples hidden"]) -> list[Tensor]:

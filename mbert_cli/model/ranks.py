@@ -5,8 +5,8 @@ from bisect import bisect_right
 from torch import nn
 
 from mbert_cli.encoder.adapter import Adapter
-from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.initialisation import shapes_only
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import RecipeError
 from mbert_cli.model.components import build, component_class
@@ -46,7 +46,7 @@ def _with_rank(component: Component, shape: EncoderShape, num_tasks: int) -> Com
     option = adapter.size_option
     if budget is None or option is None:
         return component
-    limit = parameters_within(budget, num_parameters(BertEncoder(shape)))
+    limit = parameters_within(budget, num_parameters(PackedEncoder(shape)))
 
     def sized(size: int) -> Component:
         return component.model_copy(update={"options": {**options, option: size}})

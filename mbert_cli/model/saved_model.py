@@ -94,7 +94,7 @@ def write_model(
     config = {"format": _FORMAT, "mbert": __version__, **section, "max_length": tokenizer.max_length}
     (folder / "encoder").mkdir()
     save_config(model.shape, folder / "encoder")
-    tokenizer.save(folder / "encoder")
+    tokenizer.save(folder / "encoder", has_types=model.shape.type_vocab_size > 1)
     weights = None if encoder_changed else locate(recipe.encoder.checkpoint, recipe.encoder.revision, download=False)
     if weights is not None:
         config["encoder_sha256"] = weights_sha256(weights)

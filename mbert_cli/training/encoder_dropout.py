@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 
 
 class EncoderDropout:
@@ -18,7 +18,7 @@ class EncoderDropout:
             default.
     """
 
-    def __init__(self, encoder: BertEncoder, shares: Mapping[str, float | None]) -> None:
+    def __init__(self, encoder: PackedEncoder, shares: Mapping[str, float | None]) -> None:
         self._encoder = encoder
         # If no task sets a probability, the encoder keeps its default.
         chosen = shares if any(share is not None for share in shares.values()) else {}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.recipe.sections import TrainingSection
@@ -37,7 +37,7 @@ def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> "RowwiseA
     return RowwiseAdamW([group for group in groups if group["params"]], training.learning_rate)
 
 
-def _encoder_rates(encoder: BertEncoder, training: TrainingSection) -> list[tuple[float, list[nn.Module]]]:
+def _encoder_rates(encoder: PackedEncoder, training: TrainingSection) -> list[tuple[float, list[nn.Module]]]:
     """Return the learning rates in the encoder, with the modules that use each."""
     rate, decay = training.learning_rate, training.layer_decay
     if decay == 1:
@@ -45,7 +45,7 @@ def _encoder_rates(encoder: BertEncoder, training: TrainingSection) -> list[tupl
     layers = list(encoder.layers)
     embeddings = [module for module in encoder.children() if module not in (encoder.layers, encoder.pooler)]
     return [
-        (rate, [encoder.pooler]),
+        (rate, [] if encoder.pooler is None else [encoder.pooler]),
         *((rate * decay ** (len(layers) - number), [layer]) for number, layer in enumerate(layers, 1)),
         (rate * decay ** len(layers), embeddings),
     ]

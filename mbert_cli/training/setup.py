@@ -63,9 +63,7 @@ def set_up(recipe: Recipe, options: RunOptions) -> TrainingSetup:
         examples = read_training_examples(recipe, options.limit, console)
     with console.status(f"looking for {recipe.encoder.checkpoint}"):
         shape = encoder_shape(recipe.encoder)
-    if recipe.encoder.reinitialise != "all" and recipe.encoder.reinitialise > shape.num_layers:
-        place = recipe.place("encoder", "reinitialise")
-        raise RecipeError(f"{place} must be at most {shape.num_layers}, the encoder's layers, or all.")
+    _check_reinitialise(recipe, shape)
     recipe = with_ranks(recipe, shape)
     with console.status("tokenising"):
         data, tokenizer = tokenise_examples(recipe, examples, shape, console)
@@ -100,3 +98,13 @@ def _learner(
     goals = {task: model.head(task).goal for task in model.task_names}
     balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing, goals).to(hardware.device)
     return Learner(model, tokenizer, make_optimizer(model, recipe.training), balancing)
+
+
+def _check_reinitialise(recipe: Recipe, shape: EncoderShape) -> None:
+    layers, place = recipe.encoder.reinitialise, recipe.place("encoder", "reinitialise")
+    if layers == "all" or layers == 0:
+        return
+    if shape.shares_layers:
+        raise RecipeError(f"{place} must be 0 or all: the layers of {shape.family} share their weights.")
+    if layers > shape.num_layers:
+        raise RecipeError(f"{place} must be at most {shape.num_layers}, the encoder's layers, or all.")

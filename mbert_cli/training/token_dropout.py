@@ -10,8 +10,6 @@ from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.errors import RecipeError
 from mbert_cli.randomness import derive
 
-_MASK, _KEPT = "[MASK]", ("[CLS]", "[SEP]")
-
 
 class TokenDropout:
     """Replaces a random share of a batch's tokens by [MASK], different tokens in each step; keeps [CLS] and [SEP].
@@ -27,21 +25,20 @@ class TokenDropout:
         seed: the run's seed.
 
     Raises:
-        RecipeError: the tokenizer has no [MASK].
+        RecipeError: the tokenizer has no mask token.
     """
 
     def __init__(self, shares: Mapping[str, float], tokenizer: Tokenizer, seed: int) -> None:
         self._shares = {task: share for task, share in shares.items() if share}
         self._seed = seed
         if self._shares:
-            mask = tokenizer.token_id(_MASK)
-            if mask is None:
+            if tokenizer.mask_id is None:
                 raise RecipeError(
-                    f"tasks.{next(iter(self._shares))}.token_dropout: the encoder's tokenizer has no {_MASK}; remove "
-                    "this key."
+                    f"tasks.{next(iter(self._shares))}.token_dropout: the encoder's tokenizer has no mask token; "
+                    "remove this key."
                 )
-            self._mask = mask
-            self._kept = torch.tensor([id_ for token in _KEPT if (id_ := tokenizer.token_id(token)) is not None])
+            self._mask = tokenizer.mask_id
+            self._kept = torch.tensor(tokenizer.frame_ids)
 
     def __call__(self, batch: Batch, step: int) -> Batch:
         """Return a batch with some tokens replaced; the choice depends only on the seed and the step.

@@ -1,13 +1,13 @@
 import pytest
 from plain_bert import SHAPE, PlainEncoder, stirred
 
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 
 
 @pytest.fixture
-def encoder() -> BertEncoder:
+def encoder() -> PackedEncoder:
     """An encoder in which every parameter affects the output."""
-    return stirred(BertEncoder(SHAPE).eval())
+    return stirred(PackedEncoder(SHAPE).eval())
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from plain_bert import LENGTHS, SEGMENTS, SHAPE, Stream, stirred, stream
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.adapter import Adapter
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 
 TOKENS = stream().layout.segment_tokens
 # Biases of keys have no effect: they add the same number to all scores of a query, which does not change the softmax.
@@ -19,7 +19,7 @@ BIASES_OF_KEYS = {"bitfit": "layers.*.qkv", "pal": "qkv.*.bias", "top": "layer.a
 
 def fresh(kind, options, encoder):
     adapter = built("adapters", kind, options, SHAPE)
-    adapter.start_from(encoder.layers[-1])
+    adapter.start_from(encoder)
     return adapter.eval()
 
 
@@ -56,7 +56,7 @@ def test_it_changes_only_the_tokens_of_its_segment(encoder, kind, options, segme
 
 @every("adapters")
 def test_every_value_has_a_gradient(kind, options):
-    encoder = stirred(BertEncoder(SHAPE).eval()).double()
+    encoder = stirred(PackedEncoder(SHAPE).eval()).double()
     adapter = stirred(fresh(kind, options, encoder), std=0.2).double()
     found = encoder(*stream(), [[adapter] for _ in SEGMENTS])
     weights = torch.randn(found.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
@@ -98,7 +98,7 @@ def test_the_order_of_the_segments_does_not_matter(encoder, kind, options, order
 @every("adapters")
 def test_training_with_dropout_repeats_with_the_seed(kind, options):
     shape = replace(SHAPE, dropout=0.2, attention_dropout=0.2)
-    encoder = stirred(BertEncoder(shape)).train()
+    encoder = stirred(PackedEncoder(shape)).train()
     adapter = stirred(built("adapters", kind, options, shape)).train()
 
     def step(seed):

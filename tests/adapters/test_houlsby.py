@@ -8,7 +8,7 @@ from plain_bert import SHAPE, gelu, largest_difference, linear, rescaled, stirre
 
 from mbert_cli.adapters.houlsby import Houlsby
 from mbert_cli.encoder.adapter import Adapter
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import OptionError
 
@@ -54,7 +54,7 @@ def test_in_training_its_input_is_after_dropout_as_in_the_authors_code():
             self.fed = x
             return x
 
-    encoder, reader = stirred(BertEncoder(replace(SHAPE, dropout=0.5))).train(), Reader()
+    encoder, reader = stirred(PackedEncoder(replace(SHAPE, dropout=0.5))).train(), Reader()
     torch.manual_seed(0)
     encoder(*stream(segments=None), [[reader]])
     for read in (reader.attended, reader.fed):  # about half of the values of 45 tokens with 12 features

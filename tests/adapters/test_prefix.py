@@ -5,7 +5,7 @@ from plain_bert import LENGTHS, SEGMENTS, SHAPE, attention, largest_difference, 
 
 from mbert_cli.adapters.prefix import Prefix
 from mbert_cli.batch import Layout
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.shape import EncoderShape
 
 every_gate = pytest.mark.parametrize("gate", ["zero", "none"])
@@ -86,7 +86,7 @@ def test_padded_peft_gives_the_same_hidden_states(tiny_checkpoint):
 def test_sentences_of_every_bucket_see_the_prefix_of_their_own_task(gate):
     lengths, segments = [30, 1, 9, 8, 17, 1, 2, 30], [3, 1, 4]
     shape = EncoderShape(vocab_size=23, hidden_size=12, num_layers=1, num_heads=3, max_positions=32)
-    encoder = stirred(BertEncoder(shape).eval())
+    encoder = stirred(PackedEncoder(shape).eval())
     prefixes = [[stirred(Prefix(shape, length=length, gate=gate), length)] for length in (2, 7, 4)]
     packed = stream(lengths, segments)
     together = encoder(*packed, prefixes).split(lengths)
@@ -108,7 +108,7 @@ def test_attention_to_a_gated_prefix_is_dropped_in_training_only():
         dropout=0.0,
         attention_dropout=0.5,
     )
-    encoder = stirred(BertEncoder(shape))
+    encoder = stirred(PackedEncoder(shape))
     prefix = stirred(Prefix(shape, length=3))
     # Every sentence has one token with the value 0, so only dropout of the prefix's weights can change the result.
     encoder.layers[0].attention.qkv.weight.data[24:] = 0

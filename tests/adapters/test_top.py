@@ -5,8 +5,7 @@ from plain_bert import SHAPE, PlainLayer, stirred
 from mbert_cli.adapters.low_rank import LowRank
 from mbert_cli.adapters.top import Top
 from mbert_cli.batch import Batch, Layout
-from mbert_cli.encoder.bert import BertEncoder
-from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.heads.classification import Classification
 from mbert_cli.model.multi_task_bert import MultiTaskBert, TaskPart
@@ -16,17 +15,19 @@ LENGTHS = [3, 9, 1, 17, 2]
 
 
 def test_it_starts_as_a_copy_of_the_last_layer():
-    last = stirred(EncoderLayer(SHAPE))
+    encoder = stirred(PackedEncoder(SHAPE))
+    last = encoder.layers[-1]
     top = Top(SHAPE)
-    top.start_from(last)
+    top.start_from(encoder)
     assert top.layer.state_dict().keys() == last.state_dict().keys()
     assert all(torch.equal(value, last.state_dict()[name]) for name, value in top.layer.state_dict().items())
 
 
 def test_the_copy_does_not_share_memory_with_the_last_layer():
-    last = stirred(EncoderLayer(SHAPE))
+    encoder = stirred(PackedEncoder(SHAPE))
+    last = encoder.layers[-1]
     top = Top(SHAPE)
-    top.start_from(last)
+    top.start_from(encoder)
     before = last.output.weight.clone()
     with torch.no_grad():
         top.layer.output.weight.zero_()
@@ -35,9 +36,11 @@ def test_the_copy_does_not_share_memory_with_the_last_layer():
 
 def test_a_random_start_has_berts_initial_values():
     torch.manual_seed(0)
-    last = stirred(EncoderLayer(EncoderShape()))
-    top = Top(EncoderShape(), init="random")
-    top.start_from(last)
+    shape = EncoderShape(num_layers=1)
+    encoder = stirred(PackedEncoder(shape))
+    last = encoder.layers[-1]
+    top = Top(shape, init="random")
+    top.start_from(encoder)
     weight = top.layer.intermediate.weight
     assert not torch.equal(weight, last.intermediate.weight)
     assert weight.std().item() == pytest.approx(0.02, rel=0.01)
@@ -54,7 +57,7 @@ def test_packed_result_equals_a_plain_layer_sentence_by_sentence():
 
 def test_it_acts_only_after_the_last_layer():
     torch.manual_seed(0)
-    encoder, top = BertEncoder(SHAPE).eval(), stirred(Top(SHAPE))
+    encoder, top = PackedEncoder(SHAPE).eval(), stirred(Top(SHAPE))
     ids = torch.arange(5)
     inputs = (ids, torch.zeros_like(ids), ids, Layout([5]))
     assert torch.equal(encoder(*inputs, [[top]]), top.on_top(encoder(*inputs), inputs[-1]))
@@ -62,7 +65,7 @@ def test_it_acts_only_after_the_last_layer():
 
 def test_each_tasks_layer_acts_on_its_own_sentences_before_pooling():
     torch.manual_seed(0)
-    encoder = stirred(BertEncoder(SHAPE))
+    encoder = stirred(PackedEncoder(SHAPE))
     tops = {"a": stirred(Top(SHAPE), 1), "b": stirred(Top(SHAPE), 2)}
     parts = {
         name: TaskPart([LowRank(SHAPE, rank=2), top], Classification(12, num_classes=2)) for name, top in tops.items()

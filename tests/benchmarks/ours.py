@@ -95,12 +95,12 @@ def write_random_encoder(shape, folder):
     """Write a checkpoint with BERT's random initial values, without a tokenizer."""
     import torch
 
-    from mbert_cli.encoder.bert import BertEncoder
     from mbert_cli.encoder.checkpoint import save_config, save_weights
     from mbert_cli.encoder.initialisation import initialise
+    from mbert_cli.encoder.packed_encoder import PackedEncoder
 
     torch.manual_seed(0)
-    encoder = BertEncoder(shape)
+    encoder = PackedEncoder(shape)
     initialise(encoder)
     save_config(shape, folder)
     save_weights(encoder, folder)

@@ -146,7 +146,9 @@ def test_pickled_weights_are_refused_without_opening_them(copy, monkeypatch, nam
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "roberta"}, "model_type is 'roberta', but only 'bert' is supported"),
+        ({"model_type": "t5"}, "model_type is 't5', which is not supported. Known: albert, bert, "),
+        ({"model_type": "roberta", "pad_token_id": None}, "pad_token_id must be a value like 1, but is None"),
+        ({"model_type": "mpnet", "pad_token_id": 999}, "max_position_embeddings .* must be larger than pad_token_id"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
         ({"hidden_act": "gelulu"}, "hidden_act 'gelulu' is not supported. Known: gelu"),
         ({"hidden_size": "16"}, "hidden_size must be a value like 768, but is '16'"),
@@ -158,7 +160,7 @@ def test_pickled_weights_are_refused_without_opening_them(copy, monkeypatch, nam
         ({"num_attention_heads": 3}, r"num_attention_heads \(3\) must divide the hidden size \(16\)"),
     ],
 )
-def test_a_config_that_is_not_berts_is_refused(copy, change, message):
+def test_a_config_that_cannot_be_built_is_refused(copy, change, message):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(CheckpointError, match=rf"config.json: {message}"):
@@ -186,7 +188,7 @@ def test_checkpoints_are_located_in_folders_and_packages(tiny_checkpoint):
         ("package:transformers/nope", "has no folder 'nope'"),
         ("/nowhere/at/all", "the checkpoint folder does not exist"),
         ("/" + "x" * 5000, "the checkpoint folder does not exist"),
-        ("a..b", "cannot be loaded"),
+        ("a..b", "is not a valid repository name"),
         ("a/b/c", "must be a folder, a hub name or package"),
     ],
 )

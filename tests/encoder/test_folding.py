@@ -3,16 +3,16 @@ import torch
 from components import built, components, every, every_pair_of_adapters
 from plain_bert import SHAPE, stirred, stream
 
-from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.folding import can_fold, fold
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 
 # Adapters that are completely folded into the weights, so that the folded encoder does not need them.
 WHOLLY_FOLDED = {"lora", "ia3", "bitfit", "layer_norm"}
 
 
 @pytest.fixture
-def encoder() -> BertEncoder:
-    return stirred(BertEncoder(SHAPE).eval())
+def encoder() -> PackedEncoder:
+    return stirred(PackedEncoder(SHAPE).eval())
 
 
 def stirred_adapters(*each):

@@ -14,10 +14,10 @@ from torch import nn
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
-from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.kernels import Pending, plain
 from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.product import Linear, renew
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.shape import EncoderShape
 
 fused = pytest.importorskip("mbert_cli.encoder.kernels.fused")
@@ -86,7 +86,7 @@ def assert_equal(theirs, ours, states=1e-5, gradients=1e-4):
 
 @pytest.fixture
 def encoder():
-    return stirred(BertEncoder(SHAPE), std=0.3).eval()
+    return stirred(PackedEncoder(SHAPE), std=0.3).eval()
 
 
 @pytest.mark.parametrize("lengths", RAGGED.values(), ids=RAGGED)
@@ -121,7 +121,7 @@ def test_an_empty_stream(encoder):
 @pytest.mark.parametrize("change", [{"hidden_size": 24}, {"num_heads": 4}, {"activation": "relu"}])
 def test_sizes_and_activations_that_the_loops_do_not_support(change):
     shape = EncoderShape(**{**SHAPE.__dict__, **change})
-    encoder, packed = stirred(BertEncoder(shape), std=0.3).eval(), stream([5, 30])
+    encoder, packed = stirred(PackedEncoder(shape), std=0.3).eval(), stream([5, 30])
     with kernels.using("torch"), torch.no_grad():
         expected = encoder(*packed)
     with kernels.using("fused"), torch.no_grad():

@@ -5,7 +5,7 @@ from plain_bert import SHAPE, stirred
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.padded_layout import PaddedLayout
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 
@@ -15,7 +15,7 @@ LENGTHS = torch.tensor([3, 7, 1, 2])
 @pytest.mark.parametrize("width", [7, 9])
 @every("adapters")
 def test_padded_sentences_have_the_states_of_packed_sentences(kind, options, width):
-    encoder = stirred(BertEncoder(SHAPE), std=0.3).eval().double()
+    encoder = stirred(PackedEncoder(SHAPE), std=0.3).eval().double()
     adapter = stirred(built("adapters", kind, options, SHAPE), 1, 0.3).eval().double()
     mask = torch.arange(width) < LENGTHS[:, None]
     ids = torch.randint(0, SHAPE.vocab_size, mask.shape, generator=torch.Generator().manual_seed(0))

@@ -5,7 +5,7 @@ from components import built
 from plain_bert import SHAPE, Stream, stirred
 
 from mbert_cli.batch import Layout
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.padding import Padding
 
 
@@ -55,7 +55,7 @@ def test_padding_gets_no_gradient():
 @pytest.mark.parametrize("kind", ["top", "pal", "prefix", "houlsby"])
 def test_padding_changes_no_result(kind):
     """States and gradients of a long stream equal those of short streams."""
-    encoder = stirred(BertEncoder(SHAPE), std=0.3).eval().double()
+    encoder = stirred(PackedEncoder(SHAPE), std=0.3).eval().double()
     options = {"pal": {"rank": 6}, "houlsby": {"rank": 3}}.get(kind, {})
     adapters = [[stirred(built("adapters", kind, options, SHAPE), seed, 0.3).double()] for seed in (1, 2)]
     sizes = [[20] * 27, [11] * 50 + [5]]

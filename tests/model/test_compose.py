@@ -9,7 +9,7 @@ import torch
 from mbert_cli.batch import Batch, Layout
 from mbert_cli.curricula import Curriculum
 from mbert_cli.encoder.adapter import Adapter
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import RecipeError
 from mbert_cli.heads import Head
@@ -275,7 +275,7 @@ def toy(tmp_path, monkeypatch) -> Iterator[None]:
 def test_a_new_pooling_is_one_file_and_one_line_of_a_recipe(toy, tiny_recipe):
     recipe = load_recipe(str(tiny_recipe), ["pooling={kind: toy, power: 3}", "adapters=[]"])
     torch.manual_seed(0)
-    encoder = BertEncoder(SHAPE)
+    encoder = PackedEncoder(SHAPE)
     model = compose.build_model(recipe, SHAPE, encoder, seed=1).eval()
     ids, positions = torch.tensor([2, 5, 3, 2, 7, 8, 3]), torch.tensor([0, 1, 2, 0, 1, 2, 3])
     batch = Batch(ids, torch.zeros_like(ids), positions, Layout([3, 4]), ("mood",), {})
@@ -321,7 +321,7 @@ def test_initial_values_are_a_function_of_the_seed(tiny_recipe):
 
     def initial(seed: int) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        encoder = BertEncoder(SHAPE)
+        encoder = PackedEncoder(SHAPE)
         torch.rand(seed)  # changes the state of the global generator
         return compose.build_model(recipe, SHAPE, encoder, seed).state_dict()
 
@@ -332,7 +332,7 @@ def test_initial_values_are_a_function_of_the_seed(tiny_recipe):
 
 def test_initial_values_of_a_task_do_not_depend_on_the_other_tasks(tiny_recipe):
     torch.manual_seed(0)
-    encoder = BertEncoder(SHAPE)
+    encoder = PackedEncoder(SHAPE)
     both = compose.build_model(load_recipe(str(tiny_recipe)), SHAPE, encoder, 1)
     one = compose.build_model(load_recipe(str(tiny_recipe), ["tasks.mood=null"]), SHAPE, encoder, 1)
     assert one.task_names == ("same", "near")
@@ -343,7 +343,7 @@ def test_initial_values_of_a_task_do_not_depend_on_the_other_tasks(tiny_recipe):
 
 def test_building_does_not_change_the_global_generator(tiny_recipe):
     recipe = load_recipe(str(tiny_recipe))
-    encoder = BertEncoder(SHAPE)
+    encoder = PackedEncoder(SHAPE)
     before = torch.get_rng_state()
     compose.build_model(recipe, SHAPE, encoder, 3)
     assert torch.equal(torch.get_rng_state(), before)
@@ -356,5 +356,5 @@ def test_a_refused_option_without_a_place_has_the_name_of_its_component():
 
 def test_tasks_start_from_different_values(tiny_recipe):
     settings = ["tasks.same.head={kind: cosine_similarity}", "adapters=[]"]
-    model = compose.build_model(load_recipe(str(tiny_recipe), settings), SHAPE, BertEncoder(SHAPE), 1)
+    model = compose.build_model(load_recipe(str(tiny_recipe), settings), SHAPE, PackedEncoder(SHAPE), 1)
     assert not torch.equal(model.head("same").first.weight, model.head("near").first.weight)

@@ -128,12 +128,12 @@ def test_a_misspelt_method_is_refused(methods, message):
 
 
 def test_counts_equal_the_parameters_of_a_real_model(tiny_recipe):
-    from mbert_cli.encoder.bert import BertEncoder
+    from mbert_cli.encoder.packed_encoder import PackedEncoder
     from mbert_cli.model.compose import build_model, encoder_shape
 
     recipe = load_recipe(str(tiny_recipe))
     shape = encoder_shape(recipe.encoder)
-    model = build_model(recipe, shape, BertEncoder(shape), seed=0)
+    model = build_model(recipe, shape, PackedEncoder(shape), seed=0)
     assert count(recipe).exact() == sum(parameter.numel() for parameter in model.parameters())
 
 

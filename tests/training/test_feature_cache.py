@@ -8,7 +8,7 @@ import torch
 from crashes import contents, dying_after
 from tiny_runs import losses_of, run_of, train
 
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.errors import RecipeError, ResourceError
 from mbert_cli.evaluation.evaluate import evaluate
 
@@ -56,7 +56,7 @@ def test_steps_and_evaluations_on_features_compute_no_layer_of_the_encoder(
     def refuse(*_):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(BertEncoder, "layers_over", refuse)
+    monkeypatch.setattr(PackedEncoder, "layers_over", refuse)
     assert len(losses_of(run)) > 1
     evaluate(run.model, run.data.dev)
 

@@ -9,8 +9,8 @@ import torch
 from crashes import contents
 from tiny_runs import options, train
 
-from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.errors import CheckpointError, NotFiniteError, RecipeError
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import build_model, encoder_shape
@@ -338,7 +338,7 @@ def test_metrics_of_which_lower_is_better_are_negated_for_selection():
 def rates_and_decays(recipe):
     """Return the learning rate and the weight decay of each parameter, by name."""
     shape = encoder_shape(recipe.encoder)
-    model = build_model(recipe, shape, BertEncoder(shape), seed=0)
+    model = build_model(recipe, shape, PackedEncoder(shape), seed=0)
     names = {parameter: name for name, parameter in model.named_parameters()}
     groups = make_optimizer(model, recipe.training).param_groups
     found = [(names.pop(each), group) for group in groups for each in group["params"]]

@@ -5,7 +5,7 @@ from components import built, every
 from plain_bert import Stream, stirred
 
 from mbert_cli.batch import Layout
-from mbert_cli.encoder.bert import BertEncoder
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.shape import EncoderShape
 
 SHAPE = EncoderShape(
@@ -25,7 +25,7 @@ LENGTHS = [1, 3, 2]
 
 @every("adapters")
 def test_gradients_of_an_adapter_at_all_its_sites(kind, options):
-    encoder = stirred(BertEncoder(SHAPE).double())
+    encoder = stirred(PackedEncoder(SHAPE).double())
     adapter = stirred(built("adapters", kind, options, SHAPE).double(), 1)
     ids, positions = torch.tensor([1, 4, 2, 3, 0, 4]), torch.cat([torch.arange(length) for length in LENGTHS])
     packed = Stream(ids, torch.zeros_like(ids), positions, Layout(LENGTHS, [1, 2]))

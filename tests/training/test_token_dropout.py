@@ -26,7 +26,7 @@ def given(tiny_recipe):
 
 def test_a_share_of_a_tasks_tokens_is_masked_and_nothing_else_changes(given):
     batch, tokenizer = given
-    mask, special = tokenizer.token_id("[MASK]"), [tokenizer.token_id("[CLS]"), tokenizer.token_id("[SEP]")]
+    mask, special = tokenizer.mask_id, tokenizer.frame_ids
     dropout = TokenDropout({"mood": 0.3, "near": 0.5}, tokenizer, seed=1)
     before, mood = batch.token_ids, batch.layout.segment_tokens[0]
     words = ~torch.isin(before, torch.tensor(special))

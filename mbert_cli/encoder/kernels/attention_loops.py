@@ -189,14 +189,46 @@ def task_at(task, worker, workers, sentences, heads):
     return worker + task // heads * workers, task % heads
 
 
+@inlined
+@no_type_check
+def add_distances(table, stride, head, longest, length, width, scores):
+    """Add to each score the value of the table for its distance, key minus query.
+
+    Args:
+        table: [heads * stride]; the value of the distance d is at d + longest - 1.
+        stride: numbers of a head.
+        head: the head of the scores.
+        longest: number of tokens of the longest sentence.
+        length: number of rows of the scores.
+        width: number of columns of the scores, a multiple of sixteen.
+        scores: [length * width].
+    """
+    for row in range(length):
+        near = head * stride + longest - 1 - row
+        for column in range(0, width, WIDTH):
+            at = row * width + column
+            store(scores, at, load(scores, at) + load(table, near + column))
+
+
+@inlined
+@no_type_check
+def sum_distances(slopes, stride, head, longest, length, width, sums):
+    """Add the derivatives of scores to those of the table: the adjoint of `add_distances`."""
+    for row in range(length):
+        near = head * stride + longest - 1 - row
+        for column in range(0, width, WIDTH):
+            store(sums, near + column, load(sums, near + column) + load(slopes, row * width + column))
+
+
 @compiled
 @no_type_check
-def attention(qkv, bias, starts, lengths, order, heads, dropping, workers, out):
-    """Write dropout(softmax(Q K^T / sqrt(d))) V.
+def attention(qkv, bias, table, starts, lengths, order, heads, dropping, workers, out):
+    """Write dropout(softmax(Q K^T / sqrt(d) + B)) V.
 
     Args:
         qkv: [tokens * 3 * features]: concatenated queries, keys and values.
         bias: [3 * features], added to qkv; or empty.
+        table: the values of B, see `add_distances`; or empty.
         starts: the index of each sentence's first token.
         lengths: number of tokens of each sentence.
         order: the indices of the sentences, longest first.
@@ -222,6 +254,8 @@ def attention(qkv, bias, starts, lengths, order, heads, dropping, workers, out):
             read(qkv, first, length, 3 * features, 2 * features + offset, size, bias, 1.0, v)
             turn(k, length, size, width, turned)
             multiply(q, size, 1, size, turned, width, length, width, weights)
+            if len(table):
+                add_distances(table, len(table) // heads, head, longest, length, width, weights)
             softmax_rows(weights, length, length, width)
             if dropping[2]:
                 thin(weights, length, width, first, heads, head, longest, dropping, weights)
@@ -231,7 +265,7 @@ def attention(qkv, bias, starts, lengths, order, heads, dropping, workers, out):
 
 @compiled
 @no_type_check
-def attention_backward(dout, qkv, bias, starts, lengths, order, heads, dropping, workers, dqkv, dbias):
+def attention_backward(dout, qkv, bias, table, starts, lengths, order, heads, dropping, workers, dqkv, dbias, dtable):
     """Write the derivatives of `attention`.
 
     With P the weights, D their dropout and dP = D'(dO V^T): dV = D(P)^T dO, dS = P * (dP - rowsum(dP * P)),
@@ -239,9 +273,10 @@ def attention_backward(dout, qkv, bias, starts, lengths, order, heads, dropping,
 
     Args:
         dout: [tokens * features].
-        qkv, bias, starts, lengths, order, heads, dropping, workers: as in `attention`.
+        qkv, bias, table, starts, lengths, order, heads, dropping, workers: as in `attention`.
         dqkv: [tokens * 3 * features].
         dbias: [workers, 3 * features], or without rows; its sum over the workers is the derivative.
+        dtable: [workers, len(table)], or without rows; the same.
     """
     features = len(dout) // (lengths.sum())
     size, longest = features // heads, lengths[order[0]]
@@ -268,6 +303,8 @@ def attention_backward(dout, qkv, bias, starts, lengths, order, heads, dropping,
             read(dout, first, length, features, offset, size, nothing, 1.0, into)
             turn(k, length, size, width, turned)
             multiply(q, size, 1, size, turned, width, length, width, weights)
+            if len(table):
+                add_distances(table, len(table) // heads, head, longest, length, width, weights)
             softmax_rows(weights, length, length, width)
             thin(weights, length, width, first, heads, head, longest, dropping, thinned)
             multiply(thinned, 1, width, length, into, size, length, size, found)
@@ -284,6 +321,8 @@ def attention_backward(dout, qkv, bias, starts, lengths, order, heads, dropping,
                 for column in range(0, width, WIDTH):
                     value = (load(slopes, at + column) - mean) * load(weights, at + column)
                     store(slopes, at + column, value)
+            if len(dtable):
+                sum_distances(slopes, len(table) // heads, head, longest, length, width, dtable[worker])
             multiply(slopes, width, 1, length, k, size, length, size, found)
             write(length, size, found, scale, first, 3 * features, offset, dqkv, sums)
             multiply(slopes, 1, width, length, q, size, length, size, found)

@@ -44,20 +44,24 @@ def embed(
     tables: Sequence[nn.Embedding], ids: Sequence[Int[Tensor, " tokens"]], norm: nn.LayerNorm
 ) -> Float[Tensor, "tokens hidden"]:
     """See `plain.embed`; the gradient of the word embeddings is sparse, with the rows of the words that occur."""
-    if not fits(*(table.weight for table in tables)) or not _within(tables, ids):
+    weights = [table.weight for table in tables]
+    if len(tables) > 3 or not fits(*weights) or not _within(weights, ids):
         return plain.embed(tables, ids, norm)
-    sums = cast(Tensor, _Embeddings.apply(*ids, *(table.weight for table in tables)))
+    # The loop adds three tables: the third one may be a row of zeros.
+    missing = 3 - len(tables)
+    rows = [*ids, *[torch.zeros_like(ids[0])] * missing]
+    sums = cast(Tensor, _Embeddings.apply(*rows, *weights, *[torch.zeros(1, weights[0].shape[1])] * missing))
     y = cast(
         Tensor, _AddNorm.apply(sums, None, None, norm.weight, norm.bias, norm.eps, 0.0, True, torch.is_grad_enabled())
     )
     return y.to(working_dtype(y))
 
 
-def _within(tables: Sequence[nn.Embedding], ids: Sequence[Tensor]) -> bool:
+def _within(tables: Sequence[Tensor], ids: Sequence[Tensor]) -> bool:
     """Return whether there are ids and all are valid rows; the loops do not check bounds."""
     if not len(ids[0]):
         return False
-    bounds = [(*rows.aminmax(), len(table.weight)) for table, rows in zip(tables, ids, strict=True)]
+    bounds = [(*rows.aminmax(), len(table)) for table, rows in zip(tables, ids, strict=True)]
     return all(int(least) >= 0 and int(most) < rows for least, most, rows in bounds)
 
 
@@ -120,12 +124,13 @@ def attend(
     num_heads: int,
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
+    bias: Float[Tensor, "heads distances"] | None = None,
 ) -> Float[Tensor, "tokens features"]:
     """See `plain.attend`."""
     size = qkv.value.shape[-1] // (3 * num_heads)
     if any(prefixes) or size % WIDTH or qkv.dropout_p or not fits(qkv.value):
-        return plain.attend(qkv, layout, num_heads, dropout_p, prefixes)
-    return cast(Tensor, _Attention.apply(qkv.value.contiguous(), qkv.bias, layout, num_heads, dropout_p))
+        return plain.attend(qkv, layout, num_heads, dropout_p, prefixes, bias)
+    return cast(Tensor, _Attention.apply(qkv.value.contiguous(), qkv.bias, bias, layout, num_heads, dropout_p))
 
 
 def _draw(p: float) -> Dropping:
@@ -313,19 +318,31 @@ def _flat_like(x: Tensor | None, like: Tensor) -> np.ndarray:
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, bias: Tensor | None, layout: Layout, num_heads: int, p: float) -> Tensor:
-        ctx.save_for_backward(qkv, bias)
+    def forward(
+        ctx: Any, qkv: Tensor, bias: Tensor | None, by_distance: Tensor | None, layout: Layout, num_heads: int, p: float
+    ) -> Tensor:
+        table = None if by_distance is None else _padded_table(by_distance)
+        ctx.save_for_backward(qkv, bias, table)
+        ctx.distances = 0 if by_distance is None else by_distance.shape[1]
         order = np.argsort(-layout.host_lengths, kind="stable")
         ctx.given = (layout.host_starts, layout.host_lengths, order, num_heads, _draw(p), CHUNKS)
         out = empty_rows(qkv, qkv.shape[1] // 3)
-        attention(flat(qkv), flat(bias), *ctx.given, flat(out))
+        attention(flat(qkv), flat(bias), flat(table), *ctx.given, flat(out))
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        qkv, bias = ctx.saved_tensors
+        qkv, bias, table = ctx.saved_tensors
         dqkv, dbias = empty_rows(qkv), _sums(ctx.needs_input_grad[1], qkv.shape[1])
+        dtable = _sums(ctx.needs_input_grad[2], 0 if table is None else table.numel())
         dout = flat(gradients[0].contiguous())
-        attention_backward(dout, flat(qkv), flat(bias), *ctx.given, flat(dqkv), dbias)
-        return dqkv, _summed(dbias), None, None, None
+        attention_backward(dout, flat(qkv), flat(bias), flat(table), *ctx.given, flat(dqkv), dbias, dtable)
+        dtables = _summed(dtable)
+        by_distance = None if dtables is None else dtables.view(table.shape)[:, : ctx.distances]
+        return dqkv, _summed(dbias), by_distance, None, None, None
+
+
+def _padded_table(by_distance: Tensor) -> Tensor:
+    """Return values by distance in fp32, with zeros after those of each head: the loops read sixteen at once."""
+    return nn.functional.pad(by_distance.float(), (0, WIDTH))

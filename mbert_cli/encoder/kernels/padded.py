@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.kernels.plain import activate, add, add_dropout, add_norm, embed, linear
 from mbert_cli.encoder.padded_layout import PaddedLayout
 from mbert_cli.encoder.prefix import Prefix, add_gated, join
+from mbert_cli.encoder.relative_bias import toeplitz
 
 __all__ = ["activate", "add", "add_dropout", "add_norm", "attend", "embed", "linear"]
 
@@ -24,8 +25,9 @@ def attend(
     num_heads: int,
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
+    bias: Float[Tensor, "heads distances"] | None = None,
 ) -> Float[Tensor, "tokens features"]:
-    """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence separately; see `encoder.attention`."""
+    """Return concat_i softmax(Q_i K_i^T / sqrt(d) + B_i) V_i for every sentence separately; see `encoder.attention`."""
     mask = layout.mask
     x = qkv.tensor()
     sentences, width = mask.shape
@@ -41,6 +43,9 @@ def attend(
         k, v = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)
         seen = torch.cat([torch.ones_like(seen[..., :1]).expand(-1, -1, -1, joined.keys.shape[1]), seen], -1)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    if bias is not None:
+        of_prefix = 0 if joined is None else joined.keys.shape[1]
+        scores = scores + nn.functional.pad(toeplitz(bias, width), (of_prefix, 0))
     mixed = scores.masked_fill(~seen, float("-inf")).softmax(-1) @ v
     mixed = mixed.transpose(1, 2).reshape(sentences * width, features)
     return add_gated(mixed, x, prefixes, layout, num_heads, dropout_p)

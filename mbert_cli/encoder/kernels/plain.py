@@ -13,6 +13,7 @@ from mbert_cli.encoder.dropout import dropout
 from mbert_cli.encoder.kernels import Pending, working_dtype
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.prefix import Joined, Prefix, add_gated, join
+from mbert_cli.encoder.relative_bias import toeplitz
 
 
 def embed(
@@ -23,12 +24,12 @@ def embed(
     """Return LN of the sum of each token's embeddings.
 
     Args:
-        tables: the embeddings of words, positions and token types.
+        tables: the embeddings of words and positions, and any others.
         ids: for each table, the row of each token.
         norm: the LayerNorm.
     """
-    words, positions, types = (table(rows) for table, rows in zip(tables, ids, strict=True))
-    h = norm(words + positions + types)
+    first, *others = (table(rows) for table, rows in zip(tables, ids, strict=True))
+    h = norm(sum(others, first))
     return h.to(working_dtype(h))
 
 
@@ -72,13 +73,14 @@ def attend(
     num_heads: int,
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
+    bias: Float[Tensor, "heads distances"] | None = None,
 ) -> Float[Tensor, "tokens features"]:
-    """Return concat_i softmax(Q_i K_i^T / sqrt(d)) V_i for every sentence separately; see `encoder.attention`."""
+    """Return concat_i softmax(Q_i K_i^T / sqrt(d) + B_i) V_i for every sentence separately; see `encoder.attention`."""
     x = qkv.tensor()
     features = x.shape[-1] // 3
     if layout.num_tokens == 0:
         return x[:, :features]
-    if not any(prefixes) and has_flash_attention(x, features // num_heads):
+    if bias is None and not any(prefixes) and has_flash_attention(x, features // num_heads):
         return _flash_attention(x, layout, num_heads, dropout_p)
     joined = join(prefixes, x)
     blocks = []
@@ -87,9 +89,11 @@ def attend(
         block = padded.view(bucket.sentences, bucket.width, 3, num_heads, features // num_heads)
         q, k, v = block.permute(2, 0, 3, 1, 4).unbind()
         mask = None if bucket.mask is None else bucket.mask[:, None, None, :]
+        scores = None if bias is None else toeplitz(bias, bucket.width).to(q.dtype)
         if joined is not None:
             k, v, mask = _with_prefix(k, v, mask, joined, layout.bucket_segments[index])
-        mixed = _mix(q, k, v, mask, dropout_p)
+            scores = None if scores is None else nn.functional.pad(scores, (k.shape[2] - bucket.width, 0))
+        mixed = _mix(q, k, v, mask, scores, dropout_p)
         blocks.append(mixed.transpose(1, 2).reshape(-1, features))
     return add_gated(to_tokens(torch.cat(blocks), layout), x, prefixes, layout, num_heads, dropout_p)
 
@@ -126,12 +130,16 @@ def _with_prefix(
     return k, v, mask
 
 
-def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: float) -> Tensor:
-    """Return softmax(Q K^T / sqrt(d)) V; `mask` is False at keys to ignore."""
+def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None, dropout_p: float) -> Tensor:
+    """Return softmax(Q K^T / sqrt(d) + B) V; `mask` is False at keys to ignore."""
     if q.device.type != "cpu" or not (q.requires_grad or dropout_p):
+        if bias is not None:
+            mask = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
         return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_p)
     # For short sequences such as sentences, the plain formula is faster on a CPU, especially in the backward pass.
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    if bias is not None:
+        scores = scores + bias
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
     return dropout(scores.softmax(-1), dropout_p) @ v

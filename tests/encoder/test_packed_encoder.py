@@ -3,8 +3,8 @@ import torch
 from transformers import BertConfig, BertModel
 
 from mbert_cli.batch import Layout
-from mbert_cli.encoder.bert import BertEncoder
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape
+from mbert_cli.encoder.packed_encoder import PackedEncoder
 
 RAGGED = [1, 2, 30, 8, 9, 1, 17, 25, 3]
 
@@ -104,4 +104,4 @@ def test_no_gradient_reaches_a_frozen_encoder(tiny_checkpoint):
 def test_encoder_of_no_tokens_returns_no_states(tiny_checkpoint):
     shape = read_shape(tiny_checkpoint)
     nothing = torch.zeros(0, dtype=torch.long)
-    assert BertEncoder(shape)(nothing, nothing, nothing, Layout([])).shape == (0, shape.hidden_size)
+    assert PackedEncoder(shape)(nothing, nothing, nothing, Layout([])).shape == (0, shape.hidden_size)

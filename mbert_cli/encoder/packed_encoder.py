@@ -1,8 +1,9 @@
-"""The BERT encoder: embeddings and layers."""
+"""The encoder: embeddings and layers."""
 
 from collections.abc import Sequence
 from typing import cast
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -10,31 +11,40 @@ from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.kernels import Pending
+from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.padding import Padding
+from mbert_cli.encoder.relative_bias import RelativeBias
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
 
 
-class BertEncoder(nn.Module):
-    """BERT (Devlin et al. 2018) on packed sentences. For each sentence it equals `transformers.BertModel`.
+class PackedEncoder(nn.Module):
+    """An encoder of any family on packed sentences. For each sentence it equals the model of `transformers`.
+
+    It is BERT (Devlin et al. 2018) with the variations that the shape selects: see `encoder.families`.
 
     Args:
-        shape: sizes of the encoder.
+        shape: sizes and variations of the encoder.
     """
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
         self.shape = shape
-        self.word_embeddings = nn.Embedding(shape.vocab_size, shape.hidden_size)
-        self.position_embeddings = nn.Embedding(shape.max_positions, shape.hidden_size)
-        self.type_embeddings = nn.Embedding(shape.type_vocab_size, shape.hidden_size)
-        self.embedding_norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
+        width, hidden = shape.embedding_width, shape.hidden_size
+        self.word_embeddings = nn.Embedding(shape.vocab_size, width)
+        self.position_embeddings = nn.Embedding(shape.first_position + shape.max_positions, width)
+        self.type_embeddings = nn.Embedding(shape.type_vocab_size, width) if shape.type_vocab_size else None
+        rows = shape.task_type_vocab_size if shape.uses_task_types else 0
+        self.task_type_embeddings = nn.Embedding(rows, width) if rows else None
+        self.embedding_norm = nn.LayerNorm(width, eps=shape.layer_norm_eps)
+        self.embedding_projection = Linear(width, hidden) if shape.projects_embeddings else None
         self.dropout_p = shape.dropout
-        self.layers = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.num_layers))
-        # Part of every BERT checkpoint and its parameter count. Only `pooling: {kind: cls, pooler: true}` uses it.
-        self.pooler = nn.Linear(shape.hidden_size, shape.hidden_size)
+        self.relative_bias = RelativeBias(shape.relative_buckets, shape.num_heads) if shape.relative_buckets else None
+        self.layers = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.own_layers))
+        # Part of the checkpoint and its parameter count. Only `pooling: {kind: cls, pooler: true}` uses it.
+        self.pooler = nn.Linear(hidden, hidden) if shape.has_pooler else None
         self.folded = False  # see `encoder.folding`
 
     def forward(
@@ -105,10 +115,24 @@ class BertEncoder(nn.Module):
             layout: positions of the sentences in the stream.
             sites: the adapters of the segments of the layout.
         """
-        tables = (self.word_embeddings, self.position_embeddings, self.type_embeddings)
-        h = kernels.current().embed(tables, [token_ids, positions, token_types], self.embedding_norm)
+        h = self._embed(token_ids, positions, token_types)
         h = sites.after_norm(h, "embedding_norm", 0)
         h = Pending(h, dropout_p=self.dropout_p if self.training else 0.0).tensor()
-        for index, layer in enumerate(self.layers):
-            h = layer(h, layout, sites, index)
+        if self.embedding_projection is not None:
+            h = kernels.current().linear(h, self.embedding_projection).tensor()
+        bias = None if self.relative_bias is None else self.relative_bias(layout.longest)
+        for index in range(self.shape.num_layers):
+            h = self.layers[index % len(self.layers)](h, layout, sites, index, bias)
         return h
+
+    def _embed(self, token_ids: Tensor, positions: Tensor, token_types: Tensor) -> Float[Tensor, "tokens width"]:
+        """Return LN of the sum of each token's embeddings."""
+        first = self.shape.first_position
+        tables, ids = [self.word_embeddings, self.position_embeddings], [token_ids, positions + first]
+        nothing = torch.zeros_like(token_ids)
+        for table, rows in ((self.type_embeddings, token_types), (self.task_type_embeddings, nothing)):
+            if table is not None:
+                tables.append(table)
+                ids.append(rows if table is self.type_embeddings and table.num_embeddings > 1 else nothing)
+        embedded: Tensor = kernels.current().embed(tables, ids, self.embedding_norm)
+        return embedded

@@ -1,0 +1,70 @@
+"""Encoder families: a checkpoint whose config.json says `model_type: X` is described by the module X of this package.
+
+To add a family, write one file that assigns a `Family` to FAMILY. It computes nothing: it gives the names of sizes and
+weights in a checkpoint, and the values of `EncoderShape` that select the parts of the encoder. A hyphen in a model type
+is an underscore in the name of its file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from mbert_cli.encoder.shape import EncoderShape
+
+
+@dataclass(frozen=True)
+class Family:
+    """How checkpoints of one family are read and written.
+
+    Args:
+        architecture: the class in transformers that holds the encoder alone.
+        prefix: what the names of weights start with in a checkpoint that also holds a head for some task.
+        defaults: the shape of a config.json without any keys. Fields without a key in `sizes` always have these values.
+        sizes: for each field of `EncoderShape` that config.json sets, its key there.
+        modules: for each module outside the layers, its name in a checkpoint.
+        layer: the name of a layer in a checkpoint; `{}` stands for its index.
+        qkv: the names of queries, keys and values below that of a layer; they are one module here, `attention.qkv`.
+        layer_modules: for each other module of a layer, its name below that of the layer.
+        only: config keys of variants that are not built here, with the only value that is supported.
+        written: further keys that transformers needs in config.json.
+    """
+
+    architecture: str
+    prefix: str
+    defaults: EncoderShape
+    sizes: Mapping[str, str]
+    modules: Mapping[str, str]
+    layer: str
+    qkv: tuple[str, str, str]
+    layer_modules: Mapping[str, str]
+    only: Mapping[str, Any] = field(default_factory=dict)
+    written: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model_type(self) -> str:
+        """The value of `model_type` in config.json."""
+        return self.defaults.family
+
+
+@cache
+def model_types() -> tuple[str, ...]:
+    """Return the supported values of `model_type`."""
+    return tuple(_family(module.name).model_type for module in iter_modules(__path__) if not _is_shared(module.name))
+
+
+def family(model_type: str) -> Family:
+    """Return the family of a model type, which must be one of `model_types`."""
+    return _family(model_type.replace("-", "_"))
+
+
+def _family(module: str) -> Family:
+    found = import_module(f"{__name__}.{module}").FAMILY
+    assert isinstance(found, Family)
+    return found
+
+
+def _is_shared(module: str) -> bool:
+    return module.startswith("_")

@@ -1,0 +1,78 @@
+"""Every adapter on an encoder of every family."""
+
+import pytest
+import torch
+from components import CHANGING_FROM_THE_START, built, every
+from family_models import CASE_OF_FAMILY, reference_encoder
+
+from mbert_cli.batch import Layout
+from mbert_cli.encoder.checkpoint import load_encoder, read_shape
+from mbert_cli.encoder.folding import can_fold, fold
+
+LENGTHS = [3, 9, 1, 17, 2, 30]
+
+
+@pytest.fixture(scope="module", params=CASE_OF_FAMILY)
+def encoder(request, tmp_path_factory):
+    """An encoder of a family, with random weights and without dropout."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    sizes = {"num_attention_heads": 4, "hidden_size": 16, "intermediate_size": 24}
+    names = {"num_attention_heads": "n_heads", "hidden_size": "dim", "intermediate_size": "hidden_dim"}
+    if request.param == "distilbert":
+        sizes = {names[key]: value for key, value in sizes.items()}
+    reference_encoder(CASE_OF_FAMILY[request.param], **sizes).save_pretrained(folder)
+    return load_encoder(folder, read_shape(folder))[0].eval()
+
+
+def states(encoder, *adapters):
+    ids = torch.randint(2, 50, (sum(LENGTHS),), generator=torch.Generator().manual_seed(1))
+    positions = torch.cat([torch.arange(length) for length in LENGTHS])
+    with torch.no_grad():
+        return encoder(ids, torch.zeros_like(ids), positions, Layout(LENGTHS), [list(adapters)])
+
+
+def fresh(kind, options, encoder):
+    adapter = built("adapters", kind, options, encoder.shape)
+    adapter.start_from(encoder)
+    return adapter.eval()
+
+
+def stirred(adapter):
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    return adapter
+
+
+@every("adapters")
+def test_a_new_adapter_leaves_the_encoder_exactly_unchanged(encoder, kind, options):
+    unchanged = (kind, options) not in CHANGING_FROM_THE_START
+    assert torch.equal(states(encoder, fresh(kind, options, encoder)), states(encoder)) is unchanged
+
+
+@every("adapters")
+def test_a_trained_adapter_changes_the_hidden_states(encoder, kind, options):
+    adapter = stirred(fresh(kind, options, encoder))
+    assert (states(encoder, adapter) - states(encoder)).abs().amax(1).min() > 1e-3
+
+
+@every("adapters")
+def test_an_adapter_that_is_folded_into_the_weights_has_the_same_effect(encoder, kind, options):
+    adapter = stirred(fresh(kind, options, encoder))
+    if can_fold([adapter]):
+        folded = fold(encoder, [adapter])
+        assert (states(folded, adapter) - states(encoder, adapter)).abs().max() <= 1e-4
+
+
+@every("adapters")
+def test_the_formula_counts_the_weights(encoder, kind, options):
+    adapter = fresh(kind, options, encoder)
+    layers = encoder.shape.num_layers
+    d_m, d_ff, d_e = encoder.shape.hidden_size, encoder.shape.intermediate_size, encoder.shape.embedding_width
+    if kind == "bitfit":
+        assert adapter.num_weights() == layers * (7 * d_m + d_ff) + d_e
+    elif kind == "layer_norm":
+        assert adapter.num_weights() == 4 * layers * d_m + 2 * d_e
+    elif kind == "top":
+        assert adapter.num_weights() == 4 * d_m**2 + 2 * d_m * d_ff
