@@ -10,6 +10,7 @@ from mbert_cli.cli import app
 from mbert_cli.errors import CheckpointError, MbertError, RecipeError, Stopped, UsageError
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.ensemble import Ensemble
+from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_model import read_model, write_model
 from mbert_cli.pooling.mean import Mean
 from mbert_cli.storage.atomic import commit_folder
@@ -64,6 +65,18 @@ def together(run):
         lambda at: write_model(at, ensemble, recipe, members[0].tokenizer, encoder_changed=True, scores=lines(run)[0]),
     )
     return folder
+
+
+def test_an_ensemble_has_what_prediction_needs_but_no_encoder(run):
+    members = [read_model(run / "members" / str(i)).model for i in (1, 2)]
+    ensemble = Ensemble(members)
+    assert ensemble.members() == members
+    assert [each.members() for each in members] == [[each] for each in members]
+    assert (ensemble.task_names, ensemble.shape) == (members[0].task_names, members[0].shape)
+    assert ensemble.head("mood") is members[0].head("mood")
+    assert not isinstance(ensemble, MultiTaskBert)
+    ensemble.compute_with(torch.bfloat16, "torch")
+    assert {each.compute_dtype for each in members} == {torch.bfloat16}
 
 
 def test_a_saved_ensemble_predicts_with_the_mean_of_its_members_outputs(run, together):
