@@ -36,7 +36,7 @@ def fingerprint_of(recipe: Recipe, data: TrainingData, hardware: Hardware, encod
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the differences between two fingerprints that can change the result, one phrase each."""
     before, after = flat(then), flat(now)
-    ignored = _moved_files(before, after)
+    ignored = moved_files(before, after)
     if not _depends_on_epochs(now):
         ignored.append("training.epochs")
     for key in ignored:
@@ -53,7 +53,7 @@ def _depends_on_epochs(fingerprint: Mapping[str, Any]) -> bool:
     return training["schedule"] != "constant" or training["select_after"] > 0 or curriculum.knows_the_end or annealed
 
 
-def _moved_files(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def moved_files(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return the keys with paths of files whose content is the same: a path alone does not change the result."""
     keys = [key for key in after if re.fullmatch(r"tasks\..*\.test", key)]  # training does not read test files
     for split in ("train", "dev"):

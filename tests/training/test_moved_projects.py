@@ -7,15 +7,17 @@ import pytest
 import tiny
 import torch
 from crashes import contents, dying_after
-from tiny_runs import train
+from tiny_runs import options, train
 
 from mbert_cli.cli import app
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.machine.hardware import choose, computing_with
 from mbert_cli.model.components import load_recipe
+from mbert_cli.storage.atomic import commit_folder
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
+from mbert_cli.training.members import fit_members
 from mbert_cli.training.options import RunOptions
 
 STEPS = "training.state_every=1"
@@ -85,6 +87,65 @@ def test_a_moved_file_with_other_contents_is_drift(project):
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
     with pytest.raises(UsageError, match=r"encoder\.checkpoint was .*encoder_sha256 was"):
         train(new / "recipe.yaml", new / "run", STEPS, resume=True)
+
+
+def train_ensemble(project, *settings, run="run", resume=False):
+    recipe = load_recipe(str(project / "recipe.yaml"), settings)
+    (project / run).mkdir(exist_ok=True)
+    fit_members(recipe, RunFolder(project / run), options(resume=resume))
+
+
+@pytest.mark.parametrize("settings", [(), ("training.freeze_encoder=true",)])
+def test_a_moved_ensemble_keeps_its_members_and_trains_the_others(project, settings):
+    train_ensemble(project, "training.members=2", "training.epochs=1", *settings)
+    new = move(project)
+    metrics = [new / "run" / "members" / number / "metrics.jsonl" for number in "12"]
+    before = [each.read_text() for each in metrics]  # with times, which another training changes
+    for members in (3, 3):
+        train_ensemble(new, f"training.members={members}", "training.epochs=1", *settings, resume=True)
+    assert [each.read_text() for each in metrics] == before
+    assert [line.epoch for line in RunFolder(new / "run").read_metrics()] == [1, 2, 3]
+    whole = new / "whole"
+    train_ensemble(new, "training.members=3", "training.epochs=1", *settings, run="whole")
+    weights = {path.relative_to(whole): path.read_bytes() for path in whole.rglob("model/**/*.safetensors")}
+    assert weights
+    assert {path: (new / "run" / path).read_bytes() for path in weights} == weights
+
+
+def test_a_moved_ensemble_resumes_its_first_member(project):
+    settings = ("training.members=2", "training.epochs=1", STEPS)
+    with dying_after(0, 2):
+        train_ensemble(project, *settings)
+    new = move(project)
+    train_ensemble(new, *settings, resume=True)
+    assert [line.drift for line in RunFolder(new / "run" / "members" / "1").read_metrics()] == [()]
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_an_ensemble_whose_files_have_changed_is_not_resumed(project, is_moved):
+    train_ensemble(project, "training.members=2", "training.epochs=1")
+    folder = move(project) if is_moved else project
+    file = folder / "mood-train.tsv"
+    text = file.read_text()
+    file.write_text(text.replace("low", "mid"))
+    with pytest.raises(UsageError, match=r"run: cannot resume a changed run: .*data\.train\.mood was"):
+        train_ensemble(folder, "training.members=3", "training.epochs=1", resume=True)
+    file.write_text(text)
+    weights = folder / "encoder" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    with pytest.raises(UsageError, match=r"run: cannot resume a changed run: .*encoder_sha256 was"):
+        train_ensemble(folder, "training.members=3", "training.epochs=1", resume=True)
+
+
+def test_an_ensemble_without_hashes_compares_paths(project):
+    train_ensemble(project, "training.members=2", "training.epochs=1")
+    state = project / "run" / "state" / "epoch-0002"
+    shutil.rmtree(state)
+    commit_folder(state, lambda at: (at / "members.json").write_text('{"members": 2}'))
+    train_ensemble(project, "training.members=2", "training.epochs=1", resume=True)
+    new = move(project)
+    with pytest.raises(UsageError, match=r"cannot resume a changed run: encoder\.checkpoint was"):
+        train_ensemble(new, "training.members=2", "training.epochs=1", resume=True)
 
 
 def test_evaluate_suggests_and_accepts_data_for_a_moved_dev_file(project, monkeypatch):
