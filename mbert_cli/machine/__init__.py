@@ -1,1 +1,1 @@
-"""What the process runs on: devices, versions, signals, child processes."""
+"""Devices, versions, signals and child processes."""

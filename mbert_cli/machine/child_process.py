@@ -1,4 +1,4 @@
-"""A training in a process of its own. No torch here."""
+"""Trainings in child processes, and their logs. No torch here."""
 
 import ctypes
 import os
@@ -11,21 +11,21 @@ from pathlib import Path
 
 from mbert_cli.storage.disk import disk_errors
 
-# -P: nothing is imported from the folder that the command is run in.
+# -P: Python does not import modules from the working folder.
 MBERT = (sys.executable, "-P", "-m", "mbert_cli.cli")
-"""The command that trains."""
+"""The command that runs mbert."""
 
 _COMMAND = "$ mbert "
-_TAIL = 1 << 14  # bytes of a log that are looked at
+_TAIL = 1 << 14  # bytes at the end of a log that are read
 
 
 def start(words: Sequence[str], threads: int | None, log: Path) -> subprocess.Popen[bytes]:
-    """Start a training in a process group of its own, so that Ctrl-C reaches it once, by way of this process.
+    """Start a training in its own process group, so that Ctrl-C reaches it only through this process.
 
     Args:
-        words: of its command line, from `train` on.
-        threads: how many it computes with; None for PyTorch's own choice.
-        log: the file that takes the command and what it says, below what is there.
+        words: words of its command line, starting with `train`.
+        threads: number of threads; None for PyTorch's default.
+        log: a file to which the command and its output are appended.
 
     Raises:
         ResourceError: the disk is full.
@@ -37,23 +37,29 @@ def start(words: Sequence[str], threads: int | None, log: Path) -> subprocess.Po
 
 
 def spawn(words: Sequence[str], threads: int | None, log: int) -> subprocess.Popen[bytes]:
-    """Start the process of `start`; `log` is the open file that takes what it says."""
+    """Start the process of `start`.
+
+    Args:
+        words: see `start`.
+        threads: see `start`.
+        log: descriptor of the file for the output.
+    """
     environment: Mapping[str, str] = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     if threads is not None:
         environment = {**environment, "OMP_NUM_THREADS": str(threads)}
-    return subprocess.Popen(  # noqa: S603 -- this very program
+    return subprocess.Popen(  # noqa: S603 -- this program itself
         [*MBERT, *words],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
         env=environment,
         process_group=0,
-        preexec_fn=_end_with(os.getpid()) if sys.platform == "linux" else None,
+        preexec_fn=_end_with_parent(os.getpid()) if sys.platform == "linux" else None,
     )
 
 
 def last_lines(log: Path) -> list[str]:
-    """Return the last lines of a log that are not blank, the command's among them; none where it cannot be read."""
+    """Return the last lines of a log that are not blank; an empty list if the log cannot be read."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL))
@@ -63,35 +69,50 @@ def last_lines(log: Path) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def last_message(lines: Sequence[str], silent: str = "it said nothing") -> str:
-    """Return what a training said last, of the lines of its log; `silent` where it said nothing."""
+def last_message(lines: Sequence[str], silent: str = "no output") -> str:
+    """Return the last message of a training.
+
+    Args:
+        lines: lines of its log.
+        silent: the result if there is no message.
+    """
     return lines[-1] if lines and not lines[-1].startswith(_COMMAND) else silent
 
 
 def exit_code(process: subprocess.Popen[bytes]) -> int:
-    """Return the exit code of a training that has ended; 128 and the number of the signal that killed it."""
+    """Return the exit code of a process that has ended; if a signal killed it, 128 plus the number of the signal."""
     code = process.returncode
     return code if code >= 0 else 128 - code
 
 
 def threads_each(jobs: int) -> int | None:
-    """Return how many threads each of so many trainings has; None for PyTorch's own choice."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    stated = int(said) if said.isdecimal() and int(said) > 0 else None
+    """Return the number of threads of each training, if the cores or `OMP_NUM_THREADS` are shared among them.
+
+    Args:
+        jobs: number of trainings that run at the same time.
+
+    Returns:
+        The number of threads, or None for PyTorch's default.
+    """
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    chosen = int(value) if value.isdecimal() and int(value) > 0 else None
     if jobs == 1:
-        return stated
-    return max(1, (stated or cores()) // jobs)
+        return chosen
+    return max(1, (chosen or cores()) // jobs)
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _end_with(parent: int) -> Callable[[], None]:
-    """Return what makes a new process end with this one, however that dies: the system sends it SIGTERM then.
+def _end_with_parent(parent: int) -> Callable[[], None]:
+    """Return a function that makes a new process end when its parent ends for any reason: Linux then sends it SIGTERM.
 
-    Elsewhere than on Linux a training outlives its parent that is killed; its run folder is held until it ends.
+    On other systems, a training outlives a parent that is killed, and its run folder stays locked until it ends.
+
+    Args:
+        parent: process id of the parent.
     """
     libc = ctypes.CDLL(None)
     set_death_signal = 1  # PR_SET_PDEATHSIG

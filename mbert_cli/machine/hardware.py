@@ -1,4 +1,4 @@
-"""What a command computes on: device, precision and kernels."""
+"""The hardware of a command: device, precision and kernels."""
 
 import os
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from mbert_cli.errors import UsageError
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a command computes on.
+    """Device, precision and kernels of a computation.
 
     Args:
-        device: where the model is.
-        dtype: of the encoder's and adapters' matrix products; parameters, losses and heads are fp32.
+        device: device of the model.
+        dtype: type of matrix products in the encoder and the adapters. Parameters, losses and heads are fp32.
         kernels: `torch` or `fused`; see `encoder.kernels`.
     """
 
@@ -33,11 +33,11 @@ class Hardware:
 
     @property
     def threads(self) -> int:
-        """How many threads a CPU computes with."""
+        """Number of CPU threads of PyTorch."""
         return torch.get_num_threads()
 
     def facts(self) -> dict[str, str | int]:
-        """Return what the bytes of a result follow from."""
+        """Return everything about the hardware that affects the bytes of a result."""
         cpu = self.device.type == "cpu"
         return {
             "device": self.device.type,
@@ -54,12 +54,12 @@ def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto")
     """Choose device, precision and kernels.
 
     Args:
-        device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
-        precision: `auto` (bf16 where the device computes with it), `fp32` or `bf16`.
-        kernels: `auto` (fused where they can be), `torch` or `fused`.
+        device: `auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`.
+        precision: `auto` (bf16 if the device has instructions for it), `fp32` or `bf16`.
+        kernels: `auto` (fused if available), `torch` or `fused`.
 
     Raises:
-        UsageError: the device does not exist, it has no such kernels, or a word is unknown.
+        UsageError: the device does not exist, its kernels are not available, or a name is unknown.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise UsageError(f"--precision is '{precision}'. Known: auto, fp32, bf16.")
@@ -76,25 +76,25 @@ def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto")
 
 
 def make_reproducible(device: torch.device) -> None:
-    """Let a GPU do its additions in the same order every time, so that a training repeated is the same.
+    """Make a GPU add in the same order every time, so that a repeated training gives the same result.
 
-    A CPU does so anyway. To be asked before the first matrix product of the process. An operation that has no such
-    order stops the training, and none of ours is such: with `warn_only` attention would add in any order.
+    A CPU always does. Call this before the first matrix product of the process. An operation that cannot be
+    deterministic then raises an error; mbert uses none. With `warn_only`, attention would not be deterministic.
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-        # Memory that is filled before it is written to helps to find errors only.
+        # Filling new memory only helps to find errors.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 @contextmanager
 def computing_with(threads: int | None) -> Iterator[None]:
-    """Let a CPU compute with a number of threads within the block; None changes nothing.
+    """Set PyTorch's number of CPU threads while the block runs; None changes nothing.
 
-    Sums of PyTorch, MKL and oneDNN are split among the threads, so that their number changes the last bits of a
-    result: with every kernel, precision and number of threads, if not with every shape. Seen on 1 and 2 threads: the
-    gradients of a head of five classes and of LayerNorm, and of 690 fp32 products of other shapes 94.
+    PyTorch, MKL and oneDNN split sums among threads, so the number of threads changes the last bits of a result. This
+    affects all kernels and precisions, but not all shapes. Between 1 and 2 threads, the gradients of a head with five
+    classes and of LayerNorm differed, and so did 94 of 690 fp32 matrix products of other shapes.
     """
     before = torch.get_num_threads()
     if threads is None or threads == before:
@@ -108,7 +108,7 @@ def computing_with(threads: int | None) -> Iterator[None]:
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for bf16 matrix products: AMX or AVX512-BF16 on a CPU."""
+    """Return whether a device has instructions for bf16 matrix products; on a CPU, AMX or AVX512-BF16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
@@ -123,6 +123,7 @@ def _device(name: str) -> torch.device:
     if kind == "cuda":
         count = torch.cuda.device_count()
         if int(index or 0) >= count:
-            have = f"there are only {count}" if count else "there is none that PyTorch can use"
-            raise UsageError(f"--device is '{name}', but of CUDA devices {have}; use --device cpu or auto.")
+            available = f"there are only {count} CUDA devices" if count > 1 else "there is only cuda:0"
+            problem = available if count else "PyTorch finds no CUDA device"
+            raise UsageError(f"--device is '{name}', but {problem}; use --device cpu or auto.")
     return torch.device(name)

@@ -1,4 +1,4 @@
-"""Signals that ask the process to stop: heeded at once, but where something would be left half done. No torch here."""
+"""Signals that ask the process to stop; they can be deferred while something must not be interrupted. No torch here."""
 
 import _thread
 import signal
@@ -7,39 +7,38 @@ from types import FrameType, TracebackType
 
 from mbert_cli.errors import MbertError, Stopped
 
-_LONGEST_IMPORT = 5.0  # seconds that an import may go on after a signal
-_LOOK_AGAIN = 0.02  # seconds
+_MAX_IMPORT = 5.0  # seconds that an import may continue after a signal
+_RETRY = 0.02  # seconds
 
 
-class _Heard:
-    """The first signal that was heard, and what is going on meanwhile."""
+class _Received:
+    """The first signal that was received, and whether signals are deferred or ignored."""
 
     number: int | None = None
     time = 0.0
-    depth = 0  # of `deferred` blocks
+    depth = 0  # number of `deferred` blocks around the current code
     ending = False
 
 
 def listen() -> None:
-    """From now on, SIGINT, SIGTERM and SIGHUP raise `Stopped`, but not within `deferred` and `ignore_further_signals`.
+    """Make SIGINT, SIGTERM and SIGHUP raise `Stopped`, except in `deferred` and after `ignore_further_signals`.
 
-    Within an import they raise at its end.
-
-    SIGHUP, which a terminal sends as it closes, stays ignored where `nohup` asked for that.
+    During an import, they raise when it ends. SIGHUP, which a terminal sends when it closes, stays ignored if `nohup`
+    has ignored it.
     """
-    _Heard.number, _Heard.time, _Heard.ending = None, 0.0, False
+    _Received.number, _Received.time, _Received.ending = None, 0.0, False
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _hear)
+        signal.signal(number, _receive)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _hear)
+        signal.signal(signal.SIGHUP, _receive)
 
 
-def _hear(number: int, frame: FrameType | None) -> None:
-    # Not KeyboardInterrupt, which the command-line library would turn into an exit code of its own.
-    if _Heard.number is None:
-        _Heard.number, _Heard.time = number, time.monotonic()
-    # An exception in the midst of an import of compiled code can end the process by a C++ error.
-    if _is_importing(frame) and time.monotonic() < _Heard.time + _LONGEST_IMPORT:
+def _receive(number: int, frame: FrameType | None) -> None:
+    # Not KeyboardInterrupt, for which the command-line library has its own exit code.
+    if _Received.number is None:
+        _Received.number, _Received.time = number, time.monotonic()
+    # An exception during the import of compiled code can end the process with a C++ error.
+    if _is_importing(frame) and time.monotonic() < _Received.time + _MAX_IMPORT:
         _thread.start_new_thread(_send_again, (number, _thread.get_ident()))
     else:
         check()
@@ -54,48 +53,48 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _send_again(number: int, main_thread: int) -> None:
-    time.sleep(_LOOK_AGAIN)
-    # To the main thread: a signal that this thread took would not wake it from a system call.
+    time.sleep(_RETRY)
+    # Sent to the main thread: a signal that this thread receives does not interrupt system calls of the main thread.
     signal.pthread_kill(main_thread, number)
 
 
 def check() -> None:
-    """Raise `Stopped` if a signal was heard, but not within `deferred` and after `ignore_further_signals`."""
-    if _Heard.number is not None and _Heard.depth == 0 and not _Heard.ending:
-        raise Stopped(_Heard.number)
+    """Raise `Stopped` if a signal was received, except in `deferred` and after `ignore_further_signals`."""
+    if _Received.number is not None and _Received.depth == 0 and not _Received.ending:
+        raise Stopped(_Received.number)
 
 
-class deferred:  # noqa: N801 -- `with whole():` reads as a word
-    """A block that a signal does not cut short: what was heard meanwhile is raised at its end.
+class deferred:  # noqa: N801 -- used like a function: `with deferred():`
+    """A block that signals do not interrupt; a signal received in it raises `Stopped` at its end.
 
-    Such are an optimizer's step, and the commit of what it did.
+    Used for the step of an optimizer and for the commit of its results.
     """
 
     def __enter__(self) -> None:
-        _Heard.depth += 1
+        _Received.depth += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _Heard.depth -= 1
-        # Also what an earlier `Stopped` said that was lost where Python ignores exceptions, as in a destructor.
+        _Received.depth -= 1
+        # This also raises an earlier `Stopped` again, if Python ignored it, as it does in a destructor.
         if kind is None:
             check()
 
 
 def stopped_by(error: BaseException) -> Stopped | None:
-    """Return the stop that an error is, or hides.
+    """Return the `Stopped` that caused an error, or None.
 
-    Whatever code a signal interrupts may turn what it raises into an error of its own: an import of compiled code into
-    an ImportError, say. So, once a signal was heard, what is not an error of the user's is taken for it.
+    Interrupted code may raise another exception instead of `Stopped`; an import of compiled code, for example, raises
+    ImportError. So after a signal, every exception that is not an `MbertError` counts as the effect of the signal.
     """
     if isinstance(error, Stopped):
         return error
-    if _Heard.number is None or isinstance(error, MbertError | SystemExit):
+    if _Received.number is None or isinstance(error, MbertError | SystemExit):
         return None
-    return Stopped(_Heard.number)
+    return Stopped(_Received.number)
 
 
 def ignore_further_signals() -> None:
-    """From now on the process ends: no further signal interrupts what it saves."""
-    _Heard.ending = True
+    """Ignore all further signals, because the process is about to end and must save its progress."""
+    _Received.ending = True

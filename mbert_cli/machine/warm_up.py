@@ -1,4 +1,4 @@
-"""What `mbert info --warm-up` does: compile the fused kernels for this machine."""
+"""Compile the fused kernels for this machine, for `mbert info --warm-up`."""
 
 import torch
 
@@ -10,8 +10,8 @@ from mbert_cli.encoder.shape import EncoderShape
 
 
 def compile_kernels() -> None:
-    """Train a very small encoder for a step in each precision: that calls every loop, which compiles it."""
-    hidden = 128  # gradients of smaller weights are not turned
+    """Train a very small encoder for one step in each precision, which calls and so compiles every loop."""
+    hidden = 128  # gradients of smaller weights are not transposed
     shape = EncoderShape(
         vocab_size=8, hidden_size=hidden, num_layers=1, num_heads=2, intermediate_size=2 * hidden, max_positions=8
     )

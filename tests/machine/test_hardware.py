@@ -1,4 +1,4 @@
-"""The choice of kernels, and how the fused ones are compiled and kept."""
+"""The choice of kernels, and how fused kernels are compiled and cached."""
 
 import importlib.util
 import os
@@ -29,14 +29,14 @@ def without_numba(monkeypatch):
     monkeypatch.setattr(kernels, "find_spec", lambda name: None)
 
 
-def test_fused_kernels_are_chosen_where_numba_is():
+def test_fused_kernels_are_chosen_if_numba_is_installed():
     pytest.importorskip("numba")
     assert choose("cpu").kernels == choose("cpu", kernels="fused").kernels == "fused"
     assert choose("cpu", kernels="torch").kernels == "torch"
     assert facts()["kernels"] == "fused"
 
 
-def test_without_numba_it_is_torch_unless_fused_ones_are_asked_for(without_numba):
+def test_without_numba_the_default_is_torch_and_fused_is_rejected(without_numba):
     assert choose("cpu").kernels == "torch"
     assert facts()["kernels"].startswith(
         "torch; fused kernels are not available: they need the package numba (pip install"
@@ -49,7 +49,7 @@ def test_other_devices_have_no_fused_kernels():
     assert kernels.why_not_fused(torch.device("cuda")) == "they run on CPUs only, and the device is cuda"
 
 
-def test_unknown_kernels_are_refused():
+def test_unknown_kernels_are_rejected():
     with pytest.raises(UsageError, match=r"--kernels is 'fussed'. Known: auto, torch, fused."):
         choose("cpu", kernels="fussed")
 
@@ -64,7 +64,7 @@ class TestCompiling:
         (tmp_path / "loops.py").write_text(SOURCE, encoding="utf-8")
 
     def twice(self, monkeypatch):
-        """Import the loop again, as another process would, and use it; return what is logged."""
+        """Import the loop again, as another process would, and call it; return the log messages."""
         from mbert_cli.encoder.kernels import compiling
 
         compiling._report.cache_clear()
@@ -78,12 +78,12 @@ class TestCompiling:
         assert values.tolist() == [0, 2, 4, 6]
         return self.caplog.messages.copy()
 
-    def test_it_is_told_once_and_kept(self, monkeypatch):
-        (told,) = self.twice(monkeypatch)
-        assert told == "compiling the fused kernels for this processor, up to a minute; the result is cached"
+    def test_compiling_is_logged_once_and_cached(self, monkeypatch):
+        (message,) = self.twice(monkeypatch)
+        assert message == "compiling the fused kernels for this processor, up to a minute; the result is cached"
         assert self.twice(monkeypatch) == []
 
-    def test_damaged_files_are_compiled_anew(self, monkeypatch):
+    def test_damaged_files_are_compiled_again(self, monkeypatch):
         self.twice(monkeypatch)
         kept = list(self.folder.rglob("*.nb*"))
         assert kept
@@ -91,14 +91,14 @@ class TestCompiling:
             path.write_bytes(path.read_bytes()[:-7])
         assert len(self.twice(monkeypatch)) == 1
 
-    def test_other_sources_are_compiled_anew(self, monkeypatch):
+    def test_changed_sources_are_compiled_again(self, monkeypatch):
         from mbert_cli.encoder.kernels import compiling
 
         self.twice(monkeypatch)
         monkeypatch.setattr(compiling, "_SOURCES", "others")
         assert len(self.twice(monkeypatch)) == 1
 
-    def test_a_full_disk_keeps_nothing(self, monkeypatch):
+    def test_a_full_disk_caches_nothing(self, monkeypatch):
         from numba.core.caching import FunctionCache
 
         def full(*_):
@@ -108,16 +108,16 @@ class TestCompiling:
         assert len(self.twice(monkeypatch)) == 1
         assert len(self.twice(monkeypatch)) == 1
 
-    def test_no_folder_that_can_be_written_to(self, monkeypatch):
+    def test_without_a_writable_folder_nothing_is_cached(self, monkeypatch):
         from mbert_cli.encoder.kernels import compiling
 
         def refuse(*_):
             raise RuntimeError("cannot cache function: no locator available")
 
         monkeypatch.setattr(compiling, "_Cache", refuse)
-        (told,) = self.twice(monkeypatch)
-        assert "not cached" in told
-        assert "NUMBA_CACHE_DIR" in told
+        (message,) = self.twice(monkeypatch)
+        assert "not cached" in message
+        assert "NUMBA_CACHE_DIR" in message
 
 
 WARM_UP = """
@@ -134,20 +134,20 @@ for name in [each.name for each in pkgutil.iter_modules(kernels.__path__) if eac
 
 
 def test_warming_up_calls_every_loop():
-    """In a process of its own: here other tests have called them."""
+    """Runs in a separate process, because other tests have called loops in this one."""
     pytest.importorskip("numba")
     done = subprocess.run([sys.executable, "-c", WARM_UP], capture_output=True, text=True, check=True)
-    found = {name: int(count) for name, count in (line.split() for line in done.stdout.splitlines())}
+    signatures = {name: int(count) for name, count in (line.split() for line in done.stdout.splitlines())}
     both = {
         "attention", "attention_backward", "add_gelu_backward", "add_norm", "add_norm_backward", "add_drop",
         "add_drop_backward", "turn",
     }  # fmt: skip
-    assert set(found) == both | {"add_gelu", "add_gelu_roughly", "add_embeddings", "add_rows", "replay", "update"}
-    assert {name for name, count in found.items() if count < (2 if name in both else 1)} == set()
+    assert set(signatures) == both | {"add_gelu", "add_gelu_roughly", "add_embeddings", "add_rows", "replay", "update"}
+    assert {name for name, count in signatures.items() if count < (2 if name in both else 1)} == set()
 
 
-@pytest.mark.skipif(os.cpu_count() == 1, reason="there is one thread, whatever is asked for")
-def test_fused_kernels_leave_pytorch_the_threads_that_the_user_chose():
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there is only one thread")
+def test_fused_kernels_do_not_change_the_number_of_threads_of_pytorch():
     code = (
         "import torch; from mbert_cli.encoder.kernels import gelu_loops; import numba\n"
         "print(torch.get_num_threads(), numba.get_num_threads())"

@@ -68,7 +68,7 @@ MISTAKES = {
     "a file in another encoding": ("predict run latin.tsv -t mood", "latin.tsv:2: is not UTF-8 (byte 13 of the file); convert it: iconv -f CP1252 -t UTF-8 FILE > NEW."),
     "a file that is empty": ("predict run empty.tsv -t mood", "empty.tsv: is empty; expected a header line and rows."),
     "a folder instead of a file": ("predict run run -t mood", "run: is a folder; name the file in it."),
-    "a device that does not exist": ("predict run new.tsv -t mood --device cuda:7", "--device is 'cuda:7', but of CUDA devices there"),
+    "a device that does not exist": ("predict run new.tsv -t mood --device cuda:7", "--device is 'cuda:7', but "),
     "thresholds on a test file": ("evaluate run --tune-thresholds f1 --split test", "only dev files can be fitted to; remove --split test."),
 }  # fmt: skip
 

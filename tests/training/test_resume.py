@@ -155,7 +155,7 @@ def listening():
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    signals._Heard.number = None
+    signals._Received.number = None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
