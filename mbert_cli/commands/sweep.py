@@ -28,12 +28,13 @@ def sweep(
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The sweep's folder. Default: sweeps/PLAN.")
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", metavar="N", min=1, max=1000, help="Runs at once; they share the cores.")
+        int,
+        typer.Option("--jobs", "-j", metavar="N", min=1, max=1000, help="Runs at the same time; they share the cores."),
     ] = 1,
-    table: Annotated[bool, typer.Option("--table", help="Run nothing; print the table of what is there.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing; list the runs and their states.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Train nothing; print the table.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Train nothing; list the runs and their states.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", "-F", help="Replace runs begun with another recipe or other options.")
+        bool, typer.Option("--force", "-F", help="Replace runs that were started with other settings or files.")
     ] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -43,15 +44,15 @@ def sweep(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train all rows of a table, each with several seeds, and print it.
+    """Train all rows of a plan, each with several seeds, and print a table of the scores.
 
     $ mbert sweep my-plan.yaml --dry-run
     $ mbert sweep paper_tables_minilm -o sweeps/paper
 
-    The same command run again goes on where it was stopped or killed, tries runs that failed again, and runs rows that
+    Run the same command again to resume runs that were stopped or killed, retry runs that failed, and train rows that
     were added to the plan.
     """
-    from mbert_cli.sweeps.figure import draw_scores_or_say
+    from mbert_cli.sweeps.figure import draw_scores_or_explain
     from mbert_cli.sweeps.folder import SweepFolder
     from mbert_cli.sweeps.formats import write_tables
     from mbert_cli.sweeps.plan import find_plan
@@ -77,34 +78,39 @@ def sweep(
         try:
             if folder.plan_file.is_file():
                 with folder.locked():
-                    write_tables(folder.path, result, draw_scores_or_say(result, console))
+                    write_tables(folder.path, result, draw_scores_or_explain(result, console))
         except RunInUseError:
-            pass  # the sweep that is going on writes its table itself
+            pass  # the running sweep writes its own table
         except UsageError as error:
-            console.info(str(error))  # it can be looked at nevertheless
+            console.info(str(error))  # the table is still printed
     else:
         if not all(run.is_done() for run in runs):
             from mbert_cli.machine.hardware import choose
 
             planned = _read_plan(file, whole=True)
-            choose(device, precision, kernels)  # what is wrong with them is told once, not by every run
+            choose(device, precision, kernels)  # reports an error once, not for every run
         with folder.locked():
             result = run_plan(planned, folder, options, console, jobs, force)
-            write_tables(folder.path, result, draw_scores_or_say(result, console))
+            write_tables(folder.path, result, draw_scores_or_explain(result, console))
     print_json(result.as_json()) if as_json else print_tables([sweep_table(result)])
     if not table:
         check_failures(result, folder)
 
 
 def _read_plan(file: Path, whole: bool) -> "Plan":
-    """Read a plan; its components' options and its data's paths are checked only where that is worth loading torch."""
+    """Read a plan. Options of components and paths of data, whose checks load torch, are checked only if needed.
+
+    Args:
+        file: the plan file.
+        whole: whether to check everything.
+    """
     from mbert_cli.sweeps.plan import read_plan
 
     if not whole:
         try:
             return read_plan(file, lambda *_: [])
         except RecipeError:
-            pass  # all that is wrong is told at once
+            pass  # read again below, to report all problems together
     from mbert_cli.model.components import problems
     from mbert_cli.training.checks import check_recipe
 

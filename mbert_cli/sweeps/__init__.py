@@ -1,1 +1,1 @@
-"""Plans of many runs: trained, resumed and compared; no torch."""
+"""Sweeps: train, resume and compare the runs of a plan. No torch here."""

@@ -1,4 +1,4 @@
-"""The figure of a sweep: the scores of its rows against how many parameters train."""
+"""The figure of a sweep: the scores of its rows against the number of trained parameters."""
 
 from mbert_cli.messages import one_line
 from mbert_cli.reports.figures import in_our_style, png
@@ -7,12 +7,12 @@ from mbert_cli.terminal.console import Console
 
 
 def draw_scores(result: SweepResult) -> bytes | None:
-    """Return the figure as a PNG; None where there are no rows of different sizes to compare."""
+    """Return the figure as a PNG, or None if there are no rows of different sizes to compare."""
     rows = [row for row in result.rows if row.overall is not None and row.trained_parameters is not None]
     if len({row.trained_parameters for row in rows}) < 2:
         return None
     with in_our_style():
-        # Whoever draws nothing does not wait for matplotlib.
+        # matplotlib is imported only if a figure is drawn, because the import is slow.
         from mbert_cli.reports.plot_scores import ScorePoint, scores_figure
 
         def point(row: RowResult) -> ScorePoint:
@@ -25,8 +25,8 @@ def draw_scores(result: SweepResult) -> bytes | None:
         return png(scores_figure(one_line(result.title), {name: points for name, points in groups.items() if points}))
 
 
-def draw_scores_or_say(result: SweepResult, console: Console) -> bytes | None:
-    """Return the figure, if there is one; where that fails say so in one line, for nothing else must be lost by it."""
+def draw_scores_or_explain(result: SweepResult, console: Console) -> bytes | None:
+    """Return the figure. If drawing fails, print why and return None, because the tables are more important."""
     try:
         return draw_scores(result)
     except Exception as error:

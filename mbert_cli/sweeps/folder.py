@@ -1,18 +1,18 @@
-"""The folder of a sweep: what lies where, which run is which, and how far each has come. No torch here.
+"""The folder of a sweep: its files, and which run belongs to which recipe. No torch here.
 
     DIR/
-      plan.yaml                     the plan, as it was when the sweep last ran
-      recipes/NAME.yaml             what a run was begun with: its recipe,
-      recipes/NAME.json             and the options and the number of threads
-      runs/NAME/                    a run folder like any other
-      logs/NAME.log                 what its training said, each attempt below the one before
-      table.tsv, .md, .html         the table of what is there
-      scores.png                    a figure of it, drawn when a sweep ends
+      plan.yaml                     the plan when the sweep last ran
+      recipes/NAME.yaml             the recipe that a run was started with
+      recipes/NAME.json             its options, number of threads, and hashes of its files
+      runs/NAME/                    a run folder
+      logs/NAME.log                 the output of its trainings, newest last
+      table.tsv, .md, .html         the table of the runs
+      scores.png                    a figure of the scores, drawn when a sweep ends
 
-A run is known by what it is made of, not by its name: whatever row, plan or order asks for the same recipe and seed
-gets the same run. Only the run folder says that it is done: metrics.jsonl has a line of every epoch. So nothing
-beside the runs can contradict them after a crash. What a run was begun with is written before it begins, and counts
-only once there is a run.
+A run is identified by its recipe and seed, not by its name. So rows can be renamed, moved or shared between plans.
+A run is done if its metrics.jsonl has a line for every epoch. No other file records this, so that nothing can
+contradict the run folder after a crash. The files in recipes/ are written before a run starts, and are ignored until
+the run folder exists.
 """
 
 import re
@@ -33,14 +33,14 @@ from mbert_cli.sweeps.run import SweepRun, read_record
 
 TABLES = ("table.tsv", "table.md", "table.html")
 FIGURE = "scores.png"
-_LONGEST = 48  # characters of a name: at most four bytes each, beside what is appended
+_MAX_NAME = 48  # characters of a name, each at most four bytes, before a suffix is added
 
 
 class SweepFolder:
     """The folder of a sweep.
 
     Args:
-        path: the folder; it need not exist.
+        path: the folder. It does not have to exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,27 +50,27 @@ class SweepFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder against other sweeps, creating it if need be.
+        """Lock the folder against other sweeps; create it if it does not exist.
 
         Raises:
-            RunInUseError: another sweep holds it.
-            UsageError: as `check_free` says.
+            RunInUseError: another sweep has locked the folder.
+            UsageError: see `check_free`.
         """
         self.check_free()
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             in_use = f"{self.path} is in use by another mbert sweep; wait for it to end, or choose another -o."
-            lock = take_lock(self._lock, f"{in_use} --table shows how far it is.")
+            lock = take_lock(self._lock, f"{in_use} --table shows its progress.")
         try:
             yield
         finally:
             lock.release()
 
     def check_free(self) -> None:
-        """Check that a sweep may begin, or go on, here.
+        """Check that a sweep can start or continue in this folder.
 
         Raises:
-            UsageError: there are files of others.
+            UsageError: the path is a file, or the folder contains other files and no sweep.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file; choose another -o.")
@@ -78,7 +78,7 @@ class SweepFolder:
             return
         others = [each for each in self.path.iterdir() if each != self._lock and not left_by_a_crash(each)]
         if others:
-            raise UsageError(f"{self.path} is not empty and holds no sweep; choose another -o.")
+            raise UsageError(f"{self.path} is not empty and contains no sweep; choose another -o.")
 
     def runs_of(self, plan: Plan) -> "SweepRuns":
         """Return the runs of a plan; rows with the same recipe and seed share a run."""
@@ -125,7 +125,11 @@ class SweepFolder:
 
 @dataclass(frozen=True)
 class SweepRuns:
-    """The runs that a plan asks for; by what they are made of."""
+    """The runs of a plan.
+
+    Args:
+        by_identity: the runs by the identities of their recipes.
+    """
 
     by_identity: Mapping[str, SweepRun]
 
@@ -136,20 +140,20 @@ class SweepRuns:
         return len(self.by_identity)
 
     def of(self, row: PlannedRow) -> list[SweepRun]:
-        """Return a row's runs, in the order of its seeds."""
+        """Return the runs of a row, in the order of its seeds."""
         return [self.by_identity[identity(row.recipe_of(seed))] for seed in row.seeds]
 
     def in_turn(self, rows: Sequence[PlannedRow]) -> list[SweepRun]:
-        """Return all runs in the order of training: first the first seeds of all rows; the table is whole soon."""
+        """Return all runs in the order of training: the first seeds of all rows come first."""
         most = max(len(row.seeds) for row in rows)
         runs = [self.of(row)[index] for index in range(most) for row in rows if index < len(row.seeds)]
         return list(dict.fromkeys(runs))
 
 
 def _free_name(row: PlannedRow, seed: int, taken: set[str]) -> str:
-    """Return a name for a run's files: ``table-2-pooling-cls-seed-1``."""
+    """Return an unused name for the files of a run, such as ``table-2-pooling-cls-seed-1``."""
     words = re.sub(r"[\W_]+", "-", f"{row.group} {row.name}".lower()).strip("-") or "row"
-    name = base = f"{words[-_LONGEST:].strip('-')}-seed-{seed}"
+    name = base = f"{words[-_MAX_NAME:].strip('-')}-seed-{seed}"
     count = 1
     while name in taken:
         count += 1

@@ -1,4 +1,4 @@
-"""The plan of a sweep: rows of a table, each a recipe with overrides and seeds, read and checked. No torch here."""
+"""The plan of a sweep, read and checked: the rows of a table, each with a recipe, overrides and seeds. No torch."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from mbert_cli.recipe.shipped import PLANS, plan_names, shipped_folder, shipped_
 from mbert_cli.recipe.yaml_text import parse
 
 Keep = Literal["all", "model", "metrics"]
-"""What of a run stays when it is done: all of it; all but its states; or its recipe and metrics alone."""
+"""The parts of a run that are kept when it is done: all; all but its states; or its recipe and metrics only."""
 
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -29,11 +29,11 @@ class RowSection(Section):
     """A row of the table.
 
     Args:
-        name: what the row is called; once in a group.
-        recipe: a shipped recipe's name, or a file, relative to the plan's folder.
-        group: a heading above the row, shared by the rows that follow it.
-        settings: `key=value` overrides of the recipe, after those of the plan.
-        seeds: in place of the plan's.
+        name: name of the row, unique in its group.
+        recipe: name of a shipped recipe, or a file relative to the plan's folder.
+        group: heading above the row. Rows with the same group share it.
+        settings: `key=value` overrides of the recipe, applied after those of the plan.
+        seeds: seeds that replace those of the plan.
     """
 
     name: Text
@@ -47,11 +47,11 @@ class PlanSection(Section):
     """A plan.
 
     Args:
-        title: stands above the table.
+        title: title of the table.
         rows: the rows.
-        seeds: of every row that does not say its own; by default each recipe's.
-        settings: `key=value` overrides of every row's recipe.
-        keep: what of a run stays when it is done.
+        seeds: seeds of the rows that have no own seeds; default: the seed of each recipe.
+        settings: `key=value` overrides of the recipes of all rows.
+        keep: the parts of a run that are kept when it is done.
     """
 
     title: Text | None = None
@@ -66,10 +66,10 @@ class PlannedRow:
     """A row of the table, resolved.
 
     Args:
-        group: its heading.
-        name: what it is called.
-        recipe: with all overrides but the seed.
-        seeds: of its runs.
+        group: heading above the row.
+        name: name of the row.
+        recipe: the recipe with all overrides except the seed.
+        seeds: the seeds of its runs.
     """
 
     group: str
@@ -78,7 +78,7 @@ class PlannedRow:
     seeds: tuple[int, ...]
 
     def recipe_of(self, seed: int) -> Recipe:
-        """Return the recipe of one of its runs."""
+        """Return the recipe of the run with a seed."""
         training = self.recipe.training.model_copy(update={"seed": seed})
         return self.recipe.model_copy(update={"training": training})
 
@@ -88,10 +88,10 @@ class Plan:
     """A plan, resolved.
 
     Args:
-        title: stands above the table.
-        rows: in the table's order.
-        keep: what of a run stays when it is done.
-        text: of the file.
+        title: title of the table.
+        rows: the rows, in the order of the table.
+        keep: the parts of a run that are kept when it is done.
+        text: text of the plan file.
     """
 
     title: str
@@ -101,7 +101,10 @@ class Plan:
 
 
 def find_plan(name: str) -> Path:
-    """Return the file of a plan: a path, or a shipped plan's name such as ``paper_tables_minilm``.
+    """Return the file of a plan.
+
+    Args:
+        name: a path, or the name of a shipped plan such as ``paper_tables_minilm``.
 
     Raises:
         RecipeError: there is no such file and no such shipped plan.
@@ -111,10 +114,8 @@ def find_plan(name: str) -> Path:
     if name in plan_names():
         return shipped_folder() / PLANS / f"{name}.yaml"
     if os.path.isdir(name):
-        raise RecipeError(f"{name}: is a folder; name the plan file in it.")
-    raise RecipeError(
-        f"{name}: there is no such plan file, nor a shipped plan of that name{nearest(name, plan_names())}"
-    )
+        raise RecipeError(f"{name}: is a folder; use the plan file in it.")
+    raise RecipeError(f"{name}: there is no plan file and no shipped plan with this name{nearest(name, plan_names())}")
 
 
 def read_plan(path: Path, check: ComponentCheck, check_recipe: Callable[[Recipe], object] | None = None) -> Plan:
@@ -122,18 +123,18 @@ def read_plan(path: Path, check: ComponentCheck, check_recipe: Callable[[Recipe]
 
     Args:
         path: the plan file.
-        check: tells what is wrong with a component's kind and options.
-        check_recipe: raises what else is wrong with a recipe.
+        check: returns the problems of a component's kind and options.
+        check_recipe: raises an error for other problems of a recipe.
 
     Raises:
-        RecipeError: with the problems of the plan, or else of all rows, each with its place.
+        RecipeError: the plan has problems; if it has none, its rows have. All are listed with their places.
     """
     text = read_text(path, str(path))
     document = parse(text, str(path), path.resolve().parent, example="rows")
     reader = Reader(document, check)
     plan = reader.section((), PlanSection)
     written = document.values.get("rows")
-    # A row is checked whatever is wrong elsewhere.
+    # All rows are checked, even if other parts of the plan have problems.
     rows = [
         reader.section(("rows", index), RowSection) for index in range(len(written) if isinstance(written, list) else 0)
     ]
@@ -143,7 +144,7 @@ def read_plan(path: Path, check: ComponentCheck, check_recipe: Callable[[Recipe]
     files = {index: _recipe_file(reader, index, row.recipe) for index, row in enumerate(rows) if row is not None}
     if plan is None or reader.problems:
         raise RecipeError(*reader.problems)
-    found: list[PlannedRow] = []
+    planned: list[PlannedRow] = []
     problems: dict[str, list[str]] = {}
     for index, row in enumerate(each for each in rows if each is not None):
         try:
@@ -155,21 +156,21 @@ def read_plan(path: Path, check: ComponentCheck, check_recipe: Callable[[Recipe]
                 problems.setdefault(problem, []).append(row.name)
             continue
         seeds = row.seeds or plan.seeds or [recipe.training.seed]
-        found.append(PlannedRow(row.group, row.name, recipe, tuple(seeds)))
+        planned.append(PlannedRow(row.group, row.name, recipe, tuple(seeds)))
     if problems:
         raise RecipeError(*_by_rows(problems, len(rows)))
-    return Plan(plan.title or path.stem, tuple(found), plan.keep, text)
+    return Plan(plan.title or path.stem, tuple(planned), plan.keep, text)
 
 
 def _by_rows(problems: Mapping[str, Sequence[str]], rows: int) -> list[str]:
-    """Return the problems of recipes, each once; where not all rows have one, with the rows that do."""
+    """Return the problems of recipes, each once, with the rows that have it unless all rows have it."""
     most = 5
-    found = []
+    lines = []
     for problem, names in problems.items():
         more = f" and {len(names) - most} more" if len(names) > most else ""
         whose = f" (row{'s' if len(names) > 1 else ''} {', '.join(names[:most])}{more})"
-        found.append(problem if len(names) == rows else problem + whose)
-    return found
+        lines.append(problem if len(names) == rows else problem + whose)
+    return lines
 
 
 def _check_names(reader: Reader, rows: Sequence[RowSection | None]) -> None:
@@ -178,20 +179,21 @@ def _check_names(reader: Reader, rows: Sequence[RowSection | None]) -> None:
         if row is None:
             continue
         if (row.group, row.name) in first:
-            what = f"is '{row.name}', as that of rows[{first[row.group, row.name]}]; give each row of a group its own."
+            other = f"rows[{first[row.group, row.name]}]"
+            what = f"is '{row.name}', which is also the name of {other}; names must be unique in a group."
             reader.problem(("rows", index, "name"), what)
         first.setdefault((row.group, row.name), index)
 
 
 def _check_seeds(reader: Reader, plan: PlanSection, rows: Sequence[RowSection | None]) -> None:
-    """Check that no seed stands twice, and that there is one place where seeds are said."""
+    """Check that no seed is listed twice, and that the seed is not set in two places."""
     paths: list[tuple[KeyPath, Sequence[int] | None]] = [(("seeds",), plan.seeds)]
     paths += [(("rows", index, "seeds"), row.seeds) for index, row in enumerate(rows) if row is not None]
     for path, seeds in paths:
         twice = [seed for seed in dict.fromkeys(seeds or ()) if (seeds or ()).count(seed) > 1]
         if twice:
-            reader.problem(path, f"names {twice[0]} more than once.")
-    what = "sets the seed that `seeds` sets as well; leave one of them out."
+            reader.problem(path, f"contains {twice[0]} more than once.")
+    what = "sets the seed, which `seeds` also sets; remove one of them."
     for index, setting in enumerate(plan.settings):
         if plan.seeds and setting.startswith("training.seed="):
             reader.problem(("settings", index), what)
@@ -202,7 +204,7 @@ def _check_seeds(reader: Reader, plan: PlanSection, rows: Sequence[RowSection | 
 
 
 def _recipe_file(reader: Reader, index: int, name: str) -> tuple[Path, str] | None:
-    """Return the file of a row's recipe, and how messages name it."""
+    """Return the file of a row's recipe, and its name in messages."""
     document = reader.document
     if os.path.isfile(document.folder / name):
         return document.folder / name, str(Path(document.source).parent / name)
@@ -211,7 +213,7 @@ def _recipe_file(reader: Reader, index: int, name: str) -> tuple[Path, str] | No
         path = shipped_folder() / f"{bare}.yaml"
         return path, str(path)
     hint = nearest(bare, shipped_names(), listed_by="mbert recipes ls")
-    what = f"is '{name}', but there is no such file in {document.folder}, nor a shipped recipe of that name{hint}"
+    what = f"is '{name}', but there is no such file in {document.folder} and no such shipped recipe{hint}"
     reader.problem(("rows", index, "recipe"), what)
     return None
 
@@ -224,7 +226,7 @@ def _resolved(
     file: tuple[Path, str] | None,
     check: ComponentCheck,
 ) -> Recipe:
-    """Return a row's recipe with all overrides."""
+    """Return the recipe of a row with all overrides."""
     assert file is not None
     recipe = read_document(*file)
     settings = (("settings",), plan.settings), (("rows", index, "settings"), row.settings)

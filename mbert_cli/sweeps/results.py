@@ -1,4 +1,4 @@
-"""What a sweep has come to: the rows of its table, read from the runs that are done. No torch here."""
+"""The results of a sweep: the rows of its table, read from the runs that are done. No torch here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,31 +16,31 @@ from mbert_cli.sweeps.run import RunState, SweepRun
 
 @dataclass(frozen=True)
 class Spread:
-    """A number over seeds.
+    """The values of one number over seeds.
 
     Args:
-        values: one a seed; at least one.
+        values: one value per seed, at least one.
     """
 
     values: tuple[float, ...]
 
     @property
     def mean(self) -> float:
-        """The mean."""
+        """The mean of the values."""
         return fmean(self.values)
 
     @property
     def lowest(self) -> float:
-        """The smallest."""
+        """The smallest value."""
         return min(self.values)
 
     @property
     def highest(self) -> float:
-        """The largest."""
+        """The largest value."""
         return max(self.values)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the values as JSON."""
         return {"mean": self.mean, "min": self.lowest, "max": self.highest, "values": list(self.values)}
 
 
@@ -49,10 +49,10 @@ class RowResult:
     """A row of the table.
 
     Args:
-        row: as planned.
-        runs: its runs, in the order of its seeds.
-        states: how far each has come.
-        reports: of those that are done.
+        row: the row of the plan.
+        runs: the runs of the row, in the order of its seeds.
+        states: the progress of each run.
+        reports: the reports of the runs that are done.
     """
 
     row: PlannedRow
@@ -62,13 +62,13 @@ class RowResult:
 
     @cached_property
     def tasks(self) -> dict[TaskMetric, Spread]:
-        """Each task's main metric."""
+        """The main metric of each task."""
         columns = self.reports[0].scores.tasks if self.reports else {}
         return {each: Spread(tuple(run.scores.tasks[each] for run in self.reports)) for each in columns}
 
     @property
     def overall(self) -> Spread | None:
-        """The score over all tasks; None where no run is done."""
+        """The score over all tasks; None if no run is done."""
         values = [run.scores.overall for run in self.reports]
         return Spread(tuple(each for each in values if each is not None)) if values else None
 
@@ -86,22 +86,22 @@ class RowResult:
 
     @property
     def published(self) -> Scores | None:
-        """The scores that the row's recipe compares with; None also where no run is done."""
+        """The published scores that the row is compared with; None if there are none or no run is done."""
         return self.reports[0].reference if self.reports else None
 
     @property
     def kept_epochs(self) -> list[int]:
-        """The epoch whose model was the best, of every run."""
+        """The best epoch of each run."""
         return [run.kept.epoch for run in self.reports]
 
     @property
     def times_encoder(self) -> float | None:
-        """The encoder with all adapters over the encoder alone."""
+        """Parameters of the encoder with all adapters, divided by those of the encoder; None if unknown."""
         return self.reports[0].times_encoder if self.reports else None
 
     @property
     def trained_parameters(self) -> int | None:
-        """How many of the model's parameters train, in some phase; None where the runs do not tell."""
+        """Number of parameters that are trained in any phase; None if unknown."""
         parameters = self.reports[0].parameters if self.reports else {}
         if not parameters:
             return None
@@ -109,16 +109,16 @@ class RowResult:
 
     @property
     def train_seconds(self) -> float | None:
-        """Of a run, on average."""
+        """Mean training time of a run, in seconds; None if no run is done."""
         return fmean(run.train_seconds for run in self.reports) if self.reports else None
 
     @property
     def hardware(self) -> list[str]:
-        """What its runs were computed on, each once: `cuda, bf16`."""
+        """The devices and precisions of the runs, each once, such as `cuda, bf16`."""
         return list(dict.fromkeys(run.hardware for run in self.reports if run.hardware))
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything as plain values."""
+        """Return all results as JSON."""
         published = self.published
         return {
             "group": self.row.group,
@@ -147,11 +147,11 @@ class RowResult:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """The table.
+    """The results of a sweep.
 
     Args:
-        title: stands above it.
-        rows: in the plan's order.
+        title: title of the table.
+        rows: the rows, in the order of the plan.
     """
 
     title: str
@@ -159,25 +159,25 @@ class SweepResult:
 
     @cached_property
     def columns(self) -> list[TaskMetric]:
-        """The tasks of all rows, each once."""
+        """The tasks of all rows with their main metrics, each once."""
         return list(dict.fromkeys(column for row in self.rows for column in row.tasks))
 
     @property
     def hardware(self) -> set[str]:
-        """What the runs were computed on."""
+        """The devices and precisions of all runs."""
         return {each for row in self.rows for each in row.hardware}
 
     @property
     def groups(self) -> Mapping[str, Sequence[RowResult]]:
-        """The rows by their groups, in the order in which those are first named."""
-        found: dict[str, list[RowResult]] = {}
+        """The rows of each group, in the order of the plan."""
+        groups: dict[str, list[RowResult]] = {}
         for row in self.rows:
-            found.setdefault(row.row.group, []).append(row)
-        return found
+            groups.setdefault(row.row.group, []).append(row)
+        return groups
 
     @property
     def unfinished(self) -> Iterator[tuple[SweepRun, RunState]]:
-        """Each run that is not done, once."""
+        """Yield each run that is not done, once."""
         seen = set()
         for row in self.rows:
             for run, state in zip(row.runs, row.states, strict=True):
@@ -186,12 +186,12 @@ class SweepResult:
                     yield run, state
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything as plain values."""
+        """Return all results as JSON."""
         return {"title": self.title, "rows": [row.as_json() for row in self.rows]}
 
 
 def read_results(plan: Plan, runs: SweepRuns) -> SweepResult:
-    """Read what the runs of a plan have come to."""
+    """Read the results of the runs of a plan."""
     rows = []
     states = {run.name: run.state() for run in runs}
     for row in plan.rows:
@@ -202,7 +202,7 @@ def read_results(plan: Plan, runs: SweepRuns) -> SweepResult:
 
 
 def _report(run: SweepRun, row: PlannedRow) -> RunReport:
-    """Return the report of a run that is done; as of this row, whose reference may be another than the run's own."""
+    """Return the report of a run that is done. The published scores are those of the row, not of the run's recipe."""
     lines = run.folder.read_metrics()
     kept = kept_epoch(lines)
     assert kept is not None

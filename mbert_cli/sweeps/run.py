@@ -1,4 +1,4 @@
-"""One run of a sweep: its recipe, its folder, its state."""
+"""One run of a sweep: its recipe, folder and state. No torch here."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from mbert_cli.storage.run_lock import in_use, locked
 from mbert_cli.sweeps.file_hashes import FileHashes, changes
 from mbert_cli.sweeps.plan import Keep
 
-_ENDED = "mbert sweep: the training ended with exit code "
+_ENDED = "mbert sweep: the training ended with exit code "  # a line of the log
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class Options:
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run has come.
+    """The progress of a run.
 
     Args:
-        status: `done`; `training`, by some process now; `failed`; `stopped`, and to be gone on with; or `waiting`.
-        epochs: how many have ended.
-        exit_code: of the training that failed.
-        said: the last line of its log.
+        status: `done`, `training` (in any process), `failed`, `stopped` (can be resumed) or `waiting`.
+        epochs: number of finished epochs.
+        exit_code: exit code of the training that failed.
+        said: last line of its log.
     """
 
     status: str
@@ -131,16 +131,16 @@ class SweepRun:
         self.log = path / "logs" / f"{name}.log"
 
     def is_done(self) -> bool:
-        """Whether every epoch has ended, and one is the best."""
+        """Return whether all epochs are finished and one of them is the best."""
         try:
             lines = self.folder.read_metrics()
         except MbertError:
-            return False  # the training will say so
+            return False  # the training reports the error
         planned = list(range(1, self.recipe.training.rounds + 1))
         return [line.epoch for line in lines] == planned and kept_epoch(lines) is not None
 
     def state(self) -> RunState:
-        """Return how far it has come; reads only."""
+        """Return the progress of the run; nothing is written."""
         done = self.is_done()
         epochs = self.recipe.training.rounds if done else self._epochs()
         if done:
@@ -200,15 +200,15 @@ class SweepRun:
         return changed + differences(before, now)
 
     def clear(self) -> None:
-        """Remove the run, so that it begins anew."""
+        """Remove the run, so that it starts again."""
         with locked(self.folder, force=True):
             self.folder.clear()
 
     def keep_only(self, keep: Keep) -> None:
-        """Remove what of a finished run is not kept.
+        """Remove the parts of a finished run that are not kept.
 
         Raises:
-            RunInUseError: another process holds it.
+            RunInUseError: another process has locked the run.
         """
         folder = self.folder
         parts = {
@@ -222,12 +222,12 @@ class SweepRun:
                     remove_folder(each)
 
     def note_end(self, code: int) -> None:
-        """Write into the log that its training has ended."""
+        """Write the exit code of a training into the log."""
         with disk_errors(self.log), self.log.open("a", encoding="utf-8") as file:
             file.write(f"{_ENDED}{code}\n")
 
     def _last_words(self) -> tuple[int | None, str]:
-        """Return the exit code of the last training and the line that it ended with; None where it just broke off."""
+        """Return the exit code and the last message of the last training; the code is None if it was not recorded."""
         lines = last_lines(self.log)
         if not lines or not re.fullmatch(rf"{_ENDED}\d+", lines[-1]):
             return None, ""

@@ -1,4 +1,4 @@
-"""One procedure: sweep; the runs of a plan, each a training in a process of its own. No torch here."""
+"""One procedure: run_plan, which trains the runs of a plan in separate processes. No torch here."""
 
 from mbert_cli.errors import RunFailedError, RunInUseError, Stopped, UsageError
 from mbert_cli.machine.child_process import start, threads_each
@@ -11,7 +11,7 @@ from mbert_cli.sweeps.formats import write_tables
 from mbert_cli.sweeps.plan import Plan
 from mbert_cli.sweeps.results import SweepResult, read_results
 from mbert_cli.sweeps.run import Options, SweepRun
-from mbert_cli.sweeps.table import note_of
+from mbert_cli.sweeps.table import done_of, note_of
 from mbert_cli.terminal.console import Console
 
 
@@ -23,25 +23,25 @@ def run_plan(
     jobs: int = 1,
     force: bool = False,
 ) -> SweepResult:
-    """Train all runs of a plan that are not done, and keep the table of what is there up to date.
+    """Train all runs of a plan that are not done, and update the table after each of them.
 
-    Runs do not know of each other: where one fails, the others go on, and the next sweep tries it again.
+    Runs are independent: if one fails, the others continue, and the next sweep retries it.
 
     Args:
-        plan: what to run.
-        folder: where; the caller holds its lock.
-        options: of all runs.
+        plan: the plan.
+        folder: the folder of the sweep, locked by the caller.
+        options: options of all runs.
         console: where progress is printed.
-        jobs: how many runs at once; they share the cores.
-        force: replace runs that were begun with another recipe or other options.
+        jobs: number of runs at a time. They share the cores.
+        force: replace runs that were started with a different recipe, different options or different files.
 
     Returns:
-        The table.
+        The results of all runs.
 
     Raises:
-        UsageError: runs were begun with another recipe or other options.
+        UsageError: runs were started with a different recipe, different options or different files.
         ResourceError: the disk is full.
-        Stopped: a signal asked for it; the trainings have saved their progress.
+        Stopped: a signal asked to stop; the trainings have saved their progress.
     """
     runs = folder.runs_of(plan)
     _clear_changed(runs, options, force)
@@ -50,29 +50,29 @@ def run_plan(
 
 
 def check_failures(result: SweepResult, folder: SweepFolder) -> None:
-    """Check that no run has failed.
+    """Check that all runs are done.
 
     Raises:
-        RunFailedError: with the exit code of the first that has.
+        RunFailedError: a run has failed; the exit code is that of the first one.
     """
     failed = list(result.unfinished)
     if failed:
         (run, state), *others = failed
         more = f"; and {len(others)} more" if others else ""
         what = f"{folder.path}: not all runs are done: {note_of(run, state)}{more}."
-        raise RunFailedError(state.exit_code or 1, f"{what} The same command tries again.")
+        raise RunFailedError(state.exit_code or 1, f"{what} Run the same command again to retry.")
 
 
 def _clear_changed(runs: SweepRuns, options: Options, force: bool) -> None:
-    """Refuse runs that were begun with something else, or remove them."""
-    changed = [(run, found) for run in runs if (found := run.changes(options))]
+    """Reject runs that were started with different settings or files, or remove them if `force` is set."""
+    changed = [(run, changes) for run in runs if (changes := run.changes(options))]
     if not force and changed:
         problems = []
-        for run, found in changed:
-            more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-            problems.append(f"{run.folder.path}: {'; '.join(found[:3])}{more}.")
+        for run, changes in changed:
+            more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
+            problems.append(f"{run.folder.path}: {'; '.join(changes[:3])}{more}.")
         remedy = "undo the change, replace these runs with --force, or choose another -o"
-        raise UsageError(*problems, f"Runs were begun with something else than is asked for now: {remedy}.")
+        raise UsageError(*problems, f"These runs were started with different settings or files: {remedy}.")
     for run, _ in changed:
         run.clear()
 
@@ -112,9 +112,9 @@ class _Sweep:
                     self.pool.poll()
         except Stopped as stop:
             self._tabulate()
-            done = sum(run.is_done() for run in self.runs)
-            how = f"{self.folder.path}: stopped; {done} of {len(self.runs)} runs are done, progress of others is saved."
-            raise Stopped(stop.number, f"{how} The same command goes on.") from None
+            done = done_of(sum(run.is_done() for run in self.runs), len(self.runs))
+            what = f"{self.folder.path}: stopped; {done}, and the progress of the others is saved."
+            raise Stopped(stop.number, f"{what} Run the same command again to continue.") from None
         return read_results(self.plan, self.runs)
 
     def _tabulate(self) -> None:
@@ -125,7 +125,7 @@ class _Sweep:
         before = len(self.pending)
         self.pending = [run for run in self.pending if not self._is_finished(run)]
         if before > len(self.pending):
-            self.console.info(f"{before - len(self.pending)} of {before} runs are done already")
+            self.console.info(f"{done_of(before - len(self.pending), before)} already")
 
     def _is_finished(self, run: SweepRun) -> bool:
         """Return whether a run is done and no process holds it; if so, remove the parts that the plan does not keep."""
@@ -170,7 +170,7 @@ class _Sweep:
         # A run that was interrupted while it was removed may have nothing left but its metrics.
         words += ["--resume"] if resume else ["--force"] * run.folder.holds_a_run()
         self.pool.start(run, lambda: start(words, threads, run.log))
-        self.console.info(f"{run.label}: {'going on' if resume else 'training'}; {run.log}")
+        self.console.info(f"{run.label}: {'resuming' if resume else 'training'}; {run.log}")
 
     def _end(self, run: SweepRun, code: int) -> None:
         """Record and print how a training ended."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mbert_cli.errors import counted
 from mbert_cli.messages import one_line
 from mbert_cli.reports.best import MEANING, MEANING_OF_MEANS, best
 from mbert_cli.sweeps.results import RowResult, Spread, SweepResult
@@ -97,14 +98,19 @@ def is_fact(heading: str) -> bool:
     return heading in (*_FACTS, _HARDWARE, "seeds")
 
 
+def done_of(done: int, total: int) -> str:
+    """Return how many runs are done: `3 of 4 runs are done`."""
+    return f"{done} of {counted(total, 'run')} {'is' if 1 in (done, total) else 'are'} done"
+
+
 def note_of(run: SweepRun, state: RunState) -> str:
     """Return a sentence about a run that is not done."""
-    epochs = f"{state.epochs} of {run.recipe.training.rounds} epochs have ended"
+    epochs = f"{state.epochs} of {counted(run.recipe.training.rounds, 'epoch')} done"
     said = {
         "failed": f"failed with exit code {state.exit_code}: {state.said[:_MAX_SHOWN]}",
         "training": f"is being trained; {epochs}",
         "stopped": f"was stopped; {epochs}",
-        "waiting": "has not begun",
+        "waiting": "has not started",
     }[state.status]
     log = f" ({run.log})" if state.status == "failed" else ""
     return one_line(f"{run.label}: {said}{log}")
@@ -160,7 +166,7 @@ def _duration(seconds: float) -> str:
 def _progress(result: SweepResult) -> str:
     runs = {run.name: state for row in result.rows for run, state in zip(row.runs, row.states, strict=True)}
     done = sum(state.status == "done" for state in runs.values())
-    return f"{done} of {len(runs)} runs are done."
+    return f"{done_of(done, len(runs))}."
 
 
 def _legend(result: SweepResult, cells: Sequence[Cell]) -> str:

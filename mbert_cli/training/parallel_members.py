@@ -1,4 +1,4 @@
-"""One procedure: train_at_once; members of an ensemble side by side, each a training in a process of its own."""
+"""One procedure: train_at_once, which trains members of an ensemble at the same time, each in its own process."""
 
 import subprocess
 from collections.abc import Sequence
@@ -23,18 +23,20 @@ _REMEDY = "progress of all members is saved. Continue with --resume."
 
 
 def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]], options: RunOptions) -> None:
-    """Train members of an ensemble, several at once: small batches leave cores idle that other members can use.
+    """Train several members of an ensemble at the same time, because small batches leave cores idle.
+
+    Each training writes a log beside its run folder. A member that has a state is resumed.
 
     Args:
-        folder: of the ensemble, its recipe in it.
-        members: recipe and folder of each that is not trained, or not to its end.
-        options: how to train; `jobs` at a time, which share the cores. If fewer are left at the end, each has more
-            cores. Each training prints into a log beside its folder. A member that has a state is resumed.
+        folder: the run folder of the ensemble, which contains its recipe.
+        members: recipe and run folder of each member that is not done.
+        options: how to train. `jobs` members train at a time and share the cores; if fewer are left at the end, each
+            of them has more cores.
 
     Raises:
-        RunFailedError: one has failed; the others have saved their progress.
+        RunFailedError: a member has failed; the others have saved their progress.
         ResourceError: the disk is full.
-        Stopped: a signal asked for it; all have saved their progress.
+        Stopped: a signal asked to stop; all members have saved their progress.
     """
     if not members:
         return
@@ -42,12 +44,12 @@ def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]]
     shared = ["--device", str(hardware.device), "--precision", hardware.precision, "--kernels", hardware.kernels]
     shared += [] if options.limit is None else ["--limit", str(options.limit)]
     jobs = min(options.jobs, len(members))
-    # By its number, not by who still trains when it begins, which chance decides and results would follow from.
+    # Computed from the member's number, because the number of threads affects results and chance must not.
     beside = [min(jobs, len(members) - number // jobs * jobs) for number in range(len(members))]
     waiting = [
         _Member(*each, options.allow_drift, threads_each(many)) for each, many in zip(members, beside, strict=True)
     ]
-    console.info(f"{counted(len(members), 'member')}, {jobs} at once; what each says: {folder.members / '*.log'}")
+    console.info(f"{counted(len(members), 'member')}, {jobs} at once; logs: {folder.members / '*.log'}")
     total = sum(recipe.training.epochs for recipe, _ in members)
     try:
         with ProcessPool[_Member](jobs, _Member.end) as pool, console.bar("epochs of all members", total) as bar:
@@ -67,20 +69,20 @@ def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]]
 
 
 def _notes(training: Sequence["_Member"]) -> str:
-    """Return what each member that trains said last, a line each."""
+    """Return the last message of each member, one per line."""
     return "\n".join(
         one_line(f"member {each.name}: {last_message(last_lines(each.log), 'starting')}") for each in training
     )
 
 
 class _Member:
-    """One member and its training.
+    """The training of one member.
 
     Args:
-        recipe: what it trains.
-        folder: where.
-        allow_drift: see `fit`.
-        threads: how many it computes with, unless it was begun with others; None for PyTorch's own choice.
+        recipe: the recipe of the member.
+        folder: its run folder.
+        allow_drift: see `RunOptions`.
+        threads: number of threads, unless a resumed training started with another; None for PyTorch's default.
     """
 
     def __init__(self, recipe: Recipe, folder: RunFolder, allow_drift: bool, threads: int | None) -> None:

@@ -112,7 +112,7 @@ def test_an_ensemble_without_a_padded_form_cannot_be_exported(run, monkeypatch, 
     assert not (tmp_path / "out").exists()
 
 
-def test_metrics_have_a_line_for_each_member_and_evaluation_agrees(run, capsys):
+def test_metrics_have_a_line_for_each_member_and_agree_with_evaluate(run, capsys):
     found = lines(run)
     assert [line["epoch"] for line in found] == [1, 2, 3]
     first = [json.loads(line) for line in (run / "members" / "1" / "metrics.jsonl").read_text().splitlines()]
@@ -161,7 +161,7 @@ def test_an_interrupted_and_resumed_ensemble_is_byte_identical(run, recipe, monk
     assert [line["overall"] for line in lines(target)] == [line["overall"] for line in lines(run)]
 
 
-def test_members_of_another_recipe_are_not_resumed(run, recipe):
+def test_an_ensemble_with_a_changed_recipe_is_not_resumed(run, recipe):
     before = (run / "recipe.yaml").read_bytes()
     changed = r"cannot resume a changed run: training\.learning_rate was 0\.001 and is now 0\.002"
     with pytest.raises(UsageError, match=changed):

@@ -25,7 +25,7 @@ rows:
 
 @pytest.fixture
 def plan(tiny_recipe, tmp_path, monkeypatch):
-    """A function that writes a plan beside the tiny recipe, in the working folder, and reads it."""
+    """A function that writes a plan beside the tiny recipe in the working folder, and reads it."""
     monkeypatch.chdir(tmp_path)
 
     def read(text=GOOD, **change):
@@ -38,16 +38,16 @@ def plan(tiny_recipe, tmp_path, monkeypatch):
     return read
 
 
-def told(plan, text=GOOD, **replace):
+def problems_of(plan, text=GOOD, **replace):
     with pytest.raises(RecipeError) as caught:
         plan(text, **replace)
     return list(caught.value.problems)
 
 
-def test_a_row_has_the_plans_settings_then_its_own_and_its_own_seeds_or_the_plans(plan):
-    found = plan()
-    first, second = found.rows
-    assert (found.title, found.keep) == ("A title", "model")
+def test_a_row_overrides_the_settings_and_seeds_of_the_plan(plan):
+    read = plan()
+    first, second = read.rows
+    assert (read.title, read.keep) == ("A title", "model")
     assert (first.recipe.training.epochs, first.seeds, first.group) == (3, (1, 2), "")
     assert (second.recipe.training.epochs, second.seeds, second.group) == (4, (7,), "G")
     assert (len(first.recipe.adapters), second.recipe.adapters) == (2, ())
@@ -55,7 +55,7 @@ def test_a_row_has_the_plans_settings_then_its_own_and_its_own_seeds_or_the_plan
     assert result_spec(first.recipe_of(1)) != result_spec(first.recipe_of(2))
 
 
-def test_without_seeds_a_row_has_its_recipes_own(plan):
+def test_a_row_without_seeds_has_the_seed_of_its_recipe(plan):
     (row,) = plan("rows: [{name: a, recipe: recipe.yaml}]").rows
     assert row.seeds == (11711,)
     (row,) = plan("rows: [{name: a, recipe: recipe.yaml, settings: [training.seed=5]}]").rows
@@ -82,7 +82,7 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
         ("seeds: [1, 2]", "seeds: 2", "plan.yaml:2: seeds must be a list, but is 2."),
         ("seeds: [1, 2]", "seeds: []", "plan.yaml:2: seeds is empty."),
         ("seeds: [1, 2]", "seeds: [1, -2]", "plan.yaml:2: seeds[1] must be at least 0, but is -2."),
-        ("seeds: [1, 2]", "seeds: [3, 3]", "plan.yaml:2: seeds names 3 more than once."),
+        ("seeds: [1, 2]", "seeds: [3, 3]", "plan.yaml:2: seeds contains 3 more than once."),
         ("seeds: [7]", "seeds: [x]", "plan.yaml:10: rows[1].seeds[0] must be a whole number, but is 'x'."),
         (
             "settings: [training.epochs=3]",
@@ -97,7 +97,7 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
         (
             "settings: [training.epochs=3]",
             "settings: [training.seed=3]",
-            "plan.yaml:3: settings[0] sets the seed that `seeds` sets as well; leave one of them out.",
+            "plan.yaml:3: settings[0] sets the seed, which `seeds` also sets; remove one of them.",
         ),
         (
             "settings: [training.epochs=3]",
@@ -130,7 +130,7 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
         (
             "recipe: recipe.yaml}",
             "recipe: demoo}",
-            "nor a shipped recipe of that name; did you mean 'demo'? `mbert rec",
+            "and no such shipped recipe; did you mean 'demo'? `mbert rec",
         ),
         (
             "recipe: recipe.yaml}",
@@ -143,7 +143,7 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
         (
             "name: first",
             "name: second, group: G",
-            "plan.yaml:6: rows[1].name is 'second', as that of rows[0]; give each row of a group its own.",
+            "plan.yaml:6: rows[1].name is 'second', which is also the name of rows[0]; names must be unique in a ",
         ),
         ("rows:", "rows: 3\nx:", "plan.yaml:4: rows must be a list, but is 3."),
         (
@@ -155,8 +155,8 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
         ("title: A title", "title: [A title", "plan.yaml:2:6: is not YAML: "),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(plan, old, new, said):
-    problems = told(plan, replace={old: new})
+def test_problems_are_reported_with_their_places(plan, old, new, said):
+    problems = problems_of(plan, replace={old: new})
     assert said in " ".join(problems)
     assert all(each.startswith("plan.yaml:") for each in problems)
 
@@ -170,38 +170,38 @@ def test_what_is_wrong_is_told_with_its_place(plan, old, new, said):
         ("- a", "plan.yaml:1: must hold keys and values, such as 'rows:'."),
     ],
 )
-def test_a_plan_without_rows_is_refused(plan, text, said):
-    assert told(plan, text) == [said]
+def test_a_plan_without_rows_is_rejected(plan, text, said):
+    assert problems_of(plan, text) == [said]
 
 
-def test_all_problems_of_all_rows_are_told_at_once_each_once(plan):
+def test_problems_of_all_rows_are_reported_together_each_once(plan):
     text = """\
 settings: [training.epoch=3]
 rows:
   - {name: a, recipe: recipe.yaml, settings: ["pooling=men"]}
   - {name: b, recipe: recipe.yaml, settings: ["adapters[0].rnk=3"]}
 """
-    common, *own = sorted(told(plan, text))
+    common, *own = sorted(problems_of(plan, text))
     assert common.startswith("plan.yaml:1: settings[0]: 'training.epoch=3': training.epoch is not a known key")
     assert "row" not in common.partition("known key")[2]
     assert [each.partition(":")[2].partition(":")[0] for each in own] == ["3", "4"]
     assert [each[-8:] for each in own] == [" (row a)", " (row b)"]
 
 
-def test_all_problems_of_a_plan_are_told_at_once(plan):
+def test_all_problems_of_a_plan_are_reported_together(plan):
     text = "titel: x\nkeep: y\nrows:\n  - {nam: a, recipe: recipe.yaml}\n  - {name: b, recipe: nowhere.yaml}\n"
-    lines = [each.split(":")[1] for each in told(plan, text)]
+    lines = [each.split(":")[1] for each in problems_of(plan, text)]
     assert lines == ["1", "2", "4", "4", "5"]
 
 
-def test_a_fault_in_a_recipe_is_told_with_its_place_there(plan, tmp_path):
+def test_a_problem_in_a_recipe_is_reported_with_its_place_there(plan, tmp_path):
     (tmp_path / "bad.yaml").write_text("extends: recipe.yaml\ntraining: {epoch: 3}\n")
-    (problem,) = told(plan, "rows:\n  - {name: a, recipe: bad.yaml}\n  - {name: b, recipe: recipe.yaml}\n")
+    (problem,) = problems_of(plan, "rows:\n  - {name: a, recipe: bad.yaml}\n  - {name: b, recipe: recipe.yaml}\n")
     assert problem.startswith("bad.yaml:2: training.epoch is not a known key; did you mean 'epochs'?")
     assert problem.endswith("(row a)")
 
 
-def test_a_plan_that_is_not_there_is_refused_with_the_nearest_name(tmp_path, monkeypatch):
+def test_a_missing_plan_is_reported_with_the_nearest_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RecipeError, match="paper_table_minilm: .* did you mean 'paper_tables_minilm'"):
         find_plan("paper_table_minilm")
@@ -210,10 +210,10 @@ def test_a_plan_that_is_not_there_is_refused_with_the_nearest_name(tmp_path, mon
 
 
 @pytest.mark.parametrize("name", plan_names())
-def test_every_shipped_plan_resolves_and_says_in_its_first_line_what_it_is(name):
-    found = read_plan(find_plan(name), problems)
-    assert found.text.startswith("# ")
-    assert found.rows
+def test_every_shipped_plan_is_valid_and_starts_with_a_comment(name):
+    plan = read_plan(find_plan(name), problems)
+    assert plan.text.startswith("# ")
+    assert plan.rows
 
 
 def test_plans_are_not_listed_as_recipes():
@@ -221,17 +221,17 @@ def test_plans_are_not_listed_as_recipes():
     assert not [name for name in shipped_names() if "plans" in name]
 
 
-def test_the_papers_plan_holds_every_row_of_tables_2_to_5_and_shares_what_they_repeat():
-    found = read_plan(find_plan("paper_tables_minilm"), problems)
-    sources = [row.recipe.reference.source for row in found.rows]
+def test_the_plan_of_the_paper_has_every_row_of_tables_2_to_5_and_shares_repeated_runs():
+    plan = read_plan(find_plan("paper_tables_minilm"), problems)
+    sources = [row.recipe.reference.source for row in plan.rows]
     tables = [f"paper/minilm/table{number}_" for number in (2, 3, 4, 5)]
     assert len(sources) == len(set(sources)) == sum(name.startswith(tuple(tables)) for name in shipped_names()) == 13
     assert all(
         source.startswith(f"Multi-BERT paper, {row.group[:7]}, ")
-        for source, row in zip(sources, found.rows, strict=True)
+        for source, row in zip(sources, plan.rows, strict=True)
     )
-    # Mean pooling, sum of losses and simultaneous training are one setting.
-    specs = [result_spec(row.recipe) for row in found.rows]
+    # Mean pooling, sum of losses and simultaneous training are the same setting.
+    specs = [result_spec(row.recipe) for row in plan.rows]
     assert sum(specs.count(spec) == 3 for spec in specs) == 3
     assert sum(specs.count(spec) == 1 for spec in specs) == 10
-    assert {row.seeds for row in found.rows} == {(1, 2)}
+    assert {row.seeds for row in plan.rows} == {(1, 2)}

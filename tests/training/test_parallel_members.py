@@ -1,4 +1,4 @@
-"""Members of an ensemble that train at once: with a stand-in for the training, but where a real one is what matters."""
+"""Members of an ensemble that train at the same time, most of them stand-ins (see `stand_in`); the last tests train."""
 
 import io
 import json
@@ -31,7 +31,7 @@ HARDWARE = Hardware(torch.device("cpu"), torch.float32)
 
 @pytest.fixture
 def here(tiny_recipe, tmp_path, monkeypatch):
-    """The folder of an ensemble of three; trainings are stand-ins."""
+    """The folder of an ensemble of three members; trainings are stand-ins."""
     monkeypatch.setattr(child_training, "spawn", stand_in.Process)
     monkeypatch.setattr(child_training, "cores", lambda: 6)
     monkeypatch.setattr("mbert_cli.machine.process_pool._POLL_EVERY", 0)
@@ -54,7 +54,7 @@ def log(here, number):
     return (here / "members" / f"{number}.log").read_text()
 
 
-def test_each_member_is_a_run_of_its_own_recipe(here):
+def test_each_member_is_a_run_with_its_own_recipe(here):
     recipe = train(here)
     for number in (1, 2, 3):
         run = RunFolder(here / "members" / str(number))
@@ -63,16 +63,16 @@ def test_each_member_is_a_run_of_its_own_recipe(here):
         assert "--device cpu --precision fp32 --kernels torch" in log(here, number)
 
 
-def test_epochs_of_all_members_are_told(here, capsys):
+def test_epochs_of_all_members_are_printed(here, capsys):
     train(here, console=Console(events=True))
-    told = capsys.readouterr()
-    found = [(event["member"], event["epoch"]) for event in map(json.loads, told.out.splitlines())]
-    assert sorted(found) == [(member, epoch) for member in (1, 2, 3) for epoch in (1, 2)]
-    assert "3 members, 2 at once; what each says: " in told.err
-    assert "member 3, epoch 2/2: " in told.err
+    printed = capsys.readouterr()
+    epochs = [(event["member"], event["epoch"]) for event in map(json.loads, printed.out.splitlines())]
+    assert sorted(epochs) == [(member, epoch) for member in (1, 2, 3) for epoch in (1, 2)]
+    assert "3 members, 2 at once; logs: " in printed.err
+    assert "member 3, epoch 2/2: " in printed.err
 
 
-def test_on_a_terminal_what_each_member_said_last_stands_below_the_bar(here):
+def test_a_terminal_shows_the_last_message_of_each_member_below_the_bar(here):
     console = Console()
     console.rich = RichConsole(file=io.StringIO(), force_terminal=True, width=100)
     train(here, console=console)
@@ -84,12 +84,12 @@ def test_on_a_terminal_what_each_member_said_last_stands_below_the_bar(here):
 @pytest.mark.parametrize(
     ("jobs", "threads"), [(2, ["3", "3", "free"]), (3, ["2", "2", "2"]), (6, ["2", "2", "2"]), (1, ["free"] * 3)]
 )
-def test_members_share_the_cores_among_those_that_train_at_once(here, jobs, threads):
+def test_members_that_train_at_the_same_time_share_the_cores(here, jobs, threads):
     train(here, jobs=jobs)
     assert [re.findall("threads (.*)", log(here, number)) for number in (1, 2, 3)] == [[each] for each in threads]
 
 
-def test_a_member_that_fails_ends_the_training_with_its_exit_code_and_words(here):
+def test_a_failed_member_ends_the_training_with_its_exit_code_and_message(here):
     with pytest.raises(RunFailedError) as caught:
         train(here, f"training.learning_rate={stand_in.NOT_FINITE}")
     assert caught.value.exit_code == 5
@@ -98,7 +98,7 @@ def test_a_member_that_fails_ends_the_training_with_its_exit_code_and_words(here
     assert remedy == "progress of all members is saved. Continue with --resume."
 
 
-def test_a_member_that_has_a_state_goes_on_and_one_without_begins_anew(here):
+def test_a_member_with_a_state_is_resumed_and_one_without_starts_again(here):
     with pytest.raises(RunFailedError):
         train(here, f"training.learning_rate={stand_in.NOT_FINITE}")
     first = RunFolder(here / "members" / "1")
@@ -160,7 +160,7 @@ def end(process):
 
 @pytest.fixture(scope="module")
 def whole(tiny_checkpoint, tiny_files, tmp_path_factory):
-    """Two members that trained at once, undisturbed; their recipe lies beside them."""
+    """Two members that trained at the same time without interruption; their recipe is beside them."""
     import tiny
 
     recipe = tiny.write_recipe(tmp_path_factory.mktemp("at-once") / "recipe.yaml", tiny_checkpoint, tiny_files)
@@ -169,8 +169,8 @@ def whole(tiny_checkpoint, tiny_files, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("number", "code", "then"), [(signal.SIGTERM, 143, ("-j", "2")), (signal.SIGKILL, -9, ())])
-def test_an_ensemble_that_was_cut_short_goes_on_to_the_bytes_of_one_that_was_not(whole, tmp_path, number, code, then):
-    """With real trainings; also where the members that are left train one after another."""
+def test_an_interrupted_and_resumed_ensemble_has_the_bytes_of_an_uninterrupted_one(whole, tmp_path, number, code, then):
+    """With real trainings. In one case, the remaining members train one after another."""
     recipe = whole.parent / "recipe.yaml"
     first = begin(recipe, tmp_path, "-j", "2")
     until = time.monotonic() + 120
