@@ -128,7 +128,7 @@ def test_a_second_sweep_exits_with_3_and_changes_nothing(here):
         with pytest.raises(RunInUseError, match="out is in use by another mbert sweep"):
             mbert_sweep()
         second = start_sweep(here)
-        _, err = second.communicate(timeout=60)
+        _, err = second.communicate(timeout=300)
         assert second.returncode == 3
         assert len(err.splitlines()) == 1
         # The table can be printed.

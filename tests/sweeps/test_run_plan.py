@@ -127,7 +127,7 @@ def test_the_exit_code_is_that_of_the_first_failed_run(here):
     broken = f"name: both, settings: [{NOT_FINITE}],"
     (here / "plan.yaml").write_text((here / "plan.yaml").read_text().replace("name: both,", broken))
     done = start_sweep(here, "-q")
-    _, err = done.communicate(timeout=60)
+    _, err = done.communicate(timeout=300)
     assert done.returncode == 5
     assert len(err.splitlines()) == 1
     assert "Traceback" not in err
@@ -136,7 +136,7 @@ def test_the_exit_code_is_that_of_the_first_failed_run(here):
 def test_a_bad_plan_exits_with_2_and_writes_nothing(here):
     (here / "plan.yaml").write_text("rows:\n  - {name: a, recipe: nowhere}\n")
     done = start_sweep(here)
-    _, err = done.communicate(timeout=60)
+    _, err = done.communicate(timeout=300)
     assert done.returncode == 2
     assert err.startswith("plan.yaml:2: rows[0].recipe is 'nowhere'")
     assert len(err.splitlines()) == 1
@@ -198,7 +198,7 @@ def test_trainings_receive_the_signal_and_save_their_progress(here, number, code
     first = start_sweep(here, "--jobs", "2")
     wait_until(lambda: "waiting" in logs(here).get("g-none-seed-1", ""), "the slow training waits")
     first.send_signal(number)
-    _, err = first.communicate(timeout=30)
+    _, err = first.communicate(timeout=300)
     assert first.returncode == code
     last = err.splitlines()[-1]
     assert last.startswith("out: stopped; ")
@@ -219,7 +219,7 @@ def test_trainings_end_if_their_sweep_is_killed(here):
     first = start_sweep(here)
     wait_until(lambda: "waiting" in logs(here).get("g-none-seed-1", ""), "the slow training waits")
     first.kill()
-    first.communicate(timeout=30)
+    first.communicate(timeout=300)
     run = RunFolder(here / "out" / "runs" / "g-none-seed-1")
     wait_until(lambda: not in_use(run), "the training has ended")
     assert run.newest_state()[0].name == "epoch-0000-step-00000001"
@@ -247,8 +247,8 @@ def test_a_sweep_waits_for_a_run_that_another_process_trains(here, capsys):
     assert sweep.stderr.readline() == "3 of 4 runs are done already\n"
     waiting = f"none, seed 2: another process is training {Path('out/runs/g-none-seed-2')}; waiting for its end\n"
     assert sweep.stderr.readline() == waiting
-    other.communicate("\n", timeout=30)
-    shown, _ = sweep.communicate(timeout=60)
+    other.communicate("\n", timeout=300)
+    shown, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0
     assert "4 of 4 runs are done." in shown
     assert set(starts(here).values()) == {1}
@@ -339,7 +339,7 @@ def test_a_killed_and_resumed_sweep_has_the_table_of_an_uninterrupted_one(tiny_r
     states = tmp_path / "out" / "runs" / "both-seed-1" / "state"
     wait_until(lambda: list(states.glob("epoch-0000-step-*")), "the first training has saved a state")
     killed.kill()
-    killed.communicate(timeout=30)
+    killed.communicate(timeout=300)
     mbert_sweep(*CPU)
     killed = without_times((tmp_path / "out" / "table.tsv").read_text())
     assert all(row["done"] == "1" for row in killed.values())
