@@ -128,7 +128,7 @@ class _Sweep:
             self.console.info(f"{done_of(before - len(self.pending), before)} already")
 
     def _is_finished(self, run: SweepRun) -> bool:
-        """Return whether a run is done and no process holds it; if so, remove the parts that the plan does not keep."""
+        """Return whether a run is done and not locked; if so, remove the parts that the plan does not keep."""
         if not run.is_done():
             return False
         try:
