@@ -12,7 +12,7 @@ from mbert_cli.evaluation.tune import check_fits, reset_decisions, tune
 from mbert_cli.model.saved_model import write_decisions
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
-from mbert_cli.reports.figures import draw_or_say, write_figures
+from mbert_cli.reports.figures import draw_if_possible, write_figures
 from mbert_cli.reports.largest_errors import TopError, errors_of, write_top_errors
 from mbert_cli.storage.atomic import replace_folder
 from mbert_cli.storage.run_folder import RunFolder
@@ -51,7 +51,7 @@ class RunEvaluation:
         def write(at: Path) -> None:
             write_evaluation(at, self.evaluation)
             write_top_errors(at, self.errors)
-            write_figures(at, draw_or_say(at, RunFolder(self.run).metrics_file, console))
+            write_figures(at, draw_if_possible(at, RunFolder(self.run).metrics_file, console))
 
         replace_folder(folder, write)
 

@@ -41,7 +41,7 @@ def predict_cs224n(
     if header is None:
         raise UsageError("--format cs224n is for the course's three tasks; none of them is a regression of one text.")
     if section.id is None:
-        raise UsageError(f"--format cs224n needs ids, but the recipe says tasks.{task}.id: null.")
+        raise UsageError(f"--format cs224n needs ids, but tasks.{task}.id of the recipe is null.")
     ids = table.column(heading(table, section, section.id), f"id of task {task}")
     if not done:
         out.write(f"id \t {header} \n")

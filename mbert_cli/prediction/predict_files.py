@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mbert_cli.data.truncation import Truncation
     from mbert_cli.prediction.predictor import Predictor
 
+_Output = PartialOutput | Stream | ParquetSink
+
 
 @dataclass(frozen=True)
 class PredictOptions:
@@ -110,23 +112,19 @@ def _predict_file(
 
     tasks = choose_tasks(predictor, table, options.tasks)
     if options.format == "cs224n" and len(tasks) != 1:
-        raise UsageError(f"--format cs224n holds one task; name it with -t. Fitting here: {', '.join(tasks)}.")
+        raise UsageError(f"--format cs224n has one task; choose it with -t. Tasks of this file: {', '.join(tasks)}.")
     truncation = predictor.truncation(options.strict_length)
-    opened: AbstractContextManager[PartialOutput | Stream | ParquetSink]
-    if output == "-":
-        opened = standard_output()
-    elif (fingerprint := _fingerprint(predictor, table, tasks, Path(output), options, threads, console)) is None:
-        opened = whole_file(Path(output), console)
-    else:
-        opened = resumable_file(Path(output), fingerprint, options.force, is_one_of_several, truncation.counts, console)
-    with opened as out, console.bar(f"predict {', '.join(tasks)}", options.limit) as bar:
+    file = _FilePrediction(predictor, table, tasks, output, options, truncation, console)
+    with (
+        file.open_output(is_one_of_several, threads) as out,
+        console.bar(f"predict {', '.join(tasks)}", options.limit) as bar,
+    ):
         done = out.rows
         bar.advance(by=done)
-        if not out.finished:
-            for count in _pieces(predictor, table, tasks, out, output, options, truncation):
-                out.commit(count)
-                bar.advance(by=count - done)
-                done = count
+        for count in () if out.finished else file.pieces(out):
+            out.commit(count)
+            bar.advance(by=count - done)
+            done = count
     for warning in table.warnings:
         console.info(warning)
     place = "" if output == "-" else f"{output}: "
@@ -135,54 +133,78 @@ def _predict_file(
         console.info(f"{place}{note}")
 
 
-def _fingerprint(
-    predictor: "Predictor",
-    table: Table,
-    tasks: Sequence[str],
-    output: Path,
-    options: PredictOptions,
-    threads: ExitStack,
-    console: Console,
-) -> dict[str, Any] | None:
-    """Return the fingerprint of a prediction; None if its input can be read only once.
+@dataclass(frozen=True)
+class _FilePrediction:
+    """The prediction of one file.
 
-    The number of threads changes the last digits of a result. So an interrupted prediction is resumed with the number
-    that it was started with; the files that follow use the same number.
+    Args:
+        predictor: the model.
+        table: the input.
+        tasks: the tasks to predict.
+        output: the output file; `-` for standard output.
+        options: how the input is read and the output is written.
+        truncation: counts the rows that are cut.
+        console: prints whether the prediction is resumed, or can be.
     """
-    from mbert_cli.machine.hardware import computing_with
-    from mbert_cli.prediction.fingerprint import fingerprint_of, threads_begun_with
 
-    fingerprint = fingerprint_of(
-        predictor, table, tasks, options.format, options.limit, options.kept, options.strict_length
-    )
-    if fingerprint is None:
-        return None
-    begun_with, current = threads_begun_with(output, fingerprint), predictor.hardware.threads
-    if begun_with is not None and begun_with != current:
-        console.info(
-            f"{output}: computing with {counted(begun_with, 'thread')}, as the prediction was started with, and not "
-            f"{current}: their number changes the last digits. To use {current}, remove {partial_folder(output)}."
+    predictor: "Predictor"
+    table: Table
+    tasks: Sequence[str]
+    output: str
+    options: PredictOptions
+    truncation: "Truncation"
+    console: Console
+
+    def open_output(self, is_one_of_several: bool, threads: ExitStack) -> AbstractContextManager[_Output]:
+        """Return the output, not yet opened. If possible, it can be resumed.
+
+        Args:
+            is_one_of_several: keep a record of the finished file until all files are finished.
+            threads: if an interrupted prediction was started with another number of threads, use that number until
+                this is closed. It changes the last digits of a result.
+        """
+        if self.output == "-":
+            return standard_output()
+        path, fingerprint = Path(self.output), self._fingerprint()
+        if fingerprint is None:
+            return whole_file(path, self.console)
+        self._use_threads_begun_with(fingerprint, threads)
+        return resumable_file(
+            path, fingerprint, self.options.force, is_one_of_several, self.truncation.counts, self.console
+        )
+
+    def pieces(self, out: _Output) -> Iterator[int]:
+        """Write the rows that are missing; yield the number of rows written, after each piece."""
+        from mbert_cli.prediction.cs224n import predict_cs224n
+        from mbert_cli.prediction.predict_table import predict_table
+
+        predictor, table, tasks, options = self.predictor, self.table, self.tasks, self.options
+        if options.format == "cs224n" and not isinstance(out, ParquetSink):
+            return predict_cs224n(predictor, table, tasks[0], out, options.limit, out.rows, self.truncation)
+        format_ = _text_format(table, self.output, options)
+        return predict_table(
+            predictor, table, tasks, out, options.limit, out.rows, options.kept, self.truncation, format_
+        )
+
+    def _fingerprint(self) -> dict[str, Any] | None:
+        from mbert_cli.prediction.fingerprint import fingerprint_of
+
+        options = self.options
+        return fingerprint_of(
+            self.predictor, self.table, self.tasks, options.format, options.limit, options.kept, options.strict_length
+        )
+
+    def _use_threads_begun_with(self, fingerprint: dict[str, Any], threads: ExitStack) -> None:
+        from mbert_cli.machine.hardware import computing_with
+        from mbert_cli.prediction.fingerprint import threads_begun_with
+
+        path, current = Path(self.output), self.predictor.hardware.threads
+        begun_with = threads_begun_with(path, fingerprint)
+        if begun_with is None or begun_with == current:
+            return
+        self.console.info(
+            f"{path}: computing with {counted(begun_with, 'thread')}, as the prediction was started with, and not "
+            f"{current}: their number changes the last digits. To use {current}, remove {partial_folder(path)}."
         )
         threads.enter_context(computing_with(begun_with))
-        fingerprint["hardware"] = predictor.hardware.facts()
-    return fingerprint
-
-
-def _pieces(
-    predictor: "Predictor",
-    table: Table,
-    tasks: Sequence[str],
-    out: PartialOutput | Stream | ParquetSink,
-    output: str,
-    options: PredictOptions,
-    truncation: "Truncation",
-) -> Iterator[int]:
-    """Write the rows that are missing; yield the number of rows written, after each piece."""
-    from mbert_cli.prediction.cs224n import predict_cs224n
-    from mbert_cli.prediction.predict_table import predict_table
-
-    limit, done = options.limit, out.rows
-    if options.format == "cs224n" and not isinstance(out, ParquetSink):
-        return predict_cs224n(predictor, table, tasks[0], out, limit, done, truncation)
-    format_ = _text_format(table, output, options)
-    return predict_table(predictor, table, tasks, out, limit, done, options.kept, truncation, format_)
+        fingerprint["hardware"] = self.predictor.hardware.facts()

@@ -72,7 +72,7 @@ def _confusion_figure(title: str, confusion: Confusion) -> Any:
     return confusion_figure(title, confusion.labels, confusion.matrix(), confusion.shares())
 
 
-def draw_or_say(evaluation: Path, metrics_file: Path, console: Console) -> dict[str, bytes]:
+def draw_if_possible(evaluation: Path, metrics_file: Path, console: Console) -> dict[str, bytes]:
     """Draw all figures whose data exist. If this fails, print why: a training must not fail because of its figures.
 
     Args:
@@ -150,6 +150,6 @@ def svg(figure: Any) -> bytes:
 
 def draw_figures(folder: RunFolder, console: Console) -> None:
     """Draw the figures of a run into its folder; if this fails, print why."""
-    files = draw_or_say(folder.evaluation, folder.metrics_file, console)
+    files = draw_if_possible(folder.evaluation, folder.metrics_file, console)
     if files:
         commit_folder(folder.figures, lambda at: write_figures(at, files))

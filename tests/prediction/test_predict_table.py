@@ -77,7 +77,7 @@ def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, here):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["a.tsv", "b.tsv"], "several inputs must be files, and -o a folder"),
+        (["a.tsv", "b.tsv"], "several inputs must be files, and -o must be a folder"),
         (["a.tsv", "-", "-o", "out"], "several inputs must be files"),
         (["a.tsv", "b.tsv", "-o", "a.tsv"], "a.tsv: is a file; for several inputs name a folder."),
         (["a.tsv", "other/a.tsv", "-o", "out"], "other/a.tsv: has the same name as a.tsv, so both become out/a.tsv"),
@@ -341,7 +341,7 @@ def test_a_task_can_have_no_ids(run, here, capsys):
     app(["validate", *words[1:], "-o", "v", "--no-measure", "tasks.mood.id=null"], standalone_mode=False)
     predict("none", "r.tsv", "-o", "o.tsv")
     app(["evaluate", "none", "-t", "mood", "--limit", "5", "-q"], standalone_mode=False)
-    with pytest.raises(MbertError, match="--format cs224n needs ids, but the recipe says tasks.mood.id: null."):
+    with pytest.raises(MbertError, match="--format cs224n needs ids, but tasks.mood.id of the recipe is null."):
         predict("none", "r.tsv", "-o", "c.csv", "--format", "cs224n")
     assert not (here / "c.csv").exists()
 

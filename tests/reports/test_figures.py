@@ -11,7 +11,7 @@ from records import record
 
 from mbert_cli.metrics import classification_metrics, regression_metrics
 from mbert_cli.reports.evaluation_folder import Evaluation, Predictions, write_evaluation
-from mbert_cli.reports.figures import draw, draw_or_say, write_figures
+from mbert_cli.reports.figures import draw, draw_if_possible, write_figures
 from mbert_cli.reports.plot_confusion import confusion_figure
 from mbert_cli.reports.plot_curves import curves_figure
 from mbert_cli.reports.plot_scatter import scatter_figure
@@ -123,7 +123,7 @@ def test_a_failure_to_draw_is_reported_in_one_line(drawable, capsys):
     from mbert_cli.terminal.console import Console
 
     (drawable / "near_predictions.tsv").unlink()
-    assert draw_or_say(drawable, drawable / "metrics.jsonl", Console()) == {}
+    assert draw_if_possible(drawable, drawable / "metrics.jsonl", Console()) == {}
     said = capsys.readouterr().err
     assert said.startswith("the figures could not be drawn (FileNotFoundError: ")
     assert len(said.splitlines()) == 1
@@ -133,7 +133,7 @@ def test_missing_matplotlib_is_reported_in_one_line(drawable, capsys, monkeypatc
     from mbert_cli.terminal.console import Console
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert draw_or_say(drawable, drawable / "metrics.jsonl", Console()) == {}
+    assert draw_if_possible(drawable, drawable / "metrics.jsonl", Console()) == {}
     assert "the figures could not be drawn (ModuleNotFoundError: " in capsys.readouterr().err
 
 
