@@ -37,7 +37,9 @@ def _one_path(input_file: str, output: str, force: bool) -> list[str]:
 
 def _paths_in_folder(inputs: Sequence[str], output: str, force: bool) -> list[str]:
     if output == "-" or "-" in inputs:
-        raise UsageError("several inputs must be files, and -o must be a folder; each output has the name of its input.")
+        raise UsageError(
+            "several inputs must be files, and -o must be a folder; each output has the name of its input."
+        )
     folder, input_of = Path(output), dict[Path, str]()
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; for several inputs name a folder.")

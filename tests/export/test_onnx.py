@@ -59,6 +59,7 @@ def run(request, tiny_checkpoint, tmp_path_factory):
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:.* were cut at:UserWarning")
 def test_graphs_give_the_predictions_of_the_model(run):
     from mbert_cli import Predictor
 
@@ -95,6 +96,7 @@ def test_an_export_contains_the_length_at_which_texts_are_cut(run):
         assert len(theirs("cat " * 50, truncation=True)["input_ids"]) == limit
 
 
+@pytest.mark.filterwarnings("ignore:.* were cut at:UserWarning")
 @pytest.mark.real_weights
 def test_graphs_of_a_real_encoder_give_the_predictions_of_the_model(minilm, tmp_path):
     from mbert_cli import Predictor

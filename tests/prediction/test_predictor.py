@@ -255,7 +255,7 @@ def test_the_header_of_the_course_format_depends_on_the_kind_of_task(joined, tmp
 @pytest.mark.parametrize(
     ("text", "tasks", "message"),
     [
-        ("id\ttxt\n1\ta\n", ["mood"], r"in.tsv:1: has no column 'text', asked for .*; did you mean 'txt'\?"),
+        ("id\ttxt\n1\ta\n", ["mood"], r"in.tsv:1: has no column 'text', needed as .*; did you mean 'txt'\?"),
         ("id\tx\n1\ta\n", [], r"in.tsv:1: has no task's text columns \(mood: text; same: one, two; near: one, two\)"),
         (
             "text\tpred\na\tb\n",
