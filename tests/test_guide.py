@@ -1,4 +1,4 @@
-"""The guide: pages that the package carries, and the command that shows them."""
+"""The guide: pages inside the package, and the command that prints them."""
 
 import io
 import re
@@ -25,7 +25,7 @@ def test_without_a_topic_all_pages_are_listed_with_their_titles(capsys):
 
 
 @pytest.mark.parametrize("topic", topics())
-def test_off_a_terminal_a_page_is_printed_as_it_is_written(topic, capsys):
+def test_without_a_terminal_a_page_is_printed_as_markdown(topic, capsys):
     assert printed(capsys, topic) == (PAGES / f"{topic}.md").read_text()
 
 
@@ -61,6 +61,6 @@ def test_a_misspelt_topic_names_the_nearest():
 
 @pytest.mark.parametrize("topic", topics())
 def test_links_lead_to_other_pages(topic):
-    """A file outside the folder of the pages is not where an installed mbert is."""
+    """Files outside this folder are not installed with mbert."""
     for target in re.findall(r"\]\(([^)#]+)", (PAGES / f"{topic}.md").read_text(encoding="utf-8")):
         assert target.removesuffix(".md") in topics(), target

@@ -1,4 +1,4 @@
-"""The guide's examples in Python, run as they stand."""
+"""Run the Python examples of the guide without changes."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parent.parent / "mbert_cli" / "guide" / "python.md").read
 
 @pytest.fixture(scope="module")
 def folder(tiny_checkpoint, tiny_files, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("readme")
+    folder = tmp_path_factory.mktemp("guide")
     recipe = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny_files)
     recipe.write_text(recipe.read_text().replace('"mood": {\n   "train"', '"sentiment": {\n   "train"'))
     app(["train", str(recipe), "-o", str(folder / "runs" / "demo"), "-q", "training.epochs=1"], standalone_mode=False)
@@ -23,11 +23,11 @@ def folder(tiny_checkpoint, tiny_files, tmp_path_factory):
 def test_predictor(folder, monkeypatch):
     monkeypatch.chdir(folder)
     (code,) = [each for each in blocks() if "Predictor" in each]
-    found = {}
+    names = {}
     imported, made, *calls = code.strip().split("\n\n")[0:1] + code.strip().split("\n\n")[1].splitlines()
-    exec(f"{imported}\n{made}", found)
+    exec(f"{imported}\n{made}", names)
     assert len(calls) == 5  # the last one is for a task that this model does not have
-    columns, rows, texts, vectors = [eval(call.split("#")[0], found) for call in calls[:4]]
+    columns, rows, texts, vectors = [eval(call.split("#")[0], names) for call in calls[:4]]
     assert columns == rows == texts
     assert list(columns) == ["pred", "p_low", "p_mid", "p_high"]
     assert vectors.shape == (1, 16)
