@@ -1,5 +1,7 @@
 """The layout of sentences that are padded to one width, for exported models."""
 
+from typing import Any
+
 from jaxtyping import Bool
 from torch import Tensor
 
@@ -30,13 +32,13 @@ class PaddedLayout:
         return (self,)
 
     @property
-    def segment_tokens(self) -> list[int]:
-        """Number of tokens of each segment, including padding."""
+    def segment_tokens(self) -> list[Any]:
+        """Number of tokens of each segment, including padding: an int, or symbolic."""
         return [self.mask.numel()]
 
     @property
-    def segment_sentences(self) -> list[int]:
-        """Number of sentences of each segment."""
+    def segment_sentences(self) -> list[Any]:
+        """Number of sentences of each segment: an int, or symbolic."""
         return [self.mask.shape[0]]  # not len(), which would fix a symbolic size
 
 
