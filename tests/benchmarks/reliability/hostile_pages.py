@@ -114,7 +114,7 @@ def _page(folder: Path, place: str, text: str) -> str:
     for run in (done, failed):
         run.begin(Options(), None)
     with redirect_stdout(io.StringIO()):
-        stand_in.train(done.recipe, done.folder, False, False, None, {})
+        stand_in.train(done.recipe, done.folder, False, False, None, {"device": "cpu", "precision": "fp32"})
     failed.log.write_text(texts["log"].replace("\n", " ") + "\n", encoding="utf-8")
     failed.note_end(2)
     return as_html(read_results(plan, runs))
