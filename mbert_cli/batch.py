@@ -52,8 +52,7 @@ class Layout:
 
     Args:
         lengths: number of tokens of each sentence, in the order of the stream; each at least 1.
-        segments: number of sentences of each segment; a segment is the contiguous sentences of one task. By default
-            there is one segment.
+        segments: number of sentences of each segment (contiguous sentences of one task). Default: one segment.
         device: device of the index tensors.
     """
 

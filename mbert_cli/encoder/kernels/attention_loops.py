@@ -282,15 +282,11 @@ def attention_backward(dout, qkv, bias, table, starts, lengths, order, heads, dr
     size, longest = features // heads, lengths[order[0]]
     rows = widest = up_to(longest, WIDTH)
     for worker in prange(workers):
-        q, k, v = (
-            np.zeros(rows * size, np.float32),
-            np.zeros(rows * size, np.float32),
-            np.zeros(rows * size, np.float32),
-        )
+        q, k = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
+        v, nothing = np.zeros(rows * size, np.float32), np.zeros(0, np.float32)
         into, found = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
         turned, weights = np.zeros(size * widest, np.float32), np.zeros(rows * widest, np.float32)
         thinned, slopes = np.zeros(rows * widest, np.float32), np.zeros(rows * widest, np.float32)
-        nothing = np.zeros(0, np.float32)
         sums = dbias[worker] if len(dbias) else nothing
         scale = 1.0 / np.sqrt(size)
         for task in range(tasks_of(worker, workers, len(order), heads)):
