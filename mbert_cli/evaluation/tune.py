@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mbert_cli.calibration import HOTTEST, Decision, best_cut, best_temperature, negative_log_likelihood
+from mbert_cli.calibration import HOTTEST, Decision, best_temperature, negative_log_likelihood
 from mbert_cli.errors import DataError, NotFiniteError, UsageError, command_line
 from mbert_cli.evaluation.options import Fitting
 from mbert_cli.evaluation.run_outcomes import RunOutcomes
+from mbert_cli.evaluation.threshold_search import best_cut
 from mbert_cli.heads import ClassHead, as_classes
 from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.prediction.predictor import Predictor

@@ -24,7 +24,7 @@ from mbert_cli.recipe.document import KeyPath
 from mbert_cli.recipe.reader import load
 from mbert_cli.recipe.sections import Component, Recipe
 from mbert_cli.recipe.shipped import find
-from mbert_cli.recipe.validation_message import validation_message
+from mbert_cli.recipe.validation_message import unknown_key_message, validation_message
 
 _BASES: dict[str, type] = {
     "adapters": Adapter,
@@ -110,7 +110,7 @@ def problems(family: str, component: Component) -> list[tuple[KeyPath, str]]:
         for each in error.errors():
             option = str(each["loc"][0])
             unknown = each["type"] == "extra_forbidden"
-            what = f"is not a known key{nearest(option, options)}" if unknown else f"{validation_message(each)}."
+            what = unknown_key_message(option, options) if unknown else f"{validation_message(each)}."
             wrong.append(((option,), what))
     except OptionError as error:
         wrong.append(((error.option,), f"{error.problem}."))

@@ -24,7 +24,7 @@ from mbert_cli.recipe.sections import (
     TaskSection,
     TrainingSection,
 )
-from mbert_cli.recipe.validation_message import validation_message
+from mbert_cli.recipe.validation_message import unknown_key_message, validation_message
 
 ComponentCheck = Callable[[str, Component], list[tuple[KeyPath, str]]]
 """Maps (family, component) to the component's problems: each is a path below the component and a message."""
@@ -104,7 +104,7 @@ class Reader:
         names = [name for name, info in section.model_fields.items() if not info.exclude]
         for key in values:
             if key not in names:
-                self.problem((*path, key), f"is not a known key{nearest(key, names)}")
+                self.problem((*path, key), unknown_key_message(key, names))
 
     def section(
         self,

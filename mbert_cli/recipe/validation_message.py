@@ -1,10 +1,11 @@
-"""Messages for the validation errors of pydantic."""
+"""Messages for misspelt keys of a recipe, and for the validation errors of pydantic."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from mbert_cli.messages import shown
+from mbert_cli.messages import nearest, shown
 
 _REQUIREMENTS = {
     "bool_parsing": "must be true or false",
@@ -29,6 +30,16 @@ _REQUIREMENTS = {
     "value_error": "{error}",
 }
 """What a value must be, by the type of the error; the fields are those of its `ctx`."""
+
+
+def unknown_key_message(key: str, known: Sequence[str]) -> str:
+    """Return the end of a sentence that begins with the name of a misspelt key: the nearest key, and all known keys.
+
+    Args:
+        key: the unknown key, without its section.
+        known: the keys of the section.
+    """
+    return f"is not a known key{nearest(key, known)}"
 
 
 def validation_message(error: ErrorDetails) -> str:

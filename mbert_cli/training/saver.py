@@ -1,4 +1,7 @@
-"""What a run saves: its states, and its best model."""
+"""What a run saves: its states, and its best model.
+
+`RunFolder.commit_epoch` in `storage/run_folder.py` defines the order in which the files of an epoch are written.
+"""
 
 import time
 from collections.abc import Mapping
