@@ -1,4 +1,4 @@
-"""The values that are fitted on dev after training: a temperature for probabilities, and a cut between two classes."""
+"""The values that are fitted on dev after training: the temperature and the decision threshold (`cut`)."""
 
 import math
 from typing import Annotated, Any, Literal, get_args
@@ -17,16 +17,16 @@ _MOST_CELLS = 1 << 22  # logits in memory as float64
 
 
 class Decision(BaseModel):
-    """Parameters with which a head computes probabilities and a class from logits z.
+    """How a head computes probabilities and the predicted class from logits z.
 
-    Probabilities are softmax(z / temperature). If there are two classes, the second is predicted if its log-odds
-    z_1 - z_0 exceed `cut`. Otherwise the most probable class is predicted. The cut applies to log-odds before the
-    temperature. So the temperature never changes a prediction, and scores with a probability that rounds to 1 still
-    differ.
+    Probabilities are softmax(z / temperature). With two classes, the second is predicted if its log-odds z_1 - z_0
+    exceed `cut`. With more classes, the most probable one is predicted. The log-odds that `cut` is compared with are
+    not divided by the temperature, so the temperature never changes a prediction. Log-odds also differ where both
+    probabilities round to 1.
 
     Args:
         temperature: temperature of the softmax; above 1, probabilities are less confident than after training.
-        cut: cut on the log-odds; 0 is a probability of 0.5 for every temperature.
+        cut: decision threshold on the log-odds; 0 is a probability of 0.5 at every temperature.
         criterion: the score for which the cut was fitted; None if it was not fitted.
     """
 

@@ -28,7 +28,7 @@ def nearest(name: str, known: Sequence[str], listed_by: str | None = None) -> st
     close = difflib.get_close_matches(name[:_MOST_OF_A_NAME], sensible, n=1, cutoff=0.6)
     hint = f"; did you mean '{close[0]}'?" if close else "."
     if listed_by:
-        return f"{hint} `{listed_by}` lists all."
+        return f"{hint} Run `{listed_by}` to list them all."
     names = [each if len(each) <= _MOST_OF_A_NAME else f"{each[:_MOST_OF_A_NAME]}..." for each in sorted(known)]
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return f"{hint} Known: {', '.join(names[:_MOST_NAMES])}{more}."

@@ -46,7 +46,7 @@ def figures() -> None:
 
 @pytest.fixture(autouse=True)
 def no_figures(request, monkeypatch):
-    """Other trainings in the tests' process draw no figures, because that takes as long as a tiny run."""
+    """Other training runs in the tests' process draw no figures, because that takes as long as a tiny run."""
     if "figures" not in request.fixturenames:
         for module in ("loop", "members"):
             monkeypatch.setattr(f"mbert_cli.training.{module}.draw_figures", lambda *_: None)

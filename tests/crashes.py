@@ -1,4 +1,4 @@
-"""Crashes of a training, and the files that tests compare after them."""
+"""Crashes of a training run, and the files that tests compare after them."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from mbert_cli.storage.run_folder import RunFolder
 
 @contextmanager
 def dying_after(epoch, step=0):
-    """Stop a training in the block as soon as it has saved the state `step` steps after `epoch`."""
+    """Stop a training run in the block as soon as it has saved the state `step` steps after `epoch`."""
     commit = RunFolder.commit_state
 
     def die(self, epoch_now, step_now, *rest):

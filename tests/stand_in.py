@@ -1,4 +1,4 @@
-"""A replacement for a training that takes no time and writes the same files into its run folder.
+"""A replacement for a training run that takes no time and writes the same files into its run folder.
 
 Scores are a function of epoch, seed and number of adapters. The learning rate selects a fault: 1e6 is a loss that is
 not finite, 2e6 a kill by the system, and 3e6 a long epoch, unless its progress was saved before.

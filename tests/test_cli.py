@@ -250,7 +250,7 @@ def test_a_killed_prediction_is_resumed_to_the_same_bytes(run, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tsv", "out.tsv", "recipe.yaml", "run", "whole.tsv"]
 
 
-def test_pieces_of_a_prediction_do_not_allow_replacing_another_output(run, tmp_path):
+def test_a_leftover_partial_folder_does_not_permit_overwriting_without_force(run, tmp_path):
     (tmp_path / ".out.tsv.partial").mkdir()
     (tmp_path / "out.tsv").write_text("thesis")
     (tmp_path / "in.tsv").write_text("text\na cat\n")
@@ -421,7 +421,7 @@ def test_count_params_prints_both_counts_of_a_recipe_and_of_a_run(run, tmp_path)
         (["evaluate", "nope", "--kernels", "fussed"], "--kernels is 'fussed'"),
         (["train", "demo", "--device", "cuda:99", "-o", "x"], "--device is 'cuda:99'"),
         (["evaluate", "nope", "--data", "mood"], "must have the form --data TASK=FILE"),
-        (["train", "demo", "--resume", "--force"], "exclude each other"),
+        (["train", "demo", "--resume", "--force"], "cannot be used together"),
     ],
 )
 def test_wrong_arguments_are_reported_in_one_line_with_exit_code_2(words, message, tmp_path):

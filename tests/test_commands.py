@@ -16,7 +16,7 @@ from mbert_cli.commands.mistakes import mistake
         ("recipes lst", "mbert recipes: No such command 'lst'. Did you mean 'ls'? See mbert recipes -h."),
         (
             "train --ouptut x",
-            "mbert train: there is no option --ouptut; did you mean '--output'? `mbert train -h` lists all.",
+            "mbert train: there is no option --ouptut; did you mean '--output'? Run `mbert train -h` to list them all.",
         ),
         (
             "train --epochs 3",

@@ -145,12 +145,12 @@ def parse(words):
         _, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
 
 
-def test_every_command_that_is_not_run_is_in_a_page():
+def test_not_run_lists_only_documented_commands():
     documented = {command for commands in ALL.values() for command in commands}
     assert set(NOT_RUN) <= documented
 
 
-def test_every_other_command_is_of_a_known_program():
+def test_non_mbert_commands_use_known_programs():
     others = {
         next(word for word in command.split() if not re.match(r"[A-Z_]+=", word))
         for commands in ALL.values()

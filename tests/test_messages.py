@@ -8,7 +8,7 @@ def test_nearest_suggests_only_a_similar_name():
 
 def test_a_message_about_an_unknown_name_is_short():
     many = [f"column{i:03}" for i in range(200)] + ["x" * 100_000]
-    said = nearest("colum007", many)
-    assert said.startswith("; did you mean 'column007'? Known: column000, ")
-    assert said.endswith(" and 161 more.")
+    message = nearest("colum007", many)
+    assert message.startswith("; did you mean 'column007'? Known: column000, ")
+    assert message.endswith(" and 161 more.")
     assert len(nearest("y" * 100_000, ["x" * 100_000, "id"])) < 200

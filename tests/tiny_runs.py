@@ -15,7 +15,7 @@ QUIET = Console(quiet=True)
 
 
 def options(precision="fp32", console=QUIET, **others) -> RunOptions:
-    """Options of a training on the CPU that prints nothing."""
+    """Options of a training run on the CPU that prints nothing."""
     return RunOptions(choose("cpu", precision), console, **others)
 
 

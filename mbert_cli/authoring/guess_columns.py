@@ -62,7 +62,7 @@ def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[
             hint = "; rename all but one." if name in known else nearest(name, known)
             raise UsageError(f"{file.path}: {what} '{name}'{hint}{_header_hint(file)}")
     if not any(column.filled for column in file.columns):
-        raise UsageError(f"{file.path}: holds no rows below its header.")
+        raise UsageError(f"{file.path}: contains no rows below its header.")
     candidates = [column for column in file.columns if column.name not in text]
     reasons = {column.name: _why_not(column) for column in candidates}
     likely = [column for column in candidates if reasons[column.name] is None]
@@ -142,9 +142,7 @@ def _no_texts(columns: Sequence[Column]) -> str:
     """Return a message that no column looks like texts, with the options that name a column."""
     rows = max((column.rows for column in columns), default=0)
     if not columns:
-        return (
-            "no column besides the labels is left for the texts; name the texts with --text, the labels with --label."
-        )
+        return "the label columns leave no column to use as text; name the text with --text, the labels with --label."
     why = f"{counted(rows, 'row')} are too few to guess from" if 1 < rows < _FEW else "the cells are too short"
     why = "1 row is too few to guess from" if rows == 1 else why
     options = " or ".join(f"--text {shlex.quote(column.name)}" for column in columns[:_MOST_LISTED])

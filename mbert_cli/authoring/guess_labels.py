@@ -61,19 +61,19 @@ def why_impossible(column: Column) -> str | None:
     if not column.is_distinct:
         return "its name is in the header more than once" if column.name else "it has no name in the header"
     if len(column.values) < 2:
-        return "holds one value only" if column.values else "is empty"
+        return "contains one value only" if column.values else "is empty"
     numbers = {text: plain for text in column.values if (plain := plain_number(text)) is not None}
     if numbers and len(column.numbers) + len(numbers) == len(column.values):
         text, plain = next(iter(numbers.items()))
         lists = "; lists of labels cannot be read" if "," in text else ""
-        return f"holds '{text}': write {plain} if it is a number{lists}"
+        return f"contains '{text}': write {plain} if it is a number{lists}"
     if _is_scale(column):
         huge = next((text for text, value in column.numbers.items() if abs(value) > _LARGEST), None)
-        return f"holds {huge}, which is too large for a scale" if huge else None
+        return f"contains {huge}, which is too large for a scale" if huge else None
     if len(column.values) > _MOST_CLASSES:
-        return f"holds {len(column.values):,} different values or more, too many for classes"
+        return f"contains {len(column.values):,} different values or more, too many for classes"
     odd = next((text for text in column.values if not is_name(text)), None)
-    return None if odd is None else f"holds {odd[:40]!r}, which has line ends or control characters"
+    return None if odd is None else f"contains {odd[:40]!r}, which has line ends or control characters"
 
 
 def why_unlikely(column: Column) -> str | None:

@@ -1,4 +1,7 @@
-"""One procedure: find out which tasks the user's own files contain. No torch here."""
+"""Finds out which tasks the user's own files contain.
+
+Must not import torch: fast start-up.
+"""
 
 import re
 from collections.abc import Mapping, Sequence

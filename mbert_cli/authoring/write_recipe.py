@@ -1,4 +1,4 @@
-"""One procedure: write_recipe."""
+"""Writes a recipe for the user's own files."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -49,7 +49,8 @@ def evaluate(
         typer.Option(
             "--tune-thresholds",
             metavar="SCORE",
-            help="f1, accuracy or balanced: fit the threshold between two classes for it; save it in the model.",
+            help="Fit the decision threshold of two-class tasks to maximise f1, accuracy or balanced accuracy, and "
+            "save it in the model.",
         ),
     ] = None,
     calibrate: Annotated[

@@ -42,7 +42,7 @@ def predict(
             "--task",
             "-t",
             metavar="TASK",
-            help="Predict only this task. May be repeated. Default: all whose columns INPUT has.",
+            help="Predict only this task. May be repeated. Default: every task whose columns are in INPUT.",
         ),
     ] = None,
     output: Annotated[
@@ -65,7 +65,10 @@ def predict(
     columns: Columns = None,
     format_: Annotated[
         Literal["same", "cs224n"],
-        typer.Option("--format", help="The format of the input, or the submission format of the course CS 224N."),
+        typer.Option(
+            "--format",
+            help="Output format: same (as the input), or cs224n (the course's submission format).",
+        ),
     ] = "same",
     quoting: Quoting = None,
     delimiter: Delimiter = None,
@@ -102,7 +105,7 @@ def predict(
     if kept == ["none"]:
         kept = []
     if kept is not None and format_ == "cs224n":
-        raise UsageError("--keep and --format cs224n exclude each other: that format has fixed columns.")
+        raise UsageError("--keep and --format cs224n cannot be used together: that format has fixed columns.")
     outputs = output_paths(inputs, output, force, format_)
     section = model_section(run)
     options = PredictOptions(

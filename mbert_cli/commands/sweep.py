@@ -62,7 +62,7 @@ def sweep(
     from mbert_cli.sweeps.terminal_table import runs_table, sweep_table
 
     if table and dry_run:
-        raise UsageError("--table and --dry-run exclude each other.")
+        raise UsageError("--table and --dry-run cannot be used together.")
     console = Console(quiet)
     file = find_plan(plan)
     folder = SweepFolder(output or Path("sweeps") / file.stem)

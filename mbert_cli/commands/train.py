@@ -43,7 +43,10 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped or killed.")] = False,
     allow_drift: Annotated[
         bool,
-        typer.Option("--allow-drift", help="With --resume: even if recipe, data, hardware or versions have changed."),
+        typer.Option(
+            "--allow-drift",
+            help="With --resume: continue even if the recipe, data, hardware or versions have changed.",
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and estimate time, memory and disk; train nothing.")
@@ -93,7 +96,7 @@ def train(
     if seed is not None:
         chosen.append(f"training.seed={seed}")
     if resume and force:
-        raise UsageError("--resume and --force exclude each other.")
+        raise UsageError("--resume and --force cannot be used together.")
     if allow_drift and not resume:
         raise UsageError("--allow-drift requires --resume.")
     if recipe is None and resume and output is not None:

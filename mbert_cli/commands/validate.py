@@ -38,7 +38,7 @@ def validate(
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run folder. Default: runs/RECIPE.")
     ] = None,
     no_measure: Annotated[
-        bool, typer.Option("--no-measure", help="Take no steps, so that time and memory are not estimated.")
+        bool, typer.Option("--no-measure", help="Skip the trial steps; time and memory are then not estimated.")
     ] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -74,7 +74,7 @@ def print_estimate(
     limit: int | None,
     measure: bool = True,
 ) -> None:
-    """Check a training, and print an estimate of its time, memory and disk.
+    """Check a training run, and print an estimate of its time, memory and disk.
 
     Args:
         recipe: a recipe file, or the name of a shipped recipe.

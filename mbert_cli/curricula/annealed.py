@@ -4,7 +4,9 @@ from mbert_cli.curricula import Sampling
 
 
 class Annealed(Sampling):
-    """One task per step, in random order; shares are N_i^alpha_e, from proportional to size to nearly equal.
+    """One task per step, in random order. Task i gets a share of the steps proportional to N_i^alpha_e.
+
+    N_i is the number of training rows of task i. The shares change from proportional to N_i to nearly equal.
 
     alpha_e = 1 - 0.8 (e - 1) / (E - 1) in epoch e of E; 1 if there is one epoch. Source: Stickland & Murray 2019,
     "Sampling Tasks": tasks interfere most towards the end of training, so the last epochs train them equally.

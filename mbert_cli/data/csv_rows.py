@@ -40,10 +40,11 @@ class CsvRows:
     An empty line is skipped, but in a table with one column it is an empty text. After a malformed row, reading
     continues at its second line, so that a stray quote does not hide the rows after it.
 
-    A quote that is plain text can join rows: it opens a cell, which ends at the next stray quote, some lines below. If
-    quotes were text, each of these lines would be a row with as many columns as the header. The lines of a real cell
-    with line breaks rarely are. Such a row has a problem, unless the caller trusts quotes, or other rows show that
-    quotes are syntax in this file; then it is counted in `joined`.
+    If quotes are ordinary characters in a file, two of them can join several rows into one: the first seems to open a
+    cell, and the second, some lines below, seems to close it. A row is suspected of this if each of its lines has as
+    many columns as the header; the lines of a real cell with line breaks rarely do. A suspected row has a problem,
+    unless the caller trusts quotes or rows show that quotes are syntax in this file. In these two cases it is read as
+    one row, and its lines are added to `joined`.
 
     Args:
         lines: lines of the file, with their line ends.
@@ -110,7 +111,7 @@ class CsvRows:
             return ""
         if line <= self._unpaired and sum(each.count('"') for each in record) % 2:
             self._unpaired = 0
-            return f"holds an unpaired quote, and so does an earlier row; {QUOTES_ARE_TEXT}"
+            return f"contains an unpaired quote, and so does an earlier row; {QUOTES_ARE_TEXT}"
         spans = f"lines {line} to {line + len(record) - 1}" if len(record) > 1 else ""
         if len(cells) != self._width:
             return wrong_width(len(cells), self._width, spans)
@@ -119,7 +120,7 @@ class CsvRows:
                 rows = f"a row of {self._width} columns" if self._width > 1 else "a row"
                 return (
                     f"a quoted cell spans {spans}, each of which could be {rows} by itself; {QUOTES_ARE_TEXT}; "
-                    "if one cell holds these lines, add --quoting csv (quoting: csv)"
+                    "if one cell contains these lines, add --quoting csv (quoting: csv)"
                 )
             self.joined.append(spans)
         elif '"' in record[0] and any(self._delimiter in cell or "\n" in cell for cell in cells):

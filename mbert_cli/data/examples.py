@@ -157,4 +157,4 @@ def example_windows(
 
 def _no_usable_row(path: str, name: str, skipped: list[str]) -> DataError:
     rows = f"all {len(skipped)} are bad, the first in {skipped[0]}." if skipped else "expected rows below the header."
-    return DataError(f"{path}: holds no usable row for task {name}; {rows}")
+    return DataError(f"{path}: contains no usable row for task {name}; {rows}")

@@ -1,4 +1,4 @@
-"""Remarks on the labels of a file, for people: case, lists of labels, classes without dev rows."""
+"""Remarks on the labels of a file, for users: case, lists of labels, classes without dev rows."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -20,8 +20,8 @@ def case_remark(labels: Sequence[str]) -> str | None:
 def list_separator(labels: Collection[str]) -> str | None:
     """Return the character that separates several labels in one text, such as `|` in `rude|threat`; None if none does.
 
-    A character is a separator if most texts that hold it have a part that is also a label, or part of another label.
-    Texts that are JSON or Python lists are separated by `,`.
+    A character counts as a separator if most texts that contain it have a part that occurs elsewhere: as a label, or as
+    a part of another text. For texts that are JSON or Python lists, the separator is `,`.
     """
     if any(label.startswith("[") and label.endswith("]") for label in labels):
         return ","
@@ -52,5 +52,6 @@ def first_of(names: Sequence[str]) -> str:
 
 def without_dev_rows(names: Sequence[str]) -> str:
     """Return a remark that these classes have no dev rows."""
-    one = len(names) == 1
-    return f"no dev rows of class{'' if one else 'es'} {first_of(names)}: {'it gets' if one else 'they get'} no score"
+    if len(names) == 1:
+        return f"class {names[0]} has no dev rows, so it gets no score"
+    return f"classes {first_of(names)} have no dev rows, so they get no score"

@@ -1,7 +1,9 @@
-"""The labels of a task: how a text of a file becomes a number, and the columns of its predictions. No torch here.
+"""The labels of a task: how a text of a file becomes a number, and the columns of its predictions.
 
 A head makes its labels from the options of its recipe section; see `Head.labels_from`. Files are read and checked with
 the labels alone, before a head is built.
+
+Must not import torch: fast start-up.
 """
 
 from abc import ABC, abstractmethod
@@ -62,7 +64,7 @@ class Labels(ABC):
         """Return a soft label as numbers, one for each of `soft_columns`.
 
         Raises:
-            ValueError: the texts are not a soft label; the message begins with the column's name.
+            ValueError: the texts are not a soft label; the message is a whole sentence that names the column.
         """
 
 
@@ -73,7 +75,7 @@ class ClassLabels(Labels):
         labels: the texts of the file in order; or a mapping of them to the names that predictions show.
 
     Raises:
-        OptionError: there are fewer than two, two are equal, or one cannot name a column.
+        OptionError: there are fewer than two, two are equal, or one cannot be the name of a column.
     """
 
     def __init__(self, labels: Sequence[str] | Mapping[str, str]) -> None:
@@ -114,7 +116,8 @@ class ClassLabels(Labels):
                 raise ValueError(f"{name} must be a probability, but is {shown(text)}")
         if len(values) > 1 and abs(sum(values) - 1) > 0.01 + _ROUNDING * len(values):
             raise ValueError(
-                f"{self.soft_columns[0]} and the following must add up to 1, but their sum is {sum(values):g}"
+                f"the probability columns starting with {self.soft_columns[0]} must add up to 1, "
+                f"but add up to {sum(values):g}"
             )
         return values
 
@@ -126,13 +129,13 @@ class BinaryLabels(ClassLabels):
         labels: as for `ClassLabels`; `0` and `1` if None.
 
     Raises:
-        OptionError: there are not exactly two, they are equal, or one cannot name a column.
+        OptionError: there are not exactly two, they are equal, or one cannot be the name of a column.
     """
 
     def __init__(self, labels: Sequence[str] | Mapping[str, str] | None = None) -> None:
         super().__init__(["0", "1"] if labels is None else labels)
         if len(self) != 2:
-            raise OptionError("labels", f"must be two, the negative and the positive one, but are {len(self)}")
+            raise OptionError("labels", f"must list exactly two classes, the negative one first, but lists {len(self)}")
 
     @property
     def probability_columns(self) -> list[str]:
@@ -180,8 +183,8 @@ def _check(names: Sequence[str]) -> None:
         raise OptionError("labels", f"must name at least 2 classes, but names {len(names)}")
     doubled = next((name for name, count in Counter(map(normal, names)).items() if count > 1), None)
     if doubled is not None:
-        raise OptionError("labels", f"must differ from each other, but name '{doubled}' twice")
+        raise OptionError("labels", f"must be distinct, but '{doubled}' appears twice")
     odd = next((name for name in names if not is_name(name)), None)
     if odd is not None:
-        rule = "must hold no line ends or control characters, and no spaces at either end"
-        raise OptionError("labels", f"{rule}, but one is {shown(odd)}")
+        rule = "must not contain line breaks, control characters, or leading or trailing spaces"
+        raise OptionError("labels", f"{rule}, but {shown(odd)} does")

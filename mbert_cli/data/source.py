@@ -138,7 +138,7 @@ def decoded(file: io.BufferedIOBase, name: str) -> Iterator[str | BadLine]:
 
 def _decoded_line(raw: bytes, is_first: bool, offset: int) -> str | BadLine:
     if b"\0" in raw:
-        return BadLine("holds a NUL byte; is it a text file?")
+        return BadLine("contains a NUL byte; is it a text file?")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

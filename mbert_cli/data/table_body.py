@@ -24,9 +24,9 @@ class TableBody:
     """A header and the rows below it.
 
     Args:
-        format: name of the format, for people.
+        format: name of the format, for messages.
         header: names of the columns.
-        rows: the rows, once.
+        rows: an iterator over the rows; it can be used only once.
         header_line: line of the header in the file, from 1.
         is_jsonl: the file is JSON Lines.
         delimiter: the character between cells of a text table.
@@ -147,5 +147,5 @@ def _check_one_object_a_line(line: str, place: str) -> None:
     # A header may begin with a bracket too: [text],[label].
     is_array = text == "[" or (text.startswith("[") and text.lstrip("[ ").startswith("{"))
     if is_array or text == "{":
-        what = "array" if is_array else "object of several lines"
-        raise DataError(f"{place}: begins a JSON {what}; write one object a line (JSON Lines).")
+        what = "array" if is_array else "object that spans several lines"
+        raise DataError(f"{place}: starts a JSON {what}; write one object per line (JSON Lines).")

@@ -30,7 +30,7 @@ class TableWriter:
         format_: format of the text; by default that of the table.
 
     Raises:
-        DataError: the table has no such column, or an object cannot hold two columns with the same name.
+        DataError: the table has no such column, or an object cannot contain two columns with the same name.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class TableWriter:
         if twice is not None and self._format.delimiter is None:
             place = f"{table.name}:{table.header_line}"
             raise DataError(
-                f"{place}: has more than one column '{twice}', which an object cannot hold; rename all but one."
+                f"{place}: has more than one column '{twice}', which an object cannot contain; rename all but one."
             )
 
     def write_header(self) -> None:

@@ -13,7 +13,7 @@ _DELIMITERS = {".tsv": "\t", ".csv": ","}
 _JSONL = (".jsonl", ".ndjson")
 # Extensions of formats that are not written, and what to write instead.
 _OTHERS = {
-    **dict.fromkeys((".json",), ".jsonl (one object a line)"),
+    **dict.fromkeys((".json",), ".jsonl (one object per line)"),
     **dict.fromkeys((".xlsx", ".xls", ".ods"), ".csv"),
     **dict.fromkeys((".feather", ".arrow", ".npy", ".npz", ".h5", ".pkl", ".parquet.gz"), ".parquet"),
     **dict.fromkeys((".zip", ".bz2", ".xz", ".zst"), ".gz"),
@@ -45,7 +45,7 @@ class TextFormat:
         assert self.delimiter is not None, "JSON Lines have no cells"
         bad = next((cell for cell in cells if "\0" in cell), None)
         if bad is not None:
-            raise ValueError("a cell holds a NUL byte, which text files cannot hold; write .jsonl or .parquet")
+            raise ValueError("a cell contains a NUL byte, which text files cannot contain; write .jsonl or .parquet")
         if self.quoting == "csv":
             return csv_line(cells, self.delimiter, is_header)
         # A file with one column has no delimiter from which it could be recognised.
@@ -53,7 +53,7 @@ class TextFormat:
         bad = next((cell for cell in cells if any(sign in cell for sign in (*signs, "\r", "\n"))), None)
         if bad is not None:
             raise ValueError(
-                f"the cell {bad[:40]!r} holds a delimiter or a line end, which cannot be written without quotes; "
+                f"the cell {bad[:40]!r} contains a delimiter or a line end, which cannot be written without quotes; "
                 "write .jsonl or .parquet, or read the input with --quoting csv"
             )
         return self.delimiter.join(cells) + "\n"

@@ -1,4 +1,7 @@
-"""Find the files of an encoder: in a folder, the model of a run, an installed package, or on the hub. No torch here."""
+"""Find the files of an encoder: in a folder, the model of a run, an installed package, or on the hub.
+
+Must not import torch: fast start-up.
+"""
 
 import hashlib
 import importlib.util

@@ -1,4 +1,7 @@
-"""The options of an evaluation: which files are evaluated, and what is fitted to them. No torch here."""
+"""The options of an evaluation: which files are evaluated, and what is fitted to them.
+
+Must not import torch: fast start-up.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,6 +63,6 @@ class Fitting:
             UsageError: the fit is not on dev, or also resets.
         """
         if self.options and files.split != "dev":
-            raise UsageError(f"{self.options}: only dev files can be fitted to; remove --split {files.split}.")
+            raise UsageError(f"{self.options}: fitting uses dev files only; remove --split {files.split}.")
         if self.options and self.reset:
-            raise UsageError(f"--reset and {self.options} exclude each other; use one of them.")
+            raise UsageError(f"--reset and {self.options} cannot be used together.")

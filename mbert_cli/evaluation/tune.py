@@ -60,7 +60,7 @@ def tune(outcomes: RunOutcomes, fitting: Fitting, console: Console) -> dict[str,
         temperature, expected calibration error and mean negative log-likelihood if temperatures are fitted.
 
     Raises:
-        DataError: a file has only one class, which every value fits.
+        DataError: all rows of a file have the same class, so nothing can be fitted.
         NotFiniteError: outputs of the model are not finite.
     """
     fitted: dict[str, Any] = {}
@@ -76,9 +76,9 @@ def tune(outcomes: RunOutcomes, fitting: Fitting, console: Console) -> dict[str,
             temperature = best_temperature(head.logits(outputs).cpu().numpy(), as_classes(labels))
             if temperature is None:
                 console.info(
-                    f"task {name}: no temperature between {1 / HOTTEST:g} and {HOTTEST:g} is best; for example, all "
-                    "dev rows are predicted correctly, or predictions are no better than chance. It stays "
-                    f"{head.decision.temperature:.3f}."
+                    f"task {name}: the temperature was not fitted: the optimum lies outside {1 / HOTTEST:g} to "
+                    f"{HOTTEST:g}. This happens if every dev row is predicted correctly, or if predictions are no "
+                    f"better than chance. The temperature stays at {head.decision.temperature:.3f}."
                 )
             else:
                 changed["temperature"] = temperature
@@ -131,7 +131,7 @@ def threshold_hint(metrics: Mapping[str, Any], run: Path) -> str | None:
             precision, recall = (values["per_class"][label][name] for name in ("precision", "recall"))
             if abs(precision - recall) > _LARGE_DIFFERENCE:
                 hints.append(
-                    f"task {task}, label {label}: precision and recall differ much ({precision:.3f}, {recall:.3f})"
+                    f"task {task}, label {label}: precision and recall are far apart ({precision:.3f}, {recall:.3f})"
                 )
     if not hints:
         return None

@@ -36,13 +36,13 @@ class Head(nn.Module, ABC):
 
     labels_from: ClassVar[Callable[..., Labels]]
     goal: ClassVar[Goal] = "classification"
-    """Whether labels are classes or numbers; a loss balancing may weigh the two differently."""
+    """Whether labels are classes or numbers; a loss balancing may weight the two differently."""
     sides: ClassVar[tuple[Side, ...]] = ("whole",)
     """What the encoder reads of an example; `forward` takes one sentence vector for each."""
     late_interaction: bool = False
     """Whether the last argument of `forward` is MaxSim of the first and the second text; see `late_interaction`."""
     main_metric: ClassVar[str] = "accuracy"
-    """The metric that stands for the task in `overall`."""
+    """The metric of the task that is part of `overall`."""
     metric_names: ClassVar[tuple[str, ...]] = ()
     """The metrics, `loss` included, by which the best model may be selected."""
 

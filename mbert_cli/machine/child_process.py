@@ -1,4 +1,7 @@
-"""Trainings in child processes, and their logs. No torch here."""
+"""Training runs in child processes, and their logs.
+
+Must not import torch: fast start-up.
+"""
 
 import ctypes
 import os
@@ -20,7 +23,7 @@ _TAIL = 1 << 14  # bytes at the end of a log that are read
 
 
 def start(words: Sequence[str], threads: int | None, log: Path) -> subprocess.Popen[bytes]:
-    """Start a training in its own process group, so that Ctrl-C reaches it only through this process.
+    """Start a training run in its own process group, so that Ctrl-C reaches it only through this process.
 
     Args:
         words: words of its command line, starting with `train`.
@@ -70,7 +73,7 @@ def last_lines(log: Path) -> list[str]:
 
 
 def last_message(lines: Sequence[str], silent: str = "no output") -> str:
-    """Return the last message of a training.
+    """Return the last message of a training run.
 
     Args:
         lines: lines of its log.
@@ -86,10 +89,10 @@ def exit_code(process: subprocess.Popen[bytes]) -> int:
 
 
 def threads_each(jobs: int) -> int | None:
-    """Return the number of threads of each training, if the cores or `OMP_NUM_THREADS` are shared among them.
+    """Return the number of threads of each training run, if the cores or `OMP_NUM_THREADS` are shared among them.
 
     Args:
-        jobs: number of trainings that run at the same time.
+        jobs: number of training runs at the same time.
 
     Returns:
         The number of threads, or None for PyTorch's default.
@@ -109,7 +112,7 @@ def cores() -> int:
 def _end_with_parent(parent: int) -> Callable[[], None]:
     """Return a function that makes a new process end when its parent ends for any reason: Linux then sends it SIGTERM.
 
-    On other systems, a training outlives a parent that is killed, and its run folder stays locked until it ends.
+    On other systems, a training run outlives a parent that is killed, and its run folder stays locked until it ends.
 
     Args:
         parent: process id of the parent.

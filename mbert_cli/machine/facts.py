@@ -1,4 +1,4 @@
-"""One procedure: facts; what `mbert info` prints."""
+"""The facts about this machine and installation that `mbert info` prints."""
 
 import os
 import platform

@@ -1,4 +1,7 @@
-"""ProcessPool: a limited number of child processes at a time. No torch here."""
+"""ProcessPool: a limited number of child processes at a time.
+
+Must not import torch: fast start-up.
+"""
 
 import signal
 import subprocess

@@ -1,4 +1,7 @@
-"""Signals that ask the process to stop; they can be deferred while something must not be interrupted. No torch here."""
+"""Signals that ask the process to stop; they can be deferred while something must not be interrupted.
+
+Must not import torch: fast start-up.
+"""
 
 import _thread
 import signal
@@ -77,7 +80,7 @@ class deferred:  # noqa: N801 -- used like a function: `with deferred():`
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _Received.depth -= 1
-        # This also raises an earlier `Stopped` again, if Python ignored it, as it does in a destructor.
+        # Python ignores an exception in a destructor. If `Stopped` was lost this way, this raises it again.
         if kind is None:
             check()
 

@@ -24,7 +24,7 @@ def model_card(recipe: Recipe, model: SentenceModel, scores: Mapping[str, Any]) 
     """Return the card of a model. It depends only on the arguments and on the version of mbert.
 
     Args:
-        recipe: the recipe of the training.
+        recipe: the recipe of the training run.
         model: the model.
         scores: the metrics on dev of the epoch whose weights are kept.
     """

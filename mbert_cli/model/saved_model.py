@@ -85,7 +85,7 @@ def write_model(
     Args:
         folder: an existing, empty folder.
         model: the model.
-        recipe: the recipe of the training.
+        recipe: the recipe of the training run.
         tokenizer: the tokenizer of the encoder.
         encoder_changed: whether the encoder's weights differ from those of its checkpoint.
         scores: the metrics of the epoch.

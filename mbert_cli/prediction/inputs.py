@@ -61,7 +61,7 @@ def check_texts(sides: Sequence[Sequence[Any]], names: Sequence[str], task: str)
     lengths = [len(side) for side in sides]
     if len(set(lengths)) > 1:
         raise DataError(
-            f"task {task}: {' and '.join(names)} hold {' and '.join(map(str, lengths))} texts; "
+            f"task {task}: {' and '.join(names)} contain {' and '.join(map(str, lengths))} texts; "
             "a pair takes one of each."
         )
     for name, side in zip(names, sides, strict=True):
@@ -70,7 +70,7 @@ def check_texts(sides: Sequence[Sequence[Any]], names: Sequence[str], task: str)
                 raise DataError(f"task {task}: row {row}: {name} must be a text, but is {shown(text)}.")
             if not text.isascii() and _holds_surrogate(text):
                 raise DataError(
-                    f"task {task}: row {row}: {name} holds half of a surrogate pair, which is not a character: "
+                    f"task {task}: row {row}: {name} contains half of a surrogate pair, which is not a character: "
                     f"{ascii(text)[:60]}; clean it with text.encode('utf-8', 'replace').decode()."
                 )
 

@@ -1,4 +1,7 @@
-"""The output files of `mbert predict`, checked before the model is loaded. No torch here."""
+"""The output files of `mbert predict`, checked before the model is loaded.
+
+Must not import torch: fast start-up.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,1 +1,4 @@
-"""Recipes: from YAML to checked, frozen sections. No torch."""
+"""Recipes: from YAML to checked, frozen sections.
+
+Must not import torch: fast start-up.
+"""

@@ -8,9 +8,9 @@ from mbert_cli.recipe.document import Document, KeyPath
 def merge(base: Document, change: Document) -> None:
     """Merge a document into another, in place.
 
-    Mappings are merged key by key; lists and scalars are replaced. A mapping with another `kind` replaces the whole
-    mapping, because the options of the old kind do not fit. Null removes a mapping. A mapping of indices changes single
-    items of a list.
+    Mappings are merged key by key; lists and scalars are replaced. If a mapping changes `kind`, it replaces the whole
+    old mapping, because other kinds have other options. Null removes a mapping. A mapping whose keys are indices
+    changes single items of a list.
     """
     _merge_places(base, change, base.values, change.values, ())
     base.values = _merged(base.values, change.values)

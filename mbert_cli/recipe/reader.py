@@ -129,7 +129,7 @@ class Reader:
             self.problem(path, f"is missing; it needs {_required(kind)}.")
             return None
         if not isinstance(values, dict):
-            self.problem(path, f"must hold keys and values, but is {shown(values)}.")
+            self.problem(path, f"must contain keys and values, but is {shown(values)}.")
             return None
         self.check_keys(path, values, kind)
         fields = {key: value for key, value in {**values, **given}.items() if key in kind.model_fields}
@@ -198,7 +198,7 @@ class Reader:
         """Read all tasks."""
         tasks = self.document.values.get("tasks")
         if not isinstance(tasks, dict) or not tasks:
-            self.problem(("tasks",), "must hold at least one task: a name with train, dev, text, label and head.")
+            self.problem(("tasks",), "must contain at least one task: a name with train, dev, text, label and head.")
             return None
         sections: dict[str, TaskSection | None] = {}
         for name, values in tasks.items():
@@ -219,7 +219,10 @@ class Reader:
 
 
 def _location(location: tuple[str | int, ...], fields: dict[str, Any]) -> KeyPath:
-    """Return the part of pydantic's location that is in the recipe; unions add the names of their branches."""
+    """Return the leading part of pydantic's location that exists in the recipe.
+
+    For a union type, pydantic appends the name of the alternative that it tried, which is no key of the recipe.
+    """
     path: list[str | int] = []
     value: Any = fields
     for part in location:

@@ -65,7 +65,7 @@ def read_text(path: Path, source: str) -> str:
     except OSError as error:
         raise RecipeError(f"{source}: cannot be read ({error.strerror}).") from None
     if len(raw) > MAX_BYTES:
-        raise RecipeError(f"{source}: is larger than 1 MiB; a recipe is a page of YAML.")
+        raise RecipeError(f"{source}: is larger than 1 MiB; this does not look like a recipe.")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -104,7 +104,8 @@ class TaskSection(Section):
         id: column of row ids, used by `--format cs224n`; null for none. In training and dev files, a row that repeats
             an id is a bad row. With the default, `id`, repeated ids only cause a warning.
         quoting: `csv` for RFC 4180 quotes; `none` if quotes are ordinary characters, as in GLUE's files; `auto` is
-            `csv`, but refuses a quoted cell if each of its lines could be a row, because its quotes may be text.
+            `csv`, but rejects a quoted cell with line breaks if each of its lines could be a row by itself: its quotes
+            may be ordinary characters.
         delimiter: `auto` takes the first of tab, comma and semicolon that the header contains, or else tab. `auto`
             never chooses `pipe`.
         on_bad_row: `error` refuses the file and lists its first 20 bad rows; `skip` leaves bad rows out, and counts and

@@ -10,7 +10,7 @@ from mbert_cli.messages import nearest, shown
 _REQUIREMENTS = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
-    "dict_type": "must hold keys and values",
+    "dict_type": "must contain keys and values",
     "finite_number": "must be a finite number",
     "float_parsing": "must be a number",
     "float_type": "must be a number",
@@ -23,7 +23,7 @@ _REQUIREMENTS = {
     "less_than_equal": "must be at most {le}",
     "list_type": "must be a list",
     "literal_error": "must be {expected}",
-    "model_type": "must hold keys and values",
+    "model_type": "must contain keys and values",
     "string_pattern_mismatch": "must match the pattern {pattern}",
     "string_too_long": "must have at most {max_length} characters",
     "string_type": "must be a string",

@@ -11,9 +11,9 @@ from mbert_cli.messages import shown
 from mbert_cli.recipe.document import Document, KeyPath, Place, dotted
 
 MAX_DEPTH = 20
-TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels; a recipe is a page of YAML."
+TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels; this does not look like a recipe."
 _MAX_VALUES = 100_000
-_TOO_MANY = "contains too many values; a recipe is a page of YAML."
+_TOO_MANY = "contains too many values; this does not look like a recipe."
 _MAX_BITS = 1024  # of a whole number: the largest float has as many
 
 
@@ -66,7 +66,9 @@ def parse(text: str, source: str, folder: Path, example: str = "tasks") -> Docum
         if node is None:
             return Document({}, {}, source, folder)
         if not isinstance(node, yaml.MappingNode):
-            raise RecipeError(f"{source}:{node.start_mark.line + 1}: must hold keys and values, such as '{example}:'.")
+            raise RecipeError(
+                f"{source}:{node.start_mark.line + 1}: must contain keys and values, such as '{example}:'."
+            )
         builder = _Builder(loader, source, folder)
         return Document(builder.build(node, ()), builder.places, source, folder)
     except yaml.MarkedYAMLError as error:
@@ -109,7 +111,7 @@ class _Builder:
         try:
             value = self.loader.construct_object(node, deep=True)
         except (ValueError, KeyError, IndexError, AttributeError):  # PyYAML's constructors raise any of them
-            what = f"{dotted(path)} is {shown(node.value)}, which does not fit its tag"
+            what = f"{dotted(path)} is {shown(node.value)}, which is not a valid value for its YAML tag"
             raise RecipeError(f"{self.source}:{line}: {what}.") from None
         if isinstance(value, int) and value.bit_length() > _MAX_BITS:
             size = f"a whole number of {value.bit_length()} bits"

@@ -1,1 +1,4 @@
-"""What reports of several runs have in common. No torch here."""
+"""What reports of several runs have in common.
+
+Must not import torch: fast start-up.
+"""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean, variance
 
 MEANING = (
-    "Marked: the best score of a column and those within one standard error of it, by the number of dev rows; "
-    "none if that is all of them."
+    "Marked: the best score in each column and every score within one standard error of it (estimated from the number "
+    "of dev rows). If that would mark the whole column, nothing is marked."
 )
 """The meaning of the mark, as reports print it."""
 MEANING_OF_MEANS = MEANING.replace("number of dev rows", "number of dev rows and the spread over seeds")

@@ -1,7 +1,9 @@
-"""Every colour of the figures (matplotlib) and of the pages (HTML, with their SVG charts). No torch here.
+"""Every colour of the figures (matplotlib) and of the pages (HTML, with their SVG charts).
 
 Figures are printed and pasted into slides, so they have one set of colours. Pages have a light and a dark one, with a
 contrast of text of at least 4.5 (WCAG 2.1, AA).
+
+Must not import torch: fast start-up.
 """
 
 # Figures. The series are the colours of Okabe and Ito 2008, which colour-blind readers can distinguish.

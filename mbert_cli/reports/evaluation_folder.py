@@ -1,10 +1,12 @@
-"""The results of an evaluation, and the folder that holds them. No torch here.
+"""The results of an evaluation, and the folder that holds them.
 
 metrics.json                what `mbert evaluate --json` prints
 TASK_predictions.tsv        for each row: its line in the data file, true label, prediction and scores
 TASK_confusion.tsv          the confusion matrix of a classification (rows are true labels); with more classes than
                             `MATRIX_LIMIT`, one line for each pair of a true and a predicted label
 TASK_confusion_shares.tsv   the same matrix, divided by the number of rows with the true label
+
+Must not import torch: fast start-up.
 """
 
 import csv

@@ -73,7 +73,7 @@ def _confusion_figure(title: str, confusion: Confusion) -> Any:
 
 
 def draw_if_possible(evaluation: Path, metrics_file: Path, console: Console) -> dict[str, bytes]:
-    """Draw all figures whose data exist. If this fails, print why: a training must not fail because of its figures.
+    """Draw all figures whose data exist. If this fails, print why: a training run must not fail because of its figures.
 
     Args:
         evaluation: see `draw`.

@@ -1,4 +1,7 @@
-"""HTML pages: one file each, without scripts or references to other files. All values are escaped. No torch here."""
+"""HTML pages: one file each, without scripts or references to other files. All values are escaped.
+
+Must not import torch: fast start-up.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

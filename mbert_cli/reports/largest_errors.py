@@ -1,6 +1,8 @@
-"""The largest errors of a model, with their texts. No torch here.
+"""The largest errors of a model, with their texts.
 
 They are the wrong labels with the highest probabilities, and the predicted numbers that are furthest from the labels.
+
+Must not import torch: fast start-up.
 """
 
 import heapq
@@ -101,7 +103,7 @@ def write_top_errors(folder: Path, errors: Mapping[str, Sequence[TopError]]) -> 
 
 
 def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list[TopError]:
-    """Return errors with their texts. If the data file is missing, broken or has other labels, return them without.
+    """Add the texts of the rows to the errors. If the file cannot be read or has changed, return the errors unchanged.
 
     Args:
         errors: errors of one task.

@@ -1,4 +1,7 @@
-"""The HTML page of `mbert report`: a comparison of the runs, then a part for each run. No torch here."""
+"""The HTML page of `mbert report`: a comparison of the runs, then a part for each run.
+
+Must not import torch: fast start-up.
+"""
 
 from collections.abc import Sequence
 

@@ -73,9 +73,9 @@ def _facts(run: RunReport) -> list[tuple[str, str]]:
 
 
 def _rounds(run: RunReport) -> str:
-    kept, finished = run.kept.epoch, f"{run.epochs} of {run.recipe.training.rounds}"
+    kept, finished = run.kept.epoch, f"{run.epochs} of {run.recipe.training.rounds} trained"
     if run.recipe.training.members > 1:
-        return f"{finished}; that of the first {kept} is kept"
+        return f"{finished}; the saved model combines the first {kept}"
     return f"{finished}; the model of epoch {kept} is kept"
 
 

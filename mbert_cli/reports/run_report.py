@@ -1,4 +1,7 @@
-"""Runs as `mbert report` reads them: only their recipes and metrics, which is fast. No torch here."""
+"""Runs as `mbert report` reads them: only their recipes and metrics, which is fast.
+
+Must not import torch: fast start-up.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -66,7 +69,7 @@ class RunReport:
 
     @property
     def times_encoder(self) -> float:
-        """Parameters of the encoder with all adapters, divided by those of the encoder, as in papers on adapters."""
+        """Parameters of encoder plus adapters, divided by those of the encoder; papers on adapters report this."""
         return 1 + self.parameters["adapters"] / self.parameters["encoder"]
 
     @property
@@ -191,7 +194,7 @@ def _read_run(path: Path) -> RunReport:
     kept = kept_epoch(lines)
     if kept is None:
         raise UsageError(
-            f"{path}: no epoch of this run has been scored yet; wait for one, or continue the training with --resume."
+            f"{path}: no epoch of this run has been scored yet; wait for one, or continue training with --resume."
         )
     seconds = sum(line.seconds.train for line in lines)
     return RunReport(path, recipe, len(lines), kept, seconds, fitted_tasks(RunFolder(path)))

@@ -1,6 +1,8 @@
-"""The geometry of charts: positions in a drawing that the template charts.html writes as SVG. No torch here.
+"""The geometry of charts: positions in a drawing that the template charts.html writes as SVG.
 
 The colours are in colours.py.
+
+Must not import torch: fast start-up.
 """
 
 import math

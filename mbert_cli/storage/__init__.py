@@ -1,1 +1,4 @@
-"""Files and folders that survive a crash: written as a whole or not at all, or resumed. No torch."""
+"""Files and folders that survive a crash: written as a whole or not at all, or resumed.
+
+Must not import torch: fast start-up.
+"""

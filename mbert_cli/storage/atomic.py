@@ -1,7 +1,9 @@
-"""Atomic writes of files and folders: a crash at any moment leaves the old version or the new one. No torch here.
+"""Atomic writes of files and folders: a crash at any moment leaves the old version or the new one.
 
 A new folder is written under a temporary name beside its final one, flushed to disk with fsync, and renamed. Its
 `manifest.json` holds the SHA-256 of every other file, so that a damaged file is detected.
+
+Must not import torch: fast start-up.
 """
 
 import filecmp
@@ -228,14 +230,14 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        CheckpointError: the file cannot be read, or it holds no JSON object.
+        CheckpointError: the file cannot be read, or it contains no JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}).") from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: must hold a JSON object.")
+        raise CheckpointError(f"{path}: must contain a JSON object.")
     return content
 
 

@@ -1,4 +1,7 @@
-"""Errors of the operating system while writing, turned into messages with a remedy. No torch here."""
+"""Errors of the operating system while writing, turned into messages with a remedy.
+
+Must not import torch: fast start-up.
+"""
 
 import errno
 import os
@@ -13,7 +16,7 @@ from mbert_cli.errors import MbertError, ResourceError, UsageError
 
 
 @contextmanager
-def disk_errors(path: Path, remedy: str = "run the command again (a training with --resume)") -> Iterator[None]:
+def disk_errors(path: Path, remedy: str = "run the command again (training: with --resume)") -> Iterator[None]:
     """Replace errors of the operating system in a block by errors with a remedy.
 
     Args:

@@ -1,4 +1,7 @@
-"""metrics.jsonl: the record of each epoch of a run, one JSON object per line. No torch here."""
+"""metrics.jsonl: the record of each epoch of a run, one JSON object per line.
+
+Must not import torch: fast start-up.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,7 +33,7 @@ class Seconds:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """The results of one epoch; for an ensemble, of its first members.
+    """The results of one epoch or, for an ensemble, of the members trained so far.
 
     Args:
         epoch: from 1; for an ensemble, the number of members.
@@ -73,13 +76,13 @@ class EpochRecord:
         return {(task, name): float(self.tasks[task][name]) for task, name in names.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the record as one line of metrics.jsonl holds it."""
+        """Return the record as the JSON object of a line of metrics.jsonl."""
         values = asdict(self)
         drift = values.pop("drift")
         return {**values, "drift": list(drift)} if drift else values
 
     def scores(self) -> dict[str, Any]:
-        """Return the record without times, sizes and hardware: what a repeated run finds again."""
+        """Return only the values that a repeated run reproduces: no times, sizes or hardware."""
         return {key: value for key, value in self.as_dict().items() if key not in _NOT_SCORES}
 
 

@@ -1,4 +1,7 @@
-"""The saved model of a run: where it is, and what its config.json says. No torch here."""
+"""The saved model of a run: where it is, and what its config.json says.
+
+Must not import torch: fast start-up.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,5 +78,5 @@ def _committed_model(path: Path) -> Path:
             raise CheckpointError(f"{path}: there is no such run folder; mbert train writes one with -o.")
         if run.model.is_dir():
             raise CheckpointError(f"{run.model / MANIFEST}: is missing; copy the folder again, or train again.")
-        raise CheckpointError(f"{path}: holds no model; no epoch of this run has been scored yet.")
+        raise CheckpointError(f"{path}: contains no model; no epoch of this run has been scored yet.")
     return folder

@@ -1,10 +1,10 @@
-"""A long output, written in pieces, so that it can be resumed if the process is killed. No torch here.
+"""A long output, written in pieces, so that it can be resumed if the process is killed.
 
 Until OUT is complete, its pieces are in the folder `.OUT.partial`:
 
     rows           the output so far
-    journal.jsonl  the fingerprint of the output; then for each piece the number of rows and bytes up to its end, their
-                   SHA-256, and the facts counted up to there
+    journal.jsonl  first the fingerprint of the output. Then a line for each piece: the number of rows and bytes up to
+                   its end, the SHA-256 of these bytes, and the values counted over these rows
     lock           held by the process that writes
 
 If the name of OUT ends in `.gz`, each piece is a gzip member of its own, so that it can be written without the others.
@@ -14,6 +14,8 @@ in the journal whose hash is right, and the output continues from there. At the 
 after that, before the folder is removed, is recognised by the last hash in the journal, which is the hash of OUT. If a
 command writes several outputs, each journal stays until all outputs are complete, so that a resumed command does not
 write the complete ones again.
+
+Must not import torch: fast start-up.
 """
 
 import hashlib

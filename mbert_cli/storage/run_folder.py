@@ -1,4 +1,4 @@
-"""The folder of a run: its parts, and the order in which they are committed. No torch here.
+"""The folder of a run: its parts, and the order in which they are committed.
 
     runs/x/
       recipe.yaml        the resolved recipe
@@ -15,6 +15,8 @@
 Every folder and file is committed as a whole; see `atomic`. A crash during a commit leaves the previous version. A
 state holds everything that training needs to continue. `RunFolder.commit_epoch` explains the order of the commits, so
 that a crash between two of them does no harm either.
+
+Must not import torch: fast start-up.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Who may write to a run folder: the lock, and the check of what the folder already holds. No torch here."""
+"""Who may write to a run folder: the lock, and the check of what the folder already contains."""
 
 import os
 import shutil
@@ -82,7 +82,7 @@ def in_use(run: RunFolder) -> bool:
 
 @contextmanager
 def model_locked(path: Path) -> Iterator[Path]:
-    """Lock a saved model against a training of its run, and against other changes; yield its folder.
+    """Lock a saved model against further training and other changes; yield its folder.
 
     Args:
         path: a run folder, or the folder of a saved model.
@@ -114,12 +114,12 @@ def check_free(run: RunFolder, resume: bool, force: bool) -> None:
 
     Args:
         run: the run folder; it need not exist.
-        resume: continue the run that it holds.
-        force: replace the run that it holds.
+        resume: continue the run that it contains.
+        force: replace the run that it contains.
 
     Raises:
-        UsageError: it holds a run, and neither resume nor force is set; or there is no run to resume; or it holds other
-            files; or a part of the run is a symbolic link.
+        UsageError: it contains a run, and neither resume nor force is set; or there is no run to resume; or it contains
+            other files; or a part of the run is a symbolic link.
     """
     if run.path.exists() and not run.path.is_dir():
         raise UsageError(f"{run.path} is a file; choose another -o.")
@@ -127,26 +127,27 @@ def check_free(run: RunFolder, resume: bool, force: bool) -> None:
     if run.holds_a_run():
         if resume and not run.is_resumable():
             raise UsageError(
-                f"{run.path} holds the metrics of a run, but no state to resume; replace them with --force, or choose "
-                "another -o."
+                f"{run.path} contains the metrics of a run, but no state to resume; replace them with --force, or "
+                "choose another -o."
             )
         if not (resume or force):
             raise UsageError(
-                f"{run.path} exists and holds a run; continue it with --resume, or replace it with --force."
+                f"{run.path} exists and contains a run; continue it with --resume, or replace it with --force."
             )
     elif resume:
-        raise UsageError(f"{run.path} holds no run to resume; leave out --resume to start one.")
+        raise UsageError(f"{run.path} contains no run to resume; leave out --resume to start one.")
     elif run.path.exists() and not all(
         each == run.lock_file or _is_incomplete_part(run, each) for each in run.path.iterdir()
     ):
-        raise UsageError(f"{run.path} is not empty and holds no run; choose another -o.")
+        raise UsageError(f"{run.path} is not empty and contains no run; choose another -o.")
 
 
 def _check_links(run: RunFolder) -> None:
     for part in (*run.folders, *run.files, run.lock_file):
         if part.is_symlink():
             raise UsageError(
-                f"{part}: is a symbolic link, but a run must be in one folder. Replace the link by what it points to."
+                f"{part}: is a symbolic link, but all parts of a run must be inside its folder. Replace the link with "
+                "the file or folder it points to."
             )
 
 

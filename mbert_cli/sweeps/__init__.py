@@ -1,1 +1,4 @@
-"""Sweeps: train, resume and compare the runs of a plan. No torch here."""
+"""Sweeps: train, resume and compare the runs of a plan.
+
+Must not import torch: fast start-up.
+"""

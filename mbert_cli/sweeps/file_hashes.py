@@ -1,7 +1,9 @@
-"""Hashes of the files that a run reads: they show that a file was moved, or that its contents have changed. No torch.
+"""Hashes of the files that a run reads: they show that a file was moved, or that its contents have changed.
 
 A run is described by flat recipe keys, such as `tasks.mood.train`. If the hash of a file is known, it describes the
 file better than its path does.
+
+Must not import torch: fast start-up.
 """
 
 import json
@@ -26,7 +28,7 @@ class FileHashes:
         self._known: dict[str, str | None] = {}
 
     def of(self, recipe: Recipe) -> dict[str, str]:
-        """Return the SHA-256 of each file that a training reads, by recipe key.
+        """Return the SHA-256 of each file that a training run reads, by recipe key.
 
         Keys: `tasks.NAME.train`, `tasks.NAME.dev`, and `encoder.checkpoint` for the encoder's weights. Data sets and
         encoders on the hub, encoders in packages, and files that cannot be read are left out.

@@ -1,11 +1,11 @@
-"""The folder of a sweep: its files, and which run belongs to which recipe. No torch here.
+"""The folder of a sweep: its files, and which run belongs to which recipe.
 
     DIR/
       plan.yaml                     the plan when the sweep last ran
       recipes/NAME.yaml             the recipe that a run was started with
       recipes/NAME.json             its options, number of threads, and hashes of its files
       runs/NAME/                    a run folder
-      logs/NAME.log                 the output of its trainings, newest last
+      logs/NAME.log                 the output of its training processes, newest last
       table.tsv, .md, .html         the table of the runs
       scores.png                    a figure of the scores, drawn when a sweep ends
 
@@ -13,6 +13,8 @@ A run is identified by its recipe and seed, not by its name. So rows can be rena
 A run is done if its metrics.jsonl has a line for every epoch. No other file records this, so that nothing can
 contradict the run folder after a crash. The files in recipes/ are written before a run starts, and are ignored until
 the run folder exists.
+
+Must not import torch: fast start-up.
 """
 
 import re

@@ -1,4 +1,7 @@
-"""The files with the table of a sweep: TSV, Markdown and HTML. No torch here."""
+"""The files with the table of a sweep: TSV, Markdown and HTML.
+
+Must not import torch: fast start-up.
+"""
 
 import base64
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""The plan of a sweep, read and checked: the rows of a table, each with a recipe, overrides and seeds. No torch."""
+"""The plan of a sweep, read and checked: the rows of a table, each with a recipe, overrides and seeds.
+
+Must not import torch: fast start-up.
+"""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -127,7 +130,8 @@ def read_plan(path: Path, check: ComponentCheck, check_recipe: Callable[[Recipe]
         check_recipe: raises an error for other problems of a recipe.
 
     Raises:
-        RecipeError: the plan has problems; if it has none, its rows have. All are listed with their places.
+        RecipeError: the plan or, if the plan itself is right, a recipe of its rows has problems. All are listed, each
+            with its place.
     """
     text = read_text(path, str(path))
     document = parse(text, str(path), path.resolve().parent, example="rows")
@@ -163,7 +167,7 @@ def read_plan(path: Path, check: ComponentCheck, check_recipe: Callable[[Recipe]
 
 
 def _by_rows(problems: Mapping[str, Sequence[str]], rows: int) -> list[str]:
-    """Return the problems of recipes, each once, with the rows that have it unless all rows have it."""
+    """Return each problem once. The names of its rows are added, unless all rows have it."""
     most = 5
     lines = []
     for problem, names in problems.items():
@@ -193,7 +197,7 @@ def _check_seeds(reader: Reader, plan: PlanSection, rows: Sequence[RowSection | 
         twice = [seed for seed in dict.fromkeys(seeds or ()) if (seeds or ()).count(seed) > 1]
         if twice:
             reader.problem(path, f"contains {twice[0]} more than once.")
-    what = "sets the seed, which `seeds` also sets; remove one of them."
+    what = "sets training.seed, but `seeds` sets it too; keep only one."
     for index, setting in enumerate(plan.settings):
         if plan.seeds and setting.startswith("training.seed="):
             reader.problem(("settings", index), what)

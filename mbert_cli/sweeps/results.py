@@ -1,4 +1,7 @@
-"""The results of a sweep: the rows of its table, read from the runs that are done. No torch here."""
+"""The results of a sweep: the rows of its table, read from the runs that are done.
+
+Must not import torch: fast start-up.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,7 +133,7 @@ class RowResult:
                     "status": state.status,
                     "epochs": state.epochs,
                     "exit_code": state.exit_code,
-                    "said": state.said,
+                    "said": state.message,
                 }
                 for run, seed, state in zip(self.runs, self.row.seeds, self.states, strict=True)
             ],

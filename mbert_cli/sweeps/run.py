@@ -1,4 +1,7 @@
-"""One run of a sweep: its recipe, folder and state. No torch here."""
+"""One run of a sweep: its recipe, folder and state.
+
+Must not import torch: fast start-up.
+"""
 
 import json
 import re
@@ -33,7 +36,7 @@ class Options:
         precision: see `mbert train`.
         kernels: see `mbert train`.
         limit: maximum number of rows of each file.
-        offline: whether trainings may not use the network.
+        offline: whether training runs may not use the network.
     """
 
     device: str = "auto"
@@ -62,14 +65,14 @@ class RunState:
     Args:
         status: `done`, `training` (in any process), `failed`, `stopped` (can be resumed) or `waiting`.
         epochs: number of finished epochs.
-        exit_code: exit code of the training that failed.
-        said: last line of its log.
+        exit_code: exit code of the training process if it failed.
+        message: last message of its log.
     """
 
     status: str
     epochs: int = 0
     exit_code: int = 0
-    said: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class RunRecord:
     Args:
         recipe: the recipe.
         options: `Options.facts()`; None if they cannot be read.
-        threads: number of threads of the training; None for PyTorch's default.
+        threads: number of threads of the training process; None for PyTorch's default.
         files: hashes of its files, see `FileHashes.of`; empty for sweeps of earlier versions.
     """
 
@@ -135,7 +138,7 @@ class SweepRun:
         try:
             lines = self.folder.read_metrics()
         except MbertError:
-            return False  # the training reports the error
+            return False  # the training process reports the error
         planned = list(range(1, self.recipe.training.rounds + 1))
         return [line.epoch for line in lines] == planned and kept_epoch(lines) is not None
 
@@ -148,9 +151,9 @@ class SweepRun:
         with suppress(UsageError):
             if in_use(self.folder):
                 return RunState("training", epochs)
-        code, said = self._last_words()
+        code, message = self._last_message()
         if code:
-            return RunState("stopped" if code in (129, 130, 143) else "failed", epochs, code, said)
+            return RunState("stopped" if code in (129, 130, 143) else "failed", epochs, code, message)
         return RunState("stopped" if self.folder.holds_a_run() else "waiting", epochs)
 
     def _epochs(self) -> int:
@@ -175,7 +178,7 @@ class SweepRun:
         record = read_record(self.recipe_file) if self.folder.holds_a_run() else None
         if record is not None and record.options is not None:
             threads = record.threads
-        # Hashed now, because files may change while earlier runs of the sweep train.
+        # The hashes are computed again, because files may have changed while earlier runs of the sweep trained.
         values = {"options": options.facts(), "threads": threads, "files": FileHashes().of(self.recipe)}
         replace_file(self.recipe_file, self.recipe.to_yaml())
         replace_file(self.options_file, json.dumps(values, indent=2) + "\n")
@@ -222,12 +225,12 @@ class SweepRun:
                     remove_folder(each)
 
     def note_end(self, code: int) -> None:
-        """Write the exit code of a training into the log."""
+        """Write the exit code of a training process into the log."""
         with disk_errors(self.log), self.log.open("a", encoding="utf-8") as file:
             file.write(f"{_ENDED}{code}\n")
 
-    def _last_words(self) -> tuple[int | None, str]:
-        """Return the exit code and the last message of the last training; the code is None if it was not recorded."""
+    def _last_message(self) -> tuple[int | None, str]:
+        """Return exit code and last message of the latest training process; the code is None if it was not recorded."""
         lines = last_lines(self.log)
         if not lines or not re.fullmatch(rf"{_ENDED}\d+", lines[-1]):
             return None, ""

@@ -1,4 +1,7 @@
-"""One procedure: run_plan, which trains the runs of a plan in separate processes. No torch here."""
+"""Trains the runs of a plan in separate processes.
+
+Must not import torch: fast start-up.
+"""
 
 from mbert_cli.errors import RunFailedError, RunInUseError, Stopped, UsageError
 from mbert_cli.machine.child_process import start, threads_each
@@ -41,7 +44,7 @@ def run_plan(
     Raises:
         UsageError: runs were started with a different recipe, different options or different files.
         ResourceError: the disk is full.
-        Stopped: a signal asked to stop; the trainings have saved their progress.
+        Stopped: a signal asked to stop; the training runs have saved their progress.
     """
     runs = folder.runs_of(plan)
     _clear_changed(runs, options, force)
@@ -143,7 +146,7 @@ class _Sweep:
             if not self.pool.has_room:
                 break
             if in_use(run.folder):
-                # A training that outlived its sweep, or one that was started by hand. Its run continues after it ends.
+                # The process was started by hand, or by a sweep that has ended since. The run continues after it ends.
                 if run.name not in self.waited_for:
                     self.waited_for.add(run.name)
                     self.console.info(
@@ -163,17 +166,17 @@ class _Sweep:
         return f"[{total - left}/{total}]"
 
     def _start(self, run: SweepRun) -> None:
-        """Start a training, or resume it."""
+        """Start or resume the training of a run."""
         resume = run.folder.is_resumable()
         threads = run.begin(self.options, threads_each(self.pool.size))
         words = ["train", str(run.recipe_file), "-o", str(run.folder.path), *self.options.words()]
-        # A run that was interrupted while it was removed may have nothing left but its metrics.
+        # If the removal of an earlier run was interrupted, only its metrics may be left; --force replaces them.
         words += ["--resume"] if resume else ["--force"] * run.folder.holds_a_run()
         self.pool.start(run, lambda: start(words, threads, run.log))
         self.console.info(f"{run.label}: {'resuming' if resume else 'training'}; {run.log}")
 
     def _end(self, run: SweepRun, code: int) -> None:
-        """Record and print how a training ended."""
+        """Record and print how the training of a run ended."""
         if code == RunInUseError.exit_code:
             self.pending.append(run)  # another process locked it just before
             return

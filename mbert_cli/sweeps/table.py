@@ -1,4 +1,7 @@
-"""The table of a sweep as text cells: what all its formats show. No torch here."""
+"""The table of a sweep as text cells: what all its formats show.
+
+Must not import torch: fast start-up.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -106,14 +109,14 @@ def done_of(done: int, total: int) -> str:
 def note_of(run: SweepRun, state: RunState) -> str:
     """Return a sentence about a run that is not done."""
     epochs = f"{state.epochs} of {counted(run.recipe.training.rounds, 'epoch')} done"
-    said = {
-        "failed": f"failed with exit code {state.exit_code}: {state.said[:_MAX_SHOWN]}",
+    text = {
+        "failed": f"failed with exit code {state.exit_code}: {state.message[:_MAX_SHOWN]}",
         "training": f"is being trained; {epochs}",
         "stopped": f"was stopped; {epochs}",
         "waiting": "has not started",
     }[state.status]
     log = f" ({run.log})" if state.status == "failed" else ""
-    return one_line(f"{run.label}: {said}{log}")
+    return one_line(f"{run.label}: {text}{log}")
 
 
 def _headings(result: SweepResult) -> list[str]:
@@ -177,5 +180,6 @@ def _legend(result: SweepResult, cells: Sequence[Cell]) -> str:
     means = "Scores on dev files: mean (lowest to highest) over seeds" if several else "Scores on dev files"
     meaning = MEANING_OF_MEANS if several else MEANING
     marked = any(cell.best for cell in cells)
-    columns = f" {meaning.replace('a column', 'a column of a group')}" if marked else ""
-    return f"{means}.{columns} Size: encoder and adapters over encoder. Training: of one run."
+    columns = f" {meaning.replace('column', 'column of a group')}" if marked else ""
+    size = "Size: parameters of encoder plus adapters, relative to the encoder alone."
+    return f"{means}.{columns} {size} Training: mean time per run."

@@ -1,4 +1,7 @@
-"""The tables that `mbert sweep` prints. No torch here."""
+"""The tables that `mbert sweep` prints.
+
+Must not import torch: fast start-up.
+"""
 
 from collections.abc import Iterator, Sequence
 

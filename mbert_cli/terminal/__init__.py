@@ -1,1 +1,4 @@
-"""Messages, progress and tables on a terminal. No torch."""
+"""Messages, progress and tables on a terminal.
+
+Must not import torch: fast start-up.
+"""

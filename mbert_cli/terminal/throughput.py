@@ -1,4 +1,4 @@
-"""The speed and the recent losses of a training."""
+"""The speed and the recent losses of a training run."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class ThroughputMeter:
         """Return the speed, the time left and the losses, for a progress bar.
 
         Args:
-            left: seconds until the end of the training, including evaluations; None if not known.
+            left: seconds until the end of training, including evaluations; None if not known.
         """
         seconds = sum(each for each, _ in self._recent)
         speed = f"{sum(tokens for _, tokens in self._recent) / seconds:,.0f} tokens/s" if seconds else ""

@@ -1,4 +1,4 @@
-"""The messages of a training: its start, a line per epoch, and its end."""
+"""The messages of a training run: its start, a line per epoch, and its end."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""A dry run: check everything that a training checks, and estimate its time, memory and disk space."""
+"""A dry run: check everything that a training run checks, and estimate its time, memory and disk space."""
 
 import os
 import sys
@@ -38,7 +38,7 @@ _MEASURED_ROWS = 128  # dev rows of each task
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate of what a training takes, from a few measured steps.
+    """An estimate of what a training run takes, from a few measured steps.
 
     Args:
         steps: number of optimizer steps.
@@ -134,7 +134,7 @@ def _folder_problems(folder: Path, console: Console) -> list[str]:
     if in_use(run):
         console.info(f"{folder} is in use by another mbert.")
     elif run.holds_a_run():
-        console.info(f"{folder} holds a run; to train, choose --resume, --force or another -o.")
+        console.info(f"{folder} contains a run; to train, choose --resume, --force or another -o.")
     return []
 
 

@@ -33,7 +33,7 @@ def fit(recipe: Recipe, folder: RunFolder, options: RunOptions) -> EpochRecord:
     Raises:
         MbertError: the recipe, the data, the checkpoint or the folder cannot be used; the disk is full; or a loss
             is not finite.
-        Stopped: a signal stopped the training; progress was saved.
+        Stopped: a signal stopped training; progress was saved.
     """
     current = options.hardware.threads
     threads = threads_of_run(folder) if options.resume and not options.allow_drift else None

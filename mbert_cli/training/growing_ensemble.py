@@ -1,4 +1,4 @@
-"""One class: GrowingEnsemble."""
+"""Evaluates and saves an ensemble again after each new member."""
 
 import json
 import time
@@ -29,7 +29,7 @@ from mbert_cli.training.options import RunOptions
 class GrowingEnsemble:
     """An ensemble that is evaluated and saved again after each new member.
 
-    The epoch of its metrics and of its state is the number of members.
+    In its metrics and its state, the number of members takes the role of the epoch.
 
     Args:
         recipe: the recipe of the ensemble; its adapters have ranks, not budgets.
@@ -94,7 +94,7 @@ class GrowingEnsemble:
             train_loss=kept.train_loss,
             tasks=evaluation.metrics["tasks"],
             overall=evaluation.metrics["overall"],
-            best=True,  # a better dev score of fewer members is noise
+            best=True,  # always keep all members: if fewer of them score higher on dev, that is noise
             parameters=parameter_counts(ensemble),
             hardware=epochs[-1].hardware,
             seconds=Seconds(
@@ -107,7 +107,7 @@ class GrowingEnsemble:
         recipe = self._recipe
         files = {name: {"file": task.dev} for name, task in recipe.tasks.items()}
         dev = evaluation.of("dev", files, epoch=record.epoch, max_length=tokenizer.max_length)
-        # An encoder that no phase trained is the checkpoint in all members.
+        # If no phase trained the encoder, no member has saved one: it equals the checkpoint.
         numbers = range(1, recipe.training.members + 1)
         trained = any(has_weights(self._folder.members / str(number) / "model" / "encoder") for number in numbers)
 

@@ -1,4 +1,4 @@
-"""One class: Learner."""
+"""A model together with what trains it."""
 
 from dataclasses import dataclass
 

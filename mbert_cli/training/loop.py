@@ -1,4 +1,4 @@
-"""The loop of a training over epochs, phases and steps."""
+"""The loop of a training run over epochs, phases and steps."""
 
 import time
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ class TrainingRun:
 
         Raises:
             MbertError: see `fit`.
-            Stopped: a signal stopped the training; progress was saved.
+            Stopped: a signal stopped training; progress was saved.
         """
         try:
             for epoch in range(self.state.epoch + 1, self.recipe.training.epochs + 1):

@@ -71,7 +71,7 @@ def check_unchanged(
     recorded = [recorded_contents(folder, place) for _, place in members]
     known = [each for each in recorded if each is not None]
     now = _contents(recipe, examples, shape) if known else {}
-    # The ensemble itself has no data: those of any member are its own.
+    # The ensemble has no contents of its own, so it is compared with those of the first member that has any.
     places = [(recipe, folder, known[0] if known else None)]
     places += [(own, place, then) for (own, place), then in zip(members, recorded, strict=True)]
     for own, place, then in places:

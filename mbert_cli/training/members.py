@@ -1,4 +1,4 @@
-"""One procedure: fit_members, which trains an ensemble."""
+"""Trains an ensemble, member by member."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""One class: RunOptions."""
+"""The options of a training run that are not in its recipe."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from mbert_cli.terminal.console import Console
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run a training. What to train is in the recipe.
+    """How to train. What to train is in the recipe.
 
     Args:
         hardware: device, precision and kernels to compute with.

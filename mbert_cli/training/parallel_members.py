@@ -1,4 +1,4 @@
-"""One procedure: train_at_once, which trains members of an ensemble at the same time, each in its own process."""
+"""Trains members of an ensemble at the same time, each in its own process."""
 
 import subprocess
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _REMEDY = "progress of all members is saved. Continue with --resume."
 def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]], options: RunOptions) -> None:
     """Train several members of an ensemble at the same time, because small batches leave cores idle.
 
-    Each training writes a log beside its run folder. A member that has a state is resumed.
+    Each training process writes a log beside its run folder. A member that has a state is resumed.
 
     Args:
         folder: the run folder of the ensemble, which contains its recipe.
@@ -44,7 +44,7 @@ def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]]
     shared = ["--device", str(hardware.device), "--precision", hardware.precision, "--kernels", hardware.kernels]
     shared += [] if options.limit is None else ["--limit", str(options.limit)]
     jobs = min(options.jobs, len(members))
-    # Computed from the member's number, because the number of threads affects results and chance must not.
+    # The number of threads affects results, so it must not depend on which members happen to train at the same time.
     beside = [min(jobs, len(members) - number // jobs * jobs) for number in range(len(members))]
     waiting = [
         _Member(*each, options.allow_drift, threads_each(many)) for each, many in zip(members, beside, strict=True)
@@ -54,7 +54,7 @@ def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]]
     try:
         with ProcessPool[_Member](jobs, _Member.end) as pool, console.bar("epochs of all members", total) as bar:
             while waiting or pool.jobs:
-                # A member may be locked by a process that outlives its killed parent for the moment that it saves.
+                # If the parent was killed, a member's process may still hold the lock while it saves its state.
                 while waiting and pool.has_room and not in_use(waiting[0].folder):
                     member = waiting.pop(0)
                     pool.start(member, partial(member.start, folder.recipe_file, shared))
@@ -82,7 +82,8 @@ class _Member:
         recipe: the recipe of the member.
         folder: its run folder.
         allow_drift: see `RunOptions`.
-        threads: number of threads, unless a resumed training started with another; None for PyTorch's default.
+        threads: number of threads of a new member; a resumed one uses the number that it was started with. None for
+            PyTorch's default.
     """
 
     def __init__(self, recipe: Recipe, folder: RunFolder, allow_drift: bool, threads: int | None) -> None:
@@ -95,7 +96,7 @@ class _Member:
         self.printed = 0
 
     def start(self, recipe_file: Path, shared: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start the training, or resume it."""
+        """Start or resume the training of the member."""
         resume = self.folder.states.is_dir()
         if not resume and self.folder.holds_a_run():
             self.folder.clear()
@@ -115,11 +116,13 @@ class _Member:
             bar.advance()
 
     def end(self, code: int) -> None:
-        """Check the exit code of the training.
+        """Check the exit code of the training process.
 
         Raises:
-            RunFailedError: the training has failed.
+            RunFailedError: the training of the member has failed.
         """
         if code:
-            said = last_message(last_lines(self.log))
-            raise RunFailedError(code, f"{self.log}: member {self.name} failed with exit code {code}: {said}", _REMEDY)
+            message = last_message(last_lines(self.log))
+            raise RunFailedError(
+                code, f"{self.log}: member {self.name} failed with exit code {code}: {message}", _REMEDY
+            )

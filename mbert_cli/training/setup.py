@@ -94,7 +94,7 @@ def _learner(
     model.to(hardware.device)
     model.compute_with(hardware.dtype, hardware.kernels)
     if absent and model.pooling.pooler:
-        options.console.info(f"{source.folder}: holds no pooler; it starts with random values.")
+        options.console.info(f"{source.folder}: contains no pooler; it starts with random values.")
     goals = {task: model.head(task).goal for task in model.task_names}
     balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing, goals).to(hardware.device)
     return Learner(model, tokenizer, make_optimizer(model, recipe.training), balancing)

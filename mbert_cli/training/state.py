@@ -25,7 +25,7 @@ _TEXTS = 4_500  # bytes of state.json and the manifest
 
 @dataclass(frozen=True)
 class EpochTotals:
-    """What the steps of an epoch add up to.
+    """The totals of the steps of one epoch.
 
     Args:
         rows: number of training rows of each task.
@@ -53,8 +53,8 @@ class TrainingState:
         tokens: number of tokens in these steps, of all tasks.
         seconds: duration of these steps.
         encoder_trained: whether a phase has trained the encoder so far.
-        best_epoch: number of the epoch whose model is kept; 0 if there is none.
-        best_score: its score.
+        best_epoch: number of the epoch with the best score so far, whose model is kept; 0 if there is none.
+        best_score: the score of that epoch; None if there is none.
         drift: what had changed when the run was resumed with --allow-drift; see `fingerprint_of`.
     """
 
@@ -129,7 +129,7 @@ def write_state(
 ) -> None:
     """Write a state into an empty folder.
 
-    The files of encoder and tasks are those of a saved model, so that both can share them on the disk.
+    The encoder and the tasks are written to the same files as in a saved model, so that hard links can share them.
 
     Args:
         folder: an existing folder.
@@ -151,7 +151,7 @@ def write_state(
     for name in model.task_names:
         write_tensors(folder / "tasks" / f"{name}.safetensors", model.task(name).state_dict())
     write_tensors(folder / "optimizer.safetensors", moments)
-    if balancing.state_dict():  # some have no values
+    if balancing.state_dict():  # some kinds of loss balancing have no state
         write_tensors(folder / "balancing.safetensors", balancing.state_dict())
     # JSON preserves every finite float exactly.
     content = {"position": asdict(state), "origin": fingerprint}
@@ -207,8 +207,9 @@ def read_state(
     if changed and not allow_drift:
         shown = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")
         raise UsageError(
-            f"{folder.path}: cannot resume a changed run: {shown}. Undo the change; or continue with --allow-drift, to "
-            "a result that matches neither run; or start over with --force."
+            f"{folder.path}: cannot resume a changed run: {shown}. Undo the change; or continue with "
+            "--allow-drift; the result will then match neither the old settings nor the new ones; or start over with "
+            "--force."
         )
     _load_weights(newest, learner.model)
     same_balancing = content["origin"]["loss_balancing"] == fingerprint["loss_balancing"]

@@ -1,4 +1,4 @@
-"""The time left of a training, estimated from its latest steps and evaluations."""
+"""The time left of a training run, estimated from its latest steps and evaluations."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -57,7 +57,7 @@ def work_of(phases: Iterable[tuple[Phase, bool]], row_tokens: Mapping[str, float
 
 
 class TimeLeft:
-    """Estimates the time left of a training, with its evaluations and saves.
+    """Estimates the time left of a training run, with its evaluations and saves.
 
     The time per token of a kind of steps is the median of its latest steps. The first step of a kind does not count,
     because it compiles kernels and allocates memory. Before a kind has been measured, its time is estimated from the

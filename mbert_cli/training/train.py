@@ -1,4 +1,4 @@
-"""One procedure: train."""
+"""Trains a recipe: one model, or an ensemble."""
 
 from mbert_cli.errors import UsageError
 from mbert_cli.recipe.sections import Recipe

@@ -115,26 +115,30 @@ def test_a_given_column_that_does_not_look_like_labels_is_used_with_a_doubt():
         (
             {"text": ["a", "b"], "lang": ["x", "x"]},
             {},
-            "'text' (its name suggests a text), 'lang' (holds one value only)",
+            "'text' (its name suggests a text), 'lang' (contains one value only)",
         ),
-        ({"text": LONG, "label": ["a"] * 40}, {}, "'label' (holds one value only)"),
+        ({"text": LONG, "label": ["a"] * 40}, {}, "'label' (contains one value only)"),
         ({"text": LONG * 4, "kind": [f"c{i % 110}" for i in range(320)]}, {}, "'kind' (110 different values)"),
         ({"text": LONG, "label": [str(i) for i in range(40)]}, {}, "'label' (40 different whole numbers in 40 rows"),
-        ({"text": LONG, "score": ["3,7", "2,5"] * 20}, {}, "'score' (holds '3,7': write 3.7 if it is a number;"),
+        ({"text": LONG, "score": ["3,7", "2,5"] * 20}, {}, "'score' (contains '3,7': write 3.7 if it is a number;"),
         (
             {"text": LONG, "n": ["1,250", "2"] * 20},
             {"labels": ["n"]},
-            "n holds '1,250': write 1.250 or 1250 if it is a number; lists of labels cannot be read. Or choose",
+            "n contains '1,250': write 1.250 or 1250 if it is a number; lists of labels cannot be read. Or choose",
         ),
-        ({"text": LONG, "label": ["a\tb", "c"] * 20}, {}, "holds 'a\\tb', which has line ends or control characters"),
-        ({"text": LONG, "score": ["10%", "2.5 %"] * 20}, {}, "'score' (holds '10%': write 10 if it is a number)"),
+        (
+            {"text": LONG, "label": ["a\tb", "c"] * 20},
+            {},
+            "contains 'a\\tb', which has line ends or control characters",
+        ),
+        ({"text": LONG, "score": ["10%", "2.5 %"] * 20}, {}, "'score' (contains '10%': write 10 if it is a number)"),
         ({"text": LONG, "day": ["2024-03-01", "2024-03-02"] * 20}, {}, "'day' (dates)"),
         (
             {"x": ["a", "b"], "y": ["p", "q"], "label": ["0", "1"]},
             {},
             "2 rows are too few to guess from; add --text x or --text y",
         ),
-        ({"text": [], "label": []}, {}, "holds no rows below its header"),
+        ({"text": [], "label": []}, {}, "contains no rows below its header"),
     ],
 )
 def test_the_message_names_the_option_for_what_cannot_be_guessed(columns, options, message):

@@ -175,7 +175,7 @@ def test_proportional_is_one_pass_for_any_sizes(sizes, batch_size):
 
 
 @given(some_sizes, st.floats(0, 1), st.integers(1, 5000))
-def test_no_task_is_a_step_or_more_from_its_share_unless_it_was_raised_to_one(sizes, alpha, steps):
+def test_step_counts_are_within_one_of_each_tasks_quota(sizes, alpha, steps):
     quotas = {task: steps * share for task, share in sampling_shares(sizes, alpha).items()}
     counts = apportion(quotas, steps)
     assert sum(counts.values()) == max(steps, len(sizes))
@@ -184,7 +184,7 @@ def test_no_task_is_a_step_or_more_from_its_share_unless_it_was_raised_to_one(si
 
 
 @pytest.mark.parametrize("match", ["second_largest", "smallest", "largest"])
-def test_round_robin_reads_the_rows_of_simultaneous_one_task_per_step(match):
+def test_round_robin_uses_the_same_batches_as_simultaneous_one_task_at_a_time(match):
     found = epoch_of(RoundRobin(2, match=match), epoch=2)
     assert [task for task, _ in found] == ["sst", "quora", "sts"] * (len(found) // 3)
     (phase,) = Simultaneous(2, match=match).phases(2, SIZES, 4)

@@ -7,7 +7,7 @@ SWALLOWED = 'text\tlabel\n"I left early\tbad\nfine day\tgood\nhe said nothing"\t
 PLAIN = [['"I left early', "bad"], ["fine day", "good"], ['he said nothing"', "bad"]]
 REMEDIES = (
     "if quotes are plain text in this file, add --quoting none (in a recipe's task: quoting: none); "
-    "if one cell holds these lines, add --quoting csv (quoting: csv)."
+    "if one cell contains these lines, add --quoting csv (quoting: csv)."
 )
 
 

@@ -102,7 +102,7 @@ def test_a_long_list_of_bad_rows_is_shortened_but_all_are_counted():
         (b"two", "has 1 column, but the header has 2"),
         (b"two\t1\t2", "has 3 columns, but the header has 2"),
         (b"t\xffo\t1", "is not UTF-8 (byte 15 of the file)"),
-        (b"t\0o\t1", "holds a NUL byte"),
+        (b"t\0o\t1", "contains a NUL byte"),
         (b"t\ro\t1", "a carriage return stands alone"),
         (b'"two" said\t1', "text follows a closing quote"),
         (b'"two\t1', "a quote opens here and is never closed"),
@@ -139,7 +139,7 @@ def test_an_unreadable_line_of_jsonl_is_skipped(tmp_path):
 @pytest.mark.parametrize("name", ["t.jsonl", "t.txt"])
 @pytest.mark.parametrize(
     ("line", "problem"),
-    [(b'{"a": "\xff", "label": 1}', "is not UTF-8 (byte 7 of the file)"), (b"\0", "holds a NUL byte")],
+    [(b'{"a": "\xff", "label": 1}', "is not UTF-8 (byte 7 of the file)"), (b"\0", "contains a NUL byte")],
 )
 def test_a_first_line_of_jsonl_that_is_not_text_is_a_bad_row_like_any_other(tmp_path, name, line, problem):
     path = tmp_path / name
@@ -172,7 +172,7 @@ def test_of_rows_joined_by_quotes_only_those_with_the_quotes_are_skipped(write):
     examples = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
     assert (examples.texts, examples.lines) == ([["fine day", "so it was", "end"]], [3, 4, 6])
     assert examples.skipped[0].startswith("line 2: a quoted cell spans lines 2 to 5")
-    assert examples.skipped[1].startswith("line 5: holds an unpaired quote")
+    assert examples.skipped[1].startswith("line 5: contains an unpaired quote")
 
 
 def test_the_last_line_of_a_broken_cell_is_not_an_example(tmp_path):
@@ -242,7 +242,7 @@ def test_jsonl_objects_need_only_the_columns_that_are_used(write):
 @pytest.mark.parametrize("rows", [[], ["\t1"], ["x\t9"]])
 def test_a_file_without_a_usable_row_is_refused(write, rows):
     message = refusal(write("a\tlabel", *rows), task("a", on_bad_row="skip"), PairClassification(4).labels)
-    assert message.startswith("F: holds no usable row for task mood")
+    assert message.startswith("F: contains no usable row for task mood")
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_all_cells_of_a_text_output_read_back_with_mbert_and_with_python(tmp_pat
     delimiter = "\t" if name == "t.tsv" else ","
     if any("\0" in cell for row in rows for cell in row):
         with pytest.raises(
-            DataError, match=r"source.jsonl:\d+: a cell holds a NUL byte.*; write .jsonl or .parquet\.$"
+            DataError, match=r"source.jsonl:\d+: a cell contains a NUL byte.*; write .jsonl or .parquet\.$"
         ):
             written(tmp_path, name, header, rows)
         return
@@ -185,15 +185,15 @@ def test_a_cell_that_needs_quotes_is_reported_if_there_is_no_quoting(tmp_path, c
     with pytest.raises(DataError) as refusal:
         written(tmp_path, "t.tsv", ["x", "y"], [["1", "2"], ["3", cell]], quoting="none")
     assert str(refusal.value).endswith(
-        f"source.jsonl:2: the cell {cell!r} holds a delimiter or a line end, which cannot be written without quotes; "
-        "write .jsonl or .parquet, or read the input with --quoting csv."
+        f"source.jsonl:2: the cell {cell!r} contains a delimiter or a line end, which cannot be written without "
+        "quotes; write .jsonl or .parquet, or read the input with --quoting csv."
     )
 
 
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("o.json", ".json files are not written; end the name in .jsonl (one object a line)."),
+        ("o.json", ".json files are not written; end the name in .jsonl (one object per line)."),
         ("o.xlsx", ".xlsx files are not written; end the name in .csv."),
         ("o.feather", ".feather files are not written; end the name in .parquet."),
         ("o.parquet.gz", ".parquet.gz files are not written; end the name in .parquet."),

@@ -80,9 +80,12 @@ def xz(data):
         (b"ARROW1\0\0\n", "is an Arrow or Feather file; save it as Parquet."),
         (gzip.compress(gzip.compress(b"text\ncat\n", mtime=0), mtime=0), "is compressed twice; unpack it once."),
         (gzip.compress(b"PAR1\0", mtime=0), "is Parquet inside gzip; unpack it; Parquet is already compressed."),
-        (b'[{"text": "cat"}]', "1: begins a JSON array; write one object a line (JSON Lines)."),
-        (b'{\n  "text": "cat"\n}', "1: begins a JSON object of several lines; write one object a line (JSON Lines)."),
-        (b'\n[\n{"text": "cat"}\n]', "2: begins a JSON array; write one object a line (JSON Lines)."),
+        (b'[{"text": "cat"}]', "1: starts a JSON array; write one object per line (JSON Lines)."),
+        (
+            b'{\n  "text": "cat"\n}',
+            "1: starts a JSON object that spans several lines; write one object per line (JSON Lines).",
+        ),
+        (b'\n[\n{"text": "cat"}\n]', "2: starts a JSON array; write one object per line (JSON Lines)."),
     ],
 )
 def test_a_file_in_a_known_binary_format_is_refused_with_the_name_of_the_format(tmp_path, content, message):

@@ -110,7 +110,7 @@ def test_a_shifted_header_with_an_unnamed_column_is_read(write):
         ('a\tb\n"1"x\t2\n', "F:2: text follows a closing quote"),
         ('a\tb\n1\t2\n"he said "no" to me"\t2\n', "F:3: text follows a closing quote"),
         ("a\tb\n1\r2\t3\n", "F:2: a carriage return stands alone"),
-        ("a\tb\n1\t2\n1\x00\t2\n", "F:3: holds a NUL byte"),
+        ("a\tb\n1\t2\n1\x00\t2\n", "F:3: contains a NUL byte"),
         (b"a\tb\n1\t\xff\n", "F:2: is not UTF-8 (byte 6 of the file)"),
         (b"a\tb\r\n\xc3\xa91\t2\r\n\xe4\t2\n", "F:3: is not UTF-8 (byte 12 of the file)"),
         (b"\xef\xbb\xbfa\tb\n\xff\t\n", "F:2: is not UTF-8 (byte 7 of the file)"),

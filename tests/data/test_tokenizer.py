@@ -141,7 +141,7 @@ def test_the_size_of_a_vocabulary_with_gaps_is_its_largest_id_plus_one(tiny_chec
 
 def test_a_folder_without_a_vocabulary_is_refused(tmp_path):
     with pytest.raises(
-        CheckpointError, match=r"holds no tokenizer: neither tokenizer\.json nor vocab\.txt, vocab\.json, "
+        CheckpointError, match=r"contains no tokenizer: neither tokenizer\.json nor vocab\.txt, vocab\.json, "
     ):
         Tokenizer(tmp_path, 16)
 

@@ -233,6 +233,6 @@ def test_a_hub_that_cannot_be_reached_is_a_one_line_error(monkeypatch, offline):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     with pytest.raises(CheckpointError) as error:
         locate("some/model", "main", download=False)
-    said = "is not in the local hub cache, and --offline" if offline else "cannot be loaded from the Hub"
-    assert f"encoder.checkpoint 'some/model' at revision 'main' {said}" in str(error.value)
+    expected = "is not in the local hub cache, and --offline" if offline else "cannot be loaded from the Hub"
+    assert f"encoder.checkpoint 'some/model' at revision 'main' {expected}" in str(error.value)
     assert "\n" not in str(error.value)

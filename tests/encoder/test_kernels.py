@@ -112,14 +112,14 @@ def test_ids_beyond_the_table_are_refused(encoder, bad):
         encoder(*packed)
 
 
-def test_an_empty_stream(encoder):
+def test_an_empty_stream_gives_no_states(encoder):
     for name in kernels.NAMES:
         with kernels.using(name):
             assert encoder(*stream([])).shape == (0, SHAPE.hidden_size)
 
 
 @pytest.mark.parametrize("change", [{"hidden_size": 24}, {"num_heads": 4}, {"activation": "relu"}])
-def test_sizes_and_activations_that_the_loops_do_not_support(change):
+def test_unsupported_shapes_fall_back_to_torch_results(change):
     shape = EncoderShape(**{**SHAPE.__dict__, **change})
     encoder, packed = stirred(PackedEncoder(shape), std=0.3).eval(), stream([5, 30])
     with kernels.using("torch"), torch.no_grad():

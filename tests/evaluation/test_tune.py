@@ -235,7 +235,7 @@ def test_a_run_in_use_is_not_fitted(run):
 
 
 @pytest.mark.parametrize(
-    ("tasks", "criterion", "calibrate", "said"),
+    ("tasks", "criterion", "calibrate", "message"),
     [
         (
             ["near"],
@@ -253,10 +253,10 @@ def test_a_run_in_use_is_not_fitted(run):
         (["nea"], "f1", False, "the model has no task 'nea'; did you mean 'near'?"),
     ],
 )
-def test_a_fit_without_suitable_tasks_is_refused(trained, tasks, criterion, calibrate, said):
+def test_a_fit_without_suitable_tasks_is_refused(trained, tasks, criterion, calibrate, message):
     with pytest.raises(MbertError) as error:
         check_fits(predictor_of(trained), tasks, Fitting(criterion, calibrate))
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_dev_file_with_one_class_is_refused(trained, tmp_path):
@@ -282,7 +282,7 @@ def test_outputs_that_are_not_finite_can_be_evaluated_but_not_fitted(trained):
 
 
 @pytest.mark.parametrize(
-    ("tasks", "said"),
+    ("tasks", "message"),
     [
         ({"other": {}}, "has task 'other', but the model has no such classification"),
         ({"near": {"cut": 1.0}}, "has task 'near', but the model has no such classification"),
@@ -290,11 +290,11 @@ def test_outputs_that_are_not_finite_can_be_evaluated_but_not_fitted(trained):
         ({"same": {"temperature": 0.0}}, "same.temperature must be greater than 0, but is 0.0; fit again."),
     ],
 )
-def test_decisions_of_another_model_are_refused(run, tasks, said):
+def test_decisions_of_another_model_are_refused(run, tasks, message):
     amend_folder(run / "model", "decisions", json.dumps({"tasks": tasks}))
     with pytest.raises(CheckpointError, match=r"decisions-[0-9a-f]{8}\.json: ") as error:
         predictor_of(run)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def metrics_of(precision, recall, criterion=None):
@@ -305,7 +305,7 @@ def metrics_of(precision, recall, criterion=None):
 
 def test_the_hint_for_different_precision_and_recall_contains_the_command():
     assert threshold_hint(metrics_of(0.752, 0.920), Path("my runs/x")) == (
-        "task same, label yes: precision and recall differ much (0.752, 0.920); to balance them: "
+        "task same, label yes: precision and recall are far apart (0.752, 0.920); to balance them: "
         "mbert evaluate 'my runs/x' --tune-thresholds f1."
     )
     assert threshold_hint(metrics_of(0.92, 0.752), Path("x")) is not None
@@ -337,7 +337,7 @@ def test_the_command_fits_saves_and_prints_before_and_after(run, tmp_path):
     table = mbert(*words)
     assert "Fitted on dev" in table.stdout
     assert "before" in table.stdout
-    assert "differ much" not in table.stderr
+    assert "far apart" not in table.stderr
 
 
 def test_a_fit_can_be_reset_task_by_task(run):
@@ -356,30 +356,30 @@ def test_the_command_prints_the_hint_unless_quiet_or_json(run):
     metrics = run_outcomes(predictor_of(run), EvaluationFiles(), QUIET).evaluation().metrics
     hint = threshold_hint(metrics, run)
     assert hint is not None
-    for words, said in (((), True), (("-q",), False), (("--json",), False)):
+    for words, message in (((), True), (("-q",), False), (("--json",), False)):
         done = mbert("evaluate", run, "--precision", "fp32", *words)
-        assert (hint in done.stderr) == said
+        assert (hint in done.stderr) == message
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ("--tune-thresholds", "f1", "--split", "test"),
-            "--tune-thresholds: only dev files can be fitted to; remove --split test.",
+            "--tune-thresholds: fitting uses dev files only; remove --split test.",
         ),
-        (("--tune-thresholds", "f1", "--split", "train"), "only dev files can be fitted to; remove --split train."),
+        (("--tune-thresholds", "f1", "--split", "train"), "fitting uses dev files only; remove --split train."),
         (
             ("--tune-thresholds", "f1", "--calibrate", "--split", "test"),
-            "--tune-thresholds and --calibrate: only dev files",
+            "--tune-thresholds and --calibrate: fitting uses dev files only",
         ),
-        (("--tune-thresholds", "f1", "--reset"), "--reset and --tune-thresholds exclude each other; use one of them."),
+        (("--tune-thresholds", "f1", "--reset"), "--reset and --tune-thresholds cannot be used together."),
     ],
 )
-def test_only_dev_can_be_fitted_to(tmp_path, words, said):
+def test_only_dev_can_be_fitted_to(tmp_path, words, message):
     done = mbert("evaluate", tmp_path / "nope", *words)
     assert isinstance(done.exception, UsageError)
-    assert said in str(done.exception)
+    assert message in str(done.exception)
 
 
 def test_an_unknown_criterion_is_refused(tmp_path):
@@ -389,10 +389,10 @@ def test_an_unknown_criterion_is_refused(tmp_path):
 
 
 def test_a_report_notes_that_thresholds_were_fitted_after_training(run, tmp_path):
-    said = "were fitted afterwards: mbert evaluate"
+    message = "were fitted afterwards: mbert evaluate"
     before = mbert("report", run, "-o", tmp_path / "before.html")
-    assert said not in before.stderr + (tmp_path / "before.html").read_text()
+    assert message not in before.stderr + (tmp_path / "before.html").read_text()
     tuned(run, "f1", tasks=["same"])
     after = mbert("report", run, "-o", tmp_path / "after.html")
     for text in (after.stderr, (tmp_path / "after.html").read_text()):
-        assert f"scores are as trained; thresholds or temperatures of same {said}" in text
+        assert f"scores are as trained; thresholds or temperatures of same {message}" in text

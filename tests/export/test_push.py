@@ -75,7 +75,7 @@ def test_a_dry_run_lists_the_files_and_sends_no_request(run, hub):
 
 
 @pytest.mark.parametrize(
-    ("words", "environment", "refuse", "said"),
+    ("words", "environment", "refuse", "message"),
     [
         (["me/mo ods"], {}, None, "is not a valid repository name"),
         (["me/moods"], {"HF_TOKEN": "hf_wrong"}, None, "cannot be uploaded to the Hub: it refuses (401"),
@@ -89,10 +89,10 @@ def test_a_dry_run_lists_the_files_and_sends_no_request(run, hub):
         (["me/moods"], {"HF_ENDPOINT": "http://127.0.0.1:9"}, None, "cannot be uploaded to the Hub ("),
     ],
 )
-def test_refusals_of_the_hub_are_one_line_errors(run, hub, words, environment, refuse, said):
+def test_refusals_of_the_hub_are_one_line_errors(run, hub, words, environment, refuse, message):
     hub.refuse = refuse
     done = push(run, hub, *words, **environment)
     assert done.returncode == 2, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert hub.files == {}

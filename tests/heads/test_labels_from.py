@@ -56,5 +56,7 @@ def test_options_of_a_section_reach_its_labels():
 
 
 def test_invalid_labels_are_reported_with_the_option():
-    with pytest.raises(RecipeError, match=r"labels must be two, the negative and the positive one, but are 3\.$"):
+    with pytest.raises(
+        RecipeError, match=r"labels must list exactly two classes, the negative one first, but lists 3\.$"
+    ):
         build_labels(Component(kind="pair_classification", options={"labels": ["a", "b", "c"]}))

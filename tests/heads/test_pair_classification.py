@@ -70,8 +70,8 @@ def test_a_label_that_is_neither_class_is_refused(text):
     ("labels", "message"),
     [
         (["a"], "must name at least 2 classes, but names 1"),
-        (["a", "b", "c"], "must be two, the negative and the positive one, but are 3"),
-        (["a", "a"], "must differ from each other, but name 'a' twice"),
+        (["a", "b", "c"], "must list exactly two classes, the negative one first, but lists 3"),
+        (["a", "a"], "must be distinct, but 'a' appears twice"),
     ],
 )
 def test_labels_must_be_two_and_distinct(labels, message):

@@ -74,8 +74,8 @@ def _sign(folder):
 def test_a_run_as_a_checkpoint_is_its_encoder_and_a_note_is_printed(named, project, tmp_path, capsys):
     train(project / "recipe.yaml", tmp_path / "a", f"encoder.checkpoint={project / named}", quiet=False)
     own = project / "runs" / "trained" / "model" / "encoder"
-    said = f"encoder of {project / named}: {own}"
-    assert (said in capsys.readouterr().err.replace("\n", "")) == (named != "runs/trained/model/encoder")
+    message = f"encoder of {project / named}: {own}"
+    assert (message in capsys.readouterr().err.replace("\n", "")) == (named != "runs/trained/model/encoder")
     train(project / "recipe.yaml", tmp_path / "b", f"encoder.checkpoint={shutil.copytree(own, tmp_path / 'copy')}")
     models = [contents(tmp_path / name / "model" / "tasks") for name in "ab"]
     assert models[0] == models[1]
@@ -138,9 +138,9 @@ def test_the_error_for_a_missing_encoder_names_the_option_and_the_option_works(c
     words = [str(moved / "runs" / "frozen") if each == "RUN" else each for each in COMMANDS[command]]
     with pytest.raises(CheckpointError) as refusal:
         app(words, standalone_mode=False)
-    (said,) = refusal.value.problems
-    assert "gone/encoder: the checkpoint folder does not exist. This model needs that encoder" in said
-    assert said.endswith("if it is in another folder now, use --encoder DIR (in Python: encoder=DIR).")
+    (message,) = refusal.value.problems
+    assert "gone/encoder: the checkpoint folder does not exist. This model needs that encoder" in message
+    assert message.endswith("if it is in another folder now, use --encoder DIR (in Python: encoder=DIR).")
     with pytest.raises(
         CheckpointError, match=r"^nowhere: the folder does not exist; --encoder must be the folder that contains"
     ):

@@ -104,7 +104,7 @@ def test_without_adapters_the_task_can_be_omitted(run, here):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["-o", "v.npy"], "vectors differ by task: choose one with -t: mood, same, near."),
         (["-o", "v.npy", "-t", "moods"], "did you mean 'mood'?"),
@@ -118,10 +118,10 @@ def test_without_adapters_the_task_can_be_omitted(run, here):
         ),
     ],
 )
-def test_a_refused_command_leaves_no_file(run, here, words, said):
+def test_a_refused_command_leaves_no_file(run, here, words, message):
     with pytest.raises(MbertError) as refusal:
         embed(run, *words)
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
     assert [path.name for path in here.iterdir()] == ["in.tsv"]
 
 
@@ -187,41 +187,41 @@ def test_text_embeds_one_text_of_a_pair_alone(pairs, two):
 
 def test_embed_reports_that_the_second_text_is_not_embedded(pairs, two, capsys):
     found = vectors(pairs, "two.tsv", "-t", "same")
-    said = capsys.readouterr().err
-    assert "of one\n" in said
-    assert "task same reads one and two apart; two is not embedded: --text two embeds it." in said
+    message = capsys.readouterr().err
+    assert "of one\n" in message
+    assert "task same reads one and two apart; two is not embedded: --text two embeds it." in message
     predictor = Predictor(pairs, device="cpu", precision="fp32")
     np.testing.assert_allclose(found, predictor.embed(ONE, "same"), atol=1e-6)
     with pytest.raises(UsageError, match="task same reads one and two apart, so that a row has two vectors"):
         predictor.embed({"one": ONE, "two": TWO}, "same")
     vectors(pairs, "two.tsv", "-t", "near")
-    said = capsys.readouterr().err
-    assert "of one and two as one sequence" in said
-    assert "not embedded" not in said
+    message = capsys.readouterr().err
+    assert "of one and two as one sequence" in message
+    assert "not embedded" not in message
 
 
 @pytest.mark.parametrize(
-    ("texts", "said"),
+    ("texts", "message"),
     [
         ("a cat", "task mood: the input is one text, but must be a list of texts; write [text]."),
         (["a cat", None], "task mood: row 1: the text must be a text, but is None."),
         (["a cat", 7], "task mood: row 1: the text must be a text, but is 7."),
-        (["a cat", "\udc80"], "task mood: row 1: the text holds half of a surrogate pair"),
+        (["a cat", "\udc80"], "task mood: row 1: the text contains half of a surrogate pair"),
         ({"txt": ["a cat"]}, "there is no 'text'; did you mean 'txt'?"),
     ],
 )
-def test_embed_and_calls_refuse_inputs_that_are_not_lists_of_texts(run, texts, said):
+def test_embed_and_calls_refuse_inputs_that_are_not_lists_of_texts(run, texts, message):
     predictor = Predictor(run, device="cpu", precision="fp32")
     with pytest.raises(DataError) as refusal:
         predictor.embed(texts, "mood")
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
     with pytest.raises(DataError) as refusal:
         predictor(texts, "mood")
-    assert said.replace("the text", "text") in str(refusal.value)
+    assert message.replace("the text", "text") in str(refusal.value)
 
 
 def test_predict_refuses_half_a_surrogate_pair(run):
-    with pytest.raises(DataError, match="row 0: text holds half of a surrogate pair"):
+    with pytest.raises(DataError, match="row 0: text contains half of a surrogate pair"):
         Predictor(run, device="cpu", precision="fp32").predict([["\ud83d"]], "mood")
 
 

@@ -47,7 +47,7 @@ def test_a_column_can_have_its_other_name():
 
 
 @pytest.mark.parametrize(
-    ("given", "text", "said"),
+    ("given", "text", "message"),
     [
         ("a", ["text"], "task t: the input is one text, but must be a list of texts; write [text]."),
         ({"text": "a"}, ["text"], "task t: text is one text, but must be a list of texts; write [text]."),
@@ -56,7 +56,7 @@ def test_a_column_can_have_its_other_name():
         (
             {"one": ["a", "b"], "two": ["c"]},
             ["one", "two"],
-            "one and two hold 2 and 1 texts; a pair takes one of each.",
+            "one and two contain 2 and 1 texts; a pair takes one of each.",
         ),
         ([{"text": "a"}, {"txt": "b"}], ["text"], "task t: row 1 has no 'text', which row 0 has."),
         ([{"text": "a"}, "b"], ["text"], "task t: row 1 has no 'text', which row 0 has."),
@@ -71,14 +71,14 @@ def test_a_column_can_have_its_other_name():
         (
             ["a", "\ud83d b"],
             ["text"],
-            "task t: row 1: text holds half of a surrogate pair, which is not a character: '\\ud83d b'",
+            "task t: row 1: text contains half of a surrogate pair, which is not a character: '\\ud83d b'",
         ),
     ],
 )
-def test_problems_are_reported_with_their_row(given, text, said):
+def test_problems_are_reported_with_their_row(given, text, message):
     with pytest.raises(DataError) as refusal:
         check_texts(sides_of(given, "t", task(*text)), text, "t")
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
 
 
 def test_an_object_with_columns_but_without_items_is_no_frame():

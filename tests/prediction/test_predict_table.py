@@ -75,7 +75,7 @@ def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, here):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["a.tsv", "b.tsv"], "several inputs must be files, and -o must be a folder"),
         (["a.tsv", "-", "-o", "out"], "several inputs must be files"),
@@ -88,12 +88,12 @@ def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, here):
         (["a.tsv", "-o", "x.tsv", "--columns", "text"], "'text': must have the form --columns NAME=OTHER."),
     ],
 )  # fmt: skip
-def test_a_command_is_refused_before_anything_is_written(run, here, words, said):
+def test_a_command_is_refused_before_anything_is_written(run, here, words, message):
     (here / "there").mkdir()
     (here / "there" / "b.tsv").write_text("mine")
     with pytest.raises(MbertError) as refusal:
         predict(run, *words)
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
     assert (here / "there" / "b.tsv").read_text() == "mine"
     assert not (here / "x.tsv").exists()
     assert not list(here.glob("out/*"))
@@ -384,7 +384,7 @@ def test_an_unsupported_format_is_refused_before_the_model_is_loaded(run, here, 
 def test_a_cell_that_cannot_be_written_without_quotes_is_refused_with_its_row(run, here):
     (here / "a.jsonl").write_text('{"text": "cat"}\n{"text": "a\\tb"}\n')
     with pytest.raises(
-        MbertError, match=r"a\.jsonl:2: the cell 'a\\tb' holds a delimiter or a line end, which cannot be"
+        MbertError, match=r"a\.jsonl:2: the cell 'a\\tb' contains a delimiter or a line end, which cannot be"
     ):
         predict(run, "a.jsonl", "-o", "o.tsv", "--quoting", "none")
     assert not (here / "o.tsv").exists()
@@ -419,12 +419,12 @@ def test_a_row_without_a_text_is_refused_with_its_line(run, here, command, row):
 def test_null_and_lists_in_a_parquet_file_are_refused(run, here):
     pyarrow = pytest.importorskip("pyarrow", reason="needs the extra [parquet]")
     parquet = pytest.importorskip("pyarrow.parquet")
-    for values, said in (
+    for values, message in (
         (["cat", "", None], ":3: 'text' must be a text, but is null"),
         ([["cat"]], ":1: 'text' must be"),
     ):
         parquet.write_table(pyarrow.table({"text": values}), here / "a.parquet")
-        with pytest.raises(MbertError, match=said):
+        with pytest.raises(MbertError, match=message):
             predict(run, "a.parquet", "-o", "out.tsv")
 
 

@@ -328,7 +328,7 @@ def test_an_altered_model_file_is_refused_by_name(run, name):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="holds no model"):
+    with pytest.raises(CheckpointError, match="contains no model"):
         Predictor(tmp_path)
     with pytest.raises(CheckpointError, match="there is no such run folder"):
         Predictor(tmp_path / "nope")

@@ -227,9 +227,9 @@ def test_a_shipped_recipe_is_found_by_its_name(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("demmo", "of that name; did you mean 'demo'? `mbert recipes ls` lists all."),
-        ("table5_pal", "of that name; did you mean 'paper/table5_pal'? `mbert recipes ls` lists all."),
-        ("x" * 5000, "of that name. `mbert recipes ls` lists all."),
+        ("demmo", "of that name; did you mean 'demo'? Run `mbert recipes ls` to list them all."),
+        ("table5_pal", "of that name; did you mean 'paper/table5_pal'? Run `mbert recipes ls` to list them all."),
+        ("x" * 5000, "of that name. Run `mbert recipes ls` to list them all."),
     ],
 )
 def test_an_unknown_recipe_is_refused_with_the_nearest_shipped_one(name, message, tmp_path, monkeypatch):

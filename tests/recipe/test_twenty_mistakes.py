@@ -58,7 +58,7 @@ MISTAKES = {
     "a column misspelt": ("train my.yaml tasks.mood.text=txt", "mood-train.tsv:1: has no column 'txt', needed as text of task mood; did you mean 'text'? Known: id, mood, text."),
     "an unknown label": ("train my.yaml tasks.mood.train=other.tsv", "other.tsv:2: mood must be one of low, mid, high, but is 'none'; correct the row, or set tasks.mood.on_bad_row=skip."),
     "a label that is empty": ("train my.yaml tasks.mood.train=unlabelled.tsv", "unlabelled.tsv:2: mood is empty; correct the row, or set tasks.mood.on_bad_row=skip."),
-    "a run that exists": ("train my.yaml -o run", "run exists and holds a run; continue it with --resume, or replace it with --force."),
+    "a run that exists": ("train my.yaml -o run", "run exists and contains a run; continue it with --resume, or replace it with --force."),
     "a folder that is not a run": ("predict nowhere new.tsv", "nowhere: there is no such run folder; mbert train writes one with -o."),
     "a model of another version": ("predict old new.tsv -t mood", "old/model/config.json: was altered"),
     "a task misspelt": ("predict run new.tsv -t mod", "the model has no task 'mod'; did you mean 'mood'?"),
@@ -69,7 +69,7 @@ MISTAKES = {
     "a file that is empty": ("predict run empty.tsv -t mood", "empty.tsv: is empty; expected a header line and rows."),
     "a folder instead of a file": ("predict run run -t mood", "run: is a folder; name the file in it."),
     "a device that does not exist": ("predict run new.tsv -t mood --device cuda:7", "--device is 'cuda:7', but "),
-    "thresholds on a test file": ("evaluate run --tune-thresholds f1 --split test", "only dev files can be fitted to; remove --split test."),
+    "thresholds on a test file": ("evaluate run --tune-thresholds f1 --split test", "fitting uses dev files only; remove --split test."),
 }  # fmt: skip
 
 

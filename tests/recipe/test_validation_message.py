@@ -40,7 +40,7 @@ FIELDS = [(name, field) for name, model in MODELS.items() for field in model.mod
 
 MESSAGES = {
     "bool_type": ("TrainingSection", "freeze_encoder", 1, "must be true or false, but is 1"),
-    "dict_type": ("TaskSection", "columns", ["a"], "must hold keys and values, but is ['a']"),
+    "dict_type": ("TaskSection", "columns", ["a"], "must contain keys and values, but is ['a']"),
     "finite_number": ("TrainingSection", "learning_rate", math.inf, "must be a finite number, but is inf"),
     "float_type": ("TrainingSection", "warmup", "0.1", "must be a number, but is '0.1'"),
     "greater_than": ("TrainingSection", "layer_decay", 0.0, "must be greater than 0, but is 0.0"),
@@ -53,7 +53,7 @@ MESSAGES = {
         "TrainingSection", "schedule", "cosine", "must be 'constant' or 'linear', but is 'cosine'",
     ),
     "missing": ("TaskSection", "train", ..., "is missing"),
-    "model_type": ("EncoderSection", "shape", 3, "must hold keys and values, but is 3"),
+    "model_type": ("EncoderSection", "shape", 3, "must contain keys and values, but is 3"),
     "string_pattern_mismatch": (
         "EncoderSection", "sha256", "abc", "must match the pattern ^[0-9a-f]{64}$, but is 'abc'",
     ),

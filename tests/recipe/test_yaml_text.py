@@ -125,7 +125,7 @@ def test_invalid_yaml_is_refused_with_its_line(text, place):
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n", "12\n"])
 def test_a_recipe_that_is_not_a_mapping_is_refused(text):
-    assert refusal(text).startswith("r.yaml:1: must hold keys and values")
+    assert refusal(text).startswith("r.yaml:1: must contain keys and values")
 
 
 @pytest.mark.parametrize(

@@ -124,9 +124,9 @@ def test_a_failure_to_draw_is_reported_in_one_line(drawable, capsys):
 
     (drawable / "near_predictions.tsv").unlink()
     assert draw_if_possible(drawable, drawable / "metrics.jsonl", Console()) == {}
-    said = capsys.readouterr().err
-    assert said.startswith("the figures could not be drawn (FileNotFoundError: ")
-    assert len(said.splitlines()) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("the figures could not be drawn (FileNotFoundError: ")
+    assert len(message.splitlines()) == 1
 
 
 def test_missing_matplotlib_is_reported_in_one_line(drawable, capsys, monkeypatch):

@@ -119,8 +119,8 @@ def test_all_folders_that_are_no_runs_are_reported_together(tmp_path):
     names = ["nowhere", "model", "other", "begun", "good", "spoilt"]
     with pytest.raises(UsageError) as error:
         read_runs([good, *(tmp_path / name for name in names)])
-    said = list(error.value.problems)
-    assert [problem.split(": ")[0].removeprefix(f"{tmp_path}/") for problem in said] == [
+    message = list(error.value.problems)
+    assert [problem.split(": ")[0].removeprefix(f"{tmp_path}/") for problem in message] == [
         "nowhere",
         "model",
         "other",
@@ -128,7 +128,7 @@ def test_all_folders_that_are_no_runs_are_reported_together(tmp_path):
         "spoilt/metrics.jsonl:1",
     ]
     for problem, what in zip(
-        said, ("no such run folder", "is a saved model", "is no run folder", "no epoch", "is not JSON"), strict=True
+        message, ("no such run folder", "is a saved model", "is no run folder", "no epoch", "is not JSON"), strict=True
     ):
         assert what in problem
 

@@ -20,7 +20,7 @@ def test_records_are_read_as_they_were_written(tmp_path):
         ({"epoch": "two"}, "epoch must be a whole number, but is 'two'"),
         ({"overall": "high"}, "overall must be a number, but is 'high'"),
         ({"best": "perhaps"}, "best must be true or false, but is 'perhaps'"),
-        ({"hardware": 3}, "hardware must hold keys and values, but is 3"),
+        ({"hardware": 3}, "hardware must contain keys and values, but is 3"),
     ],
 )
 def test_a_line_with_a_wrong_value_is_refused_with_its_place(tmp_path, change, problem):

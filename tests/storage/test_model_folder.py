@@ -14,7 +14,7 @@ def write(text):
 
 def test_a_missing_manifest_and_a_missing_model_have_different_messages(tmp_path):
     run = RunFolder(tmp_path)
-    with pytest.raises(CheckpointError, match="holds no model; no epoch of this run has been scored yet"):
+    with pytest.raises(CheckpointError, match="contains no model; no epoch of this run has been scored yet"):
         model_folder(run.path)
     commit_folder(run.model, write("x"))
     (run.model / "manifest.json").unlink()

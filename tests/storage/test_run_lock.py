@@ -41,14 +41,14 @@ def test_an_existing_run_is_used_only_with_resume_or_force(tmp_path):
         check_free(run, resume=True, force=False)
     commit_folder(run.model, write("x"))
     with pytest.raises(
-        UsageError, match=r"exists and holds a run; continue it with --resume, or replace it with --force"
+        UsageError, match=r"exists and contains a run; continue it with --resume, or replace it with --force"
     ):
         check_free(run, resume=False, force=False)
     check_free(run, resume=True, force=False)
     check_free(run, resume=False, force=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
-    with pytest.raises(UsageError, match="is not empty and holds no run"):
+    with pytest.raises(UsageError, match="is not empty and contains no run"):
         check_free(RunFolder(tmp_path / "other"), resume=False, force=True)
     with pytest.raises(UsageError, match="is a file"):
         check_free(RunFolder(tmp_path / "other" / "thesis.txt"), resume=False, force=False)
@@ -57,9 +57,9 @@ def test_an_existing_run_is_used_only_with_resume_or_force(tmp_path):
 def test_metrics_without_a_state_are_a_run_that_cannot_be_resumed(tmp_path):
     run = RunFolder(tmp_path)
     run.metrics_file.write_text(metrics_text([record(1)]))
-    with pytest.raises(UsageError, match="holds the metrics of a run, but no state to resume"):
+    with pytest.raises(UsageError, match="contains the metrics of a run, but no state to resume"):
         check_free(run, resume=True, force=False)
-    with pytest.raises(UsageError, match="exists and holds a run"):
+    with pytest.raises(UsageError, match="exists and contains a run"):
         check_free(run, resume=False, force=False)
     check_free(run, resume=False, force=True)
 
@@ -68,7 +68,7 @@ def test_metrics_without_a_state_are_a_run_that_cannot_be_resumed(tmp_path):
 def test_another_file_named_like_the_metrics_is_not_replaced(text, tmp_path):
     run = RunFolder(tmp_path)
     run.metrics_file.write_text(text)
-    with pytest.raises(UsageError, match="is not empty and holds no run"):
+    with pytest.raises(UsageError, match="is not empty and contains no run"):
         check_free(run, resume=False, force=True)
 
 
@@ -80,7 +80,7 @@ def test_leftovers_of_a_run_that_died_at_its_first_write_are_ignored(tmp_path):
     with pytest.raises(UsageError, match="no run to resume"):
         check_free(run, resume=True, force=False)
     (tmp_path / "thesis.new").touch()
-    with pytest.raises(UsageError, match="is not empty and holds no run"):
+    with pytest.raises(UsageError, match="is not empty and contains no run"):
         check_free(run, resume=False, force=False)
 
 

@@ -7,7 +7,7 @@ from mbert_cli.machine import child_process as child_training
 
 @pytest.fixture
 def here(tiny_recipe, tmp_path, monkeypatch):
-    """The working folder, with the tiny recipe and a plan; trainings are stand-ins."""
+    """The working folder, with the tiny recipe and a plan; training runs are stand-ins."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(child_training, "spawn", stand_in.Process)
     monkeypatch.setattr("mbert_cli.machine.process_pool._POLL_EVERY", 0)

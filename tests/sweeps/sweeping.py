@@ -1,4 +1,4 @@
-"""Sweeps for the tests: most of them with stand-ins for trainings, see `stand_in`."""
+"""Sweeps for the tests: most of them with stand-ins for training runs, see `stand_in`."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ SLOW, NOT_FINITE, KILLED = (
 
 START = child_training.spawn
 
-# The command line with stand-ins for trainings.
+# The command line with stand-ins for training runs.
 DRIVER = (
     "import sys; from mbert_cli import cli; from mbert_cli.machine import child_process; import stand_in\n"
     "child_process.MBERT = stand_in.COMMAND; cli.main()"

@@ -126,7 +126,7 @@ def test_the_table_is_complete_at_every_width(here, width):
     text = printed(here, width)
     assert max(map(len, text.splitlines())) <= width
     words = " ".join(text.replace("│", " ").split())
-    for said in (
+    for message in (
         "Two methods",
         "both again",
         "mood accuracy",
@@ -136,7 +136,7 @@ def test_the_table_is_complete_at_every_width(here, width):
         "2/2",
         "60 s",
     ):
-        assert said in words, (said, text)
+        assert message in words, (message, text)
     assert "0.600" in words
     assert "a paper" in words
 

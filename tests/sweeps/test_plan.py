@@ -74,7 +74,7 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("title:", "titel:", "plan.yaml:1: titel is not a known key; did you mean 'title'? Known: keep, rows, "),
         ("title: A title", "title: [A]", "plan.yaml:1: title must be a string, but is ['A']."),
@@ -97,7 +97,7 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
         (
             "settings: [training.epochs=3]",
             "settings: [training.seed=3]",
-            "plan.yaml:3: settings[0] sets the seed, which `seeds` also sets; remove one of them.",
+            "plan.yaml:3: settings[0] sets training.seed, but `seeds` sets it too; keep only one.",
         ),
         (
             "settings: [training.epochs=3]",
@@ -130,7 +130,7 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
         (
             "recipe: recipe.yaml}",
             "recipe: demoo}",
-            "and no such shipped recipe; did you mean 'demo'? `mbert rec",
+            "and no such shipped recipe; did you mean 'demo'? Run `mb",
         ),
         (
             "recipe: recipe.yaml}",
@@ -149,29 +149,29 @@ def test_paths_are_relative_to_the_plan(plan, tiny_files, tmp_path, monkeypatch)
         (
             "  - name: second",
             "  - second\n  - name: second",
-            "plan.yaml:6: rows[1] must hold keys and values, but is 's",
+            "plan.yaml:6: rows[1] must contain keys and values, but is 's",
         ),
         ("title: A title", "title: A title\ntitle: B", "plan.yaml:2: title is already defined on line 1; keep one."),
         ("title: A title", "title: [A title", "plan.yaml:2:6: is not YAML: "),
     ],
 )
-def test_problems_are_reported_with_their_places(plan, old, new, said):
+def test_problems_are_reported_with_their_places(plan, old, new, message):
     problems = problems_of(plan, replace={old: new})
-    assert said in " ".join(problems)
+    assert message in " ".join(problems)
     assert all(each.startswith("plan.yaml:") for each in problems)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "plan.yaml: rows is missing."),
         ("title: x", "plan.yaml: rows is missing."),
         ("rows: []", "plan.yaml:1: rows is empty."),
-        ("- a", "plan.yaml:1: must hold keys and values, such as 'rows:'."),
+        ("- a", "plan.yaml:1: must contain keys and values, such as 'rows:'."),
     ],
 )
-def test_a_plan_without_rows_is_rejected(plan, text, said):
-    assert problems_of(plan, text) == [said]
+def test_a_plan_without_rows_is_rejected(plan, text, message):
+    assert problems_of(plan, text) == [message]
 
 
 def test_problems_of_all_rows_are_reported_together_each_once(plan):

@@ -1,4 +1,4 @@
-"""Sweeps, most of them with stand-ins for trainings (see `stand_in`); the last test trains."""
+"""Sweeps, most of them with stand-ins for training runs (see `stand_in`); the last test trains."""
 
 import shutil
 import signal
@@ -91,15 +91,15 @@ def test_a_death_during_the_removal_of_parts_leaves_a_finished_run(here, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("setting", "code", "said"),
+    ("setting", "code", "message"),
     [(NOT_FINITE, 5, "the loss is nan"), (KILLED, 137, "threads free")],
 )
-def test_a_failed_run_is_reported_and_the_others_continue(here, capsys, setting, code, said):
+def test_a_failed_run_is_reported_and_the_others_continue(here, capsys, setting, code, message):
     fail(here, setting)
     with pytest.raises(RunFailedError) as caught:
         mbert_sweep()
     assert caught.value.exit_code == code
-    failure = f"failed with exit code {code}: {said}"
+    failure = f"failed with exit code {code}: {message}"
     note = f"none, seed 1: {failure} (out/logs/g-none-seed-1.log)"
     assert str(caught.value) == f"out: not all runs are done: {note}; and 1 more. Run the same command again to retry."
     shown = capsys.readouterr()
@@ -212,7 +212,7 @@ def test_trainings_receive_the_signal_and_save_their_progress(here, number, code
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux", reason="on other systems trainings outlive the sweep, and the next sweep waits"
+    sys.platform != "linux", reason="on other systems training processes outlive the sweep, and the next sweep waits"
 )
 def test_trainings_end_if_their_sweep_is_killed(here):
     fail(here, SLOW)
@@ -277,7 +277,7 @@ def test_dry_run_lists_the_runs_and_writes_nothing(here, capsys):
 def test_invalid_options_are_rejected_before_any_run_starts(here):
     with pytest.raises(UsageError, match="--precision is 'fp12'"):
         mbert_sweep("--precision", "fp12")
-    with pytest.raises(UsageError, match="--table and --dry-run exclude each other"):
+    with pytest.raises(UsageError, match="--table and --dry-run cannot be used together"):
         mbert_sweep("--table", "--dry-run")
     assert not (here / "out").exists()
 
@@ -332,7 +332,7 @@ CPU = ("--precision", "fp32", "--device", "cpu", "--kernels", "torch")
 
 
 def test_a_killed_and_resumed_sweep_has_the_table_of_an_uninterrupted_one(tiny_recipe, tmp_path, monkeypatch, capsys):
-    """With real trainings. The first one is killed during its epoch."""
+    """With real training runs. The first one is killed during its epoch."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plan.yaml").write_text(REAL)
     killed = start_sweep(tmp_path, *CPU, command=("-m", "mbert_cli.cli"))

@@ -201,8 +201,8 @@ def test_steps_of_several_tasks_that_train_own_parameters_leave_the_encoder_unch
 @pytest.mark.parametrize("curriculum", ["sequential", *SAMPLING])
 def test_a_loss_balancing_without_effect_is_reported_once(tiny_recipe, tmp_path, curriculum):
     lines = train(tiny_recipe, tmp_path / "a", f"curriculum={curriculum}", "loss_balancing=gradnorm")
-    said = [line for line in lines if "no effect" in line]
-    assert said == [
+    message = [line for line in lines if "no effect" in line]
+    assert message == [
         f"loss_balancing gradnorm has no effect: under curriculum {curriculum} "
         "every step of this run has one task only."
     ]

@@ -70,7 +70,7 @@ ABC = ClassLabels(["a", "b", "c", "b|c"])
             ABC,
             [0, 1, 2, 3],
             [0, 1, 2],
-            ["'b|c' looks like a list of labels", "no dev rows of class b|c: it gets no score"],
+            ["'b|c' looks like a list of labels", "class b|c has no dev rows, so it gets no score"],
         ),
         (ScaleLabels(0.0, 5.0), [0.0, 4.0], [1.0], []),
         (

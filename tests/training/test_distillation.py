@@ -71,7 +71,7 @@ def test_the_loss_for_classes_is_the_weighted_cross_entropy_with_their_probabili
         (Classification(8, labels=["a", "b"]), ["", "1"], "p_a must be a probability, but is ''"),
         (Classification(8, labels=["a", "b"]), ["nan", "1"], "p_a must be a probability, but is 'nan'"),
         (Classification(8, labels=["a", "b"]), [".4", ".5"],
-         "p_a and the following must add up to 1, but their sum is 0.9"),
+         "the probability columns starting with p_a must add up to 1, but add up to 0.9"),
         (PairClassification(8), ["-0.1"], "score must be a probability, but is '-0.1'"),
         (Regression(8), ["5.1"], "pred must be a number from 0 to 5, but is '5.1'"),
     ],
@@ -87,7 +87,7 @@ def test_probabilities_are_rounded_in_files():
 
 
 def test_zero_probabilities_of_many_classes_are_refused():
-    with pytest.raises(ValueError, match="must add up to 1, but their sum is 0"):
+    with pytest.raises(ValueError, match="must add up to 1, but add up to 0"):
         Classification(8, num_classes=5000).labels.parse_soft(["0"] * 5000)
 
 

@@ -81,17 +81,17 @@ def with_file(recipe, files, here, split, change):
 
 
 @pytest.mark.parametrize(
-    ("split", "change", "said"),
+    ("split", "change", "message"),
     [
         ("test", lambda text: text.replace("low", "lwo"), "changed.tsv:"),
         ("test", lambda text: text.replace("mood", "mod", 1), "has no column 'mood'"),
         ("dev", lambda text: text.replace("\tlow", "\t"), "mood is empty"),
     ],
 )
-def test_problems_of_every_split_are_found(tiny_recipe, tiny_files, here, split, change, said):
+def test_problems_of_every_split_are_found(tiny_recipe, tiny_files, here, split, change, message):
     with pytest.raises(MbertError) as refusal:
         app(["validate", *map(str, with_file(tiny_recipe, tiny_files, here, split, change))], standalone_mode=False)
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
 
 
 def test_all_problems_are_reported_together(tiny_recipe, tiny_files, here):
@@ -169,6 +169,6 @@ def test_a_dry_run_is_possible_in_the_folder_of_a_run(tiny_recipe, here, capsys)
     run(capsys, "train", tiny_recipe, "-o", "there", "-q")
     found = run(capsys, "train", tiny_recipe, "-o", "there", "--dry-run")
     assert "no problems found" in found.out
-    assert "there holds a run; to train, choose --resume, --force or another -o." in found.err
+    assert "there contains a run; to train, choose --resume, --force or another -o." in found.err
     with pytest.raises(UsageError):
         app(["train", str(tiny_recipe), "-o", "there"], standalone_mode=False)

@@ -100,7 +100,7 @@ def test_a_moved_ensemble_keeps_its_members_and_trains_the_others(project, setti
     train_ensemble(project, "training.members=2", "training.epochs=1", *settings)
     new = move(project)
     metrics = [new / "run" / "members" / number / "metrics.jsonl" for number in "12"]
-    before = [each.read_text() for each in metrics]  # with times, which another training changes
+    before = [each.read_text() for each in metrics]  # with times, which another training run changes
     for members in (3, 3):
         train_ensemble(new, f"training.members={members}", "training.epochs=1", *settings, resume=True)
     assert [each.read_text() for each in metrics] == before
@@ -205,8 +205,8 @@ def test_a_resumed_run_uses_the_number_of_threads_that_it_was_started_with(
         train_with(2, counted, resumed, kernels, precision)
     capsys.readouterr()
     train_with(1, counted, resumed, kernels, precision, resume=True)
-    said = " ".join(capsys.readouterr().err.split())
-    assert "using 2 threads, as at the start of the run, instead of 1" in said
+    message = " ".join(capsys.readouterr().err.split())
+    assert "using 2 threads, as at the start of the run, instead of 1" in message
     assert contents(two) == contents(resumed)
 
 

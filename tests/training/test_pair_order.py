@@ -151,7 +151,7 @@ def test_a_repeated_run_is_the_same_and_differs_from_a_run_without_swaps(tiny_re
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         (["tasks.mood.symmetric=true"], "tasks.mood.symmetric is true, but the task reads one text"),
         (
@@ -160,8 +160,8 @@ def test_a_repeated_run_is_the_same_and_differs_from_a_run_without_swaps(tiny_re
         ),
     ],
 )
-def test_a_recipe_that_cannot_use_symmetric_is_refused(tiny_recipe, tmp_path, settings, said):
-    with pytest.raises(RecipeError, match=said):
+def test_a_recipe_that_cannot_use_symmetric_is_refused(tiny_recipe, tmp_path, settings, message):
+    with pytest.raises(RecipeError, match=message):
         train(tiny_recipe, tmp_path / "run", *settings)
     assert not list((tmp_path / "run").iterdir())
 

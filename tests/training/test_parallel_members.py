@@ -31,7 +31,7 @@ HARDWARE = Hardware(torch.device("cpu"), torch.float32)
 
 @pytest.fixture
 def here(tiny_recipe, tmp_path, monkeypatch):
-    """The folder of an ensemble of three members; trainings are stand-ins."""
+    """The folder of an ensemble of three members; training runs are stand-ins."""
     monkeypatch.setattr(child_training, "spawn", stand_in.Process)
     monkeypatch.setattr(child_training, "cores", lambda: 6)
     monkeypatch.setattr("mbert_cli.machine.process_pool._POLL_EVERY", 0)
@@ -154,8 +154,8 @@ def begin(recipe, run, *words):
 
 
 def end(process):
-    said = process.communicate(timeout=300)[1]
-    assert process.returncode == 0, said
+    message = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, message
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def whole(tiny_checkpoint, tiny_files, tmp_path_factory):
 
 @pytest.mark.parametrize(("number", "code", "then"), [(signal.SIGTERM, 143, ("-j", "2")), (signal.SIGKILL, -9, ())])
 def test_an_interrupted_and_resumed_ensemble_has_the_bytes_of_an_uninterrupted_one(whole, tmp_path, number, code, then):
-    """With real trainings. In one case, the remaining members train one after another."""
+    """With real training runs. In one case, the remaining members train one after another."""
     recipe = whole.parent / "recipe.yaml"
     first = begin(recipe, tmp_path, "-j", "2")
     until = time.monotonic() + 120
@@ -178,9 +178,9 @@ def test_an_interrupted_and_resumed_ensemble_has_the_bytes_of_an_uninterrupted_o
         assert time.monotonic() < until
         time.sleep(0.01)
     os.kill(first.pid, number)
-    said = first.communicate(timeout=60)[1]
+    message = first.communicate(timeout=60)[1]
     assert first.returncode == code
-    assert code < 0 or said.splitlines()[-1].endswith("progress of all members is saved. Continue with --resume.")
+    assert code < 0 or message.splitlines()[-1].endswith("progress of all members is saved. Continue with --resume.")
     end(begin(recipe, tmp_path, "--resume", *then))
     files = [path.relative_to(whole) for path in whole.rglob("*.safetensors")]
     assert any("members" in str(file) for file in files)

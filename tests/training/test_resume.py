@@ -114,7 +114,7 @@ def training(recipe, *words):
 
 
 def start_and_wait_for(path, tmp_path, recipe, *words):
-    """Start a training; return the process when a path, or a later state, exists: old states are removed."""
+    """Start a training run; return the process when a path, or a later state, exists: old states are removed."""
     command = [sys.executable, "-m", "mbert_cli.cli", *training(recipe, *words)]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -224,18 +224,18 @@ def test_a_signal_ends_with_its_code_and_one_line(tiny_recipe, tmp_path, number,
     first = tmp_path / "c" / "state" / "epoch-0001"
     process = start_and_wait_for(first, tmp_path, tiny_recipe, "training.epochs=100000", "-o", "c")
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, text_of_message = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "--resume" in said.splitlines()[-1]
-    assert "Traceback" not in said
+    assert "--resume" in text_of_message.splitlines()[-1]
+    assert "Traceback" not in text_of_message
 
 
 def test_a_signal_before_the_first_step_leaves_nothing_to_resume(tiny_recipe, tmp_path):
     process = start_and_wait_for(tmp_path / "d" / ".lock", tmp_path, tiny_recipe, "-o", "d")
     process.terminate()
-    _, said = process.communicate(timeout=60)
+    _, text_of_message = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert said.splitlines()[-1] == "stopped."
+    assert text_of_message.splitlines()[-1] == "stopped."
     assert not (tmp_path / "d").exists()
 
 
@@ -389,7 +389,7 @@ def test_a_run_killed_before_its_first_scored_epoch_has_no_model_until_it_is_res
     with dying_after(2):
         train(tiny_recipe, tmp_path / "b", *settings)
     assert [line.overall for line in RunFolder(tmp_path / "b").read_metrics()] == [None, None]
-    with pytest.raises(CheckpointError, match="holds no model; no epoch of this run has been scored yet"):
+    with pytest.raises(CheckpointError, match="contains no model; no epoch of this run has been scored yet"):
         model_folder(tmp_path / "b")
     assert train(tiny_recipe, tmp_path / "b", *settings, resume=True).epoch > 2
     assert contents(tmp_path / "a") == contents(tmp_path / "b")

@@ -1,9 +1,9 @@
 """A vector type of sixteen numbers for Numba.
 
-LLVM vectorises loops over single numbers only if it can prove that this is safe, and its loops take twice as long as
-these. A value of the type `f32x16` is sixteen floats in the processor's vector registers (one with AVX-512, two with
-AVX2, four with SSE or NEON: LLVM splits them). `u32x16` is sixteen unsigned integers. Arrays are float32, or int16 with
-the bits of bf16. `load` and `store` convert; they round to nearest even.
+LLVM vectorises a loop over single numbers only if it can prove that this is safe, and such a loop takes twice as long
+as one over these vectors. A value of the type `f32x16` is sixteen floats in the processor's vector registers (one with
+AVX-512, two with AVX2, four with SSE or NEON: LLVM splits them). `u32x16` is sixteen unsigned integers. Arrays are
+float32, or int16 with the bits of bf16. `load` and `store` convert; they round to nearest even.
 
 Only code compiled by Numba can call these functions, not Python.
 """

@@ -285,7 +285,7 @@ def _tried(rng: Chance, folder: Path) -> None:
     at = _Place(work, name.replace("{elsewhere}", str(elsewhere)))
     words = _PLACES[where](at)
     if any("\0" in word for word in words):
-        return  # an argument of a program cannot hold a NUL character
+        return  # an argument of a program cannot contain a NUL character
     before = snapshot(folder)
     try:
         code, messages = mbert(words, work)

@@ -134,7 +134,8 @@ def _stays_text(chance: Chance, folder: Path) -> None:
 
 hostile_pages = Experiment(
     20,
-    f"{len(_TEXTS)} scripts as titles, groups, names, sources, paths and errors of a sweep's page: no node changes",
+    f"{len(_TEXTS)} scripts injected as titles, groups, names, sources, paths and errors of a sweep's page: its HTML "
+    "structure does not change",
     len(_TEXTS) * len(_PLACES),
     12,
     _stays_text,

@@ -34,7 +34,7 @@ _CALLS = [
     (mbert_cli.model.tensor_files, "save_file"),
     (mbert_cli.encoder.checkpoint, "save_file"),
 ]
-_CHANGES = 195  # number of such calls in this training
+_CHANGES = 195  # number of such calls in this training run
 _DIED = 9
 
 
@@ -129,7 +129,7 @@ def _refused(chance: Chance, folder: Path) -> None:
 
 death_in_a_save = Experiment(
     13, "the process dies before one of the writes, fsyncs, renames or removals of a run: the last state and the model "
-    "load, and the resumed run has the same bytes", _CHANGES, 2, _killed,
+    "load, and the resumed run is byte-for-byte identical", _CHANGES, 2, _killed,
 )  # fmt: skip
 refusal_in_a_save = Experiment(
     14,

@@ -37,7 +37,8 @@ def _killed(rng: random.Random, folder: Path) -> None:
 
 killed_prediction = Experiment(
     4,
-    "SIGKILL one to three times during a prediction, then run again: the same bytes, no temporary files are left",
+    "SIGKILL one to three times during a prediction, then run again: the output is byte-for-byte identical, "
+    "no temporary files are left",
     100,
     1,
     _killed,

@@ -20,7 +20,7 @@ def _same(folder: Path) -> None:
 
 
 def _kill_somewhere(rng: random.Random, run: Path, words: list[str], epoch: int | None = None) -> None:
-    """Start a training and kill it at a random point: half of the times during the save after a random step."""
+    """Start a training run and kill it at a random point: half of the times during the save after a random step."""
     process = start(*words)
     at = f"epoch-{rng.randrange(2) if epoch is None else epoch:04d}-step-{rng.randint(1, _STEPS):08d}"
     in_a_save = rng.random() < 0.5
@@ -74,17 +74,19 @@ def _signalled(rng: random.Random, folder: Path) -> str:
 
 killed_training = Experiment(
     1,
-    "SIGKILL at a random point of a training, half of the times during a save; the resumed run has the same bytes",
+    "SIGKILL at a random point of a training run, half of the times during a save; the resumed run is byte-for-byte "
+    "identical",
     200,
     1,
     _killed_once,
 )
 killed_five_times = Experiment(
-    2, "five SIGKILLs within one epoch; the resumed run has the same bytes", 50, 2, _killed_five_times
+    2, "five SIGKILLs within one epoch; the resumed run is byte-for-byte identical", 50, 2, _killed_five_times
 )
 signalled_training = Experiment(
     3,
-    "SIGINT or SIGTERM at a random point: exit code 130 or 143, progress is saved, the resumed run has the same bytes",
+    "SIGINT or SIGTERM at a random point: exit code 130 or 143, progress is saved, the resumed run is byte-for-byte "
+    "identical",
     50,
     1,
     _signalled,

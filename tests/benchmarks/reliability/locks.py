@@ -14,9 +14,9 @@ def _two_at_once(chance: Chance, folder: Path) -> str:
     while all(process.poll() is None for process in both):
         time.sleep(0.01)
     took = time.monotonic() - started
-    said = [process.communicate()[1] for process in both]
+    output = [process.communicate()[1] for process in both]
     codes = sorted(process.returncode for process in both)
-    check(codes == [0, 3], f"exit codes {codes}: {said}")
+    check(codes == [0, 3], f"exit codes {codes}: {output}")
     seed = 1 + [process.returncode for process in both].index(0)
     check(f"seed: {seed}\n" in (folder / "run" / "recipe.yaml").read_text(), "the rejected run changed the recipe")
     return f"at most {took:.2f} s from both starts to the exit"

@@ -90,7 +90,8 @@ def _audited(rng: Chance, folder: Path) -> None:
 
 no_network = Experiment(
     19,
-    "train, evaluate, predict, count-params and report in folders with decoy modules: no socket, none is imported",
+    "train, evaluate, predict, count-params and report in folders with planted Python modules: none is imported, "
+    "no socket is opened",
     6,
     2,
     _audited,

@@ -114,7 +114,9 @@ batches_and_neighbours = Experiment(
     1,
     _other_batches,
 )
-repeated = Experiment(6, "training and prediction repeated in other processes: the same bytes", 10, 1, _repeated)
+repeated = Experiment(
+    6, "training and prediction repeated in other processes: byte-for-byte identical", 10, 1, _repeated
+)
 long_prediction = Experiment(
     17, "predict: peak memory at 10,000,000 rows is at most 64 MiB above that at 10,000 rows", 1, 1, _long_prediction
 )
