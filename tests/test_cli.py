@@ -273,7 +273,7 @@ def test_predict_does_not_write_through_links_or_replace_devices(run, tmp_path):
     (tmp_path / "thesis").write_text("mine")
     (tmp_path / "link").symlink_to("thesis")
     os.mkfifo(tmp_path / "pipe")
-    for name, message in (("link", "is a symbolic link"), ("pipe", "is no regular file")):
+    for name, message in (("link", "is a symbolic link"), ("pipe", "is not a regular file")):
         done = mbert("predict", "run", "in.tsv", "-o", name, "-F", cwd=tmp_path)
         assert done.returncode == 2
         assert message in done.stderr

@@ -13,7 +13,7 @@ from mbert_cli.terminal.console import Console
 def info(
     as_json: AsJson = False,
     warm_up: Annotated[
-        bool, typer.Option("--warm-up", help="Compile the fused kernels now, not during the first training.")
+        bool, typer.Option("--warm-up", help="Compile the fused kernels now, not during the first training run.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -56,7 +56,7 @@ OnBadRow = Annotated[
 StrictLength = Annotated[
     bool,
     typer.Option(
-        "--strict-length", help="Refuse rows that are longer than the maximum length, instead of cutting them."
+        "--strict-length", help="Reject rows that are longer than the maximum length, instead of cutting them."
     ),
 ]
 Columns = Annotated[

@@ -66,7 +66,7 @@ def check_dev_files(predictor: Predictor, files: EvaluationFiles, fitting: Fitti
         dev = predictor.saved.task(name).dev
         if is_there(dev):
             raise UsageError(
-                f"{fitting.options}: only the recipe's dev files can be fitted to, and {dev} exists; remove --data."
+                f"{fitting.options}: fitting uses the recipe's dev files only, and {dev} exists; remove --data."
             )
 
 

@@ -116,7 +116,7 @@ def reset_decisions(model: SentenceModel, tasks: Sequence[str]) -> None:
 
 
 def threshold_hint(metrics: Mapping[str, Any], run: Path) -> str | None:
-    """Return a hint to fit thresholds, if precision and recall of the second of two classes differ much.
+    """Return a hint to fit thresholds, if precision and recall of the second of two classes are far apart.
 
     Tasks with a fitted threshold get no hint.
 

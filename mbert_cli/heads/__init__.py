@@ -53,7 +53,7 @@ class Head(nn.Module, ABC):
     def soft_loss(self, outputs: Tensor, soft: Float[Tensor, "examples columns"]) -> Float[Tensor, ""]:
         """Return the mean loss of a batch against soft labels, which `Labels.parse_soft` returned.
 
-        The default is for a head whose `loss` accepts any number as a label: it also accepts a soft one.
+        The default passes the soft labels to `loss`. It is only for heads whose `loss` accepts any number as a label.
         """
         return self.loss(outputs, soft[:, 0])
 

@@ -25,8 +25,8 @@ class FAMO(LearnedBalancing):
 
     The lower bound of the losses is 0, and 1e-8 is added to them, as in the authors' code. The authors' second forward
     pass draws new dropout masks, which adds noise to the gradient of w. Here the second pass repeats the masks of the
-    first, so only the step changes the losses. Evaluation mode would not help: it would compare losses of two different
-    networks.
+    first, so only the step changes the losses. A second pass without dropout would not do: the difference would then
+    include the effect of dropout.
 
     Args:
         tasks: the goal of each task, in the order of the recipe.

@@ -59,7 +59,7 @@ def check_vector_file(path: Path, force: bool) -> None:
     """
     check_output(path, force)
     if path.suffix not in (".npy", ".parquet"):
-        raise UsageError(f"{path}: is no file of vectors; end the name in .npy or .parquet.")
+        raise UsageError(f"{path}: is not a file of vectors; end the name in .npy or .parquet.")
 
 
 def embed_file(

@@ -79,7 +79,7 @@ class RunReport:
 
     @property
     def note(self) -> str:
-        """A note if thresholds were fitted after training, which the scores do not include; otherwise empty."""
+        """A note that the scores do not include what was fitted after training; empty if nothing was fitted."""
         if not self.fitted:
             return ""
         command = command_line("evaluate", self.path)
@@ -166,7 +166,7 @@ def read_runs(paths: Sequence[Path]) -> list[RunReport]:
     """Read runs, finished or still training.
 
     Raises:
-        UsageError: a folder is no run folder, or no epoch of it is finished. The message lists all such folders.
+        UsageError: a folder is not a run folder, or no epoch of it is finished. The message lists all such folders.
     """
     runs: list[RunReport] = []
     problems: list[str] = []
@@ -187,7 +187,7 @@ def _read_run(path: Path) -> RunReport:
     if not os.path.isfile(recipe_file):
         if os.path.isfile(path / "config.json"):
             raise UsageError(f"{path}: is a saved model, which has no history; name the run folder that it comes from.")
-        raise UsageError(f"{path}: is no run folder: it has no recipe.yaml; mbert train writes one with -o.")
+        raise UsageError(f"{path}: is not a run folder: it has no recipe.yaml; mbert train writes one with -o.")
     # The components' options were checked before training. Checking them again would import torch.
     recipe = load(recipe_file, [], lambda *_: [])
     lines = read_metrics(path / METRICS_FILE)

@@ -33,7 +33,7 @@ def check_output(path: Path, force: bool, input_file: str | None = None) -> None
     if path.is_symlink():
         raise UsageError(f"{path}: is a symbolic link; name what it points to.")
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: is no regular file; write to - and redirect that.")
+        raise UsageError(f"{path}: is not a regular file; write to - and redirect that.")
     # The output of an interrupted command may exist already; `partial_output` knows whether it does.
     is_resumed = input_file is not None and os.path.isfile(input_file) and partial_folder(path).is_dir()
     if path.exists() and not force and not is_resumed:

@@ -187,7 +187,7 @@ class SweepRun:
     def changes(self, options: Options) -> list[str]:
         """Return what differs from the settings that the run was started with, one sentence each.
 
-        The device of a run that is done may differ: it affects scores less than the seed does, and the table shows it.
+        If the run is done, its device may differ: it affects scores less than the seed does, and the table shows it.
         """
         if not self.folder.holds_a_run():
             return []

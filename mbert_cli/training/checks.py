@@ -34,7 +34,7 @@ def check_recipe(recipe: Recipe) -> None:
         for column in task.columns:
             if column not in columns:
                 place = recipe.place("tasks", name, "columns", column)
-                problems.append(f"{place} is no column of the task{nearest(column, columns)}")
+                problems.append(f"{place} is not a column of the task{nearest(column, columns)}")
         for split in ("train", "dev"):
             path = Path(getattr(task, split))
             if getattr(task, split).startswith(PREFIX):

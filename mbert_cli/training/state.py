@@ -48,8 +48,8 @@ class TrainingState:
         epoch: number of finished epochs.
         epoch_step: number of optimizer steps since then.
         step: number of optimizer steps since the run started.
-        loss_sums: for each task, the sum of the losses of the rows of these `epoch_step` steps.
-        loss_rows: for each task, the number of these rows.
+        loss_sums: for each task, the sum of the losses of its rows in these `epoch_step` steps.
+        loss_rows: for each task, the number of its rows in these steps.
         tokens: number of tokens in these steps, of all tasks.
         seconds: duration of these steps.
         encoder_trained: whether a phase has trained the encoder so far.
@@ -71,7 +71,7 @@ class TrainingState:
     drift: list[str] = field(default_factory=list)
 
     def count_step(self, losses: Mapping[str, float], rows: Mapping[str, int], tokens: int, seconds: float) -> None:
-        """Add a step to the totals of the epoch. The step itself has already added 1 to `step`.
+        """Add a step to the totals of the epoch. This does not change `step`, which the optimizer step has increased.
 
         Args:
             losses: mean loss of each task of the step.

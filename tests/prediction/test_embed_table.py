@@ -114,7 +114,7 @@ def test_without_adapters_the_task_can_be_omitted(run, here):
         ),
         (
             ["-o", "v.tsv", "-t", "mood"],
-            "v.tsv: is no file of vectors; end the name in .npy or .parquet.",
+            "v.tsv: is not a file of vectors; end the name in .npy or .parquet.",
         ),
     ],
 )

@@ -264,7 +264,7 @@ def test_each_task_can_map_the_same_column_to_another_name(tiny_recipe, tiny_fil
 
 def test_another_name_for_an_unknown_column_is_refused(tiny_recipe, here):
     with pytest.raises(
-        MbertError, match=r"columns\.txt.* is no column of the task; did you mean 'text'\? Known: id, moo"
+        MbertError, match=r"columns\.txt.* is not a column of the task; did you mean 'text'\? Known: id, moo"
     ):
         app(["train", str(tiny_recipe), "tasks.mood.columns={txt: review}", "-o", "run", "-q"], standalone_mode=False)
 

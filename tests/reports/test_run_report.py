@@ -128,7 +128,9 @@ def test_all_folders_that_are_no_runs_are_reported_together(tmp_path):
         "spoilt/metrics.jsonl:1",
     ]
     for problem, what in zip(
-        message, ("no such run folder", "is a saved model", "is no run folder", "no epoch", "is not JSON"), strict=True
+        message,
+        ("no such run folder", "is a saved model", "is not a run folder", "no epoch", "is not JSON"),
+        strict=True,
     ):
         assert what in problem
 

@@ -260,7 +260,7 @@ def test_soft_labels_can_have_other_names_and_all_invalid_ones_are_reported_toge
     assert last.startswith(" has 2 bad rows; correct them, or set tasks.mood.on_bad_row=skip.")
     assert "must be a probability, but is" in problems[0]
     with pytest.raises(
-        RecipeError, match=r"tasks\.mood\.columns\.p_lwo is no column of the task; did you mean 'p_low'"
+        RecipeError, match=r"tasks\.mood\.columns\.p_lwo is not a column of the task; did you mean 'p_low'"
     ):
         train(tiny_recipe, tmp_path / "run", [*settings[:-1], "tasks.mood.columns={p_lwo: gloom}"])
 

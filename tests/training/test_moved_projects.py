@@ -156,7 +156,7 @@ def test_evaluate_suggests_and_accepts_data_for_a_moved_dev_file(project, monkey
     words = ["evaluate", str(run), "-t", "mood", *QUICK]
     fit = [*words, "--calibrate"]
     with pytest.raises(
-        UsageError, match=r"--calibrate: only the recipe's dev files can be fitted to, and .* exists; remove --data"
+        UsageError, match=r"--calibrate: fitting uses the recipe's dev files only, and .* exists; remove --data"
     ):
         app([*fit, "--data", f"mood={dev}"], standalone_mode=False)
     moved = dev.rename(project / "moved.tsv")
