@@ -1,4 +1,4 @@
-"""Messages for command lines that the parser refuses."""
+"""Messages for command lines that the parser rejects."""
 
 from typing import Any
 

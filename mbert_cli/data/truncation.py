@@ -1,4 +1,4 @@
-"""Rows with texts that are longer than a model can read: counted and reported, or refused."""
+"""Rows with texts that are longer than a model can read: counted and reported, or rejected."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ class Truncation:
     Args:
         max_length: the longest sequence that the model reads, in tokens.
         max_positions: the longest sequence that its encoder can read, in tokens.
-        strict: refuse long rows instead of cutting them.
+        strict: reject long rows instead of cutting them.
     """
 
     def __init__(self, max_length: int, max_positions: int, strict: bool = False) -> None:
@@ -63,7 +63,7 @@ def truncation_note(counts: Mapping[str, Sequence[int]], max_length: int, max_po
         return None
     return (
         f"{' and '.join(listed)} were cut at {max_length} tokens: {length_remedy(max_length, max_positions)}. "
-        "To refuse such rows, add --strict-length (in training: training.strict_length=true)."
+        "To reject such rows, add --strict-length (in training: training.strict_length=true)."
     )
 
 

@@ -164,7 +164,7 @@ def build_labels(head: Component) -> Labels:
         head: kind and options, which `problems` has checked.
 
     Raises:
-        RecipeError: the labels refuse an option.
+        RecipeError: the labels reject an option.
     """
     cls: type[Head] = component_class("heads", head.kind)
     options = options_model(cls).model_validate(head.options)

@@ -34,7 +34,7 @@ class EmbedOptions:
         quoting: how the input is quoted; None for as the tasks' files.
         delimiter: the delimiter of the input; None for that of the tasks' files.
         limit: number of rows to read at most.
-        strict_length: refuse rows that are too long instead of cutting them.
+        strict_length: reject rows that are too long instead of cutting them.
     """
 
     task: str | None = None

@@ -30,7 +30,7 @@ def fingerprint_of(
         format_: `same` or `cs224n`.
         limit: number of rows at most.
         kept: the columns of the input that are written; None for all.
-        strict_length: whether rows that are too long are refused.
+        strict_length: whether rows that are too long are rejected.
     """
     if table.path is None or not table.path.is_file():
         return None
@@ -47,7 +47,7 @@ def fingerprint_of(
         "hardware": predictor.hardware.facts(),
         "versions": versions(),
     }
-    if strict_length:  # a prediction that cut rows cannot be resumed by one that refuses them
+    if strict_length:  # a prediction that cut rows cannot be resumed by one that rejects them
         fingerprint["strict_length"] = True
     return fingerprint
 

@@ -35,7 +35,7 @@ class PredictOptions:
         quoting: how the inputs are quoted; None for as the tasks' files.
         delimiter: the delimiter of the inputs; None for that of the tasks' files.
         limit: number of rows to read at most.
-        strict_length: refuse rows that are too long instead of cutting them.
+        strict_length: reject rows that are too long instead of cutting them.
         format: `same` for the format that the output's name asks for, `cs224n` for the course's submission file.
         kept: the columns of an input that are written; None for all.
         force: replace existing outputs.
@@ -80,7 +80,7 @@ def predict_files(
                 settings = input_settings(input_file, tasks, options.quoting, options.delimiter)
                 with Table(input_file, settings.quoting, settings.delimiter, options.columns) as table:
                     console.detail(table.description)
-                    _text_format(table, output, options)  # refuses a format that cannot be written
+                    _text_format(table, output, options)  # rejects a format that cannot be written
                     predictor = predictor or load()
                     _predict_file(predictor, table, output, options, len(files) > 1, threads, console)
             except DataError as error:

@@ -117,7 +117,7 @@ class Predictor:
         return head.predict(run_model(self._model(task), task, data, self.batch_size))
 
     def truncation(self, strict: bool = False) -> Truncation:
-        """Return a counter of the rows that the model cuts, or a check that refuses them if `strict`."""
+        """Return a counter of the rows that the model cuts, or a check that rejects them if `strict`."""
         return Truncation(self.saved.tokenizer.max_length, self.saved.model.shape.max_positions, strict)
 
     def embed(self, texts: Inputs, task: str | None = None) -> np.ndarray:

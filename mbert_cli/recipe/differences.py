@@ -16,7 +16,7 @@ def result_spec(recipe: Recipe) -> dict[str, Any]:
     """Return the part of a recipe that a run's result depends on."""
     spec = {key: value for key, value in as_spec(recipe).items() if key not in _DESCRIBING}
     spec["training"] = {key: value for key, value in spec["training"].items() if key not in _SAVING}
-    # `auto` gives the same rows as `csv`, which was once the default, or refuses the file.
+    # `auto` gives the same rows as `csv`, which was once the default, or rejects the file.
     spec["tasks"] = {
         name: {**task, "quoting": "none" if task["quoting"] == "none" else "csv"}
         for name, task in spec["tasks"].items()

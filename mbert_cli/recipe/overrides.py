@@ -17,7 +17,7 @@ def override(document: Document, settings: Sequence[str], written: Sequence[Plac
     """Apply `key=value` settings from the command line, e.g. ``training.epochs=3`` or ``adapters[0].rank=8``.
 
     The value is YAML without comments: `#` is an ordinary character. A relative path in it refers to the working
-    folder, or to the folder of the file that holds the setting.
+    folder, or to the folder of the file that contains the setting.
 
     Args:
         document: the document that is changed.

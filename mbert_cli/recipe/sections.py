@@ -108,7 +108,7 @@ class TaskSection(Section):
             may be ordinary characters.
         delimiter: `auto` takes the first of tab, comma and semicolon that the header contains, or else tab. `auto`
             never chooses `pipe`.
-        on_bad_row: `error` refuses the file and lists its first 20 bad rows; `skip` leaves bad rows out, and counts and
+        on_bad_row: `error` rejects the file and lists its first 20 bad rows; `skip` leaves bad rows out, and counts and
             lists them.
         token_dropout: share of the tokens that training replaces by [MASK]; see `training/token_dropout.py`.
         encoder_dropout: dropout of the encoder and the adapters for this task, in place of `encoder.dropout`. Tasks
@@ -158,7 +158,7 @@ class TrainingSection(Section):
         schedule: `constant`, or `linear`: warm-up, then linear decay to 0.
         warmup: share of all steps in which the learning rate rises; only for `linear`.
         max_length: maximum length of a sentence in tokens, with [CLS] and [SEP]; longer sentences are cut.
-        strict_length: refuse files with longer sentences.
+        strict_length: reject files with longer sentences.
         freeze_encoder: do not train the encoder; adapters and heads are trained in the order of the curriculum.
         cache_features: compute the frozen encoder once for each sentence, without dropout, and keep its hidden states
             in a file during the run; only for adapters on top.

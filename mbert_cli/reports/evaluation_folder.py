@@ -1,4 +1,4 @@
-"""The results of an evaluation, and the folder that holds them.
+"""The results of an evaluation, and the folder that contains them.
 
 metrics.json                what `mbert evaluate --json` prints
 TASK_predictions.tsv        for each row: its line in the data file, true label, prediction and scores

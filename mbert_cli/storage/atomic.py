@@ -1,7 +1,7 @@
 """Atomic writes of files and folders: a crash at any moment leaves the old version or the new one.
 
 A new folder is written under a temporary name beside its final one, flushed to disk with fsync, and renamed. Its
-`manifest.json` holds the SHA-256 of every other file, so that a damaged file is detected.
+`manifest.json` contains the SHA-256 of every other file, so that a damaged file is detected.
 
 Must not import torch: fast start-up.
 """
@@ -41,7 +41,7 @@ def commit_folder(folder: Path, write: Callable[[Path], None], like: Iterable[Pa
     Args:
         folder: the folder.
         write: writes the files into the folder that it is given.
-        like: committed folders. Weights that one of them also holds are stored once, as a hard link.
+        like: committed folders. Weights that one of them also contains are stored once, as a hard link.
 
     Raises:
         ResourceError: the disk is full.

@@ -38,7 +38,7 @@ def hub_errors(raised: type[MbertError], place: str, *, upload: bool = False, in
         code = error.response.status_code
         login = "run hf auth login, or set HF_TOKEN"
         remedy = {401: login, 403: "use a token that has access"}.get(code, "try again later")
-        problem = f"cannot be {done} the Hub: it refuses ({code} {_reason(error)}); {remedy}"
+        problem = f"cannot be {done} the Hub: it rejected the request ({code} {_reason(error)}); {remedy}"
     except (OSError, http_error) as error:
         if constants.HF_HUB_OFFLINE:
             reason = "cannot be uploaded" if upload else "is not in the local hub cache"

@@ -37,7 +37,7 @@ def model_section(path: Path) -> ModelSection:
 
     Raises:
         CheckpointError: there is no model, or its config.json cannot be read.
-        RecipeError: config.json holds a value that is not allowed in a recipe.
+        RecipeError: config.json contains a value that is not allowed in a recipe.
     """
     folder = _committed_model(path)
     try:

@@ -13,8 +13,8 @@
       .lock              held by the process that writes here; see `run_lock`
 
 Every folder and file is committed as a whole; see `atomic`. A crash during a commit leaves the previous version. A
-state holds everything that training needs to continue. `RunFolder.commit_epoch` explains the order of the commits, so
-that a crash between two of them does no harm either.
+state contains everything that training needs to continue. `RunFolder.commit_epoch` defines the order of the commits,
+which makes a crash between two of them harmless too.
 
 Must not import torch: fast start-up.
 """
@@ -127,7 +127,7 @@ class RunFolder:
                 shutil.rmtree(each, ignore_errors=True)
 
     def _folders_with_weights(self) -> list[Path]:
-        """Return the folders that may hold the same weights as a new one, so that these are stored once."""
+        """Return the folders that may contain the same weights as a new one, so that these are stored once."""
         return [self.model, *self.state_folders(), *sorted(self.members.glob("*/model"))]
 
     def newest_state(self) -> tuple[Path | None, list[str]]:

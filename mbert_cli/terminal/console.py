@@ -114,7 +114,7 @@ class Console:
 
     @contextmanager
     def steps(self, description: str, total: int) -> Iterator[Bar]:
-        """Show a bar without times, for notes that hold them.
+        """Show a bar without times, for notes that contain them.
 
         Args:
             description: what is in progress.

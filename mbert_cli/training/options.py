@@ -13,7 +13,7 @@ class RunOptions:
     Args:
         hardware: device, precision and kernels to compute with.
         console: where progress is printed.
-        resume: continue from the newest state. Otherwise, replace the run that the folder may hold.
+        resume: continue from the newest state. Otherwise, replace the run that the folder may contain.
         limit: maximum number of examples read from each file, spread evenly over it.
         allow_drift: resume even if recipe, data, hardware or versions have changed since the run started.
         jobs: number of members of an ensemble that train at the same time. They share the cores.

@@ -34,7 +34,7 @@ class RunSize:
         model_weights: size of the weights in it that a state of the same epoch shares with it on the disk.
         texts: size of the evaluation, the recipe and the metrics.
         figures: size of the figures that are drawn at the end.
-        features: size of the file that holds the encoder's hidden states during the run.
+        features: size of the file that contains the encoder's hidden states during the run.
         keep: the largest number of states that are kept.
         scored: number of epochs that are scored, so that their model may be the best.
     """

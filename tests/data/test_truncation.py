@@ -41,7 +41,7 @@ def mbert(capsys, *words):
 
 SAID = (
     "2 of 2 rows of task mood were cut at 16 tokens: train with a larger training.max_length (this encoder reads up to "
-    "48 tokens). To refuse such rows, add --strict-length (in training: training.strict_length=true)."
+    "48 tokens). To reject such rows, add --strict-length (in training: training.strict_length=true)."
 )
 
 

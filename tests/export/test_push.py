@@ -78,7 +78,7 @@ def test_a_dry_run_lists_the_files_and_sends_no_request(run, hub):
     ("words", "environment", "refuse", "message"),
     [
         (["me/mo ods"], {}, None, "is not a valid repository name"),
-        (["me/moods"], {"HF_TOKEN": "hf_wrong"}, None, "cannot be uploaded to the Hub: it refuses (401"),
+        (["me/moods"], {"HF_TOKEN": "hf_wrong"}, None, "cannot be uploaded to the Hub: it rejected the request (401"),
         (["me/moods"], {}, 403, "use a token that has access"),
         (
             ["me/moods", "--offline"],

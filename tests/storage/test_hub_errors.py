@@ -34,10 +34,13 @@ def refused(status, cls=errors.HfHubHTTPError):
         ),
         (
             refused(401),
-            "cannot be loaded from the Hub: it refuses (401 no way); run hf auth login, or set HF_TOKEN",
+            "cannot be loaded from the Hub: it rejected the request (401 no way); run hf auth login, or set HF_TOKEN",
         ),
-        (refused(403), "cannot be loaded from the Hub: it refuses (403 no way); use a token that has access"),
-        (refused(500), "cannot be loaded from the Hub: it refuses (500 no way); try again later"),
+        (
+            refused(403),
+            "cannot be loaded from the Hub: it rejected the request (403 no way); use a token that has access",
+        ),
+        (refused(500), "cannot be loaded from the Hub: it rejected the request (500 no way); try again later"),
         (OSError("timed out"), "cannot be loaded from the Hub (timed out); check the name and the network"),
         (OSError(), "cannot be loaded from the Hub (OSError); check the name and the network"),
         (errors.HTTPError("x" * 200), f"cannot be loaded from the Hub ({'x' * 160}); check the name and the network"),

@@ -20,8 +20,8 @@ class Family:
     """How checkpoints of one family are read and written.
 
     Args:
-        architecture: the class in transformers that holds the encoder alone.
-        prefix: what the names of weights start with in a checkpoint that also holds a head for some task.
+        architecture: the class in transformers that contains the encoder alone.
+        prefix: what the names of weights start with in a checkpoint that also contains a head for some task.
         defaults: the shape of a config.json without any keys. Fields without a key in `sizes` always have these values.
         sizes: for each field of `EncoderShape` that config.json sets, its key there.
         modules: for each module outside the layers, its name in a checkpoint.
