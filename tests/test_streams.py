@@ -147,6 +147,20 @@ def test_an_output_that_is_a_stream_is_refused_with_an_alternative(words, instea
     assert str(refusal.value) == f"{name}: is a stream{instead}"
 
 
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("init in.tsv -o", "name a file"),
+        ("recipes cp demo", "name a file"),
+        ("predict run in.tsv -o", "write to - and redirect that"),
+    ],
+)
+def test_stdout_is_offered_only_by_commands_that_write_to_it(words, remedy, folder):
+    with pytest.raises(UsageError) as refusal, contextlib.chdir(folder):
+        app([*words.split(), "/dev/full"], standalone_mode=False)
+    assert str(refusal.value) == f"/dev/full: is not a regular file; {remedy}."
+
+
 ROWS = [{"text": f"some words, number {i} of them", "kind": "ab"[i % 2]} for i in range(60)]
 
 

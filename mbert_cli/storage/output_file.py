@@ -10,13 +10,14 @@ from pathlib import Path
 from mbert_cli.errors import UsageError
 
 
-def check_output(path: Path, force: bool, input_file: str | None = None) -> None:
+def check_output(path: Path, force: bool, input_file: str | None = None, other: str = "choose another output") -> None:
     """Check that a file may be written.
 
     Args:
         path: the file.
         force: whether an existing file may be replaced.
         input_file: the input of a command that can resume its output; None if the command cannot.
+        other: what the user can do instead of replacing a file, for a message.
 
     Raises:
         UsageError: the file may not be written.
@@ -33,11 +34,12 @@ def check_output(path: Path, force: bool, input_file: str | None = None) -> None
     if path.is_symlink():
         raise UsageError(f"{path}: is a symbolic link; name what it points to.")
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: is not a regular file; write to - and redirect that.")
+        instead = "name a file" if input_file is None else "write to - and redirect that"
+        raise UsageError(f"{path}: is not a regular file; {instead}.")
     # The output of an interrupted command may exist already; `partial_output` knows whether it does.
     is_resumed = input_file is not None and os.path.isfile(input_file) and partial_folder(path).is_dir()
     if path.exists() and not force and not is_resumed:
-        raise UsageError(f"{path}: exists; replace it with --force, or choose another output.")
+        raise UsageError(f"{path}: exists; replace it with --force, or {other}.")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}; create it first.")
 
