@@ -3,17 +3,20 @@
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mbert_cli.data.bad_rows import BadRows
 from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.label_text import as_number, folded
+from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
 
 _MOST_COUNTED = 100_000
 _LONGEST_LABEL = 1_000  # characters; longer cells are texts, not labels
+_MOST_BAD = 0.1  # share of rows; if more cannot be read, the delimiter or the quoting may be wrong
 _SENTENCE = 5  # words; names of columns have fewer
 
 
@@ -136,6 +139,7 @@ class CountedFile:
         columns: the columns in the order of the header.
         odd_names: names of columns that look like data, because the file may have no header.
         warnings: warnings about the rows, one sentence each.
+        skipped: a note about the rows that cannot be read, or an empty text; training skips them.
         delimiter_hint: a sentence about another possible delimiter, or an empty text.
     """
 
@@ -144,6 +148,7 @@ class CountedFile:
     odd_names: list[str]
     warnings: list[str] = field(default_factory=list)
     delimiter_hint: str = ""
+    skipped: str = ""
 
     def column(self, name: str) -> Column | None:
         """Return the column with a name; None if there is none, or more than one."""
@@ -159,7 +164,7 @@ class CountedFile:
 
 
 def count_file(path: str, reading: FileReading) -> CountedFile:
-    """Count the columns of a file.
+    """Count the columns of a file. A few rows that cannot be read are left out.
 
     Args:
         path: a table with a header.
@@ -167,18 +172,32 @@ def count_file(path: str, reading: FileReading) -> CountedFile:
 
     Raises:
         DataError: the file cannot be read.
+        BadRowsError: more than a tenth of the rows cannot be read; the error lists the first of them.
     """
+    bad = BadRows(path, "check the options --delimiter and --quoting")
+    rows = 0
     with reading.open(path) as table:
         header = reading.header(table)
         names = Counter(header)
         columns = [Column(name, is_distinct=bool(name) and names[name] == 1) for name in header]
-        for row in table:
+        for row in table.all_rows():
+            rows += 1
+            if row.problem:
+                bad.add(row.line, row.problem)
+                continue
             for column, cell in zip(columns, row.cells, strict=True):
                 column.count(cell)
         has_header_line = not table.is_jsonl and table.schema is None
         warnings, hint = table.warnings, table.delimiter_hint
+    if bad.count > _MOST_BAD * rows:
+        bad.raise_if_any()
     odd = [column.name for column in columns if has_header_line and _looks_like_data(column)]
-    return CountedFile(path, columns, odd, warnings, hint)
+    return CountedFile(path, columns, odd, warnings, hint, bad.note)
+
+
+def good_rows(table: Table) -> Iterator[Row]:
+    """Yield the rows of a table that can be read."""
+    return (row for row in table.all_rows() if not row.problem)
 
 
 def _looks_like_data(column: Column) -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mbert_cli.authoring.column import Column, FileReading
+from mbert_cli.authoring.column import Column, FileReading, good_rows
 from mbert_cli.data.label_text import folded
 from mbert_cli.data.row import Row
 from mbert_cli.data.table_writer import TableWriter
-from mbert_cli.errors import UsageError
+from mbert_cli.errors import UsageError, counted
 from mbert_cli.storage.atomic import replace_file
 from mbert_cli.storage.disk import disk_errors
 
@@ -41,17 +41,23 @@ class DevSplit:
     texts: dict[str, str]
     dev: list[Column]
 
+    def is_in(self, split: str, path: Path) -> bool:
+        """Whether a file already has the text of a split, because an earlier `init` wrote it."""
+        return path.is_file() and path.read_bytes() == self.texts[split].encode()
+
     def write(self, paths: dict[str, Path]) -> None:
-        """Write the two files."""
+        """Write the two files, except for one that already has its text."""
         for split, path in paths.items():
-            with disk_errors(path.parent):
-                replace_file(path, self.texts[split])
+            if not self.is_in(split, path):
+                with disk_errors(path.parent):
+                    replace_file(path, self.texts[split])
 
 
 def split_off_dev(source: Path, reading: FileReading, text: Sequence[str], stratum: str | None) -> DevSplit:
     """Split a training file in two: a tenth of the texts of each class goes to dev, chosen by their hash.
 
     A text that occurs twice therefore goes to one file only, and the same file is always split in the same way.
+    Rows that cannot be read are left out of both files.
 
     Args:
         source: the training file.
@@ -70,7 +76,7 @@ def split_off_dev(source: Path, reading: FileReading, text: Sequence[str], strat
             writer.write_header()
         dev = [Column(name) for name in reading.header(table)]
         columns = [table.column(name, required=False) for name in text]
-        for row in table:
+        for row in good_rows(table):
             split = "dev" if _key(row, columns) in chosen else "train"
             writers[split].write(row, [])
             if split == "dev":
@@ -86,12 +92,16 @@ def _key(row: Row, columns: Sequence[int]) -> bytes:
 def _chosen(source: Path, reading: FileReading, text: Sequence[str], stratum: str | None) -> set[bytes]:
     """Return the hashes of the texts that go to dev."""
     classes: dict[bytes, str] = {}
+    rows, values = 0, set[str]()
     with reading.open(str(source)) as table:
         columns = [table.column(name, required=False) for name in text]
         label = None if stratum is None else table.column(stratum, required=False)
-        for row in table:
+        for row in good_rows(table):
+            rows += 1
+            value = "" if label is None else folded(row.cells[label])
+            values.add(value)
             if all(row.cells[column].strip() for column in columns):
-                classes.setdefault(_key(row, columns), "" if label is None else folded(row.cells[label]))
+                classes.setdefault(_key(row, columns), value)
     sizes = Counter(classes.values())
     wanted = {name: max(1, round(n / _ONE_IN)) if n >= _FEWEST_OF_CLASS else 0 for name, n in sizes.items()}
     ordered = sorted(classes)
@@ -103,5 +113,7 @@ def _chosen(source: Path, reading: FileReading, text: Sequence[str], stratum: st
     if len(chosen) < _FEWEST:  # all classes are small
         chosen = set(ordered[: max(_FEWEST, len(ordered) // _ONE_IN)])
     if len(ordered) - len(chosen) < _FEWEST:
-        raise UsageError(f"{source}: has too few rows to split off a dev file; name a dev file as well.")
+        of_classes = "" if stratum is None else f" and {len(values):,} different labels"
+        what = f"{counted(rows, 'row')} with {counted(len(ordered), 'different text')}{of_classes}"
+        raise UsageError(f"{source}: has {what}, too few to split off a dev file; name a dev file as well.")
     return chosen

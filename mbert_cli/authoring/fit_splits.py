@@ -56,7 +56,8 @@ def fit_splits(
     settings = _id_setting(guess, labelled)
     if "id" in settings and settings["id"] is None:
         notes.append("'id' repeats: it is not used as an id (id: null in the recipe)")
-    if any(labels.skipped for labels in tasks.values()) or any(empty.values()):
+    has_bad_rows = any(file.skipped for file in columns.values())
+    if has_bad_rows or any(labels.skipped for labels in tasks.values()) or any(empty.values()):
         settings["on_bad_row"] = "skip"
     return TaskFiles(name, files, reading, guess, tasks, settings, tuple(notes))
 
@@ -90,6 +91,7 @@ def _check_columns(
 def _notes_on_files(files: Collection[CountedFile]) -> list[str]:
     return [
         *(f"{file.path}: {file.remark}" for file in files if file.remark),
+        *(file.skipped for file in files if file.skipped),
         *(warning for file in files for warning in file.warnings),
         *(f"{file.path}:{file.delimiter_hint.removesuffix('.')}" for file in files if file.delimiter_hint),
     ]

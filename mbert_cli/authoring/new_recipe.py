@@ -3,35 +3,22 @@
 Must not import torch: fast start-up.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mbert_cli.authoring.column import CountedFile, FileReading, count_file
 from mbert_cli.authoring.fit_splits import fit_splits, left_out
 from mbert_cli.authoring.guess_columns import Guess, NoLabelsError, guess_columns
-from mbert_cli.authoring.splits import slug, stem
+from mbert_cli.authoring.splits import stem
 from mbert_cli.authoring.task_files import TaskFiles
+from mbert_cli.authoring.task_names import AskedLabel, task_names
 from mbert_cli.data.label_remarks import first_of
 from mbert_cli.errors import UsageError
 from mbert_cli.messages import nearest
 
 CountedGroups = Mapping[str, Mapping[str, CountedFile]]
 """For each data set, the columns of each split."""
-
-
-@dataclass(frozen=True)
-class AskedLabel:
-    """A column of labels that the user named.
-
-    Args:
-        column: name of the column.
-        task: name of the task; None if the user gave none.
-    """
-
-    column: str
-    task: str | None = None
 
 
 def new_files(
@@ -53,26 +40,34 @@ def new_files(
         name: {split: count_file(str(path), reading) for split, path in files.items()} for name, files in groups.items()
     }
     _check_labels(labels, counted)
-    tasks: list[TaskFiles] = []
-    taken: set[str] = set()
+    guesses: dict[str, Guess] = {}
     unlabelled: list[tuple[CountedFile, NoLabelsError]] = []
     for name, files in groups.items():
         train = counted[name]["train"]
         asked = [label for label in labels if any(each.name == label.column for each in train.columns)]
         try:
-            guess = guess_columns(train, text, [label.column for label in asked])
+            guesses[name] = guess_columns(train, text, [label.column for label in asked])
         except NoLabelsError as error:
             if len(files) > 1 or len(groups) == 1:
                 raise
             unlabelled.append((train, _without_remedy(train, labels) if labels else error))
-            continue
-        names = _task_names(name, guess, asked, taken)
-        taken |= {*names.values()}
-        tasks.append(fit_splits(name, files, counted[name], reading, guess, names))
+    names = task_names(
+        {name: list(guess.labels) for name, guess in guesses.items()}, labels, _headers(counted, reading)
+    )
+    tasks = [
+        fit_splits(name, groups[name], counted[name], reading, guess, names[name]) for name, guess in guesses.items()
+    ]
     for file, problem in unlabelled:
         _leave_out(file, problem, tasks)
     _ask_for_splits(tasks, {name: [each.name for each in files["train"].columns] for name, files in counted.items()})
     return tasks
+
+
+def _headers(counted: CountedGroups, reading: FileReading) -> dict[str, str]:
+    """Return the names of all columns, each with a file that has it."""
+    files = [file for splits in counted.values() for file in splits.values()]
+    headers = {column.name: file.path for file in reversed(files) for column in file.columns}
+    return {**dict.fromkeys(reading.columns.values(), files[0].path), **headers}
 
 
 def _check_labels(labels: Sequence[AskedLabel], counted: CountedGroups) -> None:
@@ -86,7 +81,7 @@ def _check_labels(labels: Sequence[AskedLabel], counted: CountedGroups) -> None:
 
 def _without_remedy(file: CountedFile, labels: Sequence[AskedLabel]) -> NoLabelsError:
     """Return an error that does not advise --label, because the user already gave it."""
-    names = first_of([f"'{label.column}'" for label in labels])
+    names = ", ".join(f"'{label.column}'" for label in labels)
     return NoLabelsError(
         f"{file.path}: has no column {names}, and no other column looks like labels; leave the file out, or name its "
         "column of labels with another --label."
@@ -123,27 +118,3 @@ def _ask_for_splits(tasks: list[TaskFiles], headers: Mapping[str, Sequence[str]]
             f"{one.name}-dev{end}, {one.name}-test{end}"
         )
         tasks[others[0]] = replace(tasks[others[0]], notes=(*tasks[others[0]].notes, note))
-
-
-def _task_names(file: str, guess: Guess, asked: Sequence[AskedLabel], taken: set[str]) -> dict[str, str]:
-    """Return the name of the task for each column of labels.
-
-    The name is the one that the user gave; otherwise that of the data set, or of the column if there are several.
-
-    Raises:
-        UsageError: the user gave a name twice.
-    """
-    given = {label.column: label.task for label in asked if label.task}
-    names: dict[str, str] = {}
-    for column in guess.labels:
-        if column in given:
-            if given[column] in {*taken, *names.values()}:
-                raise UsageError(f"--label {given[column]}={column}: two tasks would be called {given[column]}.")
-            names[column] = given[column] or ""
-            continue
-        # Predictions have columns TASK_score: avoid names such as relatedness_score_score.
-        own = re.sub(r"(?<=.)_(score|pred)$", "", slug(column))
-        options = [file] if len(guess.labels) == 1 else [own, slug(f"{file}_{own}")]
-        options += [f"{options[-1][:60]}_{number}" for number in range(2, len(taken) + len(guess.labels) + 2)]
-        names[column] = next(name for name in options if name not in {*taken, *names.values(), *given.values()})
-    return names

@@ -43,9 +43,10 @@ class TaskFiles:
         """Return the section of each task for a recipe in a folder."""
         guess = self.guess
         files = {split: os.path.relpath(path, folder) for split, path in self.files.items()}
-        text = guess.text if len(guess.text) > 1 else guess.text[0]
         sections = {}
         for name, labels in self.tasks.items():
+            # A list of its own for each task: YAML would write a shared list as an anchor and an alias.
+            text = list(guess.text) if len(guess.text) > 1 else guess.text[0]
             reading = self.reading.section([*guess.text, labels.column, self.settings.get("id") or "id"])
             head = head_for(labels, guess.is_pair)
             sections[name] = {**files, "text": text, "label": labels.column, **self.settings, **reading, "head": head}

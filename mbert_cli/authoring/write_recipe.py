@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mbert_cli.authoring.column import FileReading
-from mbert_cli.authoring.new_recipe import AskedLabel, new_files
+from mbert_cli.authoring.dev_split import DevSplit
+from mbert_cli.authoring.new_recipe import new_files
 from mbert_cli.authoring.recipe_text import recipe_text
 from mbert_cli.authoring.saved_streams import save_streams
 from mbert_cli.authoring.splits import group_files
+from mbert_cli.authoring.task_names import AskedLabel
 from mbert_cli.storage.output_file import check_output, replacing
 from mbert_cli.terminal.console import Console
+
+_BESIDE = "init writes the training and dev files beside the recipe"
 
 
 def write_recipe(
@@ -42,9 +46,6 @@ def write_recipe(
     folder = output.parent
     groups, remarks = group_files(save_streams(files, folder, force, console))
     data_sets = new_files(groups, reading, text, labels)
-    for each in data_sets:
-        for path in {} if "dev" in each.files else each.dev_paths(folder).values():
-            check_output(path, force)
     for remark in remarks:
         console.info(remark)
     splits = []
@@ -53,7 +54,9 @@ def write_recipe(
             console.info(line)
         if "dev" not in each.files:
             data_sets[index], split = each.with_dev(folder)
-            splits.append((split, each.dev_paths(folder)))
+            paths = each.dev_paths(folder)
+            _check_splits(split, paths, output, force)
+            splits.append((split, paths))
             for line in data_sets[index].noted():
                 console.info(line)
     recipe = recipe_text(data_sets, folder)
@@ -61,3 +64,14 @@ def write_recipe(
         split.write(paths)
     with replacing(output) as file:
         file.write(recipe)
+
+
+def _check_splits(split: DevSplit, paths: dict[str, Path], output: Path, force: bool) -> None:
+    """Check that the two files of a split may be written. Files that an earlier `init` wrote are used again.
+
+    Raises:
+        UsageError: another file has the name of one of them.
+    """
+    for name, path in paths.items():
+        if not split.is_in(name, path):
+            check_output(path, force, other=f"choose another folder, as in -o FOLDER/{output.name}: {_BESIDE}")

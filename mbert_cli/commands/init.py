@@ -12,7 +12,7 @@ from mbert_cli.errors import UsageError, command_line
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
-    from mbert_cli.authoring.new_recipe import AskedLabel
+    from mbert_cli.authoring.task_names import AskedLabel
 
 
 def init(
@@ -65,7 +65,7 @@ def init(
 
 def _asked_labels(labels: Sequence[str]) -> "list[AskedLabel]":
     """Return the columns of --label, each with the name of its task if that is given."""
-    from mbert_cli.authoring.new_recipe import AskedLabel
+    from mbert_cli.authoring.task_names import AskedLabel
 
     asked = []
     for text in labels:

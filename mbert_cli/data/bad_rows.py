@@ -1,6 +1,6 @@
 """The bad rows of a file in which no row may be bad, as one error."""
 
-from mbert_cli.errors import BadRowsError
+from mbert_cli.errors import BadRowsError, counted
 
 MOST_LISTED = 20
 """The largest number of bad rows that a message lists."""
@@ -24,6 +24,15 @@ class BadRows:
         self.count += 1
         if self.count <= MOST_LISTED:
             self._listed.append(f"{self._path}:{line}: {problem}")
+
+    @property
+    def note(self) -> str:
+        """A line that the rows are skipped, with the first of them; an empty text if there are none."""
+        if not self.count:
+            return ""
+        listed = "; ".join(f"line {each.removeprefix(f'{self._path}:')}" for each in self._listed)
+        more = f"; and {self.count - MOST_LISTED:,} more" if self.count > MOST_LISTED else ""
+        return f"{self._path}: skipped {counted(self.count, 'bad row')}: {listed}{more}"
 
     def raise_if_any(self) -> None:
         """Reject the file if it has bad rows.

@@ -45,13 +45,13 @@ def list_remark(labels: Sequence[str]) -> str | None:
 
 
 def first_of(names: Sequence[str]) -> str:
-    """Return the first names as a text, with the number of those left out."""
+    """Return the first names as a text, with the number of those left out. A name with a comma is quoted."""
     more = f" and {len(names) - _MOST_SHOWN:,} more" if len(names) > _MOST_SHOWN else ""
-    return ", ".join(names[:_MOST_SHOWN]) + more
+    return ", ".join(f"'{name}'" if "," in name else name for name in names[:_MOST_SHOWN]) + more
 
 
 def without_dev_rows(names: Sequence[str]) -> str:
     """Return a remark that these classes have no dev rows."""
     if len(names) == 1:
-        return f"class {names[0]} has no dev rows, so it gets no score"
+        return f"class {first_of(names)} has no dev rows, so it gets no score"
     return f"classes {first_of(names)} have no dev rows, so they get no score"

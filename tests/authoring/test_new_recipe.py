@@ -116,16 +116,29 @@ def test_paths_are_relative_to_the_folder_of_the_recipe(here):
         (["a.tsv", "b/a.tsv"], "b/a.tsv: is the train file of the same task as a.tsv; rename one of them."),
         (["a-dev.tsv", "a-test.tsv"], "a-dev.tsv: there is no training file of task a; name it as well."),
         (["a.tsv", "--label", "mood", "--label", "mood"], "--label mood: is given twice; name each column once."),
-        (["a.tsv", "--label", "x=mood", "--label", "x=id"], "--label x=id: two tasks would be called x."),
+        (
+            ["a.tsv", "--label", "x=mood", "--label", "x=id"],
+            "--label x=id: two tasks would be called x; give each another name, as in --label OTHER=id.",
+        ),
         (
             ["a.tsv", "bare/a-dev.tsv"],
             "bare/a-dev.tsv: has no labels in 'mood'; name a labelled dev file, or no dev file",
         ),
         (["a.tsv", "-o", "old.yaml"], "old.yaml: exists; replace it with --force"),
         (["a.tsv", "--label", "mod"], "a.tsv: has no column 'mod'; did you mean 'mood'?"),
-        (["fine.tsv", "few.tsv"], "few.tsv: has too few rows to split off a dev file; name a dev file as well."),
-        (["few.tsv"], "few.tsv: has too few rows to split off a dev file; name a dev file as well."),
-        (["taken.tsv"], "taken-train.tsv: exists; replace it with --force"),
+        (
+            ["fine.tsv", "few.tsv"],
+            "few.tsv: has 2 rows with 2 different texts and 2 different labels, too few to split",
+        ),
+        (["few.tsv"], "different labels, too few to split off a dev file; name a dev file as well."),
+        (
+            ["classes.tsv", "--label", "label"],
+            "classes.tsv: has 100 rows with 3 different texts and 93 different labels, too few to split",
+        ),
+        (
+            ["taken.tsv", "-o", "mine.yaml"],
+            "taken-train.tsv: exists; replace it with --force, or choose another folder, as in -o FOLDER/mine.yaml",
+        ),
     ],
 )
 def test_nothing_is_written_after_an_error(here, words, message):
@@ -135,6 +148,7 @@ def test_nothing_is_written_after_an_error(here, words, message):
     for name in ("a.tsv", "b/a.tsv", "a-dev.tsv", "a-test.tsv", "fine.tsv", "taken.tsv"):
         write(here / name, moods(60))
     write(here / "few.tsv", moods(2))
+    write(here / "classes.tsv", [(i, f"words {i % 3}", f"name{i % 93}") for i in range(100)], ("id", "text", "label"))
     for name in ("old.yaml", "taken-train.tsv"):
         (here / name).write_text("mine")
     before = sorted(here.rglob("*"))
@@ -188,7 +202,7 @@ def test_a_second_column_of_labels_is_reported(here, capsys):
 @pytest.mark.parametrize("named", [True, False])
 def test_each_given_label_makes_a_task(here, named):
     two_labels(here)
-    names = ("near", "entails") if named else ("relatedness", "entailment_judgment")
+    names = ("near", "entails") if named else ("relatedness_score", "entailment_judgment")
     columns = ("relatedness_score", "entailment_judgment")
     words = [f"{name}={column}" if named else column for name, column in zip(names, columns, strict=True)]
     init("both.tsv", "--label", words[0], "--label", words[1])
@@ -200,6 +214,53 @@ def test_each_given_label_makes_a_task(here, named):
     assert near.train == entails.train == str(here / "both-train.tsv")
     assert (near.head.options["min"], near.head.options["scale"]) == (1, 5)
     assert entails.head.options["labels"] == ["CONTRADICTION", "ENTAILMENT", "NEUTRAL"]
+
+
+@pytest.mark.parametrize(
+    ("header", "tasks"),
+    [
+        (("relatedness_score", "entailment_judgment"), ["relatedness_score", "entailment_judgment"]),
+        (("near", "near_score"), ["f_near", "near_score"]),
+        (("near", "near_pred"), ["f_near", "near_pred"]),
+        (("kind", "kind_p_"), ["f_kind", "kind_p"]),
+    ],
+)
+def test_no_column_of_predictions_has_the_name_of_a_column_of_the_file(here, header, tasks):
+    rows = [(i, one, two, i % 3, "abc"[i % 3]) for i, (one, two) in enumerate(pairs(90))]
+    write(here / "f.tsv", rows, ("id", "text1", "text2", *header))
+    init("f.tsv", "--label", header[0], "--label", header[1])
+    sections = accepted("recipe.yaml")
+    assert list(sections) == tasks
+    labels = task_labels(sections)
+    predicted = {f"{name}_{column}" for name in sections for column in labels[name].columns}
+    assert predicted.isdisjoint(header)
+
+
+def test_a_data_set_gets_another_name_if_a_file_has_its_column_of_predictions(here):
+    write(here / "mood.tsv", [(*row, "x") for row in moods(60)], ("id", "text", "mood", "mood_pred"))
+    init("mood.tsv", "-o", "one.yaml")
+    assert list(accepted("one.yaml")) == ["mood"]  # without a prefix: `pred`
+    write(here / "other.tsv", moods(60, 2), ("id", "text", "kind"))
+    init("mood.tsv", "other.tsv")
+    assert list(accepted("recipe.yaml")) == ["mood_mood", "other"]
+
+
+def test_a_given_name_is_refused_if_the_file_has_its_column_of_predictions(here):
+    two_labels(here)
+    with pytest.raises(UsageError) as refusal:
+        init("both.tsv", "--label", "relatedness=relatedness_score", "--label", "entailment_judgment")
+    assert str(refusal.value) == (
+        "--label relatedness=relatedness_score: predictions of task relatedness would have the column "
+        "'relatedness_score', which both.tsv already has; choose another name for the task."
+    )
+
+
+def test_a_recipe_has_no_yaml_anchors(here):
+    two_labels(here)
+    init("both.tsv", "--label", "relatedness_score", "--label", "entailment_judgment")
+    text = (here / "recipe.yaml").read_text()
+    assert text.count("text: [sentence_A, sentence_B]") == 2
+    assert "&id" not in text
 
 
 def test_labels_of_other_files_are_guessed_if_one_is_given(here):
@@ -289,6 +350,49 @@ def test_rows_without_labels_are_skipped_and_counted(here, capsys):
     init("a.tsv")
     assert accepted("recipe.yaml")["a"].on_bad_row == "skip"
     assert "'mood' is empty in 20 rows, which are skipped" in capsys.readouterr().err
+
+
+def test_rows_that_cannot_be_read_are_skipped_and_listed(here, capsys):
+    rows = [(*row, "stray") if row[0] in (7, 9) else row for row in moods(80)]
+    write(here / "a.tsv", rows)
+    init("a.tsv")
+    assert accepted("recipe.yaml")["a"].on_bad_row == "skip"
+    why = "has 4 columns, but the header has 3; check for a missing or stray delimiter or quote"
+    assert f"  a.tsv: skipped 2 bad rows: line 9: {why}; line 11: {why}\n" in capsys.readouterr().err
+    written = [line for split in ("train", "dev") for line in (here / f"a-{split}.tsv").read_text().splitlines()[1:]]
+    assert sorted(written) == sorted("\t".join(map(str, row)) for row in rows if len(row) == 3)
+
+
+def test_a_file_of_which_many_rows_cannot_be_read_is_refused_with_their_lines(here):
+    write(here / "a.tsv", [(*row, "stray") if row[0] < 25 else row for row in moods(80)])
+    with pytest.raises(DataError) as refusal:
+        init("a.tsv")
+    lines = str(refusal.value).splitlines()
+    assert [line.split(": ")[0] for line in lines] == [*(f"a.tsv:{line}" for line in range(2, 22)), "a.tsv"]
+    assert lines[-1] == (
+        "a.tsv: has 25 bad rows, of which 20 are listed; correct them, or check the options --delimiter and --quoting."
+    )
+    assert [path.name for path in here.iterdir()] == ["a.tsv"]
+
+
+def test_the_split_of_an_earlier_init_is_used_again_if_it_is_the_same(here):
+    write(here / "a.tsv", moods(60))
+    init("a.tsv")
+    init("a.tsv", "-o", "second.yaml")
+    assert (here / "second.yaml").read_text() == (here / "recipe.yaml").read_text()
+    (here / "a-dev.tsv").write_text("changed")
+    with pytest.raises(UsageError) as refusal:
+        init("a.tsv", "-o", "third.yaml")
+    assert str(refusal.value) == (
+        "a-dev.tsv: exists; replace it with --force, or choose another folder, as in -o FOLDER/third.yaml: init writes "
+        "the training and dev files beside the recipe."
+    )
+
+
+def test_class_names_with_commas_are_quoted_in_messages(here, capsys):
+    write(here / "a.tsv", [(i, text, ("bad, sad", "good")[i % 2]) for i, text, _ in moods(60)])
+    init("a.tsv")
+    assert "(2 classes: 'bad, sad', good; guessed from its name)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
