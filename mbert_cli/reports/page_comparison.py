@@ -25,7 +25,8 @@ def comparison_of(runs: Sequence[RunReport]) -> dict[str, Any]:
     """Return the table of runs and their references, with the best scores of the runs marked."""
     columns = list(dict.fromkeys(column for run in runs for column in run.scores.tasks))
     lines = []
-    for run, marks in zip(runs, best_scores(runs, columns), strict=True):
+    all_marks = best_scores(runs, columns)
+    for run, marks in zip(runs, all_marks, strict=True):
         size = f"{run.parameters['all'] / 1e6:.1f}M"
         facts = [one_line(run.recipe.describe_adapters()), size, duration(run.train_seconds)]
         lines.append((one_line(str(run.path)), _cells(run.scores, columns, marks), facts, False))
@@ -34,7 +35,7 @@ def comparison_of(runs: Sequence[RunReport]) -> dict[str, Any]:
             lines.append((one_line(run.reference.name), cells, [""] * len(facts), True))
     tasks = [f"{one_line(task)} {metric}" for task, metric in columns]
     headings = [*tasks, "overall", "adapters", "parameters", "training"]
-    return {"headings": headings, "lines": lines, "meaning": MEANING}
+    return {"headings": headings, "lines": lines, "meaning": MEANING if any(any(marks) for marks in all_marks) else ""}
 
 
 def _cells(scores: Scores, columns: Sequence[TaskMetric], marks: Sequence[bool]) -> list[tuple[str, bool]]:

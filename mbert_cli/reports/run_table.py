@@ -26,7 +26,8 @@ def report_table(runs: Sequence[RunReport]) -> RenderableType:
     numbers = ((name, "right") for name in (*tasks, "overall", "training"))
     wide = new_table("run", *facts[:-1], *numbers)
     narrow: list[RenderableType] = []
-    for run, marks in zip(runs, best_scores(runs, columns), strict=True):
+    all_marks = best_scores(runs, columns)
+    for run, marks in zip(runs, all_marks, strict=True):
         own_facts = [*_made_of(run), *_facts(run)]
         rows = [(each.name, _scores(each, columns)) for each in (run.scores, run.reference) if each is not None]
         if run.difference is not None:
@@ -40,7 +41,8 @@ def report_table(runs: Sequence[RunReport]) -> RenderableType:
         wide.add_section()
         narrow += [*_upright(dict(zip(facts, own_facts, strict=True)), [*tasks, "overall"], rows), Text()]
     wide.narrow = Group(*narrow[:-1])
-    return Group(wide, Text(f"*{MEANING.removeprefix('Marked')}", style="dim")) if len(runs) > 1 else wide
+    is_marked = any(any(marks) for marks in all_marks)
+    return Group(wide, Text(f"*{MEANING.removeprefix('Marked')}", style="dim")) if is_marked else wide
 
 
 def _upright(

@@ -81,6 +81,12 @@ def test_the_page_marks_all_scores_within_one_standard_error_and_explains_the_ma
     assert MEANING in page
 
 
+def test_the_mark_is_not_explained_if_nothing_is_marked(tmp_path):
+    runs = read_runs([make_run(tmp_path / name, [three(0.7, 0.9, 0.8)]) for name in "ab"])
+    assert MEANING not in report_page(runs)
+    assert "standard error" not in printed(runs, 200)
+
+
 @pytest.mark.parametrize("width", [60, 200])
 def test_the_table_marks_the_same_scores(runs, width):
     text = printed(runs, width)
