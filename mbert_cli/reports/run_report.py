@@ -16,7 +16,7 @@ from mbert_cli.recipe.sections import Recipe
 from mbert_cli.reports.best import Estimate, best, of_rows, of_tasks
 from mbert_cli.storage.metrics_file import METRICS_FILE, EpochRecord, kept_epoch, read_metrics
 from mbert_cli.storage.model_folder import fitted_tasks
-from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_folder import RunFolder, run_below
 
 TaskMetric = tuple[str, str]
 """The name of a task and of its main metric: the heading of a column."""
@@ -187,7 +187,7 @@ def _read_run(path: Path) -> RunReport:
     if not os.path.isfile(recipe_file):
         if os.path.isfile(path / "config.json"):
             raise UsageError(f"{path}: is a saved model, which has no history; name the run folder that it comes from.")
-        raise UsageError(f"{path}: is not a run folder: it has no recipe.yaml; mbert train writes one with -o.")
+        raise UsageError(f"{path}: is not a run folder: it has no recipe.yaml{run_below(path)}")
     # The components' options were checked before training. Checking them again would import torch.
     recipe = load(recipe_file, [], lambda *_: [])
     lines = read_metrics(path / METRICS_FILE)

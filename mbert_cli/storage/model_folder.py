@@ -12,7 +12,7 @@ from mbert_cli.recipe.document import Document
 from mbert_cli.recipe.reader import ComponentCheck, validate
 from mbert_cli.recipe.sections import ModelSection
 from mbert_cli.storage.atomic import DECISIONS, MANIFEST, amendment, check_folder, committed, read_json
-from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_folder import RunFolder, run_below
 
 
 def model_folder(path: Path) -> Path:
@@ -78,5 +78,7 @@ def _committed_model(path: Path) -> Path:
             raise CheckpointError(f"{path}: there is no such run folder; mbert train writes one with -o.")
         if run.model.is_dir():
             raise CheckpointError(f"{run.model / MANIFEST}: is missing; copy the folder again, or train again.")
+        if not run.recipe_file.exists():
+            raise CheckpointError(f"{path}: is not a run folder: it has no recipe.yaml and no model/{run_below(path)}")
         raise CheckpointError(f"{path}: contains no model; no epoch of this run has been scored yet.")
     return folder

@@ -33,6 +33,15 @@ Write = Callable[[Path], None]
 """Writes the files of a folder into the folder that it is given."""
 
 
+def run_below(path: Path) -> str:
+    """Return the end of a message about a folder that is not a run folder: a run in it, or how to train one."""
+    run = next((file.parent for pattern in _RUNS_BELOW for file in sorted(path.glob(pattern))), None)
+    return "; mbert train writes one with -o." if run is None else f"; did you mean {run}?"
+
+
+_RUNS_BELOW = ("*/recipe.yaml", "runs/*/recipe.yaml")
+
+
 class RunFolder:
     """The folder of one run.
 
