@@ -25,7 +25,8 @@ def nearest(name: str, known: Sequence[str], listed_by: str | None = None) -> st
     import difflib  # here, because the command line imports this module before it catches Ctrl-C
 
     sensible = [each for each in known if len(each) <= _MOST_OF_A_NAME]
-    close = difflib.get_close_matches(name[:_MOST_OF_A_NAME], sensible, n=1, cutoff=0.6)
+    close = [each for each in sensible if each.casefold() == name.casefold()]
+    close = close or difflib.get_close_matches(name[:_MOST_OF_A_NAME], sensible, n=1, cutoff=0.6)
     hint = f"; did you mean '{close[0]}'?" if close else "."
     if listed_by:
         return f"{hint} Run `{listed_by}` to list them all."

@@ -258,6 +258,17 @@ def test_the_header_of_the_course_format_depends_on_the_kind_of_task(joined, tmp
         ("id\ttxt\n1\ta\n", ["mood"], r"in.tsv:1: has no column 'text', needed as .*; did you mean 'txt'\?"),
         ("id\tx\n1\ta\n", [], r"in.tsv:1: has no task's text columns \(mood: text; same: one, two; near: one, two\)"),
         (
+            "one\tx\n1\ta\n",
+            [],
+            r"in.tsv:1: has no column two, which task same reads; .* it has one, x\. Say which is which with --columns",
+        ),
+        (
+            "One\ttwo\n1\ta\n",
+            [],
+            r"has no column one, which task same reads; .* it has One, two\. Add --columns one=One \(in a recipe",
+        ),
+        ("id\tTEXT\n1\ta\n", ["mood"], r"has no column 'text', .*; did you mean 'TEXT'\?"),
+        (
             "text\tpred\na\tb\n",
             [],
             r"in.tsv:1: already has columns that the prediction would add \(pred\); leave them out: --keep text\.",
@@ -328,7 +339,7 @@ def test_an_altered_model_file_is_refused_by_name(run, name):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="contains no model"):
+    with pytest.raises(CheckpointError, match="is not a run folder: it has no recipe.yaml and no model/"):
         Predictor(tmp_path)
     with pytest.raises(CheckpointError, match="there is no such run folder"):
         Predictor(tmp_path / "nope")
