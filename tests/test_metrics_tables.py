@@ -27,6 +27,13 @@ def test_the_matrix_has_counts_and_shares_and_a_row_for_each_class():
     assert ["macro", "0.375", "0.375", "0.375", "5"] in rows
 
 
+def test_a_class_without_rows_has_no_scores_but_counts_in_the_macro_average():
+    text = printed(["low", "high", "none"], [0, 0, 1], [0, 0, 1], 100)
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
+    assert ["none", "-", "-", "-", "0"] in rows
+    assert ["macro", "0.667", "0.667", "0.667", "3"] in rows
+
+
 @pytest.mark.parametrize("number", [2, 5, 12, 60])
 def test_sixty_columns_are_enough_for_any_number_of_classes(number):
     labels = np.arange(number).repeat(3)

@@ -134,7 +134,8 @@ def _classes(metrics: Mapping[str, Any]) -> FittedTable:
     table = new_table("label", *scores, ("rows", "right"), drop=("precision", "recall"))
     classes, note = frequent_classes(metrics, _MAX_CLASSES)
     for label, own in classes.items():
-        table.add_row(label, *_scores(own), f"{own['support']:,}")
+        scores_shown = _scores(own) if own["support"] else ["-"] * len(scores)
+        table.add_row(label, *scores_shown, f"{own['support']:,}")
     table.add_section()
     table.add_row("macro", *_scores(metrics["macro"]), f"{metrics['examples']:,}")
     table.caption = note

@@ -34,8 +34,13 @@ class BadRows:
         more = f"; and {self.count - MOST_LISTED:,} more" if self.count > MOST_LISTED else ""
         return f"{self._path}: skipped {counted(self.count, 'bad row')}: {listed}{more}"
 
-    def raise_if_any(self) -> None:
+    def raise_if_any(self, rows: int | None = None) -> None:
         """Reject the file if it has bad rows.
+
+        If most rows are bad, the settings are wrong rather than the rows. Then skipping them is not suggested.
+
+        Args:
+            rows: number of rows of the file; None if unknown.
 
         Raises:
             BadRowsError: the file has bad rows; the error lists the first of them.
@@ -46,4 +51,9 @@ class BadRows:
         if self.count:
             listed = "" if self.count <= MOST_LISTED else f", of which {MOST_LISTED} are listed"
             last = f"{self._path}: has {self.count:,} bad rows{listed}; correct them, {remedy}"
+            if rows is not None and 2 * self.count > rows:
+                last = (
+                    f"{self._path}: {self.count:,} of {rows:,} rows are bad{listed}; check that the recipe's columns "
+                    "and labels fit this file."
+                )
             raise BadRowsError(*(f"{each}." for each in self._listed), last)

@@ -44,7 +44,7 @@ class CsvRows:
     cell, and the second, some lines below, seems to close it. A row is suspected of this if each of its lines has as
     many columns as the header; the lines of a real cell with line breaks rarely do. A suspected row has a problem,
     unless the caller trusts quotes or rows show that quotes are syntax in this file. In these two cases it is read as
-    one row, and its lines are added to `joined`.
+    one row. In the second case its lines are added to `joined`, for a warning.
 
     Args:
         lines: lines of the file, with their line ends.
@@ -99,7 +99,7 @@ class CsvRows:
         else:
             cells = f"{len(self.joined)} quoted cells"
             what = f"{cells} span lines that could be rows by themselves, the first {self.joined[0]}"
-        return [f"{what}; {QUOTES_ARE_TEXT}"]
+        return [f"{what}; {QUOTES_ARE_TEXT}; if the cells are correct, add --quoting csv (quoting: csv)"]
 
     def _problem(self, cells: Sequence[str], line: int) -> str:
         """Return the problem of a row that was read as `cells`; empty for the header and for a well-formed row."""
@@ -116,7 +116,9 @@ class CsvRows:
         if len(cells) != self._width:
             return wrong_width(len(cells), self._width, spans)
         if spans and self._each_line_could_be_a_row():
-            if not self._trusted and not self._quotes_are_syntax(cells):
+            if self._trusted:
+                return ""
+            if not self._quotes_are_syntax(cells):
                 rows = f"a row of {self._width} columns" if self._width > 1 else "a row"
                 return (
                     f"a quoted cell spans {spans}, each of which could be {rows} by itself; {QUOTES_ARE_TEXT}; "

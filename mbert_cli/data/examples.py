@@ -8,7 +8,7 @@ from mbert_cli.data.bad_rows import MOST_LISTED, BadRows
 from mbert_cli.data.example_rows import BadRowError, Example, ExampleReader
 from mbert_cli.data.labels import Labels
 from mbert_cli.data.table import Table
-from mbert_cli.errors import DataError
+from mbert_cli.errors import DataError, counted
 from mbert_cli.recipe.sections import TaskSection
 
 _WINDOW = 8192  # examples
@@ -26,6 +26,7 @@ class Examples:
         warnings: warnings about the file, one sentence each.
         source: the format and the columns of the file, as they were recognised.
         soft: the soft label of each example; empty for a task without soft labels.
+        limited: a limit left out some examples of the file.
     """
 
     texts: list[list[str]]
@@ -35,6 +36,7 @@ class Examples:
     warnings: list[str] = field(default_factory=list)
     source: str = ""
     soft: list[list[float]] = field(default_factory=list)
+    limited: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,13 +68,14 @@ class Examples:
         texts = [[side[row] for row in rows] for side in self.texts]
         labels, lines = [self.labels[row] for row in rows], [self.lines[row] for row in rows]
         soft = [self.soft[row] for row in rows] if self.soft else []
-        return replace(self, texts=texts, labels=labels, lines=lines, soft=soft)
+        limited = self.limited or count < len(self)
+        return replace(self, texts=texts, labels=labels, lines=lines, soft=soft, limited=limited)
 
     def skipped_note(self, path: str) -> str:
         """Return a line about the skipped rows; it lists the first of them."""
         listed = "; ".join(self.skipped[:MOST_LISTED])
         more = f"; and {len(self.skipped) - MOST_LISTED} more" if len(self.skipped) > MOST_LISTED else ""
-        return f"{path}: skipped {len(self.skipped)} bad rows: {listed}{more}"
+        return f"{path}: skipped {counted(len(self.skipped), 'bad row')}: {listed}{more}"
 
     def notes(self, path: str) -> list[str]:
         """Return what the user must know about the file: skipped rows and warnings."""
@@ -131,11 +134,12 @@ def example_windows(
         skip_remedy: see `read_examples`.
     """
     bad = BadRows(path, skip_remedy or f"set {shlex.quote(f'tasks.{name}.on_bad_row=skip')}")
-    window, usable = Examples([[] for _ in task.text]), 0
+    window, usable, rows = Examples([[] for _ in task.text]), 0, 0
     with Table(path, task.quoting, task.delimiter, task.columns) as table:
         window.source = table.description
         reader = ExampleReader(table, name, task, labels, soft, check_ids)
         for row in table.all_rows():
+            rows += 1
             try:
                 window.append(reader.read(row), row.line)
             except BadRowError as error:
@@ -148,7 +152,7 @@ def example_windows(
                 usable += len(window)
                 yield window
                 window = Examples([[] for _ in task.text])
-        bad.raise_if_any()
+        bad.raise_if_any(rows)
         window.warnings += [*table.warnings, *reader.warnings(path)]
     if not usable + len(window):
         raise _no_usable_row(path, name, window.skipped)

@@ -53,5 +53,5 @@ def first_of(names: Sequence[str]) -> str:
 def without_dev_rows(names: Sequence[str]) -> str:
     """Return a remark that these classes have no dev rows."""
     if len(names) == 1:
-        return f"class {first_of(names)} has no dev rows, so it gets no score"
-    return f"classes {first_of(names)} have no dev rows, so they get no score"
+        return f"class {first_of(names)} has no dev rows, so it counts as 0 in macro averages"
+    return f"classes {first_of(names)} have no dev rows, so each counts as 0 in macro averages"

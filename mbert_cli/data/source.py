@@ -3,10 +3,12 @@
 import gzip
 import io
 import os
+import shlex
 import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 from mbert_cli.errors import DataError, UsageError
@@ -131,18 +133,27 @@ def decoded(file: io.BufferedIOBase, name: str) -> Iterator[str | BadLine]:
         if number == 1:
             _refuse_others(name, raw, isinstance(file, _Unzipped))
         if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise DataError(f"{name}:1: is UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW.")
-        yield _decoded_line(raw, number == 1, offset)
+            raise DataError(f"{name}:1: is UTF-16; {_conversion(name, file, 'UTF-16')}.")
+        yield _decoded_line(raw, number == 1, offset, _conversion(name, file, "CP1252"))
         offset += len(raw)
 
 
-def _decoded_line(raw: bytes, is_first: bool, offset: int) -> str | BadLine:
+def _conversion(name: str, file: io.BufferedIOBase, encoding: str) -> str:
+    """Return how to convert a file to UTF-8, with a shell command."""
+    convert = f"iconv -f {encoding} -t UTF-8"
+    if file is getattr(sys.stdin, "buffer", None) or not name:
+        return f"convert it: `{convert}`"
+    unzipped = isinstance(file, _Unzipped)
+    path = Path(name.removesuffix(".gz") if unzipped else name)
+    old, new = shlex.quote(name), shlex.quote(str(path.with_name(f"{path.stem}.utf8{path.suffix}")))
+    return f"convert it: `gzip -dc {old} | {convert} > {new}`" if unzipped else f"convert it: `{convert} {old} > {new}`"
+
+
+def _decoded_line(raw: bytes, is_first: bool, offset: int, conversion: str) -> str | BadLine:
     if b"\0" in raw:
-        return BadLine("contains a NUL byte; is it a text file?")
+        return BadLine("contains a NUL byte; check that it is a text file")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        return BadLine(
-            f"is not UTF-8 (byte {offset + error.start} of the file); convert it: iconv -f CP1252 -t UTF-8 FILE > NEW"
-        )
+        return BadLine(f"is not UTF-8 (byte {offset + error.start} of the file); {conversion}")
     return text.removeprefix("\ufeff") if is_first else text

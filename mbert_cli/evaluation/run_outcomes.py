@@ -136,5 +136,5 @@ def _outcome_of_file(
             truncation.add(name, data, path, window.lines)
             parts.append(outcome_of(saved.model, name, data, predictor.batch_size))
     for note in notes.notes(path):
-        console.info(note)
+        console.note(note)
     return Outcome.joined(parts)

@@ -126,7 +126,7 @@ def _predict_file(
             bar.advance(by=count - done)
             done = count
     for warning in table.warnings:
-        console.info(warning)
+        console.note(warning)
     place = "" if output == "-" else f"{output}: "
     console.info(f"{place}predicted {', '.join(tasks)} for {counted(done, 'row')}")
     if note := truncation.note():

@@ -32,6 +32,7 @@ class Console:
         self.rich = RichConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self.verbose = verbose
         self.events = events
+        self._noted: set[str] = set()
 
     @property
     def is_live(self) -> bool:
@@ -49,6 +50,12 @@ class Console:
         if strong:
             text.highlight_words([strong], "bold green")
         self.rich.print(text)
+
+    def note(self, line: str) -> None:
+        """Print one line, such as a warning about a file, unless this method has printed it before."""
+        if line not in self._noted:
+            self._noted.add(line)
+            self.info(line)
 
     def detail(self, line: str) -> None:
         """Print one line if details are wanted."""

@@ -26,7 +26,7 @@ class TaskFacts:
         dev: number of dev rows.
         bad: number of rows of both files that are skipped.
         known: number of dev rows whose texts also occur in the training set.
-        unseen: classes that occur only in the dev set.
+        unseen: classes that occur only in the dev set; empty if a limit left out rows.
         batches: number of batches of one pass over the training set.
         tokens: mean number of tokens of a training row.
         cut: share of the training rows with a sentence that is truncated.
@@ -93,17 +93,18 @@ def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -
         names = own_labels.names if isinstance(own_labels, ClassLabels) else None
         own, dev = (examples[name, split] for split in ("train", "dev"))
         known = set(zip(*own.texts, strict=True))
+        limited = own.limited or dev.limited
         facts[name] = TaskFacts(
             train=len(train),
             dev=len(data.dev[name]),
             bad=len(own.skipped) + len(dev.skipped),
             known=sum(texts in known for texts in zip(*dev.texts, strict=True)),
-            unseen=_unseen(own_labels, own.labels, dev.labels),
+            unseen=[] if limited else _unseen(own_labels, own.labels, dev.labels),
             batches=-(-len(train) // recipe.training.batch_size),
             tokens=float(np.mean(train.lengths)),
             cut=len({row for side in train.sides for row in side.cut}) / len(train),
             **_labels(train, names),
-            remarks=label_remarks(own_labels, own.labels, dev.labels),
+            remarks=label_remarks(own_labels, own.labels, dev.labels, limited),
         )
     return facts
 
@@ -115,25 +116,28 @@ def _unseen(labels: Labels, train: Sequence[float], dev: Sequence[float]) -> lis
     return [labels.texts[int(index)] for index in sorted({*dev} - {*train})]
 
 
-def label_remarks(labels: Labels, train: Sequence[float], dev: Sequence[float]) -> list[str]:
+def label_remarks(labels: Labels, train: Sequence[float], dev: Sequence[float], limited: bool = False) -> list[str]:
     """Return warnings about the labels of a task: classes without rows, lists as labels, an unused half of the scale.
 
     Args:
         labels: labels of the task.
         train: labels of the training file, as numbers.
         dev: labels of the dev file.
+        limited: a limit left out rows. Then there are no warnings about labels that do not occur.
     """
     if isinstance(labels, ScaleLabels):
-        return _remarks_on_scale(labels, min(train), max(train))
+        return [] if limited else _remarks_on_scale(labels, min(train), max(train))
     if not isinstance(labels, ClassLabels):
         return []
     texts, seen, measured = labels.texts, {*map(int, train)}, {*map(int, dev)}
+    remarks = [remark for remark in (list_remark(texts), case_remark(texts)) if remark]
+    if limited:
+        return remarks
     absent = [text for index, text in enumerate(texts) if index not in seen | measured]
     unmeasured = [texts[index] for index in sorted(seen - measured)]
-    remarks = [remark for remark in (list_remark(texts), case_remark(texts)) if remark]
     if absent:
         remarks.append(
-            f"neither file has a row with {first_of(absent)}; is it in labels by mistake, or written differently?"
+            f"neither file has a row with {first_of(absent)}; remove it from labels, or correct its spelling there"
         )
     if unmeasured:
         remarks.append(without_dev_rows(unmeasured))

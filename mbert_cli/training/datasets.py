@@ -57,7 +57,7 @@ def read_training_examples(recipe: Recipe, limit: int | None, console: Console) 
             examples[name, split] = read_examples(path, name, task, labels[name], limit, soft)
             console.detail(examples[name, split].source)
             for note in examples[name, split].notes(path):
-                console.info(note)
+                console.note(note)
     return examples
 
 

@@ -167,10 +167,10 @@ def _file_problems(recipe: Recipe, limit: int | None, console: Console) -> list[
                 continue
             if split == "test":
                 console.detail(examples.source)
-                bad = f", {len(examples.skipped):,} bad rows skipped" if examples.skipped else ""
-                console.info(f"{name}: {len(examples):,} test rows{bad}")
+                bad = f", {counted(len(examples.skipped), 'bad row')} skipped" if examples.skipped else ""
+                console.info(f"{name}: {counted(len(examples), 'test row')}{bad}")
                 for warning in examples.warnings:
-                    console.info(warning)
+                    console.note(warning)
     return problems
 
 

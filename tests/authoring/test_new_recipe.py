@@ -318,7 +318,7 @@ def test_classes_and_scales_cover_all_splits(here, capsys):
     tasks = accepted("recipe.yaml")
     assert tasks["a"].head.options["labels"] == ["awful", "bad", "good", "great", "so-so"]
     assert tasks["b"].head.options["scale"] == 8
-    assert "  class great has no dev rows, so it gets no score" in capsys.readouterr().err
+    assert "  class great has no dev rows, so it counts as 0 in macro averages" in capsys.readouterr().err
 
 
 def test_the_dev_split_has_a_tenth_of_each_class(here, capsys):
@@ -333,7 +333,7 @@ def test_the_dev_split_has_a_tenth_of_each_class(here, capsys):
         "no dev file: a tenth of the texts of each class, chosen by their hash, becomes dev: s-train.tsv and s-"
         in printed
     )
-    assert "class once has no dev rows, so it gets no score" in printed
+    assert "class once has no dev rows, so it counts as 0 in macro averages" in printed
 
 
 @pytest.mark.parametrize("options", [[], ["--force"]])

@@ -19,13 +19,10 @@ def test_rows_that_a_stray_quote_joins_are_refused(write):
     assert warnings(path, quoting="none") == []
 
 
-def test_rows_joined_by_quotes_are_one_cell_with_a_warning_if_the_caller_trusts_quotes(write):
+def test_rows_joined_by_quotes_are_one_cell_without_a_warning_if_the_caller_trusts_quotes(write):
     path = write(SWALLOWED)
     assert read(path, quoting="csv")[1] == [["I left early\tbad\nfine day\tgood\nhe said nothing", "bad"]]
-    (warning,) = warnings(path, quoting="csv")
-    assert warning.startswith(
-        "F: a quoted cell spans lines 2 to 4, each of which could be a row by itself; if quotes are "
-    )
+    assert warnings(path, quoting="csv") == []
 
 
 @pytest.mark.parametrize("delimiter", ["\t", ",", ";"])
@@ -95,6 +92,12 @@ def test_joined_lines_are_only_a_warning_if_an_earlier_row_shows_that_quotes_are
     assert warning.startswith(
         "F: 3 quoted cells span lines that could be rows by themselves, the first lines 3 to 4; if"
     )
+
+
+def test_joined_lines_give_no_warning_if_the_user_states_that_quotes_are_syntax(write):
+    path = write('text,label\n"yes,no",bad\n"Hi Bob,\nthanks for it",good\n', "t.csv")
+    assert len(warnings(path)) == 1
+    assert warnings(path, quoting="csv") == []
 
 
 def test_a_row_of_wrong_width_is_reported_with_the_lines_that_it_spans(write):

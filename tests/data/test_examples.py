@@ -186,7 +186,7 @@ def test_the_last_line_of_a_broken_cell_is_not_an_example(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 2, 20, 25])
 def test_at_most_twenty_bad_rows_are_listed(write, count):
-    path = write("a\tlabel", "one\t1", *(["\t1", "two"] * 20)[:count])
+    path = write("a\tlabel", "one\t1", *(["\t1", "two"] * 20)[:count], *["one\t1"] * count)
     problems = refusal(path, task("a"), PairClassification(4).labels).split("\n")
     if count == 1:
         assert problems == ["F:3: a is empty; correct the row, or set tasks.mood.on_bad_row=skip."]
@@ -198,6 +198,20 @@ def test_at_most_twenty_bad_rows_are_listed(write, count):
     listed = ", of which 20 are listed" if count > 20 else ""
     assert len(problems) == min(count, 20) + 1
     assert problems[-1] == (f"F: has {count} bad rows{listed}; correct them, or set tasks.mood.on_bad_row=skip.")
+
+
+def test_skipping_rows_is_not_suggested_if_most_rows_are_bad(write):
+    path = write("a\tlabel", "one\t1", *["two\tyes"] * 29)
+    problems = refusal(path, task("a"), PairClassification(4).labels).split("\n")
+    assert problems[-1] == (
+        "F: 29 of 30 rows are bad, of which 20 are listed; check that the recipe's columns and labels fit this file."
+    )
+
+
+def test_one_skipped_row_is_reported_in_the_singular():
+    assert (
+        Examples([[]], skipped=["line 2: a is empty"]).skipped_note("F") == "F: skipped 1 bad row: line 2: a is empty"
+    )
 
 
 def repeated(write, name):

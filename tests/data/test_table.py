@@ -1,3 +1,5 @@
+import gzip
+import subprocess
 import sys
 
 import pytest
@@ -115,7 +117,7 @@ def test_a_shifted_header_with_an_unnamed_column_is_read(write):
         (b"a\tb\r\n\xc3\xa91\t2\r\n\xe4\t2\n", "F:3: is not UTF-8 (byte 12 of the file)"),
         (b"\xef\xbb\xbfa\tb\n\xff\t\n", "F:2: is not UTF-8 (byte 7 of the file)"),
         (b"\xef\xbb\xbfa\xff\tb\n", "F:1: is not UTF-8 (byte 4 of the file)"),
-        (b"\xff\xfea\x00\t\x00b\x00\n\x00", "F:1: is UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW."),
+        (b"\xff\xfea\x00\t\x00b\x00\n\x00", "F:1: is UTF-16; convert it: `iconv -f UTF-16 -t UTF-8 F > "),
         (b"\xfe\xff\x00a\x00\n", "F:1: is UTF-16"),
         ("", "F: is empty"),
         ("\n", "F: is empty"),
@@ -126,6 +128,18 @@ def test_a_shifted_header_with_an_unnamed_column_is_read(write):
 )
 def test_a_malformed_table_is_refused_with_the_line(write, content, message):
     assert refusal(write(content)).startswith(message)
+
+
+def test_the_command_that_converts_a_file_can_be_pasted(tmp_path):
+    path = tmp_path / "my data.tsv"
+    path.write_bytes("a\tb\ncafé\t1\n".encode("cp1252"))
+    packed = tmp_path / "data.tsv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    for source, new in ((path, "my data.utf8.tsv"), (packed, "data.utf8.tsv")):
+        with pytest.raises(DataError) as error:
+            read(str(source))
+        subprocess.run(str(error.value).split("`")[1], shell=True, check=True)
+        assert read(str(tmp_path / new)) == (["a", "b"], [["café", "1"]])
 
 
 @pytest.mark.parametrize("blank", ["\n", "\n\n", "\r\n\n\n"])

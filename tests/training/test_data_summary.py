@@ -11,9 +11,9 @@ from mbert_cli.training.datasets import read_training_examples, tokenise_example
 
 @pytest.fixture
 def facts(tiny_recipe):
-    def found(*settings):
+    def found(*settings, limit=None):
         recipe = load_recipe(str(tiny_recipe), settings)
-        examples = read_training_examples(recipe, None, Console(quiet=True))
+        examples = read_training_examples(recipe, limit, Console(quiet=True))
         data, _ = tokenise_examples(recipe, examples, encoder_shape(recipe.encoder), Console(quiet=True))
         return data_facts(recipe, examples, data)
 
@@ -70,7 +70,7 @@ ABC = ClassLabels(["a", "b", "c", "b|c"])
             ABC,
             [0, 1, 2, 3],
             [0, 1, 2],
-            ["'b|c' looks like a list of labels", "class b|c has no dev rows, so it gets no score"],
+            ["'b|c' looks like a list of labels", "class b|c has no dev rows, so it counts as 0 in macro averages"],
         ),
         (ScaleLabels(0.0, 5.0), [0.0, 4.0], [1.0], []),
         (
@@ -94,11 +94,19 @@ def test_unusual_labels_give_warnings(labels, train, dev, expected):
         assert part in remark
 
 
+def test_rows_that_a_limit_leaves_out_give_no_warning_about_labels(facts):
+    words = ["tasks.mood.head.labels=[low,mid,high,none]", "tasks.near.head.scale=50"]
+    assert sum("neither file" in each for each in facts(*words)["mood"].remarks) == 1
+    limited = facts(*words, limit=1)
+    assert [each.unseen + each.remarks for each in limited.values()] == [[], [], []]
+
+
 def test_unusual_labels_and_learning_rates_are_reported_before_training(tiny_recipe, capsys):
     words = ["tasks.mood.head.labels=[low,mid,high,none]", "tasks.near.head.scale=50", "training.learning_rate=5"]
     app(["validate", str(tiny_recipe), "--no-measure", *words], standalone_mode=False)
     printed = " ".join(capsys.readouterr().err.split())
-    assert "task mood: neither file has a row with none;" in printed
+    assert "task mood: neither file has a row with none; remove it from labels, or correct" in printed
+    assert "?." not in printed
     assert "task near: the scale runs from 0 to 50, but labels of the training file are at most " in printed
     assert "training.learning_rate is 5: training rarely succeeds above 0.01" in printed
 
@@ -109,3 +117,13 @@ def test_the_advice_about_cut_rows_depends_on_the_positions_of_the_encoder(facts
     assert known.endswith("larger training.max_length (this encoder reads up to 512 tokens)")
     (most,) = [each for each in mood.warnings(3, 3) if "are cut" in each]
     assert most.endswith("this encoder reads no more than 3 tokens; shorten the texts or use another encoder")
+
+
+def test_a_warning_about_a_file_that_several_splits_read_is_printed_once(tiny_recipe, tmp_path, capsys):
+    path = tmp_path / "shared.csv"
+    path.write_text('text,mood\n"yes, no",low\n"Hi Bob,\nthanks for it",high\ncat,mid\n')
+    recipe = load_recipe(
+        str(tiny_recipe), [f"tasks.mood.{each}={path}" for each in ("train", "dev")] + ["tasks.mood.id=null"]
+    )
+    read_training_examples(recipe, None, Console())
+    assert capsys.readouterr().err.count("a quoted cell spans lines 3 to 4") == 1

@@ -125,7 +125,7 @@ def test_rows_that_a_recipe_skips_are_no_problem(tiny_recipe, tiny_files, here, 
     words = with_file(tiny_recipe, tiny_files, here, "test", lambda text: text.replace("low", "lwo", 1))
     found = run(capsys, "validate", *words, "tasks.mood.on_bad_row=skip", "--no-measure")
     assert found.out.startswith("no problems found; 12 steps, ")
-    assert "mood: 8 test rows, 1 bad rows skipped" in found.err
+    assert "mood: 8 test rows, 1 bad row skipped" in found.err
 
 
 def test_without_measuring_time_and_memory_are_unknown(tiny_recipe, here, capsys):
