@@ -26,7 +26,6 @@ class Examples:
         warnings: warnings about the file, one sentence each.
         source: the format and the columns of the file, as they were recognised.
         soft: the soft label of each example; empty for a task without soft labels.
-        limited: a limit left out some examples of the file.
     """
 
     texts: list[list[str]]
@@ -36,7 +35,9 @@ class Examples:
     warnings: list[str] = field(default_factory=list)
     source: str = ""
     soft: list[list[float]] = field(default_factory=list)
-    limited: bool = False
+
+    def __post_init__(self) -> None:
+        self.limited = False  # a limit left out some examples of the file
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,8 +69,9 @@ class Examples:
         texts = [[side[row] for row in rows] for side in self.texts]
         labels, lines = [self.labels[row] for row in rows], [self.lines[row] for row in rows]
         soft = [self.soft[row] for row in rows] if self.soft else []
-        limited = self.limited or count < len(self)
-        return replace(self, texts=texts, labels=labels, lines=lines, soft=soft, limited=limited)
+        some = replace(self, texts=texts, labels=labels, lines=lines, soft=soft)
+        some.limited = self.limited or count < len(self)
+        return some
 
     def skipped_note(self, path: str) -> str:
         """Return a line about the skipped rows; it lists the first of them."""
