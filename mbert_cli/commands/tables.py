@@ -56,7 +56,8 @@ def comparison_tables(comparison: Comparison) -> list[RenderableType]:
     """Return the table of `mbert count-params --compare`, and the sizes that its formulas use."""
     shape = comparison.shape
     sizes = (
-        f"d_m {shape.hidden_size}, d_ff {shape.intermediate_size}, L {shape.num_layers}, T {comparison.num_tasks}; "
+        f"d_m {shape.hidden_size}, d_e {shape.embedding_width}, d_ff {shape.intermediate_size}, L {shape.num_layers}, "
+        f"T {comparison.num_tasks}; "
         f"encoder {comparison.encoder:,} parameters"
     )
     table = new_table(

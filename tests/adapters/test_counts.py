@@ -110,6 +110,7 @@ def test_formulas_are_evaluated_with_the_usual_precedence():
 def test_the_text_of_the_formula_gives_num_weights(kind, options, shape):
     adapter = on_meta(kind, options, shape)
     sizes = {"L": shape.num_layers, "d_m": shape.hidden_size, "d_ff": shape.intermediate_size}
+    sizes["d_e"] = shape.embedding_width
     sizes |= {"d_s": options.get("rank"), "n": options.get("length")}
     assert value(adapter.formula, **sizes) == adapter.num_weights() > 0
 
