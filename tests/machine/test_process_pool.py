@@ -9,10 +9,15 @@ from mbert_cli.machine.process_pool import ProcessPool
 
 # Prints a line once it handles SIGTERM and SIGINT, and ends with exit code 7 if it receives one.
 SAVING = """
-import signal, sys, time
+import os, signal, time
+
+def handle(number, frame):
+    os.write(1, b"%d\\n" % number)  # not print: a signal may arrive while print writes "ready"
+    os._exit(7)
+
 for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, lambda number, frame: (print(number, flush=True), sys.exit(7)))
-print("ready", flush=True)
+    signal.signal(number, handle)
+os.write(1, b"ready\\n")
 time.sleep(60)
 """
 
