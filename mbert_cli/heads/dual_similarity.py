@@ -21,7 +21,7 @@ class DualSimilarity(ValueHead):
 
     The Siamese logit is a cos(f(u), f(v)) + b for the vectors u and v of the two sentences; a and b are learned, and f
     is a linear layer that starts as the identity. The cross-encoder logit is w . x + c for the vector x of both
-    sentences as one sequence; see `Regression`. The optional logit of late interaction comes from MaxSim of the
+    sentences as one sequence; see `Regression`. The optional late-interaction logit comes from MaxSim of the
     sentences' tokens; see `late_interaction`.
 
     The loss is the mean of the parts' losses, so each part learns the task by itself. In the losses, the sigmoid of a
@@ -38,7 +38,7 @@ class DualSimilarity(ValueHead):
         min: the smallest label.
         loss: `cross_entropy` or `squared_error`; see `Regression`.
         dropout: probability of dropping a feature of x in training.
-        late_interaction: add the logit of late interaction; it costs almost no time.
+        late_interaction: add the late-interaction logit; it costs almost no time.
     """
 
     sides = ("first", "second", "whole")

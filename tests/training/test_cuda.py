@@ -128,7 +128,7 @@ def test_a_pooling_trains_on_a_gpu_as_on_the_cpu(steady_recipe, tmp_path, poolin
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_repeated_run_is_the_same(tiny_recipe, tmp_path, precision):
-    """The backward pass of flash attention adds in any order unless it is told to be deterministic."""
+    """The backward pass of flash attention adds in any order unless it is set to be deterministic."""
     one, other = (train(tiny_recipe, tmp_path / name, precision=precision) for name in "ab")
     assert [line.train_loss for line in one] == [line.train_loss for line in other]
     assert [line.tasks for line in one] == [line.tasks for line in other]

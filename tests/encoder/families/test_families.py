@@ -82,6 +82,16 @@ def test_gradients_equal_transformers(loaded, tmp_path, kernels):
         assert difference <= 1e-4 * gradient.abs().max().item() + bound, name
 
 
+def test_a_bias_by_distance_stays_in_the_fused_kernels(tmp_path, monkeypatch):
+    pytest.importorskip("numba")
+    reference_encoder("mpnet, wide heads").save_pretrained(tmp_path)
+    encoder, _ = load_encoder(tmp_path, read_shape(tmp_path))
+    monkeypatch.setattr("mbert_cli.encoder.kernels.plain.attend", lambda *_: pytest.fail("fell back to plain"))
+    with using("fused"):
+        encoder.eval()(*packed("mpnet, wide heads")).sum().backward()
+    assert encoder.relative_bias.table.weight.grad.abs().max() > 0
+
+
 def gradients_by_checkpoint_name(encoder, folder):
     """Return gradients by the names that the checkpoint gives the weights."""
     from safetensors.torch import load_file
