@@ -13,23 +13,23 @@ class BitFit(Adapter):
 
     Source: Ben Zaken et al. 2022, section 3. The source trains the biases of the encoder itself. Here each task adds
     its own offsets to the shared biases. The offsets start at zero, so a new adapter does not change the encoder. The
-    pooler has no offset.
-    Parameters per task: num_layers * (7 * hidden_size + intermediate_size) + embedding_size.
+    pooler has no offset. An encoder without biases (ModernBERT) gets the offsets, too.
+    Parameters per task: num_layers * (7 * hidden_size + intermediate_size) + embedding_size. With a gated feed-forward
+    sublayer, intermediate_size counts twice.
 
     Args:
         shape: sizes of the encoder being adapted.
     """
 
-    formula = "L * (7 d_m + d_ff) + d_e"
-
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
+        self.formula = f"L * (7 d_m + {'2 ' if shape.gated else ''}d_ff) + d_e"
         hidden = shape.hidden_size
         sizes = {
             "qkv": 3 * hidden,
             "attention_output": hidden,
             "attention_norm": hidden,
-            "intermediate": shape.intermediate_size,
+            "intermediate": shape.intermediate_width,
             "output": hidden,
             "output_norm": hidden,
         }
@@ -39,7 +39,7 @@ class BitFit(Adapter):
         )
 
     def num_weights(self) -> int:
-        """L * (7 d_m + d_ff) + d_e."""
+        """L * (7 d_m + d_ff) + d_e; with a gate, 2 d_ff."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def after_linear(

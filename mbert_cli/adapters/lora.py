@@ -1,5 +1,6 @@
 """LoRA."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Literal, cast
 
@@ -55,12 +56,15 @@ class LoRA(Adapter):
         if len(set(targets)) < len(targets):
             raise OptionError("targets", f"must be distinct, but are {', '.join(targets)}")
         features: dict[Target, tuple[int, int]] = {
-            "intermediate": (shape.hidden_size, shape.intermediate_size),
+            "intermediate": (shape.hidden_size, shape.intermediate_width),
             "output": (shape.intermediate_size, shape.hidden_size),
         }
         square = (shape.hidden_size, shape.hidden_size)
-        wide = sum(target in features for target in targets)
-        counted = {"2 d_m": len(targets) - wide, "(d_m + d_ff)": wide}
+        square_targets = sum(target not in features for target in targets)
+        inner = "(d_m + 2 d_ff)" if shape.gated else "(d_m + d_ff)"
+        counted = Counter({"2 d_m": square_targets})
+        counted.update({inner: "intermediate" in targets})
+        counted.update({"(d_m + d_ff)": "output" in targets})
         self.formula = f"L * d_s * ({' + '.join(f'{count} * {sizes}' for sizes, count in counted.items() if count)})"
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(

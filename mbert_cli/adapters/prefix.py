@@ -10,6 +10,7 @@ from mbert_cli.encoder import prefix
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.initialisation import drawn
 from mbert_cli.encoder.shape import EncoderShape
+from mbert_cli.errors import OptionError
 
 
 class Prefix(Adapter):
@@ -29,6 +30,9 @@ class Prefix(Adapter):
         shape: sizes of the encoder being adapted.
         length: number of positions of the prefix.
         gate: `zero` or `none`; see above.
+
+    Raises:
+        OptionError: the encoder's attention is disentangled (DeBERTa).
     """
 
     formula = "L * 2 n d_m"  # n: length
@@ -42,6 +46,9 @@ class Prefix(Adapter):
         gate: Literal["zero", "none"] = "zero",
     ) -> None:
         super().__init__()
+        if shape.position_buckets:
+            problem = "cannot be prefix with this encoder: its attention is disentangled, and a prefix has no distances"
+            raise OptionError("kind", problem)
         layers = range(shape.num_layers)
         self.keys = nn.ParameterList(drawn(length, shape.hidden_size) for _ in layers)
         self.values = nn.ParameterList(drawn(length, shape.hidden_size) for _ in layers)

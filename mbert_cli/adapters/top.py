@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.initialisation import initialise
-from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.layer import EncoderLayer, Stream
 from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.padded_layout import AnyLayout
-from mbert_cli.encoder.relative_bias import RelativeBias
+from mbert_cli.encoder.positions import RelativePositions
 from mbert_cli.encoder.shape import EncoderShape
 
 
@@ -19,8 +19,9 @@ class Top(Adapter):
 
     Source: Multi-BERT paper, "Parameters Adaption Methods", "Projected Attention on Top".
     Starts as a copy of the encoder's last layer: a random layer at the paper's learning rate of 1e-5 risks collapse.
-    Parameters per task: 12 hidden_size^2 if the intermediate size is 4 hidden_size, plus biases, LayerNorms and, for an
-    encoder with a bias by distance (MPNet), a copy of its table.
+    Parameters per task: 12 hidden_size^2 if the intermediate size is 4 hidden_size and the feed-forward sublayer is not
+    gated, plus biases, LayerNorms and, for an encoder with parameters of distances (MPNet, DeBERTa), a copy of them.
+    With a LayerNorm before each sublayer, the residual stream of the added layer starts at the encoder's output.
 
     Args:
         shape: sizes of the encoder being adapted.
@@ -29,15 +30,16 @@ class Top(Adapter):
 
     def __init__(self, shape: EncoderShape, *, init: Literal["copy", "random"] = "copy") -> None:
         super().__init__()
-        usual = shape.intermediate_size == 4 * shape.hidden_size
-        self.formula = "12 d_m^2" if usual else "4 d_m^2 + 2 d_m d_ff"
+        usual = shape.intermediate_width == 4 * shape.hidden_size and not shape.gated
+        self.formula = "12 d_m^2" if usual else f"4 d_m^2 + {3 if shape.gated else 2} d_m d_ff"
         self.init = init
+        self.index = shape.num_layers - 1  # it attends like the last layer
         self.layer = EncoderLayer(shape)
-        self.relative_bias = RelativeBias(shape.relative_buckets, shape.num_heads) if shape.relative_buckets else None
+        self.positions = RelativePositions(shape)
         initialise(self)
 
     def num_weights(self) -> int:
-        """4 d_m^2 + 2 d_m d_ff, which is 12 d_m^2 if d_ff = 4 d_m."""
+        """4 d_m^2 + 2 d_m d_ff, which is 12 d_m^2 if d_ff = 4 d_m; with a gate, 4 d_m^2 + 3 d_m d_ff."""
         return sum(part.weight.numel() for part in self.layer.modules() if isinstance(part, nn.Linear))
 
     def start_from(self, encoder: nn.Module) -> None:
@@ -45,10 +47,10 @@ class Top(Adapter):
         assert isinstance(encoder, PackedEncoder)
         if self.init == "copy":
             self.layer.load_state_dict(encoder.layers[-1].state_dict())
-            if self.relative_bias is not None and encoder.relative_bias is not None:
-                self.relative_bias.load_state_dict(encoder.relative_bias.state_dict())
+            self.positions.load_state_dict(encoder.positions.state_dict())
 
     def on_top(self, x: Float[Tensor, "tokens hidden"], layout: AnyLayout) -> Float[Tensor, "tokens hidden"]:
         """Apply the layer to x."""
-        bias = None if self.relative_bias is None else self.relative_bias(layout.longest)
-        return self.layer(x, layout, bias=bias)
+        positions = self.positions(layout.longest, x.device)
+        stream: Stream = self.layer(Stream(x, x), layout, positions, layer=self.index)
+        return stream.normed

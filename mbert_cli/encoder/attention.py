@@ -6,11 +6,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.encoder import kernels
+from mbert_cli.encoder.disentangled import Disentangled, Distances
+from mbert_cli.encoder.dropout import dropout
 from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.padded_layout import AnyLayout
+from mbert_cli.encoder.positions import NOWHERE, Positions, Relative
 from mbert_cli.encoder.prefix import Prefix
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
+from mbert_cli.encoder.shape import EncoderShape
 
 
 def attend(
@@ -19,7 +23,7 @@ def attend(
     num_heads: int,
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
-    bias: Float[Tensor, "heads distances"] | None = None,
+    relative: Relative = NOWHERE,
 ) -> Float[Tensor, "tokens features"]:
     """Return concat_i softmax(Q_i K_i^T / sqrt(d) + B_i) V_i for every sentence separately.
 
@@ -29,28 +33,29 @@ def attend(
         num_heads: number of attention heads; divides features.
         dropout_p: probability of dropping an attention weight; 0 outside training.
         prefixes: for each segment, additional keys and values that its sentences attend to; none by default.
-        bias: the values of B by the distance of two tokens, see `encoder.relative_bias`; by default B is 0. It is 0 for
-            the keys of prefixes, too.
+        relative: how B and the scores depend on positions; by default B is 0. It is 0 for the keys of prefixes, too.
     """
     pending = qkv if isinstance(qkv, Pending) else Pending(qkv)
-    return kernels.current().attend(pending, layout, num_heads, dropout_p, prefixes, bias)
+    return kernels.current().attend(pending, layout, num_heads, dropout_p, prefixes, relative)
 
 
 class SelfAttention(nn.Module):
     """BERT's attention sublayer MH(h) = W_O attend(W_QKV h), without its residual connection.
 
     Args:
-        hidden_size: d_m, number of features of input and output.
-        num_heads: number of attention heads.
-        dropout_p: probability of dropping an attention weight in training.
+        shape: sizes of the encoder.
     """
 
-    def __init__(self, hidden_size: int, num_heads: int, dropout_p: float) -> None:
+    def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.dropout_p = dropout_p
-        self.qkv = Linear(hidden_size, 3 * hidden_size)
-        self.output = Linear(hidden_size, hidden_size)
+        self.num_heads = shape.num_heads
+        self.dropout_p, self.distance_dropout_p = shape.attention_dropout, shape.dropout
+        self.qkv = Linear(shape.hidden_size, 3 * shape.hidden_size, shape.attention_bias)
+        self.output = Linear(shape.hidden_size, shape.hidden_size, shape.attention_bias)
+
+    def drop(self, shape: EncoderShape) -> None:
+        """Set the dropout probabilities to those of `shape`."""
+        self.dropout_p, self.distance_dropout_p = shape.attention_dropout, shape.dropout
 
     def forward(
         self,
@@ -58,10 +63,20 @@ class SelfAttention(nn.Module):
         layout: AnyLayout,
         adapters: SegmentAdapters,
         layer: int,
-        bias: Float[Tensor, "heads distances"] | None = None,
+        positions: Positions,
     ) -> Pending:
         """Return MH(h)."""
         dropout_p = self.dropout_p if self.training else 0.0
         qkv = adapters.linear(self.qkv, h, "qkv", layer)
-        mixed = attend(qkv, layout, self.num_heads, dropout_p, adapters.prefixes(layer), bias)
+        relative = positions.relative(layer)
+        if positions.distances is not None:
+            relative = Relative(disentangled=self._disentangled(positions.distances, adapters, layer))
+        mixed = attend(qkv, layout, self.num_heads, dropout_p, adapters.prefixes(layer), relative)
         return adapters.linear(self.output, mixed, "attention_output", layer)
+
+    def _disentangled(self, distances: Distances, adapters: SegmentAdapters, layer: int) -> Disentangled:
+        """Return queries and keys of the embeddings of distances, by the projections of the tokens."""
+        embeddings = dropout(distances.embeddings, self.distance_dropout_p if self.training else 0.0)
+        qkv = adapters.linear_of_each_segment(self.qkv, embeddings, "qkv", layer)
+        queries, keys, _ = qkv.chunk(3, -1)
+        return Disentangled(queries, keys, distances.rows)

@@ -44,6 +44,10 @@ def read_shape(folder: Path) -> EncoderShape:
             f"{path}: model_type is {shown(model_type)}, which is not supported. Known: {', '.join(model_types())}."
         )
     of_type = family(model_type)
+    try:
+        config = of_type.current(config)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}.") from None
     for key, wanted in of_type.only.items():
         if config.get(key, wanted) != wanted:
             raise CheckpointError(f"{path}: {key} is {shown(config[key])}, but only {shown(wanted)} is supported.")
@@ -58,9 +62,7 @@ def _shape_from(config: dict[str, Any], of_type: Family, path: Path) -> EncoderS
         value, kind = config.get(key, usual), type(default)
         fits = isinstance(value, int | float if kind is float else kind) and isinstance(value, bool) == (kind is bool)
         if kind is not bool and isinstance(value, int | float):
-            # Constants are probabilities or small numbers. An encoder with a larger size would take hours to build.
-            least = 0 if kind is float or field == "first_position" else 1
-            fits = fits and least <= value <= (1 if kind is float else _LARGEST_SIZE)
+            fits = fits and _least(field, kind) <= value <= _most(field, kind)
         if not fits:
             raise CheckpointError(f"{path}: {key} must be a value like {usual!r}, but is {shown(value)}.")
         values[field] = kind(value)
@@ -70,6 +72,17 @@ def _shape_from(config: dict[str, Any], of_type: Family, path: Path) -> EncoderS
         field, what = problem
         raise CheckpointError(f"{path}: {of_type.sizes[field]} {what}.")
     return shape
+
+
+def _least(field: str, kind: type) -> int:
+    return 0 if kind is float or field in ("first_position", "type_vocab_size") else 1
+
+
+def _most(field: str, kind: type) -> int:
+    """Constants are probabilities or small numbers. An encoder with a larger size would take hours to build."""
+    if field.endswith("_theta"):
+        return 1_000_000_000
+    return 1 if kind is float else _LARGEST_SIZE
 
 
 def _from_config(of_type: Family, values: dict[str, Any]) -> EncoderShape:
@@ -125,13 +138,13 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
             f"{files[0]}: the sha256 must be {sha256}, but is {actual}; the file was altered or replaced."
         )
     of_type = family(shape.family)
-    weights = _read_weights(files, of_type.prefix)
+    weights = _read_weights(files, of_type)
     # Parameters are created without memory; load_state_dict(assign=True) then uses the checkpoint's tensors.
     with shapes_only():
         encoder = PackedEncoder(shape)
     state, absent, wrong = {}, [], []
     for name, parameter in encoder.named_parameters():
-        sources = _checkpoint_names(of_type, name)
+        sources = _checkpoint_names(of_type, name, shape.num_layers)
         if any(source not in weights for source in sources):
             absent.append(name)
             continue
@@ -140,7 +153,7 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
             wrong.append(f"{sources[0]} is {list(value.shape)}, expected {list(parameter.shape)}")
         state[name] = value
     missing = [name for name in absent if not name.startswith("pooler.")]
-    problems = wrong + [f"{_checkpoint_names(of_type, name)[0]} is missing" for name in missing]
+    problems = wrong + [f"{_checkpoint_names(of_type, name, shape.num_layers)[0]} is missing" for name in missing]
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise CheckpointError(f"{folder}: the weights do not fit this encoder: {'; '.join(problems[:5])}{more}.")
@@ -154,29 +167,40 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
     return encoder.requires_grad_(True), absent
 
 
-def _read_weights(files: list[Path], prefix: str) -> dict[str, Tensor]:
+def _read_weights(files: list[Path], of_type: Family) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for path in files:
         try:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 -- not a dict
-                    weights[_modern_name(name.removeprefix(prefix))] = file.get_tensor(name)
+                    names = _current_names(of_type, name)
+                    weights |= zip(names, file.get_tensor(name).chunk(len(names)), strict=True)
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"{path}: is not a complete safetensors file ({error}); copy it again.") from None
     return weights
 
 
-def _modern_name(name: str) -> str:
-    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+def _current_names(of_type: Family, name: str) -> list[str]:
+    """Return the present names of a weight in a checkpoint; several if it was split since."""
+    name = name.removeprefix(of_type.prefix)
+    names = [name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")]
+    for older, replacements in of_type.older_names.items():
+        names = [each.replace(older, new) for each in names for new in (replacements if older in each else ("",))]
+    return names
 
 
-def _checkpoint_names(of_type: Family, name: str) -> list[str]:
-    """Return the checkpoint's names of a parameter of PackedEncoder; for `attention.qkv` these are three names."""
+def _checkpoint_names(of_type: Family, name: str, num_layers: int) -> list[str]:
+    """Return the checkpoint's names of a parameter of PackedEncoder; several if it is their concatenation."""
     module, _, kind = name.rpartition(".")
     if not module.startswith("layers."):
         return [f"{of_type.modules[module]}.{kind}"]
     _, index, inner = module.split(".", 2)
-    names = of_type.qkv if inner == "attention.qkv" else (of_type.layer_modules[inner],)
+    if inner == "output_norm" and of_type.next_norm is not None:
+        following, last = int(index) + 1, of_type.next_norm[1]
+        of_next = f"{of_type.layer.format(following)}.{of_type.next_norm[0]}"
+        return [f"{of_next if following < num_layers else last}.{kind}"]
+    names = of_type.layer_modules[inner]
+    names = (names,) if isinstance(names, str) else names
     return [f"{of_type.layer.format(index)}.{each}.{kind}" for each in names]
 
 
@@ -196,6 +220,6 @@ def save_weights(encoder: PackedEncoder, folder: Path) -> None:
 def _named_tensors(encoder: PackedEncoder) -> Iterator[tuple[str, Tensor]]:
     of_type = family(encoder.shape.family)
     for name, parameter in encoder.state_dict().items():
-        names = _checkpoint_names(of_type, name)
+        names = _checkpoint_names(of_type, name, encoder.shape.num_layers)
         for source, value in zip(names, parameter.cpu().chunk(len(names)), strict=True):
             yield source, value.contiguous()

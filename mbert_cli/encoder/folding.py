@@ -43,6 +43,7 @@ def fold(encoder: PackedEncoder, adapters: Sequence[Adapter]) -> PackedEncoder:
                 probes = torch.eye(linear.in_features, dtype=torch.float64, device=parameter.device)
                 probes = torch.cat([torch.zeros_like(probes[:1]), probes])
                 sites = SegmentAdapters(Layout([len(probes)]), [foldable])
+                _ensure_bias(linear, linear.out_features)
                 y = sites.linear(linear.double(), probes, name, index).tensor()
                 linear.bias.copy_(y[0])
                 linear.weight.copy_((y[1:] - y[0]).T)
@@ -59,5 +60,12 @@ def _fold_norm(norm: nn.LayerNorm, adapters: Sequence[Adapter], name: Norm = "em
     probes[1] = 1
     shift, sum_ = SegmentAdapters(Layout([2]), [adapters]).after_norm(probes, name, layer)
     scale = sum_ - shift
+    _ensure_bias(norm, len(scale))
     norm.weight.mul_(scale)
     norm.bias.mul_(scale).add_(shift)
+
+
+def _ensure_bias(module: nn.Linear | nn.LayerNorm, features: int) -> None:
+    """Give a module without a bias one of zeros."""
+    if module.bias is None:
+        module.bias = nn.Parameter(module.weight.new_zeros(features))

@@ -27,7 +27,8 @@ def initialise(module: nn.Module) -> None:
             nn.init.normal_(part.weight, std=INIT_STD)
         elif isinstance(part, nn.LayerNorm):
             nn.init.ones_(part.weight)
-            nn.init.zeros_(part.bias)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
 
 
 def start_projections(down: nn.Linear, up: nn.Linear, init_std: float) -> None:

@@ -18,6 +18,8 @@ _MPNET = {"max_positions": 512, "layer_norm_eps": 1e-5}
 _ELECTRA: dict[str, Any] = {"num_heads": 12, "intermediate_size": 3072, "hidden_size": 768, "embedding_size": 0}
 _ALBERT: dict[str, Any] = {"hidden_size": 768, "num_heads": 12, "intermediate_size": 3072}
 
+_DEBERTA: dict[str, Any] = {"hidden_size": 768, "num_layers": 12, "num_heads": 12, "intermediate_size": 3072}
+
 # Name without its owner: family, and the sizes that differ from the defaults of the family.
 _SIZES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert-base-uncased": ("bert", {}),
@@ -56,11 +58,27 @@ _SIZES: dict[str, tuple[str, dict[str, Any]]] = {
     "albert-large-v2": ("albert", {**_ALBERT, **_LARGE}),
     "mpnet-base": ("mpnet", _MPNET),
     "all-mpnet-base-v2": ("mpnet", _MPNET),
+    "multi-qa-mpnet-base-dot-v1": ("mpnet", _MPNET),
+    "deberta-v3-xsmall": ("deberta-v2", {**_DEBERTA, "hidden_size": 384, "num_heads": 6, "intermediate_size": 1536}),
+    "deberta-v3-small": ("deberta-v2", {**_DEBERTA, "num_layers": 6}),
+    "deberta-v3-base": ("deberta-v2", _DEBERTA),
+    "deberta-v3-large": ("deberta-v2", _LARGE),
+    "mdeberta-v3-base": ("deberta-v2", {**_DEBERTA, "vocab_size": 251000}),
+    "ModernBERT-base": ("modernbert", {}),
+    "ModernBERT-large": (
+        "modernbert",
+        {"hidden_size": 1024, "num_layers": 28, "num_heads": 16, "intermediate_size": 2624},
+    ),
+    "gte-modernbert-base": ("modernbert", {}),
+    "modernbert-embed-base": ("modernbert", {}),
+    "nomic-embed-text-v1": ("nomic_bert", {}),
+    "nomic-embed-text-v1.5": ("nomic_bert", {}),
+    "gte-multilingual-base": ("gte", {}),
 }
 
 _OWNERS = (
     "google-bert", "FacebookAI", "almanach", "distilbert", "google", "albert", "microsoft", "sentence-transformers",
-    "BAAI", "intfloat", "thenlper",
+    "BAAI", "intfloat", "thenlper", "answerdotai", "Alibaba-NLP", "alibaba-nlp-community", "nomic-ai",
 )  # fmt: skip
 
 

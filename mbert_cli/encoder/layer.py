@@ -1,15 +1,17 @@
 """One encoder layer, with its adapter sites."""
 
 from functools import partial
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.encoder import adapter
 from mbert_cli.encoder.attention import SelfAttention
-from mbert_cli.encoder.kernels import Activation
+from mbert_cli.encoder.kernels import Activation, Gated, Pending
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.padded_layout import AnyLayout
+from mbert_cli.encoder.positions import Positions
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -22,11 +24,31 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
+class Stream(NamedTuple):
+    """The states between two layers.
+
+    Args:
+        normed: the output of the last LayerNorm: what the next sublayer reads.
+        residual: what the output of the next sublayer is added to: `normed`, or, with a LayerNorm before each sublayer,
+            the sum of all sublayers' outputs so far.
+    """
+
+    normed: Float[Tensor, "tokens hidden"]
+    residual: Float[Tensor, "tokens hidden"]
+
+
 class EncoderLayer(nn.Module):
     """A BERT layer with adapters: BL(h) = LN(x + B(FFN(x), h)) with x = LN(h + A(MH(h))).
 
     A and B are the adapter sites `after_attention` and `after_feed_forward`; without adapters they are the identity.
     With PAL or low-rank adapters, B(f, h) = f + TS(h), which is BL_PAL in the paper.
+
+    With a LayerNorm before each sublayer, there is also a stream r of sums, and r' = r + A(MH(h)), x = LN(r'),
+    r'' = r' + B(FFN(x), h), BL(h) = LN(r''). So the LayerNorms of a layer are here those that follow its sublayers: the
+    second one is the first LayerNorm of the next layer, or that after the last layer. Adapters get h, not r: h has the
+    same scale in all layers, as in BERT.
+
+    FFN(x) = W_2 gelu(W_1 x), or, if it is gated, W_2 (gelu(W_1 x) * W_3 x); W_1 and W_3 are one module, `intermediate`.
 
     Args:
         shape: sizes of the encoder.
@@ -34,18 +56,22 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
-        self.attention = SelfAttention(shape.hidden_size, shape.num_heads, shape.attention_dropout)
-        self.attention_norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
-        self.intermediate = Linear(shape.hidden_size, shape.intermediate_size)
-        self.output = Linear(shape.intermediate_size, shape.hidden_size)
-        self.output_norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
+        hidden = shape.hidden_size
+        self.attention = SelfAttention(shape)
+        self.attention_norm = nn.LayerNorm(hidden, eps=shape.layer_norm_eps, bias=shape.norm_bias)
+        self.intermediate = Linear(hidden, shape.intermediate_width, shape.intermediate_bias)
+        self.output = Linear(shape.intermediate_size, hidden, shape.output_bias)
+        self.output_norm = nn.LayerNorm(hidden, eps=shape.layer_norm_eps, bias=shape.norm_bias)
         self.dropout_p = shape.dropout
         self.activation = ACTIVATIONS[shape.activation]
+        if shape.gated:
+            self.activation = Gated(self.activation)
+        self.norm_first = shape.norm_first
 
     def drop(self, shape: EncoderShape) -> None:
         """Set the dropout probabilities to those of `shape`."""
         self.dropout_p = shape.dropout
-        self.attention.dropout_p = shape.attention_dropout
+        self.attention.drop(shape)
 
     def linears(self) -> dict[adapter.Linear, nn.Linear]:
         """Return the linear layers by their names in the adapter interface."""
@@ -63,27 +89,40 @@ class EncoderLayer(nn.Module):
 
     def forward(
         self,
-        h: Float[Tensor, "tokens hidden"],
+        stream: Stream,
         layout: AnyLayout,
+        positions: Positions,
         adapters: SegmentAdapters | None = None,
         layer: int = 0,
-        bias: Float[Tensor, "heads distances"] | None = None,
-    ) -> Float[Tensor, "tokens hidden"]:
-        """Return BL(h).
+    ) -> Stream:
+        """Return BL(h), and the stream of sums.
 
         Args:
-            h: hidden states of the packed sentences.
+            stream: hidden states of the packed sentences.
             layout: positions of the sentences in the stream.
+            positions: how attention depends on positions in a sentence.
             adapters: adapters of the layout's segments; none by default.
             layer: index of this layer, from 0.
-            bias: see `encoder.relative_bias`; None if there is none.
         """
         adapters = adapters or SegmentAdapters(layout)
+        add_norm = self._add_then_norm if self.norm_first else self._add_norm
         dropout_p = self.dropout_p if self.training else 0.0
-        attended = self.attention(h, layout, adapters, layer, bias).dropped(dropout_p)
+        h = stream.normed
+        attended = self.attention(h, layout, adapters, layer, positions).dropped(dropout_p)
         attended = adapters.after_attention(attended, layer)
-        x = adapters.add_norm(attended, h, self.attention_norm, "attention_norm", layer)
-        inside = adapters.linear(self.intermediate, x, "intermediate", layer).activated(self.activation)
+        stream = add_norm(adapters, attended, stream, "attention_norm", layer)
+        inside = adapters.linear(self.intermediate, stream.normed, "intermediate", layer).activated(self.activation)
         fed = adapters.linear(self.output, inside, "output", layer).dropped(dropout_p)
         fed = adapters.after_feed_forward(fed, h, layer)
-        return adapters.add_norm(fed, x, self.output_norm, "output_norm", layer)
+        return add_norm(adapters, fed, stream, "output_norm", layer)
+
+    def _add_norm(
+        self, adapters: SegmentAdapters, x: Pending, stream: Stream, name: adapter.Norm, layer: int
+    ) -> Stream:
+        h = adapters.add_norm(x, stream.residual, self.norms()[name], name, layer)
+        return Stream(h, h)
+
+    def _add_then_norm(
+        self, adapters: SegmentAdapters, x: Pending, stream: Stream, name: adapter.Norm, layer: int
+    ) -> Stream:
+        return Stream(*adapters.add_then_norm(x, stream.residual, self.norms()[name], name, layer))

@@ -12,10 +12,10 @@ from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.kernels.product import Linear
-from mbert_cli.encoder.layer import EncoderLayer
+from mbert_cli.encoder.layer import EncoderLayer, Stream
 from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.padding import Padding
-from mbert_cli.encoder.relative_bias import RelativeBias
+from mbert_cli.encoder.positions import RelativePositions
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -34,14 +34,15 @@ class PackedEncoder(nn.Module):
         self.shape = shape
         width, hidden = shape.embedding_width, shape.hidden_size
         self.word_embeddings = nn.Embedding(shape.vocab_size, width)
-        self.position_embeddings = nn.Embedding(shape.first_position + shape.max_positions, width)
+        places = shape.first_position + shape.max_positions
+        self.position_embeddings = nn.Embedding(places, width) if shape.position_table else None
         self.type_embeddings = nn.Embedding(shape.type_vocab_size, width) if shape.type_vocab_size else None
         rows = shape.task_type_vocab_size if shape.uses_task_types else 0
         self.task_type_embeddings = nn.Embedding(rows, width) if rows else None
-        self.embedding_norm = nn.LayerNorm(width, eps=shape.layer_norm_eps)
+        self.embedding_norm = nn.LayerNorm(width, eps=shape.layer_norm_eps, bias=shape.norm_bias)
         self.embedding_projection = Linear(width, hidden) if shape.projects_embeddings else None
         self.dropout_p = shape.dropout
-        self.relative_bias = RelativeBias(shape.relative_buckets, shape.num_heads) if shape.relative_buckets else None
+        self.positions = RelativePositions(shape)
         self.layers = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.own_layers))
         # Part of the checkpoint and its parameter count. Only `pooling: {kind: cls, pooler: true}` uses it.
         self.pooler = nn.Linear(hidden, hidden) if shape.has_pooler else None
@@ -120,19 +121,24 @@ class PackedEncoder(nn.Module):
         h = Pending(h, dropout_p=self.dropout_p if self.training else 0.0).tensor()
         if self.embedding_projection is not None:
             h = kernels.current().linear(h, self.embedding_projection).tensor()
-        bias = None if self.relative_bias is None else self.relative_bias(layout.longest)
+        stream, places = Stream(h, h), self.positions(layout.longest, h.device)
         for index in range(self.shape.num_layers):
-            h = self.layers[index % len(self.layers)](h, layout, sites, index, bias)
-        return h
+            stream = self.layers[index % len(self.layers)](stream, layout, places, sites, index)
+        return stream.normed
 
     def _embed(self, token_ids: Tensor, positions: Tensor, token_types: Tensor) -> Float[Tensor, "tokens width"]:
         """Return LN of the sum of each token's embeddings."""
-        first = self.shape.first_position
-        tables, ids = [self.word_embeddings, self.position_embeddings], [token_ids, positions + first]
-        nothing = torch.zeros_like(token_ids)
-        for table, rows in ((self.type_embeddings, token_types), (self.task_type_embeddings, nothing)):
-            if table is not None:
-                tables.append(table)
-                ids.append(rows if table is self.type_embeddings and table.num_embeddings > 1 else nothing)
+        tables, ids = [self.word_embeddings], [token_ids]
+        if self.position_embeddings is not None:
+            first = self.shape.first_position
+            tables.append(self.position_embeddings)
+            ids.append(positions + first if first else positions)
+        if self.type_embeddings is not None:
+            one = self.type_embeddings.num_embeddings == 1
+            tables.append(self.type_embeddings)
+            ids.append(torch.zeros_like(token_types) if one else token_types)
+        if self.task_type_embeddings is not None:
+            tables.append(self.task_type_embeddings)
+            ids.append(torch.zeros_like(token_ids))
         embedded: Tensor = kernels.current().embed(tables, ids, self.embedding_norm)
         return embedded

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter, Linear, Norm
 from mbert_cli.encoder.kernels import Pending
@@ -35,7 +36,7 @@ class SegmentAdapters:
     """
 
     def __init__(self, layout: AnyLayout, adapters: Sequence[Sequence[Adapter]] = (), folded: bool = False) -> None:
-        self._layout = layout
+        self._layout, self._adapters, self._folded = layout, adapters, folded
         self._acting: dict[str, list[list[Adapter]]] = {}
         for site in (*INNER_SITES, "on_top"):
             acting = [[adapter for adapter in segment if acts_at(type(adapter), site)] for segment in adapters]
@@ -58,11 +59,28 @@ class SegmentAdapters:
             )
         )
 
+    def linear_of_each_segment(
+        self, module: nn.Linear, x: Float[Tensor, "rows in"], name: Linear, layer: int
+    ) -> Float[Tensor, "segments rows out"]:
+        """Apply a linear layer to the same x with the adapters of each segment; one result if no adapter acts there."""
+        if "before_linear" not in self._acting and "after_linear" not in self._acting:
+            return kernels.current().linear(x, module).tensor()[None]
+        count = len(self._adapters)
+        each = SegmentAdapters(Layout([len(x)] * count, [1] * count, x.device), self._adapters, self._folded)
+        return each.linear(module, x.repeat(count, 1), name, layer).tensor().unflatten(0, (count, len(x)))
+
     def add_norm(
         self, x: Pending, residual: Float[Tensor, "tokens hidden"], module: nn.LayerNorm, name: Norm, layer: int
     ) -> Float[Tensor, "tokens hidden"]:
         """Return LN(residual + x), then apply the adapters after the LayerNorm."""
         return self.after_norm(kernels.current().add_norm(x, residual, module), name, layer)
+
+    def add_then_norm(
+        self, x: Pending, residual: Float[Tensor, "tokens hidden"], module: nn.LayerNorm, name: Norm, layer: int
+    ) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "tokens hidden"]]:
+        """Return LN(residual + x) with the adapters after the LayerNorm, and residual + x."""
+        y, total = kernels.current().add_then_norm(x, residual, module)
+        return self.after_norm(y, name, layer), total
 
     def after_norm(self, y: Float[Tensor, "tokens hidden"], name: Norm, layer: int) -> Float[Tensor, "tokens hidden"]:
         """See `Adapter.after_norm`."""

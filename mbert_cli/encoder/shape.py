@@ -28,6 +28,20 @@ class EncoderShape:
         relative_buckets: number of distances that attention scores have a bias for; 0 if there is no bias.
         task_type_vocab_size: rows of the table of pretraining tasks.
         uses_task_types: whether the encoder has that table; its first row is added to every token.
+        position_table: whether the encoder has a position table.
+        norm_first: whether a LayerNorm precedes each sublayer instead of following its residual connection.
+        norm_bias: whether LayerNorms add a bias.
+        attention_bias: whether the linear layers of attention have biases.
+        intermediate_bias: whether the first linear layer of the feed-forward sublayer has a bias.
+        output_bias: whether the last linear layer of the feed-forward sublayer has a bias.
+        gated: whether half of the features inside the feed-forward sublayer multiply the activation of the other half.
+        rotary_theta: the base of rotary positions, see `encoder.rotation`; 0 if there are none.
+        local_rotary_theta: the base in local layers.
+        local_window: in local layers, a token attends to tokens up to half of this distance away.
+        global_every: every n-th layer attends to the whole sentence, from the first layer on; the others are local.
+        position_buckets: number of distances on each side that have an embedding, see `encoder.disentangled`; 0 if
+            attention is not disentangled.
+        max_distance: the distance from which on all tokens share the last of these embeddings.
     """
 
     vocab_size: int = 30522
@@ -50,6 +64,19 @@ class EncoderShape:
     relative_buckets: int = 0
     task_type_vocab_size: int = 0
     uses_task_types: bool = False
+    position_table: bool = True
+    norm_first: bool = False
+    norm_bias: bool = True
+    attention_bias: bool = True
+    intermediate_bias: bool = True
+    output_bias: bool = True
+    gated: bool = False
+    rotary_theta: float = 0.0
+    local_rotary_theta: float = 0.0
+    local_window: int = 0
+    global_every: int = 1
+    position_buckets: int = 0
+    max_distance: int = 0
 
     @property
     def embedding_width(self) -> int:
@@ -65,6 +92,15 @@ class EncoderShape:
     def own_layers(self) -> int:
         """Number of layers with weights of their own."""
         return 1 if self.shares_layers else self.num_layers
+
+    @property
+    def intermediate_width(self) -> int:
+        """Number of outputs of the first linear layer of the feed-forward sublayer."""
+        return self.intermediate_size * (2 if self.gated else 1)
+
+    def is_local(self, layer: int) -> bool:
+        """Return whether the tokens of a layer attend only to tokens near them."""
+        return layer % self.global_every > 0
 
     def dropping(self, p: float | None) -> "EncoderShape":
         """Return the shape with both dropout probabilities set to p; None changes nothing."""

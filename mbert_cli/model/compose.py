@@ -15,6 +15,7 @@ from torch import nn
 from mbert_cli.data.labels import Labels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.checkpoint import read_shape, shape_problem
+from mbert_cli.encoder.families import family, model_types
 from mbert_cli.encoder.initialisation import initialise, shapes_only
 from mbert_cli.encoder.known_shapes import known_shape
 from mbert_cli.encoder.location import is_local, locate
@@ -22,6 +23,7 @@ from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, RecipeError
 from mbert_cli.heads import Head
+from mbert_cli.messages import nearest
 from mbert_cli.model.components import build, build_labels, component_class
 from mbert_cli.model.multi_task_bert import MultiTaskBert, TaskPart
 from mbert_cli.pooling import Pooling
@@ -45,12 +47,12 @@ def encoder_shape(section: EncoderSection, download: bool = True) -> EncoderShap
     if not download and not is_local(section.checkpoint):
         known = known_shape(section.checkpoint)
         if sizes or known is not None:
-            return _checked_shape(replace(known or EncoderShape(), **sizes))
+            return _checked_shape(replace(known or _defaults(sizes), **sizes))
     try:
         shape = read_shape(locate(section.checkpoint, section.revision, download))
     except CheckpointError:
         if sizes and not download:
-            return _checked_shape(EncoderShape(**sizes))
+            return _checked_shape(replace(_defaults(sizes), **sizes))
         raise
     for key, should in sizes.items():
         if getattr(shape, key) != should:
@@ -66,6 +68,14 @@ def _sizes_in(section: EncoderSection) -> dict[str, Any]:
     if section.shape is None:
         return {}
     return {key: value for key, value in section.shape.model_dump().items() if value is not None}
+
+
+def _defaults(sizes: Mapping[str, Any]) -> EncoderShape:
+    """Return the sizes of the family that a recipe names, by default BERT."""
+    named = sizes.get("family", EncoderShape().family)
+    if named not in model_types():
+        raise RecipeError(f"encoder.shape.family is '{named}'{nearest(named, model_types())}.")
+    return family(named).defaults
 
 
 def _checked_shape(shape: EncoderShape) -> EncoderShape:

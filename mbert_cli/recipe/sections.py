@@ -52,8 +52,9 @@ class Component(Section):
 
 
 class ShapeSection(Section):
-    """Sizes of an encoder; those of BERT-base by default. See `encoder.shape.EncoderShape`."""
+    """Sizes of an encoder; by default those of BERT-base, or of the family. See `encoder.shape.EncoderShape`."""
 
+    family: str | None = None
     vocab_size: Size | None = None
     hidden_size: Size | None = None
     num_layers: Size | None = None

@@ -18,7 +18,7 @@ from mbert_cli.encoder.checkpoint import load_encoder, read_shape
 from mbert_cli.errors import RecipeError
 from mbert_cli.prediction.predictor import Predictor
 
-WORD_PIECES = ("bert", "distilbert", "electra", "ernie", "albert")
+WORD_PIECES = ("bert", "distilbert", "electra", "ernie", "albert", "nomic_bert")
 
 
 def recipe_of(family, folder):
@@ -73,7 +73,9 @@ def test_the_saved_encoder_is_a_checkpoint_that_transformers_opens(recipe, tmp_p
         assert (ours - model(**text).last_hidden_state[0]).abs().max() <= 1e-5
 
 
-@pytest.mark.parametrize("family", ["roberta", "electra", "albert", "mpnet"])  # each has a part that others lack
+@pytest.mark.parametrize(  # each has a part that others lack
+    "family", ["roberta", "electra", "albert", "mpnet", "nomic_bert", "modernbert", "deberta-v2"]
+)
 def test_an_exported_graph_predicts_as_the_model_does(tmp_path, family):
     train(recipe_of(family, tmp_path), tmp_path / "a", "training.epochs=1")
     done = commands.mbert("export", "a", "-t", "same", "-o", "exported", cwd=tmp_path)
@@ -83,7 +85,7 @@ def test_an_exported_graph_predicts_as_the_model_does(tmp_path, family):
     assert np.abs(found[:, 1] - np.array(predictions(tmp_path / "a")["score"])).max() <= 1e-4
 
 
-@pytest.mark.parametrize("family", ["distilbert", "electra"])
+@pytest.mark.parametrize("family", ["distilbert", "electra", "modernbert"])
 def test_a_pooler_that_the_encoder_lacks_is_refused(tmp_path, family):
     recipe = recipe_of(family, tmp_path)
     with pytest.raises(RecipeError, match=rf"pooler is true, but an encoder of the family {family} has no pooler"):

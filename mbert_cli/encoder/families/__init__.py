@@ -1,11 +1,12 @@
 """Encoder families: a checkpoint whose config.json says `model_type: X` is described by the module X of this package.
 
-To add a family, write one file that assigns a `Family` to FAMILY. It computes nothing: it gives the names of sizes and
-weights in a checkpoint, and the values of `EncoderShape` that select the parts of the encoder. A hyphen in a model type
-is an underscore in the name of its file.
+To add a family, write one file that assigns a `Family` to FAMILY. It gives the names of sizes and weights in a
+checkpoint, and the values of `EncoderShape` that select the parts of the encoder. It computes nothing, except that it
+may bring a config.json of older versions to its present form. A hyphen in a model type is an underscore in the name of
+its file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -26,10 +27,16 @@ class Family:
         sizes: for each field of `EncoderShape` that config.json sets, its key there.
         modules: for each module outside the layers, its name in a checkpoint.
         layer: the name of a layer in a checkpoint; `{}` stands for its index.
-        qkv: the names of queries, keys and values below that of a layer; they are one module here, `attention.qkv`.
-        layer_modules: for each other module of a layer, its name below that of the layer.
+        layer_modules: for each module of a layer, its name below that of the layer. Several names are modules whose
+            outputs are concatenated here, such as queries, keys and values.
+        next_norm: for an encoder with LayerNorms before the sublayers, where `output_norm` is in a checkpoint: below
+            the next layer, and after the last layer.
         only: config keys of variants that are not built here, with the only value that is supported.
         written: further keys that transformers needs in config.json.
+        current: returns the content of a config.json of any version under the present keys. It raises a ValueError for
+            what is not supported.
+        older_names: parts of names in older checkpoints, with what replaces them; for several names, the weight is
+            split into equal parts.
     """
 
     architecture: str
@@ -38,10 +45,12 @@ class Family:
     sizes: Mapping[str, str]
     modules: Mapping[str, str]
     layer: str
-    qkv: tuple[str, str, str]
-    layer_modules: Mapping[str, str]
+    layer_modules: Mapping[str, str | tuple[str, ...]]
+    next_norm: tuple[str, str] | None = None
     only: Mapping[str, Any] = field(default_factory=dict)
     written: Mapping[str, Any] = field(default_factory=dict)
+    current: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    older_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def model_type(self) -> str:

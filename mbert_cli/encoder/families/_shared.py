@@ -1,5 +1,8 @@
 """Names that several families share with BERT."""
 
+from collections.abc import Mapping
+from typing import Any
+
 SIZES = {
     "vocab_size": "vocab_size",
     "hidden_size": "hidden_size",
@@ -24,9 +27,8 @@ MODULES = {
 
 LAYER = "encoder.layer.{}"
 
-QKV = ("attention.self.query", "attention.self.key", "attention.self.value")
-
-LAYER_MODULES = {
+LAYER_MODULES: dict[str, str | tuple[str, ...]] = {
+    "attention.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
     "attention.output": "attention.output.dense",
     "attention_norm": "attention.output.LayerNorm",
     "intermediate": "intermediate.dense",
@@ -40,3 +42,27 @@ ABSOLUTE = {"position_embedding_type": "absolute"}
 def without(names: dict[str, str], *keys: str) -> dict[str, str]:
     """Return some of the names."""
     return {key: name for key, name in names.items() if key not in keys}
+
+
+def rotary_theta(config: Mapping[str, Any], default: Any, of_layers: str = "") -> Any:
+    """Return the base of rotary positions in a config.json of any version.
+
+    Args:
+        config: the content of config.json.
+        default: the value if it has none; checked later, as other values are.
+        of_layers: the key in `rope_parameters` of the layers in question, if layers differ.
+
+    Raises:
+        ValueError: the angles are scaled, or a key has a value of another type.
+    """
+    parameters = {"rope_theta": default}
+    for key in ("rope_scaling", "rope_parameters"):
+        given = config.get(key) or {}
+        given = (given.get(of_layers) or {}) if of_layers and isinstance(given, dict) else given
+        if not isinstance(given, dict):
+            raise ValueError(f"{key} must be an object, but contains {given!r}")
+        parameters |= given
+    kind = parameters.get("rope_type", parameters.get("type", "default"))
+    if kind != "default":
+        raise ValueError(f"rope_type is {kind!r}, but only 'default' is supported")
+    return parameters["rope_theta"]

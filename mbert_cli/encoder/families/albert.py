@@ -23,8 +23,8 @@ FAMILY = Family(
     sizes={**SIZES, "embedding_size": "embedding_size"},
     modules={**MODULES, "embedding_projection": "encoder.embedding_hidden_mapping_in", "pooler": "pooler"},
     layer="encoder.albert_layer_groups.0.albert_layers.0",
-    qkv=("attention.query", "attention.key", "attention.value"),
     layer_modules={
+        "attention.qkv": ("attention.query", "attention.key", "attention.value"),
         "attention.output": "attention.dense",
         "attention_norm": "attention.LayerNorm",
         "intermediate": "ffn",

@@ -1,7 +1,7 @@
 """BERT (Devlin et al. 2018), and the many encoders that use its architecture: MiniLM, BGE, E5, GTE-small ..."""
 
 from mbert_cli.encoder.families import Family
-from mbert_cli.encoder.families._shared import ABSOLUTE, LAYER, LAYER_MODULES, MODULES, QKV, SIZES
+from mbert_cli.encoder.families._shared import ABSOLUTE, LAYER, LAYER_MODULES, MODULES, SIZES
 from mbert_cli.encoder.shape import EncoderShape
 
 FAMILY = Family(
@@ -11,7 +11,6 @@ FAMILY = Family(
     sizes=SIZES,
     modules=MODULES,
     layer=LAYER,
-    qkv=QKV,
     layer_modules=LAYER_MODULES,
     only=ABSOLUTE,
     written=ABSOLUTE,

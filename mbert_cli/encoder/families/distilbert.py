@@ -21,8 +21,8 @@ FAMILY = Family(
     },
     modules=without(MODULES, "type_embeddings", "pooler"),
     layer="transformer.layer.{}",
-    qkv=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
     layer_modules={
+        "attention.qkv": ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
         "attention.output": "attention.out_lin",
         "attention_norm": "sa_layer_norm",
         "intermediate": "ffn.lin1",

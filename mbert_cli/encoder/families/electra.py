@@ -1,7 +1,7 @@
 """ELECTRA (Clark et al. 2020), the discriminator: BERT without a pooler; small ones have factorised embeddings."""
 
 from mbert_cli.encoder.families import Family
-from mbert_cli.encoder.families._shared import ABSOLUTE, LAYER, LAYER_MODULES, MODULES, QKV, SIZES, without
+from mbert_cli.encoder.families._shared import ABSOLUTE, LAYER, LAYER_MODULES, MODULES, SIZES, without
 from mbert_cli.encoder.shape import EncoderShape
 
 FAMILY = Family(
@@ -13,7 +13,6 @@ FAMILY = Family(
     sizes={**SIZES, "embedding_size": "embedding_size"},
     modules={**without(MODULES, "pooler"), "embedding_projection": "embeddings_project"},
     layer=LAYER,
-    qkv=QKV,
     layer_modules=LAYER_MODULES,
     only=ABSOLUTE,
     written=ABSOLUTE,

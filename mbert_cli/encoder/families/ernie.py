@@ -1,7 +1,7 @@
 """ERNIE 2 and 3 (Sun et al. 2020): BERT; some checkpoints add an embedding of the pretraining task to every token."""
 
 from mbert_cli.encoder.families import Family
-from mbert_cli.encoder.families._shared import ABSOLUTE, LAYER, LAYER_MODULES, MODULES, QKV, SIZES
+from mbert_cli.encoder.families._shared import ABSOLUTE, LAYER, LAYER_MODULES, MODULES, SIZES
 from mbert_cli.encoder.shape import EncoderShape
 
 FAMILY = Family(
@@ -11,7 +11,6 @@ FAMILY = Family(
     sizes={**SIZES, "task_type_vocab_size": "task_type_vocab_size", "uses_task_types": "use_task_id"},
     modules={**MODULES, "task_type_embeddings": "embeddings.task_type_embeddings"},
     layer=LAYER,
-    qkv=QKV,
     layer_modules=LAYER_MODULES,
     only=ABSOLUTE,
     written=ABSOLUTE,

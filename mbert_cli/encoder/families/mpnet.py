@@ -13,10 +13,10 @@ FAMILY = Family(
         family="mpnet", vocab_size=30527, type_vocab_size=0, max_positions=510, first_position=2, relative_buckets=32
     ),
     sizes={**without(SIZES, "type_vocab_size"), "first_position": "pad_token_id"},
-    modules={**without(MODULES, "type_embeddings"), "relative_bias.table": "encoder.relative_attention_bias"},
+    modules={**without(MODULES, "type_embeddings"), "positions.bias.table": "encoder.relative_attention_bias"},
     layer=LAYER,
-    qkv=("attention.attn.q", "attention.attn.k", "attention.attn.v"),
     layer_modules={
+        "attention.qkv": ("attention.attn.q", "attention.attn.k", "attention.attn.v"),
         "attention.output": "attention.attn.o",
         "attention_norm": "attention.LayerNorm",
         "intermediate": "intermediate.dense",

@@ -1,7 +1,7 @@
 """RoBERTa (Liu et al. 2019): BERT whose positions start after the id of the padding token."""
 
 from mbert_cli.encoder.families import Family
-from mbert_cli.encoder.families._shared import ABSOLUTE, LAYER, LAYER_MODULES, MODULES, QKV, SIZES
+from mbert_cli.encoder.families._shared import ABSOLUTE, LAYER, LAYER_MODULES, MODULES, SIZES
 from mbert_cli.encoder.shape import EncoderShape
 
 FAMILY = Family(
@@ -11,7 +11,6 @@ FAMILY = Family(
     sizes={**SIZES, "first_position": "pad_token_id"},
     modules=MODULES,
     layer=LAYER,
-    qkv=QKV,
     layer_modules=LAYER_MODULES,
     only=ABSOLUTE,
     written={**ABSOLUTE, "bos_token_id": 0, "eos_token_id": 2},

@@ -28,6 +28,24 @@ _chosen: ContextVar[str] = ContextVar("kernels", default="torch")
 
 
 @dataclass(frozen=True)
+class Gated:
+    """The activation of a gated feed-forward sublayer: f(a) * b for features [a; b], two halves.
+
+    Source: Shazeer 2020 (GLU variants), equation 5.
+
+    Args:
+        activation: f.
+    """
+
+    activation: Activation
+
+    def __call__(self, x: Float[Tensor, "tokens features"]) -> Float[Tensor, "tokens half"]:
+        """Return f(a) * b."""
+        a, b = x.chunk(2, -1)
+        return self.activation(a) * b
+
+
+@dataclass(frozen=True)
 class Pending:
     """dropout(activation(value + bias)), not computed yet, so that the next operation can compute it in the same pass.
 

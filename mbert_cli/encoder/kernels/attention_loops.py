@@ -220,15 +220,41 @@ def sum_distances(slopes, stride, head, longest, length, width, sums):
             store(sums, near + column, load(sums, near + column) + load(slopes, row * width + column))
 
 
+@inlined
+@no_type_check
+def rotate(rows, length, size, cos, sin, direction):
+    """Rotate queries or keys, [length, size], in place by the angles of their positions, see `encoder.rotation`.
+
+    Args:
+        rows: [length * size].
+        length: number of positions.
+        size: number of features of a head.
+        cos, sin: [positions * size / 2], or empty: then nothing is rotated.
+        direction: 1, or -1 to rotate back.
+    """
+    if not len(cos):
+        return
+    half = size // 2
+    sign = splat(types.float32(direction))
+    for row in range(length):
+        for column in range(0, half, WIDTH):
+            at, angle = row * size + column, row * half + column
+            near, far = load(rows, at), load(rows, at + half)
+            along, across = load(cos, angle), load(sin, angle) * sign
+            store(rows, at, near * along - far * across)
+            store(rows, at + half, fma(far, along, near * across))
+
+
 @compiled
 @no_type_check
-def attention(qkv, bias, table, starts, lengths, order, heads, dropping, workers, out):
+def attention(qkv, bias, table, cos, sin, starts, lengths, order, heads, dropping, workers, out):
     """Write dropout(softmax(Q K^T / sqrt(d) + B)) V.
 
     Args:
         qkv: [tokens * 3 * features]: concatenated queries, keys and values.
         bias: [3 * features], added to qkv; or empty.
         table: the values of B, see `add_distances`; or empty.
+        cos, sin: see `rotate`.
         starts: the index of each sentence's first token.
         lengths: number of tokens of each sentence.
         order: the indices of the sentences, longest first.
@@ -252,6 +278,8 @@ def attention(qkv, bias, table, starts, lengths, order, heads, dropping, workers
             read(qkv, first, length, 3 * features, offset, size, bias, 1.0 / np.sqrt(size), q)
             read(qkv, first, length, 3 * features, features + offset, size, bias, 1.0, k)
             read(qkv, first, length, 3 * features, 2 * features + offset, size, bias, 1.0, v)
+            rotate(q, length, size, cos, sin, 1)
+            rotate(k, length, size, cos, sin, 1)
             turn(k, length, size, width, turned)
             multiply(q, size, 1, size, turned, width, length, width, weights)
             if len(table):
@@ -265,7 +293,9 @@ def attention(qkv, bias, table, starts, lengths, order, heads, dropping, workers
 
 @compiled
 @no_type_check
-def attention_backward(dout, qkv, bias, table, starts, lengths, order, heads, dropping, workers, dqkv, dbias, dtable):
+def attention_backward(
+    dout, qkv, bias, table, cos, sin, starts, lengths, order, heads, dropping, workers, dqkv, dbias, dtable
+):
     """Write the derivatives of `attention`.
 
     With P the weights, D their dropout and dP = D'(dO V^T): dV = D(P)^T dO, dS = P * (dP - rowsum(dP * P)),
@@ -273,7 +303,7 @@ def attention_backward(dout, qkv, bias, table, starts, lengths, order, heads, dr
 
     Args:
         dout: [tokens * features].
-        qkv, bias, table, starts, lengths, order, heads, dropping, workers: as in `attention`.
+        qkv, bias, table, cos, sin, starts, lengths, order, heads, dropping, workers: as in `attention`.
         dqkv: [tokens * 3 * features].
         dbias: [workers, 3 * features], or without rows; its sum over the workers is the derivative.
         dtable: [workers, len(table)], or without rows; the same.
@@ -296,6 +326,8 @@ def attention_backward(dout, qkv, bias, table, starts, lengths, order, heads, dr
             read(qkv, first, length, 3 * features, offset, size, bias, scale, q)
             read(qkv, first, length, 3 * features, features + offset, size, bias, 1.0, k)
             read(qkv, first, length, 3 * features, 2 * features + offset, size, bias, 1.0, v)
+            rotate(q, length, size, cos, sin, 1)
+            rotate(k, length, size, cos, sin, 1)
             read(dout, first, length, features, offset, size, nothing, 1.0, into)
             turn(k, length, size, width, turned)
             multiply(q, size, 1, size, turned, width, length, width, weights)
@@ -320,6 +352,8 @@ def attention_backward(dout, qkv, bias, table, starts, lengths, order, heads, dr
             if len(dtable):
                 sum_distances(slopes, len(table) // heads, head, longest, length, width, dtable[worker])
             multiply(slopes, width, 1, length, k, size, length, size, found)
+            rotate(found, length, size, cos, sin, -1)
             write(length, size, found, scale, first, 3 * features, offset, dqkv, sums)
             multiply(slopes, 1, width, length, q, size, length, size, found)
+            rotate(found, length, size, cos, sin, -1)
             write(length, size, found, 1.0, first, 3 * features, features + offset, dqkv, sums)

@@ -16,22 +16,25 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mbert_cli.batch import Layout
-from mbert_cli.encoder.kernels import Pending, plain, working_dtype
+from mbert_cli.encoder.kernels import Gated, Pending, activations, plain, working_dtype
 from mbert_cli.encoder.kernels.attention_loops import attention, attention_backward
 from mbert_cli.encoder.kernels.dropout_loops import add_drop, add_drop_backward
 from mbert_cli.encoder.kernels.embedding_loops import add_embeddings, add_rows
-from mbert_cli.encoder.kernels.gelu_loops import add_gelu, add_gelu_backward, add_gelu_roughly
+from mbert_cli.encoder.kernels.gate_loops import GELU, SILU
 from mbert_cli.encoder.kernels.lanes import WIDTH
 from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm as add_norm_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm_backward
 from mbert_cli.encoder.kernels.product import Linear
-from mbert_cli.encoder.kernels.views import CHUNKS, fits, flat
+from mbert_cli.encoder.kernels.views import CHUNKS, fits, flat, flat_like, summed, sums
 from mbert_cli.encoder.kernels.weight_gradient import weight_gradient
+from mbert_cli.encoder.positions import NOWHERE, Relative
 from mbert_cli.encoder.prefix import Prefix
+from mbert_cli.encoder.rotation import Rotation
 
 Dropping = tuple[np.uint32, np.uint32, np.uint32, np.float32]
 _LEVELS = 1 << 16
+_NOTHING = np.empty(0, np.float32)
 
 with warnings.catch_warnings():
     # PyTorch 2.11 warns unless these checks are disabled explicitly, and is_enabled() itself warns too.
@@ -52,7 +55,7 @@ def embed(
     rows = [*ids, *[torch.zeros_like(ids[0])] * missing]
     sums = cast(Tensor, _Embeddings.apply(*rows, *weights, *[torch.zeros(1, weights[0].shape[1])] * missing))
     y = cast(
-        Tensor, _AddNorm.apply(sums, None, None, norm.weight, norm.bias, norm.eps, 0.0, True, torch.is_grad_enabled())
+        Tensor, _AddNorm.apply(sums, None, None, norm.weight, _beta(norm), norm.eps, 0.0, True, torch.is_grad_enabled())
     )
     return y.to(working_dtype(y))
 
@@ -68,15 +71,23 @@ def _within(tables: Sequence[Tensor], ids: Sequence[Tensor]) -> bool:
 def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending:
     """Return W x with a pending bias."""
     if isinstance(x, Pending):
-        if isinstance(layer, Linear) and _has_gelu(x) and fits(x.value, layer.bias) and torch.is_grad_enabled():
-            copy = layer.weight_in(x.value.dtype)
-            return Pending(cast(Tensor, _GeluProduct.apply(x.value, x.bias, layer.weight, copy)), layer.bias)
+        kind = _gate_of(x)
+        if isinstance(layer, Linear) and _fits_both(x.value, layer) and torch.is_grad_enabled():
+            if kind is not None:
+                return Pending(activations.gated_product(x.value, x.bias, kind, layer), layer.bias)
+            if x.bias is not None and _has_gelu(x):
+                return Pending(activations.gelu_product(x.value, x.bias, layer), layer.bias)
         x = x.tensor()
     x = x.to(working_dtype(x))
-    if not isinstance(layer, Linear) or not fits(x, layer.bias):
+    if not isinstance(layer, Linear) or not _fits_both(x, layer):
         return plain.linear(x, layer)
     product = _Product.apply(x.contiguous(), layer.weight, layer.weight_in(x.dtype))
     return Pending(cast(Tensor, product), layer.bias)
+
+
+def _fits_both(x: Tensor, layer: Linear) -> bool:
+    """Return whether the loops support the input and the output of a linear layer."""
+    return fits(x) and layer.out_features % WIDTH == 0
 
 
 def add_dropout(pending: Pending) -> Float[Tensor, "tokens features"]:
@@ -96,13 +107,24 @@ def add(x: Float[Tensor, "tokens features"], pending: Pending) -> Float[Tensor, 
 
 def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
     """See `plain.activate`."""
-    if not _has_gelu(pending) or not fits(pending.value):
+    kind = _gate_of(pending)
+    if kind is not None and fits(pending.value):
+        return activations.gate(pending.value, pending.bias, kind)
+    if pending.bias is None or not _has_gelu(pending) or not fits(pending.value):
         return plain.activate(pending)
-    return cast(Tensor, _AddGelu.apply(pending.value, pending.bias, torch.is_grad_enabled()))
+    return activations.gelu(pending.value, pending.bias)
+
+
+def _gate_of(pending: Pending) -> int | None:
+    """Return the function of a gated activation that the loops support; None if they do not."""
+    gate = pending.activation
+    if not isinstance(gate, Gated) or pending.dropout_p or pending.value.shape[-1] % (2 * WIDTH):
+        return None
+    return {nn.functional.gelu: GELU, nn.functional.silu: SILU}.get(gate.activation)
 
 
 def _has_gelu(pending: Pending) -> bool:
-    return pending.activation is nn.functional.gelu and pending.bias is not None and not pending.dropout_p
+    return pending.activation is nn.functional.gelu and not pending.dropout_p
 
 
 def add_norm(
@@ -114,8 +136,23 @@ def add_norm(
     if not fits(z, residual):
         return plain.add_norm(pending, residual, norm)
     owned = pending.bias is not None
-    arguments = (z, pending.bias, residual, norm.weight, norm.bias, norm.eps, pending.dropout_p, owned)
+    arguments = (z, pending.bias, residual, norm.weight, _beta(norm), norm.eps, pending.dropout_p, owned)
     return cast(Tensor, _AddNorm.apply(*arguments, torch.is_grad_enabled()))
+
+
+def add_then_norm(
+    pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
+) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "tokens hidden"]]:
+    """See `plain.add_then_norm`."""
+    total = add(residual, pending)
+    if not fits(total):
+        return norm(total).to(working_dtype(total)), total
+    arguments = (total, None, None, norm.weight, _beta(norm), norm.eps, 0.0, False, torch.is_grad_enabled())
+    return cast(Tensor, _AddNorm.apply(*arguments)), total
+
+
+def _beta(norm: nn.LayerNorm) -> Tensor:
+    return torch.zeros_like(norm.weight) if norm.bias is None else norm.bias
 
 
 def attend(
@@ -124,13 +161,18 @@ def attend(
     num_heads: int,
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
-    bias: Float[Tensor, "heads distances"] | None = None,
+    relative: Relative = NOWHERE,
 ) -> Float[Tensor, "tokens features"]:
     """See `plain.attend`."""
-    size = qkv.value.shape[-1] // (3 * num_heads)
-    if any(prefixes) or size % WIDTH or qkv.dropout_p or not fits(qkv.value):
-        return plain.attend(qkv, layout, num_heads, dropout_p, prefixes, bias)
-    return cast(Tensor, _Attention.apply(qkv.value.contiguous(), qkv.bias, bias, layout, num_heads, dropout_p))
+    x = qkv.value
+    size = x.shape[-1] // (3 * num_heads)
+    step = WIDTH if relative.rotation is None else 2 * WIDTH
+    if any(prefixes) or size % step or qkv.dropout_p or relative.disentangled is not None or not fits(x):
+        return plain.attend(qkv, layout, num_heads, dropout_p, prefixes, relative)
+    bias = relative.limited_bias(layout.longest, num_heads, x.device)
+    return cast(
+        Tensor, _Attention.apply(x.contiguous(), qkv.bias, bias, relative.rotation, layout, num_heads, dropout_p)
+    )
 
 
 def _draw(p: float) -> Dropping:
@@ -141,15 +183,6 @@ def _draw(p: float) -> Dropping:
     key = int(torch.randint(1 << 62, ()))
     scale = _LEVELS / max(1, _LEVELS - dropped)
     return np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32), np.uint32(dropped), np.float32(scale)
-
-
-def _sums(wanted: bool, features: int) -> np.ndarray:
-    """Return zeros for the partial sums of a derivative."""
-    return np.zeros((CHUNKS if wanted else 0, features), np.float32)
-
-
-def _summed(parts: np.ndarray) -> Tensor | None:
-    return torch.from_numpy(parts.sum(0)) if len(parts) else None
 
 
 class _Embeddings(torch.autograd.Function):
@@ -193,40 +226,16 @@ class _AddDropout(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, bias: Tensor | None, residual: Tensor | None, p: float) -> Tensor:
         ctx.dropping = _draw(p)
         y = empty_rows(z)
-        add_drop(flat(z), flat(bias), _flat_like(residual, z), ctx.dropping, CHUNKS, len(z), flat(y))
+        add_drop(flat(z), flat(bias), flat_like(residual, z), ctx.dropping, CHUNKS, len(z), flat(y))
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         dy = gradients[0].contiguous()
-        dz, dbias = empty_rows(dy), _sums(ctx.needs_input_grad[1], dy.shape[1])
+        dz, dbias = empty_rows(dy), sums(ctx.needs_input_grad[1], dy.shape[1])
         add_drop_backward(flat(dy), ctx.dropping, CHUNKS, len(dy), flat(dz), dbias)
-        return dz, _summed(dbias), dy if ctx.needs_input_grad[2] else None, None
-
-
-def _write_gelu(z: Tensor, bias: Tensor, y: Tensor) -> None:
-    """Write y = GELU(z + bias), to the precision of the data type of y."""
-    write = add_gelu_roughly if y.dtype == torch.bfloat16 else add_gelu
-    write(flat(z), flat(bias), CHUNKS, flat(y))
-
-
-class _AddGelu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, bias: Tensor, graph: bool) -> Tensor:
-        ctx.save_for_backward(z, bias)
-        y = empty_rows(z) if graph and any(ctx.needs_input_grad) else z
-        _write_gelu(z, bias, y)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        z, bias = ctx.saved_tensors
-        dy = gradients[0].contiguous()
-        dz, dbias = empty_rows(z), _sums(ctx.needs_input_grad[1], len(bias))
-        add_gelu_backward(flat(dy), flat(z), flat(bias), CHUNKS, flat(dz), dbias, _flat_like(None, z))
-        return dz, _summed(dbias), None
+        return dz, summed(dbias), dy if ctx.needs_input_grad[2] else None, None
 
 
 class _Product(torch.autograd.Function):
@@ -245,29 +254,6 @@ class _Product(torch.autograd.Function):
         dy = gradients[0].contiguous()
         dx = torch.mm(dy, copy, out=empty_rows(dy, copy.shape[1])) if ctx.needs_input_grad[0] else None
         return dx, None if x is None else weight_gradient(dy, x, ctx.dtype), None
-
-
-class _GeluProduct(torch.autograd.Function):
-    """GELU(z + bias) W^T. GELU(z + bias), the largest matrix of a layer, is not saved but computed again."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, bias: Tensor, weight: Tensor, copy: Tensor) -> Tensor:
-        ctx.dtype = weight.dtype
-        ctx.save_for_backward(z, bias, copy)
-        y = empty_rows(z) if any(ctx.needs_input_grad) else z
-        _write_gelu(z, bias, y)
-        return torch.mm(y, copy.t(), out=empty_rows(y, len(copy)))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        z, bias, copy = ctx.saved_tensors
-        dout = gradients[0].contiguous()
-        trains = ctx.needs_input_grad[2]
-        dy = torch.mm(dout, copy, out=empty_rows(dout, copy.shape[1]))
-        y, dbias = empty_rows(z) if trains else None, _sums(ctx.needs_input_grad[1], len(bias))
-        add_gelu_backward(flat(dy), flat(z), flat(bias), CHUNKS, flat(dy), dbias, _flat_like(y, z))
-        return dy, _summed(dbias), None if y is None else weight_gradient(dout, y, ctx.dtype), None
 
 
 class _AddNorm(torch.autograd.Function):
@@ -290,7 +276,7 @@ class _AddNorm(torch.autograd.Function):
         y = empty_rows(z) if trains or not owned else z
         states = None if not trains else z if owned else empty_rows(z)
         vectors = (flat(bias), flat(residual), flat(gamma), flat(beta))
-        add_norm_rows(flat(z), *vectors, eps, ctx.dropping, CHUNKS, _flat_like(states, z), flat(scales), flat(y))
+        add_norm_rows(flat(z), *vectors, eps, ctx.dropping, CHUNKS, flat_like(states, z), flat(scales), flat(y))
         ctx.save_for_backward(states, scales, gamma)
         return y
 
@@ -302,30 +288,34 @@ class _AddNorm(torch.autograd.Function):
         dresidual = empty_rows(states)
         dz = empty_rows(states) if ctx.dropping[2] and needs[0] else None
         hidden = len(gamma)
-        dgamma, dbeta, dbias = _sums(needs[3], hidden), _sums(needs[3], hidden), _sums(needs[1], hidden)
+        dgamma, dbeta, dbias = sums(needs[3], hidden), sums(needs[3], hidden), sums(needs[1], hidden)
         add_norm_backward(
             flat(gradients[0].contiguous()), flat(states), flat(scales), flat(gamma), ctx.dropping, CHUNKS,
-            _flat_like(dz, states), flat(dresidual), dgamma, dbeta, dbias,
+            flat_like(dz, states), flat(dresidual), dgamma, dbeta, dbias,
         )  # fmt: skip
         into = dresidual if dz is None else dz
         beside = dresidual if needs[2] else None
-        return into, _summed(dbias), beside, _summed(dgamma), _summed(dbeta), None, None, None, None
-
-
-def _flat_like(x: Tensor | None, like: Tensor) -> np.ndarray:
-    return flat(like.new_empty(0) if x is None else x)
+        return into, summed(dbias), beside, summed(dgamma), summed(dbeta), None, None, None, None
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, qkv: Tensor, bias: Tensor | None, by_distance: Tensor | None, layout: Layout, num_heads: int, p: float
+        ctx: Any,
+        qkv: Tensor,
+        bias: Tensor | None,
+        by_distance: Tensor | None,
+        rotation: Rotation | None,
+        layout: Layout,
+        num_heads: int,
+        p: float,
     ) -> Tensor:
         table = None if by_distance is None else _padded_table(by_distance)
         ctx.save_for_backward(qkv, bias, table)
         ctx.distances = 0 if by_distance is None else by_distance.shape[1]
         order = np.argsort(-layout.host_lengths, kind="stable")
-        ctx.given = (layout.host_starts, layout.host_lengths, order, num_heads, _draw(p), CHUNKS)
+        angles = (_NOTHING, _NOTHING) if rotation is None else tuple(flat(each) for each in rotation)
+        ctx.given = (*angles, layout.host_starts, layout.host_lengths, order, num_heads, _draw(p), CHUNKS)
         out = empty_rows(qkv, qkv.shape[1] // 3)
         attention(flat(qkv), flat(bias), flat(table), *ctx.given, flat(out))
         return out
@@ -334,13 +324,13 @@ class _Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         qkv, bias, table = ctx.saved_tensors
-        dqkv, dbias = empty_rows(qkv), _sums(ctx.needs_input_grad[1], qkv.shape[1])
-        dtable = _sums(ctx.needs_input_grad[2], 0 if table is None else table.numel())
+        dqkv, dbias = empty_rows(qkv), sums(ctx.needs_input_grad[1], qkv.shape[1])
+        dtable = sums(ctx.needs_input_grad[2], 0 if table is None else table.numel())
         dout = flat(gradients[0].contiguous())
         attention_backward(dout, flat(qkv), flat(bias), flat(table), *ctx.given, flat(dqkv), dbias, dtable)
-        dtables = _summed(dtable)
+        dtables = summed(dtable)
         by_distance = None if dtables is None else dtables.view(table.shape)[:, : ctx.distances]
-        return dqkv, _summed(dbias), by_distance, None, None, None
+        return dqkv, summed(dbias), by_distance, None, None, None, None
 
 
 def _padded_table(by_distance: Tensor) -> Tensor:

@@ -11,12 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.encoder.kernels import Pending
-from mbert_cli.encoder.kernels.plain import activate, add, add_dropout, add_norm, embed, linear
+from mbert_cli.encoder.kernels.plain import activate, add, add_dropout, add_norm, add_then_norm, embed, linear
 from mbert_cli.encoder.padded_layout import PaddedLayout
+from mbert_cli.encoder.positions import NOWHERE, Relative
 from mbert_cli.encoder.prefix import Prefix, add_gated, join
 from mbert_cli.encoder.relative_bias import toeplitz
 
-__all__ = ["activate", "add", "add_dropout", "add_norm", "attend", "embed", "linear"]
+__all__ = ["activate", "add", "add_dropout", "add_norm", "add_then_norm", "attend", "embed", "linear"]
 
 
 def attend(
@@ -25,7 +26,7 @@ def attend(
     num_heads: int,
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
-    bias: Float[Tensor, "heads distances"] | None = None,
+    relative: Relative = NOWHERE,
 ) -> Float[Tensor, "tokens features"]:
     """Return concat_i softmax(Q_i K_i^T / sqrt(d) + B_i) V_i for every sentence separately; see `encoder.attention`."""
     mask = layout.mask
@@ -33,6 +34,12 @@ def attend(
     sentences, width = mask.shape
     features = x.shape[-1] // 3
     q, k, v = x.reshape(sentences, width, 3, num_heads, features // num_heads).permute(2, 0, 3, 1, 4).unbind()
+    if relative.rotation is not None:
+        q, k = relative.rotation.rotate(q), relative.rotation.rotate(k)
+    by_distance = relative.limited_bias(width, num_heads, x.device)
+    bias = None if by_distance is None else toeplitz(by_distance, width)
+    if relative.disentangled is not None:
+        q, bias = relative.disentangled.applied(q, k, None)
     seen = mask[:, None, None, :]
     joined = join(prefixes, x)
     if joined is not None:
@@ -45,7 +52,7 @@ def attend(
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     if bias is not None:
         of_prefix = 0 if joined is None else joined.keys.shape[1]
-        scores = scores + nn.functional.pad(toeplitz(bias, width), (of_prefix, 0))
+        scores = scores + nn.functional.pad(bias, (of_prefix, 0))
     mixed = scores.masked_fill(~seen, float("-inf")).softmax(-1) @ v
     mixed = mixed.transpose(1, 2).reshape(sentences * width, features)
     return add_gated(mixed, x, prefixes, layout, num_heads, dropout_p)

@@ -12,8 +12,10 @@ from mbert_cli.batch import Layout, to_slots, to_tokens
 from mbert_cli.encoder.dropout import dropout
 from mbert_cli.encoder.kernels import Pending, working_dtype
 from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.positions import NOWHERE, Relative
 from mbert_cli.encoder.prefix import Joined, Prefix, add_gated, join
 from mbert_cli.encoder.relative_bias import toeplitz
+from mbert_cli.encoder.rotation import Rotation
 
 
 def embed(
@@ -59,6 +61,15 @@ def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
     return pending.activation(add_dropout(replace(pending, dropout_p=0.0)))
 
 
+def add_then_norm(
+    pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
+) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "tokens hidden"]]:
+    """Return LN(residual + pending) and residual + pending."""
+    total = residual + pending.tensor()
+    y = norm(total)
+    return y.to(working_dtype(y)), total
+
+
 def add_norm(
     pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
 ) -> Float[Tensor, "tokens hidden"]:
@@ -73,23 +84,29 @@ def attend(
     num_heads: int,
     dropout_p: float,
     prefixes: Sequence[Sequence[Prefix]] = (),
-    bias: Float[Tensor, "heads distances"] | None = None,
+    relative: Relative = NOWHERE,
 ) -> Float[Tensor, "tokens features"]:
     """Return concat_i softmax(Q_i K_i^T / sqrt(d) + B_i) V_i for every sentence separately; see `encoder.attention`."""
     x = qkv.tensor()
     features = x.shape[-1] // 3
     if layout.num_tokens == 0:
         return x[:, :features]
-    if bias is None and not any(prefixes) and has_flash_attention(x, features // num_heads):
-        return _flash_attention(x, layout, num_heads, dropout_p)
-    joined = join(prefixes, x)
+    special = relative.bias is not None or relative.disentangled is not None or any(prefixes)
+    if not special and has_flash_attention(x, features // num_heads):
+        return _flash_attention(x, layout, num_heads, dropout_p, relative)
+    joined, bias = join(prefixes, x), relative.limited_bias(layout.longest, num_heads, x.device)
     blocks = []
     slots = to_slots(x, layout).split(layout.bucket_slots)
     for index, (bucket, padded) in enumerate(zip(layout.buckets, slots, strict=True)):
         block = padded.view(bucket.sentences, bucket.width, 3, num_heads, features // num_heads)
         q, k, v = block.permute(2, 0, 3, 1, 4).unbind()
+        if relative.rotation is not None:
+            of_width = relative.rotation.first(bucket.width)
+            q, k = of_width.rotate(q), of_width.rotate(k)
         mask = None if bucket.mask is None else bucket.mask[:, None, None, :]
         scores = None if bias is None else toeplitz(bias, bucket.width).to(q.dtype)
+        if relative.disentangled is not None:
+            q, scores = relative.disentangled.applied(q, k, layout.bucket_segments[index])
         if joined is not None:
             k, v, mask = _with_prefix(k, v, mask, joined, layout.bucket_segments[index])
             scores = None if scores is None else nn.functional.pad(scores, (k.shape[2] - bucket.width, 0))
@@ -105,16 +122,25 @@ def has_flash_attention(x: Tensor, size: int) -> bool:
     return torch.cuda.get_device_capability(x.device) >= (8, 0)
 
 
-def _flash_attention(x: Tensor, layout: Layout, num_heads: int, dropout_p: float) -> Tensor:
+def _flash_attention(x: Tensor, layout: Layout, num_heads: int, dropout_p: float, relative: Relative) -> Tensor:
     heads = x.view(len(x), 3, num_heads, -1)
     size = heads.shape[-1]
+    if relative.rotation is not None:
+        places = torch.arange(len(x), device=x.device) - layout.first_tokens[layout.sentence_of_token]
+        of_token = Rotation(*(table[places, None] for table in relative.rotation))
+        heads = torch.cat([of_token.rotate(heads[:, :2].flatten(1, 2)), heads[:, 2]], 1).view_as(heads)
     # It needs multiples of 8 features; padding with zeros does not change the products.
     q, k, v = (nn.functional.pad(heads, (0, -size % 8)) if size % 8 else heads).unbind(1)
     longest, scale = int(layout.host_lengths.max()), size**-0.5
     # Call the operator of `torch.nn.attention.varlen` directly: that module has no dropout and imports the compiler.
     forward = torch.ops.aten._flash_attention_forward
+    window = (
+        {} if relative.window is None else dict.fromkeys(("window_size_left", "window_size_right"), relative.window)
+    )
     ends = layout.bounds
-    mixed = forward(q, k, v, ends, ends, longest, longest, dropout_p, False, return_debug_mask=False, scale=scale)
+    mixed = forward(
+        q, k, v, ends, ends, longest, longest, dropout_p, False, return_debug_mask=False, scale=scale, **window
+    )
     return cast(Tensor, mixed[0])[..., :size].reshape(len(x), -1)
 
 

@@ -51,17 +51,17 @@ class Linear(nn.Linear):
     its parameter changes: once per step in training, only once in prediction.
     """
 
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features)
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
         self._copies = {"weight": _Copy(), "bias": _Copy()}
 
     def weight_in(self, dtype: torch.dtype) -> Float[Tensor, "out in"]:
         """Return the weight in a data type, detached; do not write to it."""
         return self._in(dtype, "weight", self.weight.detach())
 
-    def bias_in(self, dtype: torch.dtype) -> Float[Tensor, " out"]:
-        """Return the bias in a data type, detached; do not write to it."""
-        return self._in(dtype, "bias", self.bias.detach())
+    def bias_in(self, dtype: torch.dtype) -> Float[Tensor, " out"] | None:
+        """Return the bias in a data type, detached; do not write to it. None if there is none."""
+        return None if self.bias is None else self._in(dtype, "bias", self.bias.detach())
 
     def _in(self, dtype: torch.dtype, name: str, parameter: Tensor) -> Tensor:
         return parameter if parameter.dtype == dtype else self._copies[name].of(parameter, dtype)
@@ -70,7 +70,7 @@ class Linear(nn.Linear):
         """Return the copies that `renew` must update before the layer can compute in a data type."""
         if self.weight.dtype == dtype:
             return []
-        pairs = ((self._copies["weight"], self.weight), (self._copies["bias"], self.bias))
+        pairs = ((self._copies[name], parameter) for name, parameter in self.named_parameters())
         return [(copy, parameter) for copy, parameter in pairs if copy.outdated(parameter.detach(), dtype)]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -96,10 +96,13 @@ def weight_gradient(
 
 class _Affine(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, copy: Tensor, bias_copy: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, copy: Tensor, bias_copy: Tensor | None
+    ) -> Tensor:
         ctx.dtype = weight.dtype
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, copy)
-        return torch.addmm(bias_copy, x, copy.t(), out=empty_rows(x, len(copy)))
+        y = empty_rows(x, len(copy))
+        return torch.mm(x, copy.t(), out=y) if bias_copy is None else torch.addmm(bias_copy, x, copy.t(), out=y)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

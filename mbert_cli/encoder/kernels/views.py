@@ -26,3 +26,18 @@ def flat(x: Tensor | None) -> np.ndarray:
         return _NOTHING
     x = x.detach().view(-1)
     return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def sums(wanted: bool, features: int) -> np.ndarray:
+    """Return zeros for the partial sums of a derivative."""
+    return np.zeros((CHUNKS if wanted else 0, features), np.float32)
+
+
+def summed(parts: np.ndarray) -> Tensor | None:
+    """Return the sum of the partial sums of a derivative; None if it is not wanted."""
+    return torch.from_numpy(parts.sum(0)) if len(parts) else None
+
+
+def flat_like(x: Tensor | None, like: Tensor) -> np.ndarray:
+    """Return a contiguous tensor as a flat array; None as an empty array of the data type of `like`."""
+    return flat(like.new_empty(0) if x is None else x)

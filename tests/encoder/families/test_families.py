@@ -89,7 +89,7 @@ def test_a_bias_by_distance_stays_in_the_fused_kernels(tmp_path, monkeypatch):
     monkeypatch.setattr("mbert_cli.encoder.kernels.plain.attend", lambda *_: pytest.fail("fell back to plain"))
     with using("fused"):
         encoder.eval()(*packed("mpnet, wide heads")).sum().backward()
-    assert encoder.relative_bias.table.weight.grad.abs().max() > 0
+    assert encoder.positions.bias.table.weight.grad.abs().max() > 0
 
 
 def gradients_by_checkpoint_name(encoder, folder):
@@ -151,6 +151,12 @@ def test_a_layer_that_is_shared_has_one_set_of_weights(tmp_path):
         ("mpnet", "relative_attention_num_buckets", 8, "32"),
         ("albert", "num_hidden_groups", 2, "1"),
         ("albert", "inner_group_num", 2, "1"),
+        ("deberta-v2", "conv_kernel_size", 3, "0"),
+        ("deberta-v2", "share_att_key", False, "True"),
+        ("deberta-v2", "relative_attention", False, "True"),
+        ("deberta-v2", "norm_rel_ebd", "none", "'layer_norm'"),
+        ("nomic_bert", "moe_every_n_layers", 2, "0"),
+        ("nomic_bert", "activation_function", "gelu", "'swiglu'"),
     ],
 )
 def test_variants_that_are_not_built_are_refused_by_key_and_value(tmp_path, case, key, value, only):
@@ -159,6 +165,62 @@ def test_variants_that_are_not_built_are_refused_by_key_and_value(tmp_path, case
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(CheckpointError, match=rf"config.json: {key} is '?{value}'?, but only {only} is supported."):
         read_shape(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "message"),
+    [
+        ("nomic_bert", {"rope_parameters": {"rope_type": "dynamic"}}, "rope_type is 'dynamic', but only 'default' is"),
+        ("gte", {"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "rope_type is 'linear', but only"),
+        ("modernbert", {"layer_types": ["full_attention"] * 2 + ["sliding_attention"] * 2}, "layer_types must be"),
+        ("deberta-v2", {"embedding_size": 8}, "embedding_size is 8, but only the hidden size is supported"),
+    ],
+)
+def test_other_variants_are_refused_by_key_and_value(tmp_path, case, changes, message):
+    reference_encoder(case).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(CheckpointError, match=f"config.json: {message}"):
+        read_shape(tmp_path)
+
+
+OLDER_CONFIGS = [
+    (
+        "modernbert",
+        {"global_rope_theta": 777.0, "local_rope_theta": 55.0, "global_attn_every_n_layers": 2},
+        ("rope_parameters", "layer_types"),
+        {"rotary_theta": 777.0, "local_rotary_theta": 55.0, "global_every": 2},
+    ),
+    (
+        "nomic_bert",
+        {"n_embd": 48, "n_layer": 5, "n_head": 6, "n_inner": 70, "n_positions": 99, "rotary_emb_base": 88},
+        ("rope_parameters", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+        {"hidden_size": 48, "num_layers": 5, "num_heads": 6, "intermediate_size": 70, "rotary_theta": 88.0},
+    ),
+    ("gte", {"rope_theta": 123.0}, ("rope_parameters",), {"rotary_theta": 123.0}),
+    ("deberta-v2", {"pos_att_type": ["c2p", "p2c"]}, (), {"position_buckets": 6, "max_distance": 32}),
+]
+
+
+@pytest.mark.parametrize(("case", "older", "absent", "sizes"), OLDER_CONFIGS, ids=[each[0] for each in OLDER_CONFIGS])
+def test_a_config_of_an_older_version_gives_the_same_sizes(tmp_path, case, older, absent, sizes):
+    reference_encoder(case).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    content = {key: value for key, value in json.loads(path.read_text()).items() if key not in absent}
+    path.write_text(json.dumps(content | older))
+    shape = read_shape(tmp_path)
+    assert {name: getattr(shape, name) for name in sizes} == sizes
+
+
+@pytest.mark.parametrize("case", ["nomic_bert, wide heads", "gte, no types"])
+@pytest.mark.parametrize("original", [True, False])
+def test_weights_with_older_and_with_present_names_are_read(tmp_path, case, original):
+    model = reference_encoder(case)
+    model.save_pretrained(tmp_path, save_original_format=original)
+    encoder, absent = load_encoder(tmp_path, read_shape(tmp_path))
+    with torch.no_grad():
+        assert absent == []
+        assert (encoder.eval()(*packed(case)) - reference_states(model, case)).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("value", ["t5", 7, None])
@@ -215,6 +277,15 @@ def test_a_family_is_one_file(tmp_path, monkeypatch):
         ("google/electra-large-discriminator", 334_092_288),
         ("albert/albert-base-v2", 11_683_584),
         ("sentence-transformers/all-mpnet-base-v2", 109_486_464),
+        ("microsoft/deberta-v3-xsmall", 70_682_112),
+        ("microsoft/deberta-v3-small", 141_304_320),
+        ("microsoft/deberta-v3-base", 183_831_552),
+        ("microsoft/deberta-v3-large", 434_012_160),
+        ("microsoft/mdeberta-v3-base", 278_218_752),
+        ("answerdotai/ModernBERT-base", 149_014_272),
+        ("answerdotai/ModernBERT-large", 394_781_696),
+        ("nomic-ai/nomic-embed-text-v1.5", 136_731_648),
+        ("alibaba-nlp-community/gte-multilingual-base", 305_368_320),
     ],
 )
 def test_sizes_of_well_known_encoders_give_their_number_of_parameters(name, parameters):
