@@ -26,6 +26,7 @@ from mbert_cli.encoder.kernels.lanes import (
     total,
     transpose,
 )
+from mbert_cli.encoder.kernels.position_loops import add_distances, rotate, sum_distances
 
 _ROWS = 4  # rows of a product that are computed together
 _MANY_REGISTERS = bool(get_host_cpu_features().get("avx512f"))  # 32 vectors of 16 numbers; otherwise at most 8
@@ -155,6 +156,21 @@ def softmax_rows(scores, rows, length, width):
 
 @inlined
 @no_type_check
+def slopes_of_scores(slopes, weights, rows, width):
+    """Replace the derivatives dP of the softmax P, [rows, width], by those of the scores: P * (dP - rowsum(dP * P))."""
+    for row in range(rows):
+        at = row * width
+        along = splat(types.float32(0))
+        for column in range(0, width, WIDTH):
+            along = fma(load(slopes, at + column), load(weights, at + column), along)
+        mean = splat(total(along))
+        for column in range(0, width, WIDTH):
+            value = (load(slopes, at + column) - mean) * load(weights, at + column)
+            store(slopes, at + column, value)
+
+
+@inlined
+@no_type_check
 def thin(weights, rows, width, first, heads, head, longest, dropping, out):
     """Write dropout(weights), [rows, width]; in the mask, the weights of one token and head are one row."""
     for row in range(rows):
@@ -187,62 +203,6 @@ def task_at(task, worker, workers, sentences, heads):
     if sentences < workers:
         return (worker + task * workers) // heads, (worker + task * workers) % heads
     return worker + task // heads * workers, task % heads
-
-
-@inlined
-@no_type_check
-def add_distances(table, stride, head, longest, length, width, scores):
-    """Add to each score the value of the table for its distance, key minus query.
-
-    Args:
-        table: [heads * stride]; the value of the distance d is at d + longest - 1.
-        stride: numbers of a head.
-        head: the head of the scores.
-        longest: number of tokens of the longest sentence.
-        length: number of rows of the scores.
-        width: number of columns of the scores, a multiple of sixteen.
-        scores: [length * width].
-    """
-    for row in range(length):
-        near = head * stride + longest - 1 - row
-        for column in range(0, width, WIDTH):
-            at = row * width + column
-            store(scores, at, load(scores, at) + load(table, near + column))
-
-
-@inlined
-@no_type_check
-def sum_distances(slopes, stride, head, longest, length, width, sums):
-    """Add the derivatives of scores to those of the table: the adjoint of `add_distances`."""
-    for row in range(length):
-        near = head * stride + longest - 1 - row
-        for column in range(0, width, WIDTH):
-            store(sums, near + column, load(sums, near + column) + load(slopes, row * width + column))
-
-
-@inlined
-@no_type_check
-def rotate(rows, length, size, cos, sin, direction):
-    """Rotate queries or keys, [length, size], in place by the angles of their positions, see `encoder.rotation`.
-
-    Args:
-        rows: [length * size].
-        length: number of positions.
-        size: number of features of a head.
-        cos, sin: [positions * size / 2], or empty: then nothing is rotated.
-        direction: 1, or -1 to rotate back.
-    """
-    if not len(cos):
-        return
-    half = size // 2
-    sign = splat(types.float32(direction))
-    for row in range(length):
-        for column in range(0, half, WIDTH):
-            at, angle = row * size + column, row * half + column
-            near, far = load(rows, at), load(rows, at + half)
-            along, across = load(cos, angle), load(sin, angle) * sign
-            store(rows, at, near * along - far * across)
-            store(rows, at + half, fma(far, along, near * across))
 
 
 @compiled
@@ -340,15 +300,7 @@ def attention_backward(
             turn(v, length, size, width, turned)
             multiply(into, size, 1, size, turned, width, length, width, slopes)
             thin(slopes, length, width, first, heads, head, longest, dropping, slopes)
-            for row in range(length):
-                at = row * width
-                along = splat(types.float32(0))
-                for column in range(0, width, WIDTH):
-                    along = fma(load(slopes, at + column), load(weights, at + column), along)
-                mean = splat(total(along))
-                for column in range(0, width, WIDTH):
-                    value = (load(slopes, at + column) - mean) * load(weights, at + column)
-                    store(slopes, at + column, value)
+            slopes_of_scores(slopes, weights, length, width)
             if len(dtable):
                 sum_distances(slopes, len(table) // heads, head, longest, length, width, dtable[worker])
             multiply(slopes, width, 1, length, k, size, length, size, found)
