@@ -7,7 +7,7 @@ from mbert_cli.data.json_rows import Number, json_text
 from mbert_cli.data.parquet import is_written_as_json
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
-from mbert_cli.data.text_format import TextFormat, text_format
+from mbert_cli.data.text_output import TextFormat, text_format
 from mbert_cli.errors import DataError
 
 

@@ -11,9 +11,9 @@ from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.file_settings import input_settings
 from mbert_cli.data.parquet_output import ParquetSink, is_parquet
 from mbert_cli.data.table import Table
-from mbert_cli.data.text_format import TextFormat, text_format
+from mbert_cli.data.text_output import TextFormat, text_format
 from mbert_cli.errors import DataError, UsageError, counted
-from mbert_cli.prediction.prediction_output import resumable_file, standard_output, whole_file
+from mbert_cli.prediction.open_output import resumable_file, standard_output, whole_file
 from mbert_cli.recipe.sections import ModelSection
 from mbert_cli.storage.resumable_output import PartialOutput, Stream, forget, partial_folder
 from mbert_cli.terminal.console import Console

@@ -7,7 +7,7 @@ from mbert_cli.data.parquet_output import ParquetSink, Types
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
 from mbert_cli.data.table_writer import TableWriter, TextSink
-from mbert_cli.data.text_format import TextFormat
+from mbert_cli.data.text_output import TextFormat
 from mbert_cli.data.truncation import Truncation
 from mbert_cli.errors import DataError
 from mbert_cli.heads import Columns

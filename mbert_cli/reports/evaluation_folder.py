@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mbert_cli.data.table_writer import as_cell
-from mbert_cli.data.text_format import csv_line
+from mbert_cli.data.text_output import csv_line
 from mbert_cli.messages import one_line
 from mbert_cli.metrics import MATRIX_LIMIT, Confusion
 

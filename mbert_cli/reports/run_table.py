@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mbert_cli.data.table_writer import TextSink
-from mbert_cli.data.text_format import csv_line, full
+from mbert_cli.data.text_output import csv_line, full
 from mbert_cli.reports.best import MEANING
 from mbert_cli.reports.run_report import RunReport, Scores, TaskMetric, best_scores
 from mbert_cli.terminal.tables import new_table

@@ -7,7 +7,7 @@ import base64
 from collections.abc import Mapping
 from pathlib import Path
 
-from mbert_cli.data.text_format import csv_line, full
+from mbert_cli.data.text_output import csv_line, full
 from mbert_cli.messages import one_line
 from mbert_cli.reports.html import html_page
 from mbert_cli.reports.markdown import markdown_page

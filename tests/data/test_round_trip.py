@@ -16,7 +16,7 @@ import mbert_cli
 from mbert_cli.data.parquet_output import ParquetSink
 from mbert_cli.data.table import Table
 from mbert_cli.data.table_writer import TableWriter
-from mbert_cli.data.text_format import text_format
+from mbert_cli.data.text_output import text_format
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.reports.evaluation_folder import write_table
 

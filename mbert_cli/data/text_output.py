@@ -1,4 +1,4 @@
-"""Text formats of outputs: the format is chosen by the name of the file, and its lines read back unchanged."""
+"""Text formats of outputs: TSV, CSV, JSON Lines. The file name chooses the format; its lines read back unchanged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
