@@ -22,17 +22,31 @@ def nearest(name: str, known: Sequence[str], listed_by: str | None = None) -> st
         known: the known names.
         listed_by: the command that lists the known names, if there are too many for a message.
     """
-    import difflib  # here, because the command line imports this module before it catches Ctrl-C
-
-    sensible = [each for each in known if len(each) <= _MOST_OF_A_NAME]
-    close = [each for each in sensible if each.casefold() == name.casefold()]
-    close = close or difflib.get_close_matches(name[:_MOST_OF_A_NAME], sensible, n=1, cutoff=0.6)
-    hint = f"; did you mean '{close[0]}'?" if close else "."
+    close = closest(name, known)
+    hint = "." if close is None else f"; did you mean '{close}'?"
     if listed_by:
         return f"{hint} Run `{listed_by}` to list them all."
     names = [each if len(each) <= _MOST_OF_A_NAME else f"{each[:_MOST_OF_A_NAME]}..." for each in sorted(known)]
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return f"{hint} Known: {', '.join(names[:_MOST_NAMES])}{more}."
+
+
+def closest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name that is most similar to a name; None if there is no similar one.
+
+    Args:
+        name: any name.
+        known: the known names.
+        cutoff: the least similarity, from 0 to 1. Names that differ only in upper and lower case are always similar.
+    """
+    import difflib  # here, because the command line imports this module before it catches Ctrl-C
+
+    sensible = [each for each in known if len(each) <= _MOST_OF_A_NAME]
+    close = [each for each in sensible if each == name] or [
+        each for each in sensible if each.casefold() == name.casefold()
+    ]
+    close = close or difflib.get_close_matches(name[:_MOST_OF_A_NAME], sensible, n=1, cutoff=cutoff)
+    return close[0] if close else None
 
 
 _JOINERS = "\u200c\u200d"  # used in Persian words and in emoji

@@ -29,6 +29,16 @@ from mbert_cli.commands.mistakes import mistake
             "training.learning_rate=...",
         ),
         (
+            "validate --model x",
+            "mbert validate: there is no option --model; to override a value of the recipe, write KEY=VALUE: "
+            "encoder.checkpoint=...",
+        ),
+        (
+            "init a.tsv --model-name-or-path x",
+            "mbert init: there is no option --model-name-or-path; did you mean '--encoder'? Run `mbert init -h` to "
+            "list them all.",
+        ),
+        (
             "evaluate x --split dve",
             "mbert evaluate: --split: 'dve' is not one of 'train', 'dev', 'test'. See mbert evaluate -h.",
         ),

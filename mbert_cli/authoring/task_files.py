@@ -1,6 +1,5 @@
 """Files of the user with the tasks that can be trained on them, as sections of a recipe and as lines for people."""
 
-import os
 import re
 import shlex
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from mbert_cli.authoring.guess_columns import Guess
 from mbert_cli.authoring.guess_labels import GuessedLabels
 from mbert_cli.authoring.splits import slug, stem
 from mbert_cli.data.label_remarks import first_of, without_dev_rows
+from mbert_cli.recipe.paths import relative_path
 
 _MOST_LISTED = 8
 
@@ -42,7 +42,7 @@ class TaskFiles:
     def sections(self, folder: Path) -> dict[str, dict[str, Any]]:
         """Return the section of each task for a recipe in a folder."""
         guess = self.guess
-        files = {split: os.path.relpath(path, folder) for split, path in self.files.items()}
+        files = {split: relative_path(path, folder) for split, path in self.files.items()}
         sections = {}
         for name, labels in self.tasks.items():
             # A list of its own for each task: YAML would write a shared list as an anchor and an alias.

@@ -1,10 +1,12 @@
 """Writes a recipe for the user's own files."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mbert_cli.authoring.column import FileReading
 from mbert_cli.authoring.dev_split import DevSplit
+from mbert_cli.authoring.new_encoder import default_encoder, named_encoder
 from mbert_cli.authoring.new_recipe import new_files
 from mbert_cli.authoring.recipe_text import recipe_text
 from mbert_cli.authoring.saved_streams import save_streams
@@ -16,15 +18,26 @@ from mbert_cli.terminal.console import Console
 _BESIDE = "init writes the training and dev files beside the recipe"
 
 
-def write_recipe(
-    files: Sequence[Path],
-    output: Path,
-    reading: FileReading,
-    text: Sequence[str],
-    labels: Sequence[AskedLabel],
-    force: bool,
-    console: Console,
-) -> None:
+@dataclass(frozen=True)
+class InitOptions:
+    """What the user chose for a new recipe.
+
+    Args:
+        reading: how to read the data files.
+        text: columns of texts; guessed if empty.
+        labels: columns of labels; guessed if empty.
+        encoder: what `encoder.checkpoint` can be; None for the default.
+        force: replace files that exist.
+    """
+
+    reading: FileReading
+    text: Sequence[str] = ()
+    labels: Sequence[AskedLabel] = ()
+    encoder: str | None = None
+    force: bool = False
+
+
+def write_recipe(files: Sequence[Path], output: Path, options: InitOptions, console: Console) -> None:
     """Write a recipe for the user's own files, with dev files beside it if there are none.
 
     No file is written before all files are read and checked, except for copies of streams.
@@ -32,20 +45,19 @@ def write_recipe(
     Args:
         files: data files, or streams.
         output: the recipe file.
-        reading: how to read the data files.
-        text: columns of texts; guessed if empty.
-        labels: columns of labels; guessed if empty.
-        force: replace files that exist.
+        options: what the user chose.
         console: where guesses and remarks are printed.
 
     Raises:
         UsageError: the columns cannot be guessed, the files do not fit each other, or a file exists.
+        CheckpointError: the encoder cannot be used.
         DataError: a file cannot be read.
     """
-    check_output(output, force)
+    check_output(output, options.force)
     folder = output.parent
-    groups, remarks = group_files(save_streams(files, folder, force, console))
-    data_sets = new_files(groups, reading, text, labels)
+    encoder = default_encoder() if options.encoder is None else named_encoder(options.encoder, folder)
+    groups, remarks = group_files(save_streams(files, folder, options.force, console))
+    data_sets = new_files(groups, options.reading, options.text, options.labels)
     for remark in remarks:
         console.info(remark)
     splits = []
@@ -55,11 +67,13 @@ def write_recipe(
         if "dev" not in each.files:
             data_sets[index], split = each.with_dev(folder)
             paths = each.dev_paths(folder)
-            _check_splits(split, paths, output, force)
+            _check_splits(split, paths, output, options.force)
             splits.append((split, paths))
             for line in data_sets[index].noted():
                 console.info(line)
-    recipe = recipe_text(data_sets, folder)
+    for line in encoder.lines:
+        console.info(line)
+    recipe = recipe_text(data_sets, folder, encoder)
     for split, paths in splits:
         split.write(paths)
     with replacing(output) as file:

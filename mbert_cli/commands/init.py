@@ -36,6 +36,14 @@ def init(
             "--label", metavar="[TASK=]COLUMN", help="A column of labels. May be repeated, for one task each."
         ),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            metavar="NAME",
+            help="The encoder: a Hub name, a folder, a run folder, or package:NAME/path. Default: a small BERT.",
+        ),
+    ] = None,
     columns: Columns = None,
     quoting: Quoting = None,
     delimiter: Delimiter = None,
@@ -45,7 +53,7 @@ def init(
     """Write a recipe for your own files; columns, labels and heads are guessed and printed.
 
     $ mbert init reviews.tsv questions.csv -o mine.yaml
-    $ mbert init a.tsv --text title --label kind --label stars
+    $ mbert init a.tsv --text title --label kind --label stars --encoder roberta-base
 
     NAME-train, NAME-dev and NAME-test are the splits of one task; train_NAME, NAME_trial, NAME_test_annotated and
     similar names work, too. Any other file is a training file. A file without labels is left out. If a task has no dev
@@ -53,12 +61,13 @@ def init(
     both files are written beside the recipe. Standard input, `-`, is saved beside the recipe as `input`.
     """
     from mbert_cli.authoring.column import FileReading
-    from mbert_cli.authoring.write_recipe import write_recipe
+    from mbert_cli.authoring.write_recipe import InitOptions, write_recipe
 
     console = Console(quiet)
     names = dict(split_pair(pair, "--columns NAME=OTHER") for pair in columns or [])
     reading = FileReading(quoting or "auto", delimiter or "auto", names)
-    write_recipe(files, output, reading, text or [], _asked_labels(label or []), force, console)
+    options = InitOptions(reading, text or [], _asked_labels(label or []), encoder, force)
+    write_recipe(files, output, options, console)
     console.info(f"wrote {output}: look at it, then check it with: {command_line('validate', output)}")
     console.info(f"and train it with: {command_line('train', output)}")
 

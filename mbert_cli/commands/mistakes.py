@@ -18,6 +18,9 @@ _OTHER_NAMES = {
     "max_seq_length": "max_length",
     "warmup_ratio": "warmup",
 }
+# What other tools call the encoder.
+_ENCODER_NAMES = {"encoder", "checkpoint", "model", "base_model", "model_name", "model_name_or_path", "pretrained"}
+_WITH_OVERRIDES = ("train", "validate", "count-params")
 
 
 def mistake(error: TyperException) -> str:
@@ -65,7 +68,11 @@ def _instead(option: str, context: Any) -> str:
         return "."
     key = option.lstrip("-").replace("-", "_")
     key = _OTHER_NAMES.get(key, key)
-    if key in TrainingSection.model_fields and context.info_name == "train":
-        return f"; to override a value of the recipe, write KEY=VALUE: training.{key}=..."
+    if context.info_name in _WITH_OVERRIDES:
+        path = "encoder.checkpoint" if key in _ENCODER_NAMES else f"training.{key}"
+        if key in _ENCODER_NAMES or key in TrainingSection.model_fields:
+            return f"; to override a value of the recipe, write KEY=VALUE: {path}=..."
+    if context.info_name == "init" and key in _ENCODER_NAMES:
+        option = "--encoder"
     known = [name for each in context.command.params for name in each.opts if name.startswith("--")]
     return nearest(option, known, listed_by=f"{context.command_path} -h")

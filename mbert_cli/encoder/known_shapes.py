@@ -5,6 +5,7 @@ from typing import Any
 
 from mbert_cli.encoder.families import family
 from mbert_cli.encoder.shape import EncoderShape
+from mbert_cli.messages import closest
 
 _LARGE: dict[str, Any] = {"hidden_size": 1024, "num_layers": 24, "num_heads": 16, "intermediate_size": 4096}
 _MINI: dict[str, Any] = {
@@ -81,6 +82,15 @@ _OWNERS = (
     "BAAI", "intfloat", "thenlper", "answerdotai", "Alibaba-NLP", "alibaba-nlp-community", "nomic-ai",
 )  # fmt: skip
 
+# The owner of names that the Hub does not know without their owner, by how these names begin; the first match counts.
+_OWNER_OF = {
+    "all-": "sentence-transformers", "multi-qa-": "sentence-transformers", "bge-": "BAAI", "e5-": "intfloat",
+    "multilingual-e5-": "intfloat", "gte-mod": "Alibaba-NLP", "gte-mul": "Alibaba-NLP", "gte-": "thenlper",
+    "electra-": "google", "mpnet-": "microsoft", "deberta-": "microsoft", "mdeberta-": "microsoft",
+    "ModernBERT-": "answerdotai", "modernbert-embed-": "nomic-ai", "nomic-": "nomic-ai",
+}  # fmt: skip
+_SIMILAR = 0.9  # one wrong letter in ten; models of other people often have names with a similarity of 0.8
+
 
 def known_shape(checkpoint: str) -> EncoderShape | None:
     """Return the sizes of a well-known hub checkpoint, or None if it is not in the list.
@@ -93,3 +103,27 @@ def known_shape(checkpoint: str) -> EncoderShape | None:
         return None
     model_type, sizes = _SIZES[name]
     return replace(family(model_type).defaults, **sizes)
+
+
+def similar_name(checkpoint: str) -> str | None:
+    """Return the full name of the well-known checkpoint that is probably meant by a hub name.
+
+    Args:
+        checkpoint: a hub name, with or without its owner.
+
+    Returns:
+        None if the name is correct, or is not similar to a well-known one.
+    """
+    owner, _, name = checkpoint.rpartition("/")
+    near = closest(name, tuple(_SIZES), _SIMILAR)
+    if near is None:
+        return None
+    right = closest(owner, _OWNERS, _SIMILAR) if owner else _owner_of(near)
+    if owner and right is None:
+        return None
+    full = f"{right}/{near}" if right else near
+    return None if full == checkpoint else full
+
+
+def _owner_of(name: str) -> str | None:
+    return next((owner for start, owner in _OWNER_OF.items() if name.startswith(start)), None)

@@ -49,6 +49,11 @@ def is_local(checkpoint: str) -> bool:
     return checkpoint.startswith("package:") or Path(checkpoint).is_absolute()
 
 
+def is_hub_name(checkpoint: str) -> bool:
+    """Return whether a text has the form of a name on the Hub: NAME or OWNER/NAME."""
+    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", checkpoint) is not None
+
+
 def locate(checkpoint: str, revision: str | None = None, download: bool = True) -> Path:
     """Return the folder of `find_encoder`; arguments and errors are the same."""
     return find_encoder(checkpoint, revision, download).folder
@@ -217,7 +222,7 @@ def _in_package(checkpoint: str) -> Path:
 def _from_hub(name: str, revision: str | None, download: bool) -> Path:
     from huggingface_hub import snapshot_download
 
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+    if not is_hub_name(name):
         raise CheckpointError(f"encoder.checkpoint '{name}' must be a folder, a hub name or package:NAME/path.")
     at = f" at revision '{revision}'" if revision else ""
     with hub_errors(CheckpointError, f"encoder.checkpoint '{name}'{at}", instead=", or use a local folder"):

@@ -7,12 +7,14 @@ keyword-only parameters are the options in the recipe.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from mbert_cli.data.labels import Labels
+from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.checkpoint import read_shape, shape_problem
 from mbert_cli.encoder.families import family, model_types
@@ -61,6 +63,26 @@ def encoder_shape(section: EncoderSection, download: bool = True) -> EncoderShap
                 "or remove it."
             )
     return shape.dropping(section.dropout)
+
+
+def encoder_tokenizer(folder: Path, shape: EncoderShape, max_length: int) -> Tokenizer:
+    """Return the tokenizer of an encoder.
+
+    Args:
+        folder: the folder of the checkpoint.
+        shape: the encoder's sizes.
+        max_length: the longest sequence in tokens.
+
+    Raises:
+        CheckpointError: there is no tokenizer, it cannot be read, or it has more tokens than the encoder.
+    """
+    tokenizer = Tokenizer(folder, max_length)
+    if tokenizer.vocab_size > shape.vocab_size:
+        raise CheckpointError(
+            f"encoder.checkpoint: the tokenizer has {tokenizer.vocab_size} ids, but the encoder embeds "
+            f"{shape.vocab_size}; the checkpoint's files do not belong together."
+        )
+    return tokenizer
 
 
 def _sizes_in(section: EncoderSection) -> dict[str, Any]:

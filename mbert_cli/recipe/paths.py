@@ -40,6 +40,14 @@ def resolve_checkpoint(text: str, folder: Path) -> str:
     return _checked(path if is_path and not expanded.startswith("package:") else expanded)
 
 
+def relative_path(path: str | Path, folder: Path) -> str:
+    """Return a path as a recipe contains it: relative to the folder of the recipe.
+
+    Symbolic links to that folder are resolved, as they are when the recipe is read.
+    """
+    return os.path.relpath(os.path.normpath(Path.cwd() / path), os.path.realpath(folder))
+
+
 def _expanded(text: str) -> str:
     try:
         expanded = expand(text)

@@ -8,8 +8,8 @@ from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.data.truncation import length_remedy
 from mbert_cli.encoder.location import locate
 from mbert_cli.encoder.shape import EncoderShape
-from mbert_cli.errors import CheckpointError, DataError, RecipeError
-from mbert_cli.model.compose import head_class, task_labels
+from mbert_cli.errors import DataError, RecipeError
+from mbert_cli.model.compose import encoder_tokenizer, head_class, task_labels
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.checks import check_recipe
@@ -83,12 +83,7 @@ def tokenise_examples(
             f"{recipe.place('training', 'max_length')} must be at most {shape.max_positions}, the encoder's positions, "
             f"but is {max_length}."
         )
-    tokenizer = Tokenizer(locate(recipe.encoder.checkpoint, recipe.encoder.revision), max_length)
-    if tokenizer.vocab_size > shape.vocab_size:
-        raise CheckpointError(
-            f"encoder.checkpoint: the tokenizer has {tokenizer.vocab_size} ids, but the encoder embeds "
-            f"{shape.vocab_size}; the checkpoint's files do not belong together."
-        )
+    tokenizer = encoder_tokenizer(locate(recipe.encoder.checkpoint, recipe.encoder.revision), shape, max_length)
     sides = {name: head_class(task).sides for name, task in recipe.tasks.items()}
     tokenised = {
         (name, split): tokenise(tokenizer, rows, sides[name], recipe.tasks[name].symmetric)

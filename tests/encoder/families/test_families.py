@@ -12,7 +12,7 @@ from mbert_cli.encoder import families
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape, save_config, save_weights
 from mbert_cli.encoder.families import Family, model_types
 from mbert_cli.encoder.kernels import using
-from mbert_cli.encoder.known_shapes import known_shape
+from mbert_cli.encoder.known_shapes import known_shape, similar_name
 from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.errors import CheckpointError
 
@@ -297,3 +297,20 @@ def test_sizes_of_well_known_encoders_give_their_number_of_parameters(name, para
 def test_names_of_others_are_not_taken_for_well_known_ones():
     assert known_shape("somebody/roberta-base") is None
     assert known_shape("roberta-basic") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("bert-base-uncase", "bert-base-uncased"),
+        ("google-bert/bert-base-uncase", "google-bert/bert-base-uncased"),
+        ("modernbert-base", "answerdotai/ModernBERT-base"),
+        ("bge-m3", "BAAI/bge-m3"),
+        ("gte-base", "thenlper/gte-base"),
+        ("intfloat/e5-base-v2", None),
+        ("somebody/roberta-base", None),
+        ("zzz", None),
+    ],
+)
+def test_the_full_name_of_a_similar_well_known_encoder_is_suggested(name, meant):
+    assert similar_name(name) == meant
