@@ -15,13 +15,18 @@ _MAX_CELL = 1 << 24  # characters
 Lines = Iterator[str | BadLine]
 
 
-def plain_rows(lines: Lines, delimiter: str) -> Iterator[Row]:
+def plain_rows(lines: Lines, delimiter: str, width: int = 0, first: int = 1) -> Iterator[Row]:
     """Yield the rows of a table in which a quote is an ordinary character: one row per line.
 
-    The first row is the header. An empty line is skipped, but in a table with one column it is an empty text.
+    An empty line is skipped, but in a table with one column it is an empty text.
+
+    Args:
+        lines: lines of the file.
+        delimiter: the character between cells.
+        width: number of columns; 0 if the first row is the header, which sets it.
+        first: number of the first line.
     """
-    width = 0
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first):
         if isinstance(line, BadLine):
             yield Row(number, problem=line.problem)
             continue
@@ -88,6 +93,15 @@ class CsvRows:
                 self._unpaired = max(self._unpaired, self._lines.go_back())
                 reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
             yield Row(line, cells, problem=problem)
+
+    @property
+    def last_line(self) -> int:
+        """Number of the last line that the rows so far have used."""
+        return self._lines.last
+
+    def continue_at(self, line: int) -> None:
+        """Continue at a line of the file, because the lines before it were skipped."""
+        self._lines.continue_at(line)
 
     @property
     def warnings(self) -> list[str]:
@@ -171,9 +185,19 @@ class _Lines:
         self._read = []
         return self._number
 
+    @property
+    def last(self) -> int:
+        """Number of the last line of the current row."""
+        return self._number + len(self._read) - 1
+
+    def continue_at(self, number: int) -> None:
+        """Continue at a line; the lines between it and the current row do not come."""
+        assert not self._again
+        self._number, self._read = number, []
+
     def go_back(self) -> int:
         """Go back to the second line of the current row; return the number of its last line."""
-        last = self._number + len(self._read) - 1
+        last = self.last
         self._again.extendleft(reversed(self._read[1:]))
         del self._read[1:]
         return last

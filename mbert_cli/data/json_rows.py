@@ -36,9 +36,9 @@ class JsonRow:
     problem: str = ""
 
 
-def json_rows(lines: Iterator[str | BadLine]) -> Iterator[JsonRow]:
-    """Yield the objects of a file; blank lines are skipped."""
-    for number, line in enumerate(lines, 1):
+def json_rows(lines: Iterator[str | BadLine], first: int = 1) -> Iterator[JsonRow]:
+    """Yield the objects of a file; blank lines are skipped. `first` is the number of the first line."""
+    for number, line in enumerate(lines, first):
         if isinstance(line, BadLine):
             yield JsonRow(number, problem=line.problem)
         elif line.strip():

@@ -16,11 +16,8 @@ Place = tuple[Any, int]
 """An Arrow record batch, and the index of a row in it."""
 
 
-def parquet_rows(file: io.BufferedIOBase | Path, name: str) -> tuple[Any, Iterator[tuple[list[str], Place]]]:
-    """Return the schema and the rows. Rows are read in batches.
-
-    Each value becomes a text: numbers, lists and other nested values as JSON, dates and decimals as Arrow formats
-    them, null as an empty cell.
+def open_parquet(file: io.BufferedIOBase | Path, name: str) -> "ParquetFile":
+    """Open a Parquet file.
 
     Args:
         file: a Parquet file: a path, or an open file.
@@ -41,11 +38,56 @@ def parquet_rows(file: io.BufferedIOBase | Path, name: str) -> tuple[Any, Iterat
         source = pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{name}: cannot be read as Parquet ({_first_line(error)}).") from None
-    return source.schema_arrow, _rows(source, name)
+    return ParquetFile(source, name)
+
+
+class ParquetFile:
+    """An open Parquet file. Rows are read in batches.
+
+    Args:
+        source: pyarrow's object for the file.
+        name: name of the file, for messages.
+    """
+
+    def __init__(self, source: Any, name: str) -> None:
+        self._source, self._name = source, name
+        self.schema = source.schema_arrow
+        self.row_count: int = source.metadata.num_rows
+
+    def rows(self, first: int = 0) -> Iterator[tuple[list[str], Place]]:
+        """Yield the cells of each row, and its place in a record batch.
+
+        Each value becomes a text: numbers, lists and other nested values as JSON, dates and decimals as Arrow formats
+        them, null as an empty cell.
+
+        Args:
+            first: number of rows to skip. Row groups before them are not read.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        import pyarrow
+
+        groups, sizes = self._source.num_row_groups, self._source.metadata.row_group
+        group = 0
+        while group < groups and first >= sizes(group).num_rows:
+            first -= sizes(group).num_rows
+            group += 1
+        try:
+            for batch in self._source.iter_batches(_AT_ONCE, row_groups=list(range(group, groups))):
+                skipped, first = min(first, len(batch)), max(0, first - len(batch))
+                if skipped == len(batch):
+                    continue
+                own = batch.slice(skipped)
+                columns = [_texts(column) for column in own.columns]
+                for index, cells in enumerate(zip(*columns, strict=True)):
+                    yield list(cells), (own, index)
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise DataError(f"{self._name}: cannot be read as Parquet ({_first_line(error)}).") from None
 
 
 def rows_of_files(files: Sequence[Path], name: str) -> tuple[Any, Iterator[tuple[list[str], Place]]]:
-    """Return the schema and the rows of several files that are parts of one table; see `parquet_rows`.
+    """Return the schema and the rows of several files that are parts of one table; see `ParquetFile`.
 
     Args:
         files: the parts, in order.
@@ -54,29 +96,17 @@ def rows_of_files(files: Sequence[Path], name: str) -> tuple[Any, Iterator[tuple
     Raises:
         DataError: a file cannot be read, the files have different columns, or pyarrow is not installed.
     """
-    schema, first = parquet_rows(files[0], name)
+    first = open_parquet(files[0], name)
 
     def rows() -> Iterator[tuple[list[str], Place]]:
-        yield from first
+        yield from first.rows()
         for path in files[1:]:
-            other, more = parquet_rows(path, name)
-            if other.names != schema.names:
+            other = open_parquet(path, name)
+            if other.schema.names != first.schema.names:
                 raise DataError(f"{name}: {path.name} has other columns than {files[0].name}.")
-            yield from more
+            yield from other.rows()
 
-    return schema, rows()
-
-
-def _rows(source: Any, name: str) -> Iterator[tuple[list[str], Place]]:
-    import pyarrow
-
-    try:
-        for batch in source.iter_batches(_AT_ONCE):
-            columns = [_texts(column) for column in batch.columns]
-            for index, cells in enumerate(zip(*columns, strict=True)):
-                yield list(cells), (batch, index)
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{name}: cannot be read as Parquet ({_first_line(error)}).") from None
+    return first.schema, rows()
 
 
 def _texts(column: Any) -> list[str]:

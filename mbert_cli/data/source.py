@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -106,36 +106,92 @@ class BadLine:
     problem: str
 
 
-def decoded(file: io.BufferedIOBase, name: str) -> Iterator[str | BadLine]:
-    """Yield the lines of a file with their line ends. Reading continues after a line that is not text.
+class Lines:
+    """The lines of a file with their line ends. Reading continues after a line that is not text.
 
     Args:
         file: a file in UTF-8; a byte order mark is removed.
         name: name of the file, for messages.
-
-    Raises:
-        DataError: the file has another format, or its compression is damaged; with the line.
     """
-    offset, number = 0, 0
-    while True:
-        number += 1
+
+    def __init__(self, file: io.BufferedIOBase, name: str) -> None:
+        self._file, self._name = file, name
+        self._offset = 0
+        self._held: bytes | None = None  # a line that `skip` has read and that is not skipped
+        self.number = 0
+        """Number of lines that were read."""
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> str | BadLine:
+        """Return the next line.
+
+        Raises:
+            DataError: the file has another format, or its compression is damaged; with the line.
+        """
+        raw = self._next_bytes()
+        if not raw:
+            raise StopIteration
+        self.number += 1
+        offset, self._offset = self._offset, self._offset + len(raw)
+        if self.number == 1:
+            _refuse_others(self._name, raw, isinstance(self._file, _Unzipped))
+            if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise DataError(f"{self._name}:1: is UTF-16; {_conversion(self._name, self._file, 'UTF-16')}.")
+        return self._decoded(raw, offset)
+
+    def skip(self, most: int, rows_in: Callable[[bytes], int | None]) -> int:
+        """Skip lines without decoding them; return the number of rows in them.
+
+        Args:
+            most: number of rows to skip at most.
+            rows_in: returns the number of rows in a line, 0 or 1; None if the line must be parsed. Such a line is not
+                skipped.
+
+        Raises:
+            DataError: see `__next__`.
+        """
+        rows = 0
+        while rows < most and (raw := self._next_bytes()):
+            count = rows_in(raw)
+            if count is None:
+                self._held = raw
+                break
+            rows += count
+            self.number += 1
+            self._offset += len(raw)
+        return rows
+
+    def _next_bytes(self) -> bytes:
+        """Return the next line; no bytes at the end of the file."""
+        if self._held is not None:
+            raw, self._held = self._held, None
+            return raw
         try:
             # A limit, because a file without line ends would be read into memory as a whole.
-            raw = file.readline(_MAX_LINE + 1)
+            raw = self._file.readline(_MAX_LINE + 1)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{name}:{number}: is damaged or cut off here ({error}); compress it again.") from None
+            raise DataError(f"{self._place()}: is damaged or cut off here ({error}); compress it again.") from None
         except OSError as error:
-            raise DataError(f"{name}:{number}: cannot be read from here on ({error.strerror}).") from None
-        if not raw:
-            return
+            raise DataError(f"{self._place()}: cannot be read from here on ({error.strerror}).") from None
         if len(raw) > _MAX_LINE:
-            raise DataError(f"{name}:{number}: is longer than {_MAX_LINE >> 20} MiB; is it a text file?")
-        if number == 1:
-            _refuse_others(name, raw, isinstance(file, _Unzipped))
-        if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise DataError(f"{name}:1: is UTF-16; {_conversion(name, file, 'UTF-16')}.")
-        yield _decoded_line(raw, number == 1, offset, _conversion(name, file, "CP1252"))
-        offset += len(raw)
+            raise DataError(f"{self._place()}: is longer than {_MAX_LINE >> 20} MiB; is it a text file?")
+        return raw
+
+    def _place(self) -> str:
+        """Return the file and the line that is read next."""
+        return f"{self._name}:{self.number + 1}"
+
+    def _decoded(self, raw: bytes, offset: int) -> str | BadLine:
+        if b"\0" in raw:
+            return BadLine("contains a NUL byte; check that it is a text file")
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            conversion = _conversion(self._name, self._file, "CP1252")
+            return BadLine(f"is not UTF-8 (byte {offset + error.start} of the file); {conversion}")
+        return text.removeprefix("\ufeff") if self.number == 1 else text
 
 
 def _conversion(name: str, file: io.BufferedIOBase, encoding: str) -> str:
@@ -147,13 +203,3 @@ def _conversion(name: str, file: io.BufferedIOBase, encoding: str) -> str:
     path = Path(name.removesuffix(".gz") if unzipped else name)
     old, new = shlex.quote(name), shlex.quote(str(path.with_name(f"{path.stem}.utf8{path.suffix}")))
     return f"convert it: `gzip -dc {old} | {convert} > {new}`" if unzipped else f"convert it: `{convert} {old} > {new}`"
-
-
-def _decoded_line(raw: bytes, is_first: bool, offset: int, conversion: str) -> str | BadLine:
-    if b"\0" in raw:
-        return BadLine("contains a NUL byte; check that it is a text file")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return BadLine(f"is not UTF-8 (byte {offset + error.start} of the file); {conversion}")
-    return text.removeprefix("\ufeff") if is_first else text

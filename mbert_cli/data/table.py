@@ -10,10 +10,10 @@ from typing import Any
 from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.hub import PREFIX, dataset_files
-from mbert_cli.data.parquet import kind_of_parquet, parquet_rows, rows_of_files
+from mbert_cli.data.parquet import kind_of_parquet, open_parquet, rows_of_files
 from mbert_cli.data.row import Row
-from mbert_cli.data.source import Kind, decoded, open_source
-from mbert_cli.data.table_body import TableBody, parquet_body, text_body
+from mbert_cli.data.source import Kind, Lines, open_source
+from mbert_cli.data.table_body import TableBody, parquet_body, parts_body, text_body
 from mbert_cli.errors import DataError
 from mbert_cli.messages import nearest
 
@@ -74,6 +74,14 @@ class Table:
         for row in self._body.rows:
             problem = self._problem(row)
             yield row if problem == row.problem else Row(row.line, problem=problem)
+
+    def skip(self, most: int) -> int:
+        """Skip rows, good or bad, without checking them; return their number, which is smaller at the end of the table.
+
+        The rows after them keep their line numbers. This is much faster than reading the rows, except for rows with
+        quotes in a file that may have quoted cells.
+        """
+        return self._body.rows.skip(most)
 
     def _problem(self, row: Row) -> str:
         """Return why a row cannot be used; an empty text if it can."""
@@ -173,10 +181,10 @@ def _body(
     path: str, name: str, file: io.BufferedIOBase, kind: Kind, quoting: Quoting, delimiter: Delimiter
 ) -> TableBody:
     if path.startswith(PREFIX):
-        return parquet_body(*rows_of_files(dataset_files(path), path))
+        return parts_body(*rows_of_files(dataset_files(path), path))
     if kind == "parquet":
-        return parquet_body(*parquet_rows(file, name))
-    return text_body(path, name, decoded(file, name), quoting, delimiter)
+        return parquet_body(open_parquet(file, name))
+    return text_body(path, name, Lines(file, name), quoting, delimiter)
 
 
 def kind_of_value(row: Row, column: int, name: str) -> str:

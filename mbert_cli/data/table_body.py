@@ -8,15 +8,21 @@ from typing import Any
 from mbert_cli.data.csv_rows import CsvRows, Quoting, plain_rows
 from mbert_cli.data.delimiter import DELIMITERS, Delimiter, delimiter_hint, guess_delimiter, outside_quotes
 from mbert_cli.data.json_rows import JsonRow, json_rows, with_header
-from mbert_cli.data.parquet import Place
+from mbert_cli.data.parquet import ParquetFile, Place
 from mbert_cli.data.row import Row
-from mbert_cli.data.source import BadLine
+from mbert_cli.data.skippable_rows import (
+    ParquetRows,
+    ParsedRows,
+    SkippableRows,
+    TextRows,
+    delimited_rows_in,
+    json_rows_in,
+)
+from mbert_cli.data.source import BadLine, Lines
 from mbert_cli.errors import DataError
 
 _MOST_BAD_LINES = 1000  # above the first readable line
 _FORMATS = {"\t": "TSV", ",": "CSV", ";": "CSV with semicolons", "|": "columns separated by pipes"}
-
-Lines = Iterator[str | BadLine]
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class TableBody:
 
     format: str
     header: list[str]
-    rows: Iterator[Row]
+    rows: SkippableRows
     header_line: int = 1
     is_jsonl: bool = False
     delimiter: str = "\t"
@@ -46,15 +52,20 @@ class TableBody:
     quoted: CsvRows | None = None
 
 
-def parquet_body(schema: Any, rows: Iterator[tuple[list[str], Place]]) -> TableBody:
-    """Return the content of a Parquet file; the line of a row is its number.
+def parquet_body(file: ParquetFile) -> TableBody:
+    """Return the content of a Parquet file; the line of a row is its number."""
+    return TableBody("Parquet", list(file.schema.names), ParquetRows(file), schema=file.schema)
+
+
+def parts_body(schema: Any, rows: Iterator[tuple[list[str], Place]]) -> TableBody:
+    """Return the content of several Parquet files that are parts of one table.
 
     Args:
-        schema: the Arrow schema of the file.
+        schema: the Arrow schema of the files.
         rows: the cells of each row, and its place in a record batch.
     """
     numbered = (Row(number, cells, place=place) for number, (cells, place) in enumerate(rows, 1))
-    return TableBody("Parquet", list(schema.names), numbered, schema=schema)
+    return TableBody("Parquet", list(schema.names), ParsedRows(numbered), schema=schema)
 
 
 def text_body(path: str, name: str, lines: Lines, quoting: Quoting, delimiter: Delimiter) -> TableBody:
@@ -79,19 +90,23 @@ def text_body(path: str, name: str, lines: Lines, quoting: Quoting, delimiter: D
     if may_be_json:
         _check_one_object_a_line(first, f"{name}:{len(head)}")
     if plain_path.endswith(".jsonl") or (may_be_json and first.lstrip().startswith("{")):
-        return _jsonl_body(json_rows(chain(head, lines)), name)
+        return _jsonl_body(head, lines, name)
     _check_readable(head, name)
     return _delimited_body(first, head, lines, name, quoting, delimiter)
 
 
-def _jsonl_body(rows: Iterator[JsonRow], name: str) -> TableBody:
-    first, header, rows = with_header(rows)
+def _jsonl_body(head: list[str | BadLine], lines: Lines, name: str) -> TableBody:
+    first, header, rows = with_header(json_rows(chain(head, lines)))
     if first.problem:
         raise DataError(f"{name}:{first.line}: {first.problem}.")
-    with_cells = (
-        Row(row.line, [row.cells.get(column, "") for column in header], row.record, problem=row.problem) for row in rows
-    )
-    return TableBody("JSONL", header, with_cells, first.line, is_jsonl=True)
+
+    def with_cells(rows: Iterator[JsonRow]) -> Iterator[Row]:
+        for row in rows:
+            cells = [row.cells.get(column, "") for column in header]
+            yield Row(row.line, cells, row.record, problem=row.problem)
+
+    own = TextRows(with_cells(rows), lines, json_rows_in, lambda line: with_cells(json_rows(lines, line)))
+    return TableBody("JSONL", header, own, first.line, is_jsonl=True)
 
 
 def _delimited_body(
@@ -102,17 +117,23 @@ def _delimited_body(
         header = first if quoting == "none" else outside_quotes(first, head, lines)
         sign = guess_delimiter(header)
         hint = delimiter_hint(sign, header)
-    quoted = None
-    if quoting == "none":
-        rows = plain_rows(chain(head, lines), sign)
-    else:
-        quoted = CsvRows(chain(head, lines), sign, trusted=quoting == "csv")
-        rows = iter(quoted)
+    quoted = None if quoting == "none" else CsvRows(chain(head, lines), sign, trusted=quoting == "csv")
+    rows = plain_rows(chain(head, lines), sign) if quoted is None else iter(quoted)
     row = next(rows)
     if row.problem:
         raise DataError(f"{name}:{row.line}: {row.problem}.")
+    width, last = len(row.cells), row.line
+
+    def continue_at(line: int) -> Iterator[Row]:
+        if quoted is None:
+            return plain_rows(lines, sign, width, line)
+        quoted.continue_at(line)
+        return rows
+
+    rows_in = delimited_rows_in(quoted is not None, width)
+    own = TextRows(rows, lines, rows_in, continue_at, last, (lambda: quoted.last_line) if quoted else None)
     format_ = _FORMATS[sign] + (", quotes are text" if quoting == "none" else "")
-    return TableBody(format_, row.cells, rows, row.line, delimiter=sign, delimiter_hint=hint, quoted=quoted)
+    return TableBody(format_, row.cells, own, row.line, delimiter=sign, delimiter_hint=hint, quoted=quoted)
 
 
 def _head(lines: Lines, name: str) -> tuple[list[str | BadLine], str]:

@@ -163,7 +163,7 @@ def test_dates_decimals_and_bytes_of_parquet_files_are_read_as_plain_text(tmp_pa
 
 
 def test_a_row_group_is_not_read_into_memory_as_a_whole(tmp_path):
-    from mbert_cli.data.parquet import parquet_rows
+    from mbert_cli.data.parquet import open_parquet
 
     class Watched(io.BufferedReader):
         most = 0
@@ -179,7 +179,7 @@ def test_a_row_group_is_not_read_into_memory_as_a_whole(tmp_path):
     pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table({"text": texts}), tmp_path / "t.parquet")
     assert (tmp_path / "t.parquet").stat().st_size > 4 << 20
     with Watched(io.FileIO(tmp_path / "t.parquet")) as file:
-        assert [cells[0] for cells, _ in parquet_rows(file, "t")[1]] == texts
+        assert [cells[0] for cells, _ in open_parquet(file, "t").rows()] == texts
         assert 0 < file.most <= 2 << 20
 
 
