@@ -12,7 +12,7 @@ from mbert_cli.encoder.relative_bias import RelativeBias
 from mbert_cli.encoder.rotation import Rotation, rotation
 from mbert_cli.encoder.shape import EncoderShape
 
-_IGNORED = -1e30
+IGNORED = -1e30  # a score that gives no weight; the sum of two of them is finite, too
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,20 @@ class Relative:
     window: int | None = None
     disentangled: Disentangled | None = None
 
-    def limited_bias(self, longest: Any, heads: int, device: torch.device) -> Float[Tensor, "heads distances"] | None:
+    def limited_bias(self, longest: Any, device: torch.device) -> Float[Tensor, "heads distances"] | None:
         """Return the bias including the window: it is -1e30 beyond. None if there is neither bias nor window.
 
         Args:
             longest: number of tokens of the longest sentence: an int, or symbolic.
-            heads: number of heads.
             device: the device of the result.
+
+        Returns:
+            One row for each head, or one for all heads.
         """
         if self.window is None or (isinstance(longest, int) and longest <= self.window + 1):
             return self.bias
         away = torch.arange(1 - longest, longest, device=device).abs()
-        limit = torch.where(away <= self.window, 0.0, _IGNORED).expand(heads, -1)
+        limit = torch.where(away <= self.window, 0.0, IGNORED)[None]
         return limit if self.bias is None else self.bias + limit
 
 

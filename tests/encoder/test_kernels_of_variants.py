@@ -25,19 +25,20 @@ def encoder_of(name, **changes):
     return stirred(PackedEncoder(shape), std=0.15).eval()
 
 
-def stream():
+def stream(lengths=LENGTHS):
     generator = torch.Generator().manual_seed(1)
-    ids = torch.randint(1, 40, (sum(LENGTHS),), generator=generator)
-    return Stream(ids, torch.zeros_like(ids), torch.cat([torch.arange(n) for n in LENGTHS]), Layout(LENGTHS, [3, 0, 4]))
+    ids = torch.randint(1, 40, (sum(lengths),), generator=generator)
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    return Stream(ids, torch.zeros_like(ids), positions, Layout(lengths, [3, 0, len(lengths) - 3]))
 
 
-def states_and_gradients(name, encoder, adapters=()):
-    weights = torch.randn(sum(LENGTHS), 64, generator=torch.Generator().manual_seed(7))
+def states_and_gradients(name, encoder, adapters=(), lengths=LENGTHS):
+    weights = torch.randn(sum(lengths), 64, generator=torch.Generator().manual_seed(7))
     modules = [encoder, *(each for own in adapters for each in own)]
     with kernels.using(name):
         with torch.no_grad():
-            alone = encoder(*stream(), adapters)
-        h = encoder(*stream(), adapters)
+            alone = encoder(*stream(lengths), adapters)
+        h = encoder(*stream(lengths), adapters)
         (h * weights).sum().backward()
     gradients = [parameter.grad for module in modules for parameter in module.parameters()]
     gradients = [torch.zeros(()) if each is None else each.to_dense().clone() for each in gradients]
@@ -80,6 +81,49 @@ def test_variants_equal_those_of_torch(name, changes):
     if "num_heads" in changes:  # heads that are too narrow for the loops
         encoder = stirred(PackedEncoder(replace(encoder.shape, **changes)), std=0.15).eval()
     assert_equal(states_and_gradients("torch", encoder), states_and_gradients("fused", encoder))
+
+
+LONG = [530, 3, 17, 701, 40, 640]
+
+
+@pytest.mark.parametrize("window", [16, 128, 1000])
+@pytest.mark.parametrize("name", ["torch", "fused"])
+def test_long_texts_that_are_computed_in_blocks_equal_those_that_are_not(name, window, monkeypatch):
+    encoder = encoder_of("modernbert", local_window=window)
+    monkeypatch.setattr(plain, "_BLOCK", 10_000)
+    at_once = states_and_gradients("torch", encoder, lengths=LONG)
+    monkeypatch.undo()
+    assert_equal(at_once, states_and_gradients(name, encoder, lengths=LONG))
+
+
+def test_dropout_of_blocks_is_the_same_in_both_passes():
+    """The derivative of the loss along a direction is that of finite differences at the same masks."""
+    encoder = replace_dropout(encoder_of("modernbert", local_window=16)).train()
+    weight = encoder.layers[1].attention.qkv.weight
+    direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
+    coefficients = torch.randn(sum(LONG), 64, generator=torch.Generator().manual_seed(7))
+
+    def loss():
+        torch.manual_seed(5)
+        with kernels.using("fused"):
+            return (encoder(*stream(LONG)) * coefficients).sum()
+
+    def moved_by(step):
+        with torch.no_grad():
+            weight.add_(step * direction)
+            value = loss().item()
+            weight.sub_(step * direction)
+        return value
+
+    loss().backward()
+    slope = (weight.grad * direction).sum().item()
+    measured = (moved_by(1e-3) - moved_by(-1e-3)) / 2e-3
+    assert abs(slope - measured) <= 0.02 * abs(measured)
+
+
+def replace_dropout(encoder):
+    encoder.drop(replace(encoder.shape, attention_dropout=0.3))
+    return encoder
 
 
 @every("adapters")

@@ -7,7 +7,6 @@ other sentences, and attention weights are not stored: the backward pass compute
 from typing import no_type_check
 
 import numpy as np
-from llvmlite.binding import get_host_cpu_features
 from numba import prange, types
 
 from mbert_cli.encoder.kernels.compiling import compiled, inlined
@@ -21,74 +20,20 @@ from mbert_cli.encoder.kernels.lanes import (
     load,
     prefetch,
     splat,
-    spread,
     store,
     total,
-    transpose,
 )
-from mbert_cli.encoder.kernels.position_loops import add_distances, rotate, sum_distances
-
-_ROWS = 4  # rows of a product that are computed together
-_MANY_REGISTERS = bool(get_host_cpu_features().get("avx512f"))  # 32 vectors of 16 numbers; otherwise at most 8
-
-
-@inlined
-@no_type_check
-def up_to(number, multiple):
-    """Round up to a multiple."""
-    return (number + multiple - 1) // multiple * multiple
-
-
-@inlined
-@no_type_check
-def multiply(a, a_row, a_step, steps, b, b_row, rows, columns, out):
-    """Write out = A B with A[i, k] = a[i * a_row + k * a_step] and B[k, j] = b[k * b_row + j]; rows have `columns`.
-
-    The number of rows is rounded up to a multiple of four, the number of columns to a multiple of sixteen.
-    """
-    both = columns // (2 * WIDTH) * (2 * WIDTH) if _MANY_REGISTERS else 0
-    for row in range(0, rows, _ROWS):
-        for column in range(0, both, 2 * WIDTH):
-            # Eight independent sums keep the arithmetic units of a core busy.
-            sum_0 = sum_1 = sum_2 = sum_3 = splat(types.float32(0))
-            sum_4 = sum_5 = sum_6 = sum_7 = splat(types.float32(0))
-            at = row * a_row
-            for step in range(steps):
-                near = load(b, step * b_row + column)
-                far = load(b, step * b_row + column + WIDTH)
-                left = spread(a, at)
-                sum_0, sum_4 = fma(left, near, sum_0), fma(left, far, sum_4)
-                left = spread(a, at + a_row)
-                sum_1, sum_5 = fma(left, near, sum_1), fma(left, far, sum_5)
-                left = spread(a, at + 2 * a_row)
-                sum_2, sum_6 = fma(left, near, sum_2), fma(left, far, sum_6)
-                left = spread(a, at + 3 * a_row)
-                sum_3, sum_7 = fma(left, near, sum_3), fma(left, far, sum_7)
-                at += a_step
-            place = row * columns + column
-            store(out, place, sum_0)
-            store(out, place + columns, sum_1)
-            store(out, place + 2 * columns, sum_2)
-            store(out, place + 3 * columns, sum_3)
-            place += WIDTH
-            store(out, place, sum_4)
-            store(out, place + columns, sum_5)
-            store(out, place + 2 * columns, sum_6)
-            store(out, place + 3 * columns, sum_7)
-        for column in range(both, columns, WIDTH):
-            sum_0 = sum_1 = sum_2 = sum_3 = splat(types.float32(0))
-            at = row * a_row
-            for step in range(steps):
-                right = load(b, step * b_row + column)
-                sum_0 = fma(spread(a, at), right, sum_0)
-                sum_1 = fma(spread(a, at + a_row), right, sum_1)
-                sum_2 = fma(spread(a, at + 2 * a_row), right, sum_2)
-                sum_3 = fma(spread(a, at + 3 * a_row), right, sum_3)
-                at += a_step
-            store(out, row * columns + column, sum_0)
-            store(out, (row + 1) * columns + column, sum_1)
-            store(out, (row + 2) * columns + column, sum_2)
-            store(out, (row + 3) * columns + column, sum_3)
+from mbert_cli.encoder.kernels.position_loops import (
+    add_distances,
+    block_rows,
+    first_key,
+    last_key,
+    most_scores,
+    rotate,
+    sum_distances,
+    up_to,
+)
+from mbert_cli.encoder.kernels.product_loops import multiply, turn
 
 
 @inlined
@@ -108,6 +53,17 @@ def read(source, first, rows, stride, offset, size, bias, scale, out):
 
 @inlined
 @no_type_check
+def read_qkv(qkv, first, length, features, offset, size, bias, scale, cos, sin, q, k, v):
+    """Copy the queries, times `scale`, the keys and the values of one head and a sentence; rotate queries and keys."""
+    read(qkv, first, length, 3 * features, offset, size, bias, scale, q)
+    read(qkv, first, length, 3 * features, features + offset, size, bias, 1.0, k)
+    read(qkv, first, length, 3 * features, 2 * features + offset, size, bias, 1.0, v)
+    rotate(q, 0, length, size, cos, sin, 1)
+    rotate(k, 0, length, size, cos, sin, 1)
+
+
+@inlined
+@no_type_check
 def write(rows, size, values, scale, first, stride, offset, out, sums):
     """Copy values * scale, [rows, size], to one head's columns of a sentence's rows; add the rows to `sums`."""
     factor = splat(types.float32(scale))
@@ -121,11 +77,10 @@ def write(rows, size, values, scale, first, stride, offset, out, sums):
 
 @inlined
 @no_type_check
-def turn(values, rows, size, width, out):
-    """Write the transpose of [rows, size] to [size, width]; `values` has memory for `width` rows."""
-    for row in range(0, rows, WIDTH):
-        for column in range(0, size, WIDTH):
-            transpose(values, row * size + column, size, out, column * width + row, width)
+def accumulate(values, count, out, start):
+    """Add values to the numbers of `out` from a start on; `count` is a multiple of sixteen."""
+    for at in range(0, count, WIDTH):
+        store(out, start + at, load(out, start + at) + load(values, at))
 
 
 @inlined
@@ -156,6 +111,28 @@ def softmax_rows(scores, rows, length, width):
 
 @inlined
 @no_type_check
+def weigh(q, size, turned, width, table, start, count, keys, wide, weights):
+    """Write softmax(Q K^T + B) for a block of queries and keys.
+
+    Args:
+        q: [count * size], already scaled.
+        size: number of features of a head.
+        turned: the transpose of the keys, in rows of `width`.
+        width: see `turned`.
+        table, start: see `add_distances`; the table may be empty.
+        count: number of queries.
+        keys: number of keys.
+        wide: `keys` rounded up to a multiple of sixteen.
+        weights: [count * wide].
+    """
+    multiply(q, size, 1, size, turned, width, count, wide, weights)
+    if len(table):
+        add_distances(table, start, count, wide, weights)
+    softmax_rows(weights, count, keys, wide)
+
+
+@inlined
+@no_type_check
 def slopes_of_scores(slopes, weights, rows, width):
     """Replace the derivatives dP of the softmax P, [rows, width], by those of the scores: P * (dP - rowsum(dP * P))."""
     for row in range(rows):
@@ -171,12 +148,15 @@ def slopes_of_scores(slopes, weights, rows, width):
 
 @inlined
 @no_type_check
-def thin(weights, rows, width, first, heads, head, longest, dropping, out):
-    """Write dropout(weights), [rows, width]; in the mask, the weights of one token and head are one row."""
+def thin(weights, rows, width, first, key, heads, head, longest, dropping, out):
+    """Write dropout(weights), [rows, width]; in the mask, the weights of one token and head are one row.
+
+    `first` is the first token, `key` the position of the first key, a multiple of two vectors.
+    """
     for row in range(rows):
         place = (first + row) * heads + head
         for pair in range(0, width, 2 * WIDTH):
-            bits = random_bits(place, pair, longest, dropping)
+            bits = random_bits(place, key + pair, longest, dropping)
             for half in range(2):
                 column = pair + half * WIDTH
                 if column < width:
@@ -207,13 +187,14 @@ def task_at(task, worker, workers, sentences, heads):
 
 @compiled
 @no_type_check
-def attention(qkv, bias, table, cos, sin, starts, lengths, order, heads, dropping, workers, out):
+def attention(qkv, bias, table, window, cos, sin, starts, lengths, order, heads, dropping, workers, out):
     """Write dropout(softmax(Q K^T / sqrt(d) + B)) V.
 
     Args:
         qkv: [tokens * 3 * features]: concatenated queries, keys and values.
         bias: [3 * features], added to qkv; or empty.
-        table: the values of B, see `add_distances`; or empty.
+        table: [heads * distances], values of B; that of distance d, key minus query, is at d + longest - 1; or empty.
+        window: B is -1e30 for distances above it; 0 if there is no such limit.
         cos, sin: see `rotate`.
         starts: the index of each sentence's first token.
         lengths: number of tokens of each sentence.
@@ -225,36 +206,34 @@ def attention(qkv, bias, table, cos, sin, starts, lengths, order, heads, droppin
     """
     features = len(out) // (lengths.sum())
     size, longest = features // heads, lengths[order[0]]
-    rows = widest = up_to(longest, WIDTH)
+    rows = up_to(longest, WIDTH)
     for worker in prange(workers):
         q, k = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
         v, mixed = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
-        turned, weights = np.zeros(size * widest, np.float32), np.zeros(rows * widest, np.float32)
+        turned, weights = np.zeros(size * rows, np.float32), np.zeros(most_scores(longest, window), np.float32)
         nothing = np.zeros(0, np.float32)
         for task in range(tasks_of(worker, workers, len(order), heads)):
             sentence, head = task_at(task, worker, workers, len(order), heads)
             first, length = starts[order[sentence]], lengths[order[sentence]]
             width, offset = up_to(length, WIDTH), head * size
-            read(qkv, first, length, 3 * features, offset, size, bias, 1.0 / np.sqrt(size), q)
-            read(qkv, first, length, 3 * features, features + offset, size, bias, 1.0, k)
-            read(qkv, first, length, 3 * features, 2 * features + offset, size, bias, 1.0, v)
-            rotate(q, length, size, cos, sin, 1)
-            rotate(k, length, size, cos, sin, 1)
+            read_qkv(qkv, first, length, features, offset, size, bias, 1.0 / np.sqrt(size), cos, sin, q, k, v)
             turn(k, length, size, width, turned)
-            multiply(q, size, 1, size, turned, width, length, width, weights)
-            if len(table):
-                add_distances(table, len(table) // heads, head, longest, length, width, weights)
-            softmax_rows(weights, length, length, width)
-            if dropping[2]:
-                thin(weights, length, width, first, heads, head, longest, dropping, weights)
-            multiply(weights, width, 1, length, v, size, length, size, mixed)
-            write(length, size, mixed, 1.0, first, features, offset, out, nothing)
+            for row in range(0, length, block_rows(length, window)):
+                count = min(length - row, block_rows(length, window))
+                key, end = first_key(row, window), last_key(row, count, length, window)
+                wide = up_to(end - key, WIDTH)
+                start = len(table) // heads * head + longest - 1 + key - row
+                weigh(q[row * size :], size, turned[key:], width, table, start, count, end - key, wide, weights)
+                if dropping[2]:
+                    thin(weights, count, wide, first + row, key, heads, head, longest, dropping, weights)
+                multiply(weights, wide, 1, end - key, v[key * size :], size, count, size, mixed)
+                write(count, size, mixed, 1.0, first + row, features, offset, out, nothing)
 
 
 @compiled
 @no_type_check
 def attention_backward(
-    dout, qkv, bias, table, cos, sin, starts, lengths, order, heads, dropping, workers, dqkv, dbias, dtable
+    dout, qkv, bias, table, window, cos, sin, starts, lengths, order, heads, dropping, workers, dqkv, dbias, dtable
 ):
     """Write the derivatives of `attention`.
 
@@ -263,49 +242,53 @@ def attention_backward(
 
     Args:
         dout: [tokens * features].
-        qkv, bias, table, cos, sin, starts, lengths, order, heads, dropping, workers: as in `attention`.
+        qkv, bias, table, window, cos, sin, starts, lengths, order, heads, dropping, workers: as in `attention`.
         dqkv: [tokens * 3 * features].
         dbias: [workers, 3 * features], or without rows; its sum over the workers is the derivative.
         dtable: [workers, len(table)], or without rows; the same.
     """
     features = len(dout) // (lengths.sum())
     size, longest = features // heads, lengths[order[0]]
-    rows = widest = up_to(longest, WIDTH)
+    rows, most = up_to(longest, WIDTH), most_scores(longest, window)
     for worker in prange(workers):
-        q, k = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
-        v, nothing = np.zeros(rows * size, np.float32), np.zeros(0, np.float32)
-        into, found = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
-        turned, weights = np.zeros(size * widest, np.float32), np.zeros(rows * widest, np.float32)
-        thinned, slopes = np.zeros(rows * widest, np.float32), np.zeros(rows * widest, np.float32)
+        q, k, v = (
+            np.zeros(rows * size, np.float32),
+            np.zeros(rows * size, np.float32),
+            np.zeros(rows * size, np.float32),
+        )
+        into, part = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
+        dk, dv = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
+        turned_k, turned_v = np.zeros(size * rows, np.float32), np.zeros(size * rows, np.float32)
+        weights, thinned, slopes = np.zeros(most, np.float32), np.zeros(most, np.float32), np.zeros(most, np.float32)
+        nothing, scale = np.zeros(0, np.float32), 1.0 / np.sqrt(size)
         sums = dbias[worker] if len(dbias) else nothing
-        scale = 1.0 / np.sqrt(size)
         for task in range(tasks_of(worker, workers, len(order), heads)):
             sentence, head = task_at(task, worker, workers, len(order), heads)
             first, length = starts[order[sentence]], lengths[order[sentence]]
             width, offset = up_to(length, WIDTH), head * size
-            read(qkv, first, length, 3 * features, offset, size, bias, scale, q)
-            read(qkv, first, length, 3 * features, features + offset, size, bias, 1.0, k)
-            read(qkv, first, length, 3 * features, 2 * features + offset, size, bias, 1.0, v)
-            rotate(q, length, size, cos, sin, 1)
-            rotate(k, length, size, cos, sin, 1)
+            read_qkv(qkv, first, length, features, offset, size, bias, scale, cos, sin, q, k, v)
             read(dout, first, length, features, offset, size, nothing, 1.0, into)
-            turn(k, length, size, width, turned)
-            multiply(q, size, 1, size, turned, width, length, width, weights)
-            if len(table):
-                add_distances(table, len(table) // heads, head, longest, length, width, weights)
-            softmax_rows(weights, length, length, width)
-            thin(weights, length, width, first, heads, head, longest, dropping, thinned)
-            multiply(thinned, 1, width, length, into, size, length, size, found)
-            write(length, size, found, 1.0, first, 3 * features, 2 * features + offset, dqkv, sums)
-            turn(v, length, size, width, turned)
-            multiply(into, size, 1, size, turned, width, length, width, slopes)
-            thin(slopes, length, width, first, heads, head, longest, dropping, slopes)
-            slopes_of_scores(slopes, weights, length, width)
-            if len(dtable):
-                sum_distances(slopes, len(table) // heads, head, longest, length, width, dtable[worker])
-            multiply(slopes, width, 1, length, k, size, length, size, found)
-            rotate(found, length, size, cos, sin, -1)
-            write(length, size, found, scale, first, 3 * features, offset, dqkv, sums)
-            multiply(slopes, 1, width, length, q, size, length, size, found)
-            rotate(found, length, size, cos, sin, -1)
-            write(length, size, found, 1.0, first, 3 * features, features + offset, dqkv, sums)
+            turn(k, length, size, width, turned_k)
+            turn(v, length, size, width, turned_v)
+            dk[: length * size], dv[: length * size] = 0, 0
+            for row in range(0, length, block_rows(length, window)):
+                count = min(length - row, block_rows(length, window))
+                key, end = first_key(row, window), last_key(row, count, length, window)
+                wide, start = up_to(end - key, WIDTH), len(table) // heads * head + longest - 1 + key - row
+                weigh(q[row * size :], size, turned_k[key:], width, table, start, count, end - key, wide, weights)
+                thin(weights, count, wide, first + row, key, heads, head, longest, dropping, thinned)
+                multiply(thinned, 1, wide, count, into[row * size :], size, end - key, size, part)
+                accumulate(part, (end - key) * size, dv, key * size)
+                multiply(into[row * size :], size, 1, size, turned_v[key:], width, count, wide, slopes)
+                thin(slopes, count, wide, first + row, key, heads, head, longest, dropping, slopes)
+                slopes_of_scores(slopes, weights, count, wide)
+                if len(dtable):
+                    sum_distances(slopes, start, count, wide, dtable[worker])
+                multiply(slopes, 1, wide, count, q[row * size :], size, end - key, size, part)
+                accumulate(part, (end - key) * size, dk, key * size)
+                multiply(slopes, wide, 1, end - key, k[key * size :], size, count, size, part)
+                rotate(part, row, count, size, cos, sin, -1)
+                write(count, size, part, scale, first + row, 3 * features, offset, dqkv, sums)
+            rotate(dk, 0, length, size, cos, sin, -1)
+            write(length, size, dk, 1.0, first, 3 * features, features + offset, dqkv, sums)
+            write(length, size, dv, 1.0, first, 3 * features, 2 * features + offset, dqkv, sums)

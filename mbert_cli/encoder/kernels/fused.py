@@ -169,10 +169,10 @@ def attend(
     step = WIDTH if relative.rotation is None else 2 * WIDTH
     if any(prefixes) or size % step or qkv.dropout_p or relative.disentangled is not None or not fits(x):
         return plain.attend(qkv, layout, num_heads, dropout_p, prefixes, relative)
-    bias = relative.limited_bias(layout.longest, num_heads, x.device)
-    return cast(
-        Tensor, _Attention.apply(x.contiguous(), qkv.bias, bias, relative.rotation, layout, num_heads, dropout_p)
-    )
+    bias = relative.limited_bias(layout.longest, x.device)
+    bias = None if bias is None else bias.expand(num_heads, -1)
+    places = relative.rotation, relative.window or 0, layout
+    return cast(Tensor, _Attention.apply(x.contiguous(), qkv.bias, bias, *places, num_heads, dropout_p))
 
 
 def _draw(p: float) -> Dropping:
@@ -306,6 +306,7 @@ class _Attention(torch.autograd.Function):
         bias: Tensor | None,
         by_distance: Tensor | None,
         rotation: Rotation | None,
+        window: int,
         layout: Layout,
         num_heads: int,
         p: float,
@@ -315,7 +316,7 @@ class _Attention(torch.autograd.Function):
         ctx.distances = 0 if by_distance is None else by_distance.shape[1]
         order = np.argsort(-layout.host_lengths, kind="stable")
         angles = (_NOTHING, _NOTHING) if rotation is None else tuple(flat(each) for each in rotation)
-        ctx.given = (*angles, layout.host_starts, layout.host_lengths, order, num_heads, _draw(p), CHUNKS)
+        ctx.given = (window, *angles, layout.host_starts, layout.host_lengths, order, num_heads, _draw(p), CHUNKS)
         out = empty_rows(qkv, qkv.shape[1] // 3)
         attention(flat(qkv), flat(bias), flat(table), *ctx.given, flat(out))
         return out
@@ -330,7 +331,7 @@ class _Attention(torch.autograd.Function):
         attention_backward(dout, flat(qkv), flat(bias), flat(table), *ctx.given, flat(dqkv), dbias, dtable)
         dtables = summed(dtable)
         by_distance = None if dtables is None else dtables.view(table.shape)[:, : ctx.distances]
-        return dqkv, summed(dbias), by_distance, None, None, None, None
+        return dqkv, summed(dbias), by_distance, None, None, None, None, None
 
 
 def _padded_table(by_distance: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def attend(
     q, k, v = x.reshape(sentences, width, 3, num_heads, features // num_heads).permute(2, 0, 3, 1, 4).unbind()
     if relative.rotation is not None:
         q, k = relative.rotation.rotate(q), relative.rotation.rotate(k)
-    by_distance = relative.limited_bias(width, num_heads, x.device)
+    by_distance = relative.limited_bias(width, x.device)
     bias = None if by_distance is None else toeplitz(by_distance, width)
     if relative.disentangled is not None:
         q, bias = relative.disentangled.applied(q, k, None)

@@ -12,10 +12,12 @@ from mbert_cli.batch import Layout, to_slots, to_tokens
 from mbert_cli.encoder.dropout import dropout
 from mbert_cli.encoder.kernels import Pending, working_dtype
 from mbert_cli.encoder.kernels.product import Linear
-from mbert_cli.encoder.positions import NOWHERE, Relative
+from mbert_cli.encoder.positions import IGNORED, NOWHERE, Relative
 from mbert_cli.encoder.prefix import Joined, Prefix, add_gated, join
 from mbert_cli.encoder.relative_bias import toeplitz
 from mbert_cli.encoder.rotation import Rotation
+
+_BLOCK = 64  # queries of a long sentence whose tokens attend to near ones
 
 
 def embed(
@@ -94,7 +96,7 @@ def attend(
     special = relative.bias is not None or relative.disentangled is not None or any(prefixes)
     if not special and has_flash_attention(x, features // num_heads):
         return _flash_attention(x, layout, num_heads, dropout_p, relative)
-    joined, bias = join(prefixes, x), relative.limited_bias(layout.longest, num_heads, x.device)
+    joined, bias = join(prefixes, x), relative.limited_bias(layout.longest, x.device)
     blocks = []
     slots = to_slots(x, layout).split(layout.bucket_slots)
     for index, (bucket, padded) in enumerate(zip(layout.buckets, slots, strict=True)):
@@ -104,13 +106,16 @@ def attend(
             of_width = relative.rotation.first(bucket.width)
             q, k = of_width.rotate(q), of_width.rotate(k)
         mask = None if bucket.mask is None else bucket.mask[:, None, None, :]
-        scores = None if bias is None else toeplitz(bias, bucket.width).to(q.dtype)
-        if relative.disentangled is not None:
-            q, scores = relative.disentangled.applied(q, k, layout.bucket_segments[index])
-        if joined is not None:
-            k, v, mask = _with_prefix(k, v, mask, joined, layout.bucket_segments[index])
-            scores = None if scores is None else nn.functional.pad(scores, (k.shape[2] - bucket.width, 0))
-        mixed = _mix(q, k, v, mask, scores, dropout_p)
+        if relative.window is not None and joined is None and bucket.width > 4 * max(relative.window, _BLOCK):
+            mixed = _mix_near(q, k, v, mask, bias, relative.window, dropout_p)
+        else:
+            scores = None if bias is None else toeplitz(bias, bucket.width).to(q.dtype)
+            if relative.disentangled is not None:
+                q, scores = relative.disentangled.applied(q, k, layout.bucket_segments[index])
+            if joined is not None:
+                k, v, mask = _with_prefix(k, v, mask, joined, layout.bucket_segments[index])
+                scores = None if scores is None else nn.functional.pad(scores, (k.shape[2] - bucket.width, 0))
+            mixed = _mix(q, k, v, mask, scores, dropout_p)
         blocks.append(mixed.transpose(1, 2).reshape(-1, features))
     return add_gated(to_tokens(torch.cat(blocks), layout), x, prefixes, layout, num_heads, dropout_p)
 
@@ -154,6 +159,25 @@ def _with_prefix(
     before = (x[segments].unflatten(-1, (k.shape[1], -1)).transpose(1, 2) for x in (joined.keys, joined.values))
     k, v = (torch.cat([prefix, sentence], 2) for prefix, sentence in zip(before, (k, v), strict=True))
     return k, v, mask
+
+
+def _mix_near(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None, window: int, dropout_p: float
+) -> Tensor:
+    """Return `_mix`, computed in blocks of queries with the keys that are within the window of a block."""
+    width, parts = q.shape[2], []
+    assert bias is not None  # the window is part of it
+    for row in range(0, width, _BLOCK):
+        end = min(width, row + _BLOCK)
+        first, last = max(0, row - window), min(width, end + window)
+        distances = torch.arange(first, last, device=q.device) - torch.arange(row, end, device=q.device)[:, None]
+        scores = bias[:, distances + (bias.shape[1] - 1) // 2].to(q.dtype)
+        if mask is not None:
+            # Not minus infinity: a block may contain padding alone.
+            scores = scores + torch.where(mask[..., first:last], 0.0, IGNORED).to(q.dtype)
+        keys, values = k[:, :, first:last], v[:, :, first:last]
+        parts.append(_mix(q[:, :, row:end], keys, values, None, scores, dropout_p))
+    return torch.cat(parts, 2)
 
 
 def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None, dropout_p: float) -> Tensor:
