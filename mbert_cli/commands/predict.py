@@ -1,6 +1,6 @@
 """`mbert predict`."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,7 +23,7 @@ from mbert_cli.commands.options import (
     go_offline,
     other_columns,
 )
-from mbert_cli.errors import UsageError
+from mbert_cli.prediction.output_formats import FORMAT_HELP, FormatName, kept_columns
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -63,13 +63,7 @@ def predict(
         ),
     ] = None,
     columns: Columns = None,
-    format_: Annotated[
-        Literal["same", "cs224n"],
-        typer.Option(
-            "--format",
-            help="Output format: same (as the input), or cs224n (the course's submission format).",
-        ),
-    ] = "same",
+    format_: Annotated[FormatName, typer.Option("--format", help=FORMAT_HELP)] = "same",
     quoting: Quoting = None,
     delimiter: Delimiter = None,
     strict_length: StrictLength = False,
@@ -101,11 +95,7 @@ def predict(
 
     console = Console(quiet, verbose)
     go_offline(offline)
-    kept = None if keep is None else [name.strip() for name in keep.split(",") if name.strip()]
-    if kept == ["none"]:
-        kept = []
-    if kept is not None and format_ == "cs224n":
-        raise UsageError("--keep and --format cs224n cannot be used together: that format has fixed columns.")
+    kept = kept_columns(keep, format_)
     outputs = output_paths(inputs, output, force, format_)
     section = model_section(run)
     options = PredictOptions(

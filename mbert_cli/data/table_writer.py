@@ -19,6 +19,17 @@ class TextSink(Protocol):
         """Write text."""
 
 
+@runtime_checkable
+class RowWriter(Protocol):
+    """An object that writes rows of a table together with their predictions."""
+
+    def write_header(self) -> None:
+        """Write what the file has before its rows."""
+
+    def write(self, row: Row, values: list[str | float], /) -> None:
+        """Write a row and its predictions."""
+
+
 class TableWriter:
     """Writes rows with appended columns. A cell that would not read back the same is an error.
 

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mbert_cli.data.parquet_output import ParquetSink, is_parquet
+from mbert_cli.data.parquet_output import ParquetSink
 from mbert_cli.errors import counted
+from mbert_cli.prediction.output_formats import OutputFormat
 from mbert_cli.storage.output_file import replacing
 from mbert_cli.storage.resumable_output import PartialOutput, Stream, is_compressed, partial_output
 from mbert_cli.terminal.console import Console
@@ -23,34 +24,39 @@ def standard_output() -> Iterator[Stream]:
 
 
 @contextmanager
-def whole_file(path: Path, console: Console) -> Iterator[Stream | ParquetSink]:
+def whole_file(path: Path, format_: OutputFormat, console: Console) -> Iterator[PartialOutput | Stream | ParquetSink]:
     """Write a file whose input can be read only once. If the block fails, no file is left.
 
     Args:
         path: the output file.
+        format_: its format.
         console: prints that the prediction cannot be resumed.
     """
     console.info(f"{path}: if interrupted, this starts from the beginning (a stream cannot be resumed).")
     with replacing(path) as file:
-        if is_parquet(path):
-            with closing(ParquetSink(file.buffer.write)) as sink:
-                yield sink
-            return
         stream = Stream(file, is_compressed(path))
-        yield stream
+        with format_.sink(stream) as sink:
+            yield sink
         stream.commit(0)
 
 
 @contextmanager
 def resumable_file(
-    path: Path, fingerprint: Mapping[str, Any], force: bool, remember: bool, counts: dict[str, Any], console: Console
-) -> Iterator[PartialOutput | ParquetSink]:
+    path: Path,
+    format_: OutputFormat,
+    fingerprint: Mapping[str, Any],
+    force: bool,
+    remember: bool,
+    counts: dict[str, Any],
+    console: Console,
+) -> Iterator[PartialOutput | Stream | ParquetSink]:
     """Write a file piece by piece, after the pieces of an interrupted prediction with the same fingerprint.
 
-    Parquet files start from the beginning, because a Parquet file is readable only with its index at the end.
+    A file in a format that is not resumable starts from the beginning.
 
     Args:
         path: the output file.
+        format_: its format.
         fingerprint: see `fingerprint_of`.
         force: whether an existing file may be replaced.
         remember: keep a record of the finished file; see `partial_output`.
@@ -58,12 +64,13 @@ def resumable_file(
         console: prints whether the prediction is resumed.
     """
     with partial_output(path, fingerprint, force, remember, counts) as out:
-        if is_parquet(path) and not out.finished:
-            console.info(f"{path}: if interrupted, this starts from the beginning (Parquet cannot be resumed).")
-            with closing(ParquetSink(out.write_bytes)) as sink:
-                yield sink
-            out.rows = sink.rows
+        if out.finished:
+            yield out
             return
-        if out.rows and not out.finished:
+        if format_.why_not_resumable:
+            console.info(f"{path}: if interrupted, this starts from the beginning ({format_.why_not_resumable}).")
+        elif out.rows:
             console.info(f"{path}: resuming after {counted(out.rows, 'row')}.")
-        yield out
+        with format_.sink(out) as sink:
+            yield sink
+        out.rows = sink.rows

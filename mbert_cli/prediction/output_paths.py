@@ -6,29 +6,27 @@ Must not import torch: fast start-up.
 from collections.abc import Sequence
 from pathlib import Path
 
-from mbert_cli.data.parquet_output import check_pyarrow, is_parquet
 from mbert_cli.errors import UsageError
+from mbert_cli.prediction.output_formats import FormatName, output_format
 from mbert_cli.storage.disk import disk_errors
 from mbert_cli.storage.output_file import check_output
 
 
-def output_paths(inputs: Sequence[str], output: str, force: bool, format_: str) -> list[str]:
+def output_paths(inputs: Sequence[str], output: str, force: bool, format_: FormatName) -> list[str]:
     """Return the output file of each input. If there are several, create their folder.
 
     Args:
         inputs: the input files; `-` is standard input.
         output: the output file, `-` for standard output, or the folder of several output files.
         force: whether existing files may be replaced.
-        format_: `same` or `cs224n`.
+        format_: the value of --format.
 
     Raises:
         UsageError: a file cannot be written, or two inputs would have the same output.
     """
     paths = _one_path(inputs[0], output, force) if len(inputs) == 1 else _paths_in_folder(inputs, output, force)
-    for path in filter(is_parquet, map(Path, paths)):
-        if format_ == "cs224n":
-            raise UsageError(f"{path}: --format cs224n is text; choose another name.")
-        check_pyarrow(path)
+    for path in paths:
+        output_format(format_, path).check_output()
     return paths
 
 

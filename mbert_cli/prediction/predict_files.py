@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.file_settings import input_settings
-from mbert_cli.data.parquet_output import ParquetSink, is_parquet
+from mbert_cli.data.parquet_output import ParquetSink
 from mbert_cli.data.table import Table
-from mbert_cli.data.text_output import TextFormat, text_format
-from mbert_cli.errors import DataError, UsageError, counted
+from mbert_cli.errors import DataError, counted
 from mbert_cli.prediction.open_output import resumable_file, standard_output, whole_file
+from mbert_cli.prediction.output_formats import FormatName, OutputFormat, output_format
 from mbert_cli.recipe.sections import ModelSection
 from mbert_cli.storage.resumable_output import PartialOutput, Stream, forget, partial_folder
 from mbert_cli.terminal.console import Console
@@ -36,7 +36,7 @@ class PredictOptions:
         delimiter: the delimiter of the inputs; None for that of the tasks' files.
         limit: number of rows to read at most.
         strict_length: reject rows that are too long instead of cutting them.
-        format: `same` for the format that the output's name asks for, `cs224n` for the course's submission file.
+        format: `same` for the format that the output's name asks for, or the name of another; see `output_format`.
         kept: the columns of an input that are written; None for all.
         force: replace existing outputs.
     """
@@ -47,7 +47,7 @@ class PredictOptions:
     delimiter: Delimiter | None = None
     limit: int | None = None
     strict_length: bool = False
-    format: str = "same"
+    format: FormatName = "same"
     kept: Sequence[str] | None = None
     force: bool = False
 
@@ -80,9 +80,10 @@ def predict_files(
                 settings = input_settings(input_file, tasks, options.quoting, options.delimiter)
                 with Table(input_file, settings.quoting, settings.delimiter, options.columns) as table:
                     console.detail(table.description)
-                    _text_format(table, output, options)  # rejects a format that cannot be written
+                    format_ = output_format(options.format, output)
+                    format_.check_input(table)
                     predictor = predictor or load()
-                    _predict_file(predictor, table, output, options, len(files) > 1, threads, console)
+                    _predict_file(predictor, table, format_, options, len(files) > 1, threads, console)
             except DataError as error:
                 if len(files) == 1:
                     raise
@@ -94,15 +95,10 @@ def predict_files(
         raise DataError(*problems)
 
 
-def _text_format(table: Table, output: str, options: PredictOptions) -> TextFormat | None:
-    """Return the format of a text output; None for Parquet and for the course's format."""
-    return None if options.format == "cs224n" or is_parquet(Path(output)) else text_format(table, output)
-
-
 def _predict_file(
     predictor: "Predictor",
     table: Table,
-    output: str,
+    format_: OutputFormat,
     options: PredictOptions,
     is_one_of_several: bool,
     threads: ExitStack,
@@ -111,10 +107,9 @@ def _predict_file(
     from mbert_cli.prediction.table_tasks import choose_tasks
 
     tasks = choose_tasks(predictor, table, options.tasks)
-    if options.format == "cs224n" and len(tasks) != 1:
-        raise UsageError(f"--format cs224n has one task; choose it with -t. Tasks of this file: {', '.join(tasks)}.")
+    format_.check_tasks(tasks)
     truncation = predictor.truncation(options.strict_length)
-    file = _FilePrediction(predictor, table, tasks, output, options, truncation, console)
+    file = _FilePrediction(predictor, table, tasks, format_, options, truncation, console)
     with (
         file.open_output(is_one_of_several, threads) as out,
         console.bar(f"predict {', '.join(tasks)}", options.limit) as bar,
@@ -127,7 +122,7 @@ def _predict_file(
             done = count
     for warning in table.warnings:
         console.note(warning)
-    place = "" if output == "-" else f"{output}: "
+    place = "" if format_.output == "-" else f"{format_.output}: "
     console.info(f"{place}predicted {', '.join(tasks)} for {counted(done, 'row')}")
     if note := truncation.note():
         console.info(f"{place}{note}")
@@ -141,7 +136,7 @@ class _FilePrediction:
         predictor: the model.
         table: the input.
         tasks: the tasks to predict.
-        output: the output file; `-` for standard output.
+        format: the format of the output.
         options: how the input is read and the output is written.
         truncation: counts the rows that are cut.
         console: prints whether the prediction is resumed, or can be.
@@ -150,7 +145,7 @@ class _FilePrediction:
     predictor: "Predictor"
     table: Table
     tasks: Sequence[str]
-    output: str
+    format: OutputFormat
     options: PredictOptions
     truncation: "Truncation"
     console: Console
@@ -163,28 +158,22 @@ class _FilePrediction:
             threads: if an interrupted prediction was started with another number of threads, use that number until
                 this is closed. It changes the last digits of a result.
         """
-        if self.output == "-":
+        if self.format.output == "-":
             return standard_output()
-        path, fingerprint = Path(self.output), self._fingerprint()
+        path, fingerprint = Path(self.format.output), self._fingerprint()
         if fingerprint is None:
-            return whole_file(path, self.console)
+            return whole_file(path, self.format, self.console)
         self._use_threads_begun_with(fingerprint, threads)
-        return resumable_file(
-            path, fingerprint, self.options.force, is_one_of_several, self.truncation.counts, self.console
-        )
+        force, counts = self.options.force, self.truncation.counts
+        return resumable_file(path, self.format, fingerprint, force, is_one_of_several, counts, self.console)
 
     def pieces(self, out: _Output) -> Iterator[int]:
         """Write the rows that are missing; yield the number of rows written, after each piece."""
-        from mbert_cli.prediction.cs224n import predict_cs224n
         from mbert_cli.prediction.predict_table import predict_table
 
         predictor, table, tasks, options = self.predictor, self.table, self.tasks, self.options
-        if options.format == "cs224n" and not isinstance(out, ParquetSink):
-            return predict_cs224n(predictor, table, tasks[0], out, options.limit, out.rows, self.truncation)
-        format_ = _text_format(table, self.output, options)
-        return predict_table(
-            predictor, table, tasks, out, options.limit, out.rows, options.kept, self.truncation, format_
-        )
+        writer = self.format.writer(out, predictor, table, tasks, options.kept)
+        return predict_table(predictor, table, tasks, writer, options.limit, out.rows, self.truncation)
 
     def _fingerprint(self) -> dict[str, Any] | None:
         from mbert_cli.prediction.fingerprint import fingerprint_of
@@ -198,7 +187,7 @@ class _FilePrediction:
         from mbert_cli.machine.hardware import computing_with
         from mbert_cli.prediction.fingerprint import threads_begun_with
 
-        path, current = Path(self.output), self.predictor.hardware.threads
+        path, current = Path(self.format.output), self.predictor.hardware.threads
         begun_with = threads_begun_with(path, fingerprint)
         if begun_with is None or begun_with == current:
             return

@@ -3,11 +3,10 @@
 import shlex
 from collections.abc import Iterator, Sequence
 
-from mbert_cli.data.parquet_output import ParquetSink, Types
+from mbert_cli.data.parquet_output import Types
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
-from mbert_cli.data.table_writer import TableWriter, TextSink
-from mbert_cli.data.text_output import TextFormat
+from mbert_cli.data.table_writer import RowWriter
 from mbert_cli.data.truncation import Truncation
 from mbert_cli.errors import DataError
 from mbert_cli.heads import Columns
@@ -20,57 +19,45 @@ def predict_table(
     predictor: Predictor,
     table: Table,
     tasks: Sequence[str],
-    out: TextSink | ParquetSink,
+    writer: RowWriter,
     limit: int | None = None,
     done: int = 0,
-    kept: Sequence[str] | None = None,
     truncation: Truncation | None = None,
-    format_: TextFormat | None = None,
 ) -> Iterator[int]:
-    """Write the rows of a table in their order, with the predictions appended.
+    """Write the rows of a table in their order, with their predictions.
 
     The memory that this needs does not depend on the number of rows.
 
     Args:
         predictor: the model.
         table: the input.
-        tasks: the tasks to predict. If there are several, each appended column starts with the name of its task.
-        out: the output. A `ParquetSink` writes a group of rows when it is committed.
+        tasks: the tasks to predict.
+        writer: writes the rows; see `OutputFormat.writer`.
         limit: number of rows to read at most.
         done: number of rows that an earlier call has written, as it yielded it; they are skipped.
-        kept: the table's columns that are written; None for all.
         truncation: counts the rows that are cut.
-        format_: format of a text output; None for that of the input.
 
     Yields:
         The number of rows written so far, after every few thousand.
 
     Raises:
-        DataError: a row is malformed, a column to keep does not exist, or a prediction has the name of a column.
+        DataError: a row is malformed, or cannot be written.
     """
-    appended = _appended(predictor, tasks)
-    _check_names(table, list(appended), table.header if kept is None else kept)
-    writer: TableWriter | ParquetSink
-    if isinstance(out, ParquetSink):
-        writer = out.begin(table, appended, kept)
-    else:
-        writer = TableWriter(out, table, list(appended), kept, format_)
     if not done:
         writer.write_header()
-    for rows in windows(table, done, limit, len(appended)):
+    for rows in windows(table, done, limit, len(_appended(predictor, tasks))):
         predicted: list[list[str] | list[float]] = []
         for task in tasks:
-            predicted += predict_rows(predictor, table, task, rows, truncation).values()
+            predicted += _predict_rows(predictor, table, task, rows, truncation).values()
         for row, values in zip(rows, zip(*predicted, strict=True), strict=True):
             writer.write(row, list(values))
         done += len(rows)
         yield done
 
 
-def predict_rows(
+def _predict_rows(
     predictor: Predictor, table: Table, task: str, rows: Sequence[Row], truncation: Truncation | None
 ) -> Columns:
-    """Predict a task for some rows of a table; for arguments and errors see `predict_table`."""
     columns = text_columns(predictor, table, task)
     data = predictor.tokenise([[row.cells[column] for row in rows] for column in columns], task)
     if truncation is not None:
@@ -78,8 +65,26 @@ def predict_rows(
     return predictor.predict_tokens(data, task)
 
 
+def appended_columns(predictor: Predictor, table: Table, tasks: Sequence[str], kept: Sequence[str] | None) -> Types:
+    """Return the type of each column that a prediction appends to a table.
+
+    If there are several tasks, the name of a column starts with the name of its task.
+
+    Args:
+        predictor: the model.
+        table: the table.
+        tasks: the tasks that are predicted.
+        kept: the table's columns that are written; None for all.
+
+    Raises:
+        DataError: a prediction has the name of a column that is written.
+    """
+    appended = _appended(predictor, tasks)
+    _check_names(table, list(appended), table.header if kept is None else kept)
+    return appended
+
+
 def _appended(predictor: Predictor, tasks: Sequence[str]) -> Types:
-    """Return the names of the appended columns, and the type of each."""
     prefixes = {task: f"{task}_" if len(tasks) > 1 else "" for task in tasks}
     heads = {task: predictor.saved.model.head(task) for task in tasks}
     return {

@@ -121,7 +121,7 @@ class Stream:
 
     Args:
         file: the open file.
-        compressed: compress the text with gzip. The file must have a `buffer` for the bytes then.
+        compressed: compress the text with gzip. The file must have a `buffer` for bytes then.
     """
 
     rows = 0
@@ -136,15 +136,16 @@ class Stream:
         if self._gzip is None:
             self._file.write(text)
         else:
-            self._write(self._gzip.compress(text.encode("utf-8")))
+            self.write_bytes(self._gzip.compress(text.encode("utf-8")))
 
     def commit(self, rows: int) -> None:
         """End a piece. For a stream this only ends the gzip member."""
         if self._gzip is not None:
-            self._write(self._gzip.end())
+            self.write_bytes(self._gzip.end())
 
-    def _write(self, data: bytes) -> None:
-        assert isinstance(self._file, io.TextIOWrapper), "compressed output needs a file with a buffer"
+    def write_bytes(self, data: bytes) -> None:
+        """Write bytes, without compression."""
+        assert isinstance(self._file, io.TextIOWrapper), "bytes need a file with a buffer"
         self._file.buffer.write(data)
 
 

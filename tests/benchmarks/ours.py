@@ -259,15 +259,18 @@ def train(settings):
 def predict(settings):
     """Time `mbert predict` from the first row of the input to the end of the output."""
     from mbert_cli.data.table import Table
+    from mbert_cli.prediction.output_formats import TextTable
     from mbert_cli.prediction.predict_table import predict_table
     from mbert_cli.prediction.predictor import Predictor
 
+    tasks = [settings["task"]]
     with Table(settings["input"]) as table:
         predictor = Predictor(settings["run"], device=settings["device"], precision=settings["precision"])
         work = count_work(predictor.saved.model)
         start = time.perf_counter()
         with open(settings["output"], "w", encoding="utf-8", newline="\n") as out:
-            for _ in predict_table(predictor, table, [settings["task"]], out):
+            writer = TextTable("-").writer(out, predictor, table, tasks)
+            for _ in predict_table(predictor, table, tasks, writer):
                 pass  # a generator: it writes rows while it is iterated over
         return {"work_s": time.perf_counter() - start, "work": work, **memory(settings["device"])}
 

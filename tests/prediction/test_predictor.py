@@ -18,7 +18,7 @@ from mbert_cli.evaluation.options import EvaluationFiles
 from mbert_cli.evaluation.run_outcomes import run_outcomes
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.multi_task_bert import MultiTaskBert
-from mbert_cli.prediction.cs224n import predict_cs224n
+from mbert_cli.prediction.output_formats import CourseSubmission, TextTable
 from mbert_cli.prediction.predict_table import predict_table
 from mbert_cli.prediction.run_model import run_model
 from mbert_cli.prediction.table_tasks import choose_tasks
@@ -39,10 +39,15 @@ def predictor(run):
     return Predictor(run, device="cpu", precision="fp32")
 
 
+def written(predictor, table, tasks, out, format_=TextTable, **options):
+    """Predict a table; return the number of rows written after each piece."""
+    return list(predict_table(predictor, table, tasks, format_("-").writer(out, predictor, table, tasks), **options))
+
+
 def predicted(predictor, path, tasks=(), limit=None):
     out = io.StringIO()
     with Table(str(path)) as table:
-        counts = list(predict_table(predictor, table, choose_tasks(predictor, table, tasks), out, limit))
+        counts = written(predictor, table, choose_tasks(predictor, table, tasks), out, limit=limit)
     return counts[-1] if counts else 0, out.getvalue()
 
 
@@ -97,7 +102,7 @@ def test_a_window_has_a_limited_amount_of_text(predictor, tmp_path, monkeypatch)
     monkeypatch.setattr("mbert_cli.prediction.windows._MOST_CHARACTERS", 100)
     out = io.StringIO()
     with Table(str(path)) as table:
-        counts = list(predict_table(predictor, table, ["mood"], out))
+        counts = written(predictor, table, ["mood"], out)
     assert len(counts) > 5
     assert out.getvalue() == whole
 
@@ -141,7 +146,7 @@ def test_predict_table_skips_the_rows_that_were_written_before(predictor, tmp_pa
     _, whole = predicted(predictor, path, limit=25)
     out = io.StringIO()
     with Table(str(path)) as table:
-        assert list(predict_table(predictor, table, ["mood"], out, limit=25, done=14)) == [21, 25]
+        assert written(predictor, table, ["mood"], out, limit=25, done=14) == [21, 25]
     assert whole.splitlines()[15:] == out.getvalue().splitlines()
 
 
@@ -201,7 +206,7 @@ def test_the_course_format_has_the_exact_layout(predictor, tmp_path):
     path.write_text("0\t\tid\tone\ttwo\n1\t0.0\tabc\tthe cat\tthe dog\n2\t1.0\tdef\tthe cat\tthe cat\n")
     out = io.StringIO()
     with Table(str(path)) as table:
-        assert list(predict_cs224n(predictor, table, "same", out)) == [2]
+        assert written(predictor, table, ["same"], out, CourseSubmission) == [2]
     expected = predictor({"one": ["the cat", "the cat"], "two": ["the dog", "the cat"]}, task="same")["pred"]
     assert out.getvalue() == f"id \t Predicted_Is_Paraphrase \nabc , {expected[0]} \ndef , {expected[1]} \n"
 
@@ -248,7 +253,7 @@ def test_the_header_of_the_course_format_depends_on_the_kind_of_task(joined, tmp
     path.write_text("id\ttext\tone\ttwo\nabc\tthe cat\tthe cat\tthe dog\n")
     out = io.StringIO()
     with Table(str(path)) as table:
-        assert list(predict_cs224n(joined, table, task, out)) == [1]
+        assert written(joined, table, [task], out, CourseSubmission) == [1]
     assert out.getvalue().startswith(f"id \t Predicted_{name} \nabc , ")
 
 
