@@ -63,7 +63,7 @@ def resumable_file(
         counts: counts that are saved with each piece, and restored from the last one.
         console: prints whether the prediction is resumed.
     """
-    with partial_output(path, fingerprint, force, remember, counts) as out:
+    with partial_output(path, fingerprint, force, remember, counts, not format_.why_not_resumable) as out:
         if out.finished:
             yield out
             return

@@ -56,6 +56,7 @@ def partial_output(
     force: bool,
     remember: bool = False,
     facts: dict[str, Any] | None = None,
+    resumable: bool = True,
 ) -> Iterator["PartialOutput"]:
     """Write an output in pieces, after those that an interrupted process has written.
 
@@ -69,6 +70,7 @@ def partial_output(
         force: replace an existing output.
         remember: keep the journal of the complete output until `forget`, so that it is not written again.
         facts: values counted over the rows, as JSON. They are saved with every piece, and restored from the last one.
+        resumable: whether more can be written after the pieces of an interrupted process; if not, they are discarded.
 
     Raises:
         RunInUseError: another process writes the output.
@@ -81,7 +83,7 @@ def partial_output(
         with _held(path):
             try:
                 with PartialOutput(
-                    path, folder, fingerprint, force, remember, {} if facts is None else facts
+                    path, folder, fingerprint, force, remember, {} if facts is None else facts, resumable
                 ) as output:
                     yield output
             finally:
@@ -180,6 +182,7 @@ class PartialOutput:
         force: see `partial_output`.
         remember: see `partial_output`.
         facts: see `partial_output`.
+        resumable: see `partial_output`.
     """
 
     def __init__(
@@ -190,6 +193,7 @@ class PartialOutput:
         force: bool,
         remember: bool,
         facts: dict[str, Any],
+        resumable: bool,
     ) -> None:
         self._facts = facts
         self._path, self._remember = path, remember
@@ -209,7 +213,7 @@ class PartialOutput:
             self.rows = entries[-1]["rows"]
             facts.update(entries[-1]["facts"])
             return
-        self._continue(entries, fingerprint)
+        self._continue(entries if resumable else [], fingerprint)
 
     def _continue(self, entries: list[dict[str, Any]], fingerprint: Mapping[str, Any]) -> None:
         self.rows, self._bytes, self._pieces = self._last_whole(entries)

@@ -130,3 +130,14 @@ def test_of_several_inputs_the_finished_ones_are_not_written_again(run, here, en
     assert sorted(path.name for path in (here / "cut").iterdir()) == names
     with pytest.raises(MbertError, match="exists; replace it with --force"):
         predict(run, *names, "-o", "cut")
+
+
+def test_a_parquet_output_that_was_complete_but_not_renamed_is_written_again(run, here, monkeypatch):
+    pytest.importorskip("pyarrow")
+    with monkeypatch.context() as patch:
+        patch.setattr("mbert_cli.storage.resumable_output.put_in_place", lambda *_: exit(1))
+        with pytest.raises(SystemExit):
+            predict(run, "long.tsv", "-o", "out.parquet", "-q")
+    predict(run, "long.tsv", "-o", "out.parquet", "-q")
+    predict(run, "long.tsv", "-o", "whole.parquet", "-q")
+    assert (here / "out.parquet").read_bytes() == (here / "whole.parquet").read_bytes()
