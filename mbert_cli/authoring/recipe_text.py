@@ -6,7 +6,7 @@ from pathlib import Path
 from mbert_cli.authoring.new_encoder import NewEncoder
 from mbert_cli.authoring.task_files import TaskFiles
 from mbert_cli.errors import UsageError
-from mbert_cli.recipe.recipe_file import MAX_BYTES
+from mbert_cli.recipe.limits import MAX_BYTES
 from mbert_cli.recipe.yaml_text import dump
 
 _TOKENS_A_WORD = 1.5

@@ -7,8 +7,9 @@ from typing import Any
 
 from mbert_cli.errors import RecipeError
 from mbert_cli.recipe.document import Document, KeyPath, Place, dotted
+from mbert_cli.recipe.limits import MAX_DEPTH, TOO_DEEP
 from mbert_cli.recipe.merge import expand_kinds, merge
-from mbert_cli.recipe.yaml_text import MAX_DEPTH, TOO_DEEP, parse
+from mbert_cli.recipe.yaml_text import parse
 
 _HASH = "\ufdd0"  # stands for # while an override is parsed; Unicode reserves it for internal use
 

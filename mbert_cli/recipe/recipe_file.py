@@ -8,10 +8,9 @@ from typing import Any
 from mbert_cli.errors import RecipeError
 from mbert_cli.messages import shown
 from mbert_cli.recipe.document import Document
+from mbert_cli.recipe.limits import MAX_BYTES, TOO_LARGE
 from mbert_cli.recipe.merge import expand_kinds, merge
 from mbert_cli.recipe.yaml_text import dump, parse
-
-MAX_BYTES = 1 << 20
 
 
 def read_document(path: Path, source: str | None = None) -> Document:
@@ -65,7 +64,7 @@ def read_text(path: Path, source: str) -> str:
     except OSError as error:
         raise RecipeError(f"{source}: cannot be read ({error.strerror}).") from None
     if len(raw) > MAX_BYTES:
-        raise RecipeError(f"{source}: is larger than 1 MiB; this does not look like a recipe.")
+        raise RecipeError(f"{source}: {TOO_LARGE}")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

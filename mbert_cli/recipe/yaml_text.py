@@ -9,12 +9,7 @@ import yaml
 from mbert_cli.errors import RecipeError
 from mbert_cli.messages import shown
 from mbert_cli.recipe.document import Document, KeyPath, Place, dotted
-
-MAX_DEPTH = 20
-TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels; this does not look like a recipe."
-_MAX_VALUES = 100_000
-_TOO_MANY = "contains too many values; this does not look like a recipe."
-_MAX_BITS = 1024  # of a whole number: the largest float has as many
+from mbert_cli.recipe.limits import MAX_BITS, MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY
 
 
 class _Loader(yaml.SafeLoader):
@@ -25,8 +20,8 @@ class _Loader(yaml.SafeLoader):
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Expand the merges of a mapping. Merges can nest, so that twenty lines can produce a million pairs."""
         super().flatten_mapping(node)
-        if len(node.value) > _MAX_VALUES:
-            raise RecipeError(f"{self.name}:{node.start_mark.line + 1}: {_TOO_MANY}")
+        if len(node.value) > MAX_VALUES:
+            raise RecipeError(f"{self.name}:{node.start_mark.line + 1}: {TOO_MANY}")
 
 
 for _tag, _pattern, _first in (
@@ -100,8 +95,8 @@ class _Builder:
     def build(self, node: yaml.Node, path: KeyPath) -> Any:
         line = node.start_mark.line + 1
         self.places.setdefault(path, Place(f"{self.source}:{line}", self.folder))
-        if len(path) > MAX_DEPTH or len(self.places) > _MAX_VALUES:
-            raise RecipeError(f"{self.source}:{line}: {TOO_DEEP if len(path) > MAX_DEPTH else _TOO_MANY}")
+        if len(path) > MAX_DEPTH or len(self.places) > MAX_VALUES:
+            raise RecipeError(f"{self.source}:{line}: {TOO_DEEP if len(path) > MAX_DEPTH else TOO_MANY}")
         if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
@@ -113,9 +108,9 @@ class _Builder:
         except (ValueError, KeyError, IndexError, AttributeError):  # PyYAML's constructors raise any of them
             what = f"{dotted(path)} is {shown(node.value)}, which is not a valid value for its YAML tag"
             raise RecipeError(f"{self.source}:{line}: {what}.") from None
-        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
             size = f"a whole number of {value.bit_length()} bits"
-            raise RecipeError(f"{self.source}:{line}: {dotted(path)} is {size}; the limit is {_MAX_BITS} bits.")
+            raise RecipeError(f"{self.source}:{line}: {dotted(path)} is {size}; the limit is {MAX_BITS} bits.")
         if isinstance(value, str):
             self._check_text(value, line)
         return value

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from mbert_cli.errors import RecipeError
-from mbert_cli.recipe.recipe_file import MAX_BYTES, read_document
+from mbert_cli.recipe.limits import MAX_BYTES
+from mbert_cli.recipe.recipe_file import read_document
 
 
 @pytest.fixture
