@@ -10,6 +10,7 @@ Must not import torch: fast start-up.
 FIGURE_SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 FIGURE_INK = "#22272e"  # text, and lines that stand for all tasks
 FIGURE_FAINT = "#8b949e"  # zeros of a confusion matrix
+FIGURE_PAPER = "#ffffff"  # the gaps between the cells of a confusion matrix, and the text of dark cells
 FIGURE_AXES = "#c4cad1"
 FIGURE_GRID = "#e8ebee"
 FIGURE_BAND = "#f1f3f5"  # the background of sequential epochs

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from mbert_cli.metrics import percent
-from mbert_cli.reports.colours import FIGURE_FAINT, FIGURE_INK, FIGURE_SHARES
+from mbert_cli.reports.colours import FIGURE_FAINT, FIGURE_INK, FIGURE_PAPER, FIGURE_SHARES
 from mbert_cli.reports.plot_style import DPI, shortened
 
 _COLOURS_OF_SHARES = LinearSegmentedColormap.from_list("shares", FIGURE_SHARES)
@@ -49,7 +49,7 @@ def confusion_figure(
     axes = figure.add_subplot()
     gap = 1.2 if cell > 0.3 else 0
     mesh = axes.pcolormesh(
-        np.asarray(shares), cmap=_COLOURS_OF_SHARES, vmin=0, vmax=1, edgecolors="white", linewidth=gap
+        np.asarray(shares), cmap=_COLOURS_OF_SHARES, vmin=0, vmax=1, edgecolors=FIGURE_PAPER, linewidth=gap
     )
     axes.set_aspect("equal")
     axes.invert_yaxis()
@@ -88,7 +88,7 @@ def _write_cells(
             share = shares[y][x]
             if not (has_shares or count):
                 continue
-            colour = "white" if share > _DARK_SHARE else FIGURE_INK if count else FIGURE_FAINT
+            colour = FIGURE_PAPER if share > _DARK_SHARE else FIGURE_INK if count else FIGURE_FAINT
             style: dict[str, Any] = {"color": colour, "ha": "center"}
             if has_shares:
                 axes.text(x + 0.5, y + 0.49, f"{count:,.0f}", size=size, va="bottom", **style)
