@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mbert_cli.calibration import Criterion
 from mbert_cli.commands.options import (
     AsJson,
     BatchSize,
@@ -45,7 +46,7 @@ def evaluate(
         list[str] | None, typer.Option("--task", "-t", metavar="TASK", help="Evaluate only this task. May be repeated.")
     ] = None,
     tune_thresholds: Annotated[
-        Literal["f1", "accuracy", "balanced"] | None,
+        Criterion | None,
         typer.Option(
             "--tune-thresholds",
             metavar="SCORE",
