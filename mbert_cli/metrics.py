@@ -18,11 +18,48 @@ occur or are predicted. So the size of the metrics does not grow with the square
 Goal = Literal["classification", "regression"]
 """The type of a task's labels: classes, or numbers on a scale."""
 
-LOWER_IS_BETTER = frozenset({"loss", "mse", "mae", "ece"})
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """What the rest of the package knows of a metric that is one number.
+
+    Args:
+        title: its name on pages.
+        goals: the goals whose tasks report it. For these tasks it is a value of `training.select`.
+        lower_is_better: whether lower values are better.
+    """
+
+    title: str
+    goals: tuple[Goal, ...]
+    lower_is_better: bool = False
+
+
+_CLASSES: tuple[Goal, ...] = ("classification",)
+_NUMBERS: tuple[Goal, ...] = ("regression",)
+SCALAR_METRICS: Mapping[str, MetricInfo] = {
+    "accuracy": MetricInfo("accuracy", _CLASSES),
+    "precision": MetricInfo("precision", _CLASSES),
+    "recall": MetricInfo("recall", _CLASSES),
+    "f1": MetricInfo("F1", _CLASSES),
+    "ece": MetricInfo("calibration error", _CLASSES, lower_is_better=True),
+    "pearson": MetricInfo("Pearson", _NUMBERS),
+    "spearman": MetricInfo("Spearman", _NUMBERS),
+    "mse": MetricInfo("mean squared error", _NUMBERS, lower_is_better=True),
+    "mae": MetricInfo("mean absolute error", _NUMBERS, lower_is_better=True),
+    "r2": MetricInfo("R²", _NUMBERS),
+    "loss": MetricInfo("loss", (*_CLASSES, *_NUMBERS), lower_is_better=True),
+}
+"""Every metric that is one number, in the order of pages. A new metric needs an entry here."""
+LOWER_IS_BETTER = frozenset(name for name, info in SCALAR_METRICS.items() if info.lower_is_better)
 MATRIX_LIMIT = 100
 """The largest number of classes for which the whole confusion matrix is kept, written and drawn."""
 _BINS = 15  # as in Guo et al.
 _PER_CLASS = ("precision", "recall", "f1")
+
+
+def metrics_of(goal: Goal) -> tuple[str, ...]:
+    """Return the names of the metrics that the tasks with this goal report, `loss` included."""
+    return tuple(name for name, info in SCALAR_METRICS.items() if goal in info.goals)
 
 
 def classification_metrics(

@@ -44,6 +44,11 @@ def name(kind: str, options: Mapping[str, Any]) -> str:
     return "-".join([kind, *values])
 
 
+def numbers(metrics: Mapping[str, Any]) -> set[str]:
+    """Return the names of the metrics that are one number."""
+    return {key for key, value in metrics.items() if isinstance(value, int | float)}
+
+
 def every(family: str) -> pytest.MarkDecorator:
     """Run a test with every component of a family: its `kind` and its `options`."""
     found = components(family)

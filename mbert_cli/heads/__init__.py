@@ -15,7 +15,14 @@ from mbert_cli.batch import Side
 from mbert_cli.calibration import Decision
 from mbert_cli.data.labels import BinaryLabels, ClassLabels, ClassNames, Labels, ScaleLabels
 from mbert_cli.errors import CheckpointError
-from mbert_cli.metrics import Goal, Metrics, classification_metrics, expected_calibration_error, regression_metrics
+from mbert_cli.metrics import (
+    Goal,
+    Metrics,
+    classification_metrics,
+    expected_calibration_error,
+    metrics_of,
+    regression_metrics,
+)
 
 _MOST_ROWS = 1 << 16
 _MOST_CELLS = 1 << 22
@@ -99,7 +106,7 @@ class ClassHead(Head):
 
     labels: ClassLabels
     main_metric = "accuracy"
-    metric_names = ("accuracy", "precision", "recall", "f1", "ece", "loss")
+    metric_names = metrics_of("classification")
     positive: ClassVar[int | None] = None
     """The class whose precision, recall and F1 are reported; None for the macro average over all classes."""
 
@@ -182,7 +189,7 @@ class ValueHead(Head):
     labels: ScaleLabels
     goal = "regression"
     main_metric = "pearson"
-    metric_names = ("pearson", "spearman", "mse", "mae", "r2", "loss")
+    metric_names = metrics_of("regression")
 
     def __init__(self, labels: ScaleLabels) -> None:
         super().__init__(labels)

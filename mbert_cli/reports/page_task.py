@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.messages import one_line
-from mbert_cli.metrics import Confusion, frequent_classes
+from mbert_cli.metrics import SCALAR_METRICS, Confusion, frequent_classes
 from mbert_cli.reports.evaluation_folder import PREDICTIONS, read_numbers, read_summary
 from mbert_cli.reports.largest_errors import TopError, top_errors, with_texts
 from mbert_cli.reports.run_report import RunReport
@@ -74,20 +74,15 @@ def task_parts(run: RunReport) -> list[TaskPart]:
     return parts
 
 
-_NAMES = {
-    "examples": "rows", "cut": "rows cut",
-    "accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1",
-    "ece": "calibration error", "pearson": "Pearson", "spearman": "Spearman", "mse": "mean squared error",
-    "mae": "mean absolute error", "r2": "R²", "loss": "loss",
-}  # fmt: skip
+_TITLES = {"examples": "rows", "cut": "rows cut"} | {name: info.title for name, info in SCALAR_METRICS.items()}
 
 
 def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     numbers = []
-    for key, name in _NAMES.items():
+    for key, title in _TITLES.items():
         value = metrics.get(key)
         if isinstance(value, int | float) and (value or key != "cut"):
-            numbers.append((name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}"))
+            numbers.append((title, f"{value:,}" if isinstance(value, int) else f"{value:.4f}"))
     decision = metrics.get("decision") or {}
     if decision.get("criterion"):
         numbers.append((f"threshold for {decision['criterion']}", f"{decision['threshold']:.4f}"))

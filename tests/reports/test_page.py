@@ -4,6 +4,7 @@ import re
 import pytest
 from made_runs import REFERENCE, make_run, texts, three
 
+from mbert_cli.metrics import SCALAR_METRICS
 from mbert_cli.reports.page import report_page
 from mbert_cli.reports.run_report import read_runs
 from mbert_cli.storage.metrics_file import Seconds
@@ -45,6 +46,13 @@ def test_overall_scores_over_different_tasks_are_not_compared(tmp_path):
 def test_components_are_shown_with_their_options(tmp_path):
     make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)], adapters="[{kind: pal, rank: 204}, {kind: top}]")
     assert "adapters pal(rank=204) + top" in texts(report_page(read_runs([tmp_path / "a"])))
+
+
+def test_every_metric_that_is_one_number_has_a_name_on_the_page(tmp_path):
+    metrics = {name: number / 16 for number, name in enumerate(SCALAR_METRICS, 1)}
+    make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)], tasks={"sst": {"main_metric": "accuracy", **metrics}})
+    shown = texts(report_page(read_runs([tmp_path / "a"])))
+    assert [name for name, value in metrics.items() if f"{SCALAR_METRICS[name].title} {value:.4f}" not in shown] == []
 
 
 def test_empty_columns_are_omitted(tmp_path):
