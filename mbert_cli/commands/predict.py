@@ -68,7 +68,10 @@ def predict(
     delimiter: Delimiter = None,
     strict_length: StrictLength = False,
     fold: Annotated[
-        bool, typer.Option("--fold", help="Fold the adapters lora, ia3, bitfit and layer_norm into the weights.")
+        bool,
+        typer.Option(
+            "--fold", help="Fold adapters that change linear operations into the weights; see mbert guide adapters."
+        ),
     ] = False,
     force: Force = False,
     batch_size: BatchSize = None,

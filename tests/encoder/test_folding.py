@@ -1,10 +1,17 @@
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from components import built, components, every, every_pair_of_adapters
 from plain_bert import SHAPE, stirred, stream
+from typer.main import get_command
 
+import mbert_cli
+from mbert_cli.cli import app
 from mbert_cli.encoder.folding import can_fold, fold
 from mbert_cli.encoder.packed_encoder import PackedEncoder
+from mbert_cli.model.components import kinds
 
 # Adapters that are completely folded into the weights, so that the folded encoder does not need them.
 WHOLLY_FOLDED = {"lora", "ia3", "bitfit", "layer_norm"}
@@ -86,6 +93,18 @@ def test_completely_folded_adapters_are_not_needed(encoder, kind, options):
 def test_adapters_at_linear_layers_and_layer_norms_can_be_folded(kinds, foldable):
     first = dict(reversed(components("adapters")))
     assert can_fold(stirred_adapters(*((kind, first[kind]) for kind in kinds))) is foldable
+
+
+def test_the_guide_lists_the_adapters_that_are_completely_folded():
+    page = (Path(mbert_cli.__file__).parent / "guide" / "adapters.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall(r"^(.*) change linear operations\.", page, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", sentence)) == WHOLLY_FOLDED
+
+
+def test_the_help_of_fold_names_no_adapters():
+    """A list in the help would be wrong after the next adapter."""
+    (option,) = [each for each in get_command(app).commands["predict"].params if each.name == "fold"]
+    assert not set(re.findall(r"\w+", option.help)) & set(kinds("adapters"))
 
 
 def test_layer_norms_of_a_houlsby_adapter_can_be_folded():
