@@ -53,7 +53,7 @@ def init(
     """Write a recipe for your own files; columns, labels and heads are guessed and printed.
 
     $ mbert init reviews.tsv questions.csv -o mine.yaml
-    $ mbert init a.tsv --text title --label kind --label stars --encoder roberta-base
+    $ mbert init a.tsv --text title --label kind --label stars
 
     NAME-train, NAME-dev and NAME-test are the splits of one task; train_NAME, NAME_trial, NAME_test_annotated and
     similar names work, too. Any other file is a training file. A file without labels is left out. If a task has no dev

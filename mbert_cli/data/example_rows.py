@@ -14,6 +14,10 @@ class BadRowError(Exception):
     """A row is not an example; the text of the error is the reason, without a place or a full stop."""
 
 
+class BadLabelError(BadRowError):
+    """The label of a row is not one of the task's."""
+
+
 class Example(NamedTuple):
     """One labelled example.
 
@@ -74,7 +78,7 @@ class ExampleReader:
         try:
             return self._labels.parse(text)
         except ValueError as error:
-            raise BadRowError(f"{self._task.label} {error}") from None
+            raise BadLabelError(f"{self._task.label} {error}") from None
 
     def _parsed_soft(self, row: Row) -> list[float]:
         try:

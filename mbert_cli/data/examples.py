@@ -4,11 +4,11 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from mbert_cli.data.bad_rows import MOST_LISTED, BadRows
-from mbert_cli.data.example_rows import BadRowError, Example, ExampleReader
+from mbert_cli.data.bad_rows import BadRow, BadRows
+from mbert_cli.data.example_rows import BadLabelError, BadRowError, Example, ExampleReader
 from mbert_cli.data.labels import Labels
 from mbert_cli.data.table import Table
-from mbert_cli.errors import DataError, counted
+from mbert_cli.errors import DataError
 from mbert_cli.recipe.sections import TaskSection
 
 _WINDOW = 8192  # examples
@@ -22,7 +22,7 @@ class Examples:
         texts: for each text column (one, or two for pairs), the texts of all examples.
         labels: the label of each example as a number.
         lines: the line of the file at which each example begins.
-        skipped: the problem of each row that was skipped.
+        skipped: the rows that were skipped.
         warnings: warnings about the file, one sentence each.
         source: the format and the columns of the file, as they were recognised.
         soft: the soft label of each example; empty for a task without soft labels.
@@ -31,7 +31,7 @@ class Examples:
     texts: list[list[str]]
     labels: list[float] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    skipped: list[BadRow] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     source: str = ""
     soft: list[list[float]] = field(default_factory=list)
@@ -75,9 +75,10 @@ class Examples:
 
     def skipped_note(self, path: str) -> str:
         """Return a line about the skipped rows; it lists the first of them."""
-        listed = "; ".join(self.skipped[:MOST_LISTED])
-        more = f"; and {len(self.skipped) - MOST_LISTED} more" if len(self.skipped) > MOST_LISTED else ""
-        return f"{path}: skipped {counted(len(self.skipped), 'bad row')}: {listed}{more}"
+        bad = BadRows(path)
+        for row in self.skipped:
+            bad.add(row)
+        return bad.note
 
     def notes(self, path: str) -> list[str]:
         """Return what the user must know about the file: skipped rows and warnings."""
@@ -145,10 +146,8 @@ def example_windows(
             try:
                 window.append(reader.read(row), row.line)
             except BadRowError as error:
-                if task.on_bad_row == "error":
-                    bad.add(row.line, str(error))
-                else:
-                    window.skipped.append(f"line {row.line}: {error}")
+                bad_row = BadRow(row.line, str(error), isinstance(error, BadLabelError))
+                bad.add(bad_row) if task.on_bad_row == "error" else window.skipped.append(bad_row)
                 continue
             if len(window) == _WINDOW and not bad.count:
                 usable += len(window)
@@ -161,6 +160,6 @@ def example_windows(
     yield window
 
 
-def _no_usable_row(path: str, name: str, skipped: list[str]) -> DataError:
+def _no_usable_row(path: str, name: str, skipped: list[BadRow]) -> DataError:
     rows = f"all {len(skipped)} are bad, the first in {skipped[0]}." if skipped else "expected rows below the header."
     return DataError(f"{path}: contains no usable row for task {name}; {rows}")

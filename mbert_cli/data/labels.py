@@ -6,6 +6,7 @@ the labels alone, before a head is built.
 Must not import torch: fast start-up.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,7 @@ class ClassLabels(Labels):
         self._index = {normal(text): index for index, text in enumerate(self.texts)}
         for index, text in enumerate(self.texts):
             self._index.setdefault(folded(text), index)
+        self._alike = {_simplified(text): text for text in reversed(self.texts)}
         probabilities = self.probability_columns
         super().__init__(["pred", *probabilities], probabilities)
 
@@ -105,7 +107,9 @@ class ClassLabels(Labels):
         if index is None:
             few = len(self) <= _MOST_LISTED
             known = ", ".join(self.texts) if few else f"{self.texts[0]} to {self.texts[-1]}"
-            raise ValueError(f"must be one of {known}, but is {shown(text)}")
+            alike = self._alike.get(_simplified(text))
+            hint = "" if alike is None else f" (did you mean '{alike}'?)"
+            raise ValueError(f"must be one of {known}, but is {shown(text)}{hint}")
         return float(index)
 
     def parse_soft(self, texts: Sequence[str]) -> list[float]:
@@ -176,6 +180,11 @@ class ScaleLabels(Labels):
             return [self.parse(texts[0])]
         except ValueError as error:
             raise ValueError(f"{self.soft_columns[0]} {error}") from None
+
+
+def _simplified(text: str) -> str:
+    """Return a label in lower case, without the spaces, underscores or hyphens between its words."""
+    return re.sub(r"(?<=[^\W\d_])[\s_-]+(?=\w)", "", normal(text).casefold())
 
 
 def _check(names: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from mbert_cli.data.bad_rows import BadRow
 from mbert_cli.data.examples import Examples, read_examples
 from mbert_cli.errors import DataError
 from mbert_cli.heads.classification import Classification
@@ -79,7 +80,7 @@ def test_bad_rows_are_skipped_and_listed_if_the_task_asks_for_it(write):
     path = write("a\tlabel", "one\t1", "\t1", "three\tx", "four\t0", "five\t")
     examples = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
     assert (examples.texts, examples.labels, examples.lines) == ([["one", "four"]], [1, 0], [2, 5])
-    assert examples.skipped == [
+    assert list(map(str, examples.skipped)) == [
         "line 3: a is empty",
         "line 4: label must be one of 0, 1, but is 'x'",
         "line 6: label is empty",
@@ -90,7 +91,7 @@ def test_bad_rows_are_skipped_and_listed_if_the_task_asks_for_it(write):
 
 
 def test_a_long_list_of_bad_rows_is_shortened_but_all_are_counted():
-    skipped = [f"line {number}: a is empty" for number in range(2, 35)]
+    skipped = [BadRow(number, "a is empty") for number in range(2, 35)]
     note = Examples([[]], skipped=skipped).skipped_note("t.tsv")
     assert note.startswith("t.tsv: skipped 33 bad rows: line 2: a is empty; ")
     assert note.endswith("line 21: a is empty; and 13 more")
@@ -114,7 +115,7 @@ def test_only_the_unreadable_row_is_skipped(tmp_path, line, problem):
     examples = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
     assert (examples.texts, examples.labels, examples.lines) == ([["one", "three", "four"]], [1, 0, 1], [2, 4, 5])
     assert len(examples.skipped) == 1
-    assert examples.skipped[0].startswith(f"line 3: {problem}")
+    assert str(examples.skipped[0]).startswith(f"line 3: {problem}")
 
 
 @pytest.mark.parametrize("quoting", ["csv", "none"])
@@ -129,11 +130,11 @@ def test_an_unreadable_line_of_jsonl_is_skipped(tmp_path):
     lines = [b'{"a": "x", "label": 1}', b'{"a": "\xff", "label": 1}', b"{", b'{"a": "y"}', b'{"a": "z", "label": 0}']
     path.write_bytes(b"\n".join(lines))
     examples = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
-    assert (examples.lines, [each.split(":")[0] for each in examples.skipped]) == (
+    assert (examples.lines, [str(each).split(":")[0] for each in examples.skipped]) == (
         [1, 5],
         ["line 2", "line 3", "line 4"],
     )
-    assert "line 4: no 'label'" in examples.skipped[2]
+    assert "line 4: no 'label'" in str(examples.skipped[2])
 
 
 @pytest.mark.parametrize("name", ["t.jsonl", "t.txt"])
@@ -147,7 +148,7 @@ def test_a_first_line_of_jsonl_that_is_not_text_is_a_bad_row_like_any_other(tmp_
     section = task("a", on_bad_row="skip")
     examples = read_examples(str(path), "t", section, PairClassification(4).labels)
     assert (examples.texts, examples.lines) == ([["x", "y"]], [2, 3])
-    assert examples.skipped[0].startswith(f"line 1: {problem}")
+    assert str(examples.skipped[0]).startswith(f"line 1: {problem}")
     assert refusal(str(path), task("a"), PairClassification(4).labels).startswith(f"F:1: {problem}")
 
 
@@ -171,8 +172,8 @@ def test_of_rows_joined_by_quotes_only_those_with_the_quotes_are_skipped(write):
     path = write("a\tlabel", '"I left early\t1', "fine day\t0", "so it was\t0", 'he said nothing"\t1', "end\t1")
     examples = read_examples(path, "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
     assert (examples.texts, examples.lines) == ([["fine day", "so it was", "end"]], [3, 4, 6])
-    assert examples.skipped[0].startswith("line 2: a quoted cell spans lines 2 to 5")
-    assert examples.skipped[1].startswith("line 5: contains an unpaired quote")
+    assert str(examples.skipped[0]).startswith("line 2: a quoted cell spans lines 2 to 5")
+    assert str(examples.skipped[1]).startswith("line 5: contains an unpaired quote")
 
 
 def test_the_last_line_of_a_broken_cell_is_not_an_example(tmp_path):
@@ -181,7 +182,7 @@ def test_the_last_line_of_a_broken_cell_is_not_an_example(tmp_path):
     path.write_bytes(b'a,label\n"one, or\n\xff two\nthree",1\nfour,0\n')
     examples = read_examples(str(path), "t", task("a", on_bad_row="skip"), PairClassification(4).labels)
     assert (examples.texts, examples.lines) == ([["four"]], [5])
-    assert "line 2: line 3 is not UTF-8" in examples.skipped[0]
+    assert "line 2: line 3 is not UTF-8" in str(examples.skipped[0])
 
 
 @pytest.mark.parametrize("count", [1, 2, 20, 25])
@@ -203,15 +204,47 @@ def test_at_most_twenty_bad_rows_are_listed(write, count):
 def test_skipping_rows_is_not_suggested_if_most_rows_are_bad(write):
     path = write("a\tlabel", "one\t1", *["two\tyes"] * 29)
     problems = refusal(path, task("a"), PairClassification(4).labels).split("\n")
-    assert problems[-1] == (
-        "F: 29 of 30 rows are bad, of which 20 are listed; check that the recipe's columns and labels fit this file."
-    )
+    assert problems == [
+        "F:3: label must be one of 0, 1, but is 'yes', in 29 rows.",
+        "F: 29 of 30 rows are bad; check that the recipe's columns and labels fit this file.",
+    ]
+
+
+def test_rows_with_the_same_wrong_label_are_listed_once(write):
+    rows = ["one	yes"] * 20 + ["two	Yes", "three	", "two	Yes", "two	maybe", "two	Yes"]
+    path, labels = write("a	label", *rows), Classification(4, labels=["no", "yes"]).labels
+    listed = [
+        "label must be one of no, yes, but is 'Yes' (did you mean 'yes'?), in 3 rows",
+        "label is empty",
+        "label must be one of no, yes, but is 'maybe'",
+    ]
+    lines = (22, 23, 25)
+    assert refusal(path, task("a"), labels).split("\n") == [
+        *(f"F:{line}: {problem}." for line, problem in zip(lines, listed, strict=True)),
+        "F: has 5 bad rows; correct them, or set tasks.mood.on_bad_row=skip.",
+    ]
+    examples = read_examples(path, "mood", task("a", on_bad_row="skip"), labels)
+    shown = "; ".join(f"line {line}: {problem}" for line, problem in zip(lines, listed, strict=True))
+    assert examples.skipped_note("F") == f"F: skipped 5 bad rows: {shown}"
+
+
+def test_at_most_twenty_different_wrong_labels_are_listed(write):
+    rows = [f"one\tname{i % 25}" for i in range(75)]
+    path = write("a\tlabel", *["one\tyes"] * 80, *rows)
+    *listed, last = refusal(path, task("a"), Classification(4, labels=["no", "yes"]).labels).split("\n")
+    assert [each.rpartition(", ")[2] for each in listed] == ["in 3 rows."] * 20
+    assert last.startswith("F: has 75 bad rows, of which 60 are listed; ")
+
+
+@pytest.mark.parametrize("text", ["Not Sure", "not sure", "not-sure", "NOT_SURE", "not\u00a0sure"])
+def test_the_label_that_differs_in_case_or_spaces_is_suggested(text):
+    with pytest.raises(ValueError, match=r"must be one of yes, not_sure, but is .* \(did you mean 'not_sure'\?\)"):
+        Classification(4, labels=["yes", "not_sure"]).labels.parse(text)
 
 
 def test_one_skipped_row_is_reported_in_the_singular():
-    assert (
-        Examples([[]], skipped=["line 2: a is empty"]).skipped_note("F") == "F: skipped 1 bad row: line 2: a is empty"
-    )
+    note = Examples([[]], skipped=[BadRow(2, "a is empty")]).skipped_note("F")
+    assert note == "F: skipped 1 bad row: line 2: a is empty"
 
 
 def repeated(write, name):
@@ -239,7 +272,7 @@ def test_a_repeated_id_in_a_named_column_is_a_bad_row(write):
     path = repeated(write, "row")
     examples = read_examples(path, "mood", task("a", id="row", on_bad_row="skip"), PairClassification(4).labels)
     assert (len(examples), len(examples.skipped)) == (10, 44)
-    assert examples.skipped[0] == "line 12: row 'user0' is already used at line 2"
+    assert str(examples.skipped[0]) == "line 12: row 'user0' is already used at line 2"
 
 
 def test_jsonl_objects_need_only_the_columns_that_are_used(write):
@@ -361,4 +394,4 @@ def test_the_two_quora_rows_without_a_label_are_skipped_and_listed(course_data):
     section = task("sentence1", "sentence2", label="is_duplicate", on_bad_row="skip")
     examples = read_examples(str(course_data / "quora-dev.csv"), "quora", section, PairClassification(4).labels)
     assert len(examples) == 15_214 - 2
-    assert examples.skipped == ["line 1975: is_duplicate is empty", "line 10674: sentence2 is empty"]
+    assert list(map(str, examples.skipped)) == ["line 1975: is_duplicate is empty", "line 10674: sentence2 is empty"]
