@@ -238,9 +238,13 @@ def regression_metrics(predicted: np.ndarray, labels: np.ndarray) -> Metrics:
     }
 
 
+_CORRELATIONS = ("pearson", "spearman")
+_MOST_DESCRIBED = 6  # tasks in one sentence
+
+
 def task_score(name: str, value: float) -> float:
     """Map a task's main metric to [0, 1]: a correlation r to (r + 1) / 2; other metrics do not change."""
-    return (value + 1) / 2 if name in ("pearson", "spearman") else value
+    return (value + 1) / 2 if name in _CORRELATIONS else value
 
 
 def percent(share: float) -> str:
@@ -259,3 +263,17 @@ def overall(main: Mapping[str, tuple[str, float]]) -> float:
         main: name and value of each task's main metric.
     """
     return float(np.mean([task_score(name, value) for name, value in main.values()]))
+
+
+def describe_overall(main: Mapping[str, str]) -> str:
+    """Return a sentence about what `overall` is the mean of.
+
+    Args:
+        main: name of each task's main metric.
+    """
+    if len(main) > _MOST_DESCRIBED:
+        return "overall is the mean of the tasks' main scores; a correlation r counts as (r + 1) / 2"
+    terms = [f"({task} {name} + 1) / 2" if name in _CORRELATIONS else f"{task} {name}" for task, name in main.items()]
+    if len(terms) == 1:
+        return f"overall is {terms[0]}"
+    return f"overall is the mean of {', '.join(terms[:-1])} and {terms[-1]}"

@@ -3,6 +3,7 @@ import pytest
 
 from mbert_cli.metrics import (
     classification_metrics,
+    describe_overall,
     expected_calibration_error,
     overall,
     percent,
@@ -32,6 +33,25 @@ def test_overall_reproduces_the_papers_numbers(sst, paraphrase, sts, printed):
 )
 def test_only_correlations_are_mapped(name, value, score):
     assert task_score(name, value) == score
+
+
+@pytest.mark.parametrize(
+    ("main", "text"),
+    [
+        ({"mood": "accuracy"}, "overall is mood accuracy"),
+        ({"near": "pearson"}, "overall is (near pearson + 1) / 2"),
+        (
+            {"mood": "accuracy", "same": "accuracy", "near": "pearson"},
+            "overall is the mean of mood accuracy, same accuracy and (near pearson + 1) / 2",
+        ),
+        (
+            {f"task{i}": "accuracy" for i in range(9)},
+            "overall is the mean of the tasks' main scores; a correlation r counts as (r + 1) / 2",
+        ),
+    ],
+)
+def test_the_overall_score_is_described_by_its_formula(main, text):
+    assert describe_overall(main) == text
 
 
 def test_macro_metrics_are_means_over_the_classes():

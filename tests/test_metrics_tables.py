@@ -10,7 +10,8 @@ from mbert_cli.metrics import classification_metrics
 
 def printed(names, labels, predicted, width):
     metrics = classification_metrics(np.array(predicted), np.array(labels), names, positive=None)
-    found = {"split": "dev", "overall": 0.5, "tasks": {"mood": {"examples": len(labels), "loss": 1.0, **metrics}}}
+    own = {"examples": len(labels), "loss": 1.0, "main_metric": "accuracy", **metrics}
+    found = {"split": "dev", "overall": 0.5, "tasks": {"mood": own}}
     console = Console(width=width, file=io.StringIO(), color_system=None)
     for table in metrics_tables(found):
         console.print(table)
@@ -50,7 +51,19 @@ def test_a_matrix_that_does_not_fit_is_replaced_by_the_most_frequent_mistakes():
     text = printed(names, labels, predicted, 80)
     (row,) = [line for line in text.splitlines() if "class-0 " in line and "class-1 " in line]
     assert [cell.strip() for cell in row.strip("│").split("│")] == ["class-0", "class-1", "5", "83%"]
+    assert "Most frequent mistakes of mood\n" in text
     assert "of 60 classes" in text
+    assert "columns predicted ones" not in text
+
+
+def test_the_matrix_has_its_heading():
+    text = printed(["low", "high"], [0, 1], [0, 1], 100)
+    assert "Confusion of mood: rows are true labels, columns predicted ones; % of the row\n" in text
+    assert "mistakes" not in text
+
+
+def test_the_overall_score_is_explained():
+    assert "\noverall is mood accuracy\n" in printed(["low", "high"], [0, 1], [0, 1], 100)
 
 
 def test_square_brackets_in_labels_are_not_markup():

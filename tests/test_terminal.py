@@ -40,7 +40,7 @@ def folder(tiny_checkpoint, tmp_path_factory):
 COMMANDS = {
     "evaluate": (
         ["evaluate", "a", "--top-errors", "2", "--calibrate"],
-        "true predicted of the most frequent mistakes 3 classes -o writes all",
+        "Most frequent mistakes of mood true label predicted confusion 3 classes -o writes all it",
     ),
     "report": (["report", "a", "b"], "task reference difference"),
     "sweep": (["sweep", "plan.yaml", "-o", "sweep", "--table"], "task mean range published"),

@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mbert_cli.messages import one_line
-from mbert_cli.metrics import Confusion, frequent_classes, percent
+from mbert_cli.metrics import Confusion, describe_overall, frequent_classes, percent
 from mbert_cli.model.parameter_count import BYTES, Comparison, Counts
 from mbert_cli.reports.evaluation_folder import data_name
 from mbert_cli.reports.largest_errors import TopError, measure_of
@@ -96,6 +96,8 @@ def metrics_tables(evaluation: Mapping[str, Any]) -> list[RenderableType]:
         summary.add_row(task, f"{metrics['examples']:,}", numbers)
     summary.add_section()
     summary.add_row("overall", "", f"{evaluation['overall']:.3f}")
+    described = describe_overall({task: metrics["main_metric"] for task, metrics in evaluation["tasks"].items()})
+    summary.caption = one_line(described)
     named = {task: data_name(evaluation, task) for task in evaluation["tasks"]}
     titles = [f"Metrics on {name}" for name in set(named.values())]
     if len(titles) > 1:
@@ -103,7 +105,7 @@ def metrics_tables(evaluation: Mapping[str, Any]) -> list[RenderableType]:
     tables: list[RenderableType] = [*map(Text, titles), summary]
     for task, metrics in evaluation["tasks"].items():
         if (confusion := Confusion.of(metrics)) is not None:
-            tables += [Text(f"Classes of {task}"), _classes(metrics), *_confusion_tables(task, confusion)]
+            tables += [Text(f"Classes of {task}"), _classes(metrics), _confusion_table(task, confusion)]
     if "fitted" in evaluation:
         tables += [Text("Fitted on dev"), _fitted(evaluation["fitted"])]
     return tables
@@ -147,28 +149,27 @@ def _scores(scores: Mapping[str, float]) -> list[str]:
     return [f"{scores[name]:.3f}" for name in ("precision", "recall", "f1")]
 
 
-def _confusion_tables(task: str, confusion: Confusion) -> list[RenderableType]:
+def _confusion_table(task: str, confusion: Confusion) -> FittedTable:
     """Return the confusion matrix, or the most frequent mistakes if it does not fit the terminal."""
-    mistakes = _mistakes(confusion)
-    if not confusion.has_matrix:
-        return [Text(f"Confusion of {task}"), mistakes]
-    heading = Text(f"Confusion of {task}: rows are true labels, columns predicted ones; % of the row")
-    return [heading, _matrix(confusion, narrow=mistakes)]
+    mistakes = _mistakes(task, confusion)
+    return _matrix(task, confusion, narrow=mistakes) if confusion.has_matrix else mistakes
 
 
-def _matrix(confusion: Confusion, narrow: RenderableType) -> FittedTable:
+def _matrix(task: str, confusion: Confusion, narrow: RenderableType) -> FittedTable:
     table = new_table("", *((label, "right") for label in confusion.labels), narrow=narrow)
+    table.heading = f"Confusion of {task}: rows are true labels, columns predicted ones; % of the row"
     for label, counts, shares in zip(confusion.labels, confusion.matrix(), confusion.shares(), strict=True):
         cells = (f"{count:,} {percent(share)}" for count, share in zip(counts, shares, strict=True))
         table.add_row(label, *cells)
     return table
 
 
-def _mistakes(confusion: Confusion) -> FittedTable:
+def _mistakes(task: str, confusion: Confusion) -> FittedTable:
     table = new_table("true label", "predicted", ("rows", "right"), ("of the label", "right"))
+    table.heading = f"Most frequent mistakes of {task}"
     for each in confusion.mistakes(_MAX_MISTAKES):
         table.add_row(each.label, each.predicted, f"{each.count:,}", percent(each.share))
-    table.caption = f"the most frequent mistakes of {len(confusion.labels):,} classes; -o writes all"
+    table.caption = f"confusion of {len(confusion.labels):,} classes; -o writes all of it"
     return table
 
 

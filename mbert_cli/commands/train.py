@@ -121,4 +121,4 @@ def train(
     console.event("end", {"run": str(folder.path), "kept": best.as_dict()})
     if not as_json:
         console.report(summary(best, folder.path))
-        print_next_steps(console, folder.path, time.monotonic() - started)
+        print_next_steps(console, best, folder.path, time.monotonic() - started)

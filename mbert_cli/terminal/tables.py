@@ -29,6 +29,7 @@ class FittedTable:
         drop: columns that may be left out; the first is left out first.
         narrow: printed instead if the table does not fit.
         caption: a line below the table.
+        heading: a line above the table, which `narrow` replaces as well.
         lines: whether the table has lines.
     """
 
@@ -37,6 +38,7 @@ class FittedTable:
     drop: Sequence[str] = ()
     narrow: RenderableType | None = None
     caption: str = ""
+    heading: str = ""
     lines: bool = True
     _rows: list[list[Text] | None] = field(default_factory=list)  # None is a line between sections
 
@@ -57,12 +59,14 @@ class FittedTable:
             for box, frame in [*with_lines, (None, _GAP * (len(shown) - 1))]:
                 widths = _widths([self._needs(i) for i in shown], width - frame)
                 if widths is not None:
+                    yield from self._above()
                     yield self._table(shown, widths, box)
                     yield from self._below(self.drop[:count], width)
                     return
         if self.narrow is not None:
             yield self.narrow
             return
+        yield from self._above()
         yield from self._blocks(width)
         yield from self._below((), width)
 
@@ -88,6 +92,10 @@ class FittedTable:
             else:
                 table.add_row(*(row[i] for i in shown))
         return table
+
+    def _above(self) -> Iterator[Text]:
+        if self.heading:
+            yield Text(self.heading)
 
     def _below(self, dropped: Sequence[str], width: int) -> Iterator[Text]:
         if self.caption:

@@ -7,6 +7,7 @@ from pathlib import Path
 from mbert_cli.errors import command_line, counted
 from mbert_cli.machine.versions import versions
 from mbert_cli.messages import one_line
+from mbert_cli.metrics import describe_overall
 from mbert_cli.recipe.sections import as_spec
 from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.terminal.console import Console
@@ -137,14 +138,17 @@ def summary(record: EpochRecord, path: Path) -> str:
     return f"kept the {what} (overall {record.overall:.3f}) in {path / 'model'}"
 
 
-def print_next_steps(console: Console, path: Path, seconds: float) -> None:
-    """Print where the results are, and commands to use them.
+def print_next_steps(console: Console, record: EpochRecord, path: Path, seconds: float) -> None:
+    """Print what the overall score is, where the results are, and commands to use them.
 
     Args:
         console: where to print.
+        record: results of the epoch that was kept.
         path: the run folder.
         seconds: duration of the command.
     """
+    main = {task: metrics["main_metric"] for task, metrics in record.tasks.items()}
+    console.info(describe_overall(main))
     console.info(
         f"{duration(seconds)}; scores of every epoch in {path / 'metrics.jsonl'}, figures in {path / 'figures'}"
     )

@@ -57,6 +57,17 @@ def test_the_narrow_form_replaces_a_table_that_does_not_fit():
     assert printed(table, 10) == "in short\n"
 
 
+@pytest.mark.parametrize("width", [60, 50, 44, 32, 12])
+def test_the_heading_is_above_every_form_except_the_narrow_one(width):
+    table = table_of(ROWS)
+    table.heading = "Sizes"
+    assert printed(table, width) == "Sizes\n" + printed(table_of(ROWS), width)
+    narrow = new_table("name", narrow="in short")
+    narrow.heading = "Sizes"
+    narrow.add_row("x" * 100)
+    assert printed(narrow, width) == "in short\n"
+
+
 def test_a_value_is_printed_below_its_name_if_it_does_not_fit_beside_it():
     facts = key_values({"platform": "Linux-6.1.0-x86_64-with-glibc2.36", "cpu": "2 cores"})
     assert [line.split() for line in printed(facts, 60).splitlines()] == [
