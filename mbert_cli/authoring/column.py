@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mbert_cli.data.bad_rows import BadRows
+from mbert_cli.data.bad_rows import BadRow, BadRows
 from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.label_text import as_number, folded
@@ -17,6 +17,8 @@ from mbert_cli.data.table import Table
 _MOST_COUNTED = 100_000
 _LONGEST_LABEL = 1_000  # characters; longer cells are texts, not labels
 _MOST_BAD = 0.1  # share of rows; if more cannot be read, the delimiter or the quoting may be wrong
+_DELETE = "delete bad rows"
+_REMEDY = f"{_DELETE}; if the columns are wrong, choose another --delimiter or --quoting"
 _SENTENCE = 5  # words; names of columns have fewer
 
 
@@ -174,20 +176,20 @@ def count_file(path: str, reading: FileReading) -> CountedFile:
         DataError: the file cannot be read.
         BadRowsError: more than a tenth of the rows cannot be read; the error lists the first of them.
     """
-    bad = BadRows(path, "check the options --delimiter and --quoting")
     rows = 0
     with reading.open(path) as table:
+        has_header_line = not table.is_jsonl and table.schema is None
+        bad = BadRows(path, _REMEDY if has_header_line else _DELETE)
         header = reading.header(table)
         names = Counter(header)
         columns = [Column(name, is_distinct=bool(name) and names[name] == 1) for name in header]
         for row in table.all_rows():
             rows += 1
             if row.problem:
-                bad.add(row.line, row.problem)
+                bad.add(BadRow(row.line, row.problem))
                 continue
             for column, cell in zip(columns, row.cells, strict=True):
                 column.count(cell)
-        has_header_line = not table.is_jsonl and table.schema is None
         warnings, hint = table.warnings, table.delimiter_hint
     if bad.count > _MOST_BAD * rows:
         bad.raise_if_any()

@@ -107,8 +107,9 @@ def _labels(column: str, files: Sequence[CountedFile]) -> GuessedLabels:
 
 def _id_setting(guess: Guess, files: Sequence[CountedFile]) -> dict[str, Any]:
     """Return the recipe key `id`, or nothing for its default. The id is None if the column `id` has repeated values."""
-    if guess.id and all(_is_unique(file, guess.id) for file in files):
-        return {} if guess.id == "id" else {"id": guess.id}
+    unique = next((name for name in guess.ids if all(_is_unique(file, name) for file in files)), None)
+    if unique is not None:
+        return {} if unique == "id" else {"id": unique}
     repeats = any((column := file.column("id")) is not None and column.repeats for file in files)
     return {"id": None} if repeats else {}
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mbert_cli.authoring.column import Column, CountedFile
-from mbert_cli.authoring.guess_labels import why_impossible, why_unlikely
+from mbert_cli.authoring.guess_labels import why_impossible, why_unlikely, why_unreadable
 from mbert_cli.authoring.names import are_a_pair, label_rank, suggests_id, suggests_text
 from mbert_cli.errors import UsageError, counted
 from mbert_cli.messages import nearest
@@ -30,7 +30,7 @@ class Guess:
         labels: the chosen columns of labels, each with the reason.
         others: other columns that could be labels.
         refused: columns that are not labels, each with the reason.
-        id: the column of ids, if there is one.
+        ids: columns that contain ids, a different one in each row.
         words: mean number of words in the texts of a row.
     """
 
@@ -39,7 +39,7 @@ class Guess:
     labels: dict[str, str]
     others: list[str]
     refused: dict[str, str]
-    id: str | None
+    ids: list[str]
     words: float
 
 
@@ -78,7 +78,7 @@ def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[
         labels=taken,
         others=[column.name for column in unused if reasons[column.name] is None],
         refused={column.name: why for column in unused if (why := reasons[column.name]) is not None},
-        id=ids[0] if ids else None,
+        ids=sorted(ids, key=lambda name: name != "id"),
         words=sum(column.mean_words for column in texts),
     )
 
@@ -113,8 +113,10 @@ def _chosen(file: CountedFile, likely: list[Column], reasons: dict[str, str | No
         return {likely[-1].name: "guessed from its values"}  # labels are usually the last column
     listed = [f"'{name}' ({why})" for name, why in reasons.items()]
     more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
+    unreadable = [f"'{column.name}'" for column in file.columns if column.name in reasons and why_unreadable(column)]
+    remedy = f"correct the numbers in {', '.join(unreadable)}, or name another column" if unreadable else "name it"
     raise NoLabelsError(
-        f"{file.path}: no column looks like labels; name it with --label. Known: "
+        f"{file.path}: no column looks like labels; {remedy} with --label. Known: "
         f"{', '.join(listed[:_MOST_LISTED]) or 'none'}{more}.{_header_hint(file)}"
     )
 

@@ -62,11 +62,8 @@ def why_impossible(column: Column) -> str | None:
         return "its name is in the header more than once" if column.name else "it has no name in the header"
     if len(column.values) < 2:
         return "contains one value only" if column.values else "is empty"
-    numbers = {text: plain for text in column.values if (plain := plain_number(text)) is not None}
-    if numbers and len(column.numbers) + len(numbers) == len(column.values):
-        text, plain = next(iter(numbers.items()))
-        lists = "; lists of labels cannot be read" if "," in text else ""
-        return f"contains '{text}': write {plain} if it is a number{lists}"
+    if problem := why_unreadable(column):
+        return problem
     if _is_scale(column):
         huge = next((text for text, value in column.numbers.items() if abs(value) > _LARGEST), None)
         return f"contains {huge}, which is too large for a scale" if huge else None
@@ -74,6 +71,17 @@ def why_impossible(column: Column) -> str | None:
         return f"contains {len(column.values):,} different values or more, too many for classes"
     odd = next((text for text in column.values if not is_name(text)), None)
     return None if odd is None else f"contains {odd[:40]!r}, which has line ends or control characters"
+
+
+def why_unreadable(column: Column) -> str | None:
+    """Return why the numbers in a column cannot be read: decimal commas, percent signs; None if they can."""
+    numbers = {text: plain for text in column.values if (plain := plain_number(text)) is not None}
+    if not numbers or len(column.numbers) + len(numbers) < len(column.values):
+        return None
+    text, plain = next(iter(numbers.items()))
+    if "," not in text:
+        return f"contains percentages, such as '{text}': write {plain}"
+    return f"contains numbers with a comma, such as '{text}': write {plain} (lists of labels cannot be read)"
 
 
 def why_unlikely(column: Column) -> str | None:

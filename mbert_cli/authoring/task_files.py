@@ -113,7 +113,7 @@ class TaskFiles:
         """Return a line with the file of each split and the column of ids."""
         files = [f"{split} {self.files[split]}" for split in ("train", "dev") if split in self.files]
         files.append(f"test {self.files['test']}" if "test" in self.files else "no test file")
-        name = self.settings.get("id", "id" if self.guess.id == "id" else None)
+        name = self.settings.get("id", "id" if "id" in self.guess.ids else None)
         files.append("no id" if name is None else f"id '{name}'")
         return f"  {', '.join(files)}"
 

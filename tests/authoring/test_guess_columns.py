@@ -23,8 +23,8 @@ def guess(columns, text=(), labels=()):
 
 def test_columns_are_guessed_from_their_names():
     found = guess({"id": [str(i) for i in range(40)], "review": LONG, "sentiment": ABC})
-    assert (found.text, found.labels, found.id, found.is_pair) == (
-        ["review"], {"sentiment": "guessed from its name"}, "id", False,
+    assert (found.text, found.labels, found.ids, found.is_pair) == (
+        ["review"], {"sentiment": "guessed from its name"}, ["id"], False,
     )  # fmt: skip
 
 
@@ -120,18 +120,27 @@ def test_a_given_column_that_does_not_look_like_labels_is_used_with_a_doubt():
         ({"text": LONG, "label": ["a"] * 40}, {}, "'label' (contains one value only)"),
         ({"text": LONG * 4, "kind": [f"c{i % 110}" for i in range(320)]}, {}, "'kind' (110 different values)"),
         ({"text": LONG, "label": [str(i) for i in range(40)]}, {}, "'label' (40 different whole numbers in 40 rows"),
-        ({"text": LONG, "score": ["3,7", "2,5"] * 20}, {}, "'score' (contains '3,7': write 3.7 if it is a number;"),
+        (
+            {"text": LONG, "score": ["3,7", "2,5"] * 20},
+            {},
+            "no column looks like labels; correct the numbers in 'score', or name another column with --label. Known: "
+            "'text' (texts of 9 words), 'score' (contains numbers with a comma, such as '3,7': write 3.7 (lists of",
+        ),
         (
             {"text": LONG, "n": ["1,250", "2"] * 20},
             {"labels": ["n"]},
-            "n contains '1,250': write 1.250 or 1250 if it is a number; lists of labels cannot be read. Or choose",
+            "n contains numbers with a comma, such as '1,250': write 1.250 or 1250 (lists of labels cannot be read). ",
         ),
         (
             {"text": LONG, "label": ["a\tb", "c"] * 20},
             {},
             "contains 'a\\tb', which has line ends or control characters",
         ),
-        ({"text": LONG, "score": ["10%", "2.5 %"] * 20}, {}, "'score' (contains '10%': write 10 if it is a number)"),
+        (
+            {"text": LONG, "score": ["10%", "2.5 %"] * 20},
+            {},
+            "'score' (contains percentages, such as '10%': write 10)",
+        ),
         ({"text": LONG, "day": ["2024-03-01", "2024-03-02"] * 20}, {}, "'day' (dates)"),
         (
             {"x": ["a", "b"], "y": ["p", "q"], "label": ["0", "1"]},
@@ -162,7 +171,7 @@ def test_ids_are_recognised_even_if_not_all_values_are_counted(monkeypatch):
     monkeypatch.setattr("mbert_cli.authoring.column._MOST_COUNTED", 10)
     rows = [str(7 * i) for i in range(40)]
     found = guess({"key": rows, "weight": rows, "text": LONG, "kind": ABC})
-    assert (found.id, list(found.labels)) == ("key", ["kind"])
+    assert (found.ids, list(found.labels)) == (["key"], ["kind"])
     assert found.refused["weight"] == "40 different whole numbers in 40 rows, like ids"
 
 

@@ -370,9 +370,34 @@ def test_a_file_of_which_many_rows_cannot_be_read_is_refused_with_their_lines(he
     lines = str(refusal.value).splitlines()
     assert [line.split(": ")[0] for line in lines] == [*(f"a.tsv:{line}" for line in range(2, 22)), "a.tsv"]
     assert lines[-1] == (
-        "a.tsv: has 25 bad rows, of which 20 are listed; correct them, or check the options --delimiter and --quoting."
+        "a.tsv: has 25 bad rows, of which 20 are listed; correct them, or delete bad rows; if the columns are wrong, "
+        "choose another --delimiter or --quoting."
     )
     assert [path.name for path in here.iterdir()] == ["a.tsv"]
+
+
+def test_no_delimiter_is_suggested_for_bad_rows_of_jsonl(here):
+    (here / "a.jsonl").write_text('{"text": "one two three", "mood": "good"}\n{"text": 1\n' * 20)
+    with pytest.raises(DataError, match=r"a\.jsonl: has 20 bad rows; correct them, or delete bad rows\.$"):
+        init("a.jsonl")
+
+
+@pytest.mark.parametrize("name", ["#1 ID", "pair_ID", "PairID", "uid", "guid", "idx", "sentence id"])
+def test_a_column_of_ids_is_never_a_label_and_its_unique_values_become_ids(here, name):
+    rows = [(i % 2, 1_090_000 + 611 * i, *pair) for i, pair in enumerate(pairs(60))]
+    write(here / "a.tsv", rows, ("kind", name, "sentence_A", "sentence_B"))
+    init("a.tsv")
+    task = accepted("recipe.yaml")["a"]
+    assert (task.label, task.id, task.text) == ("kind", name, ["sentence_A", "sentence_B"])
+
+
+def test_the_column_whose_ids_are_unique_in_every_file_becomes_the_id(here):
+    header = ("kind", "#1 ID", "#2 ID", "#1 String", "#2 String")
+    rows = [(i % 2, i, 1000 + i, *pair) for i, pair in enumerate(pairs(60))]
+    write(here / "a-train.tsv", rows, header)
+    write(here / "a-dev.tsv", [(kind, 7, *rest) for kind, _, *rest in rows[:20]], header)
+    init("a-train.tsv", "a-dev.tsv")
+    assert accepted("recipe.yaml")["a"].id == "#2 ID"
 
 
 def test_the_split_of_an_earlier_init_is_used_again_if_it_is_the_same(here):
