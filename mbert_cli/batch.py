@@ -54,6 +54,8 @@ class Layout:
         lengths: number of tokens of each sentence, in the order of the stream; each at least 1.
         segments: number of sentences of each segment (contiguous sentences of one task). Default: one segment.
         device: device of the index tensors.
+        numbers: the place of each sentence's first token in the whole batch, if the stream is a part of one or has
+            padding. Default: its place in this stream.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class Layout:
         lengths: Sequence[int] | np.ndarray,
         segments: Sequence[int] | None = None,
         device: torch.device | str = "cpu",
+        numbers: np.ndarray | None = None,
     ) -> None:
         self.device = torch.device(device)
         self._lengths = np.asarray(lengths, dtype=np.int64)
         self._ends = np.cumsum(self._lengths)
         self._segments = [len(self._lengths)] if segments is None else list(segments)
+        self.numbers = self.host_starts if numbers is None else numbers
         assert sum(self._segments) == len(self._lengths), "segments must cover every sentence"
         assert self._lengths.size == 0 or self._lengths.min() > 0, "a packed sentence has at least one token"
 
@@ -115,13 +119,23 @@ class Layout:
         return self._tensor(np.repeat(np.arange(self.num_sentences), self._lengths))
 
     @cached_property
+    def rows(self) -> Int[Tensor, " tokens"]:
+        """For each token, its place in the whole batch. Dropout masks depend on it."""
+        return self._tensor(self.host_rows)
+
+    @property
+    def host_rows(self) -> np.ndarray:
+        """The same as a NumPy array."""
+        return np.arange(self.num_tokens) + np.repeat(self.numbers - self.host_starts, self._lengths)
+
+    @cached_property
     def segments(self) -> tuple["Layout", ...]:
         """The layouts of the segments of the stream, one per task."""
         if len(self._segments) == 1:
             return (self,)
         ends = np.cumsum(self._segments)
         return tuple(
-            Layout(self._lengths[end - count : end], device=self.device)
+            Layout(self._lengths[end - count : end], None, self.device, self.numbers[end - count : end])
             for count, end in zip(self._segments, ends, strict=True)
         )
 
@@ -210,6 +224,8 @@ class Batch:
         labels: for each task, one label per example; empty if there are no labels.
         features: the tokens' hidden states after the encoder's last layer, if they are already known.
         soft: soft labels of the tasks that have them, one row per example.
+        places: if this is a part of a batch, for each task the place of each example among the task's examples of the
+            whole batch; otherwise empty.
     """
 
     token_ids: Int[Tensor, " tokens"]
@@ -220,6 +236,7 @@ class Batch:
     labels: Mapping[str, Float[Tensor, " examples"]]
     features: Float[Tensor, "tokens hidden"] | None = None
     soft: Mapping[str, Float[Tensor, "_ _"]] = field(default_factory=dict)
+    places: Mapping[str, Int[Tensor, " examples"]] = field(default_factory=dict)
 
 
 class _ToSlots(torch.autograd.Function):

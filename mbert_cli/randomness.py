@@ -26,10 +26,25 @@ def permutation(size: int, seed: int, *parts: int | str) -> np.ndarray:
         seed: the run's seed.
         parts: the purpose of the permutation, e.g. ``"rows", epoch, task``.
     """
+    return np.argsort(_hashes(np.arange(size), seed, *parts), kind="stable")
+
+
+def uniform(places: np.ndarray, seed: int, *parts: int | str) -> np.ndarray:
+    """Return a number in [0, 1) for each place, a pure function of the place, `seed` and `parts`.
+
+    Args:
+        places: integers, e.g. the places of tokens in a batch.
+        seed: the run's seed.
+        parts: the purpose of the numbers.
+    """
+    return (_hashes(places, seed, *parts) >> np.uint64(11)) * 2.0**-53
+
+
+def _hashes(places: np.ndarray, seed: int, *parts: int | str) -> np.ndarray:
+    """Return splitmix64 of (key, place)."""
     key = np.uint64(derive(seed, *parts))
     with np.errstate(over="ignore"):
-        z = np.arange(1, size + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + key
+        z = (places.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + key
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z ^= z >> np.uint64(31)
-    return np.argsort(z, kind="stable")
+        return z ^ (z >> np.uint64(31))

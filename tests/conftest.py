@@ -59,6 +59,13 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def even_checkpoint(tmp_path_factory) -> Path:
+    """Like the tiny checkpoint, with sizes that the fused kernels support."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    return tiny.write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "even", **sizes)
+
+
+@pytest.fixture(scope="session")
 def tiny_files(tmp_path_factory) -> Path:
     """Files of three small tasks: mood (three named classes), same (0/1 pairs), near (0-5 pairs)."""
     return tiny.write_files(tmp_path_factory.mktemp("files"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -76,7 +77,10 @@ class SelfAttention(nn.Module):
 
     def _disentangled(self, distances: Distances, adapters: SegmentAdapters, layer: int) -> Disentangled:
         """Return queries and keys of the embeddings of distances, by the projections of the tokens."""
-        embeddings = dropout(distances.embeddings, self.distance_dropout_p if self.training else 0.0)
-        qkv = adapters.linear_of_each_segment(self.qkv, embeddings, "qkv", layer)
+        embeddings, first = distances.embeddings, distances.first
+        if self.training:
+            rows = torch.arange(first, first + len(embeddings), device=embeddings.device)
+            embeddings = dropout(embeddings, self.distance_dropout_p, rows)
+        qkv = adapters.linear_of_each_segment(self.qkv, embeddings, first, "qkv", layer)
         queries, keys, _ = qkv.chunk(3, -1)
         return Disentangled(queries, keys, distances.rows)

@@ -14,11 +14,13 @@ from mbert_cli.encoder.shape import EncoderShape
 class Distances(NamedTuple):
     """The embeddings of the distances between tokens of a sentence, and for each distance its row there.
 
-    The distances are those from -(longest - 1) to longest - 1.
+    The distances are those from -(longest - 1) to longest - 1. `first` is the row of the table with the first of the
+    embeddings.
     """
 
     embeddings: Float[Tensor, "rows hidden"]
     rows: Int[Tensor, " distances"]
+    first: int
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class DistanceEmbeddings(nn.Module):
         device = self.table.weight.device
         buckets = _bucket(torch.arange(1 - longest, longest, device=device), self.buckets, self.max_distance)
         rows = (buckets + self.buckets).clamp(least, most) - least
-        return Distances(self.norm(self.table.weight[least : most + 1]), rows)
+        return Distances(self.norm(self.table.weight[least : most + 1]), rows, least)
 
 
 def _bucket(distances: Tensor, buckets: int, max_distance: int) -> Tensor:

@@ -1,32 +1,178 @@
-"""Dropout with masks that are fast on a CPU."""
+"""Dropout whose masks are a function of (seed, step, site, row, column), not of a generator's state.
+
+The mask of a value is a hash of the key of its site and of its place. A site is one call of dropout in the forward pass
+of a step. The place is the number of the row in the whole batch and the column. So masks do not depend on the device,
+the kernels, padding, or how a batch is divided among processes. The fused kernels compute the same hash: see
+`kernels.dropout_loops`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-_LEVELS = 1 << 16
+from mbert_cli.randomness import derive
+
+LEVELS = 1 << 16
+"""A probability is rounded to a multiple of 1 / LEVELS, in the divisor too, so that the mean is preserved."""
+
+Rows = Int[Tensor, " rows"]
+_HALF = 16  # one hash of 32 bits serves two columns that are 16 apart
 
 
-def dropout(x: Float[Tensor, "..."], p: float) -> Float[Tensor, "..."]:
-    """Zero each value with probability `p`, and divide the others by 1 - p.
-
-    On a CPU, PyTorch draws one number per value on one thread, which takes a fifth of a training step. Here one 64-bit
-    number serves four values. `p` is rounded to a multiple of 2^-16, in the divisor too, so the mean is preserved.
+class _Sites:
+    """The sites of one forward pass.
 
     Args:
-        x: a tensor of any shape.
-        p: a probability; with 0 the function returns x itself.
+        seed: the run's seed.
+        step: number of the step in the run.
     """
-    if p == 0:
+
+    def __init__(self, seed: int, step: int) -> None:
+        self._seed, self._step, self._count = seed, step, 0
+
+    def next_key(self) -> int:
+        self._count += 1
+        return derive(self._seed, "dropout", self._step, self._count)
+
+
+_sites: ContextVar[_Sites | None] = ContextVar("sites", default=None)
+_rows: ContextVar[Callable[[], Rows | None] | None] = ContextVar("rows", default=None)
+
+
+@contextmanager
+def keyed(seed: int, step: int) -> Iterator[None]:
+    """Make the masks of one forward pass a function of the seed and the step.
+
+    Outside of this block, a key is drawn from PyTorch's generator.
+    """
+    token = _sites.set(_Sites(seed, step))
+    try:
+        yield
+    finally:
+        _sites.reset(token)
+
+
+@contextmanager
+def numbered(rows: Callable[[], Rows | None]) -> Iterator[None]:
+    """Set the row numbers of the matrices in a block.
+
+    Args:
+        rows: returns the number of each row in the whole batch; is called only if something is dropped.
+    """
+    token = _rows.set(rows)
+    try:
+        yield
+    finally:
+        _rows.reset(token)
+
+
+def draw_key() -> int:
+    """Return the key of the next site."""
+    sites = _sites.get()
+    return int(torch.randint(1 << 62, ())) if sites is None else sites.next_key()
+
+
+def row_numbers(x: Float[Tensor, "rows columns"]) -> Rows:
+    """Return the number of each row of a matrix; outside of `numbered`, the rows count from 0."""
+    numbers = _rows.get()
+    rows = None if numbers is None else numbers()
+    if rows is None:
+        return torch.arange(len(x), device=x.device)
+    assert len(rows) == len(x), f"{len(rows)} row numbers for {len(x)} rows"
+    return rows
+
+
+def dropped_levels(p: float) -> int:
+    """Return how many of 65,536 values are dropped with probability p."""
+    return round(p * LEVELS)
+
+
+def scale_of(dropped: int) -> float:
+    """Return 1 / (1 - p), for the number of dropped levels."""
+    return LEVELS / max(1, LEVELS - dropped)
+
+
+def dropout(
+    x: Float[Tensor, "*rows columns"],
+    p: float,
+    rows: Int[Tensor, "*rows"] | None = None,
+    key: int | None = None,
+    first: int = 0,
+) -> Tensor:
+    """Zero each value with probability `p`, and divide the others by 1 - p.
+
+    Args:
+        x: values.
+        p: a probability, rounded to a multiple of 2^-16; with 0 the function returns x itself.
+        rows: the number of each row in the whole batch. By default those of `numbered`; for other than two dimensions,
+            rows count from 0.
+        key: key of the site; by default that of the next site. The parts of a site have the same key.
+        first: number of the first column.
+    """
+    dropped = dropped_levels(p)
+    if dropped == 0:
         return x
-    if x.device.type != "cpu":
-        return nn.functional.dropout(x, p)
-    dropped = round(p * _LEVELS)
-    if dropped >= _LEVELS:
-        return x * 0
-    words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None)
-    kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - _LEVELS // 2
-    return x * kept.to(x.dtype).mul_(_LEVELS / (_LEVELS - dropped))
+    if rows is None:
+        rows = row_numbers(x) if x.ndim == 2 else _counted_from_0(x)
+    mask = kept(rows, x.shape[-1], draw_key() if key is None else key, dropped, first)
+    return x * mask.to(x.dtype).mul_(scale_of(dropped))
+
+
+def _counted_from_0(x: Tensor) -> Tensor:
+    shape = x.shape[:-1]
+    return torch.arange(shape.numel(), device=x.device).view(shape)
+
+
+def kept(
+    rows: Int[Tensor, "*rows"], columns: int, key: int, dropped: int, first: int = 0
+) -> Bool[Tensor, "*rows columns"]:
+    """Return which values dropout keeps.
+
+    The key of a row is splitmix64 (Steele, Lea & Flood 2014) of (key, row). The random bits of columns c and c + 16 are
+    the halves of the 32-bit hash `lowbias32` (C. Wellons, 2018) of (key of the row, c).
+
+    Args:
+        rows: the number of each row.
+        columns: number of columns.
+        key: key of the site.
+        dropped: how many of 65,536 values are dropped.
+        first: number of the first column.
+    """
+    keys = _row_keys(rows, key)[..., None]
+    low, high = keys.int(), (keys >> 32).int()
+    start, end = first // (2 * _HALF), -(-(first + columns) // (2 * _HALF))
+    counters = torch.arange(start * _HALF, end * _HALF, device=rows.device, dtype=torch.int32)
+    counters.mul_(_signed(0x9E3779B9))
+    x = counters ^ low
+    x.bitwise_xor_(_shifted(x, 16)).mul_(_signed(0x7FEB352D))
+    x.bitwise_xor_(_shifted(x, 15)).mul_(_signed(0x846CA68B))
+    x.bitwise_xor_(_shifted(x, 16)).bitwise_xor_(high)
+    words = x.unflatten(-1, (end - start, 1, _HALF))
+    halves = torch.cat([words & 0xFFFF, _shifted(words, 16)], -2)
+    before = first - 2 * _HALF * start
+    return halves.flatten(-3)[..., before : before + columns] >= dropped
+
+
+def _row_keys(rows: Tensor, key: int) -> Tensor:
+    """Return the hash of each row with 64-bit integers, which overflow as in C."""
+    z = (rows + 1) * _signed(0x9E3779B97F4A7C15, 64) + key
+    z = (z ^ _shifted(z, 30, 64)) * _signed(0xBF58476D1CE4E5B9, 64)
+    z = (z ^ _shifted(z, 27, 64)) * _signed(0x94D049BB133111EB, 64)
+    return z ^ _shifted(z, 31, 64)
+
+
+def _shifted(x: Tensor, bits: int, width: int = 32) -> Tensor:
+    """Shift right without the sign."""
+    return (x >> bits).bitwise_and_((1 << (width - bits)) - 1)
+
+
+def _signed(value: int, width: int = 32) -> int:
+    """Return the signed integer with the same bits."""
+    return value - (1 << width) if value >> (width - 1) else value
 
 
 class Dropout(nn.Module):

@@ -1,6 +1,7 @@
 """The encoder: embeddings and layers."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
+from mbert_cli.encoder.dropout import numbered
 from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.layer import EncoderLayer, Stream
@@ -116,6 +118,12 @@ class PackedEncoder(nn.Module):
             layout: positions of the sentences in the stream.
             sites: the adapters of the segments of the layout.
         """
+        with numbered(partial(getattr, layout, "rows")):
+            return self._layers_over(token_ids, token_types, positions, layout, sites)
+
+    def _layers_over(
+        self, token_ids: Tensor, token_types: Tensor, positions: Tensor, layout: AnyLayout, sites: SegmentAdapters
+    ) -> Float[Tensor, "tokens hidden"]:
         h = self._embed(token_ids, positions, token_types)
         h = sites.after_norm(h, "embedding_norm", 0)
         h = Pending(h, dropout_p=self.dropout_p if self.training else 0.0).tensor()

@@ -27,6 +27,10 @@ class PaddedLayout:
         return self.mask.shape[1]
 
     @property
+    def rows(self) -> None:
+        """Only training needs the places of tokens."""
+
+    @property
     def segments(self) -> tuple["PaddedLayout", ...]:
         """The layouts of the segments: the stream is one segment."""
         return (self,)

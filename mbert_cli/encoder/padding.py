@@ -37,21 +37,22 @@ class Padding:
 
     def _build(self, layout: Layout, counts: Sequence[int], added: Sequence[int], last: int) -> None:
         ends = np.cumsum(counts)
-        sources, lengths, sentences = [], [], []
-        of_segments = np.split(layout.host_lengths, np.cumsum(layout.segment_sentences)[:-1])
-        for end, tokens, more, segment_lengths in zip(ends, counts, added, of_segments, strict=True):
+        sources, lengths, sentences, numbers = [], [], [], []
+        for end, tokens, more, segment in zip(ends, counts, added, layout.segments, strict=True):
             sources += [np.arange(end - tokens, end), np.full(more, end - tokens)]
-            lengths.append(np.append(segment_lengths, more) if more else segment_lengths)
+            lengths.append(np.append(segment.host_lengths, more) if more else segment.host_lengths)
+            numbers.append(np.append(segment.numbers, 0) if more else segment.numbers)
             sentences.append(len(lengths[-1]))
         if last:
             sources.append(np.zeros(last, np.int64))
             lengths.append(np.array([last]))
+            numbers.append(np.array([0]))
             sentences.append(1)
         # Every second source is padding, and so is the one after all segments.
         is_added = [index % 2 == 1 or index == 2 * len(counts) for index in range(len(sources))]
         added_here = np.repeat(is_added, [len(source) for source in sources])
         device = layout.device
-        self.layout = Layout(np.concatenate(lengths), sentences, device)
+        self.layout = Layout(np.concatenate(lengths), sentences, device, np.concatenate(numbers))
         self._source = as_tensor(np.concatenate(sources), device)
         self._real = as_tensor(np.flatnonzero(~added_here), device)
         self._added = as_tensor(np.flatnonzero(added_here), device)

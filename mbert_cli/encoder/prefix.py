@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mbert_cli.encoder.dropout import dropout
@@ -94,7 +94,15 @@ def add_gated(
             keys, values = (
                 x.to(q.dtype).unflatten(-1, (num_heads, -1)).transpose(0, 1) for x in (prefix.keys, prefix.values)
             )
-            weights = dropout(((q * q.shape[-1] ** -0.5) @ keys.transpose(1, 2)).softmax(-1), dropout_p)
+            weights = ((q * q.shape[-1] ** -0.5) @ keys.transpose(1, 2)).softmax(-1)
+            if dropout_p:
+                weights = dropout(weights, dropout_p, _rows(layout.segments[index], num_heads))
             shares = (weights @ values) * prefix.gate.to(q.dtype)[:, None, None]
             parts[index] = parts[index] + shares.transpose(0, 1).flatten(1)
     return parts[0] if one_segment else torch.cat(parts)
+
+
+def _rows(layout: AnyLayout, num_heads: int) -> Int[Tensor, "heads tokens"]:
+    """Return the row numbers of attention weights: one row for each token and head."""
+    assert layout.rows is not None, "an exported model has no dropout"
+    return layout.rows * num_heads + torch.arange(num_heads, device=layout.rows.device)[:, None]

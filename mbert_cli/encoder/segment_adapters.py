@@ -1,7 +1,9 @@
 """The adapters of a packed batch. Each adapter acts on the tokens of its task."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter, Linear, Norm
+from mbert_cli.encoder.dropout import numbered
 from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.prefix import Prefix
@@ -17,6 +20,7 @@ AFFINE_SITES = ("before_linear", "after_linear", "after_norm")
 """The sites that can be folded into the encoder's weights."""
 INNER_SITES = (*AFFINE_SITES, "prefix", "after_attention", "after_feed_forward")
 """All sites below the encoder's last hidden states."""
+_MOST_ROWS = 1 << 20  # of a table of distances
 
 
 def acts_at(adapter: type[Adapter], site: str) -> bool:
@@ -60,13 +64,18 @@ class SegmentAdapters:
         )
 
     def linear_of_each_segment(
-        self, module: nn.Linear, x: Float[Tensor, "rows in"], name: Linear, layer: int
+        self, module: nn.Linear, x: Float[Tensor, "rows in"], first: int, name: Linear, layer: int
     ) -> Float[Tensor, "segments rows out"]:
-        """Apply a linear layer to the same x with the adapters of each segment; one result if no adapter acts there."""
+        """Apply a linear layer to the same x with the adapters of each segment; one result if no adapter acts there.
+
+        The number of the first row of x is `first`; see `encoder.dropout`.
+        """
         if "before_linear" not in self._acting and "after_linear" not in self._acting:
             return kernels.current().linear(x, module).tensor()[None]
         count = len(self._adapters)
-        each = SegmentAdapters(Layout([len(x)] * count, [1] * count, x.device), self._adapters, self._folded)
+        numbers = first + _MOST_ROWS * np.arange(count)
+        layout = Layout([len(x)] * count, [1] * count, x.device, numbers)
+        each = SegmentAdapters(layout, self._adapters, self._folded)
         return each.linear(module, x.repeat(count, 1), name, layer).tensor().unflatten(0, (count, len(x)))
 
     def add_norm(
@@ -122,12 +131,13 @@ class SegmentAdapters:
         """Apply the adapters of each segment to its tokens; `apply` maps (adapter, tokens, segment) to tokens."""
         if site not in self._acting:
             return x
-        parts = self._split(x)
+        parts, layouts = self._split(x), self._layout.segments
         changed = False
         for index, adapters in enumerate(self._acting[site]):
-            for adapter in adapters:
-                before, parts[index] = parts[index], apply(adapter, parts[index], index)
-                changed |= parts[index] is not before
+            with numbered(partial(getattr, layouts[index], "rows")):
+                for adapter in adapters:
+                    before, parts[index] = parts[index], apply(adapter, parts[index], index)
+                    changed |= parts[index] is not before
         if not changed:
             return x
         return parts[0] if len(parts) == 1 else torch.cat(parts)

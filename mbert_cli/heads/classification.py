@@ -8,6 +8,7 @@ from pydantic import Field, PlainValidator
 from torch import Tensor, nn
 
 from mbert_cli.data.labels import ClassLabels, ClassNames
+from mbert_cli.encoder.dropout import Dropout
 from mbert_cli.errors import OptionError
 from mbert_cli.heads import ClassHead, Columns, PositiveNumber, balanced_weights, is_weight
 
@@ -61,7 +62,7 @@ class Classification(ClassHead):
     ) -> None:
         super().__init__(self.labels_from(num_classes, labels))
         count = len(self.labels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(hidden_size, count)
         self.balanced = class_weights == "balanced"
         weights = [1.0] * count if self.balanced else class_weights

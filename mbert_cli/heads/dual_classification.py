@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mbert_cli.data.labels import ClassNames
+from mbert_cli.encoder.dropout import Dropout
 from mbert_cli.heads import BinaryHead
 from mbert_cli.heads.pair_classification import PairClassification, Weight
 
@@ -43,7 +44,7 @@ class DualClassification(BinaryHead):
     ) -> None:
         super().__init__(self.labels_from(labels))
         self.apart = PairClassification(hidden_size, labels=labels, dropout=dropout, positive_weight=positive_weight)
-        self.joined = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden_size, 1))
+        self.joined = nn.Sequential(Dropout(dropout), nn.Linear(hidden_size, 1))
 
     def forward(
         self,

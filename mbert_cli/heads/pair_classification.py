@@ -8,6 +8,7 @@ from pydantic import Field, PlainValidator
 from torch import Tensor, nn
 
 from mbert_cli.data.labels import ClassNames
+from mbert_cli.encoder.dropout import Dropout
 from mbert_cli.heads import BinaryHead, PositiveNumber, balanced_weights, is_weight
 
 
@@ -56,7 +57,7 @@ class PairClassification(BinaryHead):
         positive_weight: Weight = 1.0,
     ) -> None:
         super().__init__(self.labels_from(labels))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(3 * hidden_size, 1)
         self.balanced = positive_weight == "balanced"
         # A balanced weight is saved with the model, because an evaluation has no training labels to count.

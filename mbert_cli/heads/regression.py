@@ -6,6 +6,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from mbert_cli.encoder.dropout import Dropout
 from mbert_cli.heads import Columns, ValueHead
 
 
@@ -36,7 +37,7 @@ class Regression(ValueHead):
     ) -> None:
         super().__init__(self.labels_from(scale, min))
         self.loss_kind = loss
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(hidden_size, 1)
 
     def forward(self, u: Float[Tensor, "examples hidden"]) -> Float[Tensor, " examples"]:

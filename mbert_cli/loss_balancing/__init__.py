@@ -22,10 +22,12 @@ class Shared:
         parameters: the shared parameters that train; empty if only task-specific parameters train.
         last_weight: the weight of the last shared layer, the one nearest to the task-specific parts; None if it does
             not train.
+        seed: a number that differs in every step, for random choices.
     """
 
     parameters: Sequence[Tensor]
     last_weight: Tensor | None
+    seed: int = 0
 
 
 class LossBalancing(nn.Module, ABC):

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mbert_cli.loss_balancing import LossBalancing, Losses, Shared, stacked
+from mbert_cli.randomness import permutation
 
 Gradients = list[Tensor | None]
 """The gradient of one task on each shared parameter; None if its loss does not depend on the parameter."""
@@ -39,7 +40,7 @@ class PCGrad(LossBalancing):
         tasks = [_take_gradients(loss, shared, index < last) for index, loss in enumerate(losses.values())]
         # Transposed: for each parameter, the gradients of all tasks.
         by_parameter = list(zip(*tasks, strict=True))
-        weights = mixture(inner_products(by_parameter)).tolist()
+        weights = mixture(inner_products(by_parameter), shared.seed).tolist()
         for parameter, gradients in zip(shared.parameters, by_parameter, strict=True):
             terms = [weight * grad for weight, grad in zip(weights, gradients, strict=True) if grad is not None]
             if terms:
@@ -72,18 +73,17 @@ def inner_products(by_parameter: Sequence[Sequence[Tensor | None]]) -> Float[Ten
     return products.cpu()
 
 
-def mixture(products: Float[Tensor, "tasks tasks"]) -> Float[Tensor, " tasks"]:
+def mixture(products: Float[Tensor, "tasks tasks"], seed: int) -> Float[Tensor, " tasks"]:
     """Return the coefficient of each task's original gradient in the sum of the projected gradients.
-
-    The random order of the other tasks comes from torch's generator, which is seeded before every step.
 
     Args:
         products: the inner products of the tasks' gradients.
+        seed: determines the random order of the other tasks.
     """
     count = len(products)
     mixed = torch.eye(count, dtype=products.dtype)
     for task in range(count):
-        for other in torch.randperm(count).tolist():
+        for other in permutation(count, seed, "order", task).tolist():
             along = mixed[task] @ products[:, other]
             # The squared norm of a very small gradient can underflow to 0.
             if other != task and along < 0 < products[other, other]:

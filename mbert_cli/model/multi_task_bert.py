@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import cast
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from mbert_cli.batch import Batch, Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
+from mbert_cli.encoder.dropout import numbered
 from mbert_cli.encoder.folding import can_fold, fold
 from mbert_cli.encoder.kernels.product import Linear, renew
 from mbert_cli.encoder.late_interaction import max_sim
@@ -117,7 +119,8 @@ class MultiTaskBert(SentenceModel):
             count = len(head.sides) + both_orders * head.sides.count("whole")
             sides = vectors.view(count, -1, vectors.shape[-1])
             late = [max_sim(states, place, sides.shape[1])] if head.late_interaction else []
-            output = head(*sides[: len(head.sides)], *late)
+            with numbered(partial(batch.places.get, name)):
+                output = head(*sides[: len(head.sides)], *late)
             outputs[name] = (output + head(*_exchanged(head, sides), *late)) / 2 if both_orders else output
         return outputs
 

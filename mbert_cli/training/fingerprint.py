@@ -30,6 +30,7 @@ def fingerprint_of(recipe: Recipe, data: TrainingData, hardware: Hardware, encod
         "data": {split: {task: each.sha256() for task, each in tasks.items()} for split, tasks in splits.items()},
         "hardware": hardware.facts(),
         "versions": versions(),
+        "dropout": "keyed",  # states without this key are older: their steps drew other masks
     }
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mbert_cli.batch import Batch
+from mbert_cli.encoder.dropout import keyed
 from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.loss_balancing import Shared
 from mbert_cli.model.multi_task_bert import MultiTaskBert
@@ -75,7 +76,7 @@ class OptimizerStep:
         for task, value in values.items():
             self._check_finite(f"the loss of task {task}", value, {task: rows[task]})
         if len(losses) > 1:
-            self._balancing.backward(losses, shared_of(self.model))
+            self._balancing.backward(losses, shared_of(self.model, derive(training.seed, "balancing", step)))
         else:
             next(iter(losses.values())).backward()
         if training.clip_norm is not None:
@@ -85,17 +86,19 @@ class OptimizerStep:
         # Free the gradients now, not before the next backward pass: the activations of the next step need the memory.
         self.optimizer.zero_grad(set_to_none=True)
         if len(losses) > 1:
-            # Autograd stays on although no gradient is computed. Without it, attention runs other kernels, which draw
-            # another dropout.
+            # Autograd stays on although no gradient is computed. Without it, attention runs other kernels, which round
+            # differently.
             self._balancing.after_step(lambda: self._losses(batch))
         self.state.step += 1
         return values
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of each task. A second call in the same step draws the same dropout."""
-        step = self.state.step
-        torch.manual_seed(derive(self.recipe.training.seed, "step", step))
-        outputs = self.model(batch)
+        step, seed = self.state.step, self.recipe.training.seed
+        # Only FlashAttention on a GPU draws from PyTorch's generator.
+        torch.manual_seed(derive(seed, "step", step))
+        with keyed(seed, step):
+            outputs = self.model(batch)
         heads = {task: self.model.head(task) for task in batch.tasks}
         return {task: self._soft_labels.loss(head, outputs[task], batch, task, step) for task, head in heads.items()}
 
@@ -111,9 +114,9 @@ class OptimizerStep:
         raise not_finite(f"{position}: {what} is {value} ({places}); nothing was changed.")
 
 
-def shared_of(model: MultiTaskBert) -> Shared:
-    """Return the parameters that all tasks train, given the last call of `model.train_only`."""
+def shared_of(model: MultiTaskBert, seed: int) -> Shared:
+    """Return the parameters that all tasks train, given the last call of `model.train_only`, and the step's seed."""
     parameters = [each for part in (model.encoder, model.pooling) for each in part.parameters() if each.requires_grad]
     last = model.encoder.layers[-1]
     assert isinstance(last, EncoderLayer)
-    return Shared(parameters, last.output.weight if last.output.weight.requires_grad else None)
+    return Shared(parameters, last.output.weight if last.output.weight.requires_grad else None, seed)

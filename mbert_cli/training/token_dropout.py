@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 
-from mbert_cli.batch import Batch
+from mbert_cli.batch import Batch, as_tensor
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.errors import RecipeError
-from mbert_cli.randomness import derive
+from mbert_cli.randomness import uniform
 
 
 class TokenDropout:
@@ -49,9 +50,8 @@ class TokenDropout:
         """
         if not any(task in self._shares for task in batch.tasks):
             return batch
-        shares = torch.tensor([self._shares.get(task, 0.0) for task in batch.tasks])
-        of_token = shares.repeat_interleave(torch.tensor(batch.layout.segment_tokens))
-        drawn = torch.rand(len(of_token), generator=torch.Generator().manual_seed(derive(self._seed, "tokens", step)))
-        ids = batch.token_ids
-        replaced = (drawn < of_token).to(ids.device) & ~torch.isin(ids, self._kept.to(ids.device))
+        ids, layout = batch.token_ids, batch.layout
+        of_token = np.repeat([self._shares.get(task, 0.0) for task in batch.tasks], layout.segment_tokens)
+        drawn = uniform(layout.host_rows, self._seed, "tokens", step) < of_token
+        replaced = as_tensor(drawn, ids.device) & ~torch.isin(ids, self._kept.to(ids.device))
         return replace(batch, token_ids=ids.masked_fill(replaced, self._mask))

@@ -4,6 +4,7 @@ import torch
 
 from mbert_cli.loss_balancing import Shared
 from mbert_cli.loss_balancing.pcgrad import PCGrad
+from mbert_cli.randomness import permutation
 
 NAMES = ("a", "b", "c", "d")
 
@@ -12,8 +13,7 @@ def surgery(*gradients, seed=0):
     """Return the gradient of PCGrad on a shared parameter, given the gradient of each task."""
     shared = torch.zeros(len(gradients[0]), requires_grad=True)
     losses = {name: shared @ torch.tensor(g, dtype=torch.float32) for name, g in zip(NAMES, gradients, strict=False)}
-    torch.manual_seed(seed)
-    PCGrad(dict.fromkeys(losses, "classification")).backward(losses, Shared([shared], shared))
+    PCGrad(dict.fromkeys(losses, "classification")).backward(losses, Shared([shared], shared, seed))
     return shared.grad.tolist()
 
 
@@ -68,8 +68,7 @@ def test_the_order_of_the_projections_depends_on_the_seed(count):
     found = set()
     for seed in range(12):
         gradients = rng.normal(size=(count, 6))
-        torch.manual_seed(seed)
-        orders = [torch.randperm(count).tolist() for _ in range(count)]
+        orders = [permutation(count, seed, "order", task).tolist() for task in range(count)]
         expected = reference(gradients, orders)
         assert surgery(*gradients, seed=seed) == pytest.approx(expected, abs=1e-5)
         found |= {tuple(order) for order in orders}

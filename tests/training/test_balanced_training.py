@@ -18,6 +18,7 @@ from mbert_cli.loss_balancing.uncertainty import Uncertainty
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import component_class, kinds, load_recipe, options_model
 from mbert_cli.model.tensor_files import read_tensors
+from mbert_cli.randomness import permutation
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
@@ -130,7 +131,6 @@ def test_the_gradients_of_pcgrad_on_a_model_are_those_of_the_paper(tiny_recipe, 
     backward = PCGrad.backward
 
     def compare(self, losses, shared):
-        generator = torch.get_rng_state()
         gradients = []
         for loss in losses.values():
             found = torch.autograd.grad(loss, shared.parameters, retain_graph=True, allow_unused=True)
@@ -139,7 +139,7 @@ def test_the_gradients_of_pcgrad_on_a_model_are_those_of_the_paper(tiny_recipe, 
                 for g, p in zip(found, shared.parameters, strict=True)
             ]
             gradients.append(torch.cat([each.flatten() for each in found]).double().numpy())
-        orders = [torch.randperm(len(gradients)).tolist() for _ in gradients]
+        orders = [permutation(len(gradients), shared.seed, "order", task).tolist() for task in range(len(gradients))]
         expected = np.zeros_like(gradients[0])
         for k, order in enumerate(orders):
             left = gradients[k].copy()
@@ -147,7 +147,6 @@ def test_the_gradients_of_pcgrad_on_a_model_are_those_of_the_paper(tiny_recipe, 
                 if j != k and left @ gradients[j] < 0:
                     left -= (left @ gradients[j]) / (gradients[j] @ gradients[j]) * gradients[j]
             expected += left
-        torch.set_rng_state(generator)
         backward(self, losses, shared)
         actual = [torch.zeros_like(p) if p.grad is None else p.grad for p in shared.parameters]
         actual = torch.cat([each.flatten() for each in actual]).double().numpy()
@@ -184,8 +183,8 @@ def test_steps_of_several_tasks_that_train_own_parameters_leave_the_encoder_unch
 
     seen = []
 
-    def watched(model):
-        shared = shared_of(model)
+    def watched(model, seed):
+        shared = shared_of(model, seed)
         seen.append((len(shared.parameters), shared.last_weight))
         return shared
 

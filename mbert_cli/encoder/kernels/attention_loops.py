@@ -10,7 +10,7 @@ import numpy as np
 from numba import prange, types
 
 from mbert_cli.encoder.kernels.compiling import compiled, inlined
-from mbert_cli.encoder.kernels.dropout_loops import drop, random_bits
+from mbert_cli.encoder.kernels.dropout_loops import drop, hashed, random_bits
 from mbert_cli.encoder.kernels.lanes import (
     WIDTH,
     exp,
@@ -148,15 +148,17 @@ def slopes_of_scores(slopes, weights, rows, width):
 
 @inlined
 @no_type_check
-def thin(weights, rows, width, first, key, heads, head, longest, dropping, out):
+def thin(weights, rows, width, first, key, heads, head, dropping, out):
     """Write dropout(weights), [rows, width]; in the mask, the weights of one token and head are one row.
 
     `first` is the first token, `key` the position of the first key, a multiple of two vectors.
     """
     for row in range(rows):
-        place = (first + row) * heads + head
+        own = types.uint64(0)
+        if dropping[1]:
+            own = hashed(dropping[0], dropping[3][first + row] * heads + head)
         for pair in range(0, width, 2 * WIDTH):
-            bits = random_bits(place, key + pair, longest, dropping)
+            bits = random_bits(own, key + pair)
             for half in range(2):
                 column = pair + half * WIDTH
                 if column < width:
@@ -224,8 +226,8 @@ def attention(qkv, bias, table, window, cos, sin, starts, lengths, order, heads,
                 wide = up_to(end - key, WIDTH)
                 start = len(table) // heads * head + longest - 1 + key - row
                 weigh(q[row * size :], size, turned[key:], width, table, start, count, end - key, wide, weights)
-                if dropping[2]:
-                    thin(weights, count, wide, first + row, key, heads, head, longest, dropping, weights)
+                if dropping[1]:
+                    thin(weights, count, wide, first + row, key, heads, head, dropping, weights)
                 multiply(weights, wide, 1, end - key, v[key * size :], size, count, size, mixed)
                 write(count, size, mixed, 1.0, first + row, features, offset, out, nothing)
 
@@ -276,11 +278,11 @@ def attention_backward(
                 key, end = first_key(row, window), last_key(row, count, length, window)
                 wide, start = up_to(end - key, WIDTH), len(table) // heads * head + longest - 1 + key - row
                 weigh(q[row * size :], size, turned_k[key:], width, table, start, count, end - key, wide, weights)
-                thin(weights, count, wide, first + row, key, heads, head, longest, dropping, thinned)
+                thin(weights, count, wide, first + row, key, heads, head, dropping, thinned)
                 multiply(thinned, 1, wide, count, into[row * size :], size, end - key, size, part)
                 accumulate(part, (end - key) * size, dv, key * size)
                 multiply(into[row * size :], size, 1, size, turned_v[key:], width, count, wide, slopes)
-                thin(slopes, count, wide, first + row, key, heads, head, longest, dropping, slopes)
+                thin(slopes, count, wide, first + row, key, heads, head, dropping, slopes)
                 slopes_of_scores(slopes, weights, count, wide)
                 if len(dtable):
                     sum_distances(slopes, start, count, wide, dtable[worker])

@@ -1,4 +1,4 @@
-"""Dropout with masks from a hash of (key, position), computed in the forward pass and again in the backward pass."""
+"""Dropout with the masks of `encoder.dropout`, computed in the forward pass and again in the backward pass."""
 
 from typing import no_type_check
 
@@ -7,33 +7,46 @@ from numba import prange, types
 from mbert_cli.encoder.kernels.compiling import compiled, inlined
 from mbert_cli.encoder.kernels.lanes import WIDTH, counters, keep, load, mix, splat, store
 
-# `dropping` is (low half of the key, high half of the key, n, 65,536 / (65,536 - n)); n of 65,536 values are dropped.
+# `dropping` is (key, n, 65,536 / (65,536 - n), the number of each row); n of 65,536 values are dropped.
 # One hash of 32 bits serves two values: its lower sixteen bits are for the first half of 32 columns.
 
 
 @inlined
 @no_type_check
-def random_bits(row, pair, columns, dropping):
+def hashed(key, number):
+    """Return splitmix64 of (key, number), a 64-bit hash."""
+    z = key + (types.uint64(number) + types.uint64(1)) * types.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> types.uint64(30))) * types.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> types.uint64(27))) * types.uint64(0x94D049BB133111EB)
+    return z ^ (z >> types.uint64(31))
+
+
+@inlined
+@no_type_check
+def row_key(row, dropping):
+    """Return the key of a row of a matrix."""
+    return hashed(dropping[0], dropping[3][row]) if dropping[1] else types.uint64(0)
+
+
+@inlined
+@no_type_check
+def random_bits(key, pair):
     """Return the random bits of 32 columns.
 
     Args:
-        row: row of the matrix whose values are dropped.
+        key: key of the row.
         pair: the first of the 32 columns, a multiple of 32.
-        columns: number of columns of the matrix.
-        dropping: see above.
     """
-    pairs = (columns + 2 * WIDTH - 1) // (2 * WIDTH)
-    first = (row * pairs + pair // (2 * WIDTH)) * WIDTH
-    return mix(counters(types.uint32(first)), dropping[0], dropping[1])
+    return mix(counters(types.uint32(pair // 2)), types.uint32(key), types.uint32(key >> types.uint64(32)))
 
 
 @inlined
 @no_type_check
 def drop(values, bits, half, dropping):
     """Drop some of sixteen values and scale the others; `half` (0 or 1) selects the half of the 32 columns."""
-    if dropping[2] == 0:
+    if dropping[1] == 0:
         return values
-    return keep(values * splat(dropping[3]), bits, types.uint32(half * 16), dropping[2])
+    return keep(values * splat(dropping[2]), bits, types.uint32(half * 16), dropping[1])
 
 
 @compiled
@@ -53,9 +66,9 @@ def add_drop(z, bias, residual, dropping, chunks, rows, y):
     columns = len(z) // rows
     for chunk in prange(chunks):
         for row in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
-            at = row * columns
+            at, key = row * columns, row_key(row, dropping)
             for pair in range(0, columns, 2 * WIDTH):
-                bits = random_bits(row, pair, columns, dropping)
+                bits = random_bits(key, pair)
                 for half in range(2):
                     column = pair + half * WIDTH
                     if column < columns:
@@ -84,9 +97,9 @@ def add_drop_backward(dy, dropping, chunks, rows, dz, dbias):
     columns = len(dy) // rows
     for chunk in prange(chunks):
         for row in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
-            at = row * columns
+            at, key = row * columns, row_key(row, dropping)
             for pair in range(0, columns, 2 * WIDTH):
-                bits = random_bits(row, pair, columns, dropping)
+                bits = random_bits(key, pair)
                 for half in range(2):
                     column = pair + half * WIDTH
                     if column < columns:

@@ -1,12 +1,12 @@
 """The functions of `plain`, each in one pass over memory, as PyTorch wrappers of loops that Numba compiles.
 
 The functions fall back to `plain` for inputs that the loops do not support: other devices and data types, sizes that
-are not a multiple of sixteen, prefixes, and activations other than GELU. Dropout draws a key from PyTorch's generator.
-Its mask is a hash of the key and the position. So masks are reproducible, and the backward pass computes them again.
+are not a multiple of sixteen, prefixes, and activations other than GELU. Dropout masks are those of `encoder.dropout`.
+The backward pass computes them again.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mbert_cli.batch import Layout
+from mbert_cli.encoder.dropout import draw_key, dropped_levels, row_numbers, scale_of
 from mbert_cli.encoder.kernels import Gated, Pending, activations, plain, working_dtype
 from mbert_cli.encoder.kernels.attention_loops import attention, attention_backward
 from mbert_cli.encoder.kernels.dropout_loops import add_drop, add_drop_backward
@@ -32,9 +33,8 @@ from mbert_cli.encoder.positions import NOWHERE, Relative
 from mbert_cli.encoder.prefix import Prefix
 from mbert_cli.encoder.rotation import Rotation
 
-Dropping = tuple[np.uint32, np.uint32, np.uint32, np.float32]
-_LEVELS = 1 << 16
-_NOTHING = np.empty(0, np.float32)
+Dropping = tuple[np.uint64, np.uint32, np.float32, np.ndarray]
+_NOTHING, _NO_ROWS = np.empty(0, np.float32), np.empty(0, np.int64)
 
 with warnings.catch_warnings():
     # PyTorch 2.11 warns unless these checks are disabled explicitly, and is_enabled() itself warns too.
@@ -175,14 +175,12 @@ def attend(
     return cast(Tensor, _Attention.apply(x.contiguous(), qkv.bias, bias, *places, num_heads, dropout_p))
 
 
-def _draw(p: float) -> Dropping:
-    """Draw a random key and return the `dropping` argument of the loops."""
-    dropped = round(p * _LEVELS)
+def _draw(p: float, rows: Callable[[], Tensor]) -> Dropping:
+    """Return the `dropping` argument of the loops for the next site; `rows` returns the number of each row."""
+    dropped = dropped_levels(p)
     if not dropped:
-        return np.uint32(0), np.uint32(0), np.uint32(0), np.float32(1)
-    key = int(torch.randint(1 << 62, ()))
-    scale = _LEVELS / max(1, _LEVELS - dropped)
-    return np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32), np.uint32(dropped), np.float32(scale)
+        return np.uint64(0), np.uint32(0), np.float32(1), _NO_ROWS
+    return np.uint64(draw_key()), np.uint32(dropped), np.float32(scale_of(dropped)), rows().numpy()
 
 
 class _Embeddings(torch.autograd.Function):
@@ -224,7 +222,7 @@ class _Embeddings(torch.autograd.Function):
 class _AddDropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, bias: Tensor | None, residual: Tensor | None, p: float) -> Tensor:
-        ctx.dropping = _draw(p)
+        ctx.dropping = _draw(p, lambda: row_numbers(z))
         y = empty_rows(z)
         add_drop(flat(z), flat(bias), flat_like(residual, z), ctx.dropping, CHUNKS, len(z), flat(y))
         return y
@@ -270,7 +268,7 @@ class _AddNorm(torch.autograd.Function):
         owned: bool,
         graph: bool,
     ) -> Tensor:
-        ctx.dropping = _draw(p)
+        ctx.dropping = _draw(p, lambda: row_numbers(z))
         trains = graph and any(ctx.needs_input_grad)
         scales = torch.empty(len(z))
         y = empty_rows(z) if trains or not owned else z
@@ -286,7 +284,7 @@ class _AddNorm(torch.autograd.Function):
         states, scales, gamma = ctx.saved_tensors
         needs = ctx.needs_input_grad
         dresidual = empty_rows(states)
-        dz = empty_rows(states) if ctx.dropping[2] and needs[0] else None
+        dz = empty_rows(states) if ctx.dropping[1] and needs[0] else None
         hidden = len(gamma)
         dgamma, dbeta, dbias = sums(needs[3], hidden), sums(needs[3], hidden), sums(needs[1], hidden)
         add_norm_backward(
@@ -314,9 +312,9 @@ class _Attention(torch.autograd.Function):
         table = None if by_distance is None else _padded_table(by_distance)
         ctx.save_for_backward(qkv, bias, table)
         ctx.distances = 0 if by_distance is None else by_distance.shape[1]
-        order = np.argsort(-layout.host_lengths, kind="stable")
+        order, dropping = np.argsort(-layout.host_lengths, kind="stable"), _draw(p, lambda: layout.rows)
         angles = (_NOTHING, _NOTHING) if rotation is None else tuple(flat(each) for each in rotation)
-        ctx.given = (window, *angles, layout.host_starts, layout.host_lengths, order, num_heads, _draw(p), CHUNKS)
+        ctx.given = (window, *angles, layout.host_starts, layout.host_lengths, order, num_heads, dropping, CHUNKS)
         out = empty_rows(qkv, qkv.shape[1] // 3)
         attention(flat(qkv), flat(bias), flat(table), *ctx.given, flat(out))
         return out

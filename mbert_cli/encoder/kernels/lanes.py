@@ -293,17 +293,16 @@ def counters(builder: Any, first: Any) -> Any:
 
 @_intrinsic(u32x16, u32x16, types.uint32, types.uint32)
 def mix(builder: Any, counter: Any, low_key: Any, high_key: Any) -> Any:
-    """Return 32 random bits for each counter: a hash of (key, counter).
+    """Return 32 random bits for each counter: the hash `lowbias32` (C. Wellons, 2018) of (key, counter).
 
-    The multiplications and shifts are those of the hash `lowbias32` (C. Wellons, 2018). There are two rounds; each is
-    preceded by an XOR with one half of the key.
+    The halves of the key are combined with the counter before the hash and with its result. The key is itself a hash.
     """
     x = builder.mul(counter, _constant(0x9E3779B9, _INTS))
-    for key in (low_key, high_key):
-        x = builder.xor(x, _splat(builder, key, _INTS))
-        x = builder.mul(builder.xor(x, builder.lshr(x, _constant(16, _INTS))), _constant(0x7FEB352D, _INTS))
-        x = builder.mul(builder.xor(x, builder.lshr(x, _constant(15, _INTS))), _constant(0x846CA68B, _INTS))
-    return builder.xor(x, builder.lshr(x, _constant(16, _INTS)))
+    x = builder.xor(x, _splat(builder, low_key, _INTS))
+    x = builder.mul(builder.xor(x, builder.lshr(x, _constant(16, _INTS))), _constant(0x7FEB352D, _INTS))
+    x = builder.mul(builder.xor(x, builder.lshr(x, _constant(15, _INTS))), _constant(0x846CA68B, _INTS))
+    x = builder.xor(x, builder.lshr(x, _constant(16, _INTS)))
+    return builder.xor(x, _splat(builder, high_key, _INTS))
 
 
 @_intrinsic(f32x16, f32x16, u32x16, types.uint32, types.uint32)

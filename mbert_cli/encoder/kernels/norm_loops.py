@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange, types
 
 from mbert_cli.encoder.kernels.compiling import compiled, inlined
-from mbert_cli.encoder.kernels.dropout_loops import drop, random_bits
+from mbert_cli.encoder.kernels.dropout_loops import drop, random_bits, row_key
 from mbert_cli.encoder.kernels.lanes import WIDTH, fma, load, splat, store, total
 
 
@@ -52,9 +52,9 @@ def add_norm(z, bias, residual, gamma, beta, eps, dropping, chunks, states, scal
     for chunk in prange(chunks):
         sums = np.empty(hidden, np.float32)
         for row in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
-            at = row * hidden
+            at, key = row * hidden, row_key(row, dropping)
             for pair in range(0, hidden, 2 * WIDTH):
-                bits = random_bits(row, pair, hidden, dropping)
+                bits = random_bits(key, pair)
                 for half in range(2):
                     column = pair + half * WIDTH
                     if column < hidden:
@@ -100,9 +100,9 @@ def add_norm_backward(dy, states, scales, gamma, dropping, chunks, dz, dresidual
                 along = fma(into, state, along)
             mean = splat(types.float32(-total(sums) / hidden))
             share = splat(types.float32(-total(along) / hidden))
-            scale = splat(scales[row])
+            scale, key = splat(scales[row]), row_key(row, dropping)
             for pair in range(0, hidden, 2 * WIDTH):
-                bits = random_bits(row, pair, hidden, dropping)
+                bits = random_bits(key, pair)
                 for half in range(2):
                     column = pair + half * WIDTH
                     if column < hidden:

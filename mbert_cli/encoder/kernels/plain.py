@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout, to_slots, to_tokens
-from mbert_cli.encoder.dropout import dropout
+from mbert_cli.encoder.dropout import draw_key, dropout, dropped_levels
 from mbert_cli.encoder.kernels import Pending, working_dtype
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.positions import IGNORED, NOWHERE, Relative
@@ -18,6 +19,9 @@ from mbert_cli.encoder.relative_bias import toeplitz
 from mbert_cli.encoder.rotation import Rotation
 
 _BLOCK = 64  # queries of a long sentence whose tokens attend to near ones
+
+Drop = partial[Tensor]
+"""`dropout` of attention weights, with the numbers of their rows."""
 
 
 def embed(
@@ -97,7 +101,7 @@ def attend(
     if not special and has_flash_attention(x, features // num_heads):
         return _flash_attention(x, layout, num_heads, dropout_p, relative)
     joined, bias = join(prefixes, x), relative.limited_bias(layout.longest, x.device)
-    blocks = []
+    blocks, key = [], draw_key() if dropped_levels(dropout_p) else 0
     slots = to_slots(x, layout).split(layout.bucket_slots)
     for index, (bucket, padded) in enumerate(zip(layout.buckets, slots, strict=True)):
         block = padded.view(bucket.sentences, bucket.width, 3, num_heads, features // num_heads)
@@ -106,8 +110,11 @@ def attend(
             of_width = relative.rotation.first(bucket.width)
             q, k = of_width.rotate(q), of_width.rotate(k)
         mask = None if bucket.mask is None else bucket.mask[:, None, None, :]
+        drop: Drop | None = None
+        if dropout_p:
+            drop = partial(dropout, p=dropout_p, rows=_attention_rows(layout, index, num_heads), key=key)
         if relative.window is not None and joined is None and bucket.width > 4 * max(relative.window, _BLOCK):
-            mixed = _mix_near(q, k, v, mask, bias, relative.window, dropout_p)
+            mixed = _mix_near(q, k, v, mask, bias, relative.window, drop)
         else:
             scores = None if bias is None else toeplitz(bias, bucket.width).to(q.dtype)
             if relative.disentangled is not None:
@@ -115,7 +122,7 @@ def attend(
             if joined is not None:
                 k, v, mask = _with_prefix(k, v, mask, joined, layout.bucket_segments[index])
                 scores = None if scores is None else nn.functional.pad(scores, (k.shape[2] - bucket.width, 0))
-            mixed = _mix(q, k, v, mask, scores, dropout_p)
+            mixed = _mix(q, k, v, mask, scores, drop)
         blocks.append(mixed.transpose(1, 2).reshape(-1, features))
     return add_gated(to_tokens(torch.cat(blocks), layout), x, prefixes, layout, num_heads, dropout_p)
 
@@ -138,6 +145,7 @@ def _flash_attention(x: Tensor, layout: Layout, num_heads: int, dropout_p: float
     q, k, v = (nn.functional.pad(heads, (0, -size % 8)) if size % 8 else heads).unbind(1)
     longest, scale = int(layout.host_lengths.max()), size**-0.5
     # Call the operator of `torch.nn.attention.varlen` directly: that module has no dropout and imports the compiler.
+    # Its dropout draws from PyTorch's generator, so here masks depend on the other sentences of the batch.
     forward = torch.ops.aten._flash_attention_forward
     window = (
         {} if relative.window is None else dict.fromkeys(("window_size_left", "window_size_right"), relative.window)
@@ -161,8 +169,15 @@ def _with_prefix(
     return k, v, mask
 
 
+def _attention_rows(layout: Layout, bucket: int, num_heads: int) -> Int[Tensor, "sentences heads width"]:
+    """Return the row numbers of the attention weights of a bucket: one row for each token and head."""
+    of_slot = layout.rows[layout.token_of_slot].split(layout.bucket_slots)[bucket]
+    tokens = of_slot.view(layout.buckets[bucket].sentences, 1, -1)
+    return tokens * num_heads + torch.arange(num_heads, device=tokens.device)[:, None]
+
+
 def _mix_near(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None, window: int, dropout_p: float
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None, window: int, drop: Drop | None
 ) -> Tensor:
     """Return `_mix`, computed in blocks of queries with the keys that are within the window of a block."""
     width, parts = q.shape[2], []
@@ -176,20 +191,22 @@ def _mix_near(
             # Not minus infinity: a block may contain padding alone.
             scores = scores + torch.where(mask[..., first:last], 0.0, IGNORED).to(q.dtype)
         keys, values = k[:, :, first:last], v[:, :, first:last]
-        parts.append(_mix(q[:, :, row:end], keys, values, None, scores, dropout_p))
+        of_block = drop and partial(drop, rows=drop.keywords["rows"][:, :, row:end], first=first)
+        parts.append(_mix(q[:, :, row:end], keys, values, None, scores, of_block))
     return torch.cat(parts, 2)
 
 
-def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None, dropout_p: float) -> Tensor:
-    """Return softmax(Q K^T / sqrt(d) + B) V; `mask` is False at keys to ignore."""
-    if q.device.type != "cpu" or not (q.requires_grad or dropout_p):
+def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None, drop: Drop | None) -> Tensor:
+    """Return drop(softmax(Q K^T / sqrt(d) + B)) V; `mask` is False at keys to ignore."""
+    if drop is None and (q.device.type != "cpu" or not q.requires_grad):
         if bias is not None:
             mask = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
-        return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_p)
+        return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     # For short sequences such as sentences, the plain formula is faster on a CPU, especially in the backward pass.
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     if bias is not None:
         scores = scores + bias
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
-    return dropout(scores.softmax(-1), dropout_p) @ v
+    weights = scores.softmax(-1)
+    return (weights if drop is None else drop(weights)) @ v
