@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import commands
@@ -15,6 +16,7 @@ from word_salad import sentences
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 
 import contest
+import encoders
 import estimates
 import limit
 import many_classes
@@ -121,6 +123,28 @@ def test_every_contender_of_training_trains_on_all_tokens(run, encoder):
     assert len(tokens) == 1
 
 
+@pytest.fixture(params=encoders.PUBLISHED)
+def published(request, monkeypatch, minilm):
+    """The name of an encoder of published sizes, which are made small."""
+    shape_of = encoders.shape_of
+    small = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "intermediate_size": 48}
+    monkeypatch.setattr(encoders, "shape_of", lambda name: replace(shape_of(name), **small))
+    return request.param
+
+
+def test_an_encoder_of_published_sizes_is_trained_by_mbert_and_by_transformers(run, published):
+    words = ("--rounds", 1, "--steps", 1, "--warm-up", 1, "--batch-size", 3)
+    found = run(train_speed, "--encoder", published, "--ours", "full_fp32", "--peers", "hf_fp32", *words)
+    check_all_ran(found["rows"], ["full_fp32", "hf_fp32"])
+
+
+def test_an_encoder_of_published_sizes_predicts_the_same_in_mbert_and_in_transformers(run, published):
+    words = ("--rounds", 1, "--tasks", "quora", "--ours", "fp32", "--peers", "hf_fp32")
+    found = run(predict_speed, "--encoder", published, *words)
+    check_all_ran(found["rows"], ["quora_fp32", "quora_hf_fp32"])
+    assert all(row["largest_difference"] < 1e-4 for row in found["rows"])
+
+
 def test_every_point_of_scaling_reads_all_tokens(run, monkeypatch):
     small = {
         "tokens": [scaling.Point(rows=rows, hidden=32, tasks=1) for rows in (4, 8)],
@@ -156,6 +180,16 @@ def test_every_command_on_many_classes_does_its_work(run, encoder):
     check_all_ran(found["rows"], many_classes.COMMANDS)
     for row in found["rows"]:
         assert all(row[key] > 0 for key in ("rss_mb", "metrics_line_bytes", "output_bytes", "seconds"))
+
+
+def test_the_limit_of_a_gated_encoder_with_factorised_embeddings_has_their_products():
+    shape = EncoderShape(hidden_size=64, num_layers=3, num_heads=2, intermediate_size=32, gated=True, embedding_size=16)
+    products = [(128, 64, 192), (128, 64, 64), (128, 64, 64), (128, 32, 64)]  # W_1 and W_3 are one product
+    weights = 3 * sum(inner * columns for _, inner, columns in products) + 16 * 64
+    found = sum(
+        rows * inner * columns * count for (rows, inner, columns), count in limit.step("full", [128], shape, 1).items()
+    )
+    assert found == 3 * 128 * weights
 
 
 @pytest.mark.parametrize("method", ["full", "houlsby", "top"])

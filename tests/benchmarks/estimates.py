@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import contest
+from encoders import HELP, checkpoint_folder
 from ours import course_recipe, load
 from workload import memory, report, settings_of_worker
 
@@ -26,7 +27,7 @@ def main():
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     parser.add_argument("--epochs", type=contest.positive, default=2, help="epochs of each run")
     parser.add_argument("--limit", type=contest.positive, help="maximum number of rows of each file")
-    parser.add_argument("--encoder", default="minilm", help="minilm, or a folder")
+    parser.add_argument("--encoder", default="minilm", help=HELP)
     options = parser.parse_args()
     contest.check_names(options.runs, RUNS, "--runs")
     keys = ("precision", "device", "epochs", "limit", "encoder")
@@ -76,8 +77,6 @@ def table_of(rows):
 
 def recipe_of(settings, folder):
     """Return the recipe of a run as plain values."""
-    from ours import checkpoint_folder
-
     encoder, name = str(checkpoint_folder(settings["encoder"], folder)), settings["name"]
     if name.startswith("demo"):
         recipe = {"extends": str(Path(__file__).parents[2] / "recipes" / "demo.yaml")}

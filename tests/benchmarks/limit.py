@@ -1,7 +1,8 @@
 """The limit of a training step: the time of its matrix products alone, on prepared operands.
 
 The products inside attention (queries with keys, weights with values) are left out: with n tokens per sentence they
-are about n / 6 hidden_size of the others, a hundredth here. Those of the heads are left out, too. All layers use the
+are about n / 6 hidden_size of the others, a hundredth here. Those of the heads are left out, too, and those with the
+embeddings of distances (DeBERTa). All layers use the
 same operands, which are in the cache more often than those of a real step.
 """
 
@@ -27,23 +28,23 @@ def linear(tokens, inputs, outputs, into=True, trains=True):
     return found + ([(outputs, tokens, inputs)] if trains else [])
 
 
-def layer(tokens, hidden, intermediate, attention_into=True, feed_forward_into=True, trains=True):
+def layer(tokens, shape, attention_into=True, feed_forward_into=True, trains=True):
     """Return the products of an encoder layer.
 
     Args:
         tokens: number of tokens.
-        hidden: size of the layer.
-        intermediate: size inside the feed-forward sublayer.
+        shape: sizes of the encoder.
         attention_into: whether the attention sublayer's input needs a gradient.
         feed_forward_into: whether the feed-forward sublayer's input needs a gradient.
         trains: whether the weights need gradients.
     """
+    hidden = shape.hidden_size
     # If weights train below it, the attention's output needs a gradient, even if the input of its queries does not.
     return [
         *linear(tokens, hidden, 3 * hidden, attention_into, trains),
         *linear(tokens, hidden, hidden, attention_into or trains, trains),
-        *linear(tokens, hidden, intermediate, feed_forward_into, trains),
-        *linear(tokens, intermediate, hidden, feed_forward_into, trains),
+        *linear(tokens, hidden, shape.intermediate_width, feed_forward_into, trains),
+        *linear(tokens, shape.intermediate_size, hidden, feed_forward_into, trains),
     ]
 
 
@@ -61,22 +62,24 @@ def step(method, tokens, shape, rank):
         return None
     # Rounded to a multiple of 64, for which products are fastest.
     whole, *tokens = (max(64, round(each / 64) * 64) for each in (sum(tokens), *tokens))
-    sizes = (shape.hidden_size, shape.intermediate_size)
     found = []
+    if shape.projects_embeddings and method != "top_cached":
+        trains = method == "full"
+        found += linear(whole, shape.embedding_width, shape.hidden_size, into=trains, trains=trains)
     for index in range(0 if method == "top_cached" else shape.num_layers):
         if method == "full":
-            found += layer(whole, *sizes)
+            found += layer(whole, shape)
         elif method == "top":
-            found += layer(whole, *sizes, attention_into=False, feed_forward_into=False, trains=False)
+            found += layer(whole, shape, attention_into=False, feed_forward_into=False, trains=False)
         else:
             # Nothing needs a gradient below the first bottleneck, which is after the first layer's attention.
-            found += layer(whole, *sizes, attention_into=index > 0, trains=False)
+            found += layer(whole, shape, attention_into=index > 0, trains=False)
             for site, each in product(range(2), tokens):
                 found += linear(each, shape.hidden_size, rank, into=index + site > 0)
                 found += linear(each, rank, shape.hidden_size)
     if method in ("top", "top_cached"):
         for each in tokens:
-            found += layer(each, *sizes, attention_into=False)
+            found += layer(each, shape, attention_into=False)
     return Counter(found)
 
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/many_classes.py --classes 4000 --rows 300
 
-Sentences are made up; the encoder is MiniLM (extra [demo]) or a folder.
+Sentences are made up; the encoder is by default MiniLM (extra [demo]).
 """
 
 import json
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import contest
+from encoders import HELP, checkpoint_folder
 from workload import memory, report, settings_of_worker
 
 COMMANDS = ("train", "evaluate", "predict")
@@ -25,7 +26,7 @@ def main():
     parser.add_argument("--classes", type=contest.positive, default=4000, help="number of classes")
     parser.add_argument("--rows", type=contest.positive, default=300, help="rows of the dev file, which is predicted")
     parser.add_argument("--train-rows", type=contest.positive, help="rows of the training file; default: one per class")
-    parser.add_argument("--encoder", default="minilm", help="minilm, or a folder")
+    parser.add_argument("--encoder", default="minilm", help=HELP)
     options = parser.parse_args()
     rows = {"train": options.train_rows or options.classes, "dev": options.rows}
     with tempfile.TemporaryDirectory() as name:
@@ -48,12 +49,10 @@ def write_task(folder, encoder, classes, rows):
 
     Args:
         folder: where they are written.
-        encoder: `minilm`, or a folder.
+        encoder: a name, or a folder; see `encoders.checkpoint_folder`.
         classes: number of classes.
         rows: number of rows of each split.
     """
-    from ours import checkpoint_folder
-
     rng = random.Random(3)
     for split, count in rows.items():
         with open(folder / f"{split}.tsv", "w", encoding="utf-8") as file:

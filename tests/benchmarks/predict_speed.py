@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import contest
+from encoders import HELP, checkpoint_folder
 from predict_peers import PEERS
 from workload import COLUMNS, MAX_LENGTH, course_file
 
@@ -22,7 +23,7 @@ def main():
     parser.add_argument("--tasks", type=contest.words, default=",".join(TASKS), help="quora, sst")
     parser.add_argument("--pairs", type=contest.positive, default=6000, help="maximum number of Quora pairs")
     parser.add_argument("--sentences", type=contest.positive, default=6000, help="maximum number of SST sentences")
-    parser.add_argument("--encoder", default="minilm", help="minilm, bert-base (random weights), or a folder")
+    parser.add_argument("--encoder", default="minilm", help=HELP)
     options = parser.parse_args()
     contest.check_names(options.ours, OURS, "--ours")
     contest.check_names(options.peers, PEERS, "--peers")
@@ -55,7 +56,7 @@ def main():
 
 def contenders_in(folder, options):
     """Write the inputs and a saved run. Return the command of each contender and the work of each task."""
-    from ours import checkpoint_folder, course_recipe, load, save_untrained
+    from ours import course_recipe, load, save_untrained
 
     weights, run = folder / "encoder", folder / "run"
     for each in (weights, run):

@@ -4,8 +4,9 @@ import tempfile
 from pathlib import Path
 
 import contest
-from ours import MINILM, load, parts_of, recipe_of, timed_steps
-from workload import course_steps
+from encoders import HELP, checkpoint_folder
+from ours import load, parts_of, recipe_of, timed_steps
+from workload import BATCH_SIZE, course_steps
 
 STEP = "step"
 
@@ -16,11 +17,12 @@ def main():
 
     parser = contest.parser(__doc__, rounds=1)
     parser.add_argument("name", nargs="?", default="full_bf16", help="a contender of train_speed.py")
-    parser.add_argument("--encoder", default=MINILM, help="a checkpoint, as in a recipe")
+    parser.add_argument("--encoder", default="minilm", help=HELP)
     parser.add_argument("--steps", type=contest.positive, default=8)
+    parser.add_argument("--batch-size", type=contest.positive, default=BATCH_SIZE, help="rows of each task in a step")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    _, drawn = course_steps({"warm_up": 4, "steps": options.steps})
+    _, drawn = course_steps({"warm_up": 4, "steps": options.steps, "batch_size": options.batch_size})
     method, precision, kernels = parts_of(options.name)
     activities = [torch.profiler.ProfilerActivity.CPU]
     if options.device == "cuda":
@@ -36,9 +38,11 @@ def main():
         profile.stop()
 
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder, "run")
-        run.mkdir()
-        recipe = load(recipe_of(method, options.encoder, rank=96), Path(folder))
+        run, weights = Path(folder, "run"), Path(folder, "encoder")
+        for each in (run, weights):
+            each.mkdir()
+        encoder = str(checkpoint_folder(options.encoder, weights))
+        recipe = load(recipe_of(method, encoder, rank=96), Path(folder))
         measured = timed_steps(recipe, run, precision, steps, 4, kernels, options.device)
     found = profile.key_averages()
     profiled = sum(each.count for each in found if each.key == STEP)

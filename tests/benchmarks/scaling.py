@@ -12,7 +12,8 @@ from pathlib import Path
 
 import contest
 import limit
-from ours import load, timed_steps, write_random_encoder
+from encoders import write_random_encoder
+from ours import load, timed_steps
 from workload import draw_steps, memory, report, settings_of_worker
 
 _WORDS = 30_000

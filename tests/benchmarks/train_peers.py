@@ -7,8 +7,8 @@ import tempfile
 import time
 import warnings
 
+from peer_encoder import open_encoder
 from workload import (
-    BATCH_SIZE,
     COLUMNS,
     LEARNING_RATE,
     MAX_LENGTH,
@@ -66,12 +66,13 @@ def mean_pool(states, mask):
     return (states.float() * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def transformers_model(settings):
-    """Return the encoder, its trainable parameters, and a function that activates the adapters of a task."""
-    from transformers import BertModel
+def with_adapters(model, method):
+    """Return the encoder, its trainable parameters, and a function that activates the adapters of a task.
 
-    model = BertModel.from_pretrained(settings["encoder"], add_pooling_layer=False)
-    method = settings["name"].split("_")[0]
+    Args:
+        model: an encoder of transformers. `lora` and `houlsby` need one with BERT's names of modules.
+        method: `hf` for no adapters, `lora` or `houlsby`.
+    """
     if method == "lora":
         from peft import LoraConfig, get_peft_model
 
@@ -98,11 +99,10 @@ def transformers_model(settings):
 def loop(settings):
     """Train with a plain loop: each task is padded separately. Each side of a pair has its own forward pass."""
     import torch
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(settings["encoder"])
     device = settings["device"]
-    model, parameters, activate = transformers_model(settings)
+    encoder, inputs_of = open_encoder(settings["encoder"])
+    model, parameters, activate = with_adapters(encoder, settings["name"].split("_")[0])
     model.to(device)
     heads = make_heads(model.config.hidden_size).train().to(device)
     model.train()
@@ -119,9 +119,7 @@ def loop(settings):
             sentences = []
             with bf16:  # one block for both sides, because autocast keeps the cast weights within it
                 for side in sides:
-                    inputs = tokenizer(
-                        list(side), padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
-                    )
+                    inputs = inputs_of(list(side))
                     count += int(inputs["attention_mask"].sum())
                     read += len(inputs["attention_mask"])
                     inputs = inputs.to(device)
@@ -196,7 +194,7 @@ def sentence_transformers_trainer(settings):
         arguments = SentenceTransformerTrainingArguments(
             output_dir=folder,
             max_steps=len(steps),
-            per_device_train_batch_size=BATCH_SIZE,
+            per_device_train_batch_size=settings["batch_size"],
             gradient_accumulation_steps=len(data),  # one step after a batch of each task
             multi_dataset_batch_sampler="round_robin",
             learning_rate=LEARNING_RATE,

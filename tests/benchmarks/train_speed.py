@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import contest
+from encoders import HELP, checkpoint_folder
 from train_peers import PEERS
 from workload import BATCH_SIZE, MAX_LENGTH, course_steps
 
@@ -21,7 +22,8 @@ def main():
     contest.add_peer_options(parser, ("hf_bf16_fused", "st_bf16", "houlsby_bf16", "lora_bf16"))
     parser.add_argument("--steps", type=contest.positive, default=12, help="timed steps of each contender in a round")
     parser.add_argument("--warm-up", type=contest.positive, default=4, help="steps before these, which are not timed")
-    parser.add_argument("--encoder", default="minilm", help="minilm, bert-base (random weights), or a folder")
+    parser.add_argument("--batch-size", type=contest.positive, default=BATCH_SIZE, help="rows of each task in a step")
+    parser.add_argument("--encoder", default="minilm", help=HELP)
     options = parser.parse_args()
     known = [
         f"{method}_{precision}" for method in METHODS for precision in ("fp32", "bf16", "fp32_plain", "bf16_plain")
@@ -30,10 +32,9 @@ def main():
     contest.check_names(options.peers, PEERS, "--peers")
     ours, peers = options.ours, [PEERS[name] for name in options.peers]
     with tempfile.TemporaryDirectory() as folder:
-        from ours import checkpoint_folder
-
         encoder = str(checkpoint_folder(options.encoder, Path(folder)))
-        work = {"encoder": encoder, "steps": options.steps, "warm_up": options.warm_up, "device": options.device}
+        keys = ("steps", "warm_up", "batch_size", "device")
+        work = {"encoder": encoder, **{key: getattr(options, key) for key in keys}}
         contenders = {name: contest.worker("ours.py", {"procedure": "train", "name": name, **work}) for name in ours}
         for name in options.peers:
             python = contest.peer_python(name, options.peer_python)
@@ -48,7 +49,7 @@ def main():
             ratios = contest.ratios_of(results, ours, peers, lambda run: statistics.median(run["times"]))
             content = {"rows": list(rows.values()), "ratios": ratios, "settings": contest.facts(options)}
             contest.write_json(options.json, content)
-    title = f"a step of {BATCH_SIZE} rows of each task, {options.encoder}, {options.threads} threads"
+    title = f"a step of {options.batch_size} rows of each task, {options.encoder}, {options.threads} threads"
     contest.show(steps_table(title, rows, ratios), contest.ratio_table(ratios))
 
 

@@ -68,7 +68,8 @@ def draw_steps(sizes, count, batch_size=BATCH_SIZE, seed=0):
 def course_steps(settings):
     """Return the rows of each task, and the steps that a training contender takes: warm-up, then timed ones."""
     rows = {task: read_rows(task, "train") for task in COLUMNS}
-    steps = draw_steps({task: len(each) for task, each in rows.items()}, settings["warm_up"] + settings["steps"])
+    sizes, count = {task: len(each) for task, each in rows.items()}, settings["warm_up"] + settings["steps"]
+    steps = draw_steps(sizes, count, settings["batch_size"])
     return rows, steps
 
 
