@@ -93,3 +93,12 @@ def minilm() -> Path:
     if spec is None:
         pytest.skip("the MiniLM encoder is missing; install the extra [demo]")
     return Path(spec.submodule_search_locations[0]) / "model"
+
+
+@pytest.fixture(scope="session")
+def mpnet() -> Path:
+    """The folder of the encoder all-mpnet-base-v2. Tests that use it are skipped if MBERT_MPNET is not set."""
+    folder = Path(os.environ.get("MBERT_MPNET", "")).resolve()
+    if not os.environ.get("MBERT_MPNET") or not folder.is_dir():
+        pytest.skip("the MPNet encoder is missing; set MBERT_MPNET to the folder of all-mpnet-base-v2")
+    return folder
