@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,8 @@ def _file_of(folder: Path) -> Path:
 def _converted(folder: Path) -> FastTokenizer:
     """Convert older files, such as `vocab.txt`, to a tokenizer; code in the checkpoint does not run."""
     source = _file_of(folder)
+    if source.suffix == ".model" and find_spec("sentencepiece") is None:
+        raise CheckpointError(f"{source}: is read with sentencepiece; pip install 'mbert-cli[sentencepiece]'.")
     from transformers import AutoTokenizer
 
     try:

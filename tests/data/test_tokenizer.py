@@ -94,6 +94,13 @@ def test_a_folder_with_only_vocab_txt_can_be_read(tiny_checkpoint, vocabulary):
     assert found.vocab_size == Tokenizer(tiny_checkpoint, 16).vocab_size
 
 
+def test_a_model_of_sentencepiece_without_the_package_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr("mbert_cli.data.tokenizer.find_spec", lambda name: None)
+    (tmp_path / "spm.model").touch()
+    with pytest.raises(CheckpointError, match=r"spm\.model: is read with sentencepiece; pip install 'mbert-cli\[sen"):
+        Tokenizer(tmp_path, 16)
+
+
 def test_a_damaged_vocab_txt_is_refused(vocabulary):
     (vocabulary / "vocab.txt").write_bytes(b"[PAD]\n\xff\xfe\n")
     with pytest.raises(CheckpointError, match="vocab"):
