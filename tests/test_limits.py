@@ -29,7 +29,7 @@ def test_the_page_has_all_its_items():
     assert len(items()) > 35
 
 
-@pytest.mark.parametrize("family", ["deberta-v2", "modernbert", "nomic_bert", "gte", "t5"])
+@pytest.mark.parametrize("family", ["t5", "longformer", "gpt2"])
 def test_other_encoder_families_are_rejected(tmp_path, family):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
     with pytest.raises(CheckpointError, match=f"model_type is '{family}'"):

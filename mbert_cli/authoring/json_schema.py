@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
+from mbert_cli.encoder.families import model_types
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.model.components import component_class, kinds, options_model
 from mbert_cli.recipe.sections import (
@@ -31,6 +32,7 @@ def recipe_schema() -> Schema:
     them. The schema cannot check what depends on other files, such as whether a data file exists.
     """
     shape = _section(ShapeSection, EncoderShape)
+    shape["properties"]["family"] = {**shape["properties"]["family"], "enum": [*model_types(), None]}
     encoder = _section(EncoderSection, shape=_or_null(shape))
     task = _section(TaskSection, head=_component("heads"), text=_texts())
     sections: Schema = {

@@ -43,13 +43,15 @@ def encoder_shape(section: EncoderSection, download: bool = True) -> EncoderShap
 
     Raises:
         CheckpointError: the sizes are unknown, or differ from `shape`.
-        RecipeError: `shape` is impossible.
+        RecipeError: `shape` is impossible, or its family is unknown.
     """
     sizes = _sizes_in(section)
     if not download and not is_local(section.checkpoint):
         known = known_shape(section.checkpoint)
         if sizes or known is not None:
-            return _checked_shape(replace(known or _defaults(sizes), **sizes))
+            if known is None or sizes.get("family", known.family) != known.family:
+                known = _defaults(sizes)
+            return _checked_shape(replace(known, **sizes))
     try:
         shape = read_shape(locate(section.checkpoint, section.revision, download))
     except CheckpointError:
@@ -89,15 +91,16 @@ def _sizes_in(section: EncoderSection) -> dict[str, Any]:
     """Return the sizes that a recipe sets."""
     if section.shape is None:
         return {}
-    return {key: value for key, value in section.shape.model_dump().items() if value is not None}
+    sizes = {key: value for key, value in section.shape.model_dump().items() if value is not None}
+    named = sizes.get("family")
+    if named is not None and named not in model_types():
+        raise RecipeError(f"encoder.shape.family is '{named}'{nearest(named, model_types())}")
+    return sizes
 
 
 def _defaults(sizes: Mapping[str, Any]) -> EncoderShape:
     """Return the sizes of the family that a recipe names, by default BERT."""
-    named = sizes.get("family", EncoderShape().family)
-    if named not in model_types():
-        raise RecipeError(f"encoder.shape.family is '{named}'{nearest(named, model_types())}.")
-    return family(named).defaults
+    return family(sizes.get("family", EncoderShape().family)).defaults
 
 
 def _checked_shape(shape: EncoderShape) -> EncoderShape:

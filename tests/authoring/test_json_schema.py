@@ -60,6 +60,7 @@ def test_a_complete_recipe_matches_the_schema(schema):
         ("training.schedule", "cosine"),
         ("encoder.reinitialise", "some"),
         ("encoder.shape", {"hidden": 3}),
+        ("encoder.shape", {"family": "modernbret"}),
         ("adapters", [{"kind": "lowrank"}]),
         ("adapters", ["lowrank"]),
         ("adapters", [{"kind": "low_rank", "rnk": 3}]),

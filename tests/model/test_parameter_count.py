@@ -25,6 +25,24 @@ def test_parameter_counts_match_table_1():
     assert counts.exact("top") == 21_263_616
 
 
+def test_the_family_of_a_shape_selects_its_sizes():
+    # ModernBERT-large, as transformers counts it.
+    sizes = "{family: modernbert, hidden_size: 1024, num_layers: 28, num_heads: 16, intermediate_size: 2624}"
+    recipe = load_recipe(PAPER, [f"encoder.shape={sizes}", "encoder.checkpoint=my/encoder", "adapters=[]"])
+    assert count(recipe).exact("encoder") == 394_781_696
+    recipe = load_recipe(PAPER, ["encoder.shape={family: distilbert}", "adapters=[]"])  # bert-base-uncased
+    assert count(recipe).exact("encoder") == 66_362_880
+
+
+def test_a_misspelt_family_is_refused_with_the_nearest_one():
+    for checkpoint in ("my/encoder", "bert-base-uncased"):
+        settings = ["encoder.shape={family: modernbret}", f"encoder.checkpoint={checkpoint}"]
+        with pytest.raises(
+            RecipeError, match=r"^encoder.shape.family is 'modernbret'; did you mean 'modernbert'\? Known: "
+        ):
+            count(load_recipe(PAPER, settings))
+
+
 def test_heads_are_counted_by_hand():
     heads = {each.task: each.exact for each in count(load_recipe(PAPER)).parts if each.part == "head"}
     assert heads == {"sst": 768 * 5 + 5, "quora": 3 * 768 + 1, "sts": 2 * (768 * 768 + 768)}
