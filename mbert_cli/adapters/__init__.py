@@ -1,4 +1,11 @@
-"""Adapters, one method per file. The file name is the `kind` in a recipe. The base class is in `encoder.adapter`."""
+"""Adapters: methods that change the encoder for one task.
+
+To add an adapter, add one file here. For `{kind: low_rank}`, the file is `low_rank.py` and the class is `LowRank`: the
+kind without underscores, in any capitals. The base class is `Adapter` in `encoder/adapter.py`. The constructor takes
+the sizes of the encoder; its keyword-only parameters are the options in a recipe.
+`tests/adapters/test_every_adapter.py` tests every file here; `tests/components.py` has the options for tests. The
+users' list is in `guide/adapters.md`.
+"""
 
 from mbert_cli.errors import OptionError
 

@@ -1,4 +1,11 @@
-"""Curricula, one per file. The file name is the `kind` in a recipe. This file has the base class; no tensors here."""
+"""Curricula: which tasks each step of an epoch contains, and which parameters train.
+
+To add a curriculum, add one file here. For `{kind: round_robin}`, the file is `round_robin.py` and the class is
+`RoundRobin`: the kind without underscores, in any capitals. The base classes are `Curriculum` and `Sampling` in this
+file. The constructor takes the number of epochs; its keyword-only parameters are the options in a recipe. A curriculum
+computes with numbers of rows; it does not import torch. `tests/training/test_resume.py` tests every file here. The
+users' list is in `guide/recipes.md`.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,11 @@
-"""Heads: one file for each kind of task; the file name is the `kind` in a recipe. Here is what heads have in common."""
+"""Heads: how sentence vectors become the predictions, losses and metrics of a task.
+
+To add a head, add one file here. For `{kind: pair_classification}`, the file is `pair_classification.py` and the class
+is `PairClassification`: the kind without underscores, in any capitals. The base classes are `Head`, `ClassHead`,
+`BinaryHead` and `ValueHead` in this file. The constructor takes the hidden size; its keyword-only parameters are the
+options in a recipe. `tests/heads/test_labels_from.py` tests every file here; `tests/components.py` has the options for
+tests. The users' list is in `guide/heads.md`.
+"""
 
 import math
 from abc import ABC, abstractmethod

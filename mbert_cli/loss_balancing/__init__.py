@@ -1,4 +1,10 @@
-"""Loss balancing, one method per file. The file name is the `kind` in a recipe. This file defines the base classes."""
+"""Loss balancing: how the losses of the tasks of a step become one objective.
+
+To add a method, add one file here. For `{kind: total}`, the file is `total.py` and the class is `Total`: the kind
+without underscores, in any capitals. The base classes are `LossBalancing` and `LearnedBalancing` in this file. The
+constructor takes the goal of each task; its keyword-only parameters are the options in a recipe.
+`tests/loss_balancing/test_loss_balancing.py` tests every file here. The users' list is in `guide/recipes.md`.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,10 @@
-"""Pooling, one strategy per file. The file name is the `kind` in a recipe. This file defines the base class."""
+"""Pooling: how the hidden states of a sentence become one vector.
+
+To add a pooling, add one file here. For `{kind: mean}`, the file is `mean.py` and the class is `Mean`: the kind without
+underscores, in any capitals. The base class is `Pooling` in this file. The keyword-only parameters of the constructor
+are the options in a recipe. `tests/training/test_gradients.py` tests every file here; `tests/components.py` has the
+options for tests. The users' list is in `guide/heads.md`.
+"""
 
 from abc import ABC, abstractmethod
 

@@ -1,6 +1,9 @@
+import importlib
 import inspect
 import math
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -54,6 +57,20 @@ def problems_of(family: str, kind: str, **options) -> list[str]:
 )
 def test_kinds_are_the_file_names_of_the_package(family, some):
     assert some <= set(kinds(family))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_package_of_a_family_documents_how_to_add_a_component(family):
+    text = " ".join(importlib.import_module(f"mbert_cli.{family}").__doc__.split())
+    (kind,) = re.findall(r"`\{kind: (\w+)\}`", text)
+    assert f"`{kind}.py`" in text
+    assert f"`{component_class(family, kind).__name__}`" in text
+    assert f"`{FAMILIES[family].__name__}`" in text
+    (test, *_), (page,) = re.findall(r"`tests/(\S+)`", text), re.findall(r"`(guide/\S+)`", text)
+    source = (Path(__file__).parents[1] / test).read_text(encoding="utf-8")
+    assert f'every("{family}")' in source or f'kinds("{family}")' in source
+    users = (Path(components.__file__).parents[1] / page).read_text(encoding="utf-8")
+    assert [each for each in kinds(family) if not re.search(rf"`{each}`|kind: {each}\b", users)] == []
 
 
 @pytest.mark.parametrize(("family", "kind"), COMPONENTS)
