@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from mbert_cli.cli import app
 from mbert_cli.commands.embed import embed
-from mbert_cli.commands.help import help_text
+from mbert_cli.commands.help_text import help_text
 
 _LINES = re.compile(r"[│╭╮╰╯─]+")
 _PRINT_HELP = """

@@ -1,12 +1,14 @@
 """The layout of the package, and limits on the size of modules, classes, functions and constructors."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from mbert_cli import commands as commands_package
 from mbert_cli.commands.app import app
 
 PACKAGE = Path(__file__).parents[1] / "mbert_cli"
@@ -62,6 +64,13 @@ COMMANDS = {(Path(file).relative_to(PACKAGE).as_posix(), name) for file, name in
 def test_the_root_holds_only_the_modules_that_every_part_uses():
     shared = {"batch", "calibration", "metrics", "randomness", "errors", "messages"}
     assert {module.stem for module in PACKAGE.glob("*.py")} == {"__init__", "__main__", "cli"} | shared
+
+
+def test_the_files_beside_the_commands_are_listed():
+    files = {module.removeprefix("commands/") for module in TREES if module.startswith("commands/")} - {"__init__.py"}
+    names = re.findall(r"^    (\S.*?)  +\S", commands_package.__doc__, re.MULTILINE)
+    listed = {f"{name}.py" for each in names for name in each.split(", ")}
+    assert files - {module.removeprefix("commands/") for module, _ in COMMANDS} == listed
 
 
 def test_no_module_is_too_long():

@@ -12,7 +12,7 @@ from mbert_cli.commands.embed import embed
 from mbert_cli.commands.evaluate import evaluate
 from mbert_cli.commands.export import export
 from mbert_cli.commands.guide import guide
-from mbert_cli.commands.help import CONTEXT, MARKUP, Command, Group, help_text, summary
+from mbert_cli.commands.help_text import CONTEXT, MARKUP, Command, Group, help_text, summary
 from mbert_cli.commands.info import info
 from mbert_cli.commands.init import init
 from mbert_cli.commands.predict import predict

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mbert_cli.commands.completion import recipe_or_file
-from mbert_cli.commands.help import Command, Group, help_text, summary
+from mbert_cli.commands.help_text import Command, Group, help_text, summary
 from mbert_cli.commands.options import Force, Quiet
 from mbert_cli.errors import command_line
 from mbert_cli.storage.output_file import check_output, replacing
