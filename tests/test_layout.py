@@ -73,6 +73,13 @@ def test_the_files_beside_the_commands_are_listed():
     assert files - {module.removeprefix("commands/") for module, _ in COMMANDS} == listed
 
 
+def test_the_files_to_change_exist():
+    lines = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()
+    names = {name for line in lines if line.startswith("|") for name in re.findall(r"`([\w/]+(?:\.py|/))`", line)}
+    assert {"metrics.py", "adapters/"} <= names
+    assert [name for name in names if not (PACKAGE / name).exists()] == []
+
+
 def test_no_module_is_too_long():
     longest = {module: len((PACKAGE / module).read_text(encoding="utf-8").splitlines()) for module in TREES}
     assert {module: count for module, count in longest.items() if count > MODULE_LINES} == {}
