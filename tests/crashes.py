@@ -8,21 +8,23 @@ from contextlib import contextmanager
 
 import pytest
 
-from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage import commit_epoch
+from mbert_cli.training import saver
 
 
 @contextmanager
 def dying_after(epoch, step=0):
     """Stop a training run in the block as soon as it has saved the state `step` steps after `epoch`."""
-    commit = RunFolder.commit_state
+    commit = commit_epoch.commit_state
 
-    def die(self, epoch_now, step_now, *rest):
-        commit(self, epoch_now, step_now, *rest)
+    def die(run, epoch_now, step_now, *rest):
+        commit(run, epoch_now, step_now, *rest)
         if (epoch_now, step_now) == (epoch, step):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunFolder, "commit_state", die)
+        for module in (commit_epoch, saver):
+            patch.setattr(module, "commit_state", die)
         with pytest.raises(KeyboardInterrupt):
             yield
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from mbert_cli.errors import MbertError, Stopped
 from mbert_cli.machine import signals
 from mbert_cli.recipe.reader import load
+from mbert_cli.storage.commit_epoch import commit_epoch, commit_state
 from mbert_cli.storage.metrics_file import EpochRecord, Seconds
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import locked
@@ -70,7 +71,7 @@ def train(recipe, folder, resume, force, threads, hardware):
                 wait(folder, epoch)
             with signals.deferred():
                 best = write_text("model"), write_text("evaluation")
-                folder.commit_epoch(record_of(recipe, epoch, hardware), write_text("state"), 2, best)
+                commit_epoch(folder, record_of(recipe, epoch, hardware), write_text("state"), 2, best)
             print(f"epoch {epoch}", flush=True)
 
 
@@ -84,7 +85,7 @@ def wait(folder, epoch):
         time.sleep(60)
     except Stopped as stop:
         signals.ignore_further_signals()
-        folder.commit_state(epoch - 1, 1, write_text("progress"), 2)
+        commit_state(folder, epoch - 1, 1, write_text("progress"), 2)
         print(f"{folder.path}: stopped, saved.", file=sys.stderr, flush=True)
         raise SystemExit(stop.exit_code) from None
 

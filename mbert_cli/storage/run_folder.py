@@ -1,4 +1,4 @@
-"""The folder of a run: its parts, and the order in which they are committed.
+"""The folder of a run: its parts, and how they are found again.
 
     runs/x/
       recipe.yaml        the resolved recipe
@@ -13,24 +13,19 @@
       .lock              held by the process that writes here; see `run_lock`
 
 Every folder and file is committed as a whole; see `atomic`. A crash during a commit leaves the previous version. A
-state contains everything that training needs to continue. `RunFolder.commit_epoch` defines the order of the commits,
-which makes a crash between two of them harmless too.
+state contains everything that training needs to continue. `commit_epoch.py` defines the order of the commits, which
+makes a crash between two of them harmless too.
 
 Must not import torch: fast start-up.
 """
 
 import re
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from mbert_cli.errors import CheckpointError, DataError
-from mbert_cli.storage.atomic import check_folder, commit_folder, remove_folder, replace_file
+from mbert_cli.storage.atomic import check_folder, remove_folder, replace_file
 from mbert_cli.storage.disk import disk_errors
-from mbert_cli.storage.metrics_file import METRICS_FILE, EpochRecord, metrics_text, read_metrics
-
-Write = Callable[[Path], None]
-"""Writes the files of a folder into the folder that it is given."""
+from mbert_cli.storage.metrics_file import METRICS_FILE, EpochRecord, read_metrics
 
 
 def run_below(path: Path) -> str:
@@ -93,49 +88,7 @@ class RunFolder:
         """Write recipe.yaml."""
         replace_file(self.recipe_file, text)
 
-    def commit_epoch(
-        self, record: EpochRecord, write_state: Write, keep: int, best: tuple[Write, Write] | None
-    ) -> None:
-        """Commit an epoch.
-
-        The state is committed last. Until then, a resumed run continues from the previous state, trains the same epoch
-        again, and commits the same bytes over those that were already written. A model whose state is missing is
-        complete and usable; the resumed run reads its best score from the state, not from the model.
-
-        Args:
-            record: the results of the epoch.
-            write_state: writes what the next epoch starts from.
-            keep: number of states to keep.
-            best: write the model and its evaluation; None if the epoch is not the best so far.
-        """
-        if best is not None:
-            write_model, write_evaluation = best
-            commit_folder(self.model, write_model, self._folders_with_weights())
-            commit_folder(self.evaluation, write_evaluation)
-        # A process that was killed before it committed its state may have left lines for this epoch or later ones.
-        kept = [each for each in self.read_metrics() if each.epoch < record.epoch]
-        replace_file(self.metrics_file, metrics_text([*kept, record]))
-        self.commit_state(record.epoch, 0, write_state, keep)
-
-    def commit_state(self, epoch: int, step: int, write: Write, keep: int) -> None:
-        """Commit a state, then remove the oldest ones.
-
-        Args:
-            epoch: number of finished epochs.
-            step: number of steps since then.
-            write: writes the files of the state.
-            keep: number of states to keep.
-        """
-        with disk_errors(self.path):
-            self.states.mkdir(exist_ok=True)
-        name = f"epoch-{epoch:04d}{f'-step-{step:08d}' if step else ''}"
-        commit_folder(self.states / name, write, self._folders_with_weights())
-        kept = self.state_folders()[:keep]
-        for each in self.states.iterdir():
-            if each not in kept:
-                shutil.rmtree(each, ignore_errors=True)
-
-    def _folders_with_weights(self) -> list[Path]:
+    def folders_with_weights(self) -> list[Path]:
         """Return the folders that may contain the same weights as a new one, so that these are stored once."""
         return [self.model, *self.state_folders(), *sorted(self.members.glob("*/model"))]
 

@@ -20,6 +20,7 @@ from mbert_cli.model.parameter_count import parameter_counts
 from mbert_cli.model.saved_model import read_model, write_model
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
+from mbert_cli.storage.commit_epoch import commit_epoch
 from mbert_cli.storage.metrics_file import EpochRecord, Seconds, kept_epoch
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.training.member_contents import MEMBERS_FILE
@@ -119,7 +120,7 @@ class GrowingEnsemble:
             (at / MEMBERS_FILE).write_text(json.dumps(state) + "\n", encoding="utf-8")
 
         parts = (write_ensemble, lambda at: write_evaluation(at, dev))
-        self._folder.commit_epoch(record, write_state, 1, parts)
+        commit_epoch(self._folder, record, write_state, 1, parts)
 
 
 def _read_dev(recipe: Recipe, tokenizer: Tokenizer, limit: int | None) -> dict[str, TaskData]:

@@ -1,6 +1,6 @@
-"""What a run saves: its states, and its best model.
+"""What a run saves, and when: its states, and its best model.
 
-`RunFolder.commit_epoch` in `storage/run_folder.py` defines the order in which the files of an epoch are written.
+`storage/commit_epoch.py` defines the order in which the files of an epoch are written.
 """
 
 import time
@@ -10,6 +10,7 @@ from typing import Any
 
 from mbert_cli.model.saved_model import write_model
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
+from mbert_cli.storage.commit_epoch import commit_epoch, commit_state
 from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.training.finite import check_weights
@@ -52,7 +53,7 @@ class Saver:
         training, state = self._setup.recipe.training, self._state
         if state.step != self._saved_step:
             check_weights(self._setup.learner.model, state.position(training.epochs))
-            self._folder.commit_state(state.epoch, state.epoch_step, self._write_state, training.keep)
+            commit_state(self._folder, state.epoch, state.epoch_step, self._write_state, training.keep)
             self._note_save()
 
     def commit_epoch(self, record: EpochRecord, evaluation: Evaluation | None) -> None:
@@ -73,7 +74,7 @@ class Saver:
             files = {name: {"file": task.dev} for name, task in recipe.tasks.items()}
             scored = evaluation.of("dev", files, epoch=record.epoch, max_length=recipe.training.max_length)
             best = (write_best_model, lambda at: write_evaluation(at, scored))
-        self._folder.commit_epoch(record, self._write_state, recipe.training.keep, best)
+        commit_epoch(self._folder, record, self._write_state, recipe.training.keep, best)
         self._note_save()
 
     def _note_save(self) -> None:

@@ -2,9 +2,8 @@ import pytest
 from records import record
 
 from mbert_cli.errors import CheckpointError, DataError
-from mbert_cli.storage.atomic import (
-    commit_folder,
-)
+from mbert_cli.storage.atomic import commit_folder
+from mbert_cli.storage.commit_epoch import commit_epoch, commit_state
 from mbert_cli.storage.run_folder import RunFolder
 
 
@@ -16,7 +15,7 @@ def test_the_newest_undamaged_state_is_found_and_the_oldest_are_removed(tmp_path
     run = RunFolder(tmp_path)
     for epoch, step in ((9_999, 0), (9_999, 90), (9_999, 110), (10_000, 0)):
         (run.states / "epoch-9999-step-00000100.new").mkdir(parents=True)  # of a process that died
-        run.commit_state(epoch, step, write(f"{epoch} {step}"), keep=2)
+        commit_state(run, epoch, step, write(f"{epoch} {step}"), keep=2)
     assert sorted(each.name for each in run.states.iterdir()) == ["epoch-10000", "epoch-9999-step-00000110"]
     newest, problems = run.newest_state()
     assert (newest.name, problems) == ("epoch-10000", [])
@@ -34,7 +33,7 @@ def test_clear_removes_the_run_and_no_other_file(tmp_path):
     commit_folder(run.model, write("x"))
     commit_folder(run.evaluation, write("x"))
     commit_folder(run.figures, write("x"))
-    run.commit_epoch(record(1), write("x"), 2, None)
+    commit_epoch(run, record(1), write("x"), 2, None)
     run.write_recipe("a: 1\n")
     (tmp_path / "notes.txt").touch()
     run.clear()
@@ -43,15 +42,8 @@ def test_clear_removes_the_run_and_no_other_file(tmp_path):
 
 def test_an_invalid_line_of_metrics_is_reported_with_its_number(tmp_path):
     run = RunFolder(tmp_path)
-    run.commit_epoch(record(1), write("x"), 2, None)
+    commit_epoch(run, record(1), write("x"), 2, None)
     with run.metrics_file.open("a") as file:
         file.write('{"epoch": 2')
     with pytest.raises(DataError, match=r"metrics.jsonl:2: is not JSON .*; remove the line"):
         run.read_metrics()
-
-
-def test_metrics_of_repeated_epochs_are_replaced(tmp_path):
-    run = RunFolder(tmp_path)
-    for epoch, turn in ((1, 0.1), (2, 0.1), (3, 0.1), (2, 0.2)):
-        run.commit_epoch(record(epoch, overall=turn), write("x"), 2, None)
-    assert run.read_metrics() == [record(1, overall=0.1), record(2, overall=0.2)]

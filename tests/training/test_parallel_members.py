@@ -19,6 +19,7 @@ from mbert_cli.errors import RunFailedError, Stopped, UsageError
 from mbert_cli.machine import child_process as child_training
 from mbert_cli.machine.hardware import Hardware
 from mbert_cli.model.components import load_recipe
+from mbert_cli.storage.commit_epoch import commit_state
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.members import member_recipe
@@ -104,7 +105,7 @@ def test_a_member_with_a_state_is_resumed_and_one_without_starts_again(here):
     first = RunFolder(here / "members" / "1")
     assert first.holds_a_run()
     assert not first.states.exists()
-    first.commit_state(0, 1, stand_in.write_text("progress"), 2)
+    commit_state(first, 0, 1, stand_in.write_text("progress"), 2)
     train(here, allow_drift=True)
     assert "--resume --allow-drift" in log(here, 1)
     assert "--resume" not in log(here, 2)

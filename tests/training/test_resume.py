@@ -18,11 +18,12 @@ from mbert_cli.errors import CheckpointError, ResourceError, Stopped, UsageError
 from mbert_cli.machine import signals
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import kinds, load_recipe
-from mbert_cli.storage import run_lock
+from mbert_cli.storage import commit_epoch, run_lock
 from mbert_cli.storage.model_folder import model_folder
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import locked
 from mbert_cli.training import loop as training_run
+from mbert_cli.training import saver
 from mbert_cli.training.fit import fit
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.step import OptimizerStep
@@ -166,8 +167,8 @@ def listening():
         (RowwiseAdamW, "step", 10, "epoch-0001-step-00000001"),
         (RowwiseAdamW, "catch_up", 10, "epoch-0000-step-00000009"),  # after the last step, before the dev files
         (training_run, "evaluate", 1, "epoch-0000-step-00000009"),
-        (RunFolder, "commit_epoch", 1, "epoch-0001"),  # during the commit: stops after it
-        (RunFolder, "commit_state", 1, "epoch-0001"),
+        (saver, "commit_epoch", 1, "epoch-0001"),  # during the commit: stops after it
+        (commit_epoch, "commit_state", 1, "epoch-0001"),
         (training_run, "draw_figures", 1, "epoch-0002"),
     ],
 )
@@ -214,7 +215,7 @@ def test_an_error_after_a_signal_is_reported_as_the_error(tiny_recipe, tmp_path,
         os.kill(os.getpid(), signal.SIGTERM)
         raise ResourceError("the disk is full.")
 
-    monkeypatch.setattr(RunFolder, "commit_epoch", full)
+    monkeypatch.setattr(saver, "commit_epoch", full)
     with pytest.raises(ResourceError):
         train(tiny_recipe, tmp_path / "b")
 
