@@ -40,7 +40,7 @@ class FittedTable:
     caption: str = ""
     heading: str = ""
     lines: bool = True
-    _rows: list[list[Text] | None] = field(default_factory=list)  # None is a line between sections
+    _rows: list[list[Text] | None] = field(default_factory=list, init=False)  # None is a line between sections
 
     def add_row(self, *cells: str | Text) -> None:
         """Add a row. Missing cells at its end are empty; text is not read as markup."""
