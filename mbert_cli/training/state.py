@@ -195,13 +195,17 @@ def read_state(
 
     Raises:
         UsageError: recipe, data, hardware or versions have changed, and `allow_drift` is not set.
-        CheckpointError: all states are damaged, or the state does not fit the model.
+        CheckpointError: all states are damaged, or the state is from before 0.1.0, or it does not fit the model.
     """
     newest, problems = folder.newest_state()
     for problem in problems:
         console.info(f"{problem} Using the state before it.")
     if newest is None:
         return TrainingState()
+    if not (newest / "tasks").is_dir():  # no damage, because the manifest matches
+        raise CheckpointError(
+            f"{newest}: was saved by a version before 0.1.0, whose runs cannot be resumed; start over with --force."
+        )
     content = read_json(newest / "state.json")
     changed = changes(content["origin"], fingerprint)
     if changed and not allow_drift:

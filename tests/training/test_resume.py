@@ -19,6 +19,7 @@ from mbert_cli.machine import signals
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import kinds, load_recipe
 from mbert_cli.storage import commit_epoch, run_lock
+from mbert_cli.storage.atomic import commit_folder, remove_folder
 from mbert_cli.storage.model_folder import model_folder
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import locked
@@ -367,6 +368,24 @@ def test_drift_to_another_model_is_always_refused(tiny_recipe, tmp_path):
     train(tiny_recipe, tmp_path / "a", "training.epochs=1")
     with pytest.raises(CheckpointError, match=r"state/epoch-0001/tasks/mood.safetensors: does not fit the model"):
         train(tiny_recipe, tmp_path / "a", "adapters[0].rank=2", "training.epochs=2", resume=True, allow_drift=True)
+
+
+@pytest.mark.parametrize("allow_drift", [False, True])
+def test_a_state_of_a_version_before_0_1_0_is_refused_with_the_remedy(tiny_recipe, tmp_path, allow_drift):
+    """Such a state had the weights of encoder and tasks in one file. --allow-drift would not help."""
+    train(tiny_recipe, tmp_path / "b", "training.epochs=1")
+    state = tmp_path / "b" / "state" / "epoch-0001"
+
+    def as_before(folder):
+        for name in ("state.json", "optimizer.safetensors"):
+            (folder / name).write_bytes((state / name).read_bytes())
+        (folder / "model.safetensors").write_bytes(b"")
+
+    commit_folder(tmp_path / "before", as_before)
+    remove_folder(state)
+    (tmp_path / "before").rename(state)
+    with pytest.raises(CheckpointError, match="epoch-0001: was saved by a version before 0.1.0, .* with --force"):
+        train(tiny_recipe, tmp_path / "b", "training.epochs=2", resume=True, allow_drift=allow_drift)
 
 
 def test_resume_fails_if_all_states_are_damaged(tiny_recipe, tmp_path):
