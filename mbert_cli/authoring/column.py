@@ -174,7 +174,8 @@ def count_file(path: str, reading: FileReading) -> CountedFile:
 
     Raises:
         DataError: the file cannot be read.
-        BadRowsError: more than a tenth of the rows cannot be read; the error lists the first of them.
+        BadRowsError: more than a tenth of the rows cannot be read, or the quotes of a row are doubtful; the error
+            lists the first of these rows.
     """
     rows = 0
     with reading.open(path) as table:
@@ -191,7 +192,8 @@ def count_file(path: str, reading: FileReading) -> CountedFile:
             for column, cell in zip(columns, row.cells, strict=True):
                 column.count(cell)
         warnings, hint = table.warnings, table.delimiter_hint
-    if bad.count > _MOST_BAD * rows:
+    # Rows that may be correct if their quotes are read in another way are never skipped.
+    if bad.count > _MOST_BAD * rows or (bad.concern_quotes and reading.quoting == "auto"):
         bad.raise_if_any()
     odd = [column.name for column in columns if has_header_line and _looks_like_data(column)]
     return CountedFile(path, columns, odd, warnings, hint, bad.note)

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from mbert_cli.data.row import QUOTES_ARE_TEXT
 from mbert_cli.errors import BadRowsError, counted
 
 MOST_LISTED = 20
@@ -36,24 +37,34 @@ class BadRows:
     def __init__(self, path: str, skip_remedy: str = "") -> None:
         self.count = 0
         self._path, self._remedy = path, skip_remedy
-        self._listed: dict[int | str, list[BadRow]] = {}
+        self._listed: dict[int | str, tuple[BadRow, int]] = {}  # a row of each problem, and the number of rows
+        self.concern_quotes = False
+        """Whether a row may be correct if its quotes are read in another way."""
 
     def add(self, row: BadRow) -> None:
         """Add a row."""
         self.count += 1
         key = row.problem if row.is_label else row.line
         if key in self._listed or len(self._listed) < MOST_LISTED:
-            self._listed.setdefault(key, []).append(row)
+            first, count = self._listed.get(key, (row, 0))
+            self._listed[key] = (first, count + 1)
+        self.concern_quotes = self.concern_quotes or QUOTES_ARE_TEXT in row.problem
 
     @property
     def _problems(self) -> list[tuple[int, str]]:
         """The listed problems, each with its first line."""
-        counts = [(rows[0], len(rows)) for rows in self._listed.values()]
-        return [(row.line, row.problem if count == 1 else f"{row.problem}, in {count:,} rows") for row, count in counts]
+        problems: list[tuple[int, str]] = []
+        has_advice = False
+        for row, count in self._listed.values():
+            problem, advice, _ = row.problem.partition(f"; {QUOTES_ARE_TEXT}")
+            if not has_advice:  # the advice is the same for all rows
+                problem, has_advice = row.problem, bool(advice)
+            problems.append((row.line, problem if count == 1 else f"{problem}, in {count:,} rows"))
+        return problems
 
     @property
     def _num_listed(self) -> int:
-        return sum(map(len, self._listed.values()))
+        return sum(count for _, count in self._listed.values())
 
     @property
     def note(self) -> str:

@@ -11,6 +11,8 @@ from mbert_cli.data.source import BadLine
 
 Quoting = Literal["auto", "csv", "none"]
 _MAX_CELL = 1 << 24  # characters
+_NEVER_CLOSED = "unexpected end of data"  # Python's message
+_AHEAD = 1 << 22  # characters
 
 Lines = Iterator[str | BadLine]
 
@@ -48,8 +50,9 @@ class CsvRows:
     If quotes are ordinary characters in a file, two of them can join several rows into one: the first seems to open a
     cell, and the second, some lines below, seems to close it. A row is suspected of this if each of its lines has as
     many columns as the header; the lines of a real cell with line breaks rarely do. A suspected row has a problem,
-    unless the caller trusts quotes or rows show that quotes are syntax in this file. In these two cases it is read as
-    one row. In the second case its lines are added to `joined`, for a warning.
+    unless the caller trusts quotes or rows show that quotes are syntax in this file: this row, an earlier one, or most
+    of the rows with quotes in the next megabytes. In these two cases it is read as one row. In the second case its
+    lines are added to `joined`, for a warning.
 
     Args:
         lines: lines of the file, with their line ends.
@@ -64,7 +67,8 @@ class CsvRows:
         self._delimiter, self._trusted = delimiter, trusted
         self._width = 0
         self._header = ""
-        self._needs_quotes = False  # an earlier row has a cell that cannot be written without quotes
+        self._needs_quotes = False  # rows have cells that cannot be written without quotes
+        self._seen_to = 0  # the last line in which such rows were looked for
         self._unpaired = 0  # last line of a malformed row; the next unpaired quote up to it belongs to that row
         self.joined: list[str] = []
 
@@ -139,15 +143,15 @@ class CsvRows:
                     "if one cell contains these lines, add --quoting csv (quoting: csv)"
                 )
             self.joined.append(spans)
-        elif '"' in record[0] and any(self._delimiter in cell or "\n" in cell for cell in cells):
+        elif _needs_quotes(record, cells, self._delimiter):
             self._needs_quotes = True
         return ""
 
     def _each_line_could_be_a_row(self) -> bool:
-        return all(line.count(self._delimiter) == self._width - 1 for line in self._lines.record)
+        return _could_be_rows(self._lines.record, self._delimiter, self._width)
 
     def _quotes_are_syntax(self, cells: Sequence[str]) -> bool:
-        """Whether this row or an earlier one shows that its quotes are syntax, not text."""
+        """Whether this row, an earlier one or most of the later ones show that quotes are syntax, not text."""
         record = self._lines.record
         has_doubled_quotes = any("\n" in cell and '"' in cell for cell in cells)
         if self._needs_quotes or has_doubled_quotes:
@@ -156,7 +160,13 @@ class CsvRows:
         after = f"{self._delimiter} "
         if self._delimiter != "\t" and after not in self._header and any(after in line for line in record):
             return True
-        return self._width > 1 and _all_quoted(record, self._delimiter)
+        if self._width > 1 and _all_quoted(record, self._delimiter):
+            return True
+        if self._lines.last > self._seen_to:
+            ahead = self._lines.ahead(_AHEAD)
+            self._seen_to = self._lines.last + len(ahead)
+            self._needs_quotes = need_quotes(ahead, self._delimiter, self._width)
+        return self._needs_quotes
 
 
 class _BadLineError(Exception):
@@ -202,6 +212,17 @@ class _Lines:
         del self._read[1:]
         return last
 
+    def ahead(self, most: int) -> list[str]:
+        """Return lines below the current row, which still come; at least `most` characters, if the file has them."""
+        lines = [line for line in self._again if isinstance(line, str)]
+        size = sum(map(len, lines))
+        while size < most and (line := next(self._lines, None)) is not None:
+            self._again.append(line)
+            if isinstance(line, str):
+                lines.append(line)
+                size += len(line)
+        return lines
+
     def __iter__(self) -> "_Lines":
         return self
 
@@ -211,6 +232,49 @@ class _Lines:
         if isinstance(line, BadLine):
             raise _BadLineError(line.problem)
         return line
+
+
+def need_quotes(lines: Sequence[str], delimiter: str, width: int) -> bool:
+    """Whether more rows have cells that cannot be written without quotes than rows have quotes in wrong places.
+
+    Args:
+        lines: lines of the file; the last row may be incomplete.
+        delimiter: the character between cells.
+        width: number of columns.
+    """
+    needing = wrong = 0
+    rest = _Lines(iter(lines))
+    reader = csv.reader(rest, delimiter=delimiter, strict=True)
+    while True:
+        rest.begin()
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            if _NEVER_CLOSED in str(error):  # or the last row is incomplete
+                break
+            wrong += 1
+            rest.go_back()
+            reader = csv.reader(rest, delimiter=delimiter, strict=True)
+            continue
+        if cells is None:
+            break
+        if not any('"' in line for line in rest.record) or _could_be_rows(rest.record, delimiter, width):
+            continue
+        if len(cells) != width:
+            wrong += 1
+        elif _needs_quotes(rest.record, cells, delimiter):
+            needing += 1
+    return needing > wrong
+
+
+def _could_be_rows(record: Sequence[str], delimiter: str, width: int) -> bool:
+    """Whether each line of a row could be a row by itself."""
+    return all(line.count(delimiter) == width - 1 for line in record)
+
+
+def _needs_quotes(record: Sequence[str], cells: Sequence[str], delimiter: str) -> bool:
+    """Whether a row has a cell that cannot be written without quotes."""
+    return '"' in record[0] and any(delimiter in cell or "\n" in cell for cell in cells)
 
 
 def _all_quoted(record: Sequence[str], delimiter: str) -> bool:
@@ -226,7 +290,7 @@ def _all_quoted(record: Sequence[str], delimiter: str) -> bool:
 def _explain(message: str) -> str:
     if "field larger" in message:
         return f"a cell is longer than {_MAX_CELL >> 20} Mi characters; is a quote open? Close it; {QUOTES_ARE_TEXT}"
-    if "unexpected end of data" in message:
+    if _NEVER_CLOSED in message:
         return f"a quote opens here and is never closed; close it; {QUOTES_ARE_TEXT}"
     if "expected after" in message:
         return f"text follows a closing quote; inside a quoted cell, write each quote twice; {QUOTES_ARE_TEXT}"

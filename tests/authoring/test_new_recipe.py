@@ -376,6 +376,36 @@ def test_a_file_of_which_many_rows_cannot_be_read_is_refused_with_their_lines(he
     assert [path.name for path in here.iterdir()] == ["a.tsv"]
 
 
+def test_correct_rows_of_a_csv_file_are_not_lost_if_each_of_their_lines_could_be_a_row(here, capsys):
+    rows = [(f"please send {i},000\nto my account", "transfer") for i in range(20)]
+    rows += [(f"why is card {i} declined\nagain,\nand again", "card") for i in range(20)]
+    with (here / "bank.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    init("bank.csv")
+    task = accepted("recipe.yaml")["bank"]
+    assert task.on_bad_row == "error"
+    labels = task_labels(load_recipe("recipe.yaml").tasks)["bank"]
+    read = [text for file in (task.train, task.dev) for text in read_examples(file, "bank", task, labels).texts[0]]
+    assert sorted(read) == sorted(text for text, _ in rows)
+    assert "20 quoted cells span lines that could be rows by themselves" in capsys.readouterr().err
+
+
+def test_init_does_not_skip_rows_whose_quotes_are_doubtful(here):
+    rows = [f"a text about {i},{'ab'[i % 2]}" for i in range(80)]
+    rows[3:3] = ['"please send 1,000\nto my account",a', '"please send 2,000\nto my account",a']
+    (here / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    with pytest.raises(DataError) as refusal:
+        init("a.csv")
+    first, *others, last = str(refusal.value).splitlines()
+    assert first.startswith("a.csv:5: a quoted cell spans lines 5 to 6, each of which could be a row of 2 columns by")
+    assert first.endswith("if one cell contains these lines, add --quoting csv (quoting: csv).")
+    assert all("--quoting" not in each for each in others)
+    assert last.startswith("a.csv: has 4 bad rows; ")
+    assert [path.name for path in here.iterdir()] == ["a.csv"]
+    init("a.csv", "--quoting", "csv")
+    assert accepted("recipe.yaml")["a"].quoting == "csv"
+
+
 def test_no_delimiter_is_suggested_for_bad_rows_of_jsonl(here):
     (here / "a.jsonl").write_text('{"text": "one two three", "mood": "good"}\n{"text": 1\n' * 20)
     with pytest.raises(DataError, match=r"a\.jsonl: has 20 bad rows; correct them, or delete bad rows\.$"):

@@ -3,6 +3,8 @@ import csv
 import pytest
 from table_files import read, refusal, warnings
 
+from mbert_cli.data.table import Table
+
 SWALLOWED = 'text\tlabel\n"I left early\tbad\nfine day\tgood\nhe said nothing"\tbad\n'
 PLAIN = [['"I left early', "bad"], ["fine day", "good"], ['he said nothing"', "bad"]]
 REMEDIES = (
@@ -92,6 +94,37 @@ def test_joined_lines_are_only_a_warning_if_an_earlier_row_shows_that_quotes_are
     assert warning.startswith(
         "F: 3 quoted cells span lines that could be rows by themselves, the first lines 3 to 4; if"
     )
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_the_order_of_the_rows_that_show_that_quotes_are_syntax_does_not_matter(write, place):
+    rows = ['"Hi Bob,\nthanks for it",good\n'] * 5
+    rows.insert(place, '"a,b\nc,d,e",bad\n')
+    path = write("text,label\n" + "".join(rows), "t.csv")
+    assert len(read(path)[1]) == 6
+    (warning,) = warnings(path)
+    assert warning.startswith("F: 5 quoted cells span lines that could be rows by themselves, the first lines")
+
+
+def test_a_later_row_does_not_show_that_quotes_are_syntax_if_as_many_have_them_in_wrong_places(write):
+    doubtful, evidence, wrong = '"Hi Bob,\nthanks for it",good\n', '"yes,no",bad\n', '"no" he said,bad\n'
+    assert "a quoted cell spans lines 2 to 3" in refusal(write(f"text,label\n{doubtful}{evidence}{wrong}", "a.csv"))
+    assert "a quoted cell spans lines 2 to 3" in refusal(write(f"text,label\n{doubtful}{wrong}{evidence}", "b.csv"))
+    path = write(f"text,label\n{doubtful}{evidence * 2}{wrong}", "c.csv")
+    assert refusal(path).startswith("F:6: text follows a closing quote")
+
+
+def test_lines_that_were_looked_at_are_read_with_their_numbers(write, monkeypatch):
+    monkeypatch.setattr("mbert_cli.data.csv_rows._AHEAD", 40)
+    rows = ['"Hi Bob,\nthanks for it",good', '"yes,no",bad', "plain,bad", '"x,y\nz",bad', '"Hi Al,\nbye for it",good']
+    path = write("text,label\n" + "\n".join(rows * 4) + "\n", "t.csv")
+    with Table(path) as table:
+        lines = [row.line for row in table]
+    assert lines == [start + offset for start in range(2, 34, 8) for offset in (0, 2, 3, 4, 6)]
+    with Table(path) as table:
+        next(iter(table))
+        assert table.skip(7) == 7
+        assert next(iter(table)).line == lines[8]
 
 
 def test_joined_lines_give_no_warning_if_the_user_states_that_quotes_are_syntax(write):
