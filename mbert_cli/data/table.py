@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -78,8 +78,7 @@ class Table:
     def skip(self, most: int) -> int:
         """Skip rows, good or bad, without checking them; return their number, which is smaller at the end of the table.
 
-        The rows after them keep their line numbers. This is much faster than reading the rows, except for rows with
-        quotes in a file that may have quoted cells.
+        The rows after them keep their line numbers. Rows without quotes are skipped much faster than they are read.
         """
         return self._body.rows.skip(most)
 
@@ -93,11 +92,7 @@ class Table:
             missing = next((name for name in self._required if name not in row.record), None)
             if missing is not None:
                 return f"no '{missing}'"
-        for column in self._texts:
-            kind = kind_of_value(row, column, self.header[column])
-            if kind:
-                return f"'{self.header[column]}' must be a text, but is {kind}"
-        return ""
+        return _problem_of_texts(row, self._texts, self.header)
 
     @property
     def header(self) -> list[str]:
@@ -185,6 +180,15 @@ def _body(
     if kind == "parquet":
         return parquet_body(open_parquet(file, name))
     return text_body(path, name, Lines(file, name), quoting, delimiter)
+
+
+def _problem_of_texts(row: Row, columns: Iterable[int], header: Sequence[str]) -> str:
+    """Return the problem of the first column whose value is not a text; an empty text if there is none."""
+    for column in columns:
+        kind = kind_of_value(row, column, header[column])
+        if kind:
+            return f"'{header[column]}' must be a text, but is {kind}"
+    return ""
 
 
 def kind_of_value(row: Row, column: int, name: str) -> str:
