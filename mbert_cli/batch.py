@@ -183,32 +183,37 @@ class Layout:
 
     @cached_property
     def _padding(self) -> tuple[tuple[Bucket, ...], Tensor, Tensor, Tensor]:
-        starts = self._ends - self._lengths
-        bucket_of_sentence = np.searchsorted(_BUCKET_WIDTHS, self._lengths)
-        buckets, token_of_slot, slot_is_token = [], [], []
-        slot_of_token = np.empty(self.num_tokens, dtype=np.int64)
-        first_slot = 0
-        for bucket in np.unique(bucket_of_sentence):
-            members = np.flatnonzero(bucket_of_sentence == bucket)
-            width = int(self._lengths[members].max())
-            column = np.arange(width)
-            real = column < self._lengths[members, None]
-            tokens = starts[members, None] + np.where(real, column, 0)
-            slot_of_token[tokens[real]] = first_slot + np.flatnonzero(real)
-            mask = None if real.all() else self._tensor(real)
-            buckets.append(Bucket(len(members), width, mask))
-            token_of_slot.append(tokens.ravel())
-            slot_is_token.append(real.ravel())
-            first_slot += real.size
-        return (
-            tuple(buckets),
-            self._tensor(np.concatenate(token_of_slot)),
-            self._tensor(slot_of_token),
-            self._tensor(np.flatnonzero(~np.concatenate(slot_is_token))),
-        )
+        return _padded(self._lengths, self.device)
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return as_tensor(values, self.device)
+
+
+def _padded(lengths: np.ndarray, device: torch.device) -> tuple[tuple[Bucket, ...], Tensor, Tensor, Tensor]:
+    """Return the buckets of sentences, `token_of_slot`, `slot_of_token` and `padding_slots` of a layout."""
+    starts = np.cumsum(lengths) - lengths
+    bucket_of_sentence = np.searchsorted(_BUCKET_WIDTHS, lengths)
+    buckets, token_of_slot, slot_is_token = [], [], []
+    slot_of_token = np.empty(lengths.sum(), dtype=np.int64)
+    first_slot = 0
+    for bucket in np.unique(bucket_of_sentence):
+        members = np.flatnonzero(bucket_of_sentence == bucket)
+        width = int(lengths[members].max())
+        column = np.arange(width)
+        real = column < lengths[members, None]
+        tokens = starts[members, None] + np.where(real, column, 0)
+        slot_of_token[tokens[real]] = first_slot + np.flatnonzero(real)
+        mask = None if real.all() else as_tensor(real, device)
+        buckets.append(Bucket(len(members), width, mask))
+        token_of_slot.append(tokens.ravel())
+        slot_is_token.append(real.ravel())
+        first_slot += real.size
+    return (
+        tuple(buckets),
+        as_tensor(np.concatenate(token_of_slot), device),
+        as_tensor(slot_of_token, device),
+        as_tensor(np.flatnonzero(~np.concatenate(slot_is_token)), device),
+    )
 
 
 @dataclass(frozen=True)
