@@ -175,12 +175,12 @@ def count_file(path: str, reading: FileReading) -> CountedFile:
     Raises:
         DataError: the file cannot be read.
         BadRowsError: more than a tenth of the rows cannot be read, or the quotes of a row are doubtful; the error
-            lists the first of these rows.
+            lists their problems.
     """
     rows = 0
     with reading.open(path) as table:
         has_header_line = not table.is_jsonl and table.schema is None
-        bad = BadRows(path, _REMEDY if has_header_line else _DELETE)
+        bad = BadRows(path)
         header = reading.header(table)
         names = Counter(header)
         columns = [Column(name, is_distinct=bool(name) and names[name] == 1) for name in header]
@@ -194,7 +194,7 @@ def count_file(path: str, reading: FileReading) -> CountedFile:
         warnings, hint = table.warnings, table.delimiter_hint
     # Rows that may be correct if their quotes are read in another way are never skipped.
     if bad.count > _MOST_BAD * rows or (bad.concern_quotes and reading.quoting == "auto"):
-        bad.raise_if_any()
+        bad.raise_if_any(_REMEDY if has_header_line and not bad.are_in_bytes else _DELETE)
     odd = [column.name for column in columns if has_header_line and _looks_like_data(column)]
     return CountedFile(path, columns, odd, warnings, hint, bad.note)
 

@@ -1,12 +1,16 @@
-"""The bad rows of a file in which no row may be bad, as one error."""
+"""The bad rows of a file, listed by problem."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from mbert_cli.data.problem import Problem
 from mbert_cli.data.row import QUOTES_ARE_TEXT
 from mbert_cli.errors import BadRowsError, counted
 
 MOST_LISTED = 20
-"""The largest number of bad rows that a message lists; rows with the same wrong label count once."""
+"""The largest number of problems that a message lists."""
+_MOST_LINES = 10
 
 
 class BadRow(NamedTuple):
@@ -14,16 +18,53 @@ class BadRow(NamedTuple):
 
     Args:
         line: the line at which the row begins.
-        problem: what is wrong, without a place or a full stop.
-        is_label: the label is wrong. Rows with the same wrong label have the same problem and are listed once.
+        problem: why it cannot be used.
     """
 
     line: int
-    problem: str
-    is_label: bool = False
+    problem: Problem
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.problem}"
+
+
+@dataclass
+class _Alike:
+    """Rows whose problems have the same kind.
+
+    Args:
+        first: the first of them.
+        lines: lines of the first rows.
+        count: number of rows.
+        have_same_text: the texts of their problems are equal.
+    """
+
+    first: BadRow
+    lines: list[int] = field(default_factory=list)
+    count: int = 0
+    have_same_text: bool = True
+
+    def add(self, row: BadRow) -> None:
+        self.count += 1
+        if len(self.lines) < _MOST_LINES:
+            self.lines.append(row.line)
+        self.have_same_text &= row.problem.text == self.first.problem.text
+
+    @property
+    def text(self) -> str:
+        """What is wrong, how often, and where."""
+        text = self.first.problem.text
+        if self.count == 1:
+            return text
+        if self.have_same_text:
+            return f"{text}, in {self.count:,} rows ({self._shown(self.lines)})"
+        others = self.count - 1
+        have = "row has" if others == 1 else "rows have"
+        return f"{text}, and {others:,} more {have} this problem ({self._shown(self.lines[1:])})"
+
+    def _shown(self, lines: list[int]) -> str:
+        more = ", ..." if self.count > len(self.lines) else ""
+        return f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}{more}"
 
 
 class BadRows:
@@ -31,73 +72,71 @@ class BadRows:
 
     Args:
         path: the file.
-        skip_remedy: how the user skips bad rows.
     """
 
-    def __init__(self, path: str, skip_remedy: str = "") -> None:
+    def __init__(self, path: str) -> None:
         self.count = 0
-        self._path, self._remedy = path, skip_remedy
-        self._listed: dict[int | str, tuple[BadRow, int]] = {}  # a row of each problem, and the number of rows
+        self.are_in_bytes = True
+        """Whether no row is text."""
         self.concern_quotes = False
         """Whether a row may be correct if its quotes are read in another way."""
+        self._path = path
+        self._listed: dict[str, _Alike] = {}
 
     def add(self, row: BadRow) -> None:
         """Add a row."""
         self.count += 1
-        key = row.problem if row.is_label else row.line
-        if key in self._listed or len(self._listed) < MOST_LISTED:
-            first, count = self._listed.get(key, (row, 0))
-            self._listed[key] = (first, count + 1)
-        self.concern_quotes = self.concern_quotes or QUOTES_ARE_TEXT in row.problem
+        self.are_in_bytes &= row.problem.in_bytes
+        self.concern_quotes |= QUOTES_ARE_TEXT in row.problem.remedies
+        kind = row.problem.kind
+        if kind in self._listed or len(self._listed) < MOST_LISTED:
+            self._listed.setdefault(kind, _Alike(row)).add(row)
 
-    @property
-    def _problems(self) -> list[tuple[int, str]]:
-        """The listed problems, each with its first line."""
-        problems: list[tuple[int, str]] = []
-        has_advice = False
-        for row, count in self._listed.values():
-            problem, advice, _ = row.problem.partition(f"; {QUOTES_ARE_TEXT}")
-            if not has_advice:  # the advice is the same for all rows
-                problem, has_advice = row.problem, bool(advice)
-            problems.append((row.line, problem if count == 1 else f"{problem}, in {count:,} rows"))
-        return problems
+    def _lines(self) -> Iterator[tuple[_Alike, str]]:
+        """Yield rows with the same kind of problem, and what a message reports about them."""
+        printed: set[str] = set()
+        for rows in self._listed.values():
+            remedies = [each for each in rows.first.problem.remedies if each not in printed]
+            printed.update(remedies)
+            yield rows, "; ".join([rows.text, *remedies])
 
     @property
     def _num_listed(self) -> int:
-        return sum(count for _, count in self._listed.values())
+        return sum(rows.count for rows in self._listed.values())
 
     @property
     def note(self) -> str:
-        """A line that the rows are skipped, with the first of them; an empty text if there are none."""
+        """A line that the rows are skipped, with their problems; an empty text if there are none."""
         if not self.count:
             return ""
-        listed = "; ".join(f"line {line}: {problem}" for line, problem in self._problems)
+        listed = "; ".join(
+            f"line {rows.first.line}: {text}" if rows.count == 1 else text for rows, text in self._lines()
+        )
         others = self.count - self._num_listed
         more = f"; and {others:,} more" if others else ""
         return f"{self._path}: skipped {counted(self.count, 'bad row')}: {listed}{more}"
 
-    def raise_if_any(self, rows: int | None = None) -> None:
+    def raise_if_any(self, skip_remedy: str, rows: int | None = None) -> None:
         """Reject the file if it has bad rows.
 
         If most rows are bad, the settings are wrong rather than the rows. Then skipping them is not suggested.
 
         Args:
+            skip_remedy: how the user skips bad rows.
             rows: number of rows of the file; None if unknown.
 
         Raises:
-            BadRowsError: the file has bad rows; the error lists the first of them.
+            BadRowsError: the file has bad rows; the error lists their problems.
         """
         if not self.count:
             return
-        lines = [f"{self._path}:{line}: {problem}" for line, problem in self._problems]
-        remedy = f"or {self._remedy}."
+        lines = [f"{self._path}:{alike.first.line}: {text}" for alike, text in self._lines()]
         if self.count == 1:
-            raise BadRowsError(f"{lines[0]}; correct the row, {remedy}")
+            raise BadRowsError(f"{lines[0]}; correct the row, or {skip_remedy}.")
         listed = "" if self.count == self._num_listed else f", of which {self._num_listed:,} are listed"
-        last = f"{self._path}: has {self.count:,} bad rows{listed}; correct them, {remedy}"
+        last = f"{self._path}: has {self.count:,} bad rows{listed}; correct them, or {skip_remedy}"
         if rows is not None and 2 * self.count > rows:
-            last = (
-                f"{self._path}: {self.count:,} of {rows:,} rows are bad{listed}; check that the recipe's columns "
-                "and labels fit this file."
-            )
-        raise BadRowsError(*(f"{each}." for each in lines), last)
+            have_remedies = all(alike.first.problem.remedies for alike in self._listed.values())
+            check = "" if have_remedies else "; check that the recipe's columns and labels fit this file"
+            last = f"{self._path}: {self.count:,} of {rows:,} rows are bad{listed}{check}"
+        raise BadRowsError(*(f"{each}." for each in (*lines, last)))

@@ -4,8 +4,10 @@ import csv
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
+from mbert_cli.data.problem import Problem
 from mbert_cli.data.row import LONE_CARRIAGE_RETURN, QUOTES_ARE_TEXT, Row, wrong_width
 from mbert_cli.data.source import BadLine
 
@@ -38,7 +40,7 @@ def plain_rows(lines: Lines, delimiter: str, width: int = 0, first: int = 1) -> 
             yield Row(number, problem=LONE_CARRIAGE_RETURN)
         elif text or width == 1:
             width = width or len(cells)
-            yield Row(number, cells, problem="" if len(cells) == width else wrong_width(len(cells), width))
+            yield Row(number, cells, problem=None if len(cells) == width else wrong_width(len(cells), width))
 
 
 class CsvRows:
@@ -86,8 +88,9 @@ class CsvRows:
                 cells, problem = [], _explain(str(error))
             except _BadLineError as error:
                 last = line + len(self._lines.record)
-                cells, problem = [], error.problem if last == line else f"line {last} {error.problem}"
+                cells, problem = [], error.problem
                 if last > line:
+                    problem = replace(problem, text=f"line {last} {problem.text}")
                     self._unpaired = sys.maxsize  # the closing quote is somewhere below
             if not cells and not problem:
                 if self._width != 1:
@@ -119,33 +122,34 @@ class CsvRows:
             what = f"{cells} span lines that could be rows by themselves, the first {self.joined[0]}"
         return [f"{what}; {QUOTES_ARE_TEXT}; if the cells are correct, add --quoting csv (quoting: csv)"]
 
-    def _problem(self, cells: Sequence[str], line: int) -> str:
-        """Return the problem of a row that was read as `cells`; empty for the header and for a well-formed row."""
+    def _problem(self, cells: Sequence[str], line: int) -> Problem | None:
+        """Return the problem of a row that was read as `cells`; None for the header and for a well-formed row."""
         record = self._lines.record
         if not cells:
-            return ""
+            return None
         if not self._width:
             self._width, self._header = len(cells), "".join(record)
-            return ""
+            return None
         if line <= self._unpaired and sum(each.count('"') for each in record) % 2:
             self._unpaired = 0
-            return f"contains an unpaired quote, and so does an earlier row; {QUOTES_ARE_TEXT}"
+            return Problem("contains an unpaired quote, and so does an earlier row", (QUOTES_ARE_TEXT,))
         spans = f"lines {line} to {line + len(record) - 1}" if len(record) > 1 else ""
         if len(cells) != self._width:
             return wrong_width(len(cells), self._width, spans)
         if spans and self._each_line_could_be_a_row():
             if self._trusted:
-                return ""
+                return None
             if not self._quotes_are_syntax(cells):
                 rows = f"a row of {self._width} columns" if self._width > 1 else "a row"
-                return (
-                    f"a quoted cell spans {spans}, each of which could be {rows} by itself; {QUOTES_ARE_TEXT}; "
-                    "if one cell contains these lines, add --quoting csv (quoting: csv)"
+                return Problem(
+                    f"a quoted cell spans {spans}, each of which could be {rows} by itself",
+                    (QUOTES_ARE_TEXT, "if one cell contains these lines, add --quoting csv (quoting: csv)"),
+                    kind="a quoted cell spans lines",
                 )
             self.joined.append(spans)
         elif _needs_quotes(record, cells, self._delimiter):
             self._needs_quotes = True
-        return ""
+        return None
 
     def _each_line_could_be_a_row(self) -> bool:
         return _could_be_rows(self._lines.record, self._delimiter, self._width)
@@ -170,8 +174,8 @@ class CsvRows:
 
 
 class _BadLineError(Exception):
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
         self.problem = problem
 
 
@@ -287,13 +291,15 @@ def _all_quoted(record: Sequence[str], delimiter: str) -> bool:
     return all(isinstance(cell, str) for cell in cells)
 
 
-def _explain(message: str) -> str:
+def _explain(message: str) -> Problem:
     if "field larger" in message:
-        return f"a cell is longer than {_MAX_CELL >> 20} Mi characters; is a quote open? Close it; {QUOTES_ARE_TEXT}"
+        text = f"a cell is longer than {_MAX_CELL >> 20} Mi characters"
+        return Problem(text, ("is a quote open? Close it", QUOTES_ARE_TEXT))
     if _NEVER_CLOSED in message:
-        return f"a quote opens here and is never closed; close it; {QUOTES_ARE_TEXT}"
+        return Problem("a quote opens here and is never closed", ("close it", QUOTES_ARE_TEXT))
     if "expected after" in message:
-        return f"text follows a closing quote; inside a quoted cell, write each quote twice; {QUOTES_ARE_TEXT}"
+        remedies = ("inside a quoted cell, write each quote twice", QUOTES_ARE_TEXT)
+        return Problem("text follows a closing quote", remedies)
     if "new-line character" in message:
         return LONE_CARRIAGE_RETURN
-    return f"is not well-formed CSV ({message})"
+    return Problem(f"is not well-formed CSV ({message})")

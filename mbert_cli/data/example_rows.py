@@ -3,7 +3,8 @@
 import shlex
 from typing import NamedTuple
 
-from mbert_cli.data.labels import Labels
+from mbert_cli.data.labels import ClassLabels, Labels
+from mbert_cli.data.problem import Problem
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
 from mbert_cli.messages import shown
@@ -11,11 +12,15 @@ from mbert_cli.recipe.sections import DEFAULT_ID, TaskSection
 
 
 class BadRowError(Exception):
-    """A row is not an example; the text of the error is the reason, without a place or a full stop."""
+    """A row is not an example.
 
+    Args:
+        problem: the reason.
+    """
 
-class BadLabelError(BadRowError):
-    """The label of a row is not one of the task's."""
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
 
 
 class Example(NamedTuple):
@@ -66,7 +71,7 @@ class ExampleReader:
         texts = [row.cells[column] for column in self._texts]
         for name, text in zip(self._task.text, texts, strict=True):
             if not text.strip():
-                raise BadRowError(f"{name} is empty")
+                raise BadRowError(Problem(f"{name} is empty"))
         label = self._parsed_label(row.cells[self._label])
         if self._ids is not None:
             self._ids.check(row)
@@ -74,17 +79,19 @@ class ExampleReader:
 
     def _parsed_label(self, text: str) -> float:
         if not text.strip():
-            raise BadRowError(f"{self._task.label} is empty")
+            raise BadRowError(Problem(f"{self._task.label} is empty"))
         try:
             return self._labels.parse(text)
         except ValueError as error:
-            raise BadLabelError(f"{self._task.label} {error}") from None
+            # Each unknown class is listed, because it may be a spelling of a known one.
+            kind = "" if isinstance(self._labels, ClassLabels) else "label"
+            raise BadRowError(Problem(f"{self._task.label} {error}", kind=kind)) from None
 
     def _parsed_soft(self, row: Row) -> list[float]:
         try:
             return self._labels.parse_soft([row.cells[column] for column in self._soft_columns])
         except ValueError as error:
-            raise BadRowError(str(error)) from None
+            raise BadRowError(Problem(str(error), kind="soft label")) from None
 
     def warnings(self, path: str) -> list[str]:
         """Return warnings about the rows that were read, one sentence each."""
@@ -126,7 +133,7 @@ class _Ids:
             return
         problem = f"{self._id} {shown(value)} is already used at line {first}"
         if self._id != DEFAULT_ID:
-            raise BadRowError(problem)
+            raise BadRowError(Problem(problem, kind="repeated id"))
         self._repeated += 1
         self._first_repeated = self._first_repeated or f"line {row.line}: {problem}"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from mbert_cli.data.bad_rows import BadRow, BadRows
-from mbert_cli.data.example_rows import BadLabelError, BadRowError, Example, ExampleReader
+from mbert_cli.data.example_rows import BadRowError, Example, ExampleReader
 from mbert_cli.data.labels import Labels
 from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError
@@ -74,7 +74,7 @@ class Examples:
         return some
 
     def skipped_note(self, path: str) -> str:
-        """Return a line about the skipped rows; it lists the first of them."""
+        """Return a line about the skipped rows; it lists their problems."""
         bad = BadRows(path)
         for row in self.skipped:
             bad.add(row)
@@ -108,7 +108,7 @@ def read_examples(
 
     Raises:
         DataError: the file cannot be read, a column is missing, or no row is usable.
-        BadRowsError: rows are bad and `task.on_bad_row` is `error`; the error lists the first of them.
+        BadRowsError: rows are bad and `task.on_bad_row` is `error`; the error lists their problems.
     """
     examples = Examples([[] for _ in task.text])
     for window in example_windows(path, name, task, labels, soft, True, skip_remedy):
@@ -136,7 +136,7 @@ def example_windows(
         check_ids: look for repeated ids; this keeps all ids in memory.
         skip_remedy: see `read_examples`.
     """
-    bad = BadRows(path, skip_remedy or f"set {shlex.quote(f'tasks.{name}.on_bad_row=skip')}")
+    bad = BadRows(path)
     window, usable, rows = Examples([[] for _ in task.text]), 0, 0
     with Table(path, task.quoting, task.delimiter, task.columns) as table:
         window.source = table.description
@@ -146,14 +146,14 @@ def example_windows(
             try:
                 window.append(reader.read(row), row.line)
             except BadRowError as error:
-                bad_row = BadRow(row.line, str(error), isinstance(error, BadLabelError))
+                bad_row = BadRow(row.line, error.problem)
                 bad.add(bad_row) if task.on_bad_row == "error" else window.skipped.append(bad_row)
                 continue
             if len(window) == _WINDOW and not bad.count:
                 usable += len(window)
                 yield window
                 window = Examples([[] for _ in task.text])
-        bad.raise_if_any(rows)
+        bad.raise_if_any(skip_remedy or f"set {shlex.quote(f'tasks.{name}.on_bad_row=skip')}", rows)
         window.warnings += [*table.warnings, *reader.warnings(path)]
     if not usable + len(window):
         raise _no_usable_row(path, name, window.skipped)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from mbert_cli.data.problem import Problem
 from mbert_cli.data.source import BadLine
 
 _DEEPEST = 200  # nested lists and objects
@@ -27,13 +28,13 @@ class JsonRow:
         line: line of the file, from 1.
         record: the object; its numbers are `Number`.
         cells: the values as text, by name.
-        problem: why the line cannot be read; the row then has no cells. Empty for a good row.
+        problem: why the line cannot be read; the row then has no cells. None for a good row.
     """
 
     line: int
     record: dict[str, Any] = field(default_factory=dict)
     cells: dict[str, str] = field(default_factory=dict)
-    problem: str = ""
+    problem: Problem | None = None
 
 
 def json_rows(lines: Iterator[str | BadLine], first: int = 1) -> Iterator[JsonRow]:
@@ -45,14 +46,14 @@ def json_rows(lines: Iterator[str | BadLine], first: int = 1) -> Iterator[JsonRo
             try:
                 record, cells = _parsed(line)
             except UnicodeEncodeError:
-                yield JsonRow(number, problem="escapes one half of a surrogate pair, which is not a character")
+                text = "escapes one half of a surrogate pair, which is not a character"
+                yield JsonRow(number, problem=Problem(text))
             except json.JSONDecodeError as error:
-                yield JsonRow(number, problem=f"is not JSON ({error.msg}: column {error.colno})")
+                yield JsonRow(number, problem=_not_json(f"{error.msg}: column {error.colno}"))
             except (ValueError, RecursionError) as error:
-                yield JsonRow(number, problem=f"is not JSON ({error})")
+                yield JsonRow(number, problem=_not_json(str(error)))
             else:
-                problem = "" if cells else f"must be a JSON object with names, but is {line.strip()[:40]!r}"
-                yield JsonRow(number, record, cells, problem)
+                yield JsonRow(number, record, cells, None if cells else _no_object(line))
 
 
 def with_header(rows: Iterator[JsonRow]) -> tuple[JsonRow, list[str], Iterator[JsonRow]]:
@@ -88,6 +89,15 @@ def json_text(value: Any, depth: int = 0) -> str:
         pairs = [f"{json.dumps(key, ensure_ascii=False)}: {json_text(each, depth + 1)}" for key, each in value.items()]
         return f"{{{', '.join(pairs)}}}"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _not_json(reason: str) -> Problem:
+    return Problem(f"is not JSON ({reason})", kind="is not JSON")
+
+
+def _no_object(line: str) -> Problem:
+    rule = "must be a JSON object with names"
+    return Problem(f"{rule}, but is {line.strip()[:40]!r}", kind=rule)
 
 
 def _cell(value: Any) -> str:

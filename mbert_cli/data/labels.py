@@ -170,7 +170,7 @@ class ScaleLabels(Labels):
         value = as_number(text)
         if not self.low <= value <= self.high:
             plain = plain_number(text)
-            remedy = f"; write {plain}" if plain else ""
+            remedy = f" (write {plain})" if plain else ""
             raise ValueError(f"must be a number from {self.low:g} to {self.high:g}, but is {shown(text)}{remedy}")
         return value
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mbert_cli.data.parquet import Place
+from mbert_cli.data.problem import Problem
 from mbert_cli.errors import counted
 
 
@@ -16,17 +17,17 @@ class Row:
         cells: the values in the order of the header.
         record: the whole object, for a row of a JSONL file; see `json_rows`.
         place: place of the values in a record batch, for a row of a Parquet file.
-        problem: why the row cannot be read, without a full stop; the cells are then meaningless. Empty for a good row.
+        problem: why the row cannot be read; the cells are then meaningless. None for a good row.
     """
 
     line: int
     cells: list[str] = field(default_factory=list)
     record: dict[str, Any] | None = None
     place: Place | None = None
-    problem: str = ""
+    problem: Problem | None = None
 
 
-def wrong_width(count: int, expected: int, lines: str = "") -> str:
+def wrong_width(count: int, expected: int, lines: str = "") -> Problem:
     """Return the problem of a row with more or fewer columns than the header.
 
     Args:
@@ -34,12 +35,12 @@ def wrong_width(count: int, expected: int, lines: str = "") -> str:
         expected: number of columns of the header.
         lines: the lines that the row spans, if there are several.
     """
-    spans = f", and spans {lines}" if lines else ""
-    return (
-        f"has {counted(count, 'column')}, but the header has {expected}{spans}; "
-        "check for a missing or stray delimiter or quote" + (f" ({QUOTES_ARE_TEXT})" if lines else "")
-    )
+    text = f"has {counted(count, 'column')}, but the header has {expected}"
+    check = "check for a missing or stray delimiter or quote"
+    if not lines:
+        return Problem(text, (check,))
+    return Problem(f"{text}, and spans {lines}", (check, QUOTES_ARE_TEXT), kind=f"{text}, and spans lines")
 
 
 QUOTES_ARE_TEXT = "if quotes are plain text in this file, add --quoting none (in a recipe's task: quoting: none)"
-LONE_CARRIAGE_RETURN = "a carriage return stands alone; end lines with \\n or \\r\\n"
+LONE_CARRIAGE_RETURN = Problem("a carriage return stands alone", ("end lines with \\n or \\r\\n",))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
+from mbert_cli.data.problem import Problem
 from mbert_cli.errors import DataError, UsageError
 
 Kind = Literal["text", "gzip", "parquet"]
@@ -103,7 +104,7 @@ class BadLine:
         problem: the reason.
     """
 
-    problem: str
+    problem: Problem
 
 
 class Lines:
@@ -185,12 +186,13 @@ class Lines:
 
     def _decoded(self, raw: bytes, offset: int) -> str | BadLine:
         if b"\0" in raw:
-            return BadLine("contains a NUL byte; check that it is a text file")
+            return BadLine(Problem("contains a NUL byte", ("check that it is a text file",), in_bytes=True))
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             conversion = _conversion(self._name, self._file, "CP1252")
-            return BadLine(f"is not UTF-8 (byte {offset + error.start} of the file); {conversion}")
+            what = f"is not UTF-8 (byte {offset + error.start} of the file)"
+            return BadLine(Problem(what, (conversion,), kind="is not UTF-8", in_bytes=True))
         return text.removeprefix("\ufeff") if self.number == 1 else text
 
 

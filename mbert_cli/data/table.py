@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -11,6 +12,7 @@ from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.hub import PREFIX, dataset_files
 from mbert_cli.data.parquet import kind_of_parquet, open_parquet, rows_of_files
+from mbert_cli.data.problem import Problem
 from mbert_cli.data.row import Row
 from mbert_cli.data.source import Kind, Lines, open_source
 from mbert_cli.data.table_body import TableBody, parquet_body, parts_body, text_body
@@ -70,7 +72,7 @@ class Table:
             yield row
 
     def all_rows(self) -> Iterator[Row]:
-        """Yield all rows; the `problem` of a bad row says why it cannot be used."""
+        """Yield all rows; the `problem` of a bad row is why it cannot be used."""
         for row in self._body.rows:
             problem = self._problem(row)
             yield row if problem == row.problem else Row(row.line, problem=problem)
@@ -82,16 +84,19 @@ class Table:
         """
         return self._body.rows.skip(most)
 
-    def _problem(self, row: Row) -> str:
-        """Return why a row cannot be used; an empty text if it can."""
+    def _problem(self, row: Row) -> Problem | None:
+        """Return why a row cannot be used; None if it can."""
         if row.problem:
             has_wrong_width = len(row.cells) not in (0, len(self.header))
             hint = self.delimiter_hint.removesuffix(".")
-            return f"{row.problem}.{hint}" if has_wrong_width and hint else row.problem
+            if not (has_wrong_width and hint):
+                return row.problem
+            *others, last = row.problem.remedies
+            return replace(row.problem, remedies=(*others, f"{last}.{hint}"))
         if row.record is not None:
             missing = next((name for name in self._required if name not in row.record), None)
             if missing is not None:
-                return f"no '{missing}'"
+                return Problem(f"no '{missing}'")
         return _problem_of_texts(row, self._texts, self.header)
 
     @property
@@ -182,13 +187,13 @@ def _body(
     return text_body(path, name, Lines(file, name), quoting, delimiter)
 
 
-def _problem_of_texts(row: Row, columns: Iterable[int], header: Sequence[str]) -> str:
-    """Return the problem of the first column whose value is not a text; an empty text if there is none."""
+def _problem_of_texts(row: Row, columns: Iterable[int], header: Sequence[str]) -> Problem | None:
+    """Return the problem of the first column whose value is not a text; None if there is none."""
     for column in columns:
         kind = kind_of_value(row, column, header[column])
         if kind:
-            return f"'{header[column]}' must be a text, but is {kind}"
-    return ""
+            return Problem(f"'{header[column]}' must be a text, but is {kind}")
+    return None
 
 
 def kind_of_value(row: Row, column: int, name: str) -> str:

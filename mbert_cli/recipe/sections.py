@@ -109,8 +109,8 @@ class TaskSection(Section):
             may be ordinary characters.
         delimiter: `auto` takes the first of tab, comma and semicolon that the header contains, or else tab. `auto`
             never chooses `pipe`.
-        on_bad_row: `error` rejects the file and lists its first 20 bad rows; `skip` leaves bad rows out, and counts and
-            lists them.
+        on_bad_row: `error` rejects the file and lists its bad rows by problem; `skip` leaves bad rows out, and
+            counts and lists them.
         token_dropout: share of the tokens that training replaces by [MASK]; see `training/token_dropout.py`.
         encoder_dropout: dropout of the encoder and the adapters for this task, in place of `encoder.dropout`. Tasks
             with different values are not trained in the same step; see `training/encoder_dropout.py`.

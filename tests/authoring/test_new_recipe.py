@@ -357,8 +357,10 @@ def test_rows_that_cannot_be_read_are_skipped_and_listed(here, capsys):
     write(here / "a.tsv", rows)
     init("a.tsv")
     assert accepted("recipe.yaml")["a"].on_bad_row == "skip"
-    why = "has 4 columns, but the header has 3; check for a missing or stray delimiter or quote"
-    assert f"  a.tsv: skipped 2 bad rows: line 9: {why}; line 11: {why}\n" in capsys.readouterr().err
+    why = (
+        "has 4 columns, but the header has 3, in 2 rows (lines 9, 11); check for a missing or stray delimiter or quote"
+    )
+    assert f"  a.tsv: skipped 2 bad rows: {why}\n" in capsys.readouterr().err
     written = [line for split in ("train", "dev") for line in (here / f"a-{split}.tsv").read_text().splitlines()[1:]]
     assert sorted(written) == sorted("\t".join(map(str, row)) for row in rows if len(row) == 3)
 
@@ -368,11 +370,12 @@ def test_a_file_of_which_many_rows_cannot_be_read_is_refused_with_their_lines(he
     with pytest.raises(DataError) as refusal:
         init("a.tsv")
     lines = str(refusal.value).splitlines()
-    assert [line.split(": ")[0] for line in lines] == [*(f"a.tsv:{line}" for line in range(2, 22)), "a.tsv"]
-    assert lines[-1] == (
-        "a.tsv: has 25 bad rows, of which 20 are listed; correct them, or delete bad rows; if the columns are wrong, "
-        "choose another --delimiter or --quoting."
-    )
+    assert lines == [
+        "a.tsv:2: has 4 columns, but the header has 3, in 25 rows (lines 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...); "
+        "check for a missing or stray delimiter or quote.",
+        "a.tsv: has 25 bad rows; correct them, or delete bad rows; if the columns are wrong, choose another "
+        "--delimiter or --quoting.",
+    ]
     assert [path.name for path in here.iterdir()] == ["a.tsv"]
 
 
@@ -404,6 +407,15 @@ def test_init_does_not_skip_rows_whose_quotes_are_doubtful(here):
     assert [path.name for path in here.iterdir()] == ["a.csv"]
     init("a.csv", "--quoting", "csv")
     assert accepted("recipe.yaml")["a"].quoting == "csv"
+
+
+def test_no_delimiter_is_suggested_for_a_file_of_another_encoding(here):
+    (here / "a.csv").write_bytes(b"text,mood\n" + "caf\xe9 for one,good\n".encode("cp1252") * 30)
+    with pytest.raises(DataError) as refusal:
+        init("a.csv")
+    first, last = str(refusal.value).splitlines()
+    assert first.count("iconv -f CP1252 -t UTF-8 a.csv > a.utf8.csv") == 1
+    assert last == "a.csv: has 30 bad rows; correct them, or delete bad rows."
 
 
 def test_no_delimiter_is_suggested_for_bad_rows_of_jsonl(here):

@@ -137,7 +137,7 @@ def test_a_row_of_wrong_width_is_reported_with_the_lines_that_it_spans(write):
     message = refusal(write('a\tb\n1\t"2\n3\t4\n5"\t6\n'))
     assert message.startswith("F:2: has 3 columns, but the header has 2, and spans lines 2 to 4; check for")
     assert message.endswith(
-        "(if quotes are plain text in this file, add --quoting none (in a recipe's task: quoting: none))."
+        "; if quotes are plain text in this file, add --quoting none (in a recipe's task: quoting: none)."
     )
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from mbert_cli.data.bad_rows import BadRow
 from mbert_cli.data.examples import Examples, read_examples
+from mbert_cli.data.problem import Problem
 from mbert_cli.errors import DataError
 from mbert_cli.heads.classification import Classification
 from mbert_cli.heads.cosine_similarity import CosineSimilarity
@@ -90,11 +91,67 @@ def test_bad_rows_are_skipped_and_listed_if_the_task_asks_for_it(write):
     assert note.endswith("line 6: label is empty")
 
 
-def test_a_long_list_of_bad_rows_is_shortened_but_all_are_counted():
-    skipped = [BadRow(number, "a is empty") for number in range(2, 35)]
+def test_rows_with_the_same_problem_are_noted_once():
+    skipped = [BadRow(number, Problem("a is empty")) for number in range(2, 35)]
+    note = Examples([[]], skipped=[*skipped, BadRow(35, Problem("label is empty"))]).skipped_note("t.tsv")
+    assert note == (
+        "t.tsv: skipped 34 bad rows: a is empty, in 33 rows (lines 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...); "
+        "line 35: label is empty"
+    )
+
+
+def test_a_note_lists_at_most_twenty_problems():
+    skipped = [BadRow(number, Problem(f"label is {number}")) for number in range(2, 35)]
     note = Examples([[]], skipped=skipped).skipped_note("t.tsv")
-    assert note.startswith("t.tsv: skipped 33 bad rows: line 2: a is empty; ")
-    assert note.endswith("line 21: a is empty; and 13 more")
+    assert note.startswith("t.tsv: skipped 33 bad rows: line 2: label is 2; ")
+    assert note.endswith("line 21: label is 21; and 13 more")
+
+
+@pytest.mark.parametrize(
+    ("more", "lines"),
+    [
+        (1, "1 more row has this problem (line 4)"),
+        (3, "3 more rows have this problem (lines 4, 6, 8)"),
+        (9, "9 more rows have this problem (lines 4, 6, 8, 10, 12, 14, 16, 18, 20)"),
+        (58, "58 more rows have this problem (lines 4, 6, 8, 10, 12, 14, 16, 18, 20, ...)"),
+    ],
+)
+def test_rows_of_another_encoding_are_listed_once_with_the_remedy(tmp_path, more, lines):
+    path = tmp_path / "t.tsv"
+    rows = [b"caf\xe9\t1", b"tea\t0"] * (more + 1) + [b"tea\t0"]
+    path.write_bytes(b"a\tlabel\n" + b"\n".join(rows))
+    problems = refusal(str(path), task("a"), PairClassification(4).labels).split("\n")
+    assert problems == [
+        f"F:2: is not UTF-8 (byte 11 of the file), and {lines}; "
+        "convert it: `iconv -f CP1252 -t UTF-8 F > F.utf8`.".replace("F.utf8", str(path.with_name("t.utf8.tsv"))),
+        f"F: has {more + 1} bad rows; correct them, or set tasks.mood.on_bad_row=skip.",
+    ]
+
+
+def test_the_columns_are_not_blamed_for_a_file_of_another_encoding(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_bytes(b"a\tlabel\n" + b"caf\xe9\t1\n" * 4 + b"tea\t0\n")
+    assert refusal(str(path), task("a"), PairClassification(4).labels).endswith("\nF: 4 of 5 rows are bad.")
+
+
+def test_each_remedy_for_quotes_is_printed_once(write):
+    rows = ['"no" he said\t1', '"yes" he said\t0', "fine\t1", '"no" again\t1', '"open\t0', *["good\t1"] * 9]
+    problems = refusal(write("a\tlabel", *rows), task("a"), PairClassification(4).labels).split("\n")
+    text_quotes = "if quotes are plain text in this file, add --quoting none (in a recipe's task: quoting: none)"
+    assert problems == [
+        "F:2: text follows a closing quote, in 3 rows (lines 2, 3, 5); inside a quoted cell, write each quote twice; "
+        f"{text_quotes}.",
+        "F:6: a quote opens here and is never closed; close it.",
+        "F: has 4 bad rows; correct them, or set tasks.mood.on_bad_row=skip.",
+    ]
+
+
+def test_values_outside_the_scale_are_listed_once(write):
+    path = write("a\tlabel", *["good\t1"] * 9, "one\t6.1", "two\t3,7", "three\t-1")
+    assert refusal(path, task("a"), CosineSimilarity(4).labels).split("\n") == [
+        "F:11: label must be a number from 0 to 5, but is '6.1', and 2 more rows have this problem (lines 12, 13).",
+        "F: has 3 bad rows; correct them, or set tasks.mood.on_bad_row=skip.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -185,27 +242,33 @@ def test_the_last_line_of_a_broken_cell_is_not_an_example(tmp_path):
     assert "line 2: line 3 is not UTF-8" in str(examples.skipped[0])
 
 
-@pytest.mark.parametrize("count", [1, 2, 20, 25])
-def test_at_most_twenty_bad_rows_are_listed(write, count):
+@pytest.mark.parametrize(
+    ("count", "empty", "narrow"),
+    [
+        (2, "a is empty", "has 1 column, but the header has 2"),
+        (4, "a is empty, in 2 rows (lines 3, 5)", "has 1 column, but the header has 2, in 2 rows (lines 4, 6)"),
+    ],
+)
+def test_bad_rows_are_listed_by_problem(write, count, empty, narrow):
     path = write("a\tlabel", "one\t1", *(["\t1", "two"] * 20)[:count], *["one\t1"] * count)
-    problems = refusal(path, task("a"), PairClassification(4).labels).split("\n")
-    if count == 1:
-        assert problems == ["F:3: a is empty; correct the row, or set tasks.mood.on_bad_row=skip."]
-        return
-    assert problems[:2] == [
-        "F:3: a is empty.",
-        "F:4: has 1 column, but the header has 2; check for a missing or stray delimiter or quote.",
+    assert refusal(path, task("a"), PairClassification(4).labels).split("\n") == [
+        f"F:3: {empty}.",
+        f"F:4: {narrow}; check for a missing or stray delimiter or quote.",
+        f"F: has {count} bad rows; correct them, or set tasks.mood.on_bad_row=skip.",
     ]
-    listed = ", of which 20 are listed" if count > 20 else ""
-    assert len(problems) == min(count, 20) + 1
-    assert problems[-1] == (f"F: has {count} bad rows{listed}; correct them, or set tasks.mood.on_bad_row=skip.")
+
+
+def test_one_bad_row_is_one_line(write):
+    path = write("a\tlabel", "one\t1", "\t1", "one\t1")
+    message = refusal(path, task("a"), PairClassification(4).labels)
+    assert message == "F:3: a is empty; correct the row, or set tasks.mood.on_bad_row=skip."
 
 
 def test_skipping_rows_is_not_suggested_if_most_rows_are_bad(write):
     path = write("a\tlabel", "one\t1", *["two\tyes"] * 29)
     problems = refusal(path, task("a"), PairClassification(4).labels).split("\n")
     assert problems == [
-        "F:3: label must be one of 0, 1, but is 'yes', in 29 rows.",
+        "F:3: label must be one of 0, 1, but is 'yes', in 29 rows (lines 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, ...).",
         "F: 29 of 30 rows are bad; check that the recipe's columns and labels fit this file.",
     ]
 
@@ -214,7 +277,7 @@ def test_rows_with_the_same_wrong_label_are_listed_once(write):
     rows = ["one	yes"] * 20 + ["two	Yes", "three	", "two	Yes", "two	maybe", "two	Yes"]
     path, labels = write("a	label", *rows), Classification(4, labels=["no", "yes"]).labels
     listed = [
-        "label must be one of no, yes, but is 'Yes' (did you mean 'yes'?), in 3 rows",
+        "label must be one of no, yes, but is 'Yes' (did you mean 'yes'?), in 3 rows (lines 22, 24, 26)",
         "label is empty",
         "label must be one of no, yes, but is 'maybe'",
     ]
@@ -224,7 +287,7 @@ def test_rows_with_the_same_wrong_label_are_listed_once(write):
         "F: has 5 bad rows; correct them, or set tasks.mood.on_bad_row=skip.",
     ]
     examples = read_examples(path, "mood", task("a", on_bad_row="skip"), labels)
-    shown = "; ".join(f"line {line}: {problem}" for line, problem in zip(lines, listed, strict=True))
+    shown = f"{listed[0]}; line 23: {listed[1]}; line 25: {listed[2]}"
     assert examples.skipped_note("F") == f"F: skipped 5 bad rows: {shown}"
 
 
@@ -232,7 +295,7 @@ def test_at_most_twenty_different_wrong_labels_are_listed(write):
     rows = [f"one\tname{i % 25}" for i in range(75)]
     path = write("a\tlabel", *["one\tyes"] * 80, *rows)
     *listed, last = refusal(path, task("a"), Classification(4, labels=["no", "yes"]).labels).split("\n")
-    assert [each.rpartition(", ")[2] for each in listed] == ["in 3 rows."] * 20
+    assert [", in 3 rows (lines " in each for each in listed] == [True] * 20
     assert last.startswith("F: has 75 bad rows, of which 60 are listed; ")
 
 
@@ -243,7 +306,7 @@ def test_the_label_that_differs_in_case_or_spaces_is_suggested(text):
 
 
 def test_one_skipped_row_is_reported_in_the_singular():
-    note = Examples([[]], skipped=[BadRow(2, "a is empty")]).skipped_note("F")
+    note = Examples([[]], skipped=[BadRow(2, Problem("a is empty"))]).skipped_note("F")
     assert note == "F: skipped 1 bad row: line 2: a is empty"
 
 
@@ -384,8 +447,9 @@ def test_the_two_quora_rows_without_a_label_are_reported(course_data):
     path = str(course_data / "quora-dev.csv")
     section = task("sentence1", "sentence2", label="is_duplicate")
     message = refusal(path, section, PairClassification(4).labels)
-    first, _, last = message.splitlines()
+    first, second, last = message.splitlines()
     assert first == "F:1975: is_duplicate is empty."
+    assert second == "F:10674: sentence2 is empty."
     assert last == "F: has 2 bad rows; correct them, or set tasks.mood.on_bad_row=skip."
 
 

@@ -30,7 +30,7 @@ def test_a_name_that_the_first_object_lacks_is_a_column(write):
     path = write('{"lang": "en"}\n{"a": "y"}\n', "t.jsonl")
     with Table(path) as table:
         table.column("a", "text of task t")
-        assert [row.problem for row in table.all_rows()] == ["no 'a'", ""]
+        assert [row.problem and row.problem.text for row in table.all_rows()] == ["no 'a'", None]
 
 
 def test_an_object_may_be_nested_up_to_a_limit(write):

@@ -61,5 +61,5 @@ def test_metrics_are_on_the_scale_of_the_labels():
     [("3,7", "3.7"), ("1,234", "1.234 or 1234"), ("1.234,5", "1234.5"), ("1,234,567.5", "1234567.5"), ("10%", "10")],
 )
 def test_the_message_has_the_plain_form_of_a_number_with_a_comma_or_percent_sign(text, plain):
-    with pytest.raises(ValueError, match=f"but is '{text}'; write {plain}$"):
+    with pytest.raises(ValueError, match=rf"but is '{text}' \(write {plain}\)$"):
         Regression(4).labels.parse(text)

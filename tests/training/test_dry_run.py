@@ -110,8 +110,9 @@ def test_all_problems_are_reported_together(tiny_recipe, tiny_files, here):
     assert "tasks.near.dev: there is no file gone;" in problems[2]
     remedy = "correct them, or set tasks.mood.on_bad_row=skip."
     bad = [number for number, line in enumerate(text.splitlines(), 1) if line.endswith("low")]
+    shown = f"lines {', '.join(map(str, bad[:10]))}" + (", ..." if len(bad) > 10 else "")
     assert problems[3:-2] == [
-        f"bad.tsv:{bad[0]}: mood must be one of low, mid, high, but is 'lwo', in {len(bad)} rows.",
+        f"bad.tsv:{bad[0]}: mood must be one of low, mid, high, but is 'lwo', in {len(bad)} rows ({shown}).",
         f"bad.tsv: has {len(bad)} bad rows; {remedy}",
     ]
     assert problems[-2].startswith("short.tsv:1: has no column 'mood'")
