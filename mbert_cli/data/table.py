@@ -88,11 +88,7 @@ class Table:
         """Return why a row cannot be used; None if it can."""
         if row.problem:
             has_wrong_width = len(row.cells) not in (0, len(self.header))
-            hint = self.delimiter_hint.removesuffix(".")
-            if not (has_wrong_width and hint):
-                return row.problem
-            *others, last = row.problem.remedies
-            return replace(row.problem, remedies=(*others, f"{last}.{hint}"))
+            return _with_hint(row.problem, self.delimiter_hint) if has_wrong_width else row.problem
         if row.record is not None:
             missing = next((name for name in self._required if name not in row.record), None)
             if missing is not None:
@@ -185,6 +181,12 @@ def _body(
     if kind == "parquet":
         return parquet_body(open_parquet(file, name))
     return text_body(path, name, Lines(file, name), quoting, delimiter)
+
+
+def _with_hint(problem: Problem, hint: str) -> Problem:
+    """Return a problem with a sentence after its last remedy; the sentence may be empty."""
+    *others, last = problem.remedies
+    return replace(problem, remedies=(*others, f"{last}.{hint}".removesuffix(".")))
 
 
 def _problem_of_texts(row: Row, columns: Iterable[int], header: Sequence[str]) -> Problem | None:
