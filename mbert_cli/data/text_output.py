@@ -100,8 +100,11 @@ def _in_quotes(cell: str) -> str:
 def text_format(table: Table, output: str) -> TextFormat:
     """Return the format of a text output: that of its extension, or else that of the input.
 
+    A `.csv` has commas and a `.tsv` has tabs, whatever the delimiter of the input is (`--delimiter`, or the recipe's
+    `delimiter`). Other names and standard output keep the delimiter of the input.
+
     Args:
-        table: the input. An output with the same extension has the same delimiter.
+        table: the input.
         output: name of the output file; `-` is standard output.
 
     Raises:
@@ -110,7 +113,8 @@ def text_format(table: Table, output: str) -> TextFormat:
     quoting: Literal["csv", "none"] = "none" if table.quoting == "none" else "csv"
     own = TextFormat(None if table.is_jsonl else table.delimiter, quoting)
     ending = _ending(output)
-    if output == "-" or (table.path is not None and _ending(table.path.name) == ending):
+    has_own_ending = table.path is not None and _ending(table.path.name) == ending
+    if output == "-" or (has_own_ending and ending not in _DELIMITERS):
         return own
     if ending in _OTHERS:
         raise UsageError(f"{output}: {ending} files are not written; end the name in {_OTHERS[ending]}.")

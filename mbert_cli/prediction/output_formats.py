@@ -60,6 +60,10 @@ class OutputFormat(ABC):
             UsageError: they do not.
         """
 
+    def advice(self, table: "Table") -> str:
+        """Return what readers of the output need to know, as the end of a message; often empty."""
+        return ""
+
     def sink(self, out: "PartialOutput | Stream") -> "AbstractContextManager[PartialOutput | Stream | ParquetSink]":
         """Return what the writer of this format writes to: the open output, or an object that encodes rows for it."""
         return nullcontext(out)
@@ -96,6 +100,15 @@ class TextTable(OutputFormat):
         from mbert_cli.data.text_output import text_format
 
         text_format(table, self.output)
+
+    def advice(self, table: "Table") -> str:
+        """Return how pandas reads the output if its quotes are plain text."""
+        from mbert_cli.data.text_output import text_format
+
+        format_ = text_format(table, self.output)
+        if format_.quoting == "csv" or format_.delimiter is None:
+            return ""
+        return f"quotes are plain text, as in the input; pandas reads it with sep={format_.delimiter!r}, quoting=3."
 
     def writer(
         self,

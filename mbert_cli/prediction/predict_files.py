@@ -74,6 +74,7 @@ def predict_files(
     tasks = {name: section.tasks[name] for name in options.tasks if name in section.tasks} or section.tasks
     predictor: Predictor | None = None
     problems: list[str] = []
+    advice: dict[str, str] = {}  # the first output for each piece of advice
     with ExitStack() as threads:
         for input_file, output in files.items():
             try:
@@ -84,10 +85,14 @@ def predict_files(
                     format_.check_input(table)
                     predictor = predictor or load()
                     _predict_file(predictor, table, format_, options, len(files) > 1, threads, console)
+                    if output != "-" and (text := format_.advice(table)):
+                        advice.setdefault(text, output)
             except DataError as error:
                 if len(files) == 1:
                     raise
                 problems += error.problems
+    for text, output in advice.items():
+        console.info(f"{output}: {text}")
     if len(files) > 1:
         for output in files.values():
             forget(Path(output))

@@ -133,14 +133,14 @@ def test_pandas_reads_the_same_cells(tmp_path, name, delimiter, table):
 @pytest.mark.parametrize("delimiter", ["tab", "comma", "semicolon", "pipe"])
 @anything
 @given(tables().filter(lambda table: table[1] and "\\x00" not in repr(table)))
-def test_an_output_has_the_delimiter_of_its_input(tmp_path, delimiter, table):
+def test_an_output_that_is_neither_csv_nor_tsv_has_the_delimiter_of_its_input(tmp_path, delimiter, table):
     header, rows = table
     sign = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}[delimiter]
-    source, out = tmp_path / "source.csv", tmp_path / "out.csv"
+    source, out = tmp_path / "source.csv", tmp_path / "out.txt"
     with source.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter=sign, quoting=csv.QUOTE_ALL).writerows([header, *rows])
     with Table(str(source), "csv", delimiter) as each, out.open("w", encoding="utf-8", newline="") as file:
-        writer = TableWriter(file, each, [], format_=text_format(each, "out.csv"))
+        writer = TableWriter(file, each, [], format_=text_format(each, "out.txt"))
         writer.write_header()
         for row in each:
             writer.write(row, [])
@@ -213,8 +213,9 @@ def test_an_unsupported_output_format_is_refused(tmp_path, name, remedy):
         ("t.tsv", "a\tb", "o.csv", ","),
         ("t.csv", "a,b", "o.tsv", "\t"),
         ("t.csv", "a,b", "o.csv.gz", ","),
-        ("t.csv", "a;b", "o.csv", ";"),  # the input is a .csv with semicolons
-        ("t.csv.gz", "a\tb", "o.CSV", "\t"),
+        ("t.csv", "a;b", "o.csv", ","),
+        ("t.csv.gz", "a\tb", "o.CSV", ","),
+        ("t.tsv", "a,b", "o.tsv", "\t"),
         ("t.txt", "a;b", "o.csv", ","),
         ("t.txt", "a;b", "o.txt", ";"),
         ("t.txt", "a;b", "o", ";"),

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas
 import pytest
 
 from mbert_cli.cli import app
@@ -55,6 +56,29 @@ def test_predict_reads_an_input_as_the_task_reads_its_files(run, here):
     header, *found = (here / "out.txt").read_text().splitlines()
     assert header == "mood|review|pred|p_low|p_mid|p_high"
     assert [line.split("|")[1] for line in found] == [line.split("|")[1] for line in rows("|").splitlines()[1:]]
+
+
+def test_the_delimiter_of_the_input_is_not_that_of_a_csv_file(run, here):
+    (here / "in.csv").write_text(rows("\t"))
+    mbert("predict", run, "in.csv", "-o", "out.csv", "--delimiter", "tab")
+    assert pandas.read_csv(here / "out.csv")["review"].to_list() == [
+        line.split("\t")[1] for line in rows("\t").splitlines()[1:]
+    ]
+
+
+def test_how_pandas_reads_plain_quotes_is_printed_once(run, here, capsys):
+    words = ["predict", str(run), "tabs.txt", "tabs.tsv", "-o", "out", "--delimiter", "tab", "--device", "cpu"]
+    (here / "tabs.tsv").write_text(rows("\t"))
+    app(words, standalone_mode=False)
+    advice = "out/tabs.txt: quotes are plain text, as in the input; pandas reads it with sep='\\t', quoting=3.\n"
+    printed = capsys.readouterr().err
+    assert advice in printed
+    assert printed.count("quoting=3") == 1
+    assert pandas.read_csv(here / "out" / "tabs.tsv", sep="\t", quoting=3)["review"].to_list() == [
+        line.split("\t")[1] for line in rows("\t").splitlines()[1:]
+    ]
+    app([*words[:2], "tabs.tsv", "-o", "out.csv", *words[-4:]], standalone_mode=False)
+    assert "quoting=3" not in capsys.readouterr().err
 
 
 def test_embed_reads_an_input_as_the_task_reads_its_files(run, here):
