@@ -6,6 +6,8 @@ from collections.abc import Sequence
 _MOST_SHOWN = 200
 _MOST_NAMES = 40
 _MOST_OF_A_NAME = 80
+_SHORTEST_START = 3  # characters of a name that other names begin with
+_MOST_STARTING = 4
 
 
 def shown(value: object) -> str:
@@ -23,12 +25,18 @@ def nearest(name: str, known: Sequence[str], listed_by: str | None = None) -> st
         listed_by: the command that lists the known names, if there are too many for a message.
     """
     close = closest(name, known)
-    hint = "." if close is None else f"; did you mean '{close}'?"
+    if len(name) >= _SHORTEST_START and (close is None or close.casefold() != name.casefold()):
+        starting = [each for each in known if each.casefold().startswith(name.casefold())]
+        longer = [each for each in starting if len(each) <= _MOST_OF_A_NAME][:_MOST_STARTING]
+    else:
+        longer = []
+    names = [f"'{each}'" for each in longer or ([close] if close else [])]
+    hint = f"; did you mean {' or '.join(names)}?" if names else "."
     if listed_by:
         return f"{hint} Run `{listed_by}` to list them all."
-    names = [each if len(each) <= _MOST_OF_A_NAME else f"{each[:_MOST_OF_A_NAME]}..." for each in sorted(known)]
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return f"{hint} Known: {', '.join(names[:_MOST_NAMES])}{more}."
+    shortened = [each if len(each) <= _MOST_OF_A_NAME else f"{each[:_MOST_OF_A_NAME]}..." for each in sorted(known)]
+    more = f" and {len(shortened) - _MOST_NAMES} more" if len(shortened) > _MOST_NAMES else ""
+    return f"{hint} Known: {', '.join(shortened[:_MOST_NAMES])}{more}."
 
 
 def closest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:

@@ -12,7 +12,7 @@ from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.label_text import as_number, folded
 from mbert_cli.data.row import Row
-from mbert_cli.data.table import Table
+from mbert_cli.data.table import NESTED, Table, kind_of_value
 
 _MOST_COUNTED = 100_000
 _LONGEST_LABEL = 1_000  # characters; longer cells are texts, not labels
@@ -64,6 +64,7 @@ class Column:
         values: the cells in the form in which labels are compared, and how often each occurs.
         other_forms: number of cells that are not in Unicode NFC.
         is_distinct: the column has a name, and no other column has the same name.
+        nested: the kind of the first value that contains values: `an object` or `a list`; empty if there is none.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Column:
     values: Counter[str] = field(default_factory=Counter)
     other_forms: int = 0
     is_distinct: bool = True
+    nested: str = ""
 
     def count(self, cell: str) -> None:
         """Add one cell to the counts."""
@@ -98,6 +100,7 @@ class Column:
             self.values + other.values,
             self.other_forms + other.other_forms,
             self.is_distinct and other.is_distinct,
+            self.nested or other.nested,
         )
 
     @property
@@ -189,8 +192,10 @@ def count_file(path: str, reading: FileReading) -> CountedFile:
             if row.problem:
                 bad.add(BadRow(row.line, row.problem))
                 continue
-            for column, cell in zip(columns, row.cells, strict=True):
+            for index, (column, cell) in enumerate(zip(columns, row.cells, strict=True)):
                 column.count(cell)
+                if not has_header_line and not column.nested and (kind := kind_of_value(row, index, column.name)):
+                    column.nested = kind if kind in NESTED else ""
         warnings, hint = table.warnings, table.delimiter_hint
     # Rows that may be correct if their quotes are read in another way are never skipped.
     if bad.count > _MOST_BAD * rows or (bad.concern_quotes and reading.quoting == "auto"):

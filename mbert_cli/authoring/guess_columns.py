@@ -55,6 +55,7 @@ def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[
         UsageError: a given column does not exist or cannot be used, or no column looks like texts.
         NoLabelsError: no column looks like labels.
     """
+    _check_texts(file, text)
     for name in (*text, *labels):
         if file.column(name) is None:
             known = [each.name for each in file.columns if each.name]
@@ -68,6 +69,12 @@ def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[
     likely = [column for column in candidates if reasons[column.name] is None]
     taken = _asked(file, labels) or _chosen(file, likely, reasons)
     free = [column for column in file.columns if column.name not in taken and column.is_distinct]
+    only = [name for name in labels if not text and _could_be_text(file.column(name)) and len(taken) == len(labels)]
+    if only and not any(map(_could_be_text, free)):
+        raise UsageError(
+            f"{file.path}: '{only[0]}' is the only column that looks like texts, so it cannot be the label; choose "
+            "another column with --label."
+        )
     texts, is_pair = _texts(file, free, text)
     names = [column.name for column in texts]
     unused = [column for column in candidates if column.name not in {*taken, *names}]
@@ -83,12 +90,26 @@ def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[
     )
 
 
+def _check_texts(file: CountedFile, text: Sequence[str]) -> None:
+    """Check the columns of texts that the user named."""
+    if len(text) > 2:
+        raise UsageError(f"{file.path}: --text is given {len(text)} times, but a task reads one text or two.")
+    if len(text) == 2 and text[0] == text[1]:
+        raise UsageError(f"{file.path}: --text {text[0]} is given twice; name two different columns.")
+    for name in text:
+        column = file.column(name)
+        if column is not None and column.nested:
+            raise UsageError(f"{file.path}: --text {name}: the column contains {column.nested}; name one with texts.")
+
+
 def _header_hint(file: CountedFile) -> str:
     return (f" ({file.remark})" if file.remark else "") + file.delimiter_hint
 
 
 def _why_not(column: Column) -> str | None:
-    return why_unlikely(column) if suggests_id(column.name) else why_impossible(column) or why_unlikely(column)
+    if suggests_id(column.name) or column.nested:
+        return why_unlikely(column)
+    return why_impossible(column) or why_unlikely(column)
 
 
 def _asked(file: CountedFile, labels: Sequence[str]) -> dict[str, str]:
@@ -124,8 +145,7 @@ def _chosen(file: CountedFile, likely: list[Column], reasons: dict[str, str | No
 def _texts(file: CountedFile, columns: list[Column], text: Sequence[str]) -> tuple[list[Column], bool]:
     if text:
         return [column for name in text for column in file.columns if column.name == name], len(text) == 2
-    texts = [each for each in columns if each.mean_words >= 2 or suggests_text(each.name)]
-    texts = [each for each in texts if each.filled and not _looks_like_id(each)]
+    texts = list(filter(_could_be_text, columns))
     if not texts:
         raise UsageError(f"{file.path}: {_no_texts(columns)}{_header_hint(file)}")
     for first in texts:
@@ -138,6 +158,12 @@ def _texts(file: CountedFile, columns: list[Column], text: Sequence[str]) -> tup
     if len(longest) == 2 and is_text and shorter.words * 10 >= longest[0].words:
         return [column for column in texts if column in longest], False
     return longest[:1], False
+
+
+def _could_be_text(column: Column | None) -> bool:
+    if column is None or column.nested or not column.filled or _looks_like_id(column):
+        return False
+    return column.mean_words >= 2 or suggests_text(column.name)
 
 
 def _no_texts(columns: Sequence[Column]) -> str:

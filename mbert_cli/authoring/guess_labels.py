@@ -8,7 +8,7 @@ from typing import Literal
 
 from mbert_cli.authoring.column import Column
 from mbert_cli.authoring.names import are_splits, suggests_id, suggests_label, suggests_scale, suggests_text
-from mbert_cli.data.label_remarks import case_remark, first_of, list_remark
+from mbert_cli.data.label_remarks import case_remark, first_of, list_remark, missing_remark
 from mbert_cli.data.label_text import as_number, is_date, is_name, plain_number
 from mbert_cli.errors import counted
 from mbert_cli.recipe.yaml_text import dump
@@ -35,6 +35,8 @@ class GuessedLabels:
         scale: a round number that is not below any label; for numbers only.
         skipped: cells among numbers that are not numbers; their rows are skipped.
         notes: remarks for the user.
+        low: the smallest label; for numbers only.
+        high: the largest label.
     """
 
     column: str
@@ -43,6 +45,8 @@ class GuessedLabels:
     scale: float = 0.0
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
 
     @property
     def kind(self) -> Literal["classes", "numbers"]:
@@ -52,7 +56,8 @@ class GuessedLabels:
     def line(self) -> str:
         """Return a description for people."""
         if self.kind == "numbers":
-            return f"numbers from {self.min:g} to {self.scale:g}"
+            own = "" if (self.low, self.high) == (self.min, self.scale) else f"{self.low:g} to {self.high:g}, "
+            return f"numbers {own}on a scale from {self.min:g} to {self.scale:g}"
         return f"{len(self.classes)} classes: {first_of(self.classes)}"
 
 
@@ -87,6 +92,8 @@ def why_unreadable(column: Column) -> str | None:
 def why_unlikely(column: Column) -> str | None:
     """Return why a column does not look like labels; None if it does."""
     distinct, numbers, named = column.distinct, column.numbers, suggests_label(column.name)
+    if column.nested:
+        return f"contains {column.nested}, which is neither a text nor a label"
     if suggests_id(column.name):
         return "its name suggests an id"
     if are_splits(column.values):
@@ -125,7 +132,8 @@ def read_labels(column: Column) -> GuessedLabels:
         low, high = _range(min(numbers.values()), max(numbers.values()))
         if all(value.is_integer() for value in numbers.values()):
             notes.append(f"whole numbers, read as a scale; if they are classes, write {_as_classes(numbers)}")
-        return GuessedLabels(column.name, [], low, high, skipped, tuple(notes))
+        own = min(numbers.values()), max(numbers.values())
+        return GuessedLabels(column.name, [], low, high, skipped, tuple(notes), *own)
     if len(numbers) == len(column.values):
         classes = _in_order(numbers)
         if len(classes) > _FEW:
@@ -135,7 +143,8 @@ def read_labels(column: Column) -> GuessedLabels:
             )
     else:
         classes = _in_order(column.values)
-    notes += [remark for remark in (list_remark(classes), case_remark(classes)) if remark]
+    missing = missing_remark(column.values)
+    notes += [remark for remark in (list_remark(classes), case_remark(classes), missing) if remark]
     return GuessedLabels(column.name, classes, notes=tuple(notes))
 
 

@@ -3,6 +3,7 @@
 Must not import torch: fast start-up.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,9 @@ def _check_labels(labels: Sequence[AskedLabel], counted: CountedGroups) -> None:
     """Check that each column of labels that the user named is in a training file."""
     known = {column.name for files in counted.values() for column in files["train"].columns if column.name}
     for label in labels:
+        if label.column not in known and known.issuperset(label.column.split(",")):
+            words = " ".join(f"--label {shlex.quote(each)}" for each in label.column.split(","))
+            raise UsageError(f"--label {label.column}: name one column at a time: {words}")
         if label.column not in known:
             place = ", ".join(files["train"].path for files in counted.values())
             raise UsageError(f"{place}: has no column '{label.column}'{nearest(label.column, sorted(known))}")

@@ -7,17 +7,8 @@ from typer.exceptions import TyperException
 
 from mbert_cli.messages import nearest
 from mbert_cli.recipe.sections import TrainingSection
-from mbert_cli.recipe.validation_message import validation_message
+from mbert_cli.recipe.validation_message import OTHER_NAMES, validation_message
 
-# What other tools call the keys of a recipe's `training` section.
-_OTHER_NAMES = {
-    "lr": "learning_rate",
-    "num_epochs": "epochs",
-    "num_train_epochs": "epochs",
-    "max_epochs": "epochs",
-    "max_seq_length": "max_length",
-    "warmup_ratio": "warmup",
-}
 # What other tools call the encoder.
 _ENCODER_NAMES = {"encoder", "checkpoint", "model", "base_model", "model_name", "model_name_or_path", "pretrained"}
 _WITH_OVERRIDES = ("train", "validate", "count-params")
@@ -67,7 +58,7 @@ def _instead(option: str, context: Any) -> str:
     if context is None:
         return "."
     key = option.lstrip("-").replace("-", "_")
-    key = _OTHER_NAMES.get(key, key)
+    key = OTHER_NAMES.get(key, key)
     if context.info_name in _WITH_OVERRIDES:
         path = "encoder.checkpoint" if key in _ENCODER_NAMES else f"training.{key}"
         if key in _ENCODER_NAMES or key in TrainingSection.model_fields:

@@ -1,9 +1,12 @@
 """Remarks on the labels of a file, for users: case, lists of labels, classes without dev rows."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+from mbert_cli.errors import counted
 
 _MOST_SHOWN = 6
+_MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "?"})
 _SEPARATORS = ("|", ";", ",", "/", "+")
 
 
@@ -15,6 +18,22 @@ def case_remark(labels: Sequence[str]) -> str | None:
         if other != label:
             return f"'{other}' and '{label}' differ only in case, and each is a separate class; use one spelling"
     return None
+
+
+def missing_remark(counts: Mapping[str, int]) -> str | None:
+    """Return a remark if a label looks like a missing value, otherwise None.
+
+    Args:
+        counts: number of rows of each label.
+    """
+    missing = [label for label in counts if label.strip().casefold() in _MISSING]
+    if not missing:
+        return None
+    rows = sum(counts[label] for label in missing)
+    return (
+        f"{first_of(missing)} ({counted(rows, 'row')}) looks like a missing value, but is a class; if the label is "
+        "missing there, remove it from the head's labels and set on_bad_row: skip"
+    )
 
 
 def list_separator(labels: Collection[str]) -> str | None:
@@ -41,7 +60,10 @@ def list_remark(labels: Sequence[str]) -> str | None:
     if separator is None:
         return None
     several = next((label for label in labels if separator in label), labels[0])
-    return f"'{several}' looks like a list of labels; each such text is a separate class"
+    return (
+        f"'{several}' looks like a list of labels; each such text is a separate class. If it is a list, train one "
+        "two-class task for each label, see: mbert guide limits"
+    )
 
 
 def first_of(names: Sequence[str]) -> str:

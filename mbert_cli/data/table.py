@@ -20,6 +20,8 @@ from mbert_cli.errors import DataError
 from mbert_cli.messages import nearest
 
 _KINDS = {type(None): "null", bool: "true or false", list: "a list", dict: "an object"}
+NESTED = (_KINDS[list], _KINDS[dict])
+"""Kinds of values that contain other values; see `kind_of_value`."""
 
 
 class Table:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -51,3 +51,13 @@ SoftShare = Annotated[
     PlainValidator(_soft_share, json_schema_input_type=_Constant | Literal["annealed"] | None),
 ]
 """The share of the soft labels in a task's loss; None if the task has no soft labels."""
+
+
+def _different(columns: list[str]) -> list[str]:
+    if len(columns) == 2 and columns[0] == columns[1]:
+        raise ValueError("must name two different columns")
+    return columns
+
+
+Texts = Annotated[list[str], Field(min_length=1, max_length=2), AfterValidator(_different)]
+"""The column of the text, or the two columns of a pair."""

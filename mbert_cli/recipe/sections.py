@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mbert_cli.recipe.document import Document, dotted
-from mbert_cli.recipe.field_types import Interval, Layers, PositiveFloat, Share, Size, SoftShare
+from mbert_cli.recipe.field_types import Interval, Layers, PositiveFloat, Share, Size, SoftShare, Texts
 from mbert_cli.recipe.yaml_text import dump
 
 DEFAULT_ID = "id"
@@ -124,7 +124,7 @@ class TaskSection(Section):
     train: str
     dev: str
     test: str | None = None
-    text: Annotated[list[str], Field(min_length=1, max_length=2)]
+    text: Texts
     label: str
     head: Component
     columns: Mapping[str, str] = {}

@@ -7,6 +7,25 @@ from pydantic_core import ErrorDetails
 
 from mbert_cli.messages import nearest, shown
 
+OTHER_NAMES = {
+    "lr": "learning_rate",
+    "bs": "batch_size",
+    "per_device_train_batch_size": "batch_size",
+    "num_epochs": "epochs",
+    "n_epochs": "epochs",
+    "num_train_epochs": "epochs",
+    "max_epochs": "epochs",
+    "max_seq_length": "max_length",
+    "max_seq_len": "max_length",
+    "seq_len": "max_length",
+    "wd": "weight_decay",
+    "warmup_ratio": "warmup",
+    "lr_scheduler_type": "schedule",
+    "max_grad_norm": "clip_norm",
+    "llrd": "layer_decay",
+}
+"""What other tools call the keys of a recipe's `training` section."""
+
 _REQUIREMENTS = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -39,7 +58,8 @@ def unknown_key_message(key: str, known: Sequence[str]) -> str:
         key: the unknown key, without its section.
         known: the keys of the section.
     """
-    return f"is not a known key{nearest(key, known)}"
+    meant = OTHER_NAMES.get(key, key)
+    return f"is not a known key{nearest(meant if meant in known else key, known)}"
 
 
 def validation_message(error: ErrorDetails) -> str:

@@ -1,5 +1,6 @@
 """Facts about the data of a run, printed before training, with warnings."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mbert_cli.data.batching import TaskData
-from mbert_cli.data.label_remarks import case_remark, first_of, list_remark, without_dev_rows
+from mbert_cli.data.label_remarks import case_remark, first_of, list_remark, missing_remark, without_dev_rows
 from mbert_cli.data.labels import ClassLabels, Labels, ScaleLabels
 from mbert_cli.data.truncation import length_remedy
 from mbert_cli.errors import counted
@@ -130,7 +131,8 @@ def label_remarks(labels: Labels, train: Sequence[float], dev: Sequence[float], 
     if not isinstance(labels, ClassLabels):
         return []
     texts, seen, measured = labels.texts, {*map(int, train)}, {*map(int, dev)}
-    remarks = [remark for remark in (list_remark(texts), case_remark(texts)) if remark]
+    counts = Counter(texts[int(label)] for label in (*train, *dev))
+    remarks = [remark for remark in (list_remark(texts), case_remark(texts), missing_remark(counts)) if remark]
     if limited:
         return remarks
     absent = [text for index, text in enumerate(texts) if index not in seen | measured]

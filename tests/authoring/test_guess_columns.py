@@ -105,6 +105,21 @@ def test_a_given_column_that_does_not_look_like_labels_is_used_with_a_doubt():
     ("columns", "options", "message"),
     [
         ({"text": LONG, "label": ABC}, {"labels": ["lable"]}, "has no column 'lable'; did you mean 'label'?"),
+        (
+            {"text": LONG, "label": ABC},
+            {"text": ["text"] * 2},
+            "--text text is given twice; name two different columns.",
+        ),
+        (
+            {"text": LONG, "label": ABC},
+            {"text": ["text", "a", "b"]},
+            "--text is given 3 times, but a task reads one text",
+        ),
+        (
+            {"id": [str(i) for i in range(40)], "message": LONG, "label": ABC},
+            {"labels": ["message"]},
+            "'message' is the only column that looks like texts, so it cannot be the label; choose another column with",
+        ),
         ({"text": LONG, "label": ABC}, {"text": ["txt"]}, "has no column 'txt'; did you mean 'text'?"),
         ({"text": LONG}, {}, "no column looks like labels; name it with --label. Known: 'text' (texts of 9 words)."),
         (

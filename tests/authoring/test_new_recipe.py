@@ -27,6 +27,9 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+TWENTY = sentences(20, 7)
+
+
 def write(path, rows, names=("id", "text", "mood")):
     path.write_text("\n".join("\t".join(map(str, row)) for row in [names, *rows]) + "\n")
 
@@ -125,6 +128,7 @@ def test_paths_are_relative_to_the_folder_of_the_recipe(here):
             "bare/a-dev.tsv: has no labels in 'mood'; name a labelled dev file, or no dev file",
         ),
         (["a.tsv", "-o", "old.yaml"], "old.yaml: exists; replace it with --force"),
+        (["a.tsv", "--label", "mood,id"], "--label mood,id: name one column at a time: --label mood --label id"),
         (["a.tsv", "--label", "mod"], "a.tsv: has no column 'mod'; did you mean 'mood'?"),
         (
             ["fine.tsv", "few.tsv"],
@@ -416,6 +420,31 @@ def test_no_delimiter_is_suggested_for_a_file_of_another_encoding(here):
     first, last = str(refusal.value).splitlines()
     assert first.count("iconv -f CP1252 -t UTF-8 a.csv > a.utf8.csv") == 1
     assert last == "a.csv: has 30 bad rows; correct them, or delete bad rows."
+
+
+def test_objects_and_lists_are_neither_texts_nor_labels(here, capsys):
+    meta = {"source": "a web page", "words": ["one", "two"]}
+    rows = [{"body": text, "meta": meta, "tags": ["x", str(i)], "mood": "ab"[i % 2]} for i, text in enumerate(TWENTY)]
+    (here / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    init("a.jsonl")
+    assert accepted("recipe.yaml")["a"].text == ["body"]
+    why = "'meta' (contains an object, which is neither a text nor a label), 'tags' (contains a list, which"
+    assert why in capsys.readouterr().err
+    with pytest.raises(UsageError, match="--text meta: the column contains an object; name one with texts"):
+        init("a.jsonl", "--text", "meta", "-F")
+
+
+def test_a_class_that_looks_like_a_missing_value_is_remarked(here, capsys):
+    write(here / "a.tsv", [(i, text, "NaN" if i % 5 == 0 else "ab"[i % 2]) for i, text in enumerate(TWENTY)])
+    init("a.tsv")
+    assert "NaN (4 rows) looks like a missing value, but is a class; if the label is missing" in capsys.readouterr().err
+
+
+def test_the_range_of_the_labels_and_the_scale_are_printed(here, capsys):
+    rows = [(i, text, 1.5 + i % 7 / 2) for i, text in enumerate(TWENTY * 2)]
+    write(here / "a.tsv", rows, ("id", "text", "score"))
+    init("a.tsv")
+    assert "label 'score' (numbers 1.5 to 4.5, on a scale from 1 to 5;" in capsys.readouterr().err
 
 
 def test_no_delimiter_is_suggested_for_bad_rows_of_jsonl(here):

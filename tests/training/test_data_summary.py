@@ -72,6 +72,7 @@ ABC = ClassLabels(["a", "b", "c", "b|c"])
             [0, 1, 2],
             ["'b|c' looks like a list of labels", "class b|c has no dev rows, so it counts as 0 in macro averages"],
         ),
+        (ClassLabels(["a", "NaN"]), [0, 1, 1], [1, 0], ["NaN (3 rows) looks like a missing value, but is a class;"]),
         (ScaleLabels(0.0, 5.0), [0.0, 4.0], [1.0], []),
         (
             ScaleLabels(0.0, 100.0),
