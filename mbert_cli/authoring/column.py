@@ -74,7 +74,7 @@ class Column:
     values: Counter[str] = field(default_factory=Counter)
     other_forms: int = 0
     is_distinct: bool = True
-    nested: str = ""
+    nested: str = field(default="", init=False)
 
     def count(self, cell: str) -> None:
         """Add one cell to the counts."""
@@ -92,7 +92,7 @@ class Column:
 
     def plus(self, other: "Column") -> "Column":
         """Return the counts of two files together."""
-        return Column(
+        both = Column(
             self.name,
             self.rows + other.rows,
             self.filled + other.filled,
@@ -100,8 +100,9 @@ class Column:
             self.values + other.values,
             self.other_forms + other.other_forms,
             self.is_distinct and other.is_distinct,
-            self.nested or other.nested,
         )
+        both.nested = self.nested or other.nested
+        return both
 
     @property
     def empty(self) -> int:
