@@ -175,12 +175,6 @@ class Table:
         return index
 
 
-def _with_hint(problem: Problem, hint: str) -> Problem:
-    """Return a problem with a hint, which may be empty, after its last remedy."""
-    *others, last = problem.remedies
-    return replace(problem, remedies=(*others, f"{last}.{hint.removesuffix('.')}")) if hint else problem
-
-
 def _body(
     path: str, name: str, file: io.BufferedIOBase, kind: Kind, quoting: Quoting, delimiter: Delimiter
 ) -> TableBody:
