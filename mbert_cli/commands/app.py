@@ -15,6 +15,7 @@ from mbert_cli.commands.guide import guide
 from mbert_cli.commands.help_text import CONTEXT, MARKUP, Command, Group, help_text, summary
 from mbert_cli.commands.info import info
 from mbert_cli.commands.init import init
+from mbert_cli.commands.join import join
 from mbert_cli.commands.predict import predict
 from mbert_cli.commands.push import push
 from mbert_cli.commands.report import report
@@ -58,6 +59,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "sweep": sweep,
     "predict": predict,
     "embed": embed,
+    "join": join,
     "export": export,
     "push": push,
     "count-params": count_params,

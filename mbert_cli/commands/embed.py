@@ -19,6 +19,7 @@ from mbert_cli.commands.options import (
     Quiet,
     Quoting,
     Run,
+    ShardOption,
     StrictLength,
     go_offline,
     other_columns,
@@ -53,6 +54,7 @@ def embed(
     encoder: Encoder = None,
     offline: Offline = False,
     limit: FirstRows = None,
+    shard: ShardOption = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a vector for each row of a file, to a NumPy or Parquet file, in float32.
@@ -64,13 +66,18 @@ def embed(
     pairs it is the vector of both texts in one sequence if the head reads pairs so, as the dual heads do as well;
     otherwise it is the vector of the first text, and --text COLUMN embeds the other. A Parquet file (extra [parquet])
     also has the columns of the input, as text; the column of the vectors is `embedding`.
+
+    --shard 2/7 embeds the second of seven parts: contiguous rows, whose numbers differ by at most one between parts. If
+    a part is interrupted, the same command continues it. See `mbert guide scale`.
     """
     from mbert_cli.prediction.embed_file import EmbedOptions, check_vector_file, embed_file
+    from mbert_cli.prediction.shard import parse_shard
     from mbert_cli.storage.model_folder import model_section
 
     console = Console(quiet)
     go_offline(offline)
-    check_vector_file(output, force)
+    own_shard = parse_shard(shard, [input_file], str(output))
+    check_vector_file(output, force, input_file if own_shard else None)
     section = model_section(run)
     options = EmbedOptions(
         task=task,
@@ -81,6 +88,8 @@ def embed(
         delimiter=delimiter,
         limit=limit,
         strict_length=strict_length,
+        force=force,
+        shard=own_shard,
     )
 
     def load() -> "Predictor":

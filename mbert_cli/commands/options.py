@@ -71,6 +71,14 @@ Encoder = Annotated[
         help="Folder of the encoder, for a model that does not contain it. Default: as in training.",
     ),
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="PART/PARTS",
+        help="Only one part of the rows of each input, such as 1/4, 2/4, 3/4 or 4/4. mbert join joins the parts.",
+    ),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a saved model.")]
 
 

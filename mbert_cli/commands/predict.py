@@ -18,6 +18,7 @@ from mbert_cli.commands.options import (
     Quiet,
     Quoting,
     Run,
+    ShardOption,
     StrictLength,
     Verbose,
     go_offline,
@@ -81,6 +82,7 @@ def predict(
     encoder: Encoder = None,
     offline: Offline = False,
     limit: FirstRows = None,
+    shard: ShardOption = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -91,14 +93,19 @@ def predict(
 
     If a prediction to a file is interrupted, the same command continues it. For several inputs, -o is a folder; each
     output has the name of its input. An input that cannot be read does not stop the others.
+
+    --shard 2/7 predicts the second of seven parts: contiguous rows, whose numbers differ by at most one between parts.
+    The parts can be predicted by seven processes on any machines; see `mbert guide scale`.
     """
     from mbert_cli.prediction.output_paths import output_paths
     from mbert_cli.prediction.predict_files import PredictOptions, predict_files
+    from mbert_cli.prediction.shard import parse_shard
     from mbert_cli.storage.model_folder import model_section
 
     console = Console(quiet, verbose)
     go_offline(offline)
     kept = kept_columns(keep, format_)
+    own_shard = parse_shard(shard, inputs, output)
     outputs = output_paths(inputs, output, force, format_)
     section = model_section(run)
     options = PredictOptions(
@@ -111,6 +118,7 @@ def predict(
         format=format_,
         kept=kept,
         force=force,
+        shard=own_shard,
     )
 
     def load() -> "Predictor":

@@ -7,6 +7,7 @@ from typing import Literal
 from mbert_cli.data.source import BadLine
 
 Delimiter = Literal["auto", "tab", "comma", "semicolon", "pipe"]
+NAMED_DELIMITERS: tuple[Delimiter, ...] = ("tab", "comma", "semicolon", "pipe")
 DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 _GUESSED = ("tab", "comma", "semicolon")  # a pipe is too common inside texts and labels
 GUESSED_DELIMITERS = tuple(DELIMITERS[name] for name in _GUESSED)

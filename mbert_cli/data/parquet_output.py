@@ -32,16 +32,18 @@ def check_pyarrow(path: Path) -> None:
         raise UsageError(f"{path}: Parquet is written with pyarrow; pip install 'mbert-cli[parquet]'.") from None
 
 
-class _File(io.RawIOBase):
+class WriteOnlyFile(io.RawIOBase):
     """A file object for pyarrow that calls a function for each write."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._take = write
 
     def writable(self) -> bool:
+        """Return True."""
         return True
 
     def write(self, data: Any) -> int:
+        """Call the function with bytes; return their number."""
         self._take(bytes(data))
         return len(data)
 
@@ -59,7 +61,7 @@ class ParquetSink:
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self.rows = 0
-        self._file = _File(write)
+        self._file = WriteOnlyFile(write)
         self._pending: list[tuple[Row, list[str | float]]] = []
         self._writer: Any = None
 

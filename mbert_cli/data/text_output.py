@@ -128,6 +128,19 @@ def text_format(table: Table, output: str) -> TextFormat:
     return TextFormat(_DELIMITERS[ending], "none" if keeps_quotes_bare else "csv")
 
 
+def ending_of(name: str) -> str:
+    """Return the ending of a name if it stands for a format that mbert writes, such as `.tsv.gz`; otherwise ""."""
+    ending, gz = _ending(name), ".gz" if name.lower().endswith(".gz") else ""
+    ending = ".jsonl" if ending in _JSONL else ending
+    return (ending if ending in (*_DELIMITERS, ".jsonl", ".parquet", ".npy") else "") + gz
+
+
+def usual_ending(format_: TextFormat) -> str:
+    """Return the usual ending of a text format; "" if it has none."""
+    endings = {sign: ending for ending, sign in _DELIMITERS.items()}
+    return ".jsonl" if format_.delimiter is None else endings.get(format_.delimiter, "")
+
+
 def _ending(name: str) -> str:
     path = PurePath(name)
     if path.suffix.lower() == ".gz":

@@ -24,7 +24,9 @@ class Truncation:
         self.strict = strict
         self.counts: Counts = {}
 
-    def add(self, task: str, data: TaskData, file: str, lines: Sequence[int]) -> None:
+    def add(
+        self, task: str, data: TaskData, file: str, lines: Sequence[int], counted_rows: slice = slice(None)
+    ) -> None:
         """Count rows of a task.
 
         Args:
@@ -32,18 +34,20 @@ class Truncation:
             data: the tokenised rows.
             file: the file of the rows, for messages.
             lines: the line of the file at which each row begins.
+            counted_rows: the rows that count.
 
         Raises:
-            DataError: `strict` is set, and a row is too long.
+            DataError: `strict` is set, and a row that counts is too long.
         """
-        cut = data.cut
+        rows = range(len(data))[counted_rows]
+        cut = [row for row in data.cut if row in rows]
         if cut and self.strict:
             raise DataError(
                 f"{file}:{lines[cut[0]]}: is longer than {self.max_length} tokens, as task {task} reads it; "
                 "shorten it, or leave out --strict-length to cut it."
             )
         before = self.counts.get(task, [0, 0])
-        self.counts[task] = [before[0] + len(cut), before[1] + len(data)]
+        self.counts[task] = [before[0] + len(cut), before[1] + len(rows)]
 
     def note(self) -> str | None:
         """Return a sentence about the rows that were cut; None if no row was cut."""

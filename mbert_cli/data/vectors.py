@@ -1,16 +1,19 @@
 """Writes vectors to a file row by row: a NumPy file, or a Parquet file with the columns of the input."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 from typing import IO, Protocol, runtime_checkable
 
 import numpy as np
 
+from mbert_cli.data.parquet_output import WriteOnlyFile
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
 from mbert_cli.data.table_writer import check_names
 from mbert_cli.errors import DataError
 
-_HEADER = 128  # bytes of the header in NumPy's format, for any number of rows
+NUMPY_HEADER = 128
+"""Bytes of the header in NumPy's format, for any number of rows."""
 EMBEDDING = "embedding"
 """The column of vectors in a Parquet file."""
 
@@ -26,6 +29,23 @@ class VectorFile(Protocol):
         """Write the header or the index, which is known only at the end."""
 
 
+def numpy_header(rows: int, hidden: int) -> bytes:
+    """Return the header of a .npy file of float32, shape ``[rows, hidden]``."""
+    header = io.BytesIO()
+    values = {"descr": "<f4", "fortran_order": False, "shape": (rows, hidden)}
+    np.lib.format.write_array_header_1_0(header, values)
+    assert header.tell() == NUMPY_HEADER
+    return header.getvalue()
+
+
+def numpy_hidden(header: bytes) -> int:
+    """Return the number of values in a vector from the header of a .npy file."""
+    file = io.BytesIO(header)
+    np.lib.format.read_magic(file)
+    (_, hidden), _, _ = np.lib.format.read_array_header_1_0(file)
+    return int(hidden)
+
+
 class NumpyVectors:
     """A .npy file of float32, shape ``[rows, hidden]``.
 
@@ -36,27 +56,48 @@ class NumpyVectors:
 
     def __init__(self, file: IO[bytes], hidden: int) -> None:
         self._file, self._hidden, self._rows = file, hidden, 0
-        file.write(bytes(_HEADER))
+        file.write(bytes(NUMPY_HEADER))
 
     def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
         """Append vectors."""
-        self._file.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
+        self._file.write(vector_bytes(vectors))
         self._rows += len(rows)
 
     def close(self) -> None:
         """Write the header, which contains the number of rows."""
         self._file.seek(0)
-        header = {"descr": "<f4", "fortran_order": False, "shape": (self._rows, self._hidden)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-        assert self._file.tell() == _HEADER
+        self._file.write(numpy_header(self._rows, self._hidden))
         self._file.seek(0, 2)
+
+
+class NumpyRows:
+    """The vectors of a .npy file, below a header that was written before.
+
+    Args:
+        write: receives the bytes.
+    """
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+
+    def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
+        """Append vectors."""
+        self._write(vector_bytes(vectors))
+
+    def close(self) -> None:
+        """Do nothing: the header contains the number of rows already."""
+
+
+def vector_bytes(vectors: np.ndarray) -> bytes:
+    """Return vectors as they are stored in a .npy file."""
+    return np.ascontiguousarray(vectors, dtype="<f4").tobytes()
 
 
 class ParquetVectors:
     """A Parquet file: the input's columns as text, and a column `embedding` of lists of equal length.
 
     Args:
-        file: the file to write.
+        file: the file to write; see `WriteOnlyFile` for a function.
         table: the input.
         hidden: number of values in a vector.
 
@@ -64,7 +105,7 @@ class ParquetVectors:
         DataError: the input already has a column `embedding`, or two columns with the same name.
     """
 
-    def __init__(self, file: IO[bytes], table: Table, hidden: int) -> None:
+    def __init__(self, file: IO[bytes] | WriteOnlyFile, table: Table, hidden: int) -> None:
         import pyarrow
         import pyarrow.parquet
 

@@ -1,24 +1,27 @@
 """Embed a file: the procedure of `mbert embed`. torch is imported only once the input has been opened."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.file_settings import input_settings
 from mbert_cli.data.parquet_output import check_pyarrow, is_parquet
 from mbert_cli.data.table import Table
-from mbert_cli.data.vectors import NumpyVectors, ParquetVectors, VectorFile
 from mbert_cli.errors import UsageError
+from mbert_cli.prediction.embed_output import VectorOutput, resumable_vectors, whole_vectors
+from mbert_cli.prediction.open_output import use_threads_begun_with
+from mbert_cli.prediction.shard import Shard, ShardRows
 from mbert_cli.recipe.sections import ModelSection
-from mbert_cli.storage.output_file import check_output, replacing
+from mbert_cli.storage.output_file import check_output
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
+    from mbert_cli.data.truncation import Truncation
     from mbert_cli.prediction.predictor import Predictor
 
 
@@ -35,6 +38,8 @@ class EmbedOptions:
         delimiter: the delimiter of the input; None for that of the tasks' files.
         limit: number of rows to read at most.
         strict_length: reject rows that are too long instead of cutting them.
+        force: replace an existing output.
+        shard: the part of the rows to embed; None for all.
     """
 
     task: str | None = None
@@ -45,19 +50,22 @@ class EmbedOptions:
     delimiter: Delimiter | None = None
     limit: int | None = None
     strict_length: bool = False
+    force: bool = False
+    shard: Shard | None = None
 
 
-def check_vector_file(path: Path, force: bool) -> None:
+def check_vector_file(path: Path, force: bool, resumed_input: str | None = None) -> None:
     """Check that a file of vectors may be written.
 
     Args:
         path: the file.
         force: whether an existing file may be replaced.
+        resumed_input: the input, if an interrupted output is resumed.
 
     Raises:
         UsageError: the file may not be written, or its name ends in neither .npy nor .parquet.
     """
-    check_output(path, force)
+    check_output(path, force, resumed_input)
     if path.suffix not in (".npy", ".parquet"):
         raise UsageError(f"{path}: is not a file of vectors; end the name in .npy or .parquet.")
 
@@ -88,31 +96,111 @@ def embed_file(
     """
     tasks = {name: each for name, each in section.tasks.items() if name == options.task} or section.tasks
     settings = input_settings(input_file, tasks, options.quoting, options.delimiter)
-    with Table(input_file, settings.quoting, settings.delimiter) as table:
+    with Table(input_file, settings.quoting, settings.delimiter) as table, ExitStack() as threads:
         if is_parquet(output):
             check_pyarrow(output)
         from mbert_cli.prediction.embed_columns import columns_to_embed, task_to_embed
-        from mbert_cli.prediction.embed_table import embed_table
 
         predictor = load()
         task = task_to_embed(predictor.saved, options.task)
         table.names = {**predictor.saved.task(task).columns, **options.columns}
         columns = [options.text] if options.text else columns_to_embed(predictor.saved, task)
         truncation = predictor.truncation(options.strict_length)
-        hidden, done = predictor.saved.model.shape.hidden_size, 0
-        with replacing(output) as file, console.bar("embed", options.limit) as bar:
-            data = cast(IO[bytes], file.buffer)
-            out: VectorFile = ParquetVectors(data, table, hidden) if is_parquet(output) else NumpyVectors(data, hidden)
-            with closing(out):
-                for count in embed_table(
-                    predictor, table, columns, task, out, options.normalise, options.limit, truncation
-                ):
-                    bar.advance(by=count - done)
-                    done = count
+        shard = options.shard.rows_of(table, options.limit) if options.shard else None
+        file = _FileEmbedding(predictor, table, output, task, columns, options, truncation, shard)
+        with (
+            file.open_output(threads, console) as out,
+            console.bar("embed", len(shard.wanted) if shard else options.limit) as bar,
+        ):
+            done = out.rows
+            bar.advance(by=done)
+            for count in () if out.finished else file.pieces(out):
+                out.commit(count)
+                bar.advance(by=count - done)
+                done = count
+            if shard:
+                shard.check_count(done, table.name)
         notes = _notes_on_columns(predictor, table, task, columns, options.text)
     together = " as one sequence" if len(columns) > 1 else ""
-    written = f"wrote {output}: {done} vectors of {hidden} numbers, of {' and '.join(columns)}{together}"
+    place = f" ({shard})" if shard else ""
+    written = f"wrote {output}: {done} vectors of {file.hidden} numbers, of {' and '.join(columns)}{together}{place}"
     return [written, *notes, *table.warnings, *filter(None, [truncation.note()])]
+
+
+@dataclass(frozen=True)
+class _FileEmbedding:
+    """The vectors of one file.
+
+    Args:
+        predictor: the model.
+        table: the input.
+        output: the output file.
+        task: the task whose adapters are used.
+        columns: the columns that are embedded.
+        options: how the input is read and the output is written.
+        truncation: counts the rows that are cut.
+        shard: the rows that are written; None for all.
+    """
+
+    predictor: "Predictor"
+    table: Table
+    output: Path
+    task: str
+    columns: Sequence[str]
+    options: EmbedOptions
+    truncation: "Truncation"
+    shard: ShardRows | None
+
+    @property
+    def hidden(self) -> int:
+        """Number of values in a vector."""
+        return self.predictor.saved.model.shape.hidden_size
+
+    def open_output(self, threads: ExitStack, console: Console) -> AbstractContextManager[VectorOutput]:
+        """Return the output, not yet opened. A part can be resumed.
+
+        Args:
+            threads: if an interrupted command was started with another number of threads, use that number until this is
+                closed.
+            console: prints whether the command is resumed.
+        """
+        if self.shard is None:
+            return whole_vectors(self.output, self.table, self.hidden)
+        fingerprint = self._fingerprint(self.shard)
+        use_threads_begun_with(self.output, fingerprint, self.predictor, threads, console)
+        shape = (len(self.shard.wanted), self.hidden)
+        counts = self.truncation.counts
+        return resumable_vectors(self.output, self.table, shape, fingerprint, self.options.force, counts, console)
+
+    def pieces(self, out: VectorOutput) -> Iterator[int]:
+        """Write the rows that are missing; yield the number of rows written, after each piece."""
+        from mbert_cli.prediction.embed_table import embed_table
+
+        options, wanted = self.options, self.shard.wanted if self.shard else None
+        return embed_table(
+            self.predictor,
+            self.table,
+            self.columns,
+            self.task,
+            out.file,
+            options.normalise,
+            options.limit,
+            self.truncation,
+            out.rows,
+            wanted,
+        )
+
+    def _fingerprint(self, shard: ShardRows) -> dict[str, Any]:
+        from mbert_cli.prediction.fingerprint import fingerprint_of_vectors
+
+        vectors = {
+            "task": self.task,
+            "columns": list(self.columns),
+            "normalise": self.options.normalise,
+            "strict_length": self.options.strict_length,
+        }
+        fingerprint = fingerprint_of_vectors(self.predictor, self.table, vectors, self.options.limit)
+        return {**fingerprint, "shard": shard.record(self.output.suffix)}
 
 
 def _notes_on_columns(

@@ -20,6 +20,8 @@ def embed_table(
     normalise: bool = False,
     limit: int | None = None,
     truncation: Truncation | None = None,
+    done: int = 0,
+    wanted: range | None = None,
 ) -> Iterator[int]:
     """Write the vectors of a table's rows. The memory that this needs does not depend on the number of rows.
 
@@ -32,6 +34,8 @@ def embed_table(
         normalise: scale each vector to length 1.
         limit: number of rows to read at most.
         truncation: counts the rows that are cut.
+        done: number of rows that an earlier call has written, as it yielded it; they are skipped.
+        wanted: numbers of the rows that are written, from 0; None for all.
 
     Yields:
         The number of rows written so far, after every few thousand.
@@ -40,14 +44,13 @@ def embed_table(
         DataError: a row is malformed, or there is no such column.
     """
     places = [table.text_column(column, "text to embed") for column in columns]
-    written = 0
-    for rows in windows(table, 0, limit):
-        data = predictor.tokenise_to_embed([[row.cells[place] for row in rows] for place in places], task)
+    for window in windows(table, done, limit, wanted=wanted):
+        data = predictor.tokenise_to_embed([[row.cells[place] for row in window.rows] for place in places], task)
         if truncation is not None:
-            truncation.add(task, data, table.name, [row.line for row in rows])
+            truncation.add(task, data, table.name, [row.line for row in window.rows], window.own)
         vectors = predictor.embed_tokens(data, task)
         if normalise:
             vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
-        out.write(rows, vectors)
-        written += len(rows)
-        yield written
+        out.write(window.own_rows, vectors[window.own])
+        done += len(window.own_rows)
+        yield done

@@ -35,21 +35,56 @@ def fingerprint_of(
     if table.path is None or not table.path.is_file():
         return None
     fingerprint = {
-        "input": sha256_of(table.path),
+        **_input(table),
         "model": predictor.saved.sha256,
         "tasks": list(tasks),
-        "reading": [table.quoting, table.delimiter, dict(table.names)],
         "kept": None if kept is None else list(kept),
         "format": format_,
+        **_computation(predictor, limit),
+    }
+    if strict_length:  # a prediction that cut rows cannot be resumed by one that rejects them
+        fingerprint["strict_length"] = True
+    return fingerprint
+
+
+def fingerprint_of_vectors(
+    predictor: Predictor,
+    table: Table,
+    vectors: Mapping[str, Any],
+    limit: int | None,
+) -> dict[str, Any]:
+    """Return the fingerprint of a file of vectors.
+
+    Args:
+        predictor: the model.
+        table: the input, a file.
+        vectors: what is embedded, and how, as JSON.
+        limit: number of rows at most.
+    """
+    return {
+        **_input(table),
+        "model": predictor.saved.sha256,
+        "vectors": dict(vectors),
+        **_computation(predictor, limit),
+    }
+
+
+def _input(table: Table) -> dict[str, Any]:
+    assert table.path is not None
+    return {
+        "input": sha256_of(table.path),
+        "reading": [table.quoting, table.delimiter, dict(table.names)],
+    }
+
+
+def _computation(predictor: Predictor, limit: int | None) -> dict[str, Any]:
+    return {
         "limit": limit,
         "batch_size": predictor.batch_size,
         "fold": predictor.fold,
         "hardware": predictor.hardware.facts(),
         "versions": versions(),
     }
-    if strict_length:  # a prediction that cut rows cannot be resumed by one that rejects them
-        fingerprint["strict_length"] = True
-    return fingerprint
 
 
 def threads_begun_with(output: Path, fingerprint: Mapping[str, Any]) -> int | None:

@@ -2,16 +2,19 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mbert_cli.data.parquet_output import ParquetSink
 from mbert_cli.errors import counted
 from mbert_cli.prediction.output_formats import OutputFormat
 from mbert_cli.storage.output_file import replacing
-from mbert_cli.storage.resumable_output import PartialOutput, Stream, is_compressed, partial_output
+from mbert_cli.storage.resumable_output import PartialOutput, Stream, is_compressed, partial_folder, partial_output
 from mbert_cli.terminal.console import Console
+
+if TYPE_CHECKING:
+    from mbert_cli.prediction.predictor import Predictor
 
 
 @contextmanager
@@ -74,3 +77,30 @@ def resumable_file(
         with format_.sink(out) as sink:
             yield sink
         out.rows = sink.rows
+
+
+def use_threads_begun_with(
+    path: Path, fingerprint: dict[str, Any], predictor: "Predictor", threads: ExitStack, console: Console
+) -> None:
+    """Use the number of threads that an interrupted output was started with: it changes the last digits of a result.
+
+    Args:
+        path: the output.
+        fingerprint: its fingerprint; the number of threads in it is changed.
+        predictor: the model.
+        threads: the number of threads is used until this is closed.
+        console: prints the number if it differs.
+    """
+    from mbert_cli.machine.hardware import computing_with
+    from mbert_cli.prediction.fingerprint import threads_begun_with
+
+    current = predictor.hardware.threads
+    begun_with = threads_begun_with(path, fingerprint)
+    if begun_with is None or begun_with == current:
+        return
+    console.info(
+        f"{path}: computing with {counted(begun_with, 'thread')}, as the prediction was started with, and not "
+        f"{current}: their number changes the last digits. To use {current}, remove {partial_folder(path)}."
+    )
+    threads.enter_context(computing_with(begun_with))
+    fingerprint["hardware"] = predictor.hardware.facts()

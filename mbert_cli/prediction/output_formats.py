@@ -53,6 +53,12 @@ class OutputFormat(ABC):
             UsageError: it cannot.
         """
 
+    def ending(self, table: "Table") -> str:
+        """Return the ending of a file in this format, such as `.tsv.gz`; "" if there is no usual one."""
+        from mbert_cli.data.text_output import ending_of
+
+        return ending_of(self.output)
+
     def check_tasks(self, tasks: Sequence[str]) -> None:  # noqa: B027 (by default, everything is accepted)
         """Check that the predictions of these tasks fit into one output.
 
@@ -109,6 +115,12 @@ class TextTable(OutputFormat):
         if format_.quoting == "csv" or format_.delimiter is None:
             return ""
         return f"quotes are plain text, as in the input; pandas reads it with sep={format_.delimiter!r}, quoting=3."
+
+    def ending(self, table: "Table") -> str:
+        """Return the ending of the output, or the usual one of the input's format."""
+        from mbert_cli.data.text_output import text_format, usual_ending
+
+        return super().ending(table) or usual_ending(text_format(table, self.output))
 
     def writer(
         self,

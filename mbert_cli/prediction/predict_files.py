@@ -12,10 +12,11 @@ from mbert_cli.data.file_settings import input_settings
 from mbert_cli.data.parquet_output import ParquetSink
 from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError, counted
-from mbert_cli.prediction.open_output import resumable_file, standard_output, whole_file
+from mbert_cli.prediction.open_output import resumable_file, standard_output, use_threads_begun_with, whole_file
 from mbert_cli.prediction.output_formats import FormatName, OutputFormat, output_format
+from mbert_cli.prediction.shard import Shard, ShardRows
 from mbert_cli.recipe.sections import ModelSection
-from mbert_cli.storage.resumable_output import PartialOutput, Stream, forget, partial_folder
+from mbert_cli.storage.resumable_output import PartialOutput, Stream, forget
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class PredictOptions:
         format: `same` for the format that the output's name asks for, or the name of another; see `output_format`.
         kept: the columns of an input that are written; None for all.
         force: replace existing outputs.
+        shard: the part of the rows of each input to predict; None for all.
     """
 
     tasks: Sequence[str] = ()
@@ -50,6 +52,7 @@ class PredictOptions:
     format: FormatName = "same"
     kept: Sequence[str] | None = None
     force: bool = False
+    shard: Shard | None = None
 
 
 def predict_files(
@@ -93,7 +96,7 @@ def predict_files(
                 problems += error.problems
     for text, output in advice.items():
         console.info(f"{output}: {text}")
-    if len(files) > 1:
+    if len(files) > 1 and options.shard is None:  # `mbert join` reads the journals of parts
         for output in files.values():
             forget(Path(output))
     if problems:
@@ -114,10 +117,11 @@ def _predict_file(
     tasks = choose_tasks(predictor, table, options.tasks)
     format_.check_tasks(tasks)
     truncation = predictor.truncation(options.strict_length)
-    file = _FilePrediction(predictor, table, tasks, format_, options, truncation, console)
+    shard = options.shard.rows_of(table, options.limit) if options.shard else None
+    file = _FilePrediction(predictor, table, tasks, format_, options, truncation, shard)
     with (
-        file.open_output(is_one_of_several, threads) as out,
-        console.bar(f"predict {', '.join(tasks)}", options.limit) as bar,
+        file.open_output(is_one_of_several, threads, console) as out,
+        console.bar(f"predict {', '.join(tasks)}", len(shard.wanted) if shard else options.limit) as bar,
     ):
         done = out.rows
         bar.advance(by=done)
@@ -125,10 +129,12 @@ def _predict_file(
             out.commit(count)
             bar.advance(by=count - done)
             done = count
+        if shard:
+            shard.check_count(done, table.name)
     for warning in table.warnings:
         console.note(warning)
     place = "" if format_.output == "-" else f"{format_.output}: "
-    console.info(f"{place}predicted {', '.join(tasks)} for {counted(done, 'row')}")
+    console.info(f"{place}predicted {', '.join(tasks)} for {counted(done, 'row')}{f' ({shard})' if shard else ''}")
     if note := truncation.note():
         console.info(f"{place}{note}")
 
@@ -144,7 +150,7 @@ class _FilePrediction:
         format: the format of the output.
         options: how the input is read and the output is written.
         truncation: counts the rows that are cut.
-        console: prints whether the prediction is resumed, or can be.
+        shard: the rows that are written; None for all.
     """
 
     predictor: "Predictor"
@@ -153,52 +159,45 @@ class _FilePrediction:
     format: OutputFormat
     options: PredictOptions
     truncation: "Truncation"
-    console: Console
+    shard: ShardRows | None
 
-    def open_output(self, is_one_of_several: bool, threads: ExitStack) -> AbstractContextManager[_Output]:
+    def open_output(
+        self, is_one_of_several: bool, threads: ExitStack, console: Console
+    ) -> AbstractContextManager[_Output]:
         """Return the output, not yet opened. If possible, it can be resumed.
 
         Args:
             is_one_of_several: keep a record of the finished file until all files are finished.
             threads: if an interrupted prediction was started with another number of threads, use that number until
                 this is closed. It changes the last digits of a result.
+            console: prints whether the prediction is resumed, or can be.
         """
         if self.format.output == "-":
             return standard_output()
         path, fingerprint = Path(self.format.output), self._fingerprint()
         if fingerprint is None:
-            return whole_file(path, self.format, self.console)
-        self._use_threads_begun_with(fingerprint, threads)
+            return whole_file(path, self.format, console)
+        use_threads_begun_with(path, fingerprint, self.predictor, threads, console)
         force, counts = self.options.force, self.truncation.counts
-        return resumable_file(path, self.format, fingerprint, force, is_one_of_several, counts, self.console)
+        remember = is_one_of_several or self.shard is not None
+        return resumable_file(path, self.format, fingerprint, force, remember, counts, console)
 
     def pieces(self, out: _Output) -> Iterator[int]:
         """Write the rows that are missing; yield the number of rows written, after each piece."""
         from mbert_cli.prediction.predict_table import predict_table
 
         predictor, table, tasks, options = self.predictor, self.table, self.tasks, self.options
+        wanted = self.shard.wanted if self.shard else None
         writer = self.format.writer(out, predictor, table, tasks, options.kept)
-        return predict_table(predictor, table, tasks, writer, options.limit, out.rows, self.truncation)
+        return predict_table(predictor, table, tasks, writer, options.limit, out.rows, self.truncation, wanted)
 
     def _fingerprint(self) -> dict[str, Any] | None:
         from mbert_cli.prediction.fingerprint import fingerprint_of
 
         options = self.options
-        return fingerprint_of(
+        fingerprint = fingerprint_of(
             self.predictor, self.table, self.tasks, options.format, options.limit, options.kept, options.strict_length
         )
-
-    def _use_threads_begun_with(self, fingerprint: dict[str, Any], threads: ExitStack) -> None:
-        from mbert_cli.machine.hardware import computing_with
-        from mbert_cli.prediction.fingerprint import threads_begun_with
-
-        path, current = Path(self.format.output), self.predictor.hardware.threads
-        begun_with = threads_begun_with(path, fingerprint)
-        if begun_with is None or begun_with == current:
-            return
-        self.console.info(
-            f"{path}: computing with {counted(begun_with, 'thread')}, as the prediction was started with, and not "
-            f"{current}: their number changes the last digits. To use {current}, remove {partial_folder(path)}."
-        )
-        threads.enter_context(computing_with(begun_with))
-        fingerprint["hardware"] = self.predictor.hardware.facts()
+        if fingerprint is not None and self.shard:
+            fingerprint["shard"] = self.shard.record(self.format.ending(self.table))
+        return fingerprint

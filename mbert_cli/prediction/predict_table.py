@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from mbert_cli.data.parquet_output import Types
-from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
 from mbert_cli.data.table_writer import RowWriter
 from mbert_cli.data.truncation import Truncation
@@ -12,7 +11,7 @@ from mbert_cli.errors import DataError
 from mbert_cli.heads import Columns
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.prediction.table_tasks import text_columns
-from mbert_cli.prediction.windows import windows
+from mbert_cli.prediction.windows import Window, windows
 
 
 def predict_table(
@@ -23,6 +22,7 @@ def predict_table(
     limit: int | None = None,
     done: int = 0,
     truncation: Truncation | None = None,
+    wanted: range | None = None,
 ) -> Iterator[int]:
     """Write the rows of a table in their order, with their predictions.
 
@@ -36,33 +36,36 @@ def predict_table(
         limit: number of rows to read at most.
         done: number of rows that an earlier call has written, as it yielded it; they are skipped.
         truncation: counts the rows that are cut.
+        wanted: numbers of the rows that are written, from 0; None for all.
 
     Yields:
-        The number of rows written so far, after every few thousand.
+        The number of rows written so far: 0 after the header, then after every few thousand.
 
     Raises:
         DataError: a row is malformed, or cannot be written.
     """
     if not done:
         writer.write_header()
-    for rows in windows(table, done, limit, len(_appended(predictor, tasks))):
+        yield 0
+    for window in windows(table, done, limit, len(_appended(predictor, tasks)), wanted):
         predicted: list[list[str] | list[float]] = []
         for task in tasks:
-            predicted += _predict_rows(predictor, table, task, rows, truncation).values()
-        for row, values in zip(rows, zip(*predicted, strict=True), strict=True):
+            predicted += _predict_window(predictor, table, task, window, truncation).values()
+        for row, values in zip(window.own_rows, zip(*predicted, strict=True), strict=True):
             writer.write(row, list(values))
-        done += len(rows)
+        done += len(window.own_rows)
         yield done
 
 
-def _predict_rows(
-    predictor: Predictor, table: Table, task: str, rows: Sequence[Row], truncation: Truncation | None
+def _predict_window(
+    predictor: Predictor, table: Table, task: str, window: Window, truncation: Truncation | None
 ) -> Columns:
+    """Predict all rows of a window; return the predictions of its own rows."""
     columns = text_columns(predictor, table, task)
-    data = predictor.tokenise([[row.cells[column] for row in rows] for column in columns], task)
+    data = predictor.tokenise([[row.cells[column] for row in window.rows] for column in columns], task)
     if truncation is not None:
-        truncation.add(task, data, table.name, [row.line for row in rows])
-    return predictor.predict_tokens(data, task)
+        truncation.add(task, data, table.name, [row.line for row in window.rows], window.own)
+    return {name: values[window.own] for name, values in predictor.predict_tokens(data, task).items()}
 
 
 def appended_columns(predictor: Predictor, table: Table, tasks: Sequence[str], kept: Sequence[str] | None) -> Types:

@@ -9,11 +9,12 @@ Until OUT is complete, its pieces are in the folder `.OUT.partial`:
 
 If the name of OUT ends in `.gz`, each piece is a gzip member of its own, so that it can be written without the others.
 
-A piece is flushed to disk before its line is added to the journal. After a crash, `rows` is truncated to the last piece
-in the journal whose hash is right, and the output continues from there. At the end, `rows` is renamed to OUT. A crash
-after that, before the folder is removed, is recognised by the last hash in the journal, which is the hash of OUT. If a
-command writes several outputs, each journal stays until all outputs are complete, so that a resumed command does not
-write the complete ones again.
+A piece is flushed to disk before its line is added to the journal. A header is a piece of 0 rows. After a crash, `rows`
+is truncated to the last piece in the journal whose hash is right, and the output continues from there. If this is the
+header, it starts from the beginning. At the end, `rows` is renamed to OUT. A crash after that, before the folder is
+removed, is recognised by the last hash in the journal, which is the hash of OUT. If a command writes several outputs,
+each journal stays until all outputs are complete, so that a resumed command does not write the complete ones again. The
+journal of a part (`--shard`) stays for `mbert join`.
 
 Must not import torch: fast start-up.
 """
@@ -36,7 +37,10 @@ from mbert_cli.storage.disk import disk_errors
 from mbert_cli.storage.locks import take_lock
 
 _CHUNK = 1 << 20
-_JOURNAL = "journal.jsonl"
+JOURNAL = "journal.jsonl"
+"""File of the fingerprint and the list of pieces."""
+PIECES = "rows"
+"""File of the pieces, until the output is complete."""
 
 
 def partial_folder(path: Path) -> Path:
@@ -87,14 +91,14 @@ def partial_output(
                 ) as output:
                     yield output
             finally:
-                if not (folder / _JOURNAL).exists():
+                if not (folder / JOURNAL).exists():
                     shutil.rmtree(folder)
 
 
 def interrupted_fingerprint(path: Path) -> dict[str, Any] | None:
     """Return the fingerprint of the output's pieces; None if there are no pieces, or the journal is damaged."""
     try:
-        with (partial_folder(path) / _JOURNAL).open("rb") as file:
+        with (partial_folder(path) / JOURNAL).open("rb") as file:
             fingerprint = json.loads(file.readline())["origin"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -197,7 +201,7 @@ class PartialOutput:
     ) -> None:
         self._facts = facts
         self._path, self._remember = path, remember
-        self._rows_file, self._journal_file = folder / "rows", folder / _JOURNAL
+        self._rows_file, self._journal_file = folder / PIECES, folder / JOURNAL
         self._digest = hashlib.sha256()
         self._gzip = _Gzip() if is_compressed(path) else None
         entries = self._read_journal(fingerprint)
@@ -263,7 +267,8 @@ class PartialOutput:
             self._file.close()
             self._journal.close()
         at_fault = isinstance(error, MbertError) and not isinstance(error, ResourceError)
-        if (error is None and not self._remember) or at_fault or not (self._pieces or self.finished):
+        is_kept = self._remember if error is None else not at_fault and bool(self.rows or self.finished)
+        if not is_kept:
             self._journal_file.unlink()
 
     def _put_in_place(self) -> None:
@@ -310,5 +315,6 @@ class PartialOutput:
                     digest.update(data)
                 if left > 0 or digest.hexdigest() != entry["sha256"]:
                     break
-                valid, self._digest = (entry["rows"], entry["bytes"], number), digest.copy()
+                if entry["rows"]:  # a header alone is written again
+                    valid, self._digest = (entry["rows"], entry["bytes"], number), digest.copy()
         return valid

@@ -105,7 +105,8 @@ def test_a_resumed_prediction_also_counts_the_rows_of_the_first_part(run, here, 
 
     def dying(self, count):
         commit(self, count)
-        raise MemoryError("out of memory")
+        if count:  # not after the header
+            raise MemoryError("out of memory")
 
     monkeypatch.setattr(PartialOutput, "commit", dying)
     for name in ("cut.tsv", "strict.tsv"):

@@ -206,7 +206,7 @@ def test_the_course_format_has_the_exact_layout(predictor, tmp_path):
     path.write_text("0\t\tid\tone\ttwo\n1\t0.0\tabc\tthe cat\tthe dog\n2\t1.0\tdef\tthe cat\tthe cat\n")
     out = io.StringIO()
     with Table(str(path)) as table:
-        assert written(predictor, table, ["same"], out, CourseSubmission) == [2]
+        assert written(predictor, table, ["same"], out, CourseSubmission) == [0, 2]
     expected = predictor({"one": ["the cat", "the cat"], "two": ["the dog", "the cat"]}, task="same")["pred"]
     assert out.getvalue() == f"id \t Predicted_Is_Paraphrase \nabc , {expected[0]} \ndef , {expected[1]} \n"
 
@@ -253,7 +253,7 @@ def test_the_header_of_the_course_format_depends_on_the_kind_of_task(joined, tmp
     path.write_text("id\ttext\tone\ttwo\nabc\tthe cat\tthe cat\tthe dog\n")
     out = io.StringIO()
     with Table(str(path)) as table:
-        assert written(joined, table, [task], out, CourseSubmission) == [1]
+        assert written(joined, table, [task], out, CourseSubmission) == [0, 1]
     assert out.getvalue().startswith(f"id \t Predicted_{name} \nabc , ")
 
 
