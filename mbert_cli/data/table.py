@@ -80,10 +80,7 @@ class Table:
             yield row if problem == row.problem else Row(row.line, problem=problem)
 
     def skip(self, most: int) -> int:
-        """Skip rows, good or bad, without checking them; return their number, which is smaller at the end of the table.
-
-        The rows after them keep their line numbers. Rows without quotes are skipped much faster than they are read.
-        """
+        """Skip rows, good or bad; return their number. Rows without quotes are not parsed, see `SkippableRows`."""
         return self._body.rows.skip(most)
 
     def _problem(self, row: Row) -> Problem | None:
