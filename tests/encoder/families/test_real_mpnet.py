@@ -1,6 +1,7 @@
 """all-mpnet-base-v2 on real sentences and pairs, against transformers."""
 
 import csv
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -39,57 +40,61 @@ def pairs(course_data):
 
 
 @pytest.fixture(scope="module")
-def encoder(mpnet):
-    encoder, absent = load_encoder(mpnet, read_shape(mpnet))
-    assert absent == []
-    return encoder.eval()
-
-
-@pytest.fixture(scope="module")
-def reference(mpnet):
-    """The ids and hidden states of transformers for a batch of texts, those of each text separately."""
+def both(mpnet):
+    """Our encoder, the model of transformers, and its tokenizer."""
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer, model = AutoTokenizer.from_pretrained(mpnet), AutoModel.from_pretrained(mpnet).eval()
-
-    def of(*texts):
-        inputs = tokenizer(*map(list, texts), padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
-        with torch.no_grad():
-            states = model(**inputs).last_hidden_state
-        real = inputs["attention_mask"].bool()
-        return [(ids[mask], h[mask]) for ids, h, mask in zip(inputs["input_ids"], states, real, strict=True)]
-
-    return of
+    encoder, absent = load_encoder(mpnet, read_shape(mpnet))
+    assert absent == []
+    return encoder.eval(), AutoModel.from_pretrained(mpnet).eval(), AutoTokenizer.from_pretrained(mpnet)
 
 
-def largest_difference(mpnet, encoder, reference, texts, seconds=None):
-    """Check that the ids are equal. Return the largest difference of a hidden state, with each implementation."""
-    assert len(texts) == COUNT
+def states_of(encoder, ids):
+    """Return our hidden states of several texts, one after another."""
+    lengths, stream = [len(each) for each in ids], torch.cat(ids)
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    return encoder(stream, torch.zeros_like(stream), positions, Layout(lengths)).split(lengths)
+
+
+@torch.no_grad()
+def differences(mpnet, both, texts, seconds=None):
+    """Check that the ids are equal. Return the ids of each text, and the largest difference of its hidden states."""
+    encoder, model, tokenizer = both
     tokens = Tokenizer(mpnet, LONGEST).encode(texts, seconds)
     ids = [torch.from_numpy(each).long() for each in np.split(tokens.ids, tokens.starts[1:-1])]
-    order = sorted(range(COUNT), key=lambda index: len(ids[index]))
-    largest = dict.fromkeys(("fused", "torch"), 0.0)
-    for start in range(0, COUNT, BATCH_SIZE):
+    order, found = sorted(range(len(ids)), key=lambda index: len(ids[index])), {}
+    for start in range(0, len(ids), BATCH_SIZE):
         rows = order[start : start + BATCH_SIZE]
-        sides = [texts] if seconds is None else [texts, seconds]
-        expected = reference(*([side[row] for row in rows] for side in sides))
-        assert all(torch.equal(ids[row], theirs) for row, (theirs, _) in zip(rows, expected, strict=True))
-        lengths = [len(ids[row]) for row in rows]
-        positions = torch.cat([torch.arange(length) for length in lengths])
-        stream = torch.cat([ids[row] for row in rows])
-        theirs = torch.cat([states for _, states in expected])
-        for kernels in largest:
-            with torch.no_grad(), using(kernels):
-                ours = encoder(stream, torch.zeros_like(stream), positions, Layout(lengths))
-            largest[kernels] = max(largest[kernels], (ours - theirs).abs().max().item())
-    print(f"largest differences: {largest}")
-    return max(largest.values())
+        sides = [[side[row] for row in rows] for side in ([texts] if seconds is None else [texts, seconds])]
+        inputs = tokenizer(*sides, padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
+        real, theirs = inputs["attention_mask"].bool(), model(**inputs).last_hidden_state
+        ours = []
+        for kernels in ("fused", "torch"):
+            with using(kernels):
+                ours.append(states_of(encoder, [ids[row] for row in rows]))
+        for row, tokens_of_row, mask, states, *own in zip(rows, inputs["input_ids"], real, theirs, *ours, strict=True):
+            assert torch.equal(ids[row], tokens_of_row[mask])
+            found[row] = max((each - states[mask]).abs().max().item() for each in own)
+    return ids, [found[row] for row in range(len(ids))]
 
 
-def test_real_sentences_have_the_hidden_states_of_transformers(mpnet, encoder, reference, sentences):
-    assert largest_difference(mpnet, encoder, reference, sentences) <= 1e-4
+@torch.no_grad()
+def check(both, ids, differences):
+    """Check that differences are small. For a few texts, rounding errors grow; these must be equal in fp64."""
+    grown = [each for each, difference in zip(ids, differences, strict=True) if difference > 1e-4]
+    print(f"largest difference of the other texts: {max(each for each in differences if each <= 1e-4):.1e}")
+    assert len(grown) <= len(ids) / 200
+    encoder, model = (deepcopy(each).double() for each in both[:2])
+    for each in grown:
+        difference = (states_of(encoder, [each])[0] - model(input_ids=each[None]).last_hidden_state[0]).abs().max()
+        assert difference <= 1e-9
 
 
-def test_real_pairs_have_the_hidden_states_of_transformers(mpnet, encoder, reference, pairs):
-    first, second = map(list, zip(*pairs, strict=True))
-    assert largest_difference(mpnet, encoder, reference, first, second) <= 1e-4
+def test_real_sentences_have_the_hidden_states_of_transformers(mpnet, both, sentences):
+    assert len(sentences) == COUNT
+    check(both, *differences(mpnet, both, sentences))
+
+
+def test_real_pairs_have_the_hidden_states_of_transformers(mpnet, both, pairs):
+    assert len(pairs) == COUNT
+    check(both, *differences(mpnet, both, *map(list, zip(*pairs, strict=True))))
