@@ -1,9 +1,9 @@
 """The entry point of the command line: it sets up signals and streams, and turns exceptions into messages.
 
 Data goes to stdout, messages to stderr. Exit codes: 0 success; 1 internal error, with a traceback; 2 bad usage, recipe,
-data or checkpoint; 3 the run folder is in use; 4 disk full or out of memory; 5 a loss is not finite; 129, 130 and 143
-stopped by SIGHUP, SIGINT or SIGTERM; 141 the reader of stdout has exited. A sweep exits with the code of the first run
-that failed.
+data or checkpoint; 3 the run folder is in use; 4 disk full or out of memory; 5 a loss is not finite; 6 another process
+of the run was lost; 129, 130 and 143 stopped by SIGHUP, SIGINT or SIGTERM; 141 the reader of stdout has exited. A sweep
+exits with the code of the first run that failed.
 
 This module imports little, so that Ctrl-C is caught from the first hundredth of a second on.
 """

@@ -111,6 +111,24 @@ class NotFiniteError(MbertError):
     exit_code = 5
 
 
+class LostProcessError(MbertError):
+    """Another process of the run has ended or does not answer."""
+
+    exit_code = 6
+
+
+class PeerFailedError(MbertError):
+    """Another process of the run failed and prints the message; this one prints none.
+
+    Args:
+        exit_code: exit code of the other process.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
+
+
 _NO_MEMORY = (
     "out of memory",
     "can't allocate memory",

@@ -1,8 +1,10 @@
 """`mbert train`."""
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,7 +26,12 @@ from mbert_cli.commands.options import (
 )
 from mbert_cli.commands.validate import print_estimate
 from mbert_cli.errors import UsageError
+from mbert_cli.machine.launcher import is_one_of_many, launch, own_words, parse_devices
 from mbert_cli.terminal.console import Console
+
+if TYPE_CHECKING:
+    from mbert_cli.machine.process_group import Processes
+    from mbert_cli.storage.run_folder import RunFolder
 
 
 def train(
@@ -64,6 +71,14 @@ def train(
             help="Members of an ensemble to train at the same time; they share the cores.",
         ),
     ] = 1,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            "--devices",
+            metavar="N|0,2,3",
+            help="Train in N processes, each on its GPU if there are GPUs; or on the GPUs 0, 2 and 3.",
+        ),
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
     kernels: Kernels = "auto",
@@ -85,7 +100,6 @@ def train(
     continues. `mbert recipes ls` lists the shipped recipes; `mbert init` writes a recipe for your own files.
     """
     from mbert_cli.storage.run_folder import RunFolder
-    from mbert_cli.storage.run_lock import locked
 
     console = Console(quiet, verbose, as_json)
     started = time.monotonic()
@@ -106,19 +120,46 @@ def train(
     if dry_run:
         print_estimate(name, chosen, folder.path, (device, precision, kernels), console, limit)
         return
-    # Lock first: the imports take seconds, and a second command is then refused at once.
-    with locked(folder, resume, force):
+    if devices is not None and not is_one_of_many():
+        launch(*parse_devices(devices), own_words())
+        return
+    with _started(folder, resume, force) as processes:
         from mbert_cli.machine.hardware import choose
         from mbert_cli.model.components import load_recipe
         from mbert_cli.training.console import print_next_steps, summary
         from mbert_cli.training.options import RunOptions
         from mbert_cli.training.train import train as train_recipe
 
-        loaded = load_recipe(name, chosen)
-        hardware = choose(device, precision, kernels)
+        if not processes.is_first:
+            console, as_json = Console(quiet=True), True
+        with processes.together():
+            loaded = load_recipe(name, chosen)
+            hardware = choose(device, precision, kernels)
         console.show_log()
-        best = train_recipe(loaded, folder, RunOptions(hardware, console, resume, limit, allow_drift, jobs))
+        options = RunOptions(hardware, console, resume, limit, allow_drift, jobs, processes)
+        best = train_recipe(loaded, folder, options)
     console.event("end", {"run": str(folder.path), "kept": best.as_dict()})
     if not as_json:
         console.report(summary(best, folder.path))
         print_next_steps(console, best, folder.path, time.monotonic() - started)
+
+
+@contextmanager
+def _started(folder: "RunFolder", resume: bool, force: bool) -> "Iterator[Processes]":
+    """Lock the run folder and connect with the other processes of the run, if there are any, while a block runs."""
+    from mbert_cli.storage.run_lock import locked
+
+    if not is_one_of_many():
+        # Lock first: the imports take seconds, and a second command is then refused at once.
+        with locked(folder, resume, force):
+            from mbert_cli.machine.process_group import ALONE
+
+            yield ALONE
+        return
+    from mbert_cli.machine.process_group import joined
+
+    with joined() as processes, ExitStack() as stack:
+        with processes.together():
+            if processes.is_first:
+                stack.enter_context(locked(folder, resume, force))
+        yield processes

@@ -71,8 +71,13 @@ class TaskData:
         return int(sum((side.starts[rows + 1] - side.starts[rows]).sum() for side in self.sides))
 
 
-def pack(data: Mapping[str, TaskData], rows: Mapping[str, np.ndarray], device: torch.device | str = "cpu") -> Batch:
-    """Pack rows of several tasks into one batch.
+def pack(
+    data: Mapping[str, TaskData],
+    rows: Mapping[str, np.ndarray],
+    device: torch.device | str = "cpu",
+    part: Mapping[str, np.ndarray] | None = None,
+) -> Batch:
+    """Pack rows of several tasks into one batch, or a part of that batch.
 
     The stream contains the tasks in order; within a task, all examples of the first side, then of the next side.
 
@@ -80,7 +85,11 @@ def pack(data: Mapping[str, TaskData], rows: Mapping[str, np.ndarray], device: t
         data: the examples of each task.
         rows: for each task of the batch, in order, the indices of its examples.
         device: device of the batch.
+        part: for each task, the places in `rows` of the examples of the part; by default all.
     """
+    whole = rows
+    if part is not None:
+        rows = {task: indices[part[task]] for task, indices in rows.items()}
     sources, segments = [], []
     labels: dict[str, Tensor] = {}
     soft: dict[str, Tensor] = {}
@@ -102,12 +111,26 @@ def pack(data: Mapping[str, TaskData], rows: Mapping[str, np.ndarray], device: t
         token_ids=as_tensor(ids.astype(np.int64), device),
         token_types=as_tensor(types.astype(np.int64), device),
         positions=as_tensor(positions, device),
-        layout=Layout(lengths, segments, device),
+        layout=Layout(lengths, segments, device, None if part is None else _starts_in_whole(data, whole, part)),
         tasks=tuple(rows),
         labels=labels,
         soft=soft,
         features=_gather(known, places, device) if known else None,
+        places={} if part is None else {task: as_tensor(part[task], device) for task in rows},
     )
+
+
+def _starts_in_whole(
+    data: Mapping[str, TaskData], rows: Mapping[str, np.ndarray], part: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Return, for each sentence of a part of a batch, the place of its first token in the whole batch."""
+    starts, tokens = [], 0
+    for task, indices in rows.items():
+        for side in data[task].sides:
+            ends = tokens + np.cumsum(side.lengths[indices])
+            starts.append((ends - side.lengths[indices])[part[task]])
+            tokens = ends[-1]
+    return np.concatenate(starts)
 
 
 def token_places(side: Tokens, rows: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mbert_cli.data.batching import TaskData
 from mbert_cli.heads import ClassHead, Columns, Head
+from mbert_cli.machine.process_group import ALONE, Processes
 from mbert_cli.metrics import MATRIX_LIMIT, Metrics, overall
 from mbert_cli.model.ensemble import mean_outputs
 from mbert_cli.model.sentence_model import SentenceModel
@@ -19,19 +20,22 @@ _BLOCK = 8192  # rows of predictions in memory
 _MOST_CELLS = 1 << 22  # probabilities in memory
 
 
-def evaluate(model: SentenceModel, data: Mapping[str, TaskData], batch_size: int | None = None) -> Evaluation:
+def evaluate(
+    model: SentenceModel, data: Mapping[str, TaskData], batch_size: int | None = None, processes: Processes = ALONE
+) -> Evaluation:
     """Return the metrics and predictions of every task, and the score over all tasks.
 
     Args:
         model: the model; it is put into evaluation mode.
         data: labelled examples of each task to evaluate.
         batch_size: largest number of examples in a batch.
+        processes: the processes that share the batches; all get the whole result.
 
     Returns:
         For each task the metrics of its head, the number of examples, the mean loss, and the name of the metric that
         represents the task in the score over all tasks.
     """
-    return evaluation_of(model, outcomes_of(model, data, batch_size))
+    return evaluation_of(model, outcomes_of(model, data, batch_size, processes))
 
 
 @dataclass(frozen=True)
@@ -57,20 +61,26 @@ class Outcome:
         return cls(np.concatenate([part.lines for part in parts]), labels, outputs, sum(part.cut for part in parts))
 
 
-def outcome_of(model: SentenceModel, task: str, examples: TaskData, batch_size: int | None = None) -> Outcome:
+def outcome_of(
+    model: SentenceModel,
+    task: str,
+    examples: TaskData,
+    batch_size: int | None = None,
+    processes: Processes = ALONE,
+) -> Outcome:
     """Return the outputs of a task's head for labelled examples."""
     assert examples.labels is not None, "without labels there are no metrics"
-    outputs = run_model(model, task, examples, batch_size)
+    outputs = run_model(model, task, examples, batch_size, processes=processes)
     return Outcome(
         np.asarray(examples.lines, dtype=np.int64), torch.from_numpy(examples.labels), outputs, len(examples.cut)
     )
 
 
 def outcomes_of(
-    model: SentenceModel, data: Mapping[str, TaskData], batch_size: int | None = None
+    model: SentenceModel, data: Mapping[str, TaskData], batch_size: int | None = None, processes: Processes = ALONE
 ) -> dict[str, Outcome]:
     """Return the outcome of each task; the arguments are those of `evaluate`."""
-    return {task: outcome_of(model, task, examples, batch_size) for task, examples in data.items()}
+    return {task: outcome_of(model, task, examples, batch_size, processes) for task, examples in data.items()}
 
 
 def mean_outcomes(members: Sequence[Mapping[str, Outcome]]) -> dict[str, Outcome]:

@@ -71,6 +71,14 @@ class Head(nn.Module, ABC):
         """
         return self.loss(outputs, soft[:, 0])
 
+    def label_weight(self, labels: Float[Tensor, " examples"]) -> float | Tensor:
+        """Return the total weight of a batch's examples in `loss`, which is a weighted mean."""
+        return float(len(labels))
+
+    def soft_weight(self, soft: Float[Tensor, "examples columns"]) -> float | Tensor:
+        """Return the total weight of a batch's examples in `soft_loss`."""
+        return float(len(soft))
+
     def observe(self, labels: Float[Tensor, " examples"]) -> None:
         """Receive the labels of the training set, once, before the first step. Most heads ignore them."""
 

@@ -97,6 +97,14 @@ class Classification(ClassHead):
         weights = None if self.class_weights is None else self.class_weights.to(outputs)
         return nn.functional.cross_entropy(outputs, labels.long(), weights)
 
+    def label_weight(self, labels: Float[Tensor, " examples"]) -> float | Tensor:
+        """Return the sum of the class weights of the examples."""
+        return super().label_weight(labels) if self.class_weights is None else self.class_weights[labels.long()].sum()
+
+    def soft_weight(self, soft: Float[Tensor, "examples classes"]) -> float | Tensor:
+        """Return the sum of the class weights, each multiplied by its probability."""
+        return (soft if self.class_weights is None else soft * self.class_weights).sum()
+
     def soft_loss(
         self, outputs: Float[Tensor, "examples classes"], soft: Float[Tensor, "examples classes"]
     ) -> Float[Tensor, ""]:

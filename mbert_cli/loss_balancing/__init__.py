@@ -9,6 +9,7 @@ constructor takes the goal of each task; its keyword-only parameters are the opt
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -29,11 +30,13 @@ class Shared:
         last_weight: the weight of the last shared layer, the one nearest to the task-specific parts; None if it does
             not train.
         seed: a number that differs in every step, for random choices.
+        add_all: replaces dense gradients by their sums over all processes of the run.
     """
 
     parameters: Sequence[Tensor]
     last_weight: Tensor | None
     seed: int = 0
+    add_all: Callable[[Sequence[Tensor]], None] = lambda _: None
 
 
 class LossBalancing(nn.Module, ABC):
@@ -43,9 +46,16 @@ class LossBalancing(nn.Module, ABC):
     state between steps is stored in parameters and buffers, so it is part of the run's saved state. The recipe's
     learning rates, schedule, weight decay and clip_norm do not apply to them.
 
+    If several processes train together, a loss has the value over all of them, and the gradient of the own examples.
+    The gradients in `.grad` are summed over the processes after `backward`. A method that uses gradients must sum them
+    with `Shared.add_all` first.
+
     Args:
         tasks: the goal of each task, in the order of the recipe.
     """
+
+    sums_shared: ClassVar[bool] = False
+    """Whether `backward` sums the gradients of the shared parameters over all processes."""
 
     def __init__(self, tasks: Mapping[str, Goal]) -> None:
         super().__init__()

@@ -56,7 +56,9 @@ class GradNorm(LearnedBalancing):
         if shared.last_weight is None:
             stacked(losses).sum().backward()
             return
-        norms = torch.stack([_gradient_norm(loss, shared.last_weight) for loss in losses.values()])
+        gradients = [_gradient(loss, shared.last_weight) for loss in losses.values()]
+        shared.add_all(gradients)
+        norms = torch.stack([gradient.norm() for gradient in gradients])
         super().backward(losses, shared)
         self._learn(norms, stacked(losses).detach())
 
@@ -72,7 +74,7 @@ class GradNorm(LearnedBalancing):
             self.values.mul_(self.num_tasks / self.values.sum())
 
 
-def _gradient_norm(loss: Float[Tensor, ""], weight: Tensor) -> Float[Tensor, ""]:
-    """Return the norm of a loss's gradient on a weight; 0 if the loss does not depend on it."""
+def _gradient(loss: Float[Tensor, ""], weight: Tensor) -> Tensor:
+    """Return a loss's gradient on a weight; 0 if the loss does not depend on it."""
     (gradient,) = torch.autograd.grad(loss, weight, retain_graph=True, allow_unused=True)
-    return loss.new_zeros(()) if gradient is None else gradient.norm()
+    return torch.zeros_like(weight) if gradient is None else gradient

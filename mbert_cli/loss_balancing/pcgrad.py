@@ -27,6 +27,8 @@ class PCGrad(LossBalancing):
     one backward pass per task and memory for K gradients of the encoder.
     """
 
+    sums_shared = True
+
     def forward(self, losses: Losses) -> Float[Tensor, ""]:
         """Return the sum of the losses."""
         return stacked(losses).sum()
@@ -38,6 +40,8 @@ class PCGrad(LossBalancing):
             return
         last = len(losses) - 1
         tasks = [_take_gradients(loss, shared, index < last) for index, loss in enumerate(losses.values())]
+        for of_task in tasks:
+            shared.add_all([gradient for gradient in of_task if gradient is not None])
         # Transposed: for each parameter, the gradients of all tasks.
         by_parameter = list(zip(*tasks, strict=True))
         weights = mixture(inner_products(by_parameter), shared.seed).tolist()

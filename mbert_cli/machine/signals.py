@@ -67,6 +67,11 @@ def check() -> None:
         raise Stopped(_Received.number)
 
 
+def received() -> int | None:
+    """Return the number of the first signal that was received; None if there was none."""
+    return _Received.number
+
+
 class deferred:  # noqa: N801 -- used like a function: `with deferred():`
     """A block that signals do not interrupt; a signal received in it raises `Stopped` at its end.
 

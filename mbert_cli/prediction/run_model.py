@@ -10,6 +10,7 @@ from torch import Tensor
 from mbert_cli.batch import Batch
 from mbert_cli.data.batching import TaskData, by_length, pack
 from mbert_cli.errors import is_out_of_memory
+from mbert_cli.machine.process_group import ALONE, Processes
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.sentence_model import SentenceModel
 
@@ -24,6 +25,7 @@ def run_model(
     batch_size: int | None = None,
     token_budget: int | None = None,
     vectors: bool = False,
+    processes: Processes = ALONE,
 ) -> Tensor:
     """Return the outputs of a task's head for all examples, in their order, on the CPU.
 
@@ -37,6 +39,7 @@ def run_model(
         batch_size: number of examples in a batch at most.
         token_budget: number of tokens in a batch at most; None for the budget of the device.
         vectors: return the inputs of the head instead of its outputs; the examples have one side.
+        processes: the processes that share the batches; the batches are those of one process.
     """
     model.eval()
     device = model.device
@@ -46,7 +49,10 @@ def run_model(
         sides = zip(model.head(task).sides, data.swapped.sides, strict=True)
         data = replace(data, sides=(*data.sides, *(tokens for side, tokens in sides if side == "whole")))
     outputs, order = [], []
-    lengths, pending = data.lengths, deque(by_length(data, token_budget, batch_size))
+    batches = list(by_length(data, token_budget, batch_size))
+    # A process without a batch computes the first one, for the shape of its outputs.
+    own = batches[processes.rank :: processes.count] or batches[:1]
+    lengths, pending = data.lengths, deque(own)
     most = token_budget  # tokens that fit in memory
     with torch.inference_mode():
         while pending:
@@ -66,7 +72,10 @@ def run_model(
                 continue
             order.append(rows)
         # Copied once at the end, so that batches do not wait for the GPU.
-        return torch.cat(outputs).cpu()[torch.from_numpy(np.argsort(np.concatenate(order)))]
+        places, values = torch.from_numpy(np.concatenate(order)), torch.cat(outputs).cpu()
+        if processes.rank >= len(batches):
+            places, values = places[:0], values[:0]
+        return processes.gather_rows(values, places, len(data))
 
 
 def _vectors(model: SentenceModel, batch: Batch) -> Tensor:

@@ -6,8 +6,8 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from mbert_cli.batch import Batch
 from mbert_cli.heads import Head
+from mbert_cli.training.portion import Portion
 
 
 class SoftLabels:
@@ -31,20 +31,25 @@ class SoftLabels:
         self._shares = shares
         self._total_steps = total_steps
 
-    def loss(self, head: Head, outputs: Tensor, batch: Batch, task: str, step: int) -> Float[Tensor, ""]:
-        """Return the loss of one task in a batch.
+    def loss(self, head: Head, outputs: Tensor, portion: Portion, task: str, step: int) -> Float[Tensor, ""]:
+        """Return the loss of one task in a batch, or this process's part of it: the sum of all parts is the loss.
 
         Args:
             head: the task's head.
-            outputs: output of the head for the batch.
-            batch: a training batch.
+            outputs: output of the head for the examples of this process.
+            portion: a training batch.
             task: the task's name.
             step: t, number of the batch in the run, from 0.
         """
-        share = self._shares[task]
+        share, batch = self._shares[task], portion.batch
+        hard = head.loss(outputs, batch.labels[task])
+        if not portion.is_whole:
+            hard = hard * portion.share(head, task)
         if share is None:
-            return head.loss(outputs, batch.labels[task])
+            return hard
         if share == "annealed":
             share = max(0.0, 1 - step / self._total_steps)
         soft = head.soft_loss(outputs, batch.soft[task])
-        return share * soft + (1 - share) * head.loss(outputs, batch.labels[task])
+        if not portion.is_whole:
+            soft = soft * portion.soft_share(head, task)
+        return share * soft + (1 - share) * hard

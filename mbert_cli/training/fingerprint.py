@@ -13,7 +13,9 @@ from mbert_cli.recipe.sections import Recipe
 from mbert_cli.training.datasets import TrainingData
 
 
-def fingerprint_of(recipe: Recipe, data: TrainingData, hardware: Hardware, encoder: str) -> dict[str, Any]:
+def fingerprint_of(
+    recipe: Recipe, data: TrainingData, hardware: Hardware, encoder: str, processes: int = 1
+) -> dict[str, Any]:
     """Return everything that the bytes of a run's result depend on: recipe, data, hardware and versions.
 
     Args:
@@ -21,6 +23,7 @@ def fingerprint_of(recipe: Recipe, data: TrainingData, hardware: Hardware, encod
         data: the examples.
         hardware: the hardware.
         encoder: SHA-256 of the weights that the encoder starts from.
+        processes: number of processes that train together.
     """
     splits = {"train": data.train, "dev": data.dev}
     return {
@@ -28,7 +31,7 @@ def fingerprint_of(recipe: Recipe, data: TrainingData, hardware: Hardware, encod
         "encoder_sha256": encoder,
         "rows": {split: {task: len(each) for task, each in tasks.items()} for split, tasks in splits.items()},
         "data": {split: {task: each.sha256() for task, each in tasks.items()} for split, tasks in splits.items()},
-        "hardware": hardware.facts(),
+        "hardware": {**hardware.facts(), "processes": processes},
         "versions": versions(),
         "dropout": "keyed",  # states without this key are older: their steps drew other masks
     }

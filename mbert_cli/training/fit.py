@@ -52,18 +52,22 @@ def prepare(recipe: Recipe, folder: RunFolder, options: RunOptions) -> TrainingR
     Returns:
         The run, ready to take its first step.
     """
-    console = options.console
-    setup = set_up(recipe, options)
-    size = run_size(setup)
-    check_room(folder.path, size.added if options.resume else size.most)
-    fingerprint = fingerprint_of(setup.recipe, setup.data, options.hardware, weights_sha256(setup.encoder_folder))
-    if options.resume:
-        state = read_state(folder, fingerprint, setup.learner, console, options.allow_drift)
-        console.info(f"resuming after epoch {state.epoch}, step {state.epoch_step}")
-    else:
+    console, processes = options.console, options.processes
+    with processes.together():
+        setup = set_up(recipe, options)
+        size = run_size(setup)
+        check_room(folder.path, size.added if options.resume else size.most)
+        encoder = weights_sha256(setup.encoder_folder)
+        fingerprint = fingerprint_of(setup.recipe, setup.data, options.hardware, encoder, processes.count)
         state = TrainingState()
-        folder.clear()
-    folder.write_recipe(setup.recipe.to_yaml())
+        if options.resume:
+            state = read_state(folder, fingerprint, setup.learner, console, options.allow_drift)
+            console.info(f"resuming after epoch {state.epoch}, step {state.epoch_step}")
+    # All processes have read what the first one may now change.
+    if processes.is_first:
+        if not options.resume:
+            folder.clear()
+        folder.write_recipe(setup.recipe.to_yaml())
     print_opening(setup, options)
     if setup.recipe.training.cache_features:
         setup = replace(setup, data=cache_features(setup.learner.model, setup.data, folder.path, console))

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from mbert_cli.curricula import Phase
-from mbert_cli.errors import CheckpointError, Stopped
+from mbert_cli.errors import CheckpointError, NotFiniteError, PeerFailedError, Stopped
 from mbert_cli.evaluation.evaluate import evaluate
 from mbert_cli.machine.signals import deferred, ignore_further_signals, stopped_by
 from mbert_cli.model.parameter_count import parameter_counts
@@ -57,8 +58,9 @@ class TrainingRun:
         self.options = options
         self.console = options.console
         self.state = state
-        self.step = OptimizerStep(setup, state, options.hardware.device)
-        self.saver = Saver(setup, folder, state, fingerprint)
+        self.processes = options.processes
+        self.step = OptimizerStep(setup, state, options.hardware.device, self.processes)
+        self.saver = Saver(setup, folder, state, fingerprint, self.processes.is_first)
         self.throughput = ThroughputMeter()
         self.time_left = time_left_of(setup, state)
 
@@ -70,29 +72,40 @@ class TrainingRun:
             Stopped: a signal stopped training; progress was saved.
         """
         try:
-            for epoch in range(self.state.epoch + 1, self.recipe.training.epochs + 1):
-                self._train(epoch)
-                trained = time.monotonic()
-                with deferred():
-                    self.setup.learner.optimizer.catch_up()
-                evaluation = self._evaluate(epoch)
-                scored = time.monotonic()
-                if evaluation is not None:
-                    self.time_left.evaluated(scored - trained)
-                with deferred():
-                    self._commit_epoch(evaluation, scored - trained)
-                self.time_left.saved(time.monotonic() - scored)
-            best = self._best()
-            draw_figures(self.folder, self.console)
+            # Several processes must stop after the same step: see `_advance`.
+            with nullcontext() if self.processes.is_alone else deferred():
+                for epoch in range(self.state.epoch + 1, self.recipe.training.epochs + 1):
+                    self._run_epoch(epoch)
+            self.processes.wait()  # until the first process has written
+            best = _kept_epoch(self.folder, self.state.best_epoch)
+            if self.processes.is_first:
+                draw_figures(self.folder, self.console)
         except BaseException as error:
             stop = stopped_by(error)
+            if isinstance(error, NotFiniteError) and not self.processes.is_first:
+                raise PeerFailedError(error.exit_code) from None  # the first process prints the same
             if stop is None:
                 raise
             ignore_further_signals()
             self.saver.save_progress()
             position = self.state.position(self.recipe.training.epochs)
-            raise Stopped(stop.number, f"{self.folder.path}: stopped; {position}, saved. {_REMEDY}") from None
+            problem = f"{self.folder.path}: stopped; {position}, saved. {_REMEDY}" if self.processes.is_first else ""
+            raise Stopped(stop.number, problem) from None
         return best
+
+    def _run_epoch(self, epoch: int) -> None:
+        """Train, score and commit an epoch."""
+        self._train(epoch)
+        trained = time.monotonic()
+        with deferred():
+            self.setup.learner.optimizer.catch_up()
+        evaluation = self._evaluate(epoch)
+        scored = time.monotonic()
+        if evaluation is not None:
+            self.time_left.evaluated(scored - trained)
+        with deferred():
+            self._commit_epoch(evaluation, scored - trained)
+        self.time_left.saved(time.monotonic() - scored)
 
     def _train(self, epoch: int) -> None:
         """Train the remaining steps of an epoch."""
@@ -131,6 +144,8 @@ class TrainingRun:
             self.time_left.step((tuple(rows), everything), seconds, tokens)
             if self.saver.is_due():
                 self.saver.save_progress()
+        if self.step.stop is not None:
+            raise Stopped(self.step.stop)
 
     def _evaluate(self, epoch: int) -> Evaluation | None:
         """Score the dev files. An epoch that `select_after` excludes is not scored."""
@@ -138,7 +153,7 @@ class TrainingRun:
         if epoch <= training.early_epochs:
             return None
         with self.console.status(f"epoch {epoch}/{training.epochs}: scoring the dev files"):
-            return evaluate(self.model, self.data.dev)
+            return evaluate(self.model, self.data.dev, processes=self.processes)
 
     def _commit_epoch(self, evaluation: Evaluation | None, dev_seconds: float) -> None:
         """Record an epoch that was trained and perhaps scored, and commit it."""
@@ -165,13 +180,13 @@ class TrainingRun:
         self.saver.commit_epoch(record, evaluation)
         print_epoch(self.console, record, training.epochs)
 
-    def _best(self) -> EpochRecord:
-        """Return the epoch whose model was kept."""
-        number = self.state.best_epoch
-        best = next((each for each in self.folder.read_metrics() if each.epoch == number), None)
-        if best is None:
-            raise CheckpointError(
-                f"{self.folder.metrics_file}: has no line for epoch {number}, whose model is kept; put the file back, "
-                "or start over with --force."
-            )
-        return best
+
+def _kept_epoch(folder: RunFolder, number: int) -> EpochRecord:
+    """Return the epoch whose model was kept."""
+    best = next((each for each in folder.read_metrics() if each.epoch == number), None)
+    if best is None:
+        raise CheckpointError(
+            f"{folder.metrics_file}: has no line for epoch {number}, whose model is kept; put the file back, or start "
+            "over with --force."
+        )
+    return best

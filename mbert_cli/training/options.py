@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mbert_cli.machine.hardware import Hardware
+from mbert_cli.machine.process_group import ALONE, Processes
 from mbert_cli.terminal.console import Console
 
 
@@ -17,6 +18,7 @@ class RunOptions:
         limit: maximum number of examples read from each file, spread evenly over it.
         allow_drift: resume even if recipe, data, hardware or versions have changed since the run started.
         jobs: number of members of an ensemble that train at the same time. They share the cores.
+        processes: the processes that train together. Only the first one writes.
     """
 
     hardware: Hardware
@@ -25,3 +27,4 @@ class RunOptions:
     limit: int | None = None
     allow_drift: bool = False
     jobs: int = 1
+    processes: Processes = ALONE

@@ -1,6 +1,7 @@
 """Random order of the two texts of a pair in training."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -8,7 +9,9 @@ import torch
 from mbert_cli.batch import Batch
 from mbert_cli.data.batching import TaskData, pack
 from mbert_cli.data.tokenizer import Tokens
+from mbert_cli.machine.process_group import Processes
 from mbert_cli.randomness import derive
+from mbert_cli.training.portion import Portion, deal
 
 
 class PairOrder:
@@ -26,6 +29,7 @@ class PairOrder:
     def __init__(self, data: Mapping[str, TaskData], seed: int) -> None:
         self._rows = {name: len(task) for name, task in data.items() if task.swapped is not None}
         self._data = {name: _both_orders(task) for name, task in data.items()}
+        self._texts = {name: replace(task, features=None) for name, task in self._data.items()}
         self._seed = seed
 
     def pack(self, rows: Mapping[str, np.ndarray], step: int, device: torch.device | str) -> Batch:
@@ -36,7 +40,22 @@ class PairOrder:
             step: number of the batch in the run.
             device: device of the batch.
         """
-        return pack(self._data, {task: self._drawn(task, indices, step) for task, indices in rows.items()}, device)
+        return pack(self._data, self._drawn_rows(rows, step), device)
+
+    def pack_portion(
+        self, rows: Mapping[str, np.ndarray], step: int, device: torch.device | str, processes: Processes
+    ) -> Portion:
+        """Pack the part of a batch that this process computes, and the whole batch; the arguments are as in `pack`."""
+        if processes.is_alone:
+            batch = self.pack(rows, step, device)
+            return Portion(batch, batch)
+        drawn = self._drawn_rows(rows, step)
+        lengths = {task: self._data[task].lengths[own] for task, own in drawn.items()}
+        places, idle = deal(lengths, processes.rank, processes.count)
+        return Portion(pack(self._data, drawn, device, places), pack(self._texts, drawn), idle)
+
+    def _drawn_rows(self, rows: Mapping[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
+        return {task: self._drawn(task, indices, step) for task, indices in rows.items()}
 
     def _drawn(self, task: str, rows: np.ndarray, step: int) -> np.ndarray:
         if task not in self._rows:

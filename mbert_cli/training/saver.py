@@ -26,15 +26,22 @@ class Saver:
         folder: the run folder.
         state: how far the run is.
         fingerprint: what the result of the run depends on; see `fingerprint_of`.
+        writes: whether to write at all. Of several processes that train together, only the first one does.
     """
 
     def __init__(
-        self, setup: TrainingSetup, folder: RunFolder, state: TrainingState, fingerprint: Mapping[str, Any]
+        self,
+        setup: TrainingSetup,
+        folder: RunFolder,
+        state: TrainingState,
+        fingerprint: Mapping[str, Any],
+        writes: bool = True,
     ) -> None:
         self._setup = setup
         self._folder = folder
         self._state = state
         self._fingerprint = fingerprint
+        self._writes = writes
         self._note_save()
 
     def is_due(self) -> bool:
@@ -53,7 +60,8 @@ class Saver:
         training, state = self._setup.recipe.training, self._state
         if state.step != self._saved_step:
             check_weights(self._setup.learner.model, state.position(training.epochs))
-            commit_state(self._folder, state.epoch, state.epoch_step, self._write_state, training.keep)
+            if self._writes:
+                commit_state(self._folder, state.epoch, state.epoch_step, self._write_state, training.keep)
             self._note_save()
 
     def commit_epoch(self, record: EpochRecord, evaluation: Evaluation | None) -> None:
@@ -74,7 +82,8 @@ class Saver:
             files = {name: {"file": task.dev} for name, task in recipe.tasks.items()}
             scored = evaluation.of("dev", files, epoch=record.epoch, max_length=recipe.training.max_length)
             best = (write_best_model, lambda at: write_evaluation(at, scored))
-        commit_epoch(self._folder, record, self._write_state, recipe.training.keep, best)
+        if self._writes:
+            commit_epoch(self._folder, record, self._write_state, recipe.training.keep, best)
         self._note_save()
 
     def _note_save(self) -> None:

@@ -1,23 +1,28 @@
 """One optimizer step."""
 
 import math
-from collections.abc import Mapping
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mbert_cli.batch import Batch
 from mbert_cli.encoder.dropout import keyed
 from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.loss_balancing import Shared
+from mbert_cli.machine import signals
+from mbert_cli.machine.process_group import ALONE, Processes
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.randomness import derive
 from mbert_cli.training.distillation import SoftLabels
 from mbert_cli.training.encoder_dropout import EncoderDropout
 from mbert_cli.training.finite import not_finite
+from mbert_cli.training.gradient_sum import sum_gradients
 from mbert_cli.training.optimizer import clip_gradients, learning_rate_factor
 from mbert_cli.training.pair_order import PairOrder
+from mbert_cli.training.portion import Portion, with_value
 from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import TrainingState
 from mbert_cli.training.token_dropout import TokenDropout
@@ -30,9 +35,12 @@ class OptimizerStep:
         setup: what is trained.
         state: how far the run is. A step adds 1 to `state.step`.
         device: the device of the batches.
+        processes: the processes that train together; each computes a part of the batch.
     """
 
-    def __init__(self, setup: TrainingSetup, state: TrainingState, device: torch.device) -> None:
+    def __init__(
+        self, setup: TrainingSetup, state: TrainingState, device: torch.device, processes: Processes = ALONE
+    ) -> None:
         recipe, learner = setup.recipe, setup.learner
         self.model = learner.model
         self.data = setup.data
@@ -43,6 +51,8 @@ class OptimizerStep:
         self._balancing = learner.balancing
         self._total_steps = setup.phases.total_steps
         self._device = device
+        self._processes = processes
+        self.stop: int | None = None  # the signal that stops the run, if another process may have received it
         tasks = recipe.tasks.items()
         token_dropout = {name: task.token_dropout for name, task in tasks}
         self._token_dropout = TokenDropout(token_dropout, learner.tokenizer, recipe.training.seed)
@@ -69,16 +79,14 @@ class OptimizerStep:
         factor = learning_rate_factor(training, step, self._total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        batch = self._token_dropout(self.pairs.pack(rows, step, self._device), step)
-        self.optimizer.catch_up(batch.token_ids)
-        losses = self._losses(batch)
+        portion = self._pack(rows, step)
+        # All processes replay the same rows, so that these are rounded alike.
+        self.optimizer.catch_up(portion.whole.token_ids)
+        losses = self._losses(portion)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
         for task, value in values.items():
             self._check_finite(f"the loss of task {task}", value, {task: rows[task]})
-        if len(losses) > 1:
-            self._balancing.backward(losses, shared_of(self.model, derive(training.seed, "balancing", step)))
-        else:
-            next(iter(losses.values())).backward()
+        self._backward(losses, portion)
         if training.clip_norm is not None:
             norm = clip_gradients(self.model.parameters(), training.clip_norm)
             self._check_finite("the gradient's norm", float(norm), rows)
@@ -88,19 +96,52 @@ class OptimizerStep:
         if len(losses) > 1:
             # Autograd stays on although no gradient is computed. Without it, attention runs other kernels, which round
             # differently.
-            self._balancing.after_step(lambda: self._losses(batch))
+            self._balancing.after_step(lambda: self._losses(portion))
         self.state.step += 1
         return values
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+    def _pack(self, rows: Mapping[str, np.ndarray], step: int) -> Portion:
+        portion = self.pairs.pack_portion(rows, step, self._device, self._processes)
+        batch = self._token_dropout(portion.batch, step)
+        whole = batch if portion.is_whole else self._token_dropout(portion.whole, step)
+        return replace(portion, batch=batch, whole=whole)
+
+    def _backward(self, losses: Mapping[str, Tensor], portion: Portion) -> None:
+        """Compute the gradients of the balanced loss, over all processes."""
+        done: Sequence[Tensor] = ()
+        if len(losses) > 1:
+            seed = derive(self.recipe.training.seed, "balancing", self.state.step)
+            shared = replace(shared_of(self.model, seed), add_all=self._processes.add_all)
+            self._balancing.backward(losses, shared)
+            done = shared.parameters if self._balancing.sums_shared else ()
+        else:
+            next(iter(losses.values())).backward()
+        if not self._processes.is_alone:
+            words = portion.whole.token_ids.unique().to(self._device)
+            table = self.model.encoder.word_embeddings.weight
+            sum_gradients(self._processes, self.model.parameters(), table, words, done)
+
+    def _losses(self, portion: Portion) -> dict[str, Tensor]:
         """Return the loss of each task. A second call in the same step draws the same dropout."""
+        batch, processes = portion.batch, self._processes
         step, seed = self.state.step, self.recipe.training.seed
         # Only FlashAttention on a GPU draws from PyTorch's generator.
-        torch.manual_seed(derive(seed, "step", step))
+        torch.manual_seed(derive(seed, "step", step) + processes.rank)
         with keyed(seed, step):
             outputs = self.model(batch)
         heads = {task: self.model.head(task) for task in batch.tasks}
-        return {task: self._soft_labels.loss(head, outputs[task], batch, task, step) for task, head in heads.items()}
+        losses = {
+            task: self._soft_labels.loss(head, outputs[task], portion, task, step) for task, head in heads.items()
+        }
+        if processes.is_alone:
+            return losses
+        # The signal that a process has received travels with the losses, so that all processes stop after this step.
+        received = signals.received()
+        own = torch.stack([*losses.values(), torch.tensor(received is not None, device=batch.token_ids.device)])
+        *values, stops = processes.add(own.detach()).unbind()
+        if stops > 0:
+            self.stop = received or signal.SIGTERM
+        return {task: with_value(loss, value) for (task, loss), value in zip(losses.items(), values, strict=True)}
 
     def _check_finite(self, what: str, value: float, rows: Mapping[str, np.ndarray]) -> None:
         if math.isfinite(value):

@@ -15,8 +15,10 @@ def train(recipe: Recipe, folder: RunFolder, options: RunOptions) -> EpochRecord
     Arguments, result and errors are those of `fit` and `fit_members`.
 
     Raises:
-        UsageError: `jobs` is above 1, but the recipe is not an ensemble.
+        UsageError: `jobs` is above 1, but the recipe is not an ensemble; or several processes train an ensemble.
     """
+    if recipe.training.members > 1 and not options.processes.is_alone:
+        raise UsageError("the members of an ensemble train in one process each; start mbert train with --jobs instead.")
     if recipe.training.members > 1:
         return fit_members(recipe, folder, options)
     if options.jobs > 1:

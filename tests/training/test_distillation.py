@@ -24,6 +24,7 @@ from mbert_cli.storage.run_lock import locked
 from mbert_cli.training.distillation import SoftLabels
 from mbert_cli.training.dry_run import validate
 from mbert_cli.training.fit import fit
+from mbert_cli.training.portion import Portion
 
 
 def outputs_of(head, examples=6):
@@ -112,7 +113,7 @@ def test_the_loss_is_mixed_according_to_the_share(share, step, weight):
         ids, ids, ids, Layout([1, 1]), ("same",), {"same": labels}, soft={} if share is None else {"same": soft}
     )
     expected = weight * head.loss(outputs, soft[:, 0]) + (1 - weight) * head.loss(outputs, labels)
-    found = SoftLabels({"same": share}, 100).loss(head, outputs, batch, "same", step)
+    found = SoftLabels({"same": share}, 100).loss(head, outputs, Portion(batch, batch), "same", step)
     assert float(found) == pytest.approx(float(expected))
 
 

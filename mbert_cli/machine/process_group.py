@@ -1,0 +1,153 @@
+"""The processes of one training run, which torchrun starts, and what they exchange.
+
+Source: PyTorch's `torch.distributed`, with gloo for CPU tensors and NCCL for GPU tensors.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor
+
+from mbert_cli.errors import LostProcessError, MbertError, PeerFailedError, UsageError
+from mbert_cli.machine.launcher import is_one_of_many
+from mbert_cli.machine.watchdog import Watchdog
+
+_PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others; one of them may save a large model meanwhile."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train one model together.
+
+    Args:
+        rank: number of this process, from 0.
+        count: number of processes.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and messages."""
+        return self.rank == 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there are no other processes."""
+        return self.count == 1
+
+    def add(self, tensor: Tensor) -> Tensor:
+        """Replace a tensor by its sum over all processes, which has the same bits in all of them; return it.
+
+        Raises:
+            LostProcessError: another process has ended or does not answer.
+        """
+        if not self.is_alone:
+            from torch import distributed
+
+            try:
+                distributed.all_reduce(tensor)
+            except RuntimeError as error:
+                raise _lost(self.rank) from error
+        return tensor
+
+    def add_all(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of one data type by their sums over all processes, in one exchange."""
+        if self.is_alone or not tensors:
+            return
+        flat = self.add(torch.cat([tensor.flatten() for tensor in tensors]))
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Run a block in all processes; if it fails in one of them, it fails in all, with one message.
+
+        Raises:
+            PeerFailedError: the block failed in another process.
+        """
+        failure: MbertError | None = None
+        try:
+            yield
+        except MbertError as error:
+            if isinstance(error, LostProcessError):
+                raise
+            failure = error
+        codes = torch.zeros(self.count)
+        codes[self.rank] = 0 if failure is None else failure.exit_code
+        failed = self.add(codes).nonzero().flatten().tolist()
+        if failure is not None and failed[0] == self.rank:
+            raise failure
+        if failed:
+            raise PeerFailedError(int(codes[failed[0]]))
+
+    def wait(self) -> None:
+        """Wait until all processes have come to this point."""
+        self.add(torch.zeros(1))
+
+    def gather_rows(self, values: Tensor, places: Tensor, count: int) -> Tensor:
+        """Return the rows of all processes in one tensor on the CPU.
+
+        Args:
+            values: the fp32 rows of this process.
+            places: the place of each of them in the result.
+            count: number of rows of the result.
+        """
+        if self.is_alone:
+            return torch.empty_like(values).index_copy_(0, places, values)
+        # Sums of integers of which all but one are zero are exact, and keep the sign of -0.
+        bits = torch.zeros(count, *values.shape[1:], dtype=torch.int32)
+        bits.index_copy_(0, places, values.contiguous().view(torch.int32))
+        owners = torch.zeros(count, dtype=torch.int32).index_copy_(
+            0, places, torch.ones(len(places), dtype=torch.int32)
+        )
+        self.add(bits)
+        assert bool((self.add(owners) == 1).all()), "every row has one process"
+        return bits.view(torch.float32)
+
+
+ALONE = Processes()
+"""A process without others."""
+
+
+@contextmanager
+def joined() -> Iterator[Processes]:
+    """Connect this process with the others that torchrun has started, while a block runs.
+
+    Raises:
+        UsageError: there are fewer GPUs than processes on this machine.
+        LostProcessError: another process has ended or does not answer.
+    """
+    if not is_one_of_many():
+        yield ALONE
+        return
+    from torch import distributed
+
+    backend, local = "gloo", int(os.environ.get("LOCAL_RANK", "0"))
+    if gpus := torch.cuda.device_count():
+        if local >= gpus:
+            raise UsageError(f"there are only {gpus} GPUs for process {local + 1} on this machine; start fewer.")
+        torch.cuda.set_device(local)
+        backend = "cpu:gloo,cuda:nccl"
+    rank = int(os.environ["RANK"])
+    try:
+        distributed.init_process_group(backend, timeout=_PATIENCE)
+        watchdog = Watchdog(rank, distributed.get_world_size())
+    except RuntimeError as error:
+        raise _lost(rank) from error
+    yield Processes(rank, distributed.get_world_size())
+    watchdog.leave()
+    distributed.destroy_process_group()
+
+
+def _lost(rank: int) -> LostProcessError:
+    return LostProcessError(
+        f"process {rank}: lost contact with another process, which has ended or does not answer; see its messages, "
+        "then run the command again with --resume."
+    )
