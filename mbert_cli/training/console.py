@@ -92,16 +92,13 @@ def print_epoch(console: Console, record: EpochRecord, epochs: int, member: int 
         epochs: number of epochs of the run.
         member: number of the member, if members of an ensemble train at the same time.
     """
-    losses = {task: f"loss {loss:.3f}" for task, loss in record.train_loss.items()}
+    losses = ", ".join(f"{task} {loss:.3f}" for task, loss in record.train_loss.items())
+    parts = [f"train loss {losses}"] if losses else []
     if record.tasks:
-        parts = []
-        for task, metrics in record.tasks.items():
-            name = metrics["main_metric"]
-            parts.append(" ".join([task, *([losses[task]] if task in losses else []), f"{name} {metrics[name]:.3f}"]))
         best = " (best)" if record.best else ""
-        parts.append(f"overall {record.overall:.3f}{best}")
+        parts += [_dev_scores(record), f"overall {record.overall:.3f}{best}"]
     else:
-        parts = [*(f"{task} {loss}" for task, loss in losses.items()), "not scored: select_after excludes this epoch"]
+        parts.append("not scored: select_after excludes this epoch")
     who = "" if member is None else f"member {member}, "
     what = f"{who}epoch {record.epoch}/{epochs}"
     console.info(f"{what}: {'; '.join(parts)}; {record.seconds.train + record.seconds.dev:.0f} s", strong="(best)")
@@ -123,13 +120,15 @@ def print_member(console: Console, record: EpochRecord, members: int) -> None:
         record: the results.
         members: number of members of the ensemble.
     """
-    parts = []
-    for task, metrics in record.tasks.items():
-        name = metrics["main_metric"]
-        parts.append(f"{task} {name} {metrics[name]:.3f}")
-    parts.append(f"overall {record.overall:.3f}")
-    console.info(f"members 1 to {record.epoch} of {members} together: {'; '.join(parts)}")
+    scores = f"{_dev_scores(record)}; overall {record.overall:.3f}"
+    console.info(f"members 1 to {record.epoch} of {members} together: {scores}")
     console.event("member", record.as_dict())
+
+
+def _dev_scores(record: EpochRecord) -> str:
+    """Return the main metric of each task on its dev file."""
+    main = {task: (metrics["main_metric"], metrics) for task, metrics in record.tasks.items()}
+    return f"dev {', '.join(f'{task} {name} {metrics[name]:.3f}' for task, (name, metrics) in main.items())}"
 
 
 def summary(record: EpochRecord, path: Path) -> str:

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -190,7 +191,13 @@ def test_epochs_excluded_by_select_after_are_not_scored_and_not_kept(tiny_recipe
     assert [(line.tasks, line.overall) for line in lines[:2]] == [({}, None)] * 2
     assert all(set(line.tasks) == {"mood", "same", "near"} for line in lines[2:])
     printed = capsys.readouterr().err
-    assert [printed.count(f"epoch {epoch}/5: mood loss ") for epoch in (1, 2, 3)] == [1, 1, 1]
+    shown = dict(re.findall(r"epoch (\d)/5: (.*); \d+ s\n", printed))
+    assert list(shown) == ["1", "2", "3", "4", "5"]
+    losses = r"train loss mood \d\.\d{3}, same \d\.\d{3}, near \d\.\d{3}; "
+    assert re.fullmatch(losses + "not scored: select_after excludes this epoch", shown["1"])
+    scores = r"dev mood accuracy \d\.\d{3}, same accuracy \d\.\d{3}, near pearson -?\d\.\d{3}; overall \d\.\d{3}"
+    assert re.fullmatch(losses + scores + r" \(best\)", shown["3"])
+    assert re.fullmatch(losses + scores, shown["5"])
     assert printed.count("not scored: select_after excludes this epoch") == 2
     kept = json.loads((RunFolder(tmp_path / "a").evaluation / "metrics.json").read_text())
     assert kept["epoch"] == 4
