@@ -4,12 +4,17 @@ import io
 import re
 
 import pytest
+from components import numbers
 from rich.console import Console
 from rich.markdown import Markdown
+from torch import tensor
 
 from mbert_cli.cli import app
 from mbert_cli.commands.guide import PAGES, show, topics
 from mbert_cli.errors import UsageError
+from mbert_cli.heads.classification import Classification
+from mbert_cli.heads.cosine_similarity import CosineSimilarity
+from mbert_cli.metrics import SCALAR_METRICS
 
 
 def printed(capsys, *words):
@@ -64,3 +69,12 @@ def test_links_lead_to_other_pages(topic):
     """Files outside this folder are not installed with mbert."""
     for target in re.findall(r"\]\(([^)#]+)", (PAGES / f"{topic}.md").read_text(encoding="utf-8")):
         assert target.removesuffix(".md") in topics(), target
+
+
+def test_every_metric_that_is_one_number_is_explained():
+    classes = Classification(4, num_classes=2).metrics(tensor([[1.0, 0.0], [0.0, 1.0]]), tensor([0.0, 1.0]))
+    values = CosineSimilarity(4).metrics(tensor([0.1, 0.5, -0.2]), tensor([1.0, 3.0, 2.0]))
+    assert {"ece", "dead_pairs"} <= numbers(classes) | numbers(values)
+    section = (PAGES / "evaluation.md").read_text().split("\n## Metrics\n")[1].split("\n## ")[0]
+    explained = set(re.findall("`([a-z0-9_]+)`", section))
+    assert {*SCALAR_METRICS, *numbers(classes), *numbers(values)} <= explained
