@@ -4,6 +4,7 @@ Must not import torch: fast start-up.
 """
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,6 +188,8 @@ def _read_run(path: Path) -> RunReport:
     if not os.path.isfile(recipe_file):
         if os.path.isfile(path / "config.json"):
             raise UsageError(f"{path}: is a saved model, which has no history; name the run folder that it comes from.")
+        if any(path.glob("*/recipe.yaml")):
+            raise UsageError(f"{path}: is a folder of runs; name them: {shlex.quote(str(path))}/*.")
         raise UsageError(f"{path}: is not a run folder: it has no recipe.yaml{run_below(path)}")
     # The components' options were checked before training. Checking them again would import torch.
     recipe = load(recipe_file, [], lambda *_: [])

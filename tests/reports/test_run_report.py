@@ -135,6 +135,17 @@ def test_all_folders_that_are_no_runs_are_reported_together(tmp_path):
         assert what in problem
 
 
+@pytest.mark.parametrize(("name", "shown"), [("runs", "runs/*"), ("my runs", "'my runs'/*")])
+def test_a_folder_of_runs_is_refused_with_the_names_of_its_runs(tmp_path, monkeypatch, name, shown):
+    monkeypatch.chdir(tmp_path)
+    for run in "ba":
+        make_run(Path(name) / run, [three(0.5, 0.8, 0.8)])
+    with pytest.raises(UsageError) as error:
+        read_runs([Path(name)])
+    assert str(error.value) == f"{name}: is a folder of runs; name them: {shown}."
+    assert len(read_runs(sorted(Path(name).glob("*")))) == 2
+
+
 def report(*words, cwd):
     code = (
         "import sys; sys.argv = ['mbert', 'report', *sys.argv[1:]]\n"
