@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from mbert_cli.errors import LostProcessError, PeerFailedError, Stopped, UsageError
@@ -80,7 +80,7 @@ def launch(count: int, gpus: str | None, words: Sequence[str]) -> None:
         raise failure_of(codes, error.get_first_failure()[0]) from None
 
 
-def failure_of(codes: dict[int, int], first: int) -> Exception | Stopped:
+def failure_of(codes: Mapping[int, int], first: int) -> LostProcessError | PeerFailedError | Stopped:
     """Return the error of a run whose processes failed.
 
     Args:

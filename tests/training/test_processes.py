@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from mbert_cli.errors import UsageError
+from mbert_cli.machine.launcher import failure_of, parse_devices, without_devices
 from mbert_cli.training.portion import deal
 
 TESTS = Path(__file__).parent.parent
@@ -177,6 +179,36 @@ def test_a_killed_process_ends_all_and_a_resumed_run_gives_the_same_bytes(recipe
     assert "hardware.processes was 2 and is now 1" in err
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_that_hangs_is_killed_and_ends_all(recipe, tmp_path):
+    process = start(recipe, tmp_path / "run", "training.epochs=200")
+    wait_for_epochs(tmp_path / "run", 1)
+    ranks = processes_of(process.pid)
+    os.kill(ranks[1], signal.SIGSTOP)
+    code, _, err = finished(process)
+    assert code == 6
+    assert f"process 1 (pid {ranks[1]} on " in err
+    assert "gave no sign of life" in err
+    assert not any(Path(f"/proc/{each}").exists() for each in ranks.values())
+
+
+@pytest.mark.parametrize(
+    ("codes", "first", "expected"),
+    [
+        ({0: 2, 1: 2}, 0, 2),
+        ({1: 5}, 1, 5),
+        ({0: 6, 1: -9}, 0, 6),  # the first process noticed that the other was killed
+        ({1: -9}, 1, 6),
+        ({0: 143, 1: 143}, 1, 143),
+        ({0: 1}, 0, 1),
+    ],
+)
+def test_the_exit_code_is_that_of_the_process_that_failed_first(codes, first, expected):
+    error = failure_of(codes, first)
+    assert error.exit_code == expected
+    assert ("process 1 was killed by SIGKILL" in str(error)) == (-9 in codes.values())
+
+
 def test_a_signal_saves_and_stops_all_processes(recipe, tmp_path):
     process = start(recipe, tmp_path / "run", "training.epochs=200")
     wait_for_epochs(tmp_path / "run", 1)
@@ -207,16 +239,11 @@ def test_one_process_under_torchrun_gives_the_bytes_of_a_plain_run(recipe, tmp_p
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1,1", "0,,1", ""])
 def test_devices_that_are_no_devices_are_refused(recipe, tmp_path, value):
-    from mbert_cli.errors import UsageError
-    from mbert_cli.machine.launcher import parse_devices
-
     with pytest.raises(UsageError, match="--devices is "):
         parse_devices(value)
 
 
 def test_devices_are_a_number_or_a_list_of_gpus():
-    from mbert_cli.machine.launcher import parse_devices, without_devices
-
     assert parse_devices("4") == (4, None)
     assert parse_devices("0,2,3") == (3, "0,2,3")
     assert without_devices(["train", "a.yaml", "--devices", "2", "-o", "x", "--devices=3"]) == [
