@@ -92,7 +92,6 @@ def read_examples(
     labels: Labels,
     limit: int | None = None,
     soft: bool = False,
-    skip_remedy: str | None = None,
 ) -> Examples:
     """Read a task's labelled file.
 
@@ -104,16 +103,21 @@ def read_examples(
         limit: the largest number of examples to keep. They are evenly spread over the file, because files are often
             sorted.
         soft: read the columns of soft labels too.
-        skip_remedy: how the user skips bad rows, for messages; by default with the setting of the recipe.
 
     Raises:
         DataError: the file cannot be read, a column is missing, or no row is usable.
         BadRowsError: rows are bad and `task.on_bad_row` is `error`; the error lists their problems.
     """
-    examples = Examples([[] for _ in task.text])
-    for window in example_windows(path, name, task, labels, soft, True, skip_remedy):
-        examples.extend(window)
+    examples = joined(example_windows(path, name, task, labels, soft, check_ids=True))
     return examples if limit is None else examples.spread(limit)
+
+
+def joined(windows: Iterator[Examples]) -> Examples:
+    """Return the examples of all windows; there is at least one."""
+    examples = next(windows)
+    for window in windows:
+        examples.extend(window)
+    return examples
 
 
 def example_windows(
@@ -134,7 +138,7 @@ def example_windows(
         labels: the task's labels.
         soft: read the columns of soft labels too.
         check_ids: look for repeated ids; this keeps all ids in memory.
-        skip_remedy: see `read_examples`.
+        skip_remedy: how the user skips bad rows, for messages; by default with the setting of the recipe.
     """
     bad = BadRows(path)
     window, usable, rows = Examples([[] for _ in task.text]), 0, 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.data.batching import tokenise
-from mbert_cli.data.examples import Examples, example_windows, read_examples
+from mbert_cli.data.examples import Examples, example_windows, joined
 from mbert_cli.data.hub import is_there
 from mbert_cli.data.truncation import Truncation
 from mbert_cli.errors import DataError, UsageError
@@ -123,10 +123,9 @@ def _outcome_of_file(
     """Return the outcome of a file's examples; only a few thousand of them are in memory unless there is a limit."""
     saved, task = predictor.saved, predictor.saved.task(name)
     head = saved.model.head(name)
-    if limit is None:
-        windows = example_windows(path, name, task, head.labels, skip_remedy=_SKIP_REMEDY)
-    else:
-        windows = iter([read_examples(path, name, task, head.labels, limit, skip_remedy=_SKIP_REMEDY)])
+    windows = example_windows(path, name, task, head.labels, skip_remedy=_SKIP_REMEDY)
+    if limit is not None:
+        windows = iter([joined(windows).spread(limit)])
     parts, notes = [], Examples([])
     for window in windows:
         notes.skipped += window.skipped

@@ -102,8 +102,9 @@ class TaskSection(Section):
         head: head of the task.
         columns: alternative names of columns: with `{text: review}`, `text` is read from the column `review` of a file
             that has no column `text`.
-        id: column of row ids, used by `--format cs224n`; null for none. In training and dev files, a row that repeats
-            an id is a bad row. With the default, `id`, repeated ids only cause a warning.
+        id: column of row ids, used by `--format cs224n`; null for none. For `train` and `validate`, a row that repeats
+            an id is a bad row; `evaluate` and `predict` accept it. With the default, `id`, repeated ids only cause a
+            warning.
         quoting: `csv` for RFC 4180 quotes; `none` if quotes are ordinary characters, as in GLUE's files; `auto` is
             `csv`, but rejects a quoted cell with line breaks if each of its lines could be a row by itself: its quotes
             may be ordinary characters.

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from mbert_cli.cli import app
+from mbert_cli.errors import MbertError
 
 FLAGS = ("--precision", "fp32", "--device", "cpu", "-q")
 
@@ -45,6 +46,25 @@ def test_results_on_another_file_have_its_name_hash_and_number_of_rows(run, othe
         assert metrics["split"] is None
         mood = metrics["tasks"]["mood"]
         assert [mood[key] for key in ("file", "split", "sha256", "examples")] == ["other.tsv", None, other, 3]
+
+
+@pytest.mark.parametrize("limit", [[], ["--limit", "3"]])
+def test_ids_may_be_repeated_and_errors_refer_to_lines(tiny_checkpoint, tiny_files, tmp_path, capsys, limit):
+    import tiny
+
+    recipe = tiny.write_recipe(tmp_path / "recipe.yaml", tiny_checkpoint, tiny_files)
+    repeated = tmp_path / "repeated.tsv"
+    repeated.write_text("row\ttext\tmood\n" + "".join(f"x\ta cat\t{mood}\n" for mood in ("low", "mid", "high")))
+    words = [str(recipe), "tasks.mood.id=row", "training.epochs=1"]
+    with pytest.raises(MbertError, match="row 'x' is already used at line 2"):
+        app(["validate", *words, f"tasks.mood.test={repeated}", "--no-measure"], standalone_mode=False)
+    app(["train", *words, "-o", str(tmp_path / "run"), "-q"], standalone_mode=False)
+    options = ["-t", "mood", "--data", f"mood={repeated}", "--top-errors", "3", "-o", str(tmp_path / "out"), *limit]
+    evaluate(tmp_path / "run", capsys, *options)
+    rows = (tmp_path / "out" / "mood_predictions.tsv").read_text().splitlines()[1:]
+    assert [row.split("\t")[0] for row in rows] == ["2", "3", "4"]
+    errors = (tmp_path / "out" / "mood_errors.tsv").read_text().splitlines()[1:]
+    assert len({row.split("\t")[0] for row in errors}) == 2
 
 
 def test_the_figure_has_the_name_of_the_file(run, other, tmp_path, capsys):
