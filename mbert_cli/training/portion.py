@@ -1,6 +1,6 @@
 """The part of a step's batch that one process computes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,16 +66,18 @@ class Portion:
 
         The mean loss over all processes is the sum of their own means, each multiplied by this share.
         """
-        return self._share(task, head.label_weight(self.batch.labels[task]), head.label_weight(self.whole.labels[task]))
+        return self._share(task, head.label_weight, self.batch.labels, self.whole.labels)
 
     def soft_share(self, head: Head, task: str) -> Any:
         """Return the same for soft labels."""
-        return self._share(task, head.soft_weight(self.batch.soft[task]), head.soft_weight(self.whole.soft[task]))
+        return self._share(task, head.soft_weight, self.batch.soft, self.whole.soft)
 
-    def _share(self, task: str, own: float | Tensor, of_all: float | Tensor) -> Any:
+    def _share(
+        self, task: str, weight: Callable[[Tensor], Any], own: Mapping[str, Tensor], of_all: Mapping[str, Tensor]
+    ) -> Any:
         if task in self.idle:
             return 0.0
-        return own / (of_all.to(own.device) if isinstance(of_all, Tensor) and isinstance(own, Tensor) else of_all)
+        return weight(own[task]) / weight(of_all[task].to(own[task].device))
 
 
 class _Exchanged(torch.autograd.Function):
