@@ -44,7 +44,7 @@ Delimiter = Annotated[
     typer.Option(
         "--delimiter",
         metavar="NAME",
-        help="auto, tab, comma, semicolon or pipe. Default: as in the recipe, else auto.",
+        help="Delimiter of the input: auto, tab, comma, semicolon or pipe. Default: as in the recipe, else auto.",
     ),
 ]
 OnBadRow = Annotated[

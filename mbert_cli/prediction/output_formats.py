@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FormatName = Literal["same", "cs224n"]
 """The values of --format. For `same`, the name of the output chooses the format."""
-FORMAT_HELP = "Output format: same (as the input), or cs224n (the course's submission format)."
+FORMAT_HELP = "Output format: same (by the name of OUTPUT), or cs224n (the course's submission format)."
 
 
 class OutputFormat(ABC):
