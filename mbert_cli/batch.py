@@ -15,7 +15,7 @@ Side = Literal["whole", "first", "second"]
 its only text, or both texts in one sequence."""
 
 # Attention pads sentences to the longest in their bucket. Because widths double, at most half of a block is padding.
-_BUCKET_WIDTHS = np.array([8, 16, 32, 64, 128, 256, 512, 1024])
+_BUCKET_WIDTHS = 2 ** np.arange(3, 18)  # up to 131,072 tokens, more than any `max_length`
 
 
 def as_tensor(values: np.ndarray, device: torch.device | str) -> Tensor:

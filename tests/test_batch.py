@@ -136,3 +136,9 @@ def test_moving_does_not_change_its_input():
 
 def test_lengths_can_be_an_array():
     assert Layout(np.array([2, 3], dtype=np.int32)).first_tokens.tolist() == [0, 2]
+
+
+def test_at_most_half_of_a_block_of_long_texts_is_padding():
+    lengths = [1030, 8192, 3000, 100_000, 5000]
+    for bucket in Layout(lengths).buckets:
+        assert bucket.mask is None or bucket.mask.float().mean() >= 0.5
