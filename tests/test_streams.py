@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import tiny
 from commands import mbert
+from records import record
 
 from mbert_cli.commands import streams
 from mbert_cli.commands.app import app
@@ -196,8 +197,9 @@ def test_init_reads_process_substitutions_once(tmp_path):
 
 
 def test_suggested_commands_are_quoted_for_a_shell(folder, capsys):
-    print_next_steps(Console(), Path("my runs/a'b"), 1.0)
-    commands = [line.split(": ", 1)[1] for line in capsys.readouterr().err.splitlines()[1:]]
+    kept = record(1, tasks={"mood": {"main_metric": "accuracy", "accuracy": 0.5}})
+    print_next_steps(Console(), kept, Path("my runs/a'b"), 1.0)
+    commands = [line.split(": ", 1)[1] for line in capsys.readouterr().err.splitlines() if ": " in line]
     assert [shlex.split(command)[2] for command in commands] == ["my runs/a'b"] * 3
     done = mbert("recipes", "cp", "demo", "my demo.yaml", cwd=folder)
     assert lines(done)[-1].endswith(": mbert train 'my demo.yaml'")

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -84,8 +84,12 @@ class DistanceEmbeddings(nn.Module):
         self.table = nn.Embedding(2 * shape.position_buckets, shape.hidden_size)
         self.norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
 
-    def forward(self, longest: int) -> Distances:
-        """Return the embeddings of all distances; `longest` is the number of tokens of the longest sentence."""
+    def forward(self, longest: Any) -> Distances:
+        """Return the embeddings of all distances.
+
+        Args:
+            longest: number of tokens of the longest sentence: an int, or symbolic.
+        """
         # No bucket is larger than its distance. So these rows are all that occur, and projections of few are cheap. The
         # length is symbolic while a model is exported.
         reach = min(longest, self.buckets) if isinstance(longest, int) else self.buckets

@@ -22,8 +22,8 @@ class PaddedLayout:
         self.mask = mask
 
     @property
-    def longest(self) -> int:
-        """Number of tokens of a sentence, including padding."""
+    def longest(self) -> Any:
+        """Number of tokens of a sentence, including padding: an int, or symbolic."""
         return self.mask.shape[1]
 
     @property

@@ -86,11 +86,11 @@ class RelativePositions(nn.Module):
         self.bias = RelativeBias(shape.relative_buckets, shape.num_heads) if shape.relative_buckets else None
         self.distances = DistanceEmbeddings(shape) if shape.position_buckets else None
 
-    def forward(self, longest: int, device: torch.device) -> Positions:
+    def forward(self, longest: Any, device: torch.device) -> Positions:
         """Return how scores depend on the positions of a stream.
 
         Args:
-            longest: number of tokens of the longest sentence.
+            longest: number of tokens of the longest sentence: an int, or symbolic.
             device: device of the stream.
         """
         shape = self._shape

@@ -1,6 +1,7 @@
 """A bias on attention scores that depends on the distance between two tokens."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -26,7 +27,7 @@ class RelativeBias(nn.Module):
         super().__init__()
         self.table = nn.Embedding(buckets, num_heads)
 
-    def forward(self, longest: int) -> Float[Tensor, "heads distances"]:
+    def forward(self, longest: Any) -> Float[Tensor, "heads distances"]:
         """Return the bias of each distance j - i from -(longest - 1) to longest - 1."""
         distances = torch.arange(1 - longest, longest, device=self.table.weight.device)
         bias: Tensor = self.table(_buckets(distances, self.table.num_embeddings))

@@ -1,6 +1,6 @@
 """Rotary positions: queries and keys are rotated by angles proportional to their position in the sentence."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -31,13 +31,13 @@ class Rotation(NamedTuple):
         return torch.cat([near * cos - far * sin, far * cos + near * sin], -1).to(x.dtype)
 
 
-def rotation(theta: float, size: int, longest: int, device: torch.device) -> Rotation:
+def rotation(theta: float, size: int, longest: Any, device: torch.device) -> Rotation:
     """Return the rotation of all positions of a sentence.
 
     Args:
         theta: the base of the angles.
         size: d, number of features of a head.
-        longest: number of positions.
+        longest: number of positions: an int, or symbolic.
         device: the device of the result.
     """
     # On the device and in this order, as in the reference: at large positions, rounding errors of angles matter.

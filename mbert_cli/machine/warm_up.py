@@ -1,5 +1,7 @@
 """Compile the fused kernels for this machine, for `mbert info --warm-up`."""
 
+from dataclasses import replace
+
 import torch
 
 from mbert_cli.batch import Layout
@@ -10,12 +12,16 @@ from mbert_cli.encoder.shape import EncoderShape
 
 
 def compile_kernels() -> None:
-    """Train a very small encoder for one step in each precision, which calls and so compiles every loop."""
+    """Train very small encoders for one step in each precision, which calls and so compiles every loop."""
     hidden = 128  # gradients of smaller weights are not transposed
     shape = EncoderShape(
         vocab_size=8, hidden_size=hidden, num_layers=1, num_heads=2, intermediate_size=2 * hidden, max_positions=8
     )
-    encoder = PackedEncoder(shape)
+    for each in (shape, replace(shape, gated=True)):
+        _train_a_step(PackedEncoder(each))
+
+
+def _train_a_step(encoder: PackedEncoder) -> None:
     optimizer = RowwiseAdamW([{"params": list(encoder.parameters())}], lr=1e-3)
     ids = torch.arange(8)
     for dtype in (torch.float32, torch.bfloat16):

@@ -140,7 +140,7 @@ def test_warming_up_calls_every_loop():
     signatures = {name: int(count) for name, count in (line.split() for line in done.stdout.splitlines())}
     both = {
         "attention", "attention_backward", "add_gelu_backward", "add_norm", "add_norm_backward", "add_drop",
-        "add_drop_backward", "turn",
+        "add_drop_backward", "turn", "add_gate", "add_gate_backward",
     }  # fmt: skip
     assert set(signatures) == both | {"add_gelu", "add_gelu_roughly", "add_embeddings", "add_rows", "replay", "update"}
     assert {name for name, count in signatures.items() if count < (2 if name in both else 1)} == set()

@@ -78,7 +78,7 @@ def test_evaluate_prints_and_writes_the_largest_errors(tiny_recipe, tmp_path, mo
     assert [len(own) for own in found.values()] == [2, 2, 2]
     with (tmp_path / "out" / "near_errors.tsv").open(newline="") as file:
         written = list(csv.DictReader(file, delimiter="\t"))
-    assert [float(row["distance"]) for row in written] == [each["size"] for each in found["near"]]
+    assert [float(row["distance"]) for row in written] == pytest.approx([each["size"] for each in found["near"]])
     assert [(int(row["line"]), row["text1"], row["text2"]) for row in written] == [
         (each["line"], *each["texts"]) for each in found["near"]
     ]

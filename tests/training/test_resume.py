@@ -197,13 +197,13 @@ def test_a_signal_stops_the_training_after_its_state_is_saved(
 
 @pytest.mark.parametrize("error", [ImportError("initialization failed"), None])
 def test_a_stop_that_other_code_hides_still_stops_the_training(tiny_recipe, tmp_path, monkeypatch, listening, error):
-    def signalled(*_):
+    def signalled(*arguments, **options):
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         except Stopped as stop:
             if error is not None:
                 raise error from stop
-        return evaluate(*_)
+        return evaluate(*arguments, **options)
 
     evaluate = training_run.evaluate
     monkeypatch.setattr(training_run, "evaluate", signalled)
