@@ -98,10 +98,6 @@ class EncoderShape:
         """Number of outputs of the first linear layer of the feed-forward sublayer."""
         return self.intermediate_size * (2 if self.gated else 1)
 
-    def is_local(self, layer: int) -> bool:
-        """Return whether the tokens of a layer attend only to tokens near them."""
-        return layer % self.global_every > 0
-
     def dropping(self, p: float | None) -> "EncoderShape":
         """Return the shape with both dropout probabilities set to p; None changes nothing."""
         return self if p is None else replace(self, dropout=p, attention_dropout=p)

@@ -15,6 +15,7 @@ from mbert_cli.data.table import Table
 from mbert_cli.errors import UsageError
 from mbert_cli.prediction.embed_output import VectorOutput, resumable_vectors, whole_vectors
 from mbert_cli.prediction.open_output import use_threads_begun_with
+from mbert_cli.prediction.pieces import write_pieces
 from mbert_cli.prediction.shard import Shard, ShardRows
 from mbert_cli.recipe.sections import ModelSection
 from mbert_cli.storage.output_file import check_output
@@ -112,12 +113,7 @@ def embed_file(
             file.open_output(threads, console) as out,
             console.bar("embed", len(shard.wanted) if shard else options.limit) as bar,
         ):
-            done = out.rows
-            bar.advance(by=done)
-            for count in () if out.finished else file.pieces(out):
-                out.commit(count)
-                bar.advance(by=count - done)
-                done = count
+            done = write_pieces(out, lambda: file.pieces(out), bar)
             if shard:
                 shard.check_count(done, table.name)
         notes = _notes_on_columns(predictor, table, task, columns, options.text)

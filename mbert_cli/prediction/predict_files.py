@@ -14,6 +14,7 @@ from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError, counted
 from mbert_cli.prediction.open_output import resumable_file, standard_output, use_threads_begun_with, whole_file
 from mbert_cli.prediction.output_formats import FormatName, OutputFormat, output_format
+from mbert_cli.prediction.pieces import write_pieces
 from mbert_cli.prediction.shard import Shard, ShardRows
 from mbert_cli.recipe.sections import ModelSection
 from mbert_cli.storage.resumable_output import PartialOutput, Stream, forget
@@ -123,12 +124,7 @@ def _predict_file(
         file.open_output(is_one_of_several, threads, console) as out,
         console.bar(f"predict {', '.join(tasks)}", len(shard.wanted) if shard else options.limit) as bar,
     ):
-        done = out.rows
-        bar.advance(by=done)
-        for count in () if out.finished else file.pieces(out):
-            out.commit(count)
-            bar.advance(by=count - done)
-            done = count
+        done = write_pieces(out, lambda: file.pieces(out), bar)
         if shard:
             shard.check_count(done, table.name)
     for warning in table.warnings:
