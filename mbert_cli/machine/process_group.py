@@ -5,7 +5,7 @@ Source: PyTorch's `torch.distributed`, with gloo for CPU tensors and NCCL for GP
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -82,14 +82,27 @@ class Processes:
         codes = torch.zeros(self.count)
         codes[self.rank] = 0 if failure is None else failure.exit_code
         failed = self.add(codes).nonzero().flatten().tolist()
+        if not failed:
+            return
+        self.wait_for_last()
         if failure is not None and failed[0] == self.rank:
             raise failure
-        if failed:
-            raise PeerFailedError(int(codes[failed[0]]))
+        # Fails when the process that prints the message has ended: torchrun ends all as soon as one has failed.
+        self.wait_for_last()
+        raise PeerFailedError(int(codes[failed[0]]))
 
     def wait(self) -> None:
         """Wait until all processes have come to this point."""
         self.add(torch.zeros(1))
+
+    def wait_for_last(self) -> None:
+        """Wait until all processes have come to this point or have ended.
+
+        A process calls it before it ends. Otherwise it may close its connections while another one still reads the
+        last sum from them.
+        """
+        with suppress(LostProcessError):
+            self.wait()
 
     def gather_rows(self, values: Tensor, places: Tensor, count: int) -> Tensor:
         """Return the rows of all processes in one tensor on the CPU.
@@ -141,9 +154,15 @@ def joined() -> Iterator[Processes]:
         watchdog = Watchdog(rank, distributed.get_world_size())
     except RuntimeError as error:
         raise _lost(rank) from error
-    yield Processes(rank, distributed.get_world_size())
-    watchdog.leave()
-    distributed.destroy_process_group()
+    processes = Processes(rank, distributed.get_world_size())
+    try:
+        yield processes
+        processes.wait_for_last()
+    finally:
+        # Python aborts at its end if a thread is inside PyTorch then.
+        watchdog.leave()
+        with suppress(RuntimeError):
+            distributed.destroy_process_group()
 
 
 def _lost(rank: int) -> LostProcessError:

@@ -43,7 +43,7 @@ class Watchdog:
         self._thread.start()
 
     def leave(self) -> None:
-        """Tell the others that this process ends as planned."""
+        """Tell the others that this process ends by itself."""
         self._ended.set()
         self._thread.join()
         with suppress(RuntimeError):
@@ -94,5 +94,5 @@ class Watchdog:
 
         sys.stderr.write(f"process {self._rank}: {problem}.\n")
         sys.stderr.flush()
-        self._ended.wait(_GRACE)
-        os._exit(LostProcessError.exit_code)
+        if not self._ended.wait(_GRACE):
+            os._exit(LostProcessError.exit_code)
