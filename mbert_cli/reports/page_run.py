@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mbert_cli.messages import one_line
+from mbert_cli.metrics import describe_overall
 from mbert_cli.recipe.sections import as_spec
 from mbert_cli.recipe.yaml_text import dump
 from mbert_cli.reports.page_task import TaskPart, task_parts
@@ -21,6 +22,7 @@ class RunPart:
     name: str
     facts: list[tuple[str, str]]
     overall: str
+    overall_meaning: str
     against: str
     tasks: list[TaskPart]
     charts: list[Chart]
@@ -43,6 +45,7 @@ def run_part(run: RunReport) -> RunPart:
         name=one_line(str(run.path)),
         facts=[(name, one_line(value)) for name, value in _facts(run)],
         overall=score_text(run.scores.overall),
+        overall_meaning=one_line(describe_overall(dict(columns))),
         against=_against(run),
         tasks=task_parts(run),
         charts=_charts(records, columns, run.kept.epoch, round_name),

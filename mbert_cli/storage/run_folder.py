@@ -29,12 +29,18 @@ from mbert_cli.storage.metrics_file import METRICS_FILE, EpochRecord, read_metri
 
 
 def run_below(path: Path) -> str:
-    """Return the end of a message about a folder that is not a run folder: a run in it, or how to train one."""
-    run = next((file.parent for pattern in _RUNS_BELOW for file in sorted(path.glob(pattern))), None)
-    return "; mbert train writes one with -o." if run is None else f"; did you mean {run}?"
+    """Return the end of a message about a folder that is not a run folder: the runs in it, or how to train one."""
+    runs = [str(file.parent) for pattern in _RUNS_BELOW for file in sorted(path.glob(pattern))]
+    if not runs:
+        return "; mbert train writes one with -o."
+    if len(runs) == 1:
+        return f"; did you mean {runs[0]}?"
+    more = f" and {len(runs) - _MOST_RUNS} more" if len(runs) > _MOST_RUNS else ""
+    return f"; give one of the runs in it: {', '.join(runs[:_MOST_RUNS])}{more}."
 
 
 _RUNS_BELOW = ("*/recipe.yaml", "runs/*/recipe.yaml")
+_MOST_RUNS = 5  # in a message
 
 
 class RunFolder:

@@ -14,6 +14,7 @@ def test_a_run_with_only_recipe_and_metrics_has_a_page(tmp_path):
     make_run(tmp_path / "old", [three(0.4, 0.7, 0.6), three(0.5, 0.8, 0.8), three(0.45, 0.8, 0.8)], REFERENCE)
     shown = texts(report_page(read_runs([tmp_path / "old"])))
     assert "0.733 overall +0.003 against 0.730 of a paper, Table 5" in shown
+    assert "overall is the mean of sst accuracy, quora accuracy and (sts pearson + 1) / 2." in shown
     assert "3 of 4 trained; the model of epoch 2 is kept" in shown
     assert "sst accuracy 0.500 published 0.489" in shown
     assert "Scores on dev" in shown

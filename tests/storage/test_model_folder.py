@@ -32,3 +32,13 @@ def test_a_folder_that_is_not_a_run_folder_is_reported_with_a_run_in_it(tmp_path
     with pytest.raises(CheckpointError) as error:
         model_folder(tmp_path)
     assert str(error.value).endswith(f"no model/; did you mean {tmp_path / run}?")
+
+
+def test_a_folder_of_several_runs_is_reported_with_their_names(tmp_path):
+    runs = [tmp_path / name for name in "abcdefg"]
+    for run in runs:
+        run.mkdir()
+        (run / "recipe.yaml").write_text("")
+    with pytest.raises(CheckpointError) as error:
+        model_folder(tmp_path)
+    assert str(error.value).endswith(f"; give one of the runs in it: {', '.join(map(str, runs[:5]))} and 2 more.")
