@@ -131,6 +131,8 @@ class PeerFailedError(MbertError):
 
 _NO_MEMORY = (
     "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
     "can't allocate memory",
     "Cannot allocate memory",
     "failed to map segment from shared object",  # an import

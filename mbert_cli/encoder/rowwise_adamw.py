@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from mbert_cli.encoder.kernels import adamw_plain, why_not_fused
+
 _CHUNKS = 32  # number of parts that the rows are split into
 
 
@@ -104,25 +106,26 @@ class RowwiseAdamW(torch.optim.AdamW):
         now, rates = int(state["step"]), state["rates"].cpu().numpy()
         if not len(rates):
             return
-        from mbert_cli.encoder.kernels.adamw_loops import replay
-
         steps = np.arange(now - len(rates) + 1, now + 1)
         decays = 1 - rates * group["weight_decay"]
-        arrays = _arrays(table, state)
-        replay(
-            *arrays, rows, now, len(rates), np.append(0, np.cumsum(np.log(decays))), decays,
+        constants = (
+            np.append(0, np.cumsum(np.log(decays))), decays,
             rates / (1 - beta_1**steps), 1 / np.sqrt(1 - beta_2**steps),
+        )  # fmt: skip
+        # A run that began with the fused kernels may go on where they are not available.
+        if why_not_fused(table.device):
+            tensors = table.detach(), state["exp_avg"], state["exp_avg_sq"], state["row_step"]
+            adamw_plain.replay(*tensors, torch.from_numpy(rows), now, *constants, group["betas"], group["eps"])
+            return
+        from mbert_cli.encoder.kernels.adamw_loops import replay
+
+        replay(
+            *_arrays(table, state), rows, now, len(rates), *constants,
             beta_1, beta_2, group["eps"], table.shape[1], _CHUNKS,
         )  # fmt: skip
-        if table.device.type != "cpu":
-            for tensor, array in zip(_tensors(table, state), arrays, strict=True):
-                tensor.copy_(torch.from_numpy(array).view(tensor.shape))
-
-
-def _tensors(table: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, ...]:
-    return table.detach(), state["exp_avg"], state["exp_avg_sq"], state["row_step"]
 
 
 def _arrays(table: Tensor, state: dict[str, Tensor]) -> tuple[np.ndarray, ...]:
-    """Return a table, Adam's moments and the steps of the rows as flat arrays; for a GPU these are copies."""
-    return tuple(tensor.cpu().view(-1).numpy() for tensor in _tensors(table, state))
+    """Return a table on the CPU, Adam's moments and the steps of the rows as flat arrays."""
+    tensors = table.detach(), state["exp_avg"], state["exp_avg_sq"], state["row_step"]
+    return tuple(tensor.view(-1).numpy() for tensor in tensors)

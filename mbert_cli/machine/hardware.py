@@ -38,16 +38,14 @@ class Hardware:
 
     def facts(self) -> dict[str, str | int]:
         """Return everything about the hardware that affects the bytes of a result."""
-        cpu = self.device.type == "cpu"
-        return {
+        facts: dict[str, str | int] = {
             "device": self.device.type,
             "precision": self.precision,
             "kernels": self.kernels,
-            "instructions": (
-                torch.backends.cpu.get_cpu_capability() if cpu else torch.cuda.get_device_name(self.device)
-            ),
-            "threads": self.threads,
         }
+        if self.device.type == "cpu":
+            return {**facts, "instructions": torch.backends.cpu.get_cpu_capability(), "threads": self.threads}
+        return {**facts, "instructions": torch.cuda.get_device_name(self.device)}
 
 
 def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto") -> Hardware:
@@ -76,12 +74,13 @@ def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto")
 
 
 def make_reproducible(device: torch.device) -> None:
-    """Make a GPU add in the same order every time, so that a repeated training gives the same result.
+    """Make a GPU the current one, and make it add in the same order every time, so that training can be repeated.
 
     A CPU always does. Call this before the first matrix product of the process. An operation that cannot be
     deterministic then raises an error; mbert uses none. With `warn_only`, attention would not be deterministic.
     """
     if device.type == "cuda":
+        torch.cuda.set_device(device)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
         # Filling new memory only helps to find errors.
@@ -110,7 +109,8 @@ def computing_with(threads: int | None) -> Iterator[None]:
 def computes_in_bf16(device: torch.device) -> bool:
     """Return whether a device has instructions for bf16 matrix products; on a CPU, AMX or AVX512-BF16."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        # `torch.cuda.is_bf16_supported` looks at the current device, which may be another one.
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 

@@ -67,6 +67,8 @@ def run_model(
             except (MemoryError, RuntimeError) as error:
                 if len(rows) == 1 or not is_out_of_memory(error):
                     raise
+                if device.type == "cuda":
+                    torch.cuda.empty_cache()  # cuBLAS and cuDNN do not get the memory that PyTorch keeps
                 most = int(lengths[rows].sum()) // 2
                 pending.appendleft(rows)
                 continue

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from mbert_cli.machine.hardware import make_reproducible
 from mbert_cli.model.compose import encoder_shape
 from mbert_cli.model.ranks import with_ranks
 from mbert_cli.randomness import derive
@@ -39,6 +40,8 @@ def fit_members(recipe: Recipe, folder: RunFolder, options: RunOptions) -> Epoch
         Stopped: a signal asked to stop; progress is saved.
     """
     console = options.console
+    # Before the first product: a resumed ensemble may only score members.
+    make_reproducible(options.hardware.device)
     # Each member prints notes about the data, too, unless it trains in a separate process.
     notes = console if options.jobs > 1 else Console(quiet=True)
     # Errors in the data are reported before an existing run is removed.

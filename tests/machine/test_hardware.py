@@ -11,7 +11,7 @@ import torch
 from mbert_cli.encoder import kernels
 from mbert_cli.errors import UsageError
 from mbert_cli.machine.facts import facts
-from mbert_cli.machine.hardware import choose
+from mbert_cli.machine.hardware import Hardware, choose, make_reproducible
 
 SOURCE = """
 from numba import prange
@@ -52,6 +52,29 @@ def test_other_devices_have_no_fused_kernels():
 def test_unknown_kernels_are_rejected():
     with pytest.raises(UsageError, match=r"--kernels is 'fussed'. Known: auto, torch, fused."):
         choose("cpu", kernels="fussed")
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cuda:0", "fp32"), ("cuda:1", "bf16")])
+def test_the_precision_is_that_of_the_chosen_gpu(monkeypatch, device, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5) if device.index == 0 else (9, 0))
+    assert choose(device).precision == expected
+
+
+def test_the_threads_of_the_cpu_are_no_fact_of_a_result_of_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    assert "threads" not in Hardware(torch.device("cuda"), torch.bfloat16).facts()
+    assert "threads" in Hardware(torch.device("cpu"), torch.bfloat16).facts()
+
+
+def test_a_reproducible_computation_runs_on_the_chosen_gpu(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode: chosen.append("deterministic"))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    make_reproducible(torch.device("cuda:1"))
+    assert chosen == [torch.device("cuda:1"), "deterministic"]
 
 
 class TestCompiling:

@@ -14,6 +14,7 @@ from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_model import read_model, write_model
 from mbert_cli.pooling.mean import Mean
 from mbert_cli.storage.atomic import commit_folder
+from mbert_cli.training.growing_ensemble import GrowingEnsemble
 from mbert_cli.training.members import member_recipe
 
 FLAGS = ("--precision", "fp32", "--device", "cpu", "-q")
@@ -178,7 +179,11 @@ def test_an_ensemble_with_a_budget_resumes_without_training_again(recipe, tmp_pa
     mbert(*words, "training.members=2", "training.epochs=1")
     assert "budget" not in (tmp_path / "run" / "recipe.yaml").read_text()
     monkeypatch.setattr("mbert_cli.training.members.fit", lambda *_: pytest.fail("trained again"))
+    calls, add = [], GrowingEnsemble.add
+    monkeypatch.setattr("mbert_cli.training.members.make_reproducible", lambda _: calls.append("reproducible"))
+    monkeypatch.setattr(GrowingEnsemble, "add", lambda *given: calls.append("scored") or add(*given))
     mbert(*words, "training.members=2", "training.epochs=1", "--resume")
+    assert calls == ["reproducible", "scored", "scored"]
 
 
 def test_an_ensemble_is_not_removed_if_the_new_one_cannot_start(run, recipe):

@@ -114,7 +114,12 @@ def test_a_window_has_a_limited_amount_of_text(predictor, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")]
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
 )
 def test_a_batch_that_does_not_fit_in_memory_is_computed_in_halves(predictor, monkeypatch, error):
     texts = sentences(100, 3)

@@ -1,4 +1,5 @@
 import copy
+import sys
 
 import pytest
 import torch
@@ -58,6 +59,25 @@ def test_rows_move_as_with_dense_gradients_after_any_number_of_skipped_steps(wei
     assert torch.allclose(rowwise, plain, atol=2e-6)
     for key in ("exp_avg", "exp_avg_sq"):
         assert torch.allclose(ours.state[rowwise][key], theirs.state[plain][key], atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [3, 60, 400])
+def test_skipped_steps_are_replayed_without_numba_as_with_it(monkeypatch, count):
+    start = torch.randn(ROWS, HIDDEN)
+    tables = [nn.Parameter(start.clone()) for _ in range(2)]
+    optimizers = [RowwiseAdamW(groups(table), 1e-2) for table in tables]
+    for rate, rows, gradients in steps(count):
+        for table, optimizer in zip(tables, optimizers, strict=True):
+            take(optimizer, table, rate, sparse(rows, gradients), rows)
+    optimizers[0].catch_up()
+    before = tables[1].detach().clone()
+    monkeypatch.setattr("mbert_cli.encoder.rowwise_adamw.why_not_fused", lambda device: "numba is missing")
+    monkeypatch.setitem(sys.modules, "mbert_cli.encoder.kernels.adamw_loops", None)  # importing it fails
+    optimizers[1].catch_up()
+    assert (tables[1] - before).abs().max() > 1e-3
+    assert torch.allclose(tables[0], tables[1], atol=2e-6)
+    for key in ("exp_avg", "exp_avg_sq", "row_step"):
+        assert torch.allclose(*(each.state[own][key] for each, own in zip(optimizers, tables, strict=True)), atol=1e-6)
 
 
 def test_a_second_catch_up_changes_nothing():

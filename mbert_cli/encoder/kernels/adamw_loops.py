@@ -5,12 +5,9 @@ from typing import no_type_check
 
 from numba import prange, types
 
+from mbert_cli.encoder.kernels.adamw_plain import REPLAYED
 from mbert_cli.encoder.kernels.compiling import compiled
 from mbert_cli.encoder.kernels.lanes import WIDTH, fma, load, splat, square_root, store
-
-REPLAYED = 128
-"""After this many steps without gradient, Adam's mean has shrunk by the factor .9^128 = 1e-6. It would change a value
-by less than the last bit, so only weight decay is applied from then on."""
 
 
 @compiled
