@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from mbert_cli.errors import LostProcessError, PeerFailedError, Stopped, UsageError
@@ -51,7 +52,7 @@ def launch(count: int, gpus: str | None, words: Sequence[str]) -> None:
         LostProcessError: a process was killed.
         Stopped: a signal stopped the processes.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -61,18 +62,21 @@ def launch(count: int, gpus: str | None, words: Sequence[str]) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     if gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=count,
-        run_id=uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        monitor_interval=0.1,
-    )
     try:
-        elastic_launch(config, MBERT[0])(*MBERT[1:], *words)
+        # Without a folder for its logs, PyTorch makes one and leaves it behind.
+        with TemporaryDirectory(prefix="mbert-") as logs:
+            config = LaunchConfig(
+                min_nodes=1,
+                max_nodes=1,
+                nproc_per_node=count,
+                run_id=uuid4().hex,
+                rdzv_backend="c10d",
+                rdzv_endpoint="localhost:0",
+                max_restarts=0,
+                monitor_interval=0.1,
+                logs_specs=DefaultLogsSpecs(logs),
+            )
+            elastic_launch(config, MBERT[0])(*MBERT[1:], *words)
     except SignalException as error:
         raise Stopped(int(error.sigval), "") from None
     except ChildFailedError as error:

@@ -115,9 +115,11 @@ def start(recipe, folder, *words, command=None):
     """Start `mbert train` in two processes."""
     command = command or [sys.executable, "-m", "mbert_cli", "train", "--devices", "2"]
     settings = ["curriculum=simultaneous", "adapters=[]", "training.state_every=2"]
+    temporary = folder.parent / "temporary"
+    temporary.mkdir(exist_ok=True)
     return subprocess.Popen(
         [*command, str(recipe), *settings, "--precision", "fp32", "--kernels", "torch", "-o", str(folder), *words],
-        env={**ONE_THREAD, "OMP_NUM_THREADS": "2"},
+        env={**ONE_THREAD, "OMP_NUM_THREADS": "2", "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -225,6 +227,7 @@ def test_a_mistake_is_reported_once(recipe, tmp_path, setting):
     assert code == 2
     assert len(err.splitlines()) == 1, err
     assert not (tmp_path / "run").exists()
+    assert not list(tmp_path.glob("temporary/*"))
 
 
 def test_one_process_under_torchrun_gives_the_bytes_of_a_plain_run(recipe, tmp_path):
