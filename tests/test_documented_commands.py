@@ -15,6 +15,7 @@ import pytest
 import tiny
 import yaml
 from typer.main import get_command
+from word_salad import sentences
 
 from mbert_cli.cli import app
 from mbert_cli.commands.guide import PAGES
@@ -78,6 +79,8 @@ def prepared(encoder, tiny_files, tmp_path_factory):
     texts = (tiny_files / "mood-train.tsv").read_text(encoding="utf-8")
     for name in ("reviews.tsv", "mood-train.tsv", "new.tsv"):
         (folder / name).write_text(texts, encoding="utf-8")
+    prices = [f"{i}\t{text}\t{1000 + 37.5 * i * i}" for i, text in enumerate(sentences(40, 1))]
+    (folder / "prices.tsv").write_text("\n".join(["id\ttext\tprice", *prices]) + "\n", encoding="utf-8")
     for name in ("one.tsv.gz", "two.tsv.gz"):
         (folder / name).write_bytes(gzip.compress(texts.encode()))
     (folder / "plan.yaml").write_text(PLAN, encoding="utf-8")

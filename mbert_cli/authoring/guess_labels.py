@@ -21,6 +21,7 @@ _MOST_DENSE = 1_000  # classes that are whole numbers without gaps
 _DENSE = 0.9
 _STRAY = 0.1  # share of cells in a column of numbers that may be other texts, such as N/A
 _LARGEST = 1e30
+_LONGEST_SCALE = 100.0  # a wider range has prices or counts, unless the column's name means a scale
 _LEADING_ZERO = re.compile(r"-?0[0-9]")
 
 
@@ -32,32 +33,36 @@ class GuessedLabels:
         column: name of the column.
         classes: names of the classes in order; empty if labels are numbers.
         min: a round number that is not above any label; for numbers only.
-        scale: a round number that is not below any label; for numbers only.
+        max: a round number that is not below any label; for numbers only.
         skipped: cells among numbers that are not numbers; their rows are skipped.
         notes: remarks for the user.
         low: the smallest label; for numbers only.
         high: the largest label.
+        bounded: whether the labels are on a scale from `min` to `max`; for numbers only.
     """
 
     column: str
     classes: list[str]
     min: float = 0.0
-    scale: float = 0.0
+    max: float = 0.0
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     low: float = 0.0
     high: float = 0.0
+    bounded: bool = True
 
     @property
     def kind(self) -> Literal["classes", "numbers"]:
-        """Whether the labels are classes or numbers on a scale."""
+        """Whether the labels are classes or numbers."""
         return "classes" if self.classes else "numbers"
 
     def line(self) -> str:
         """Return a description for people."""
+        if self.kind == "numbers" and not self.bounded:
+            return f"numbers {self.low:g} to {self.high:g}, without limits"
         if self.kind == "numbers":
-            own = "" if (self.low, self.high) == (self.min, self.scale) else f"{self.low:g} to {self.high:g}, "
-            return f"numbers {own}on a scale from {self.min:g} to {self.scale:g}"
+            own = "" if (self.low, self.high) == (self.min, self.max) else f"{self.low:g} to {self.high:g}, "
+            return f"numbers {own}on a scale from {self.min:g} to {self.max:g}"
         return f"{len(self.classes)} classes: {first_of(self.classes)}"
 
 
@@ -130,16 +135,20 @@ def read_labels(column: Column) -> GuessedLabels:
         if skipped:
             notes.append(f"not numbers, and skipped: {first_of(skipped)}")
         low, high = _range(min(numbers.values()), max(numbers.values()))
-        if all(value.is_integer() for value in numbers.values()):
+        bounded = suggests_scale(column.name) or high - low <= _LONGEST_SCALE
+        if not bounded:
+            head = f"head: {{kind: regression, min: {low:.12g}, max: {high:.12g}}}"
+            notes.append(f"a wide range, read without limits; if they have limits, write {head}")
+        elif all(value.is_integer() for value in numbers.values()):
             notes.append(f"whole numbers, read as a scale; if they are classes, write {_as_classes(numbers)}")
         own = min(numbers.values()), max(numbers.values())
-        return GuessedLabels(column.name, [], low, high, skipped, tuple(notes), *own)
+        return GuessedLabels(column.name, [], low, high, skipped, tuple(notes), *own, bounded)
     if len(numbers) == len(column.values):
         classes = _in_order(numbers)
         if len(classes) > _FEW:
             notes.append(
                 "whole numbers, read as classes; if they are a scale, write head: "
-                f"{{kind: regression, scale: {max(numbers.values()):g}}}"
+                f"{{kind: regression, min: {min(numbers.values()):g}, max: {max(numbers.values()):g}}}"
             )
     else:
         classes = _in_order(column.values)

@@ -125,7 +125,9 @@ class TaskFiles:
 def head_for(labels: GuessedLabels, is_pair: bool) -> dict[str, Any]:
     """Return the head section that fits labels, for single texts or for pairs."""
     if labels.kind == "numbers":
-        scale = {"scale": labels.scale, **({"min": labels.min} if labels.min else {})}
+        if not labels.bounded:
+            return {"kind": "unbounded_regression"}
+        scale = {"min": labels.min, "max": labels.max}
         if is_pair:
             return {"kind": "cosine_similarity", **scale, "hidden_activation": "none", "init": "identity"}
         return {"kind": "regression", **scale}

@@ -19,6 +19,7 @@ from mbert_cli.errors import OptionError
 from mbert_cli.messages import shown
 
 _MOST_LISTED = 12
+_LARGEST = 1e30  # size of an unbounded label
 _ROUNDING = 1e-6  # largest rounding error of a probability in a file that `mbert predict` wrote
 
 
@@ -147,20 +148,32 @@ class BinaryLabels(ClassLabels):
         return ["score"]
 
 
-class ScaleLabels(Labels):
+class NumberLabels(Labels):
+    """Labels that are numbers."""
+
+    def parse_soft(self, texts: Sequence[str]) -> list[float]:
+        """Return the predicted number."""
+        try:
+            return [self.parse(texts[0])]
+        except ValueError as error:
+            raise ValueError(f"{self.soft_columns[0]} {error}") from None
+
+
+class ScaleLabels(NumberLabels):
     """Labels that are numbers from `low` to `high`.
 
     Args:
         low: the smallest label; the option `min` of a head.
-        high: the largest label; the option `scale` of a head.
+        high: the largest label; the option `max` of a head.
+        option: the option that sets the largest label, for messages: `max`, or its older name `scale`.
 
     Raises:
         OptionError: high is not above low.
     """
 
-    def __init__(self, low: float, high: float) -> None:
+    def __init__(self, low: float, high: float, option: str = "max") -> None:
         if low >= high:
-            raise OptionError("scale", f"must be above min, {low:g}, but is {high:g}")
+            raise OptionError(option, f"must be above min, {low:g}, but is {high:g}")
         super().__init__(["pred", "score"], ["pred"])
         self.low = low
         self.high = high
@@ -174,12 +187,21 @@ class ScaleLabels(Labels):
             raise ValueError(f"must be a number from {self.low:g} to {self.high:g}, but is {shown(text)}{remedy}")
         return value
 
-    def parse_soft(self, texts: Sequence[str]) -> list[float]:
-        """Return the predicted number."""
-        try:
-            return [self.parse(texts[0])]
-        except ValueError as error:
-            raise ValueError(f"{self.soft_columns[0]} {error}") from None
+
+class UnboundedLabels(NumberLabels):
+    """Labels that are finite numbers of any size."""
+
+    def __init__(self) -> None:
+        super().__init__(["pred"], ["pred"])
+
+    def parse(self, text: str) -> float:
+        """Return the number; its size must be at most 1e30, because labels are 32-bit numbers."""
+        value = as_number(text)
+        if not abs(value) <= _LARGEST:
+            plain = plain_number(text)
+            remedy = f" (write {plain})" if plain else ""
+            raise ValueError(f"must be a number of at most {_LARGEST:g}, but is {shown(text)}{remedy}")
+        return value
 
 
 def _simplified(text: str) -> str:

@@ -2,9 +2,9 @@
 
 To add a head, add one file here. For `{kind: pair_classification}`, the file is `pair_classification.py` and the class
 is `PairClassification`: the kind without underscores, in any capitals. The base classes are `Head`, `ClassHead`,
-`BinaryHead` and `ValueHead` in this file. The constructor takes the hidden size; its keyword-only parameters are the
-options in a recipe. `tests/heads/test_labels_from.py` tests every file here; `tests/components.py` has the options for
-tests. The users' list is in `guide/heads.md`.
+`BinaryHead`, `ValueHead` and `ScaleHead` in this file. The constructor takes the hidden size; its keyword-only
+parameters are the options in a recipe. `tests/heads/test_labels_from.py` tests every file here; `tests/components.py`
+has the options for tests. The users' list is in `guide/heads.md`.
 """
 
 import math
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from mbert_cli.batch import Side
 from mbert_cli.calibration import Decision
-from mbert_cli.data.labels import BinaryLabels, ClassLabels, ClassNames, Labels, ScaleLabels
-from mbert_cli.errors import CheckpointError
+from mbert_cli.data.labels import BinaryLabels, ClassLabels, ClassNames, Labels, NumberLabels, ScaleLabels
+from mbert_cli.errors import CheckpointError, OptionError
 from mbert_cli.metrics import (
     Goal,
     Metrics,
@@ -33,6 +33,7 @@ from mbert_cli.metrics import (
 
 _MOST_ROWS = 1 << 16
 _MOST_CELLS = 1 << 22
+_MAX = 5.0  # the largest label of a scale by default, as in the STS benchmark
 
 Columns = dict[str, list[str] | list[float]]
 """Predictions: the column `pred` and its scores, one value for each row."""
@@ -195,32 +196,19 @@ class BinaryHead(ClassHead):
 
 
 class ValueHead(Head):
-    """A head whose labels are numbers on a scale.
+    """A head whose labels are numbers.
 
     Args:
-        labels: the scale.
+        labels: the task's labels.
     """
 
-    labels: ScaleLabels
+    labels: NumberLabels
     goal = "regression"
     main_metric = "pearson"
     metric_names = metrics_of("regression")
 
-    def __init__(self, labels: ScaleLabels) -> None:
+    def __init__(self, labels: NumberLabels) -> None:
         super().__init__(labels)
-
-    @staticmethod
-    def labels_from(scale: float, min: float) -> ScaleLabels:
-        """Return the scale."""
-        return ScaleLabels(min, scale)
-
-    def on_scale(self, shares: Tensor) -> Tensor:
-        """Return values from `min` to `max` for shares of the scale from 0 to 1."""
-        return self.labels.low + (self.labels.high - self.labels.low) * shares
-
-    def shares(self, labels: Tensor) -> Tensor:
-        """Return labels as shares of the scale, from 0 to 1."""
-        return (labels - self.labels.low) / (self.labels.high - self.labels.low)
 
     @abstractmethod
     def values(self, outputs: Tensor) -> Float[Tensor, " examples"]:
@@ -230,6 +218,35 @@ class ValueHead(Head):
         """Return Pearson, Spearman, MSE, MAE and R^2."""
         values = self.values(outputs.double())
         return regression_metrics(values.cpu().numpy(), labels.double().cpu().numpy())
+
+
+class ScaleHead(ValueHead):
+    """A head whose labels are numbers from `min` to `max`.
+
+    Args:
+        labels: the scale.
+    """
+
+    labels: ScaleLabels
+
+    def __init__(self, labels: ScaleLabels) -> None:
+        super().__init__(labels)
+
+    @staticmethod
+    def labels_from(min: float, max: float | None, scale: float | None) -> ScaleLabels:
+        """Return the scale: from `min` to `max`, which is 5 by default. `scale` is an older name of `max`."""
+        if max is not None and scale not in (None, max):
+            raise OptionError("scale", f"is {scale:g}, but max is {max:g}; both are the largest label; remove scale")
+        option = "scale" if max is None and scale is not None else "max"
+        return ScaleLabels(min, next(each for each in (max, scale, _MAX) if each is not None), option)
+
+    def on_scale(self, shares: Tensor) -> Tensor:
+        """Return values from `min` to `max` for shares of the scale from 0 to 1."""
+        return self.labels.low + (self.labels.high - self.labels.low) * shares
+
+    def shares(self, labels: Tensor) -> Tensor:
+        """Return labels as shares of the scale, from 0 to 1."""
+        return (labels - self.labels.low) / (self.labels.high - self.labels.low)
 
 
 def balanced_weights(labels: Float[Tensor, " examples"], num_classes: int) -> Float[Tensor, " classes"]:
@@ -242,6 +259,9 @@ def balanced_weights(labels: Float[Tensor, " examples"], num_classes: int) -> Fl
     weights = len(labels) / (counts.clamp(min=1) * (counts > 0).sum())
     return torch.where(counts > 0, weights, 1.0).float()
 
+
+Limit = Annotated[float, Field(allow_inf_nan=False)]
+"""The smallest or the largest label of a scale."""
 
 PositiveNumber = Annotated[float, Field(gt=0)]
 """The type of a weight in the JSON Schema of recipes; `is_weight` checks the value."""

@@ -1,18 +1,19 @@
 """Similarity of sentence pairs on a scale."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from mbert_cli.encoder.initialisation import start_identity
-from mbert_cli.heads import Columns, ValueHead
+from mbert_cli.heads import Columns, Limit, ScaleHead
 from mbert_cli.metrics import Metrics
 
 
-class CosineSimilarity(ValueHead):
-    """Siamese similarity: scale * relu(cos(f(u), f(v))), where f is two fully connected layers; mean squared error.
+class CosineSimilarity(ScaleHead):
+    """Siamese similarity: min + (max - min) relu(cos(f(u), f(v))), where f is two fully connected layers.
+
+    The loss is the mean squared error.
 
     Source: Multi-BERT paper, Figure 2. The paper does not say what is between the two layers: `hidden_activation`.
     ReLU maps all negative cosines to 0, and they get no gradient; the other activations avoid this. The metrics
@@ -20,8 +21,9 @@ class CosineSimilarity(ValueHead):
 
     Args:
         hidden_size: number of features of a sentence vector.
-        scale: the largest label.
         min: the smallest label.
+        max: the largest label, by default 5.
+        scale: an older name of max.
         activation: maps the cosine c to a share of the scale: `relu` max(c, 0); `affine` (c + 1) / 2; `clamp` c in
             training, and c cut to [0, 1] in prediction; `none` c.
         hidden_activation: activation between the two layers.
@@ -35,13 +37,14 @@ class CosineSimilarity(ValueHead):
         self,
         hidden_size: int,
         *,
-        scale: Annotated[float, Field(allow_inf_nan=False)] = 5.0,
-        min: Annotated[float, Field(allow_inf_nan=False)] = 0.0,
+        min: Limit = 0.0,
+        max: Limit | None = None,
+        scale: Limit | None = None,
         activation: Literal["relu", "affine", "clamp", "none"] = "relu",
         hidden_activation: Literal["relu", "none"] = "relu",
         init: Literal["random", "identity"] = "random",
     ) -> None:
-        super().__init__(self.labels_from(scale, min))
+        super().__init__(self.labels_from(min, max, scale))
         self.activation = activation
         self.first = nn.Linear(hidden_size, hidden_size)
         self.second = nn.Linear(hidden_size, hidden_size)

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from mbert_cli.encoder.initialisation import start_identity
 from mbert_cli.encoder.late_interaction import LateLogit
-from mbert_cli.heads import Columns, ValueHead
+from mbert_cli.heads import Columns, Limit, ScaleHead
 from mbert_cli.heads.regression import Regression
 
 # Initial values of a and b: a cosine of 1 gives 95 % of the scale, a cosine of 0 gives 5 %.
 _SLOPE, _OFFSET = 6.0, -3.0
 
 
-class DualSimilarity(ValueHead):
-    """Siamese cosine, cross-encoder and late interaction together: scale times the hard sigmoid of their mean logit.
+class DualSimilarity(ScaleHead):
+    """Siamese cosine, cross-encoder and late interaction together: the scale at the hard sigmoid of their mean logit.
 
     The Siamese logit is a cos(f(u), f(v)) + b for the vectors u and v of the two sentences; a and b are learned, and f
     is a linear layer that starts as the identity. The cross-encoder logit is w . x + c for the vector x of both
@@ -34,8 +34,9 @@ class DualSimilarity(ValueHead):
 
     Args:
         hidden_size: number of features of a sentence vector.
-        scale: the largest label.
         min: the smallest label.
+        max: the largest label, by default 5.
+        scale: an older name of max.
         loss: `cross_entropy` or `squared_error`; see `Regression`.
         dropout: probability of dropping a feature of x in training.
         late_interaction: add the late-interaction logit; it costs almost no time.
@@ -47,18 +48,19 @@ class DualSimilarity(ValueHead):
         self,
         hidden_size: int,
         *,
-        scale: Annotated[float, Field(allow_inf_nan=False)] = 5.0,
-        min: Annotated[float, Field(allow_inf_nan=False)] = 0.0,
+        min: Limit = 0.0,
+        max: Limit | None = None,
+        scale: Limit | None = None,
         loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         late_interaction: bool = False,
     ) -> None:
-        super().__init__(self.labels_from(scale, min))
+        super().__init__(self.labels_from(min, max, scale))
         self.projection = nn.Linear(hidden_size, hidden_size)
         start_identity(self.projection)
         self.slope = nn.Parameter(torch.tensor(_SLOPE))
         self.offset = nn.Parameter(torch.tensor(_OFFSET))
-        self.joined = Regression(hidden_size, scale=scale, min=min, loss=loss, dropout=dropout)
+        self.joined = Regression(hidden_size, min=min, max=self.labels.high, loss=loss, dropout=dropout)
         self.late_interaction = late_interaction
         self.late = LateLogit() if late_interaction else None
 

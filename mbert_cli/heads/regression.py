@@ -7,11 +7,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mbert_cli.encoder.dropout import Dropout
-from mbert_cli.heads import Columns, ValueHead
+from mbert_cli.heads import Columns, Limit, ScaleHead
 
 
-class Regression(ValueHead):
-    """scale * sigmoid(w dropout(u) + b), by cross-entropy or squared error.
+class Regression(ScaleHead):
+    """min + (max - min) sigmoid(w dropout(u) + b), by cross-entropy or squared error.
 
     With two text columns this is a cross-encoder for sentence similarity: both texts are one sequence, and each word
     of one attends to each word of the other. Source: Reimers & Gurevych 2019, section 4, which compares it with
@@ -19,9 +19,10 @@ class Regression(ValueHead):
 
     Args:
         hidden_size: number of features of a sentence vector.
-        scale: the largest label.
         min: the smallest label.
-        loss: `cross_entropy`: binary cross-entropy, the probability is (label - min) / (scale - min); or
+        max: the largest label, by default 5.
+        scale: an older name of max.
+        loss: `cross_entropy`: binary cross-entropy, the probability is (label - min) / (max - min); or
             `squared_error`, on the scale of the labels.
         dropout: probability of dropping a feature of the sentence vector in training.
     """
@@ -30,12 +31,13 @@ class Regression(ValueHead):
         self,
         hidden_size: int,
         *,
-        scale: Annotated[float, Field(allow_inf_nan=False)] = 5.0,
-        min: Annotated[float, Field(allow_inf_nan=False)] = 0.0,
+        min: Limit = 0.0,
+        max: Limit | None = None,
+        scale: Limit | None = None,
         loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
     ) -> None:
-        super().__init__(self.labels_from(scale, min))
+        super().__init__(self.labels_from(min, max, scale))
         self.loss_kind = loss
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(hidden_size, 1)

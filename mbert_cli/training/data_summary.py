@@ -9,7 +9,7 @@ import numpy as np
 
 from mbert_cli.data.batching import TaskData
 from mbert_cli.data.label_remarks import case_remark, first_of, list_remark, missing_remark, without_dev_rows
-from mbert_cli.data.labels import ClassLabels, Labels, ScaleLabels
+from mbert_cli.data.labels import ClassLabels, Labels, NumberLabels, ScaleLabels
 from mbert_cli.data.truncation import length_remedy
 from mbert_cli.errors import counted
 from mbert_cli.metrics import percent
@@ -126,6 +126,8 @@ def label_remarks(labels: Labels, train: Sequence[float], dev: Sequence[float], 
         dev: labels of the dev file.
         limited: a limit left out rows. Then there are no warnings about labels that do not occur.
     """
+    if isinstance(labels, NumberLabels) and min(train) == max(train):
+        return [f"all labels of the training file are {min(train):g}: there is nothing to learn"]
     if isinstance(labels, ScaleLabels):
         return [] if limited else _remarks_on_scale(labels, min(train), max(train))
     if not isinstance(labels, ClassLabels):
@@ -150,7 +152,7 @@ def _remarks_on_scale(labels: ScaleLabels, low: float, high: float) -> list[str]
     middle = (labels.low + labels.high) / 2
     scale = f"the scale runs from {labels.low:g} to {labels.high:g}, but labels of the training file"
     if high < middle:
-        return [f"{scale} are at most {high:g}; set scale to the largest possible label"]
+        return [f"{scale} are at most {high:g}; set max to the largest possible label"]
     if low > middle:
         return [f"{scale} are at least {low:g}; set min to the smallest possible label"]
     return []

@@ -35,7 +35,14 @@ def column(values, name="label"):
 def test_labels_are_classes_or_numbers_on_a_scale(values, kind, classes, span):
     found = read_labels(column(values * 10))
     assert (found.kind, found.classes) == (kind, classes)
-    assert span is None or (found.min, found.scale) == span
+    assert span is None or (found.min, found.max) == span
+
+
+@pytest.mark.parametrize(("name", "bounded"), [("price", False), ("rating", True)])
+def test_large_numbers_have_no_limits_unless_the_name_means_a_scale(name, bounded):
+    found = read_labels(column([str(17.5 * i * i) for i in range(20)], name))
+    assert found.bounded is bounded
+    assert ("if they have limits, write head: {kind: regression, min: 0, max: 6318}" in str(found.notes)) is not bounded
 
 
 @pytest.mark.parametrize("count", [13, 20, 77, 500])
@@ -49,7 +56,7 @@ def test_whole_numbers_without_gaps_are_classes(count, first):
 
 def test_whole_numbers_without_gaps_are_a_scale_if_the_name_suggests_one():
     found = read_labels(column([str(i) for i in range(101)] * 3, "score"))
-    assert (found.kind, found.min, found.scale) == ("numbers", 0, 100)
+    assert (found.kind, found.min, found.max) == ("numbers", 0, 100)
     assert (
         "whole numbers, read as a scale; if they are classes, write kind: classification, and list all 101"
         in found.notes[0]

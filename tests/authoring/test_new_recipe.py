@@ -100,7 +100,7 @@ def test_a_jsonl_file_with_scores_is_split_and_gets_a_scale(here):
     (here / "near.jsonl").write_text("\n".join(lines) + "\n")
     init("near.jsonl", "-o", "near.yaml")
     head = load_recipe("near.yaml").tasks["near"].head
-    assert (head.kind, head.options["scale"]) == ("cosine_similarity", 4)
+    assert (head.kind, head.options["max"]) == ("cosine_similarity", 4)
     split = [(here / f"near-{split}.jsonl").read_text().splitlines() for split in ("train", "dev")]
     assert sorted(map(json.loads, split[0] + split[1]), key=str) == sorted(map(json.loads, lines), key=str)
 
@@ -216,7 +216,7 @@ def test_each_given_label_makes_a_task(here, named):
     ]
     near, entails = tasks.values()
     assert near.train == entails.train == str(here / "both-train.tsv")
-    assert (near.head.options["min"], near.head.options["scale"]) == (1, 5)
+    assert (near.head.options["min"], near.head.options["max"]) == (1, 5)
     assert entails.head.options["labels"] == ["CONTRADICTION", "ENTAILMENT", "NEUTRAL"]
 
 
@@ -321,7 +321,7 @@ def test_classes_and_scales_cover_all_splits(here, capsys):
     init("a-train.tsv", "a-dev.tsv", "a-test.tsv", "b-train.tsv", "b-dev.tsv")
     tasks = accepted("recipe.yaml")
     assert tasks["a"].head.options["labels"] == ["awful", "bad", "good", "great", "so-so"]
-    assert tasks["b"].head.options["scale"] == 8
+    assert tasks["b"].head.options["max"] == 8
     assert "  class great has no dev rows, so it counts as 0 in macro averages" in capsys.readouterr().err
 
 

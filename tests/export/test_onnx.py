@@ -16,6 +16,7 @@ MORE_TASKS = {
     "crossed": {**PAIRS, "head": {"kind": "classification", "labels": {"0": "no", "1": "yes"}}},
     "both": {**PAIRS, "head": {"kind": "dual_classification"}},
     "valued": {**NEAR, "head": {"kind": "regression", "scale": 5, "min": -1}},
+    "priced": {**NEAR, "head": {"kind": "unbounded_regression"}},
     "twice": {**NEAR, "head": {"kind": "dual_similarity", "scale": 5, "late_interaction": True}},
 }
 ADAPTERS = {

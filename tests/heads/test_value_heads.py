@@ -24,6 +24,12 @@ def test_predictions_range_from_min_to_scale(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_max_is_the_new_name_of_scale(kind):
+    assert kind(4, max=5.0, min=1.0).values(EXTREMES[kind]).tolist() == [1.0, 3.0, 5.0]
+    assert kind(4, max=5.0, scale=5.0).labels.high == kind(4).labels.high == 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_min_may_be_negative(kind):
     head = kind(4, scale=1.0, min=-1.0)
     assert head.values(EXTREMES[kind]).tolist() == [-1.0, 0.0, 1.0]

@@ -1,7 +1,7 @@
 import pytest
 
 from mbert_cli.cli import app
-from mbert_cli.data.labels import ClassLabels, ScaleLabels
+from mbert_cli.data.labels import ClassLabels, ScaleLabels, UnboundedLabels
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import encoder_shape
 from mbert_cli.terminal.console import Console
@@ -74,6 +74,8 @@ ABC = ClassLabels(["a", "b", "c", "b|c"])
         ),
         (ClassLabels(["a", "NaN"]), [0, 1, 1], [1, 0], ["NaN (3 rows) looks like a missing value, but is a class;"]),
         (ScaleLabels(0.0, 5.0), [0.0, 4.0], [1.0], []),
+        (UnboundedLabels(), [-900.0, 4.0], [1e6], []),
+        (UnboundedLabels(), [7.0, 7.0], [1.0], ["all labels of the training file are 7: there is nothing to learn"]),
         (
             ScaleLabels(0.0, 100.0),
             [0.0, 4.5],
