@@ -23,6 +23,9 @@ import many_classes
 import predict_peers
 import predict_speed
 import profile_step
+import scale_formulas
+import scale_measure
+import scale_model
 import scaling
 import train_peers
 import train_speed
@@ -77,8 +80,8 @@ def encoder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(course, monkeypatch, tmp_path):
-    """Run a benchmark with arguments, and return its JSON. Its contenders are forks of one process."""
+def forked(course, monkeypatch, tmp_path):
+    """Run all contenders as forks of one process, with the made-up files of the course."""
     monkeypatch.setenv("MBERT_DATA", str(course))
 
     def of_contender(command, environment):
@@ -87,13 +90,19 @@ def run(course, monkeypatch, tmp_path):
         result = contest.result_in(done.stdout)
         return {**result, "wall_s": 1.0} if done.returncode == 0 else {"error": (done.stdout + done.stderr)[-2000:]}
 
+    monkeypatch.setattr(contest, "_run", of_contender)
+
+
+@pytest.fixture
+def run(forked, monkeypatch, tmp_path):
+    """Run a benchmark with arguments, and return its JSON."""
+
     def program(module, *words):
         out = tmp_path / "out.json"
         monkeypatch.setattr(sys, "argv", [module.__file__, *map(str, words), "--threads", "1", "--json", str(out)])
         module.main()
         return json.loads(out.read_text(encoding="utf-8"))
 
-    monkeypatch.setattr(contest, "_run", of_contender)
     return program
 
 
@@ -232,6 +241,109 @@ def test_the_limit_is_measured_with_all_products(monkeypatch):
     assert len(times) == 4
     tries = 2 * 8 * (limit._TRIES + 1)  # two products, in each order of their operands
     assert len(done) == tries + (4 + 1) * 3
+
+
+def test_every_constant_of_the_scale_model_is_measured(forked, encoder, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(scale_model, "MOST", 2)
+    out = tmp_path / "constants.json"
+    words = ["--check", "--encoder", encoder, "--batch-size", 2, "--steps", 3, "--warm-up", 1, "--predict-rows", 9]
+    monkeypatch.setattr(sys, "argv", ["scale_model.py", *map(str, words), "--cores", "2", "--json", str(out)])
+    scale_model.main()
+    assert capsys.readouterr().out.count("\n| ") == 1 + 1 + 2  # columns, their line, and two numbers of processes
+    constants = json.loads(out.read_text(encoding="utf-8"))
+    assert set(constants["steps_of"]) == {"1", "2"}
+    assert constants["rows"] == 6
+    assert constants["prediction"]["rows"] == 9
+    assert constants["state"] == 12 * (constants["dense"] + constants["width"] * tiny_words(encoder))
+    # The measured constants replace assumed ones in the tables.
+    monkeypatch.setattr(sys, "argv", ["scale_model.py", "--constants", str(out), "--gpus", "2"])
+    scale_model.main()
+    assert "2 | one file, --shard" in capsys.readouterr().out
+
+
+def tiny_words(encoder):
+    """Return the number of words of a checkpoint's table."""
+    return json.loads((encoder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        # 6 parameters tokens: a weight of [5, 7] with 3 tokens.
+        (scale_formulas.flops({(3, 5, 7): 1, (3, 7, 5): 1, (7, 3, 5): 1}), 6 * 35 * 3),
+        (scale_formulas.gradient_bytes(1000, words=10, width=16), 4640),
+        (scale_formulas.all_reduce(1e9, 4, 1e9, 0.01), 1.5 + 0.06),
+        (scale_formulas.ring_constants(0.06, 1.56, 1e9, 4), (1e9, 0.01)),
+        (scale_formulas.all_reduce(1e9, 1, 1e9, 0.01), 0),
+        (scale_formulas.best_interval(save=8, mtbf=10_000), 400),
+        # 8 s of every 400 s, and after a failure half an interval and 100 s of 10,000 s.
+        (scale_formulas.lost_share(save=8, interval=400, restart=100, mtbf=10_000), 0.02 + 0.03),
+        (scale_formulas.sharing(1, 2, 1.2), 1),
+        (scale_formulas.sharing(2, 2, 1.2), 1.2),
+        (scale_formulas.sharing(3, 2, 1.2), 1.8),
+        # Tables of order statistics: 1 / sqrt(pi), 1.5 / sqrt(pi), 1.02938.
+        (scale_formulas.expected_maximum(1), 0),
+        (scale_formulas.expected_maximum(2), 0.5641896),
+        (scale_formulas.expected_maximum(3), 0.8462844),
+        (scale_formulas.expected_maximum(4), 1.0293754),
+    ],
+)
+def test_a_formula_of_the_scale_model_equals_hand_arithmetic(value, expected):
+    assert value == pytest.approx(expected, abs=1e-4)
+
+
+def test_imbalance_is_that_of_the_longest_share():
+    # The rows of 9, 5, 4 and 2 tokens are dealt forwards and backwards: 9 + 2 and 5 + 4. All rows are 20 tokens.
+    assert scale_formulas.imbalance([{"a": [5, 9, 2, 4]}], 2) == pytest.approx(11 / 10)
+
+
+def test_a_part_of_a_file_costs_the_whole_file():
+    """Hand arithmetic for 1,000 rows of 10 bytes in 4 parts."""
+    constants = {"row": 2, "hash": 100, "count": 0.5, "skip": 0.4, "start": 7, "input_row": 10, "output_row": 20}
+    prediction = scale_formulas.Prediction(**constants, join=50, storage=50)
+    times = prediction.of_parts(1000, 4)
+    assert times == {
+        "start": 7,
+        "computation": (250 + 2 * 8191) * 2,
+        "hash of the whole input": 100,
+        "counting all rows": 500,
+        "skipping the rows before": 300,
+        "join": 400,
+        # 2 * 4 + 1.5 times 10,000 bytes at 50 bytes/s are 1,900 s; 900 s of them pass while the parts read.
+        "waiting for storage": 1000,
+    }
+    assert scale_formulas.largest(times) == "waiting for storage"
+    # Three processes share 4 files, so one of them has two files: 500 rows.
+    files = prediction.of_files(1000, 3, files=4)
+    assert files == {"start": 7, "computation": 1000, "hash of its files": 50, "waiting for storage": 0}
+
+
+def test_the_scale_model_reproduces_a_made_up_system():
+    """All rows have 10 tokens. A step takes 0.1 s, and 0.01 s for each token."""
+
+    def step(tokens, **more):
+        return {"times": [0.1 + 0.01 * tokens] * 4, "tokens": tokens, "wall_s": 20.0, "other_s": 1.0, **more}
+
+    sizes = {"rows": 12, "packing_s": 0.001, "dense": 1000, "words": 10, "width": 100, "state": 1}
+    results = {
+        "step": step(120, lengths={"a": [10] * 50}, **sizes),
+        "half step": step(60),
+        "contention": {"times": [1.3 * 1.25]},
+        "disk": {"bytes_per_s": 1.0},
+        "prediction": {},
+        # A message takes 0.01 s; a byte takes 1e-6 s.
+        "exchange of 2": {"times": {"small": 0.02, "large": 0.02 + scale_measure._SIZE * 1e-6}},
+        "step of 2": {"times": [0.912 + 0.048]},
+    }
+    constants = scale_measure.constants_of(results) | {"batch_size": 12}
+    (one, alone, _, _), (two, predicted, _, parts) = scale_model.check_rows(constants, cores=2)
+    assert (one, two) == (1, 2)
+    assert alone == pytest.approx(1.3)
+    assert parts["computation"] == pytest.approx(1.25 * 0.6)
+    assert parts["fixed work in every process"] == pytest.approx(1.25 * (0.1 + 12 * 0.001))
+    assert parts["stragglers"] == pytest.approx(0)
+    assert parts["exchange"] == pytest.approx(0.04 + 8000e-6)  # two exchanges; 4 * (1000 + 10 * 100) bytes
+    assert predicted == pytest.approx(0.75 + 0.14 + 0.048)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,9 @@ def save_untrained(recipe, run):
     commit_folder(RunFolder(run).model, lambda at: write_model(at, model, recipe, tokenizer, False, scores))
 
 
-def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto", device="cpu"):
+def timed_steps(
+    recipe, folder, precision, steps, warm_up, kernels="auto", device="cpu", processes=None, look=lambda run: None
+):
     """Train some steps as `mbert train` does, and return the time of each step after the warm-up.
 
     Args:
@@ -101,6 +103,8 @@ def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto", devic
         warm_up: number of steps that are not timed.
         kernels: as in `mbert train`.
         device: as in `mbert train`.
+        processes: the processes that train together; None for one.
+        look: is called with the run before the first step.
 
     Returns:
         The measurements.
@@ -110,15 +114,19 @@ def timed_steps(recipe, folder, precision, steps, warm_up, kernels="auto", devic
     """
     import numpy as np
 
+    from mbert_cli.machine import process_group
     from mbert_cli.machine.hardware import choose
     from mbert_cli.storage.run_folder import RunFolder
     from mbert_cli.terminal.console import Console
     from mbert_cli.training import fit as training
     from mbert_cli.training.options import RunOptions
 
-    options = RunOptions(choose(device, precision, kernels), Console(quiet=True))
+    options = RunOptions(
+        choose(device, precision, kernels), Console(quiet=True), processes=processes or process_group.ALONE
+    )
     run = training.prepare(recipe, RunFolder(folder), options)
     run.model.train_only(run.model.task_names if recipe.training.freeze_encoder else None)
+    look(run)
     work, before = count_work(run.model), sums_of(run.model)
     times, tokens = [], []
     for index, step in enumerate(steps(run.data.sizes)):
