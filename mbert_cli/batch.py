@@ -238,7 +238,7 @@ class Batch:
     positions: Int[Tensor, " tokens"]
     layout: Layout
     tasks: tuple[str, ...]
-    labels: Mapping[str, Float[Tensor, " examples"]]
+    labels: Mapping[str, Float[Tensor, "_ ..."]]
     features: Float[Tensor, "tokens hidden"] | None = None
     soft: Mapping[str, Float[Tensor, "_ _"]] = field(default_factory=dict)
     places: Mapping[str, Int[Tensor, " examples"]] = field(default_factory=dict)

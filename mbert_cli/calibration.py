@@ -43,6 +43,28 @@ class Decision(BaseModel):
         return 1 / (1 + math.exp(-scaled)) if scaled > -700 else 0.0
 
 
+class LabelDecision(BaseModel):
+    """How a head with several labels a row computes probabilities and the predicted set from logits z.
+
+    The probability of label k is sigmoid(z_k / temperature). The set has label k if z_k exceeds its cut.
+
+    Args:
+        temperature: temperature of the sigmoids; see `Decision`.
+        cuts: the cut of each label, by its name; a label that is missing has the cut 0, a probability of 0.5.
+        criterion: the score for which the cuts were fitted; None if they were not fitted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    cuts: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    criterion: Criterion | None = None
+
+    def threshold(self, label: str) -> float:
+        """Return the probability above which a label is predicted."""
+        return Decision(temperature=self.temperature, cut=self.cuts.get(label, 0.0)).threshold
+
+
 def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
     """Return the mean of -log softmax(z / T)_y over the examples.
 

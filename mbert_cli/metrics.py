@@ -16,7 +16,10 @@ index of the predicted label, number of examples] for the pairs that occur. `per
 occur or are predicted. So the size of the metrics does not grow with the square of the number of classes."""
 
 Goal = Literal["classification", "regression"]
-"""The type of a task's labels: classes, or numbers on a scale."""
+"""The type of a task's labels: classes, or numbers."""
+
+TaskKind = Literal["classification", "regression", "multi_label"]
+"""The tasks that report the same metrics."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +28,18 @@ class MetricInfo:
 
     Args:
         title: its name on pages.
-        goals: the goals whose tasks report it. For these tasks it is a value of `training.select`.
+        tasks: the kinds of tasks that report it. For these tasks it is a value of `training.select`.
         lower_is_better: whether lower values are better.
     """
 
     title: str
-    goals: tuple[Goal, ...]
+    tasks: tuple[TaskKind, ...]
     lower_is_better: bool = False
 
 
-_CLASSES: tuple[Goal, ...] = ("classification",)
-_NUMBERS: tuple[Goal, ...] = ("regression",)
+_CLASSES: tuple[TaskKind, ...] = ("classification",)
+_NUMBERS: tuple[TaskKind, ...] = ("regression",)
+_SETS: tuple[TaskKind, ...] = ("multi_label",)
 SCALAR_METRICS: Mapping[str, MetricInfo] = {
     "accuracy": MetricInfo("accuracy", _CLASSES),
     "precision": MetricInfo("precision", _CLASSES),
@@ -47,7 +51,11 @@ SCALAR_METRICS: Mapping[str, MetricInfo] = {
     "mse": MetricInfo("mean squared error", _NUMBERS, lower_is_better=True),
     "mae": MetricInfo("mean absolute error", _NUMBERS, lower_is_better=True),
     "r2": MetricInfo("R²", _NUMBERS),
-    "loss": MetricInfo("loss", (*_CLASSES, *_NUMBERS), lower_is_better=True),
+    "micro_f1": MetricInfo("micro F1", _SETS),
+    "macro_f1": MetricInfo("macro F1", _SETS),
+    "average_precision": MetricInfo("average precision", _SETS),
+    "exact_match": MetricInfo("exact match", _SETS),
+    "loss": MetricInfo("loss", (*_CLASSES, *_NUMBERS, *_SETS), lower_is_better=True),
 }
 """Every metric that is one number, in the order of pages. A new metric needs an entry here."""
 LOWER_IS_BETTER = frozenset(name for name, info in SCALAR_METRICS.items() if info.lower_is_better)
@@ -57,9 +65,9 @@ _BINS = 15  # as in Guo et al.
 _PER_CLASS = ("precision", "recall", "f1")
 
 
-def metrics_of(goal: Goal) -> tuple[str, ...]:
-    """Return the names of the metrics that the tasks with this goal report, `loss` included."""
-    return tuple(name for name, info in SCALAR_METRICS.items() if goal in info.goals)
+def metrics_of(task: TaskKind) -> tuple[str, ...]:
+    """Return the names of the metrics that the tasks of a kind report, `loss` included."""
+    return tuple(name for name, info in SCALAR_METRICS.items() if task in info.tasks)
 
 
 def classification_metrics(
@@ -94,6 +102,45 @@ def classification_metrics(
         "macro": macro,
         "per_class": per_class,
         **_confusion(predicted, labels, len(names)),
+        "labels": list(names),
+    }
+
+
+def multi_label_metrics(predicted: np.ndarray, scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Metrics:
+    """Return the metrics of sets of labels.
+
+    `micro_f1` is the F1 of all decisions of all labels together, `macro_f1` the mean of the labels' F1.
+    `average_precision` is the mean of the labels' average precisions: sum over thresholds n of (R_n - R_(n-1)) P_n. It
+    leaves out labels that no row has, for which it is undefined. `exact_match` is the share of rows whose set is
+    predicted without an error. A ratio with denominator 0 is 0.
+
+    Args:
+        predicted: whether each label is predicted, 0 or 1, ``[examples, labels]``.
+        scores: a score of each label; only its order matters.
+        labels: whether each row has each label, 0 or 1.
+        names: names of the labels.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+
+    *values, support = precision_recall_fscore_support(labels, predicted, average=None, zero_division=0)
+    macro = {name: float(np.mean(each)) for name, each in zip(_PER_CLASS, values, strict=True)}
+    per_class = {
+        name: {key: float(each[k]) for key, each in zip(_PER_CLASS, values, strict=True)} | {"support": int(support[k])}
+        for k, name in enumerate(names)
+    }
+    precisions = {
+        name: float(average_precision_score(labels[:, k], scores[:, k])) for k, name in enumerate(names) if support[k]
+    }
+    for name, value in precisions.items():
+        per_class[name]["average_precision"] = value
+    both, either = float((predicted * labels).sum()), float(predicted.sum() + labels.sum())
+    return {
+        "micro_f1": 2 * both / either if either else 0.0,
+        "macro_f1": macro["f1"],
+        "average_precision": float(np.mean(list(precisions.values()))) if precisions else 0.0,
+        "exact_match": float((predicted == labels).all(axis=1).mean()),
+        "macro": macro,
+        "per_class": per_class,
         "labels": list(names),
     }
 

@@ -22,6 +22,10 @@ OPTIONS: dict[str, dict[str, list[dict[str, Any]]]] = {
     "heads": {
         "classification": [{"num_classes": 3}, {"num_classes": 3, "class_weights": [1, 2, 3]}],
         "dual_similarity": [{}, {"loss": "squared_error"}, {"late_interaction": True}],
+        "multi_label": [
+            {"labels": ["a", "b", "c"]},
+            {"labels": {"0": "no", "1": "yes"}, "delimiter": "|", "positive_weight": [1, 3]},
+        ],
         "regression": [{}, {"loss": "squared_error"}],
         "pair_classification": [{}, {"positive_weight": 3}],
         "cosine_similarity": [{}]

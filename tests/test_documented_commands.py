@@ -81,6 +81,8 @@ def prepared(encoder, tiny_files, tmp_path_factory):
         (folder / name).write_text(texts, encoding="utf-8")
     prices = [f"{i}\t{text}\t{1000 + 37.5 * i * i}" for i, text in enumerate(sentences(40, 1))]
     (folder / "prices.tsv").write_text("\n".join(["id\ttext\tprice", *prices]) + "\n", encoding="utf-8")
+    topics = [f"{i}\t{text}\t{('a', 'b', 'a|b', '')[i % 4]}" for i, text in enumerate(sentences(40, 2))]
+    (folder / "topics.tsv").write_text("\n".join(["id\ttext\ttopics", *topics]) + "\n", encoding="utf-8")
     for name in ("one.tsv.gz", "two.tsv.gz"):
         (folder / name).write_bytes(gzip.compress(texts.encode()))
     (folder / "plan.yaml").write_text(PLAN, encoding="utf-8")

@@ -39,7 +39,7 @@ def test_other_encoder_families_are_rejected(tmp_path, family):
 @pytest.mark.parametrize(
     "setting",
     [
-        "tasks.mood.head={kind: multi_label}",
+        "tasks.mood.head={kind: hierarchical}",
         "tasks.mood.head={kind: ordinal}",
         "tasks.mood.windows={stride: 64}",
         "tasks.mood.learning_rate=1e-5",

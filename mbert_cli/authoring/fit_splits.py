@@ -47,7 +47,9 @@ def fit_splits(
         tasks[task] = _labels(column, labelled)
         dev_column = None if dev is None else dev.column(column)
         notes += [] if dev_column is None else notes_on_dev(tasks[task], dev_column)
-    empty = {column: _merged(column, labelled).empty for column in (*guess.text, *names)}
+    # An empty list of labels is a label.
+    counted_columns = [*guess.text, *(labels.column for labels in tasks.values() if labels.kind != "sets")]
+    empty = {column: _merged(column, labelled).empty for column in counted_columns}
     notes += [
         f"'{column}' is empty in {counted(count, 'row')}, which {'is' if count == 1 else 'are'} skipped"
         for column, count in empty.items()

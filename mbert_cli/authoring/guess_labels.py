@@ -8,7 +8,7 @@ from typing import Literal
 
 from mbert_cli.authoring.column import Column
 from mbert_cli.authoring.names import are_splits, suggests_id, suggests_label, suggests_scale, suggests_text
-from mbert_cli.data.label_remarks import case_remark, first_of, list_remark, missing_remark
+from mbert_cli.data.label_remarks import case_remark, first_of, labels_in_lists, list_remark, missing_remark
 from mbert_cli.data.label_text import as_number, is_date, is_name, plain_number
 from mbert_cli.errors import counted
 from mbert_cli.recipe.yaml_text import dump
@@ -31,7 +31,7 @@ class GuessedLabels:
 
     Args:
         column: name of the column.
-        classes: names of the classes in order; empty if labels are numbers.
+        classes: names of the classes or of the labels in order; empty if labels are numbers.
         min: a round number that is not above any label; for numbers only.
         max: a round number that is not below any label; for numbers only.
         skipped: cells among numbers that are not numbers; their rows are skipped.
@@ -39,6 +39,7 @@ class GuessedLabels:
         low: the smallest label; for numbers only.
         high: the largest label.
         bounded: whether the labels are on a scale from `min` to `max`; for numbers only.
+        delimiter: the text between the labels of a row; empty if each row has one label.
     """
 
     column: str
@@ -50,10 +51,13 @@ class GuessedLabels:
     low: float = 0.0
     high: float = 0.0
     bounded: bool = True
+    delimiter: str = ""
 
     @property
-    def kind(self) -> Literal["classes", "numbers"]:
-        """Whether the labels are classes or numbers."""
+    def kind(self) -> Literal["classes", "numbers", "sets"]:
+        """Whether the labels are classes, numbers, or sets of labels."""
+        if self.delimiter:
+            return "sets"
         return "classes" if self.classes else "numbers"
 
     def line(self) -> str:
@@ -63,6 +67,8 @@ class GuessedLabels:
         if self.kind == "numbers":
             own = "" if (self.low, self.high) == (self.min, self.max) else f"{self.low:g} to {self.high:g}, "
             return f"numbers {own}on a scale from {self.min:g} to {self.max:g}"
+        if self.kind == "sets":
+            return f"lists of {len(self.classes)} labels, separated by '{self.delimiter}': {first_of(self.classes)}"
         return f"{len(self.classes)} classes: {first_of(self.classes)}"
 
 
@@ -77,7 +83,8 @@ def why_impossible(column: Column) -> str | None:
     if _is_scale(column):
         huge = next((text for text, value in column.numbers.items() if abs(value) > _LARGEST), None)
         return f"contains {huge}, which is too large for a scale" if huge else None
-    if len(column.values) > _MOST_CLASSES:
+    lists = labels_in_lists(column.values)
+    if len(lists[1] if lists else column.values) > _MOST_CLASSES:
         return f"contains {len(column.values):,} different values or more, too many for classes"
     odd = next((text for text in column.values if not is_name(text)), None)
     return None if odd is None else f"contains {odd[:40]!r}, which has line ends or control characters"
@@ -91,7 +98,7 @@ def why_unreadable(column: Column) -> str | None:
     text, plain = next(iter(numbers.items()))
     if "," not in text:
         return f"contains percentages, such as '{text}': write {plain}"
-    return f"contains numbers with a comma, such as '{text}': write {plain} (lists of labels cannot be read)"
+    return f"contains numbers with a comma, such as '{text}': write {plain} (separate lists of numbers by |)"
 
 
 def why_unlikely(column: Column) -> str | None:
@@ -109,6 +116,8 @@ def why_unlikely(column: Column) -> str | None:
         return f"texts of {column.mean_words:.0f} words"
     if suggests_text(column.name):
         return "its name suggests a text"
+    if labels_in_lists(column.values):
+        return None
     much = column.filled > _FEW and distinct > (column.filled - 1 if named else column.filled // 2)
     if len(numbers) == len(column.values):
         if much and all(value.is_integer() for value in numbers.values()):
@@ -143,6 +152,8 @@ def read_labels(column: Column) -> GuessedLabels:
             notes.append(f"whole numbers, read as a scale; if they are classes, write {_as_classes(numbers)}")
         own = min(numbers.values()), max(numbers.values())
         return GuessedLabels(column.name, [], low, high, skipped, tuple(notes), *own, bounded)
+    if lists := labels_in_lists(column.values):
+        return GuessedLabels(column.name, _in_order(lists[1]), notes=tuple(notes), delimiter=lists[0])
     if len(numbers) == len(column.values):
         classes = _in_order(numbers)
         if len(classes) > _FEW:

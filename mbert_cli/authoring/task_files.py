@@ -12,6 +12,7 @@ from mbert_cli.authoring.guess_columns import Guess
 from mbert_cli.authoring.guess_labels import GuessedLabels
 from mbert_cli.authoring.splits import slug, stem
 from mbert_cli.data.label_remarks import first_of, without_dev_rows
+from mbert_cli.data.label_sets import DELIMITER
 from mbert_cli.recipe.paths import relative_path
 
 _MOST_LISTED = 8
@@ -131,6 +132,9 @@ def head_for(labels: GuessedLabels, is_pair: bool) -> dict[str, Any]:
         if is_pair:
             return {"kind": "cosine_similarity", **scale, "hidden_activation": "none", "init": "identity"}
         return {"kind": "regression", **scale}
+    if labels.kind == "sets":
+        delimiter = {} if labels.delimiter == DELIMITER else {"delimiter": labels.delimiter}
+        return {"kind": "multi_label", "labels": labels.classes, **delimiter}
     if is_pair and len(labels.classes) == 2:
         named = {} if labels.classes == ["0", "1"] else {"labels": labels.classes}
         return {"kind": "pair_classification", **named}
@@ -138,6 +142,9 @@ def head_for(labels: GuessedLabels, is_pair: bool) -> dict[str, Any]:
 
 
 def notes_on_dev(labels: GuessedLabels, dev: Column) -> list[str]:
-    """Return a note if classes have no rows in a dev file."""
-    absent = [name for name in labels.classes if name not in dev.values]
+    """Return a note if classes or labels have no rows in a dev file."""
+    values = {*dev.values}
+    if labels.kind == "sets":
+        values = {part.strip() for value in values for part in value.split(labels.delimiter)}
+    absent = [name for name in labels.classes if name not in values]
     return [without_dev_rows(absent)] if absent else []

@@ -106,6 +106,8 @@ def metrics_tables(evaluation: Mapping[str, Any]) -> list[RenderableType]:
     for task, metrics in evaluation["tasks"].items():
         if (confusion := Confusion.of(metrics)) is not None:
             tables += [Text(f"Classes of {task}"), _classes(metrics), _confusion_table(task, confusion)]
+        elif "delimiter" in metrics:
+            tables += [Text(f"Labels of {task}"), _labels(metrics)]
     if "fitted" in evaluation:
         tables += [Text("Fitted on dev"), _fitted(evaluation["fitted"])]
     return tables
@@ -113,7 +115,7 @@ def metrics_tables(evaluation: Mapping[str, Any]) -> list[RenderableType]:
 
 def _decided(decision: Mapping[str, Any] | None) -> str:
     """Return the fitted threshold and temperature of a task; empty if nothing was fitted."""
-    threshold = f"  threshold {decision['threshold']:.3f}" if decision and decision["cut"] else ""
+    threshold = f"  threshold {decision['threshold']:.3f}" if decision and decision.get("cut") else ""
     return threshold + (
         f"  temperature {decision['temperature']:.3f}" if decision and decision["temperature"] != 1 else ""
     )
@@ -141,6 +143,18 @@ def _classes(metrics: Mapping[str, Any]) -> FittedTable:
         table.add_row(label, *scores_shown, f"{own['support']:,}")
     table.add_section()
     table.add_row("macro", *_scores(metrics["macro"]), f"{metrics['examples']:,}")
+    table.caption = note
+    return table
+
+
+def _labels(metrics: Mapping[str, Any]) -> FittedTable:
+    """Return a table of the labels of a task whose rows have several labels."""
+    names = ("precision", "recall", "f1", "average_precision", "threshold")
+    columns = [(name.replace("_", " "), "right") for name in names]
+    table = new_table("label", *columns, ("rows", "right"), drop=("precision", "recall"))
+    labels, note = frequent_classes(metrics, _MAX_CLASSES)
+    for label, own in labels.items():
+        table.add_row(label, *(f"{own[name]:.3f}" if name in own else "-" for name in names), f"{own['support']:,}")
     table.caption = note
     return table
 

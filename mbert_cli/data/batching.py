@@ -19,7 +19,7 @@ class TaskData:
 
     Args:
         sides: for each side that the task's head reads, the tokens of all examples.
-        labels: one label per example, float32; None without labels.
+        labels: one label per example, float32; one row of float32 if examples have sets of labels; None without labels.
         lines: the line of the file at which each example begins; empty for examples that are not from a file.
         features: for each side, the hidden states of its tokens after the encoder's last layer; None if unknown.
         swapped: the same examples with their two texts swapped; None if the order of the texts matters.

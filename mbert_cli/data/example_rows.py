@@ -1,14 +1,18 @@
 """Rows of a table as labelled examples: each row is checked, and its texts and labels are taken out."""
 
 import shlex
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
-from mbert_cli.data.labels import ClassLabels, Labels
+from mbert_cli.data.label_sets import parse_flag
+from mbert_cli.data.labels import Label, Labels, NamedLabels
 from mbert_cli.data.problem import Problem
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import Table
 from mbert_cli.messages import shown
 from mbert_cli.recipe.sections import DEFAULT_ID, TaskSection
+
+_Value = TypeVar("_Value")
 
 
 class BadRowError(Exception):
@@ -28,12 +32,12 @@ class Example(NamedTuple):
 
     Args:
         texts: one text for each text column of the task.
-        label: the label as a number.
+        label: the label; see `labels.Label`.
         soft: the soft label as numbers; None for a task without soft labels.
     """
 
     texts: list[str]
-    label: float
+    label: Label
     soft: list[float] | None
 
 
@@ -55,7 +59,8 @@ class ExampleReader:
     def __init__(self, table: Table, name: str, task: TaskSection, labels: Labels, soft: bool, check_ids: bool) -> None:
         self._task, self._labels, self._soft = task, labels, soft
         self._texts = [table.text_column(text, f"text of task {name}") for text in task.text]
-        self._label = table.column(task.label, f"label of task {name} (files without labels can only be predicted)")
+        needed = f"label of task {name} (files without labels can only be predicted)"
+        self._label = [table.column(column, needed) for column in task.label_columns]
         why = f"soft label of task {name} (mbert predict appends it)"
         self._soft_columns = [table.column(column, why) for column in (labels.soft_columns if soft else ())]
         self._ids = _Ids(table, name, task) if check_ids else None
@@ -72,20 +77,26 @@ class ExampleReader:
         for name, text in zip(self._task.text, texts, strict=True):
             if not text.strip():
                 raise BadRowError(Problem(f"{name} is empty"))
-        label = self._parsed_label(row.cells[self._label])
+        label = self._parsed_label([row.cells[column] for column in self._label])
         if self._ids is not None:
             self._ids.check(row)
         return Example(texts, label, self._parsed_soft(row) if self._soft else None)
 
-    def _parsed_label(self, text: str) -> float:
-        if not text.strip():
-            raise BadRowError(Problem(f"{self._task.label} is empty"))
+    def _parsed_label(self, cells: Sequence[str]) -> Label:
+        columns = self._task.label_columns
+        if len(columns) > 1:
+            return tuple(self._parsed(column, cell, parse_flag) for column, cell in zip(columns, cells, strict=True))
+        return self._parsed(columns[0], cells[0], self._labels.parse, self._labels.may_be_empty)
+
+    def _parsed(self, column: str, cell: str, parse: Callable[[str], _Value], may_be_empty: bool = False) -> _Value:
+        if not cell.strip() and not may_be_empty:
+            raise BadRowError(Problem(f"{column} is empty"))
         try:
-            return self._labels.parse(text)
+            return parse(cell)
         except ValueError as error:
             # Each unknown class is listed, because it may be a spelling of a known one.
-            kind = "" if isinstance(self._labels, ClassLabels) else "label"
-            raise BadRowError(Problem(f"{self._task.label} {error}", kind=kind)) from None
+            kind = "" if isinstance(self._labels, NamedLabels) else "label"
+            raise BadRowError(Problem(f"{column} {error}", kind=kind)) from None
 
     def _parsed_soft(self, row: Row) -> list[float]:
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from mbert_cli.data.bad_rows import BadRow, BadRows
 from mbert_cli.data.example_rows import BadRowError, Example, ExampleReader
-from mbert_cli.data.labels import Labels
+from mbert_cli.data.labels import Label, Labels
 from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError
 from mbert_cli.recipe.sections import TaskSection
@@ -20,7 +20,7 @@ class Examples:
 
     Args:
         texts: for each text column (one, or two for pairs), the texts of all examples.
-        labels: the label of each example as a number.
+        labels: the label of each example.
         lines: the line of the file at which each example begins.
         skipped: the rows that were skipped.
         warnings: warnings about the file, one sentence each.
@@ -29,7 +29,7 @@ class Examples:
     """
 
     texts: list[list[str]]
-    labels: list[float] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     skipped: list[BadRow] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

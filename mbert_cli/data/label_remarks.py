@@ -8,6 +8,7 @@ from mbert_cli.errors import counted
 _MOST_SHOWN = 6
 _MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "?"})
 _SEPARATORS = ("|", ";", ",", "/", "+")
+_DELIMITERS = ("|", ";", ",")  # the other separators also occur in names of classes
 
 
 def case_remark(labels: Sequence[str]) -> str | None:
@@ -54,6 +55,23 @@ def list_separator(labels: Collection[str]) -> str | None:
     return None
 
 
+def labels_in_lists(cells: Collection[str]) -> tuple[str, list[str]] | None:
+    """Return the delimiter and the labels of cells that are lists of labels; None if they are not lists.
+
+    The delimiter is `|`, `;` or `,`. At least one label must also be a whole cell, and cells must have different
+    numbers of labels: `sport, tennis` and `sport, football` are classes with two names.
+    """
+    delimiter = list_separator(cells)
+    if delimiter not in _DELIMITERS or any(cell.startswith("[") for cell in cells):
+        return None
+    lists = [[part for each in cell.split(delimiter) if (part := each.strip())] for cell in cells]
+    labels = {part for parts in lists for part in parts}
+    alone = any(len(parts) == 1 for parts in lists)
+    if not alone or len(labels) < 2 or any(len({*parts}) < len(parts) for parts in lists):
+        return None
+    return delimiter, sorted(labels)
+
+
 def list_remark(labels: Sequence[str]) -> str | None:
     """Return a remark if the labels look like lists of labels, otherwise None."""
     separator = list_separator(labels)
@@ -61,8 +79,8 @@ def list_remark(labels: Sequence[str]) -> str | None:
         return None
     several = next((label for label in labels if separator in label), labels[0])
     return (
-        f"'{several}' looks like a list of labels; each such text is a separate class. If it is a list, train one "
-        "two-class task for each label, see: mbert guide limits"
+        f"'{several}' looks like a list of labels; each such text is a separate class. If it is a list, use the head "
+        "multi_label, see: mbert guide heads"
     )
 
 

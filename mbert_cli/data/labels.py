@@ -10,7 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import PlainValidator
 
@@ -41,6 +41,10 @@ ClassNames = Annotated[
 """A head's option `labels`: the texts of the file in order, or a mapping of them to the names that predictions show."""
 
 
+Label = float | tuple[float, ...]
+"""The label of a row as a number; or for a set of labels, 1 for each label in the set and 0 for the others."""
+
+
 class Labels(ABC):
     """The labels of one task.
 
@@ -49,13 +53,16 @@ class Labels(ABC):
         soft_columns: those of them that can serve as a soft label; see `training.distillation`.
     """
 
+    may_be_empty: ClassVar[bool] = False
+    """Whether an empty cell is a label."""
+
     def __init__(self, columns: Sequence[str], soft_columns: Sequence[str]) -> None:
         self.columns = list(columns)
         self.soft_columns = list(soft_columns)
 
     @abstractmethod
-    def parse(self, text: str) -> float:
-        """Return a label as a number.
+    def parse(self, text: str) -> Label:
+        """Return a label as a number, or as several numbers if a row has a set of labels.
 
         Raises:
             ValueError: the text is not a label; the message continues the column's name: "must be ..., but is ...".
@@ -70,8 +77,8 @@ class Labels(ABC):
         """
 
 
-class ClassLabels(Labels):
-    """Labels that are classes; each becomes its index.
+class NamedLabels(Labels):
+    """Labels that have names.
 
     Args:
         labels: the texts of the file in order; or a mapping of them to the names that predictions show.
@@ -100,25 +107,42 @@ class ClassLabels(Labels):
     def __len__(self) -> int:
         return len(self.names)
 
-    def parse(self, text: str) -> float:
-        """Return the index of the class that a text names; a whole number may also be written `1.0`."""
+    def index(self, text: str) -> int | None:
+        """Return the index of the label that a text names; None if there is none. `1.0` also names `1`."""
         index = self._index.get(normal(text))
-        if index is None:
-            index = self._index.get(folded(text))
-        if index is None:
-            few = len(self) <= _MOST_LISTED
-            known = ", ".join(self.texts) if few else f"{self.texts[0]} to {self.texts[-1]}"
-            alike = self._alike.get(_simplified(text))
-            hint = "" if alike is None else f" (did you mean '{alike}'?)"
-            raise ValueError(f"must be one of {known}, but is {shown(text)}{hint}")
-        return float(index)
+        return self._index.get(folded(text)) if index is None else index
+
+    def known(self) -> str:
+        """Return the labels, for messages; with many labels, the first and the last one."""
+        return ", ".join(self.texts) if len(self) <= _MOST_LISTED else f"{self.texts[0]} to {self.texts[-1]}"
+
+    def hint(self, text: str) -> str:
+        """Return a hint for an unknown label, if it looks like a known one; otherwise an empty text."""
+        alike = self._alike.get(_simplified(text))
+        return "" if alike is None else f" (did you mean '{alike}'?)"
 
     def parse_soft(self, texts: Sequence[str]) -> list[float]:
-        """Return probabilities; if there are several, their sum must be 1 within rounding."""
+        """Return the probability of each label."""
         values = [as_number(text) for text in texts]
         for name, text, value in zip(self.soft_columns, texts, values, strict=True):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be a probability, but is {shown(text)}")
+        return values
+
+
+class ClassLabels(NamedLabels):
+    """Labels that are classes; each becomes its index. For arguments and errors see `NamedLabels`."""
+
+    def parse(self, text: str) -> float:
+        """Return the index of the class that a text names; a whole number may also be written `1.0`."""
+        index = self.index(text)
+        if index is None:
+            raise ValueError(f"must be one of {self.known()}, but is {shown(text)}{self.hint(text)}")
+        return float(index)
+
+    def parse_soft(self, texts: Sequence[str]) -> list[float]:
+        """Return probabilities; if there are several, their sum must be 1 within rounding."""
+        values = super().parse_soft(texts)
         if len(values) > 1 and abs(sum(values) - 1) > 0.01 + _ROUNDING * len(values):
             raise ValueError(
                 f"the probability columns starting with {self.soft_columns[0]} must add up to 1, "
@@ -150,6 +174,10 @@ class BinaryLabels(ClassLabels):
 
 class NumberLabels(Labels):
     """Labels that are numbers."""
+
+    @abstractmethod
+    def parse(self, text: str) -> float:
+        """Return the number; errors are those of `Labels.parse`."""
 
     def parse_soft(self, texts: Sequence[str]) -> list[float]:
         """Return the predicted number."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mbert_cli.data.batching import TaskData
-from mbert_cli.heads import ClassHead, Columns, Head
+from mbert_cli.data.label_sets import LabelSets
+from mbert_cli.heads import ClassHead, Columns, Head, as_classes
 from mbert_cli.machine.process_group import ALONE, Processes
 from mbert_cli.metrics import MATRIX_LIMIT, Metrics, overall
 from mbert_cli.model.ensemble import mean_outputs
@@ -103,7 +104,7 @@ def evaluation_of(model: SentenceModel, outcomes: Mapping[str, Outcome]) -> Eval
             "loss": float(head.loss(head.calibrated(outcome.outputs), outcome.labels)),
             **head.metrics(outcome.outputs, outcome.labels),
         }
-        predictions[task] = _Blocks(outcome, head, tasks[task].get("labels"))
+        predictions[task] = _Blocks(outcome, head)
     main = {task: (metrics["main_metric"], metrics[metrics["main_metric"]]) for task, metrics in tasks.items()}
     return Evaluation({"tasks": tasks, "overall": overall(main)}, predictions)
 
@@ -115,20 +116,18 @@ class _Blocks:
     Args:
         outcome: the outcome of all examples.
         head: head of the task.
-        names: names of the classes; None for a task without classes.
     """
 
     outcome: Outcome
     head: Head
-    names: Sequence[str] | None
 
     def __iter__(self) -> Iterator[Predictions]:
         lines, labels, outputs = self.outcome.lines, self.outcome.labels, self.outcome.outputs
-        block = max(1, min(_BLOCK, _MOST_CELLS // len(self.names or "1")))
+        block = max(1, min(_BLOCK, _MOST_CELLS // len(self.head.labels.columns)))
         for start in range(0, len(labels), block):
             rows = slice(start, start + block)
             yield Predictions(
-                lines[rows].tolist(), _label_texts(labels[rows], self.names), _columns(self.head, outputs[rows])
+                lines[rows].tolist(), _label_texts(self.head, labels[rows]), _columns(self.head, outputs[rows])
             )
 
 
@@ -139,6 +138,8 @@ def _columns(head: Head, outputs: Tensor) -> Columns:
     return head.predict(outputs)
 
 
-def _label_texts(labels: Tensor, names: Sequence[str] | None) -> list[str] | list[float]:
-    """Return true labels in the form of predictions: the names of classes, otherwise numbers."""
-    return labels.tolist() if names is None else [names[int(label)] for label in labels]
+def _label_texts(head: Head, labels: Tensor) -> list[str] | list[float]:
+    """Return true labels in the form of predictions: the names of classes, sets of labels, otherwise numbers."""
+    if isinstance(head.labels, LabelSets):
+        return [head.labels.joined(flags) for flags in labels.tolist()]
+    return head.named(as_classes(labels)) if isinstance(head, ClassHead) else labels.tolist()

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mbert_cli.calibration import HOTTEST, Decision, best_temperature, negative_log_likelihood
+from mbert_cli.calibration import HOTTEST, best_temperature, negative_log_likelihood
 from mbert_cli.errors import DataError, NotFiniteError, UsageError, command_line
+from mbert_cli.evaluation.label_thresholds import fitted_decision, label_state
 from mbert_cli.evaluation.options import Fitting
 from mbert_cli.evaluation.run_outcomes import RunOutcomes
 from mbert_cli.evaluation.threshold_search import best_cut
 from mbert_cli.heads import ClassHead, as_classes
+from mbert_cli.heads.multi_label import MultiLabel
 from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.terminal.console import Console
@@ -35,8 +37,8 @@ def check_fits(predictor: Predictor, tasks: Sequence[str], fitting: Fitting) -> 
     for name in tasks:
         predictor.saved.task(name)
     names = ", ".join(tasks or predictor.tasks)
-    heads = [head for _, head in _class_heads(predictor.saved.model, tasks)]
-    if fitting.criterion is not None and not any(len(head.labels) == 2 for head in heads):
+    heads = [head for _, head in _deciding_heads(predictor.saved.model, tasks)]
+    if fitting.criterion is not None and not any(map(_has_thresholds, heads)):
         raise UsageError(
             f"--tune-thresholds: a threshold separates two classes, but none of these tasks has two classes: {names}."
         )
@@ -57,48 +59,70 @@ def tune(outcomes: RunOutcomes, fitting: Fitting, console: Console) -> dict[str,
 
     Returns:
         For each task with a fit, `before` and `after`: threshold, precision, recall, F1 and accuracy for two classes;
-        temperature, expected calibration error and mean negative log-likelihood if temperatures are fitted.
+        micro F1, macro F1 and exact matches for several labels a row; temperature, expected calibration error and mean
+        negative log-likelihood if temperatures are fitted.
 
     Raises:
         DataError: all rows of a file have the same class, so nothing can be fitted.
         NotFiniteError: outputs of the model are not finite.
     """
     fitted: dict[str, Any] = {}
-    for name, head in _class_heads(outcomes.predictor.saved.model, list(outcomes.tasks)):
-        tunes = fitting.criterion is not None and len(head.labels) == 2
-        if not (tunes or fitting.calibrate):
+    for name, head in _deciding_heads(outcomes.predictor.saved.model, list(outcomes.tasks)):
+        if not ((fitting.criterion is not None and _has_thresholds(head)) or fitting.calibrate):
             continue
         outputs, labels = outcomes.tasks[name].outputs, outcomes.tasks[name].labels
         _check_can_fit(outcomes.files[name], name, head, outputs, labels)
-        before = _state(head, outputs, labels, fitting.calibrate)
-        changed: dict[str, Any] = {}
-        if fitting.calibrate:
-            temperature = best_temperature(head.logits(outputs).cpu().numpy(), as_classes(labels))
-            if temperature is None:
-                console.info(
-                    f"task {name}: the temperature was not fitted: the optimum lies outside {1 / HOTTEST:g} to "
-                    f"{HOTTEST:g}. This happens if every dev row is predicted correctly, or if predictions are no "
-                    f"better than chance. The temperature stays at {head.decision.temperature:.3f}."
-                )
-            else:
-                changed["temperature"] = temperature
-        if tunes:
-            macro = head.positive is None
-            cut = best_cut(head.log_odds(outputs).cpu().numpy(), as_classes(labels), str(fitting.criterion), macro)
-            changed |= {"cut": cut, "criterion": fitting.criterion}
-        head.decision = head.decision.model_copy(update=changed)
-        fitted[name] = {"before": before, "after": _state(head, outputs, labels, fitting.calibrate)}
+        if isinstance(head, MultiLabel):
+            before = label_state(head, outputs, labels)
+            head.decision = fitted_decision(head, outputs, labels, fitting)
+            fitted[name] = {"before": before, "after": label_state(head, outputs, labels)}
+        else:
+            fitted[name] = _fit_classes(name, head, outputs, labels, fitting, console)
     return fitted
 
 
-def _check_can_fit(file: str, task: str, head: ClassHead, outputs: Tensor, labels: Tensor) -> None:
+def _fit_classes(
+    name: str, head: ClassHead, outputs: Tensor, labels: Tensor, fitting: Fitting, console: Console
+) -> dict[str, Any]:
+    """Fit the temperature and the threshold of a task with classes; return its part of the result of `tune`."""
+    before = _state(head, outputs, labels, fitting.calibrate)
+    changed: dict[str, Any] = {}
+    if fitting.calibrate:
+        temperature = best_temperature(head.logits(outputs).cpu().numpy(), as_classes(labels))
+        if temperature is None:
+            console.info(
+                f"task {name}: the temperature was not fitted: the optimum lies outside {1 / HOTTEST:g} to "
+                f"{HOTTEST:g}. This happens if every dev row is predicted correctly, or if predictions are no "
+                f"better than chance. The temperature stays at {head.decision.temperature:.3f}."
+            )
+        else:
+            changed["temperature"] = temperature
+    if fitting.criterion is not None and _has_thresholds(head):
+        macro = head.positive is None
+        cut = best_cut(head.log_odds(outputs).cpu().numpy(), as_classes(labels), str(fitting.criterion), macro)
+        changed |= {"cut": cut, "criterion": fitting.criterion}
+    head.decision = head.decision.model_copy(update=changed)
+    return {"before": before, "after": _state(head, outputs, labels, fitting.calibrate)}
+
+
+def _has_thresholds(head: ClassHead | MultiLabel) -> bool:
+    """Whether thresholds decide: for two classes, or for each of several labels a row."""
+    return isinstance(head, MultiLabel) or len(head.labels) == 2
+
+
+def _check_can_fit(file: str, task: str, head: ClassHead | MultiLabel, outputs: Tensor, labels: Tensor) -> None:
     """Check that a task's examples have two classes and finite outputs; errors are those of `tune`."""
     classes = np.unique(as_classes(labels))
-    if len(classes) < 2:
+    if len(classes) < 2 and isinstance(head, ClassHead):
         label = head.labels.names[classes[0]]
         raise DataError(
             f"{file}: all rows of task {task} have the label '{label}', but a fit needs two classes; choose other "
             "tasks with -t."
+        )
+    if len(classes) < 2:
+        labels_of = "all labels" if classes[0] else "no label"
+        raise DataError(
+            f"{file}: all rows of task {task} have {labels_of}, so nothing can be fitted; choose other tasks with -t."
         )
     if not bool(outputs.isfinite().all()):
         raise NotFiniteError(f"{file}: not all outputs of task {task} are finite; nothing is fitted.")
@@ -111,8 +135,8 @@ def reset_decisions(model: SentenceModel, tasks: Sequence[str]) -> None:
         model: the model.
         tasks: the tasks to reset; all if empty.
     """
-    for _, head in _class_heads(model, tasks):
-        head.decision = Decision()
+    for _, head in _deciding_heads(model, tasks):
+        head.decision = type(head.decision)()
 
 
 def threshold_hint(metrics: Mapping[str, Any], run: Path) -> str | None:
@@ -126,7 +150,8 @@ def threshold_hint(metrics: Mapping[str, Any], run: Path) -> str | None:
     """
     hints = []
     for task, values in metrics["tasks"].items():
-        if len(values.get("labels", ())) == 2 and values["decision"]["criterion"] is None:
+        has_classes = "labels" in values and "delimiter" not in values
+        if has_classes and len(values["labels"]) == 2 and values["decision"]["criterion"] is None:
             label = values["labels"][1]
             precision, recall = (values["per_class"][label][name] for name in ("precision", "recall"))
             if abs(precision - recall) > _LARGE_DIFFERENCE:
@@ -139,11 +164,11 @@ def threshold_hint(metrics: Mapping[str, Any], run: Path) -> str | None:
     return f"{'; '.join(hints)}; to balance them: {command}."
 
 
-def _class_heads(model: SentenceModel, tasks: Sequence[str]) -> Iterator[tuple[str, ClassHead]]:
-    """Yield the heads with classes of some tasks, or of all tasks if there are none."""
+def _deciding_heads(model: SentenceModel, tasks: Sequence[str]) -> Iterator[tuple[str, ClassHead | MultiLabel]]:
+    """Yield the heads with a decision of some tasks, or of all tasks if there are none."""
     for name in tasks or model.task_names:
         head = model.head(name)
-        if isinstance(head, ClassHead):
+        if isinstance(head, ClassHead | MultiLabel):
             yield name, head
 
 

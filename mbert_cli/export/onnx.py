@@ -2,7 +2,7 @@
 
 TASK.onnx        maps ids, mask and types of padded sentences to probabilities or values
 tokenizer.json   for the library tokenizers; together with tokenizer_config.json, for transformers
-config.json      max_length, at which texts are cut, in tokens; columns, inputs, labels and threshold of each task
+config.json      max_length, at which texts are cut, in tokens; columns, inputs, labels and thresholds of each task
 """
 
 import io
@@ -24,6 +24,7 @@ from mbert_cli.encoder.padded_layout import PaddedLayout
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.errors import UsageError
 from mbert_cli.heads import ClassHead
+from mbert_cli.heads.multi_label import MultiLabel
 from mbert_cli.model.ensemble import mean_outputs
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_model import SavedModel
@@ -48,15 +49,15 @@ class PaddedTask(nn.Module):
         self.name = task
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Return the probabilities of the classes, or the values.
+        """Return the probabilities of the classes or of the labels, or the values.
 
         Args:
             inputs: ids, mask and types, each ``[examples, width]``, int64, for each side that the head reads.
         """
         model, head = self.model, self.model.head(self.name)
         outputs = mean_outputs([self._outputs(member, inputs) for member in model.members()])
-        if isinstance(head, ClassHead):
-            return head.logits(head.calibrated(outputs)).softmax(-1)
+        if isinstance(head, ClassHead | MultiLabel):
+            return head.probabilities(outputs)
         return head.values(outputs)
 
     def _outputs(self, model: MultiTaskBert, inputs: Sequence[Tensor]) -> Tensor:
@@ -139,7 +140,7 @@ def _export(model: SentenceModel, task: str, file: Path) -> None:
             dynamo=True,
             external_data=False,
             input_names=names,
-            output_names=["probabilities" if isinstance(model.head(task), ClassHead) else "values"],
+            output_names=["probabilities" if isinstance(model.head(task), ClassHead | MultiLabel) else "values"],
             dynamic_shapes=(tuple(shapes),),
             verbose=False,
         )
@@ -172,6 +173,9 @@ def _description(saved: SavedModel, task: str) -> dict[str, Any]:
         description |= {"output": "probabilities", "labels": head.labels.names}
         if len(head.labels) == 2:
             description["threshold"] = head.decision.threshold
+    elif isinstance(head, MultiLabel):
+        thresholds = {name: head.decision.threshold(name) for name in head.labels.names}
+        description |= {"output": "probabilities", "labels": head.labels.names, "thresholds": thresholds}
     else:
         description["output"] = "values"
     return description

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mbert_cli.batch import Side
-from mbert_cli.calibration import Decision
+from mbert_cli.calibration import Decision, LabelDecision
 from mbert_cli.data.labels import BinaryLabels, ClassLabels, ClassNames, Labels, NumberLabels, ScaleLabels
 from mbert_cli.errors import CheckpointError, OptionError
 from mbert_cli.metrics import (
@@ -60,6 +60,8 @@ class Head(nn.Module, ABC):
     """The metric of the task that is part of `overall`."""
     metric_names: ClassVar[tuple[str, ...]] = ()
     """The metrics, `loss` included, by which the best model may be selected."""
+    decision: Decision | LabelDecision | None = None
+    """What `mbert evaluate` fits on dev; None if the head has nothing to fit."""
 
     def __init__(self, labels: Labels) -> None:
         super().__init__()
@@ -72,7 +74,7 @@ class Head(nn.Module, ABC):
         """
         return self.loss(outputs, soft[:, 0])
 
-    def label_weight(self, labels: Float[Tensor, " examples"]) -> float | Tensor:
+    def label_weight(self, labels: Float[Tensor, "examples ..."]) -> float | Tensor:
         """Return the total weight of a batch's examples in `loss`, which is a weighted mean."""
         return float(len(labels))
 
@@ -121,6 +123,7 @@ class ClassHead(Head):
     """
 
     labels: ClassLabels
+    decision: Decision
     main_metric = "accuracy"
     metric_names = metrics_of("classification")
     positive: ClassVar[int | None] = None
@@ -133,6 +136,10 @@ class ClassHead(Head):
     @abstractmethod
     def logits(self, outputs: Tensor) -> Float[Tensor, "examples classes"]:
         """Return a logit for each class; their softmax is the probability of each class."""
+
+    def probabilities(self, outputs: Tensor) -> Float[Tensor, "examples classes"]:
+        """Return the calibrated probability of each class."""
+        return self.logits(self.calibrated(outputs)).softmax(-1)
 
     def log_odds(self, outputs: Tensor) -> Float[Tensor, " examples"]:
         """Return the second class's logit minus the first one's; only for two classes."""
@@ -157,7 +164,7 @@ class ClassHead(Head):
         """Return `pred`, and `probability` of the predicted class: two columns for any number of classes."""
         classes = self.classes(outputs)
         chosen = torch.from_numpy(classes).to(outputs.device)[:, None]
-        probabilities = self.logits(self.calibrated(outputs)).softmax(-1).gather(1, chosen)[:, 0]
+        probabilities = self.probabilities(outputs).gather(1, chosen)[:, 0]
         return {"pred": self.named(classes), "probability": probabilities.double().tolist()}
 
     def metrics(self, outputs: Tensor, labels: Float[Tensor, " examples"]) -> Metrics:
@@ -169,7 +176,7 @@ class ClassHead(Head):
         metrics = classification_metrics(self.classes(outputs), as_classes(labels), self.labels.names, self.positive)
         # In parts, because there may be millions of examples or thousands of classes.
         rows = max(1, min(_MOST_ROWS, _MOST_CELLS // len(self.labels)))
-        likeliest = [self.logits(self.calibrated(part)).softmax(-1).max(-1) for part in outputs.split(rows)]
+        likeliest = [self.probabilities(part).max(-1) for part in outputs.split(rows)]
         confidences = torch.cat([part.values for part in likeliest]).double().cpu().numpy()
         right = as_classes(torch.cat([part.indices for part in likeliest])) == as_classes(labels)
         return {

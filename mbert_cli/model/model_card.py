@@ -9,14 +9,15 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from mbert_cli import __version__
 from mbert_cli.data.hub import PREFIX
+from mbert_cli.data.labels import NamedLabels
 from mbert_cli.errors import counted
-from mbert_cli.heads import ClassHead, Head
+from mbert_cli.heads import Head
 from mbert_cli.messages import one_line
 from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.recipe.sections import Recipe
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_METRICS = ("accuracy", "f1", "pearson", "spearman")
+_METRICS = ("accuracy", "f1", "micro_f1", "macro_f1", "average_precision", "pearson", "spearman")
 _MOST_LABELS = 20
 
 
@@ -64,7 +65,7 @@ def _encoder(recipe: Recipe) -> str:
 def _row(name: str, recipe: Recipe, head: Head, scores: Mapping[str, Any]) -> list[str]:
     """Return the cells of a task's row."""
     labels = "a number"
-    if isinstance(head, ClassHead):
+    if isinstance(head.labels, NamedLabels):
         more = f" and {len(head.labels) - _MOST_LABELS} more" if len(head.labels) > _MOST_LABELS else ""
         labels = ", ".join(head.labels.names[:_MOST_LABELS]) + more
     metric, task = head.main_metric, recipe.tasks[name]
@@ -92,7 +93,7 @@ def _metadata(recipe: Recipe, model: SentenceModel, scores: Mapping[str, Any], t
     results = []
     for name, task in recipe.tasks.items():
         metrics = scores["tasks"][name]
-        kind = "text-classification" if isinstance(model.head(name), ClassHead) else "sentence-similarity"
+        kind = "text-classification" if isinstance(model.head(name).labels, NamedLabels) else "sentence-similarity"
         results += [
             EvalResult(
                 task_type=kind,

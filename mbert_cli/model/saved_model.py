@@ -22,12 +22,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from mbert_cli import __version__
-from mbert_cli.calibration import Decision
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape, save_config, save_weights
 from mbert_cli.encoder.location import has_weights, is_local, locate, own_encoder, referred, weights_sha256
 from mbert_cli.errors import CheckpointError, UsageError
-from mbert_cli.heads import ClassHead
 from mbert_cli.messages import nearest
 from mbert_cli.model.components import problems
 from mbert_cli.model.compose import build_model
@@ -201,7 +199,7 @@ def write_decisions(folder: Path, model: SentenceModel) -> None:
         UsageError: the folder cannot be written to.
     """
     heads = {name: model.head(name) for name in model.task_names}
-    decisions = {name: head.decision.model_dump() for name, head in heads.items() if isinstance(head, ClassHead)}
+    decisions = {name: head.decision.model_dump() for name, head in heads.items() if head.decision is not None}
     amend_folder(folder, DECISIONS, json.dumps({"tasks": decisions}, indent=2) + "\n")
 
 
@@ -213,10 +211,10 @@ def _read_decisions(folder: Path, model: SentenceModel) -> None:
     tasks = read_json(path).get("tasks")
     for name, values in tasks.items() if isinstance(tasks, dict) else ():
         head = model.head(name) if name in model.task_names else None
-        if not isinstance(head, ClassHead):
+        if head is None or head.decision is None:
             raise CheckpointError(f"{path}: has task '{name}', but the model has no such classification; fit again.")
         try:
-            head.decision = Decision.model_validate(values)
+            head.decision = type(head.decision).model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, (name, *first["loc"])))

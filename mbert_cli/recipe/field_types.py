@@ -61,3 +61,19 @@ def _different(columns: list[str]) -> list[str]:
 
 Texts = Annotated[list[str], Field(min_length=1, max_length=2), AfterValidator(_different)]
 """The column of the text, or the two columns of a pair."""
+
+
+def _label_columns(value: Any) -> str | list[str]:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and len(value) > 1 and all(isinstance(each, str) for each in value):
+        doubled = next((each for each in value if value.count(each) > 1), None)
+        if doubled is not None:
+            raise ValueError(f"must name different columns, but names '{doubled}' twice")
+        return value
+    raise ValueError("must be the name of a column, or a list of at least two names")
+
+
+_Columns = Annotated[list[str], Field(min_length=2)]
+LabelColumns = Annotated[str | list[str], PlainValidator(_label_columns, json_schema_input_type=str | _Columns)]
+"""The column of the label, or one column for each label."""

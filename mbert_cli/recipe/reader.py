@@ -14,6 +14,7 @@ from mbert_cli.recipe.overrides import override
 from mbert_cli.recipe.paths import resolve_checkpoint, resolve_path
 from mbert_cli.recipe.recipe_file import read_document
 from mbert_cli.recipe.sections import (
+    MULTI_LABEL,
     CardSection,
     Component,
     EncoderSection,
@@ -209,6 +210,8 @@ class Reader:
                 )
             if isinstance(values, dict) and isinstance(values.get("text"), str):
                 values["text"] = [values["text"]]
+            if isinstance(values, dict):
+                self._label_columns(path, values)
             head = self.component((*path, "head"), "heads") if isinstance(values, dict) else None
             # If the head has problems, they are reported already; the rest of the task is still checked.
             given = {"head": head or Component(kind="unknown")}
@@ -216,6 +219,18 @@ class Reader:
             sections[name] = self.section(path, TaskSection, paths=paths, **given)
         valid = {name: task for name, task in sections.items() if task is not None}
         return valid if len(valid) == len(sections) else None
+
+    def _label_columns(self, path: KeyPath, values: dict[str, Any]) -> None:
+        """Check the head of a task with one column for each label. The columns are the labels of the head."""
+        columns, head = values.get("label"), values.get("head")
+        if not isinstance(columns, list) or not isinstance(head, dict):
+            return
+        if head.get("kind") != MULTI_LABEL:
+            what = f"names {len(columns)} columns, but only a head {{kind: {MULTI_LABEL}}} has several labels"
+            self.problem((*path, "label"), f"{what}; name one column.")
+        elif list(head.setdefault("labels", list(columns)) or ()) != columns:
+            rule = "must be left out, or map each column of label, in the same order, to a name"
+            self.problem((*path, "head", "labels"), f"{rule}, but is {shown(head['labels'])}.")
 
 
 def _location(location: tuple[str | int, ...], fields: dict[str, Any]) -> KeyPath:

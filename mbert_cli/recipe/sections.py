@@ -6,11 +6,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mbert_cli.recipe.document import Document, dotted
-from mbert_cli.recipe.field_types import Interval, Layers, PositiveFloat, Share, Size, SoftShare, Texts
+from mbert_cli.recipe.field_types import Interval, LabelColumns, Layers, PositiveFloat, Share, Size, SoftShare, Texts
 from mbert_cli.recipe.yaml_text import dump
 
 DEFAULT_ID = "id"
 """The column of row ids of a task that does not name one."""
+
+MULTI_LABEL = "multi_label"
+"""The kind of head whose labels may be in several columns."""
 
 # Learning rates above which training rarely succeeds: of pretrained weights, and of weights that start at random.
 _HIGH_RATE, _HIGH_RATE_OF_NEW = 0.01, 0.1
@@ -98,7 +101,7 @@ class TaskSection(Section):
         dev: dev file; the best model is chosen by its scores.
         test: test file, for `mbert evaluate --split test`.
         text: column of the text, or the two columns of a pair.
-        label: column of the label.
+        label: column of the label; or several columns of 0 and 1, one for each label of a `multi_label` head.
         head: head of the task.
         columns: alternative names of columns: with `{text: review}`, `text` is read from the column `review` of a file
             that has no column `text`.
@@ -126,7 +129,7 @@ class TaskSection(Section):
     dev: str
     test: str | None = None
     text: Texts
-    label: str
+    label: LabelColumns
     head: Component
     columns: Mapping[str, str] = {}
     id: str | None = DEFAULT_ID
@@ -141,7 +144,12 @@ class TaskSection(Section):
     @property
     def column_names(self) -> list[str]:
         """All columns of the task, with the names that the recipe uses."""
-        return [*self.text, self.label, *([self.id] if self.id else [])]
+        return [*self.text, *self.label_columns, *([self.id] if self.id else [])]
+
+    @property
+    def label_columns(self) -> list[str]:
+        """The column of the label, or the columns."""
+        return [self.label] if isinstance(self.label, str) else self.label
 
 
 class TrainingSection(Section):

@@ -2,6 +2,7 @@
 
 TASK_confusion   the confusion matrix of a classification
 TASK_scatter     a regression's predictions against its labels
+TASK_labels      F1 and average precision of each label, for a task whose rows have several labels
 curves           losses and scores over the epochs
 
 The bytes of a figure depend only on the numbers and on matplotlib's version. They contain no dates; displays and the
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.errors import counted
-from mbert_cli.metrics import Confusion
+from mbert_cli.metrics import Confusion, frequent_classes
 from mbert_cli.reports.evaluation_folder import PREDICTIONS, data_name, read_numbers, read_summary
 from mbert_cli.storage.atomic import commit_folder
 from mbert_cli.storage.metrics_file import read_metrics
@@ -45,6 +46,7 @@ def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
     with in_our_style():
         # matplotlib is imported only if something is drawn.
         from mbert_cli.reports.plot_curves import curves_figure
+        from mbert_cli.reports.plot_labels import labels_figure
         from mbert_cli.reports.plot_scatter import scatter_figure
         from mbert_cli.reports.plot_style import shortened
 
@@ -53,10 +55,14 @@ def draw(evaluation: Path, metrics_file: Path) -> dict[str, bytes]:
             if (confusion := Confusion.of(scores)) is not None:
                 title += f"accuracy {scores['accuracy']:.3f}, macro F1 {scores['macro']['f1']:.3f}"
                 files |= _files(f"{task}_confusion", _confusion_figure(title, confusion))
+            elif "micro_f1" in scores:
+                title += f"micro F1 {scores['micro_f1']:.3f}, macro F1 {scores['macro_f1']:.3f}"
+                labels, note = frequent_classes(scores, _MOST_CLASSES)
+                files |= _files(f"{task}_labels", labels_figure(f"{title}\n{note}".strip(), labels))
             elif "pearson" in scores:
-                labels, predicted = read_numbers(evaluation / f"{task}{PREDICTIONS}", "label", "pred")
+                true, predicted = read_numbers(evaluation / f"{task}{PREDICTIONS}", "label", "pred")
                 title += f"Pearson {scores['pearson']:.3f}, Spearman {scores['spearman']:.3f}, MSE {scores['mse']:.3f}"
-                files |= _files(f"{task}_scatter", scatter_figure(title, labels, predicted))
+                files |= _files(f"{task}_scatter", scatter_figure(title, true, predicted))
         if records:
             files |= _files("curves", curves_figure(records))
     return files

@@ -6,14 +6,15 @@ Must not import torch: fast start-up.
 """
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mbert_cli.data.label_sets import DELIMITER, LabelSets, parse_flag
 from mbert_cli.data.table import Table
 from mbert_cli.errors import MbertError
-from mbert_cli.recipe.sections import TaskSection
+from mbert_cli.recipe.sections import MULTI_LABEL, TaskSection
 from mbert_cli.reports.evaluation_folder import PREDICTIONS, read_predictions, write_table
 
 ERRORS = "_errors.tsv"
@@ -40,7 +41,9 @@ class TopError:
     measure: Literal["probability", "distance"] = "probability"
 
 
-def top_errors(evaluation: Path, task: str, labels: Sequence[str] | None, count: int) -> list[TopError]:
+def top_errors(
+    evaluation: Path, task: str, labels: Sequence[str] | None, count: int, delimiter: str | None = None
+) -> list[TopError]:
     """Return the largest errors of a task, the largest first, without their texts.
 
     Args:
@@ -48,9 +51,13 @@ def top_errors(evaluation: Path, task: str, labels: Sequence[str] | None, count:
         task: the task's name.
         labels: the names of its classes, in order; None for a regression.
         count: number of errors at most.
+        delimiter: the text between the labels of a row; None if each row has one label.
     """
     rows = read_predictions(evaluation / f"{task}{PREDICTIONS}")
-    errors = (_error(row, labels) for row in rows)
+    if delimiter is None:
+        errors = (_error(row, labels) for row in rows)
+    else:
+        errors = (_error_of_set(row, labels or (), delimiter) for row in rows)
     return heapq.nlargest(count, (each for each in errors if each is not None), key=lambda error: error.size)
 
 
@@ -68,6 +75,16 @@ def _error(row: Mapping[str, str], labels: Sequence[str] | None) -> TopError | N
     return TopError(line, label, predicted, second if predicted == labels[1] else 1 - second)
 
 
+def _error_of_set(row: Mapping[str, str], labels: Sequence[str], delimiter: str) -> TopError | None:
+    """Return the error of a row with several labels. Its size is the largest probability of a wrong decision."""
+    true, predicted = ({*row[name].split(delimiter)} for name in ("label", "pred"))
+    wrong = [label for label in labels if (label in true) != (label in predicted)]
+    if not wrong:
+        return None
+    sure = max(float(row[f"p_{label}"]) if label in predicted else 1 - float(row[f"p_{label}"]) for label in wrong)
+    return TopError(int(row["line"]), row["label"], row["pred"], sure)
+
+
 def errors_of(
     evaluation: Path, metrics: Mapping[str, Any], tasks: Mapping[str, TaskSection], count: int
 ) -> dict[str, list[TopError]]:
@@ -81,7 +98,7 @@ def errors_of(
     """
     errors = {}
     for name, own in metrics["tasks"].items():
-        largest = top_errors(evaluation, name, own.get("labels"), count)
+        largest = top_errors(evaluation, name, own.get("labels"), count, own.get("delimiter"))
         errors[name] = with_texts(largest, own["file"], tasks[name])
     return errors
 
@@ -115,18 +132,29 @@ def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list
     try:
         with Table(file, task.quoting, task.delimiter, task.columns) as table:
             columns = [table.column(name) for name in task.text]
-            label = table.column(task.label)
+            labels = [table.column(name) for name in task.label_columns]
+            read = _reader(task)
             for row in table.all_rows():
                 error = None if row.problem else wanted.get(row.line)
-                if error is not None and not _same(row.cells[label], error.label):
+                if error is not None and not _same(read([row.cells[column] for column in labels]), error.label):
                     return list(errors)  # the file has changed, so all its texts are doubtful
                 if error is not None:
                     complete[row.line] = replace(error, texts=tuple(row.cells[column] for column in columns))
                 if len(complete) == len(wanted):
                     break
-    except MbertError:
+    except (MbertError, ValueError):
         return list(errors)
     return [complete[error.line] for error in errors] if len(complete) == len(wanted) else list(errors)
+
+
+def _reader(task: TaskSection) -> Callable[[Sequence[str]], str]:
+    """Return a function that reads the cells of a label in the form in which an evaluation saves it."""
+    names = task.head.options.get("labels")
+    if task.head.kind != MULTI_LABEL:
+        renamed = names if isinstance(names, Mapping) else {}
+        return lambda cells: renamed.get(cells[0].strip(), cells[0])
+    sets = LabelSets(names or (), task.head.options.get("delimiter", DELIMITER))
+    return lambda cells: sets.joined(sets.parse(cells[0]) if len(cells) == 1 else map(parse_flag, cells))
 
 
 def _same(cell: str, label: str) -> bool:

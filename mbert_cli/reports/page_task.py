@@ -51,7 +51,7 @@ def task_parts(run: RunReport) -> list[TaskPart]:
         labels, confusion = metrics.get("labels"), Confusion.of(metrics)
         classes, note = frequent_classes(metrics, _MOST_CLASSES) if labels is not None else ({}, "")
         has_predictions = (folder / f"{name}{PREDICTIONS}").is_file()
-        errors = top_errors(folder, name, labels, _MOST_ERRORS) if has_predictions else []
+        errors = top_errors(folder, name, labels, _MOST_ERRORS, metrics.get("delimiter")) if has_predictions else []
         file = str(metrics.get("file", run.recipe.tasks[name].dev))
         parts.append(
             TaskPart(
@@ -85,7 +85,8 @@ def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             numbers.append((title, f"{value:,}" if isinstance(value, int) else f"{value:.4f}"))
     decision = metrics.get("decision") or {}
     if decision.get("criterion"):
-        numbers.append((f"threshold for {decision['criterion']}", f"{decision['threshold']:.4f}"))
+        value = f"{decision['threshold']:.4f}" if "threshold" in decision else "one for each label"
+        numbers.append((f"threshold for {decision['criterion']}", value))
     if decision.get("temperature", 1.0) != 1.0:
         numbers.append(("temperature", f"{decision['temperature']:.3f}"))
     return numbers

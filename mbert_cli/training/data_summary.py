@@ -1,7 +1,7 @@
 """Facts about the data of a run, printed before training, with warnings."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from mbert_cli.data.batching import TaskData
 from mbert_cli.data.label_remarks import case_remark, first_of, list_remark, missing_remark, without_dev_rows
-from mbert_cli.data.labels import ClassLabels, Labels, NumberLabels, ScaleLabels
+from mbert_cli.data.labels import ClassLabels, Label, Labels, NamedLabels, NumberLabels, ScaleLabels
 from mbert_cli.data.truncation import length_remedy
 from mbert_cli.errors import counted
 from mbert_cli.metrics import percent
@@ -31,7 +31,7 @@ class TaskFacts:
         batches: number of batches of one pass over the training set.
         tokens: mean number of tokens of a training row.
         cut: share of the training rows with a sentence that is truncated.
-        shares: share of each class among the training rows; None if labels are numbers.
+        shares: share of the training rows with each class or label; None if labels are numbers.
         span: minimum, mean and maximum of the training labels; None if labels are classes.
         remarks: warnings about the labels.
     """
@@ -91,7 +91,7 @@ def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -
     facts = {}
     for name, train in data.train.items():
         own_labels = labels[name]
-        names = own_labels.names if isinstance(own_labels, ClassLabels) else None
+        names = own_labels.names if isinstance(own_labels, NamedLabels) else None
         own, dev = (examples[name, split] for split in ("train", "dev"))
         known = set(zip(*own.texts, strict=True))
         limited = own.limited or dev.limited
@@ -110,31 +110,40 @@ def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -
     return facts
 
 
-def _unseen(labels: Labels, train: Sequence[float], dev: Sequence[float]) -> list[str]:
+def _unseen(labels: Labels, train: Sequence[Label], dev: Sequence[Label]) -> list[str]:
     """Return the classes that occur only in the dev file, as they are written there."""
-    if not isinstance(labels, ClassLabels):
+    if not isinstance(labels, NamedLabels):
         return []
-    return [labels.texts[int(index)] for index in sorted({*dev} - {*train})]
+    return [labels.texts[index] for index in sorted({*_occurrences(dev)} - {*_occurrences(train)})]
 
 
-def label_remarks(labels: Labels, train: Sequence[float], dev: Sequence[float], limited: bool = False) -> list[str]:
+def _occurrences(labels: Sequence[Label]) -> Iterator[int]:
+    """Yield the index of the class of each row, or the indices of all labels of each row."""
+    for label in labels:
+        if isinstance(label, tuple):
+            yield from (index for index, flag in enumerate(label) if flag)
+        else:
+            yield int(label)
+
+
+def label_remarks(labels: Labels, train: Sequence[Label], dev: Sequence[Label], limited: bool = False) -> list[str]:
     """Return warnings about the labels of a task: classes without rows, lists as labels, an unused half of the scale.
 
     Args:
         labels: labels of the task.
-        train: labels of the training file, as numbers.
+        train: labels of the training file.
         dev: labels of the dev file.
         limited: a limit left out rows. Then there are no warnings about labels that do not occur.
     """
-    if isinstance(labels, NumberLabels) and min(train) == max(train):
-        return [f"all labels of the training file are {min(train):g}: there is nothing to learn"]
-    if isinstance(labels, ScaleLabels):
-        return [] if limited else _remarks_on_scale(labels, min(train), max(train))
-    if not isinstance(labels, ClassLabels):
+    if isinstance(labels, NumberLabels):
+        numbers = [each for each in train if isinstance(each, float)]
+        return [] if limited else _remarks_on_numbers(labels, min(numbers), max(numbers))
+    if not isinstance(labels, NamedLabels):
         return []
-    texts, seen, measured = labels.texts, {*map(int, train)}, {*map(int, dev)}
-    counts = Counter(texts[int(label)] for label in (*train, *dev))
-    remarks = [remark for remark in (list_remark(texts), case_remark(texts), missing_remark(counts)) if remark]
+    texts, seen, measured = labels.texts, {*_occurrences(train)}, {*_occurrences(dev)}
+    counts = Counter(texts[index] for index in _occurrences([*train, *dev]))
+    lists = list_remark(texts) if isinstance(labels, ClassLabels) else None
+    remarks = [remark for remark in (lists, case_remark(texts), missing_remark(counts)) if remark]
     if limited:
         return remarks
     absent = [text for index, text in enumerate(texts) if index not in seen | measured]
@@ -146,6 +155,12 @@ def label_remarks(labels: Labels, train: Sequence[float], dev: Sequence[float], 
     if unmeasured:
         remarks.append(without_dev_rows(unmeasured))
     return remarks
+
+
+def _remarks_on_numbers(labels: NumberLabels, low: float, high: float) -> list[str]:
+    if low == high:
+        return [f"all labels of the training file are {low:g}: there is nothing to learn"]
+    return _remarks_on_scale(labels, low, high) if isinstance(labels, ScaleLabels) else []
 
 
 def _remarks_on_scale(labels: ScaleLabels, low: float, high: float) -> list[str]:
@@ -163,7 +178,7 @@ def _labels(train: TaskData, names: list[str] | None) -> dict[str, Any]:
     assert labels is not None
     if names is None:
         return {"shares": None, "span": (float(labels.min()), float(labels.mean()), float(labels.max()))}
-    counts = np.bincount(labels.astype(np.int64), minlength=len(names))
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels.astype(np.int64), minlength=len(names))
     return {
         "shares": {name: float(count / len(labels)) for name, count in zip(names, counts, strict=True)},
         "span": None,

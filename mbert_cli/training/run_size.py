@@ -8,8 +8,8 @@ from itertools import accumulate
 from operator import or_
 from pathlib import Path
 
+from mbert_cli.data.labels import NamedLabels
 from mbert_cli.errors import ResourceError
-from mbert_cli.heads import ClassHead
 from mbert_cli.model.saved_model import model_size, weights_size
 from mbert_cli.recipe.sections import TrainingSection
 from mbert_cli.reports.evaluation_folder import evaluation_size, metrics_size
@@ -90,7 +90,8 @@ def run_size(setup: TrainingSetup, epoch_seconds: float = math.inf) -> RunSize:
     trains = _trains_encoder(setup.phases)
     changed = [each or recipe.encoder.reinitialise != 0 for each in trains]
     heads = {name: model.head(name) for name in model.task_names}
-    classes = {name: len(head.labels) if isinstance(head, ClassHead) else 0 for name, head in heads.items()}
+    labels = {name: head.labels for name, head in heads.items()}
+    classes = {name: len(own) if isinstance(own, NamedLabels) else 0 for name, own in labels.items()}
     lines = training.epochs * (_LINE + sum(metrics_size(len(data.dev[name]), each) for name, each in classes.items()))
     evaluation = sum(evaluation_size(len(data.dev[name]), count) for name, count in classes.items())
     kinds = list(zip(trains, changed, strict=True))

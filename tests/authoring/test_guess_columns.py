@@ -144,7 +144,7 @@ def test_a_given_column_that_does_not_look_like_labels_is_used_with_a_doubt():
         (
             {"text": LONG, "n": ["1,250", "2"] * 20},
             {"labels": ["n"]},
-            "n contains numbers with a comma, such as '1,250': write 1.250 or 1250 (lists of labels cannot be read). ",
+            "n contains numbers with a comma, such as '1,250': write 1.250 or 1250 (separate lists of numbers by |). ",
         ),
         (
             {"text": LONG, "label": ["a\tb", "c"] * 20},

@@ -69,9 +69,25 @@ def test_a_few_cells_among_numbers_that_are_not_numbers_are_skipped():
 
 
 def test_other_unicode_forms_and_lists_get_a_remark():
-    notes = read_labels(column(["cafe\u0301|tea", "tea", "caf\u00e9"])).notes
+    notes = read_labels(column(["cafe\u0301/tea", "tea", "caf\u00e9"])).notes
     assert notes[0].startswith("1 cell is in another Unicode form (NFD)")
-    assert "'caf\u00e9|tea' looks like a list of labels; each such text is a separate class" in notes[1]
+    assert "'caf\u00e9/tea' looks like a list of labels; each such text is a separate class" in notes[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "delimiter"),
+    [
+        (["rude,threat", "rude", "", "threat, rude"], ["rude", "threat"], ","),
+        (["a|b", "b", "c|b|a"], ["a", "b", "c"], "|"),
+        (["sport,golf", "sport,chess", "art,film"], None, ""),
+        (["a/b", "b", "a"], None, ""),
+    ],
+)
+def test_cells_that_list_labels_become_sets(values, labels, delimiter):
+    found = read_labels(column(values * 5, "tags"))
+    assert (found.delimiter, found.kind) == (delimiter, "sets" if delimiter else "classes")
+    assert labels is None or found.classes == labels
+    assert why_unlikely(column(values * 5, "tags")) is None or not delimiter
 
 
 def test_a_given_column_may_have_thousands_of_classes_but_not_tens_of_thousands():

@@ -17,6 +17,7 @@ MORE_TASKS = {
     "both": {**PAIRS, "head": {"kind": "dual_classification"}},
     "valued": {**NEAR, "head": {"kind": "regression", "scale": 5, "min": -1}},
     "priced": {**NEAR, "head": {"kind": "unbounded_regression"}},
+    "sets": {**PAIRS, "head": {"kind": "multi_label", "labels": ["0", "1"]}},
     "twice": {**NEAR, "head": {"kind": "dual_similarity", "scale": 5, "late_interaction": True}},
 }
 ADAPTERS = {
@@ -79,6 +80,11 @@ def test_graphs_give_the_predictions_of_the_model(run):
             decided = [described["labels"][int(score > described["threshold"])] for score in found[:, 1]]
             assert decided == list(expected["pred"])
         else:
+            if "thresholds" in described:
+                names = described["labels"]
+                above = found > np.array([described["thresholds"][name] for name in names])
+                decided = [",".join(name for name, chosen in zip(names, row, strict=True) if chosen) for row in above]
+                assert decided == list(expected["pred"])
             columns = [expected[f"p_{label}"] for label in described["labels"]]
             assert np.abs(found - np.array(columns).T).max() <= 1e-4
         # The result for one example, without padding, is the same as in a batch with padding.

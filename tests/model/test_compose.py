@@ -32,6 +32,7 @@ FAMILIES = {
     "curricula": Curriculum,
 }
 COMPONENTS = [(family, kind) for family in FAMILIES for kind in kinds(family)]
+NAMED = ("classification", "multi_label")  # heads that must know their labels
 SHAPE = EncoderShape(
     vocab_size=11, hidden_size=8, num_layers=2, num_heads=2, intermediate_size=16, max_positions=16, dropout=0.0
 )
@@ -141,7 +142,7 @@ def test_every_option_is_keyword_only_annotated_documented_and_has_a_default(fam
             assert f"{name}:" in cls.__doc__
 
 
-@pytest.mark.parametrize(("family", "kind"), [each for each in COMPONENTS if each[1] != "classification"])
+@pytest.mark.parametrize(("family", "kind"), [each for each in COMPONENTS if each[1] not in NAMED])
 def test_every_component_can_be_built_with_its_defaults(family, kind):
     assert problems_of(family, kind) == []
 
@@ -211,6 +212,23 @@ def test_a_kind_is_only_a_file_of_its_family(family, kind):
         ("heads", "regression", {"max": "none"}, "max: must be a number, but is 'none'."),
         ("heads", "unbounded_regression", {"max": 5}, "max: is not a known key"),
         ("heads", "unbounded_regression", {"loss": "cross_entropy"}, "loss: must be 'squared_error' or '"),
+        ("heads", "multi_label", {}, "labels: must list the labels; or the task's label must name a column for each"),
+        ("heads", "multi_label", {"labels": ["a"]}, "labels: must name at least 2 classes, but names 1."),
+        ("heads", "multi_label", {"labels": ["a", "b,c"]}, "delimiter: is ',', but the label 'b,c' contains it."),
+        ("heads", "multi_label", {"labels": ["a", "b"], "delimiter": ""}, "delimiter: must be a visible text or a "),
+        ("heads", "multi_label", {"labels": ["a", "b"], "delimiter": "\t"}, "delimiter: must be a visible text or a "),
+        (
+            "heads",
+            "multi_label",
+            {"labels": ["a", "b"], "positive_weight": [1, 2, 3]},
+            "positive_weight: must be as many as the labels, 2, but are 3.",
+        ),
+        (
+            "heads",
+            "multi_label",
+            {"labels": ["a", "b"], "positive_weight": -1},
+            "positive_weight: must be balanced, a positive number, or a list of positive numbers, but is -1.",
+        ),
         ("heads", "regression", {"min": 5}, "max: must be above min, 5, but is 5."),
         ("heads", "classification", {"labels": [0, 1]}, "labels: must be a list of texts, or a mapping of the file's "),
         ("heads", "classification", {"labels": {"0": True}}, "labels: must be a list of texts, or a mapping of the "),

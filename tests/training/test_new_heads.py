@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import pytest
 from crashes import contents, dying_after
@@ -9,20 +10,30 @@ from tiny_runs import train
 from word_salad import sentences
 
 from mbert_cli.cli import app
-from mbert_cli.reports.evaluation_folder import read_predictions
+from mbert_cli.model.components import load_recipe
+from mbert_cli.prediction.predictor import Predictor
+from mbert_cli.reports.evaluation_folder import read_predictions, read_summary
+from mbert_cli.reports.largest_errors import errors_of
 
 TASKS = {
     "price": {"label": "price", "head": {"kind": "unbounded_regression"}},
     "grade": {"label": "grade", "head": {"kind": "regression", "min": 1, "max": 5}},
+    "topics": {
+        "label": "topics",
+        "head": {"kind": "multi_label", "labels": {"c": "cat", "d": "dog"}, "delimiter": "|"},
+    },
+    "flags": {"label": ["rude", "threat", "kind"], "head": {"kind": "multi_label", "positive_weight": "balanced"}},
 }
 
 
 def write_rows(path, count, seed):
     """Write rows with a label of each kind."""
     rng = random.Random(seed)
-    lines = ["id\ttext\tprice\tgrade"]
+    lines = ["id\ttext\tprice\tgrade\ttopics\trude\tthreat\tkind"]
     for i, text in enumerate(sentences(count, seed)):
-        lines.append("\t".join([str(i), text, f"{rng.uniform(1e5, 9e5):.0f}", f"{rng.uniform(1, 5):.2f}"]))
+        numbers = [f"{rng.uniform(1e5, 9e5):.0f}", f"{rng.uniform(1, 5):.2f}"]
+        sets = [rng.choice(["", "c", "d", "d|c"]), *(str(rng.randint(0, 1)) for _ in range(3))]
+        lines.append("\t".join([str(i), text, *numbers, *sets]))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -95,4 +106,36 @@ def test_the_parameters_of_every_head_are_counted(run, capsys):
     app(["count-params", str(run.parent / "recipe.yaml"), "--json"], standalone_mode=False)
     parts = json.loads(capsys.readouterr().out)["parts"]
     exact = {part["task"]: part["exact"] for part in parts if part["part"] == "head"}
-    assert exact == {"price": 17, "grade": 17}  # 16 features and a bias
+    assert exact == {"price": 17, "grade": 17, "topics": 34, "flags": 51}  # 16 features and a bias for each output
+
+
+def test_thresholds_are_fitted_for_each_label(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "run")
+    words = ["-t", "flags", "--tune-thresholds", "f1", "--calibrate", "--top-errors", "3", "--precision", "fp32", "-q"]
+    app(["evaluate", str(copy), *words, "--json"], standalone_mode=False)
+    printed = json.loads(capsys.readouterr().out)
+    turns, own = printed["fitted"]["flags"], printed["tasks"]["flags"]
+    assert turns["after"]["macro_f1"] >= turns["before"]["macro_f1"]
+    assert {*own["decision"]["cuts"]} == {"rude", "threat", "kind"}
+    assert own["macro_f1"] == turns["after"]["macro_f1"]
+    assert all(error["texts"] and error["label"] != error["predicted"] for error in printed["top_errors"]["flags"])
+    app(["evaluate", str(copy), "-t", "flags", "-t", "topics", "--precision", "fp32", "-q"], standalone_mode=False)
+    assert "average precision" in capsys.readouterr().out
+    app(["evaluate", str(copy), "--reset", "-t", "flags", "-q", "--json", "--precision", "fp32"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["tasks"]["flags"]["decision"]["cuts"] == {}
+
+
+def test_the_largest_errors_of_sets_have_their_texts(run):
+    tasks = load_recipe(str(run / "recipe.yaml")).tasks
+    metrics = read_summary(run / "evaluation")
+    errors = errors_of(run / "evaluation", metrics, {name: tasks[name] for name in metrics["tasks"]}, 4)
+    for name in ("topics", "flags"):
+        assert errors[name]
+        assert all(error.texts for error in errors[name])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_predictor_gives_sets_and_probabilities(run, precision):
+    columns = Predictor(run, precision=precision, device="cpu")({"text": sentences(5, 9)}, "topics")
+    assert list(columns) == ["pred", "p_cat", "p_dog"]
+    assert {*columns["pred"]} <= {"", "cat", "dog", "cat|dog"}
