@@ -103,7 +103,7 @@ def test_the_commands_of_a_page_run_one_after_another(name, prepared, encoder, t
         except (Exception, SystemExit) as error:
             raise AssertionError(f"{name}: {command}: {error}\n{capsys.readouterr().err}") from error
         if command.startswith("mbert init"):
-            use_encoder(folder / "mine.yaml", encoder)
+            use_encoder(folder / command.split(" -o ")[1].split()[0], encoder)
 
 
 def run(command, folder):
