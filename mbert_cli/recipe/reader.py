@@ -210,8 +210,8 @@ class Reader:
                 )
             if isinstance(values, dict) and isinstance(values.get("text"), str):
                 values["text"] = [values["text"]]
-            if isinstance(values, dict):
-                self._label_columns(path, values)
+            for below, what in _label_columns(values) if isinstance(values, dict) else ():
+                self.problem((*path, *below), what)
             head = self.component((*path, "head"), "heads") if isinstance(values, dict) else None
             # If the head has problems, they are reported already; the rest of the task is still checked.
             given = {"head": head or Component(kind="unknown")}
@@ -220,17 +220,19 @@ class Reader:
         valid = {name: task for name, task in sections.items() if task is not None}
         return valid if len(valid) == len(sections) else None
 
-    def _label_columns(self, path: KeyPath, values: dict[str, Any]) -> None:
-        """Check the head of a task with one column for each label. The columns are the labels of the head."""
-        columns, head = values.get("label"), values.get("head")
-        if not isinstance(columns, list) or not isinstance(head, dict):
-            return
-        if head.get("kind") != MULTI_LABEL:
-            what = f"names {len(columns)} columns, but only a head {{kind: {MULTI_LABEL}}} has several labels"
-            self.problem((*path, "label"), f"{what}; name one column.")
-        elif list(head.setdefault("labels", list(columns)) or ()) != columns:
-            rule = "must be left out, or map each column of label, in the same order, to a name"
-            self.problem((*path, "head", "labels"), f"{rule}, but is {shown(head['labels'])}.")
+
+def _label_columns(values: dict[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Return the problems of a task with one column for each label. The columns become the labels of its head."""
+    columns, head = values.get("label"), values.get("head")
+    if not isinstance(columns, list) or not isinstance(head, dict):
+        return []
+    if head.get("kind") != MULTI_LABEL:
+        what = f"names {len(columns)} columns, but only a head {{kind: {MULTI_LABEL}}} has several labels"
+        return [(("label",), f"{what}; name one column.")]
+    if list(head.setdefault("labels", list(columns)) or ()) != columns:
+        rule = "must be left out, or map each column of label, in the same order, to a name"
+        return [(("head", "labels"), f"{rule}, but is {shown(head['labels'])}.")]
+    return []
 
 
 def _location(location: tuple[str | int, ...], fields: dict[str, Any]) -> KeyPath:
