@@ -1,9 +1,12 @@
 """Run the Python examples of the guide without changes."""
 
+import inspect
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ray.data
 import tiny
 
 from mbert_cli.cli import app
@@ -42,6 +45,28 @@ def test_onnx(folder, monkeypatch, capsys):
     capsys.readouterr()
     exec(code, {})
     assert "['low', 'mid', 'high'] [array([[" in capsys.readouterr().out
+
+
+def test_ray_data(folder):
+    (code,) = [each for each in blocks() if "PredictBatch" in each]
+    arguments = {}
+
+    class Data:
+        """Stands in for Ray Data, which tests/ray/test_engine.py runs."""
+
+        def from_items(self, rows):
+            self.batch = {name: [row[name] for row in rows] for name in rows[0]}
+            return self
+
+        def map_batches(self, kind, fn_constructor_args, **options):
+            arguments.update(options)
+            run, *tasks = fn_constructor_args
+            return kind(folder / run, *tasks)(self.batch)
+
+    names = {"ray": SimpleNamespace(data=Data())}
+    exec(code.replace("import ray\n", "", 1), names)
+    assert list(names["table"]) == ["text", "pred", "p_low", "p_mid", "p_high"]
+    assert set(arguments) <= set(inspect.signature(ray.data.Dataset.map_batches).parameters)
 
 
 def blocks():

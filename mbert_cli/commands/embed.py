@@ -1,16 +1,18 @@
 """`mbert embed`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mbert_cli.commands.options import (
+    Address,
     BatchSize,
     Columns,
     Delimiter,
     Device,
     Encoder,
+    Engine,
     FirstRows,
     Force,
     Kernels,
@@ -21,6 +23,8 @@ from mbert_cli.commands.options import (
     Run,
     ShardOption,
     StrictLength,
+    Workers,
+    check_engine,
     go_offline,
     other_columns,
 )
@@ -55,6 +59,9 @@ def embed(
     offline: Offline = False,
     limit: FirstRows = None,
     shard: ShardOption = None,
+    engine: Engine = "local",
+    address: Address = None,
+    workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a vector for each row of a file, to a NumPy or Parquet file, in float32.
@@ -68,7 +75,8 @@ def embed(
     also has the columns of the input, as text; the column of the vectors is `embedding`.
 
     --shard 2/7 embeds the second of seven parts: contiguous rows, whose numbers differ by at most one between parts. If
-    a part is interrupted, the same command continues it. See `mbert guide scale`.
+    a part is interrupted, the same command continues it. --engine ray divides the rows among the processes of a Ray
+    cluster, and joins the parts. See `mbert guide scale`.
     """
     from mbert_cli.prediction.embed_file import EmbedOptions, check_vector_file, embed_file
     from mbert_cli.prediction.shard import parse_shard
@@ -76,6 +84,7 @@ def embed(
 
     console = Console(quiet)
     go_offline(offline)
+    check_engine(engine, address, workers, shard)
     own_shard = parse_shard(shard, [input_file], str(output))
     check_vector_file(output, force, input_file if own_shard else None)
     section = model_section(run)
@@ -92,13 +101,26 @@ def embed(
         shard=own_shard,
     )
 
+    model: dict[str, Any] = {
+        "device": device,
+        "precision": precision,
+        "kernels": kernels,
+        "batch_size": batch_size,
+        "encoder": encoder,
+    }
+    if engine == "ray":
+        from mbert_cli.ray.engine import compute
+        from mbert_cli.ray.inputs import check_file
+
+        check_file(input_file)
+        compute(run, {input_file: str(output)}, options, model, address, workers, console)
+        return
+
     def load() -> "Predictor":
         from mbert_cli.prediction.predictor import Predictor
 
         console.show_log()
-        return Predictor(
-            run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
-        )
+        return Predictor(run, **model)
 
     for note in embed_file(input_file, output, section, load, options, console):
         console.info(note)

@@ -79,7 +79,38 @@ ShardOption = Annotated[
         help="Only one part of the rows of each input, such as 1/4, 2/4, 3/4 or 4/4. mbert join joins the parts.",
     ),
 ]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="ray computes on the machines of a Ray cluster; see mbert guide scale."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", metavar="ADDRESS", help="Ray cluster, such as auto. Default: RAY_ADDRESS, or this machine alone."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", metavar="N", min=1, help="Number of processes on Ray. Default: one for each GPU, or machine."
+    ),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a saved model.")]
+
+
+def check_engine(engine: str, address: str | None, workers: int | None, shard: str | None) -> None:
+    """Check that the options of Ray are given only with it, and that no other ones contradict it.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if engine == "ray":
+        if shard is not None:
+            raise UsageError("--shard and --engine ray both divide the rows; leave one of them out.")
+        return
+    for name, value in (("--address", address), ("--workers", workers)):
+        if value is not None:
+            raise UsageError(f"{name} needs --engine ray.")
 
 
 def go_offline(wanted: bool) -> None:

@@ -1,15 +1,17 @@
 """`mbert predict`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mbert_cli.commands.options import (
+    Address,
     BatchSize,
     Columns,
     Delimiter,
     Device,
     Encoder,
+    Engine,
     FirstRows,
     Force,
     Kernels,
@@ -21,6 +23,8 @@ from mbert_cli.commands.options import (
     ShardOption,
     StrictLength,
     Verbose,
+    Workers,
+    check_engine,
     go_offline,
     other_columns,
 )
@@ -83,6 +87,9 @@ def predict(
     offline: Offline = False,
     limit: FirstRows = None,
     shard: ShardOption = None,
+    engine: Engine = "local",
+    address: Address = None,
+    workers: Workers = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -95,7 +102,10 @@ def predict(
     output has the name of its input. An input that cannot be read does not stop the others.
 
     --shard 2/7 predicts the second of seven parts: contiguous rows, whose numbers differ by at most one between parts.
-    The parts can be predicted by seven processes on any machines; see `mbert guide scale`.
+    The parts can be predicted by seven processes on any machines; see `mbert guide scale`. --engine ray divides the
+    rows among the processes of a Ray cluster, and joins the parts. Its inputs can also be folders and patterns.
+
+    $ mbert predict runs/demo 'tables/*.parquet' -o predicted --engine ray --workers 2
     """
     from mbert_cli.prediction.output_paths import output_paths
     from mbert_cli.prediction.predict_files import PredictOptions, predict_files
@@ -105,8 +115,14 @@ def predict(
     console = Console(quiet, verbose)
     go_offline(offline)
     kept = kept_columns(keep, format_)
+    check_engine(engine, address, workers, shard)
     own_shard = parse_shard(shard, inputs, output)
-    outputs = output_paths(inputs, output, force, format_)
+    if engine == "ray":
+        from mbert_cli.ray.inputs import outputs_of
+
+        files = outputs_of(inputs, output, force, format_)
+    else:
+        files = dict(zip(inputs, output_paths(inputs, output, force, format_), strict=True))
     section = model_section(run)
     options = PredictOptions(
         tasks=tasks or [],
@@ -121,18 +137,24 @@ def predict(
         shard=own_shard,
     )
 
+    model: dict[str, Any] = {
+        "device": device,
+        "precision": precision,
+        "kernels": kernels,
+        "batch_size": batch_size,
+        "fold": fold,
+        "encoder": encoder,
+    }
+    if engine == "ray":
+        from mbert_cli.ray.engine import compute
+
+        compute(run, files, options, model, address, workers, console)
+        return
+
     def load() -> "Predictor":
         from mbert_cli.prediction.predictor import Predictor
 
         console.show_log()
-        return Predictor(
-            run,
-            device=device,
-            precision=precision,
-            kernels=kernels,
-            batch_size=batch_size,
-            fold=fold,
-            encoder=encoder,
-        )
+        return Predictor(run, **model)
 
-    predict_files(dict(zip(inputs, outputs, strict=True)), section, load, options, console)
+    predict_files(files, section, load, options, console)

@@ -87,11 +87,15 @@ def appended_columns(predictor: Predictor, table: Table, tasks: Sequence[str], k
     return appended
 
 
+def prefix_of(task: str, tasks: Sequence[str]) -> str:
+    """Return what the names of a task's predictions start with, if several tasks are predicted."""
+    return f"{task}_" if len(tasks) > 1 else ""
+
+
 def _appended(predictor: Predictor, tasks: Sequence[str]) -> Types:
-    prefixes = {task: f"{task}_" if len(tasks) > 1 else "" for task in tasks}
     heads = {task: predictor.saved.model.head(task) for task in tasks}
     return {
-        prefixes[task] + name: "text" if name == "pred" and head.goal == "classification" else "number"
+        prefix_of(task, tasks) + name: "text" if name == "pred" and head.goal == "classification" else "number"
         for task, head in heads.items()
         for name in head.labels.columns
     }

@@ -27,6 +27,7 @@ class FinishedOutput:
         size: number of bytes.
         header: number of bytes of the header.
         sha256: hash of the file.
+        facts: values counted over the rows; see `partial_output`.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class FinishedOutput:
     size: int
     header: int
     sha256: str
+    facts: dict[str, Any]
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the bytes of the file, the header first.
@@ -78,6 +80,7 @@ def finished_output(path: Path) -> FinishedOutput:
         last = entries[-1]
         header = max((each["bytes"] for each in entries if not each["rows"]), default=0)
         fingerprint, rows, size, sha256 = first["origin"], last["rows"], last["bytes"], last["sha256"]
+        facts = dict(last.get("facts", {}))
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         raise DataError(f"{journal}: is damaged; remove it and {path}, and run the command that writes it.") from None
-    return FinishedOutput(path, fingerprint, rows, size, header, sha256)
+    return FinishedOutput(path, fingerprint, rows, size, header, sha256, facts)

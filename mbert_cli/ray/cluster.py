@@ -1,0 +1,116 @@
+"""The connection with a Ray cluster, or a cluster of this machine alone.
+
+Must not import torch: fast start-up.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from mbert_cli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The actors of a computation.
+
+    Args:
+        count: number of actors.
+        cpus: number of CPUs of each, which is also its number of threads.
+        gpus: number of GPUs of each, 0 or 1.
+    """
+
+    count: int
+    cpus: int
+    gpus: int
+
+
+def check_ray() -> None:
+    """Check that Ray is installed.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if find_spec("ray") is None or find_spec("pyarrow") is None:
+        raise UsageError("--engine ray needs Ray Data; install it: pip install 'mbert-cli[ray]'.")
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Connect with a cluster while the block runs.
+
+    Args:
+        address: address of the cluster, or `auto`; None for that in the environment variable RAY_ADDRESS, otherwise a
+            cluster of this machine alone, which ends with the block.
+
+    Raises:
+        UsageError: there is no cluster at this address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # advice about Ray Data's own actors
+    import ray
+    import ray.data
+
+    place = address or os.environ.get("RAY_ADDRESS")
+    own: dict[str, Any] = {} if place else {"include_dashboard": False}
+    try:
+        with _silent():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"--address: no Ray cluster answers at '{place}' ({reason}); start one with `ray start --head`, or leave "
+            "the option out to use this machine alone."
+        ) from None
+    try:
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Discard what Ray's C++ code writes to stderr while the block runs: which log level it uses, for example."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+def share_out(count: int | None, device: str) -> Workers:
+    """Divide the CPUs and GPUs of the cluster among actors.
+
+    Args:
+        count: number of actors; None for one for each GPU, or without GPUs one for each machine.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        UsageError: the cluster has fewer CPUs or GPUs than actors.
+    """
+    import ray
+
+    have = ray.cluster_resources()
+    cpus, gpus = int(have.get("CPU", 0)), int(have.get("GPU", 0))
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device is '{device}', but Ray chooses the GPU of each worker; use auto, cpu or cuda.")
+    if device == "cuda" and not gpus:
+        raise UsageError("--device is 'cuda', but the Ray cluster has no GPU; use auto or cpu.")
+    on_gpus = bool(gpus) and device != "cpu"
+    machines = sum(node["Alive"] for node in ray.nodes())
+    wanted = count or (gpus if on_gpus else max(1, machines))
+    most, what = (gpus, "GPUs") if on_gpus else (cpus, "CPUs")
+    if wanted > most:
+        raise UsageError(f"--workers is {wanted}, but the Ray cluster has {most} {what}; use at most {most}.")
+    return Workers(wanted, max(1, cpus // wanted), int(on_gpus))

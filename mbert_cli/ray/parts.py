@@ -1,0 +1,119 @@
+"""The parts that the rows of the inputs are divided into: each is computed by one actor, and can be repeated.
+
+Must not import torch: fast start-up.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mbert_cli.storage.disk import disk_errors
+
+_PARTS_PER_WORKER = 2  # so that a slow actor does not keep the others waiting at the end
+_LEAST_BYTES = 1 << 20  # of an input for each part
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the rows of an input.
+
+    Args:
+        input: the input.
+        output: the file of the part.
+        number: number of the part, from 1.
+        count: number of parts of the input.
+    """
+
+    input: str
+    output: str
+    number: int
+    count: int
+
+
+@dataclass(frozen=True)
+class PartedFile:
+    """An input, its parts, and the output that they are joined to.
+
+    Args:
+        input: the input.
+        output: the output.
+        parts: the parts, in order.
+    """
+
+    input: str
+    output: Path
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What became of a part.
+
+    Args:
+        input: the input.
+        rows: number of rows of the part.
+        cut: see `Truncation.counts`.
+        limits: the longest sequence that the model reads, and that its encoder can read, in tokens.
+        notes: what the user should know, one line each.
+        problems: why the part could not be computed; none if it was.
+        exit_code: the exit code of these problems.
+    """
+
+    input: str
+    rows: int = 0
+    cut: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    limits: Sequence[int] = (0, 0)
+    notes: Sequence[str] = ()
+    problems: Sequence[str] = ()
+    exit_code: int = 0
+
+
+def parts_folder(output: Path) -> Path:
+    """Return the folder of the parts of an output."""
+    return output.with_name(f".{output.name}.parts")
+
+
+def is_begun(output: Path) -> bool:
+    """Whether an earlier command has begun to write the parts of an output."""
+    return parts_folder(output).is_dir()
+
+
+def divide(files: Mapping[str, str], workers: int) -> list[PartedFile]:
+    """Divide inputs into parts, and create their folders.
+
+    The number of parts of an input depends on its size, the number of inputs and that of workers. If an earlier command
+    has begun, its parts are continued.
+
+    Args:
+        files: for each input its output.
+        workers: number of actors.
+    """
+    most = math.ceil(_PARTS_PER_WORKER * workers / len(files))
+    divided = []
+    for input_file, output in files.items():
+        path = Path(input_file).resolve()
+        count = min(most, max(1, path.stat().st_size // _LEAST_BYTES))
+        divided.append(_parted(path, Path(output).resolve(), count))
+    return divided
+
+
+def _parted(input_file: Path, output: Path, count: int) -> PartedFile:
+    folder = parts_folder(output)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        begun = next((each for each in folder.iterdir() if each.is_dir() and each.name.isdecimal()), None)
+        own = begun or folder / str(count)
+        own.mkdir(exist_ok=True)
+    count = int(own.name)
+    numbers = range(1, count + 1)
+    parts = [Part(str(input_file), str(own / f"{number}-{output.name}"), number, count) for number in numbers]
+    return PartedFile(str(input_file), output, parts)
+
+
+def remove_parts(files: Sequence[PartedFile]) -> None:
+    """Remove the parts of outputs that are complete."""
+    for file in files:
+        with disk_errors(file.output):
+            shutil.rmtree(parts_folder(file.output))

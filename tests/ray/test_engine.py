@@ -1,0 +1,156 @@
+"""`--engine ray` with two workers: the files of one process, whatever happens to the workers."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+import tiny
+from word_salad import sentences
+
+from mbert_cli.cli import app
+from mbert_cli.errors import RunFailedError, UsageError
+from mbert_cli.prediction.predictor import Predictor
+from mbert_cli.ray import EmbedBatch, PredictBatch
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of Ray itself
+FLAGS = ("-t", "mood", "--precision", "fp32", "--device", "cpu", "-q")
+ON_RAY = ("--engine", "ray", "--workers", "2")
+
+
+def mbert(*words):
+    app([*map(str, words)], standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def run(tiny_checkpoint, tiny_files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ray")
+    recipe = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny_files)
+    mbert("train", recipe, "-o", folder / "run", "training.epochs=1", "-q")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """A cluster of two CPUs for all commands of this module."""
+    before = os.environ.get("RAY_ADDRESS")
+    command = [sys.executable, "-m", "ray.scripts.scripts"]
+    subprocess.run(
+        [*command, "start", "--head", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--port=0"],
+        check=True,
+        capture_output=True,
+    )
+    os.environ["RAY_ADDRESS"] = "auto"
+    yield
+    subprocess.run([*command, "stop", "--force"], check=True, capture_output=True)
+    del os.environ["RAY_ADDRESS"]
+    if before is not None:
+        os.environ["RAY_ADDRESS"] = before
+
+
+@pytest.fixture(scope="module")
+def tables(run, tmp_path_factory):
+    """A folder of two tables, one of them large enough for two parts, and what one process predicts for them."""
+    folder = tmp_path_factory.mktemp("tables")
+    texts = sentences(20_000, 3)
+    (folder / "a.tsv").write_text("text\n" + "".join(f"{text}\n" for text in texts))
+    (folder / "b.csv").write_text("id,text\n" + "".join(f'{row},"{text}, yes"\n' for row, text in enumerate(texts[:7])))
+    mbert("predict", run, folder / "a.tsv", folder / "b.csv", "-o", folder / "expected", *FLAGS)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr("mbert_cli.ray.parts._LEAST_BYTES", 100_000)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_folder_has_the_files_of_one_process(run, tables, tmp_path, capsys):
+    mbert("predict", run, tables, "-o", tmp_path / "out", *ON_RAY, *FLAGS[:-1])
+    assert contents(tmp_path / "out") == contents(tables / "expected")
+    assert re.search(r"wrote .*/out/a.tsv: 20,000 rows in 2 parts", capsys.readouterr().err)
+    with pytest.raises(UsageError, match="exists"):
+        mbert("predict", run, tables, "-o", tmp_path / "out", *ON_RAY, *FLAGS)
+
+
+def test_vectors_are_those_of_one_process(run, tables, tmp_path):
+    mbert("embed", run, tables / "a.tsv", "-o", tmp_path / "one.npy", *FLAGS)
+    mbert("embed", run, tables / "a.tsv", "-o", tmp_path / "ray.npy", "--engine", "ray", *FLAGS)
+    assert (tmp_path / "ray.npy").read_bytes() == (tmp_path / "one.npy").read_bytes()
+    assert np.load(tmp_path / "ray.npy").shape == (20_000, 16)
+
+
+def test_a_killed_actor_and_a_killed_command_lose_and_double_nothing(run, tables, tmp_path):
+    words = ["predict", run, tables, "-o", tmp_path / "out", *ON_RAY, *FLAGS]
+    code = f"import mbert_cli.ray.parts as parts; parts._LEAST_BYTES = 100_000; {MAIN}"
+    wait_for(lambda: not actors())  # those of the last command
+    command = subprocess.Popen([sys.executable, "-c", code, *map(str, words)])
+    try:
+        wait_for(lambda: list(tmp_path.glob("out/.*.parts/*/.*.partial/journal.jsonl")))
+        killed = actors()[0]
+        killed.kill()
+        wait_for(lambda: [each for each in actors() if each.pid > killed.pid])
+    finally:
+        command.kill()
+        command.wait()
+    wait_for(lambda: not actors())
+    assert not (tmp_path / "out" / "a.tsv").exists()
+    mbert(*words)
+    assert contents(tmp_path / "out") == contents(tables / "expected")
+
+
+MAIN = "from mbert_cli.cli import main; main()"
+
+
+def actors():
+    """Return the processes of actors that predict or can predict."""
+    named = psutil.process_iter(["cmdline"])
+    return [each for each in named if (each.info["cmdline"] or [""])[0].startswith("ray::MapWorker")]
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return value
+
+
+def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, tables, tmp_path):
+    (tmp_path / "bad.tsv").write_text("words\na cat\n")
+    with pytest.raises(RunFailedError) as error:
+        mbert("predict", run, tmp_path / "bad.tsv", tables / "b.csv", "-o", tmp_path / "out", *ON_RAY, *FLAGS)
+    assert error.value.exit_code == 2
+    assert len(error.value.problems) == 1
+    assert "bad.tsv" in str(error.value)
+    assert "text" in str(error.value)
+    assert (tmp_path / "out" / "b.csv").read_bytes() == (tables / "expected" / "b.csv").read_bytes()
+
+
+def test_more_workers_than_cpus_are_refused(run, tables, tmp_path):
+    words = ["predict", run, tables / "b.csv", "-o", tmp_path / "b.csv", "--engine", "ray", "--workers", "3"]
+    with pytest.raises(UsageError, match="--workers is 3, but the Ray cluster has 2 CPUs; use at most 2"):
+        mbert(*words, *FLAGS)
+
+
+def test_actors_of_a_pipeline_append_predictions_and_vectors(run):
+    texts = sentences(9, 5)
+    rows = ray.data.from_items([{"number": number, "text": text} for number, text in enumerate(texts)])
+    predicted = rows.map_batches(
+        PredictBatch, fn_constructor_args=(str(run), "mood"), batch_size=4, concurrency=1
+    ).map_batches(EmbedBatch, fn_constructor_args=(str(run), "mood"), batch_size=4, concurrency=1)
+    found = sorted(predicted.take_all(), key=lambda row: row["number"])
+    predictor = Predictor(run)
+    expected = predictor({"text": texts}, task="mood")
+    assert [row["text"] for row in found] == texts
+    assert [row["pred"] for row in found] == expected["pred"]
+    assert [row["p_low"] for row in found] == pytest.approx(list(expected["p_low"]), abs=1e-2)
+    assert np.allclose([row["embedding"] for row in found], predictor.embed(texts, "mood"), atol=2e-2)
