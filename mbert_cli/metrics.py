@@ -18,7 +18,7 @@ occur or are predicted. So the size of the metrics does not grow with the square
 Goal = Literal["classification", "regression"]
 """The type of a task's labels: classes, or numbers."""
 
-TaskKind = Literal["classification", "regression", "multi_label"]
+TaskKind = Literal["classification", "ordinal", "regression", "multi_label"]
 """The tasks that report the same metrics."""
 
 
@@ -37,7 +37,8 @@ class MetricInfo:
     lower_is_better: bool = False
 
 
-_CLASSES: tuple[TaskKind, ...] = ("classification",)
+_CLASSES: tuple[TaskKind, ...] = ("classification", "ordinal")
+_ORDERED: tuple[TaskKind, ...] = ("ordinal",)
 _NUMBERS: tuple[TaskKind, ...] = ("regression",)
 _SETS: tuple[TaskKind, ...] = ("multi_label",)
 SCALAR_METRICS: Mapping[str, MetricInfo] = {
@@ -46,10 +47,11 @@ SCALAR_METRICS: Mapping[str, MetricInfo] = {
     "recall": MetricInfo("recall", _CLASSES),
     "f1": MetricInfo("F1", _CLASSES),
     "ece": MetricInfo("calibration error", _CLASSES, lower_is_better=True),
+    "quadratic_kappa": MetricInfo("quadratic weighted kappa", _ORDERED),
     "pearson": MetricInfo("Pearson", _NUMBERS),
     "spearman": MetricInfo("Spearman", _NUMBERS),
     "mse": MetricInfo("mean squared error", _NUMBERS, lower_is_better=True),
-    "mae": MetricInfo("mean absolute error", _NUMBERS, lower_is_better=True),
+    "mae": MetricInfo("mean absolute error", (*_ORDERED, *_NUMBERS), lower_is_better=True),
     "r2": MetricInfo("R²", _NUMBERS),
     "micro_f1": MetricInfo("micro F1", _SETS),
     "macro_f1": MetricInfo("macro F1", _SETS),
@@ -103,6 +105,28 @@ def classification_metrics(
         "per_class": per_class,
         **_confusion(predicted, labels, len(names)),
         "labels": list(names),
+    }
+
+
+def ordinal_metrics(predicted: np.ndarray, labels: np.ndarray, number: int) -> Metrics:
+    """Return the quadratic weighted kappa and the mean absolute error in classes, |index - predicted index|.
+
+    Kappa = 1 - sum of O_ij (i - j)^2 / sum of E_ij (i - j)^2, where O counts the pairs of true class i and predicted
+    class j, and E is what independent labels and predictions would give. It is 0 if the second sum is 0: all labels and
+    all predictions are one class. Source: Cohen 1968, "Weighted kappa".
+
+    Args:
+        predicted: predicted class indices.
+        labels: true class indices.
+        number: number of classes.
+    """
+    counts = [np.bincount(each, minlength=number) for each in (labels, predicted)]
+    distances = (np.arange(number)[:, None] - np.arange(number)) ** 2
+    expected = float(np.outer(*counts)[distances > 0] @ distances[distances > 0]) / len(labels)
+    observed = float(((labels - predicted) ** 2).sum())
+    return {
+        "quadratic_kappa": 1 - observed / expected if expected else 0.0,
+        "mae": float(np.abs(labels - predicted).mean()),
     }
 
 
@@ -285,12 +309,12 @@ def regression_metrics(predicted: np.ndarray, labels: np.ndarray) -> Metrics:
     }
 
 
-_CORRELATIONS = ("pearson", "spearman")
+_CORRELATIONS = ("pearson", "spearman", "quadratic_kappa")
 _MOST_DESCRIBED = 6  # tasks in one sentence
 
 
 def task_score(name: str, value: float) -> float:
-    """Map a task's main metric to [0, 1]: a correlation r to (r + 1) / 2; other metrics do not change."""
+    """Map a task's main metric to [0, 1]: a correlation or kappa r to (r + 1) / 2; other metrics do not change."""
     return (value + 1) / 2 if name in _CORRELATIONS else value
 
 

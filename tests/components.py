@@ -26,6 +26,7 @@ OPTIONS: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"labels": ["a", "b", "c"]},
             {"labels": {"0": "no", "1": "yes"}, "delimiter": "|", "positive_weight": [1, 3]},
         ],
+        "ordinal": [{"labels": ["low", "mid", "high"]}],
         "regression": [{}, {"loss": "squared_error"}],
         "pair_classification": [{}, {"positive_weight": 3}],
         "cosine_similarity": [{}]

@@ -40,6 +40,7 @@ class GuessedLabels:
         high: the largest label.
         bounded: whether the labels are on a scale from `min` to `max`; for numbers only.
         delimiter: the text between the labels of a row; empty if each row has one label.
+        ordered: whether the classes are ordered.
     """
 
     column: str
@@ -52,6 +53,7 @@ class GuessedLabels:
     high: float = 0.0
     bounded: bool = True
     delimiter: str = ""
+    ordered: bool = False
 
     @property
     def kind(self) -> Literal["classes", "numbers", "sets"]:

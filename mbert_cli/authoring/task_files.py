@@ -135,6 +135,8 @@ def head_for(labels: GuessedLabels, is_pair: bool) -> dict[str, Any]:
     if labels.kind == "sets":
         delimiter = {} if labels.delimiter == DELIMITER else {"delimiter": labels.delimiter}
         return {"kind": "multi_label", "labels": labels.classes, **delimiter}
+    if labels.ordered:
+        return {"kind": "ordinal", "labels": labels.classes}
     if is_pair and len(labels.classes) == 2:
         named = {} if labels.classes == ["0", "1"] else {"labels": labels.classes}
         return {"kind": "pair_classification", **named}

@@ -8,6 +8,7 @@ from mbert_cli.authoring.column import FileReading
 from mbert_cli.authoring.dev_split import DevSplit
 from mbert_cli.authoring.new_encoder import default_encoder, named_encoder
 from mbert_cli.authoring.new_recipe import new_files
+from mbert_cli.authoring.ordered_classes import with_order
 from mbert_cli.authoring.recipe_text import recipe_text
 from mbert_cli.authoring.saved_streams import save_streams
 from mbert_cli.authoring.splits import group_files
@@ -28,6 +29,7 @@ class InitOptions:
         labels: columns of labels; guessed if empty.
         encoder: what `encoder.checkpoint` can be; None for the default.
         force: replace files that exist.
+        ordered: columns of labels whose classes are ordered.
     """
 
     reading: FileReading
@@ -35,6 +37,7 @@ class InitOptions:
     labels: Sequence[AskedLabel] = ()
     encoder: str | None = None
     force: bool = False
+    ordered: Sequence[str] = ()
 
 
 def write_recipe(files: Sequence[Path], output: Path, options: InitOptions, console: Console) -> None:
@@ -57,7 +60,7 @@ def write_recipe(files: Sequence[Path], output: Path, options: InitOptions, cons
     folder = output.parent
     encoder = default_encoder() if options.encoder is None else named_encoder(options.encoder, folder)
     groups, remarks = group_files(save_streams(files, folder, options.force, console))
-    data_sets = new_files(groups, options.reading, options.text, options.labels)
+    data_sets = with_order(new_files(groups, options.reading, options.text, options.labels), options.ordered)
     for remark in remarks:
         console.info(remark)
     splits = []

@@ -36,6 +36,10 @@ def init(
             "--label", metavar="[TASK=]COLUMN", help="A column of labels. May be repeated, for one task each."
         ),
     ] = None,
+    ordered: Annotated[
+        list[str] | None,
+        typer.Option("--ordered", metavar="COLUMN", help="A label column with ordered classes. May be repeated."),
+    ] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +70,7 @@ def init(
     console = Console(quiet)
     names = dict(split_pair(pair, "--columns NAME=OTHER") for pair in columns or [])
     reading = FileReading(quoting or "auto", delimiter or "auto", names)
-    options = InitOptions(reading, text or [], _asked_labels(label or []), encoder, force)
+    options = InitOptions(reading, text or [], _asked_labels(label or []), encoder, force, ordered or [])
     write_recipe(files, output, options, console)
     console.info(f"wrote {output}: look at it, then check it with: {command_line('validate', output)}")
     console.info(f"and train it with: {command_line('train', output)}")

@@ -11,12 +11,14 @@ pytest.importorskip("onnxscript")
 onnx_user = pytest.importorskip("onnx_user", exc_type=ImportError)
 
 PAIRS = {"train": "same-train.tsv", "dev": "same-dev.tsv", "text": ["one", "two"], "label": "same"}
+MOOD = {"train": "mood-train.tsv", "dev": "mood-dev.tsv", "text": "text", "label": "mood"}
 NEAR = {"train": "near-train.tsv", "dev": "near-dev.tsv", "text": ["one", "two"], "label": "near"}
 MORE_TASKS = {
     "crossed": {**PAIRS, "head": {"kind": "classification", "labels": {"0": "no", "1": "yes"}}},
     "both": {**PAIRS, "head": {"kind": "dual_classification"}},
     "valued": {**NEAR, "head": {"kind": "regression", "scale": 5, "min": -1}},
     "priced": {**NEAR, "head": {"kind": "unbounded_regression"}},
+    "ordered": {**MOOD, "head": {"kind": "ordinal", "labels": ["low", "mid", "high"]}},
     "sets": {**PAIRS, "head": {"kind": "multi_label", "labels": ["0", "1"]}},
     "twice": {**NEAR, "head": {"kind": "dual_similarity", "scale": 5, "late_interaction": True}},
 }

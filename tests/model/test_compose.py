@@ -32,7 +32,7 @@ FAMILIES = {
     "curricula": Curriculum,
 }
 COMPONENTS = [(family, kind) for family in FAMILIES for kind in kinds(family)]
-NAMED = ("classification", "multi_label")  # heads that must know their labels
+NAMED = ("classification", "multi_label", "ordinal")  # heads that must know their labels
 SHAPE = EncoderShape(
     vocab_size=11, hidden_size=8, num_layers=2, num_heads=2, intermediate_size=16, max_positions=16, dropout=0.0
 )
@@ -229,6 +229,15 @@ def test_a_kind_is_only_a_file_of_its_family(family, kind):
             {"labels": ["a", "b"], "positive_weight": -1},
             "positive_weight: must be balanced, a positive number, or a list of positive numbers, but is -1.",
         ),
+        ("heads", "ordinal", {}, "labels: must list the classes from the lowest to the highest."),
+        (
+            "heads",
+            "ordinal",
+            {"labels": ["a", "b"]},
+            "labels: must list at least 3 ordered classes, but lists 2; for two, use classification.",
+        ),
+        ("heads", "ordinal", {"labels": ["a", "b", "a"]}, "labels: must be distinct, but 'a' appears twice."),
+        ("heads", "ordinal", {"num_classes": 5}, "num_classes: is not a known key"),
         ("heads", "regression", {"min": 5}, "max: must be above min, 5, but is 5."),
         ("heads", "classification", {"labels": [0, 1]}, "labels: must be a list of texts, or a mapping of the file's "),
         ("heads", "classification", {"labels": {"0": True}}, "labels: must be a list of texts, or a mapping of the "),

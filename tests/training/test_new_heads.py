@@ -22,6 +22,7 @@ TASKS = {
         "label": "topics",
         "head": {"kind": "multi_label", "labels": {"c": "cat", "d": "dog"}, "delimiter": "|"},
     },
+    "often": {"label": "often", "head": {"kind": "ordinal", "labels": ["never", "seldom", "always"]}},
     "flags": {"label": ["rude", "threat", "kind"], "head": {"kind": "multi_label", "positive_weight": "balanced"}},
 }
 
@@ -29,10 +30,11 @@ TASKS = {
 def write_rows(path, count, seed):
     """Write rows with a label of each kind."""
     rng = random.Random(seed)
-    lines = ["id\ttext\tprice\tgrade\ttopics\trude\tthreat\tkind"]
+    lines = ["id\ttext\tprice\tgrade\ttopics\trude\tthreat\tkind\toften"]
     for i, text in enumerate(sentences(count, seed)):
         numbers = [f"{rng.uniform(1e5, 9e5):.0f}", f"{rng.uniform(1, 5):.2f}"]
         sets = [rng.choice(["", "c", "d", "d|c"]), *(str(rng.randint(0, 1)) for _ in range(3))]
+        sets.append(rng.choice(["never", "seldom", "always"]))
         lines.append("\t".join([str(i), text, *numbers, *sets]))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -106,7 +108,13 @@ def test_the_parameters_of_every_head_are_counted(run, capsys):
     app(["count-params", str(run.parent / "recipe.yaml"), "--json"], standalone_mode=False)
     parts = json.loads(capsys.readouterr().out)["parts"]
     exact = {part["task"]: part["exact"] for part in parts if part["part"] == "head"}
-    assert exact == {"price": 17, "grade": 17, "topics": 34, "flags": 51}  # 16 features and a bias for each output
+    assert exact == {
+        "price": 17,
+        "grade": 17,
+        "topics": 34,
+        "often": 18,
+        "flags": 51,
+    }  # 16 features and a bias for each output; often: two thresholds
 
 
 def test_thresholds_are_fitted_for_each_label(run, tmp_path, capsys):
