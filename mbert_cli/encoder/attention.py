@@ -76,7 +76,7 @@ class SelfAttention(nn.Module):
         return adapters.linear(self.output, mixed, "attention_output", layer)
 
     def _disentangled(self, distances: Distances, adapters: SegmentAdapters, layer: int) -> Disentangled:
-        """Return queries and keys of the embeddings of distances, by the projections of the tokens."""
+        """Return the queries and keys of distances. Their projections are those of tokens."""
         embeddings, first = distances.embeddings, distances.first
         if self.training:
             rows = torch.arange(first, first + len(embeddings), device=embeddings.device)

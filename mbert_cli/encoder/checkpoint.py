@@ -79,7 +79,7 @@ def _least(field: str, kind: type) -> int:
 
 
 def _most(field: str, kind: type) -> int:
-    """Constants are probabilities or small numbers. An encoder with a larger size would take hours to build."""
+    """Return the largest value of a field: a probability is at most 1; building a larger encoder would take hours."""
     if field.endswith("_theta"):
         return 1_000_000_000
     return 1 if kind is float else _LARGEST_SIZE
@@ -181,7 +181,7 @@ def _read_weights(files: list[Path], of_type: Family) -> dict[str, Tensor]:
 
 
 def _current_names(of_type: Family, name: str) -> list[str]:
-    """Return the present names of a weight in a checkpoint; several if it was split since."""
+    """Return the present name of a weight in a checkpoint; several names if older checkpoints store them as one."""
     name = name.removeprefix(of_type.prefix)
     names = [name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")]
     for older, replacements in of_type.older_names.items():
@@ -190,7 +190,7 @@ def _current_names(of_type: Family, name: str) -> list[str]:
 
 
 def _checkpoint_names(of_type: Family, name: str, num_layers: int) -> list[str]:
-    """Return the checkpoint's names of a parameter of PackedEncoder; several if it is their concatenation."""
+    """Return the names of a parameter of PackedEncoder in a checkpoint; several if it concatenates several weights."""
     module, _, kind = name.rpartition(".")
     if not module.startswith("layers."):
         return [f"{of_type.modules[module]}.{kind}"]

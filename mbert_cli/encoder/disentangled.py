@@ -12,10 +12,12 @@ from mbert_cli.encoder.shape import EncoderShape
 
 
 class Distances(NamedTuple):
-    """The embeddings of the distances between tokens of a sentence, and for each distance its row there.
+    """The embeddings of the distances between two tokens, from -(longest - 1) to longest - 1.
 
-    The distances are those from -(longest - 1) to longest - 1. `first` is the row of the table with the first of the
-    embeddings.
+    Args:
+        embeddings: a part of the table of embeddings.
+        rows: for each distance, its row in `embeddings`.
+        first: the row of the table that is the first row of `embeddings`.
     """
 
     embeddings: Float[Tensor, "rows hidden"]

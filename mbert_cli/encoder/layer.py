@@ -28,9 +28,9 @@ class Stream(NamedTuple):
     """The states between two layers.
 
     Args:
-        normed: the output of the last LayerNorm: what the next sublayer reads.
-        residual: what the output of the next sublayer is added to: `normed`, or, with a LayerNorm before each sublayer,
-            the sum of all sublayers' outputs so far.
+        normed: the output of the last LayerNorm, which is the input of the next sublayer.
+        residual: the next sublayer's output is added to it. It is `normed`; with a LayerNorm before each sublayer, it
+            is the sum of the outputs of all sublayers so far.
     """
 
     normed: Float[Tensor, "tokens hidden"]
@@ -44,9 +44,9 @@ class EncoderLayer(nn.Module):
     With PAL or low-rank adapters, B(f, h) = f + TS(h), which is BL_PAL in the paper.
 
     With a LayerNorm before each sublayer, there is also a stream r of sums, and r' = r + A(MH(h)), x = LN(r'),
-    r'' = r' + B(FFN(x), h), BL(h) = LN(r''). So the LayerNorms of a layer are here those that follow its sublayers: the
-    second one is the first LayerNorm of the next layer, or that after the last layer. Adapters get h, not r: h has the
-    same scale in all layers, as in BERT.
+    r'' = r' + B(FFN(x), h), BL(h) = LN(r''). Here, each LayerNorm belongs to the sublayer before it. So the second
+    LayerNorm of a layer is the first LayerNorm of the next layer in a checkpoint. In the last layer it is the final
+    LayerNorm. Adapters get h, not r: h has the same scale in all layers, as in BERT.
 
     FFN(x) = W_2 gelu(W_1 x), or, if it is gated, W_2 (gelu(W_1 x) * W_3 x); W_1 and W_3 are one module, `intermediate`.
 

@@ -55,7 +55,7 @@ def is_hub_name(checkpoint: str) -> bool:
 
 
 def locate(checkpoint: str, revision: str | None = None, download: bool = True) -> Path:
-    """Return the folder of `find_encoder`; arguments and errors are the same."""
+    """Return the folder that `find_encoder` finds; arguments and errors are the same."""
     return find_encoder(checkpoint, revision, download).folder
 
 
@@ -92,7 +92,7 @@ def find_encoder(checkpoint: str, revision: str | None = None, download: bool = 
 def _saved_model(folder: Path) -> Path | None:
     """Return the saved model of a folder, or None.
 
-    The folder can contain the model, be the model, or be the encoder folder of a model if it has no weights.
+    The folder can be a run, a saved model, or the folder `encoder` of a saved model whose encoder was not trained.
     """
     referring = [folder.parent] if folder.name == "encoder" and not has_weights(folder) else []
     for place in (folder / "model", folder, *referring):

@@ -1,4 +1,4 @@
-"""Padding of a packed stream, so that the number of tokens takes few different values."""
+"""Padding of a packed stream, so that few different numbers of tokens occur."""
 
 from collections.abc import Sequence
 from typing import Any, cast

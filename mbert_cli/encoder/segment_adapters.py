@@ -29,7 +29,7 @@ def acts_at(adapter: type[Adapter], site: str) -> bool:
 
 
 class SegmentAdapters:
-    """Applies the adapters of each segment of a layout to the tokens of that segment.
+    """The adapters of the segments of a layout. Each acts on the tokens of its segment.
 
     A site that no adapter overrides costs nothing.
 

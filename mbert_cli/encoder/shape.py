@@ -23,9 +23,9 @@ class EncoderShape:
         has_pooler: whether the encoder has a pooler.
         first_position: row of the position table for the first token of a sentence; rows below it are not used.
         embedding_size: number of features of an embedding, if it differs from that of a hidden state; 0 otherwise.
-        always_projects: whether embeddings are projected to the hidden size even if they have that size already.
+        always_projects: whether a linear layer follows the embeddings even if they have the hidden size.
         shares_layers: whether all layers have the same weights.
-        relative_buckets: number of distances that attention scores have a bias for; 0 if there is no bias.
+        relative_buckets: number of buckets of distances that have a bias on attention scores; 0 if there is no bias.
         task_type_vocab_size: rows of the table of pretraining tasks.
         uses_task_types: whether the encoder has that table; its first row is added to every token.
         position_table: whether the encoder has a position table.
@@ -37,11 +37,11 @@ class EncoderShape:
         gated: whether half of the features inside the feed-forward sublayer multiply the activation of the other half.
         rotary_theta: the base of rotary positions, see `encoder.rotation`; 0 if there are none.
         local_rotary_theta: the base in local layers.
-        local_window: in local layers, a token attends to tokens up to half of this distance away.
+        local_window: in local layers, a token attends to local_window / 2 tokens on each side.
         global_every: every n-th layer attends to the whole sentence, from the first layer on; the others are local.
-        position_buckets: number of distances on each side that have an embedding, see `encoder.disentangled`; 0 if
-            attention is not disentangled.
-        max_distance: the distance from which on all tokens share the last of these embeddings.
+        position_buckets: number of embeddings of distances on each side, see `encoder.disentangled`; 0 if attention is
+            not disentangled.
+        max_distance: all distances from this one on share the last embedding.
     """
 
     vocab_size: int = 30522

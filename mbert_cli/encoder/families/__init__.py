@@ -1,9 +1,8 @@
 """Encoder families: a checkpoint whose config.json says `model_type: X` is described by the module X of this package.
 
 To add a family, write one file that assigns a `Family` to FAMILY. It gives the names of sizes and weights in a
-checkpoint, and the values of `EncoderShape` that select the parts of the encoder. It computes nothing, except that it
-may bring a config.json of older versions to its present form. A hyphen in a model type is an underscore in the name of
-its file.
+checkpoint, and the values of `EncoderShape` that select the parts of the encoder. It may also contain a function that
+converts a config.json of an older version. A hyphen in a model type is an underscore in the name of its file.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,15 +21,15 @@ class Family:
 
     Args:
         architecture: the class in transformers that contains the encoder alone.
-        prefix: what the names of weights start with in a checkpoint that also contains a head for some task.
+        prefix: the start of all names of the encoder's weights in a checkpoint that also contains a head.
         defaults: the shape of a config.json without any keys. Fields without a key in `sizes` always have these values.
         sizes: for each field of `EncoderShape` that config.json sets, its key there.
         modules: for each module outside the layers, its name in a checkpoint.
         layer: the name of a layer in a checkpoint; `{}` stands for its index.
         layer_modules: for each module of a layer, its name below that of the layer. Several names are modules whose
             outputs are concatenated here, such as queries, keys and values.
-        next_norm: for an encoder with LayerNorms before the sublayers, where `output_norm` is in a checkpoint: below
-            the next layer, and after the last layer.
+        next_norm: for an encoder with LayerNorms before the sublayers: the name of `output_norm` in a checkpoint. The
+            first name is below the name of the next layer; the second name is for the last layer.
         only: config keys of variants that are not built here, with the only value that is supported.
         written: further keys that transformers needs in config.json.
         current: returns the content of a config.json of any version under the present keys. It raises a ValueError for

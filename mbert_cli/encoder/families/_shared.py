@@ -49,11 +49,11 @@ def rotary_theta(config: Mapping[str, Any], default: Any, of_layers: str = "") -
 
     Args:
         config: the content of config.json.
-        default: the value if it has none; checked later, as other values are.
-        of_layers: the key in `rope_parameters` of the layers in question, if layers differ.
+        default: the base if config.json has none.
+        of_layers: a key in `rope_parameters`, if layers have different bases: the kind of the layers.
 
     Raises:
-        ValueError: the angles are scaled, or a key has a value of another type.
+        ValueError: the angles are scaled, or a value has the wrong type.
     """
     parameters = {"rope_theta": default}
     for key in ("rope_scaling", "rope_parameters"):

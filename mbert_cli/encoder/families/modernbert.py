@@ -10,7 +10,7 @@ _GLOBAL_THETA, _LOCAL_THETA, _GLOBAL_EVERY = 160_000.0, 10_000.0, 3
 
 
 def _current(config: dict[str, Any]) -> dict[str, Any]:
-    """Describe the layers by the keys of the published files; later versions list the kind of each layer."""
+    """Convert the list of the kinds of layers, which later versions write, to the keys of the published files."""
     every = config.get("global_attn_every_n_layers", _GLOBAL_EVERY)
     kinds = config.get("layer_types")
     if isinstance(kinds, list) and kinds:

@@ -1,4 +1,4 @@
-"""The activations of the feed-forward sublayer with derivatives, alone and as part of the product that follows."""
+"""The activations of the feed-forward sublayer and their derivatives. Some include the matrix product that follows."""
 
 from typing import Any, cast
 

@@ -21,7 +21,7 @@ def up_to(number, multiple):
 @inlined
 @no_type_check
 def block_rows(length, window):
-    """Return how many rows of scores are computed at once: all, unless they are many, or most of them are ignored."""
+    """Return how many rows of scores are computed at once: fewer than all if there are many or most are ignored."""
     return length if length <= _AT_ONCE and (not window or length <= 2 * window) else BLOCK
 
 
