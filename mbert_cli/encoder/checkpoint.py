@@ -21,6 +21,7 @@ from mbert_cli.errors import CheckpointError
 from mbert_cli.messages import shown
 
 _LARGEST_SIZE = 1_000_000
+_ONLY = {"is_decoder": False}  # in all families; a decoder's tokens do not attend to later tokens
 
 
 def read_shape(folder: Path) -> EncoderShape:
@@ -48,7 +49,7 @@ def read_shape(folder: Path) -> EncoderShape:
         config = of_type.current(config)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}.") from None
-    for key, wanted in of_type.only.items():
+    for key, wanted in {**_ONLY, **of_type.only}.items():
         if config.get(key, wanted) != wanted:
             raise CheckpointError(f"{path}: {key} is {shown(config[key])}, but only {shown(wanted)} is supported.")
     return _shape_from(config, of_type, path)

@@ -68,6 +68,9 @@ FAMILY = Family(
     only={
         "activation_function": "swiglu",
         "prenorm": False,
+        "parallel_block": False,
+        "use_rms_norm": False,
+        "causal": False,
         "qkv_proj_bias": False,
         "mlp_fc1_bias": False,
         "mlp_fc2_bias": False,

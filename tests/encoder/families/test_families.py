@@ -148,6 +148,7 @@ def test_a_layer_that_is_shared_has_one_set_of_weights(tmp_path):
     ("case", "key", "value", "only"),
     [
         ("bert", "position_embedding_type", "relative_key", "'absolute'"),
+        ("roberta", "is_decoder", True, "False"),
         ("mpnet", "relative_attention_num_buckets", 8, "32"),
         ("albert", "num_hidden_groups", 2, "1"),
         ("albert", "inner_group_num", 2, "1"),
@@ -156,6 +157,7 @@ def test_a_layer_that_is_shared_has_one_set_of_weights(tmp_path):
         ("deberta-v2", "relative_attention", False, "True"),
         ("deberta-v2", "norm_rel_ebd", "none", "'layer_norm'"),
         ("nomic_bert", "moe_every_n_layers", 2, "0"),
+        ("nomic_bert", "use_rms_norm", True, "False"),
         ("nomic_bert", "activation_function", "gelu", "'swiglu'"),
     ],
 )
