@@ -7,6 +7,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks" / "reliability"))
 
+import equal_processes
+import killed_parts
 import steady_predictions
 from run import all_experiments, item, run_trial
 
@@ -29,6 +31,8 @@ def test_the_promise_is_kept(request, shared, name, figures, monkeypatch):
     if name in NEEDS:
         request.getfixturevalue(NEEDS[name])
     monkeypatch.setattr(steady_predictions, "ROWS", FEW_ROWS)
+    monkeypatch.setattr(killed_parts, "ROWS", 20_003)
+    monkeypatch.setattr(equal_processes, "CASES", 6)
     experiment = EXPERIMENTS[name]
     for turn in range(experiment.few):
         index = turn * experiment.trials // experiment.few  # spread over all trials, because their kinds differ

@@ -10,13 +10,14 @@ from processes import HARDWARE, finish, kill, recipe_of, start, train_here, wait
 _ROWS = 100_000
 
 
-def _model(folder: Path) -> Path:
+def model_to_predict_with(folder: Path) -> Path:
+    """Return a trained run that all trials share."""
     recipe = recipe_of(folder)
     return once(folder, "model-to-predict-with", lambda new: train_here(recipe, new, ["training.epochs=1"]))
 
 
 def _killed(rng: random.Random, folder: Path) -> None:
-    run = _model(folder)
+    run = model_to_predict_with(folder)
     rows = once(folder, "rows.tsv", lambda new: write_sentences(new, _ROWS, 5) and None)
     whole = once(
         folder, "whole.tsv", lambda new: finish(start("predict", run, rows, *HARDWARE, "-q", "-o", new)) and None
@@ -25,7 +26,7 @@ def _killed(rng: random.Random, folder: Path) -> None:
     words = ("predict", run, rows, *HARDWARE, "-q", "-o", out)
     for _ in range(rng.choice([1, 1, 2, 3])):
         process = start(*words)
-        pieces, journal = rng.randrange(1, 12), folder / ".out.tsv.partial" / "journal.jsonl"
+        pieces, journal = rng.randrange(2, 13), folder / ".out.tsv.partial" / "journal.jsonl"
         if wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > pieces, process):  # noqa: B023
             time.sleep(rng.random() * 0.05)
             kill(process)

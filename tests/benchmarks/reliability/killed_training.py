@@ -13,9 +13,10 @@ from processes import HARDWARE, any_settings, finish, kill, recipe_of, start, tr
 _STEPS = 3
 
 
-def _same(folder: Path) -> None:
-    whole, resumed = contents(folder / "whole"), contents(folder / "resumed")
-    different = [name for name in sorted({*whole, *resumed}) if whole.get(name) != resumed.get(name)]
+def check_same(whole: Path, resumed: Path) -> None:
+    """Check that two run folders have the same contents, except for the times."""
+    expected, found = contents(whole), contents(resumed)
+    different = [name for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)]
     check(not different, f"differ from the uninterrupted run: {different}")
 
 
@@ -40,7 +41,7 @@ def _kill_and_resume(rng: random.Random, folder: Path, kills: int, epoch: int | 
     for _ in range(kills):
         _kill_somewhere(rng, run, [*words, *(["--resume"] if (run / "recipe.yaml").exists() else [])], epoch)
     finish(start(*words, *(["--resume"] if (run / "recipe.yaml").exists() else [])))
-    _same(folder)
+    check_same(folder / "whole", folder / "resumed")
 
 
 def _killed_once(rng: random.Random, folder: Path) -> None:
@@ -68,7 +69,7 @@ def _signalled(rng: random.Random, folder: Path) -> str:
     if (run / "state").exists():
         check("--resume" in messages.splitlines()[-1], messages)
     finish(start(*words, "--resume"))
-    _same(folder)
+    check_same(folder / "whole", folder / "resumed")
     return f"at most {took:.1f} s from the signal to the exit"
 
 

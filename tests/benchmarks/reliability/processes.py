@@ -1,5 +1,6 @@
 """Trainings and predictions on the tests' tiny checkpoint, as processes that can be killed."""
 
+import os
 import random
 import signal
 import subprocess
@@ -96,6 +97,11 @@ def kill(process: subprocess.Popen[str]) -> None:
     """Kill a process with SIGKILL."""
     process.send_signal(signal.SIGKILL)
     process.communicate()
+
+
+def kill_id(process: int) -> None:
+    """Kill the process with an id with SIGKILL."""
+    os.kill(process, signal.SIGKILL)
 
 
 def write_sentences(path: Path, count: int, seed: int) -> Path:

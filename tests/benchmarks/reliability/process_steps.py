@@ -1,16 +1,21 @@
 """Train tiny recipes in one of several processes and write what each step computed, for comparisons.
 
-    torchrun --nproc-per-node 3 tests/equal_processes.py CASES OUT
+    torchrun --nproc-per-node 3 tests/benchmarks/reliability/process_steps.py CASES OUT
 
-CASES is a JSON file: {name: {"recipe": path, "settings": [...], "kernels": name, "steps": number, "resume": bool}}.
-OUT gets one file for each case and process, with the losses and gradients of each step and the metrics on dev.
+CASES is a JSON file of cases by name: {"recipe": path, "settings": [...], "kernels": name, "steps": number, "in_all":
+number, "double": bool}. A case takes at most `steps` steps of each phase, and `in_all` of the run. With `double`, it
+computes in fp64. OUT gets two files for each case and process: the losses of each step and the metrics on dev, and the
+gradients of each step.
 """
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for tiny_runs.py
 from tiny_runs import QUIET
 
 from mbert_cli.curricula import Phase
@@ -21,7 +26,9 @@ from mbert_cli.machine.process_group import Processes, joined
 from mbert_cli.model.components import load_recipe
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.training.fit import prepare
+from mbert_cli.training.loop import TrainingRun
 from mbert_cli.training.options import RunOptions
+from mbert_cli.training.portion import Portion
 
 
 def record(name: str, case: dict, out: Path, processes: Processes) -> None:
@@ -30,6 +37,8 @@ def record(name: str, case: dict, out: Path, processes: Processes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     options = RunOptions(choose("cpu", "fp32", case.get("kernels", "torch")), QUIET, processes=processes)
     run = prepare(load_recipe(case["recipe"], case["settings"]), RunFolder(folder / "run"), options)
+    if case.get("double"):
+        compute_in_fp64(run)
     losses, gradients = [], []
     step = RowwiseAdamW.step
 
@@ -47,19 +56,36 @@ def record(name: str, case: dict, out: Path, processes: Processes) -> None:
     try:
         for epoch in run.setup.phases.epochs:
             for phase in run.setup.phases.of_epoch(epoch):
-                losses += steps_of(run, phase, epoch, case.get("steps", 2))
+                left = case.get("in_all", 1000) - len(losses)
+                losses += steps_of(run, phase, epoch, min(left, case.get("steps", 2)))
             run.setup.learner.optimizer.catch_up()
             run.setup.learner.balancing.end_epoch()
     finally:
         RowwiseAdamW.step = step  # type: ignore[method-assign]
-    metrics = evaluate(run.model, run.data.dev, processes=processes).metrics
+    # Cached features of the dev files are fp32.
+    metrics = {} if case.get("double") else evaluate(run.model, run.data.dev, processes=processes).metrics
     balancing = {key: value.tolist() for key, value in run.setup.learner.balancing.state_dict().items()}
     result = {"losses": losses, "metrics": metrics, "balancing": balancing}
     (folder / f"{processes.rank}.json").write_text(json.dumps(result), encoding="utf-8")
     torch.save(gradients, folder / f"{processes.rank}.pt")
 
 
-def steps_of(run, phase: Phase, epoch: int, count: int) -> list[dict[str, float]]:
+def compute_in_fp64(run: TrainingRun) -> None:
+    """Make the steps of a run in one process compute in fp64."""
+    run.model.double()
+    run.setup.learner.balancing.double()
+    pack = run.step.pairs.pack_portion
+
+    def pack_portion(*arguments):
+        batch = pack(*arguments).batch
+        labels = {task: labels.double() for task, labels in batch.labels.items()}
+        batch = replace(batch, labels=labels, features=None if batch.features is None else batch.features.double())
+        return Portion(batch, batch)
+
+    run.step.pairs.pack_portion = pack_portion  # type: ignore[method-assign]
+
+
+def steps_of(run: TrainingRun, phase: Phase, epoch: int, count: int) -> list[dict[str, float]]:
     """Take the first steps of a phase; return their losses."""
     training = run.recipe.training
     run._begin(phase)
