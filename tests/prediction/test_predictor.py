@@ -1,10 +1,12 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from tiny_runs import QUIET, options
 from word_salad import sentences
@@ -26,12 +28,18 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.training.fit import fit
 
 
+@pytest.fixture(scope="module")
+def trained(tiny_checkpoint, tiny_files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny_files)
+    (folder / "run").mkdir()
+    fit(load_recipe(str(recipe)), RunFolder(folder / "run"), options())
+    return folder / "run"
+
+
 @pytest.fixture
-def run(tiny_recipe, tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    fit(load_recipe(str(tiny_recipe)), RunFolder(folder), options())
-    return folder
+def run(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 @pytest.fixture
