@@ -18,7 +18,7 @@ class Experiment:
         number: its number in the guide (page `reliability`).
         promise: what every trial checks.
         trials: number of trials of a full experiment.
-        few: number of trials in the test suite.
+        few: number of trials in the test suite; 0 if another test has the same promise.
         trial: runs one trial. Its arguments are the trial's random numbers and an empty folder, whose parent all trials
             of a process share (see `once`). It raises `Broken` if the promise is broken, and may return a measurement.
     """
