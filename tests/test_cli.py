@@ -74,7 +74,7 @@ def test_train_first_prints_what_it_trains_and_finally_the_next_commands(tiny_re
     assert re.match(r"mbert \S+ on cpu: fp32, \w+ kernels, \d+ threads; torch \S+; seed 7$", lines[0])
     assert "low_rank + top, mean pooling, hybrid curriculum, total loss; " in lines[1]
     assert lines[3].startswith("same: 30 train and 11 dev rows; 4 batches of ")
-    assert lines[3].endswith("0 57% 1 43%")
+    assert lines[3].endswith("0 57%, 1 43%")
     commands = [line.split(": ", 1)[1].strip() for line in lines[-3:]]
     assert all(command.startswith("mbert ") and " run" in command for command in commands)
 

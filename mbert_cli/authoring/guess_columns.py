@@ -134,10 +134,13 @@ def _chosen(file: CountedFile, likely: list[Column], reasons: dict[str, str | No
         return {likely[-1].name: "guessed from its values"}  # labels are usually the last column
     listed = [f"'{name}' ({why})" for name, why in reasons.items()]
     more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
-    unreadable = [f"'{column.name}'" for column in file.columns if column.name in reasons and why_unreadable(column)]
-    remedy = f"correct the numbers in {', '.join(unreadable)}, or name another column" if unreadable else "name it"
+    columns = [column for column in file.columns if column.name in reasons]
+    unreadable = [f"'{column.name}' {why}" for column in columns if (why := why_unreadable(column))]
+    problem = (
+        "; ".join(unreadable) + ", or name another column" if unreadable else "no column looks like labels; name it"
+    )
     raise NoLabelsError(
-        f"{file.path}: no column looks like labels; {remedy} with --label. Known: "
+        f"{file.path}: {problem} with --label. Known: "
         f"{', '.join(listed[:_MOST_LISTED]) or 'none'}{more}.{_header_hint(file)}"
     )
 

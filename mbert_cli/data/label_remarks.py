@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from mbert_cli.errors import counted
 
 _MOST_SHOWN = 6
-_MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "?"})
+_MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "?", "-", "--"})
 _SEPARATORS = ("|", ";", ",", "/", "+")
 _DELIMITERS = ("|", ";", ",")  # the other separators also occur in names of classes
 

@@ -70,7 +70,7 @@ class TaskFacts:
         if self.span is not None:
             return f"{self.span[0]:g} to {self.span[2]:g}, mean {self.span[1]:.2f}"
         shares = sorted((self.shares or {}).items(), key=lambda item: -item[1])
-        listed = " ".join(f"{label} {percent(share)}" for label, share in shares[:_MOST_CLASSES])
+        listed = ", ".join(f"{label} {percent(share)}" for label, share in shares[:_MOST_CLASSES])
         more = len(shares) - _MOST_CLASSES
         return f"{len(shares):,} classes: {listed} and {more:,} more" if more > 0 else listed
 

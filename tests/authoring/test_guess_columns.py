@@ -138,8 +138,8 @@ def test_a_given_column_that_does_not_look_like_labels_is_used_with_a_doubt():
         (
             {"text": LONG, "score": ["3,7", "2,5"] * 20},
             {},
-            "no column looks like labels; correct the numbers in 'score', or name another column with --label. Known: "
-            "'text' (texts of 9 words), 'score' (contains numbers with a comma, such as '3,7': write 3.7 (lists of",
+            "f.tsv: 'score' contains numbers with a comma, such as '3,7': write 3.7 (separate lists of numbers by |), "
+            "or name another column with --label. Known: 'text' (texts of 9 words), 'score' (contains numbers",
         ),
         (
             {"text": LONG, "n": ["1,250", "2"] * 20},

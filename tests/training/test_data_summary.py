@@ -25,7 +25,7 @@ def test_facts_of_classes(facts, tiny_files):
     labels = [line.split("\t")[-1] for line in (tiny_files / "mood-train.tsv").read_text().splitlines()[1:]]
     assert (mood.train, mood.dev, mood.bad, mood.batches) == (20, 9, 0, 3)
     assert mood.shares == {name: labels.count(name) / 20 for name in ("low", "mid", "high")}
-    assert mood.labels() == "mid 45% low 35% high 20%"
+    assert mood.labels() == "mid 45%, low 35%, high 20%"
 
 
 def test_facts_of_numbers(facts, tiny_files):
@@ -73,6 +73,12 @@ ABC = ClassLabels(["a", "b", "c", "b|c"])
             ["'b|c' looks like a list of labels", "class b|c has no dev rows, so it counts as 0 in macro averages"],
         ),
         (ClassLabels(["a", "NaN"]), [0, 1, 1], [1, 0], ["NaN (3 rows) looks like a missing value, but is a class;"]),
+        (
+            ClassLabels(["a", "-"]),
+            [0, 1, 1],
+            [1, 0],
+            ["- (3 rows) looks like a missing value, but is a class;"],
+        ),  # SNLI
         (ScaleLabels(0.0, 5.0), [0.0, 4.0], [1.0], []),
         (UnboundedLabels(), [-900.0, 4.0], [1e6], []),
         (UnboundedLabels(), [7.0, 7.0], [1.0], ["all labels of the training file are 7: there is nothing to learn"]),
