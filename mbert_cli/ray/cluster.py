@@ -5,8 +5,9 @@ Must not import torch: fast start-up.
 
 import logging
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -58,6 +59,7 @@ def connected(address: str | None) -> Iterator[None]:
 
     place = address or os.environ.get("RAY_ADDRESS")
     own: dict[str, Any] = {} if place else {"include_dashboard": False}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with _silent():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
@@ -67,6 +69,8 @@ def connected(address: str | None) -> Iterator[None]:
             f"--address: no Ray cluster answers at '{place}' ({reason}); start one with `ray start --head`, or leave "
             "the option out to use this machine alone."
         ) from None
+    for number, handler in handlers.items():
+        signal.signal(number, handler)  # Ray has replaced them
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
@@ -108,9 +112,20 @@ def share_out(count: int | None, device: str) -> Workers:
     if device == "cuda" and not gpus:
         raise UsageError("--device is 'cuda', but the Ray cluster has no GPU; use auto or cpu.")
     on_gpus = bool(gpus) and device != "cpu"
-    machines = sum(node["Alive"] for node in ray.nodes())
-    wanted = count or (gpus if on_gpus else max(1, machines))
+    machines = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    wanted = count or (gpus if on_gpus else max(1, len(machines)))
     most, what = (gpus, "GPUs") if on_gpus else (cpus, "CPUs")
     if wanted > most:
         raise UsageError(f"--workers is {wanted}, but the Ray cluster has {most} {what}; use at most {most}.")
-    return Workers(wanted, max(1, cpus // wanted), int(on_gpus))
+    return Workers(wanted, cpus_each(machines, wanted), int(on_gpus))
+
+
+def cpus_each(machines: Sequence[int], workers: int) -> int:
+    """Return the most CPUs that each worker can have so that all fit on the machines, which a worker never spans.
+
+    Args:
+        machines: number of CPUs of each machine.
+        workers: number of workers.
+    """
+    fitting = (cpus for cpus in range(1, max(machines) + 1) if sum(own // cpus for own in machines) >= workers)
+    return max(fitting, default=1)

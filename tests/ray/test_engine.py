@@ -2,9 +2,11 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import psutil
@@ -14,8 +16,10 @@ from word_salad import sentences
 
 from mbert_cli.cli import app
 from mbert_cli.errors import RunFailedError, UsageError
+from mbert_cli.machine.hardware import computing_with
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.ray import EmbedBatch, PredictBatch
+from mbert_cli.ray.cluster import connected, cpus_each
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of Ray itself
@@ -38,19 +42,42 @@ def run(tiny_checkpoint, tiny_files, tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     """A cluster of two CPUs for all commands of this module."""
-    before = os.environ.get("RAY_ADDRESS")
-    command = [sys.executable, "-m", "ray.scripts.scripts"]
-    subprocess.run(
-        [*command, "start", "--head", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--port=0"],
-        check=True,
-        capture_output=True,
+    options = ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--port=0"]
+    head = subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
+    before = os.environ.get("RAY_ADDRESS")
     os.environ["RAY_ADDRESS"] = "auto"
-    yield
-    subprocess.run([*command, "stop", "--force"], check=True, capture_output=True)
-    del os.environ["RAY_ADDRESS"]
-    if before is not None:
-        os.environ["RAY_ADDRESS"] = before
+    try:
+        wait_for(answers)
+        yield
+    finally:
+        for process in [*psutil.Process(head.pid).children(recursive=True), head]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        head.wait()
+        del os.environ["RAY_ADDRESS"]
+        if before is not None:
+            os.environ["RAY_ADDRESS"] = before
+
+
+def answers():
+    try:
+        with connected(None):
+            return True
+    except UsageError:
+        return False
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return value
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +87,8 @@ def tables(run, tmp_path_factory):
     texts = sentences(20_000, 3)
     (folder / "a.tsv").write_text("text\n" + "".join(f"{text}\n" for text in texts))
     (folder / "b.csv").write_text("id,text\n" + "".join(f'{row},"{text}, yes"\n' for row, text in enumerate(texts[:7])))
-    mbert("predict", run, folder / "a.tsv", folder / "b.csv", "-o", folder / "expected", *FLAGS)
+    with computing_with(1):  # as each worker
+        mbert("predict", run, folder / "a.tsv", folder / "b.csv", "-o", folder / "expected", *FLAGS)
     return folder
 
 
@@ -82,8 +110,9 @@ def test_a_folder_has_the_files_of_one_process(run, tables, tmp_path, capsys):
 
 
 def test_vectors_are_those_of_one_process(run, tables, tmp_path):
-    mbert("embed", run, tables / "a.tsv", "-o", tmp_path / "one.npy", *FLAGS)
-    mbert("embed", run, tables / "a.tsv", "-o", tmp_path / "ray.npy", "--engine", "ray", *FLAGS)
+    with computing_with(1):
+        mbert("embed", run, tables / "a.tsv", "-o", tmp_path / "one.npy", *FLAGS)
+    mbert("embed", run, tables / "a.tsv", "-o", tmp_path / "ray.npy", *ON_RAY, *FLAGS)
     assert (tmp_path / "ray.npy").read_bytes() == (tmp_path / "one.npy").read_bytes()
     assert np.load(tmp_path / "ray.npy").shape == (20_000, 16)
 
@@ -116,14 +145,6 @@ def actors():
     return [each for each in named if (each.info["cmdline"] or [""])[0].startswith("ray::MapWorker")]
 
 
-def wait_for(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return value
-
-
 def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, tables, tmp_path):
     (tmp_path / "bad.tsv").write_text("words\na cat\n")
     with pytest.raises(RunFailedError) as error:
@@ -133,6 +154,20 @@ def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, tables, tmp_
     assert "bad.tsv" in str(error.value)
     assert "text" in str(error.value)
     assert (tmp_path / "out" / "b.csv").read_bytes() == (tables / "expected" / "b.csv").read_bytes()
+
+
+def test_the_handlers_of_signals_are_those_of_mbert():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with connected(None):
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize(
+    ("machines", "workers", "expected"),
+    [([8], 2, 4), ([3, 5], 2, 3), ([3, 5], 3, 2), ([16, 16, 2], 3, 8), ([4, 4], 1, 4), ([1, 1], 5, 1)],
+)
+def test_workers_fit_on_the_machines(machines, workers, expected):
+    assert cpus_each(machines, workers) == expected
 
 
 def test_more_workers_than_cpus_are_refused(run, tables, tmp_path):
