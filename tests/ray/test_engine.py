@@ -40,36 +40,30 @@ def run(tiny_checkpoint, tiny_files, tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
+def cluster(tmp_path_factory):
     """A cluster of two CPUs for all commands of this module."""
+    log = tmp_path_factory.mktemp("cluster") / "log"
     options = ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--port=0"]
-    head = subprocess.Popen(
-        [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with log.open("w") as file:
+        head = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options],
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
     before = os.environ.get("RAY_ADDRESS")
-    os.environ["RAY_ADDRESS"] = "auto"
     try:
-        wait_for(answers)
+        wait_for(lambda: "--address=" in log.read_text())  # `auto` names the newest cluster of the machine
+        os.environ["RAY_ADDRESS"] = "auto"
         yield
     finally:
         for process in [*psutil.Process(head.pid).children(recursive=True), head]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         head.wait()
-        del os.environ["RAY_ADDRESS"]
+        os.environ.pop("RAY_ADDRESS", None)
         if before is not None:
             os.environ["RAY_ADDRESS"] = before
-
-
-def answers():
-    try:
-        with connected(None):
-            return True
-    except UsageError:
-        return False
 
 
 def wait_for(condition, seconds=120):
