@@ -1,5 +1,6 @@
 """Ordered classes, for single sentences or for pairs that are read as one sequence."""
 
+import math
 from typing import Annotated
 
 import torch
@@ -54,7 +55,7 @@ class Ordinal(ClassHead):
         self.linear = nn.Linear(hidden_size, 1, bias=False)
         # The thresholds start symmetrically around 0.
         self.first = nn.Parameter(torch.tensor(-_GAP * between / 2))
-        self.steps = nn.Parameter(torch.full((between,), _GAP).expm1().log())
+        self.steps = nn.Parameter(torch.full((between,), math.log(math.expm1(_GAP))))
 
     @staticmethod
     def labels_from(labels: ClassNames) -> ClassLabels:

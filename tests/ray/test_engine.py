@@ -24,6 +24,7 @@ from mbert_cli.ray.cluster import connected, cpus_each
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of Ray itself
 FLAGS = ("-t", "mood", "--precision", "fp32", "--device", "cpu", "-q")
+OWN_CLUSTER = {"RAY_AUTH_MODE": "disabled"}  # with a token, Ray finds a cluster by `auto` only
 ON_RAY = ("--engine", "ray", "--workers", "2")
 
 
@@ -49,21 +50,19 @@ def cluster(tmp_path_factory):
             [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options],
             stdout=file,
             stderr=file,
+            env={**os.environ, **OWN_CLUSTER},
             start_new_session=True,
         )
-    before = os.environ.get("RAY_ADDRESS")
-    try:
-        wait_for(lambda: "--address=" in log.read_text())  # `auto` names the newest cluster of the machine
-        os.environ["RAY_ADDRESS"] = "auto"
-        yield
-    finally:
-        for process in [*psutil.Process(head.pid).children(recursive=True), head]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        head.wait()
-        os.environ.pop("RAY_ADDRESS", None)
-        if before is not None:
-            os.environ["RAY_ADDRESS"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in OWN_CLUSTER.items():
+            patch.setenv(name, value)
+        # Not `auto`: that is the newest cluster of the machine. Another worker of the test suite may have started it.
+        patch.setenv("RAY_ADDRESS", wait_for(lambda: re.search(r"--address='(.*?)'", log.read_text()))[1])
+        yield psutil.Process(head.pid)
+    for process in [*psutil.Process(head.pid).children(recursive=True), head]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    head.wait()
 
 
 def wait_for(condition, seconds=120):
@@ -111,20 +110,20 @@ def test_vectors_are_those_of_one_process(run, tables, tmp_path):
     assert np.load(tmp_path / "ray.npy").shape == (20_000, 16)
 
 
-def test_a_killed_actor_and_a_killed_command_lose_and_double_nothing(run, tables, tmp_path):
+def test_a_killed_actor_and_a_killed_command_lose_and_double_nothing(run, tables, tmp_path, cluster):
     words = ["predict", run, tables, "-o", tmp_path / "out", *ON_RAY, *FLAGS]
     code = f"import mbert_cli.ray.parts as parts; parts._LEAST_BYTES = 100_000; {MAIN}"
-    wait_for(lambda: not actors())  # those of the last command
+    wait_for(lambda: not actors(cluster))  # those of the last command
     command = subprocess.Popen([sys.executable, "-c", code, *map(str, words)])
     try:
         wait_for(lambda: list(tmp_path.glob("out/.*.parts/*/.*.partial/journal.jsonl")))
-        killed = actors()[0]
+        killed = actors(cluster)[0]
         killed.kill()
-        wait_for(lambda: [each for each in actors() if each.pid > killed.pid])
+        wait_for(lambda: [each for each in actors(cluster) if each.pid > killed.pid])
     finally:
         command.kill()
         command.wait()
-    wait_for(lambda: not actors())
+    wait_for(lambda: not actors(cluster))
     assert not (tmp_path / "out" / "a.tsv").exists()
     mbert(*words)
     assert contents(tmp_path / "out") == contents(tables / "expected")
@@ -133,10 +132,13 @@ def test_a_killed_actor_and_a_killed_command_lose_and_double_nothing(run, tables
 MAIN = "from mbert_cli.cli import main; main()"
 
 
-def actors():
-    """Return the processes of actors that predict or can predict."""
-    named = psutil.process_iter(["cmdline"])
-    return [each for each in named if (each.info["cmdline"] or [""])[0].startswith("ray::MapWorker")]
+def actors(cluster):
+    """Return the processes of a cluster's actors that predict or can predict."""
+    found = []
+    for process in cluster.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += [process] * (process.cmdline() or [""])[0].startswith("ray::MapWorker")
+    return found
 
 
 def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, tables, tmp_path):

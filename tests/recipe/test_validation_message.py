@@ -59,7 +59,7 @@ MESSAGES = {
     ),
     "string_too_long": ("RowSection", "group", "x" * 201, f"must have at most 200 characters, but is '{'x' * 199}..."),
     "string_too_short": ("PlanSection", "title", "", "is empty"),
-    "string_type": ("TaskSection", "label", 3, "must be a string, but is 3"),
+    "string_type": ("PlanSection", "title", 3, "must be a string, but is 3"),
     "too_long": ("TaskSection", "text", ["a", "b", "c"], "must have at most 2 items, but has 3"),
     "too_short": ("TaskSection", "text", [], "is empty"),
     "value_error": (

@@ -52,5 +52,7 @@ def test_gradients_of_a_heads_loss(kind, options):
     inputs = [*texts, *late]
     values = [0.0, 5.0, 2.5, 1.0] if head.goal == "regression" else [0.0, 1.0, 1.0, 0.0]
     labels = torch.tensor(values, dtype=torch.float64)
+    if kind == "multi_label":
+        labels = torch.stack([labels, 1 - labels, labels], 1)[:, : len(head.labels)]
     apply = lambda *given: head.loss(head(*given[: len(inputs)]), labels)  # noqa: E731
     assert torch.autograd.gradcheck(apply, (*inputs, *head.parameters()))
