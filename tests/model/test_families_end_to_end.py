@@ -74,7 +74,9 @@ def test_the_saved_encoder_is_a_checkpoint_that_transformers_opens(recipe, tmp_p
 
 
 @pytest.mark.parametrize(  # each has a part that others lack
-    "family", ["roberta", "electra", "albert", "mpnet", "nomic_bert", "modernbert", "deberta-v2"]
+    # ALBERT's graph contains ELECTRA's projection of embeddings.
+    "family",
+    ["roberta", "albert", "mpnet", "nomic_bert", "modernbert", "deberta-v2"],
 )
 def test_an_exported_graph_predicts_as_the_model_does(tmp_path, family):
     train(recipe_of(family, tmp_path), tmp_path / "a", "training.epochs=1")
