@@ -44,10 +44,9 @@ class PredictBatch:
         Raises:
             DataError: a text column is missing, a value is not a text, or a prediction has the name of a column.
         """
-        columns = _columns(batch)
         result: dict[str, Any] = dict(batch)
         for task in self._tasks:
-            for name, values in self._predictor(columns, task=task).items():
+            for name, values in self._predictor(batch, task=task).items():
                 _append(result, prefix_of(task, self._tasks) + name, np.asarray(values))
         return result
 
@@ -75,18 +74,12 @@ class EmbedBatch:
         Raises:
             DataError: a text column is missing, a value is not a text, or a column is called `embedding`.
         """
-        columns = _columns(batch)
-        if self._text is not None and self._text not in columns:
-            raise DataError(f"the batch has no column '{self._text}'; it has {', '.join(columns)}.")
-        vectors = self._predictor.embed(columns if self._text is None else columns[self._text], task=self._task)
+        if self._text is not None and self._text not in batch:
+            raise DataError(f"the batch has no column '{self._text}'; it has {', '.join(batch)}.")
+        vectors = self._predictor.embed(batch if self._text is None else list(batch[self._text]), task=self._task)
         result: dict[str, Any] = dict(batch)
         _append(result, "embedding", vectors)
         return result
-
-
-def _columns(batch: Batch) -> dict[str, list[Any]]:
-    """Return the columns as lists: Ray gives them as arrays of NumPy."""
-    return {name: np.asarray(values).tolist() for name, values in batch.items()}
 
 
 def _append(result: dict[str, Any], name: str, values: np.ndarray) -> None:

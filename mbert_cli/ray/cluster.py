@@ -65,6 +65,8 @@ def connected(address: str | None) -> Iterator[None]:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
+        if place is None:
+            raise UsageError(f"--engine ray: Ray does not start on this machine ({reason}); use --shard.") from None
         raise UsageError(
             f"--address: no Ray cluster answers at '{place}' ({reason}); start one with `ray start --head`, or leave "
             "the option out to use this machine alone."
