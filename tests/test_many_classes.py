@@ -122,7 +122,7 @@ def test_classes_are_counted_and_only_a_few_are_named():
         train=8000, dev=300, bad=0, known=0, unseen=NAMES[:500], batches=250, tokens=8.0, cut=0.0,
         shares=dict.fromkeys(NAMES, 1 / NUMBER), span=None, remarks=[],
     )  # fmt: skip
-    assert facts.labels().startswith("4,000 classes: intent-0 <1% ")
+    assert facts.labels().startswith("4,000 classes: intent-0 <1%, intent-1 ")
     assert facts.labels().endswith(" and 3,994 more")
     (warning,) = facts.warnings(128, 512)
     assert "and 494 more" in warning

@@ -174,11 +174,12 @@ def test_more_workers_than_cpus_are_refused(run, tables, tmp_path):
 
 def test_actors_of_a_pipeline_append_predictions_and_vectors(run):
     texts = sentences(9, 5)
-    rows = ray.data.from_items([{"number": number, "text": text} for number, text in enumerate(texts)])
-    predicted = rows.map_batches(
-        PredictBatch, fn_constructor_args=(str(run), "mood"), batch_size=4, concurrency=1
-    ).map_batches(EmbedBatch, fn_constructor_args=(str(run), "mood"), batch_size=4, concurrency=1)
-    found = sorted(predicted.take_all(), key=lambda row: row["number"])
+    with connected(None):  # Ray ends a process that stays connected with a cluster that has ended
+        rows = ray.data.from_items([{"number": number, "text": text} for number, text in enumerate(texts)])
+        predicted = rows.map_batches(
+            PredictBatch, fn_constructor_args=(str(run), "mood"), batch_size=4, concurrency=1
+        ).map_batches(EmbedBatch, fn_constructor_args=(str(run), "mood"), batch_size=4, concurrency=1)
+        found = sorted(predicted.take_all(), key=lambda row: row["number"])
     predictor = Predictor(run)
     expected = predictor({"text": texts}, task="mood")
     assert [row["text"] for row in found] == texts
