@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Sequence
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -76,6 +77,7 @@ def class_in(module: ModuleType, base: type) -> type:
     return classes[0]
 
 
+@cache
 def options_model(component: type) -> type[BaseModel]:
     """Return a pydantic model of the keyword-only parameters of a component's constructor.
 

@@ -1,6 +1,7 @@
 """Convert parameter budgets to ranks: the largest rank within the budget."""
 
 from bisect import bisect_right
+from functools import cache
 
 from torch import nn
 
@@ -51,14 +52,17 @@ def _with_rank(component: Component, shape: EncoderShape, num_tasks: int) -> Com
     def sized(size: int) -> Component:
         return component.model_copy(update={"options": {**options, option: size}})
 
+    @cache
+    def parameters(size: int) -> int:
+        """Return the number of parameters of the adapters of all tasks; 0 if the adapter rejects this size."""
+        try:
+            return num_tasks * num_parameters(build("adapters", sized(size), shape))
+        except RecipeError:  # PAL's attention heads must divide its rank
+            return 0
+
     def accepted(size: int) -> tuple[int, int]:
         """Return the largest size up to `size` that the adapter accepts, and its parameters; zeros if there is none."""
-        for smaller in range(size, 0, -1):
-            try:
-                return smaller, num_tasks * num_parameters(build("adapters", sized(smaller), shape))
-            except RecipeError:  # PAL's attention heads must divide its rank
-                continue
-        return 0, 0
+        return next(((each, parameters(each)) for each in range(size, 0, -1) if parameters(each)), (0, 0))
 
     sizes = range(1, shape.hidden_size + 1)
     size, _ = accepted(bisect_right(sizes, limit, key=lambda size: accepted(size)[1]))
