@@ -50,7 +50,6 @@ def test_other_encoder_families_are_rejected(tmp_path, family):
         "training.evaluate_every=100",
         "training.max_steps=100",
         "training.track=[tensorboard]",
-        "training.schedule=cosine",
     ],
 )
 def test_settings_that_the_page_calls_unsupported_are_rejected(tiny_recipe, setting):

@@ -165,8 +165,9 @@ class TrainingSection(Section):
         head_learning_rate: learning rate of heads. Default: adapter_learning_rate.
         weight_decay: weight decay of AdamW, for matrices only: not for biases and LayerNorms.
         clip_norm: maximum norm of the gradient of all parameters in a step; null for no clipping.
-        schedule: `constant`, or `linear`: warm-up, then linear decay to 0.
-        warmup: share of all steps in which the learning rate rises; only for `linear`.
+        schedule: `constant`; or `linear` or `cosine`: warm-up, then decay to 0 on a line or on half a cosine; see
+            `learning_rate_factor` in `training/optimizer.py`.
+        warmup: share of all steps in which the learning rate rises; not for `constant`.
         max_length: maximum length of a sentence in tokens, with [CLS] and [SEP]; longer sentences are cut.
         strict_length: reject files with longer sentences.
         freeze_encoder: do not train the encoder; adapters and heads are trained in the order of the curriculum.
@@ -190,7 +191,7 @@ class TrainingSection(Section):
     head_learning_rate: PositiveFloat | None = None
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     clip_norm: PositiveFloat | None = 1.0
-    schedule: Literal["constant", "linear"] = "constant"
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup: Share = 0.1
     max_length: Annotated[int, Field(ge=3, le=100_000)] = 128
     strict_length: bool = False

@@ -54,17 +54,26 @@ def _encoder_rates(encoder: PackedEncoder, training: TrainingSection) -> list[tu
 def learning_rate_factor(training: TrainingSection, step: int, total_steps: int) -> float:
     """Return the factor of all learning rates in a step.
 
+    With W steps of warm-up and T steps in total, the factor in step t, from 0, is
+
+    - 1 with `constant`;
+    - (t + 1) / W for t < W with `linear` and `cosine`; then
+    - (T - t) / (T - W) with `linear`;
+    - (1 + cos(pi (t - W) / (T - W))) / 2 with `cosine`, half a period. Source: Loshchilov & Hutter 2017 (SGDR),
+      equation 5, without restarts and with a minimum of 0.
+
     Args:
-        training: schedule and warm-up.
-        step: from 0.
-        total_steps: number of steps of the run.
+        training: schedule, and `warmup` = W / T.
+        step: t.
+        total_steps: T.
     """
     if training.schedule == "constant":
         return 1.0
     warm = math.ceil(training.warmup * total_steps)
     if step < warm:
         return (step + 1) / warm
-    return (total_steps - step) / max(1, total_steps - warm)
+    left = (total_steps - step) / max(1, total_steps - warm)
+    return left if training.schedule == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:

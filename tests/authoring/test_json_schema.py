@@ -57,7 +57,7 @@ def test_a_complete_recipe_matches_the_schema(schema):
         ("training.epochs", "three"),
         ("training.epochs", 0),
         ("training.state_every", "10m"),
-        ("training.schedule", "cosine"),
+        ("training.schedule", "cosinus"),
         ("encoder.reinitialise", "some"),
         ("encoder.shape", {"hidden": 3}),
         ("encoder.shape", {"family": "modernbret"}),

@@ -59,8 +59,8 @@ def test_one_text_column_may_be_written_without_a_list(write):
         ("training: {learning_rate: .nan}", "r.yaml:9: training.learning_rate must be "),
         ("training: {warmup: 1.5}", "r.yaml:9: training.warmup must be at most 1, but is 1.5."),
         (
-            "training: {schedule: cosine}",
-            "r.yaml:9: training.schedule must be 'constant' or 'linear', but is 'cosine'.",
+            "training: {schedule: cosinus}",
+            "r.yaml:9: training.schedule must be 'constant', 'linear' or 'cosine', but is 'cosinus'.",
         ),
         ("training: {seed: -1}", "r.yaml:9: training.seed must be at least 0, but is -1."),
         ("training: 3", "r.yaml:9: training must contain keys and values, but is 3."),

@@ -50,7 +50,7 @@ MESSAGES = {
     "less_than_equal": ("ReferenceSection", "scores", {"a": 1.5}, "must be at most 1, but is 1.5"),
     "list_type": ("CardSection", "datasets", "mrpc", "must be a list, but is 'mrpc'"),
     "literal_error": (
-        "TrainingSection", "schedule", "cosine", "must be 'constant' or 'linear', but is 'cosine'",
+        "TrainingSection", "schedule", "cosinus", "must be 'constant', 'linear' or 'cosine', but is 'cosinus'",
     ),
     "missing": ("TaskSection", "train", ..., "is missing"),
     "model_type": ("EncoderSection", "shape", 3, "must contain keys and values, but is 3"),

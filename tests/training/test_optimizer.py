@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
-from mbert_cli.training.optimizer import clip_gradients
+from mbert_cli.recipe.sections import TrainingSection
+from mbert_cli.training.optimizer import clip_gradients, learning_rate_factor
 
 pytest.importorskip("numba")
 ROWS, HIDDEN = 60, 32
@@ -162,3 +163,18 @@ def test_clipping_counts_sparse_and_dense_gradients():
     assert torch.allclose(table.grad.to_dense(), dense(rows, values), atol=1e-6)
     clip_gradients([weight], 2 * float(norm))
     assert torch.allclose(weight.grad, 0.5 * expected[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_learning_rates_decay_as_with_the_schedules_of_transformers(schedule):
+    from transformers import get_scheduler
+
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = get_scheduler(schedule, optimizer, num_warmup_steps=3, num_training_steps=20)
+    training = TrainingSection(schedule=schedule, warmup=0.15)
+    for step in range(20):
+        expected = theirs.get_last_lr()[0]
+        # The rate of the first step of theirs is 0, so that their warm-up is one step behind.
+        assert learning_rate_factor(training, step, 20) == pytest.approx(expected if step >= 3 else (step + 1) / 3)
+        optimizer.step()
+        theirs.step()

@@ -85,7 +85,7 @@ def test_a_run_on_cached_features_resumes_within_an_epoch(tiny_recipe, tmp_path)
     whole_and_resumed(tiny_recipe, tmp_path, [(0, 5), (1, 1)], EVERY_STEP, *settings)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "linear"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_run_that_saves_only_at_the_end_of_epochs_resumes_from_there(tiny_recipe, tmp_path, schedule):
     settings = ("training.epochs=4", f"training.schedule={schedule}", "training.state_every=null")
     whole_and_resumed(tiny_recipe, tmp_path, [(2, 0)], *settings)
