@@ -58,11 +58,12 @@ def connected(address: str | None) -> Iterator[None]:
     import ray.data
 
     place = address or os.environ.get("RAY_ADDRESS")
-    own: dict[str, Any] = {} if place else {"include_dashboard": False}
+    # Without `local`, Ray connects with the newest cluster of this machine, which can belong to another program.
+    target: dict[str, Any] = {"address": place} if place else {"address": "local", "include_dashboard": False}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with _silent():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+            ray.init(**target, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         if place is None:

@@ -158,6 +158,14 @@ def test_the_handlers_of_signals_are_those_of_mbert():
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+def test_without_an_address_a_new_cluster_is_started(monkeypatch):
+    options = {}
+    monkeypatch.delenv("RAY_ADDRESS")
+    monkeypatch.setattr(ray, "init", lambda **given: options.update(given))
+    with connected(None):
+        assert options["address"] == "local"  # None means the newest cluster of the machine, whoever has started it
+
+
 @pytest.mark.parametrize(
     ("machines", "workers", "expected"),
     [([8], 2, 4), ([3, 5], 2, 3), ([3, 5], 3, 2), ([16, 16, 2], 3, 8), ([4, 4], 1, 4), ([1, 1], 5, 1)],
