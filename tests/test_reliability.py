@@ -17,8 +17,12 @@ from mbert_cli.commands.guide import PAGES
 EXPERIMENTS = all_experiments()
 MARKS = {"course_cells": pytest.mark.real_data, "batches_and_neighbours": pytest.mark.real_weights}
 NEEDS = {"course_cells": "course_data", "batches_and_neighbours": "minilm"}
-# A trial starts two clusters, which takes a minute. The test named here does the same on a cluster that tests share.
-ELSEWHERE = {"killed_ray": "ray/test_engine.py::test_a_killed_actor_and_a_killed_command_lose_and_double_nothing"}
+# A trial starts two clusters, which takes a minute. The test named here does the same on a cluster that tests share, or
+# runs the code of the workers.
+ELSEWHERE = {
+    "killed_ray": "ray/test_engine.py::test_a_killed_actor_and_a_killed_command_lose_and_double_nothing",
+    "long_prediction_on_ray": "test_reliability.py::test_the_promise_is_kept",
+}
 FEW_ROWS = {"texts": 30, "repeated": 200, "few": 20, "evaluated": 200, "predicted": 200}
 
 

@@ -32,7 +32,7 @@ def _pieces(folder: Path) -> int:
     return sum(max(0, lines - 2) for lines in counts)  # without the fingerprint and the header
 
 
-def _workers(process: int) -> list[psutil.Process]:
+def ray_workers(process: int) -> list[psutil.Process]:
     """Return the workers of a command: only those of its own cluster."""
     workers = []
     with suppress(psutil.NoSuchProcess):  # the command has ended
@@ -45,7 +45,7 @@ def _workers(process: int) -> list[psutil.Process]:
 
 def _kill_command(command: subprocess.Popen[str]) -> None:
     """Kill a command, and wait until its workers have ended, as Ray ends them. Ray's own agents may take longer."""
-    workers = _workers(command.pid)
+    workers = ray_workers(command.pid)
     kill(command)
     _, alive = psutil.wait_procs(workers, timeout=60)
     check(not alive, f"workers are left of a command that was killed: {alive}")
@@ -61,8 +61,10 @@ def _killed(chance: Chance, folder: Path) -> None:
     steps = [chance.random() * 0.3 * (_ROWS / _WINDOW) for _ in range(3)]
     for number in range(2):
         reached = wait_until(lambda: _pieces(folder) > sum(steps[: number + 1]), command)  # noqa: B023
-        check(reached and wait_until(lambda: bool(_workers(command.pid)), command), "the command ended before a kill")
-        chance.choice(_workers(command.pid)).kill()
+        check(
+            reached and wait_until(lambda: bool(ray_workers(command.pid)), command), "the command ended before a kill"
+        )
+        chance.choice(ray_workers(command.pid)).kill()
         time.sleep(chance.random())
     check(wait_until(lambda: _pieces(folder) > sum(steps), command), "the command ended before it was killed")
     _kill_command(command)

