@@ -159,6 +159,14 @@ def test_a_layer_that_is_shared_has_one_set_of_weights(tmp_path):
         ("nomic_bert", "moe_every_n_layers", 2, "0"),
         ("nomic_bert", "use_rms_norm", True, "False"),
         ("nomic_bert", "activation_function", "gelu", "'swiglu'"),
+        ("nomic_bert", "parallel_block", True, "False"),
+        ("nomic_bert", "causal", True, "False"),
+        ("nomic_bert", "prenorm", True, "False"),
+        ("nomic_bert", "qkv_proj_bias", True, "False"),
+        ("nomic_bert", "mlp_fc1_bias", True, "False"),
+        ("nomic_bert", "mlp_fc2_bias", True, "False"),
+        ("nomic_bert", "rotary_emb_fraction", 0.5, "1.0"),
+        ("nomic_bert", "rotary_emb_interleaved", True, "False"),
     ],
 )
 def test_variants_that_are_not_built_are_refused_by_key_and_value(tmp_path, case, key, value, only):

@@ -80,14 +80,21 @@ def differences(mpnet, both, texts, seconds=None):
 
 @torch.no_grad()
 def check(both, ids, differences):
-    """Check that differences are small. For a few texts, rounding errors grow; these must be equal in fp64."""
+    """Check that the differences are at most 1e-4, apart from at most one text whose rounding errors grow.
+
+    Then transformers differs from its own result in fp64 by about as much, and in fp64 both are equal.
+    """
     grown = [each for each, difference in zip(ids, differences, strict=True) if difference > 1e-4]
-    print(f"largest difference of the other texts: {max(each for each in differences if each <= 1e-4):.1e}")
-    assert len(grown) <= len(ids) / 200
+    print(f"{len(grown)} of {len(ids)} texts differ by more than 1e-4, the others by at most", end=" ")
+    print(f"{max(each for each in differences if each <= 1e-4):.1e}")
+    assert len(grown) <= 1
     encoder, model = (deepcopy(each).double() for each in both[:2])
     for each in grown:
-        difference = (states_of(encoder, [each])[0] - model(input_ids=each[None]).last_hidden_state[0]).abs().max()
-        assert difference <= 1e-9
+        exact = model(input_ids=each[None]).last_hidden_state[0]
+        assert (states_of(encoder, [each])[0] - exact).abs().max() <= 1e-9
+        theirs = both[1](input_ids=each[None]).last_hidden_state[0]
+        print(f"{max(differences):.1e}; transformers differs from fp64 by {(theirs - exact).abs().max():.1e}")
+        assert (theirs - exact).abs().max() > 2e-5
 
 
 def test_real_sentences_have_the_hidden_states_of_transformers(mpnet, both, sentences):
