@@ -67,6 +67,13 @@ class Head(nn.Module, ABC):
         super().__init__()
         self.labels = labels
 
+    def training_loss(self, outputs: Tensor, labels: Float[Tensor, "examples ..."]) -> Float[Tensor, ""]:
+        """Return the mean loss of a batch that training minimises; by default `loss`.
+
+        Only options such as `label_smoothing` make a difference. Evaluation reports `loss`.
+        """
+        return self.loss(outputs, labels)
+
     def soft_loss(self, outputs: Tensor, soft: Float[Tensor, "examples columns"]) -> Float[Tensor, ""]:
         """Return the mean loss of a batch against soft labels, which `Labels.parse_soft` returned.
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field, PlainValidator
 from torch import Tensor, nn
 
@@ -28,6 +28,49 @@ Weights = Annotated[
 """Weight of an example of each class: a list of numbers, or `balanced`."""
 
 
+Smoothing = Annotated[float, Field(ge=0, lt=1)]
+"""Share of a label that is spread evenly over all classes."""
+
+Gamma = Annotated[float, Field(ge=0, le=100)] | None
+"""Exponent of the focal loss; None for cross-entropy."""
+
+
+def check_loss_options(label_smoothing: float, focal: float | None) -> None:
+    """Check the options of a head's training loss.
+
+    Raises:
+        OptionError: both are given.
+    """
+    if label_smoothing and focal is not None:
+        raise OptionError("focal", f"is {focal:g}, but label_smoothing is {label_smoothing:g}; remove one of them")
+
+
+def focal_loss(
+    logits: Float[Tensor, "examples classes"],
+    labels: Int[Tensor, " examples"],
+    gamma: float,
+    weights: Float[Tensor, " classes"] | None = None,
+) -> Float[Tensor, ""]:
+    """Return the weighted mean of -(1 - p)^gamma log p, where p is the probability of an example's label.
+
+    Well-classified examples count less: with gamma 2, an example with p = .9 counts 100 times less than in
+    cross-entropy. With gamma 0, it is the cross-entropy. Source: Lin et al. 2017, "Focal Loss for Dense Object
+    Detection", equation 5; their alpha is the class weight.
+
+    Args:
+        logits: a logit for each class.
+        labels: the class of each example.
+        gamma: exponent, at least 0.
+        weights: weight of an example of each class; the mean divides by the sum of the weights.
+    """
+    chosen = labels[:, None]
+    log_p = logits.log_softmax(-1)
+    # log(1 - p) from the other classes: 1 - p would round to 0 for a confident prediction.
+    log_rest = log_p.scatter(1, chosen, -torch.inf).logsumexp(-1)
+    losses = -(gamma * log_rest).exp() * log_p.gather(1, chosen)[:, 0]
+    return losses.mean() if weights is None else (losses * weights[labels]).sum() / weights[labels].sum()
+
+
 class Classification(ClassHead):
     """softmax(W dropout(u) + b), cross-entropy, argmax. Source: Multi-BERT paper, the sentiment head.
 
@@ -43,10 +86,14 @@ class Classification(ClassHead):
         dropout: probability of dropping a feature of the sentence vector in training.
         class_weights: weight of an example of each class in the loss, in the order of the classes; `balanced` gives
             all classes the same total weight, from their counts in the training file.
+        label_smoothing: epsilon: in the training loss, the probability of the label is 1 - epsilon + epsilon / K, and
+            that of each other class epsilon / K, for K classes. Source: Szegedy et al. 2016, "Rethinking the Inception
+            Architecture for Computer Vision", section 7. Class weights act as in PyTorch's `cross_entropy`.
+        focal: gamma of the focal loss, which training then minimises; see `focal_loss`. The paper uses 2.
 
     Raises:
-        OptionError: neither num_classes nor labels is given, they disagree, labels are not distinct, or the number of
-            weights is not the number of classes.
+        OptionError: neither num_classes nor labels is given, they disagree, labels are not distinct, the number of
+            weights is not the number of classes, or both label_smoothing and focal are given.
     """
 
     class_weights: Tensor | None
@@ -59,8 +106,12 @@ class Classification(ClassHead):
         labels: ClassNames = None,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         class_weights: Weights = None,
+        label_smoothing: Smoothing = 0.0,
+        focal: Gamma = None,
     ) -> None:
         super().__init__(self.labels_from(num_classes, labels))
+        check_loss_options(label_smoothing, focal)
+        self.label_smoothing, self.focal = label_smoothing, focal
         count = len(self.labels)
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(hidden_size, count)
@@ -96,6 +147,15 @@ class Classification(ClassHead):
         """Return the mean cross-entropy, with class weights if there are any."""
         weights = None if self.class_weights is None else self.class_weights.to(outputs)
         return nn.functional.cross_entropy(outputs, labels.long(), weights)
+
+    def training_loss(
+        self, outputs: Float[Tensor, "examples classes"], labels: Float[Tensor, " examples"]
+    ) -> Float[Tensor, ""]:
+        """Return the loss with label smoothing, or the focal loss."""
+        weights = None if self.class_weights is None else self.class_weights.to(outputs)
+        if self.focal is not None:
+            return focal_loss(outputs, labels.long(), self.focal, weights)
+        return nn.functional.cross_entropy(outputs, labels.long(), weights, label_smoothing=self.label_smoothing)
 
     def label_weight(self, labels: Float[Tensor, " examples"]) -> float | Tensor:
         """Return the sum of the class weights of the examples."""

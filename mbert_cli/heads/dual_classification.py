@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mbert_cli.data.labels import ClassNames
 from mbert_cli.encoder.dropout import Dropout
 from mbert_cli.heads import BinaryHead
+from mbert_cli.heads.classification import Gamma, Smoothing
 from mbert_cli.heads.pair_classification import PairClassification, Weight
 
 
@@ -27,9 +28,11 @@ class DualClassification(BinaryHead):
             renames them: the data contains 0 and 1, predictions show no and yes.
         dropout: probability of dropping a feature of [u, v, |u - v|] and of x in training.
         positive_weight: weight of a positive example in the loss; see `PairClassification`.
+        label_smoothing: epsilon of label smoothing in training; see `PairClassification`.
+        focal: gamma of the focal loss in training; see `PairClassification`.
 
     Raises:
-        OptionError: there are not exactly two distinct labels.
+        OptionError: there are not exactly two distinct labels, or both label_smoothing and focal are given.
     """
 
     sides = ("first", "second", "whole")
@@ -41,9 +44,18 @@ class DualClassification(BinaryHead):
         labels: ClassNames = None,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         positive_weight: Weight = 1.0,
+        label_smoothing: Smoothing = 0.0,
+        focal: Gamma = None,
     ) -> None:
         super().__init__(self.labels_from(labels))
-        self.apart = PairClassification(hidden_size, labels=labels, dropout=dropout, positive_weight=positive_weight)
+        self.apart = PairClassification(
+            hidden_size,
+            labels=labels,
+            dropout=dropout,
+            positive_weight=positive_weight,
+            label_smoothing=label_smoothing,
+            focal=focal,
+        )
         self.joined = nn.Sequential(Dropout(dropout), nn.Linear(hidden_size, 1))
 
     def forward(
@@ -62,6 +74,12 @@ class DualClassification(BinaryHead):
     def loss(self, outputs: Float[Tensor, "examples 2"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
         """Return the mean of the two binary cross-entropies."""
         return self.apart.loss(outputs.flatten(), labels.repeat_interleave(2))
+
+    def training_loss(
+        self, outputs: Float[Tensor, "examples 2"], labels: Float[Tensor, " examples"]
+    ) -> Float[Tensor, ""]:
+        """Return the mean of the two losses with label smoothing, or of the two focal losses."""
+        return self.apart.training_loss(outputs.flatten(), labels.repeat_interleave(2))
 
     def logits(self, outputs: Float[Tensor, "examples 2"]) -> Float[Tensor, "examples classes"]:
         """Return 0 and the mean of the two logits."""

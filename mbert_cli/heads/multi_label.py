@@ -14,6 +14,8 @@ from mbert_cli.data.labels import ClassNames
 from mbert_cli.encoder.dropout import Dropout
 from mbert_cli.errors import OptionError
 from mbert_cli.heads import Columns, Head, PositiveNumber, is_weight
+from mbert_cli.heads.classification import Gamma, Smoothing, check_loss_options
+from mbert_cli.heads.pair_classification import binary_loss
 from mbert_cli.metrics import Metrics, metrics_of, multi_label_metrics
 
 
@@ -48,10 +50,12 @@ class MultiLabel(Head):
         dropout: probability of dropping a feature of the sentence vector in training.
         positive_weight: weight w_k of a row that has label k, in the loss; a row without it has weight 1. `balanced` is
             the number of training rows without label k divided by the number of rows with it, or 1 if one is 0.
+        label_smoothing: epsilon of `binary_loss` for each label, in training.
+        focal: gamma of the focal loss of each label, which training then minimises; see `binary_loss`.
 
     Raises:
-        OptionError: there are no labels, they are not distinct, a label contains the delimiter, or the number of
-            weights is not the number of labels.
+        OptionError: there are no labels, they are not distinct, a label contains the delimiter, the number of weights
+            is not the number of labels, or both label_smoothing and focal are given.
     """
 
     labels: LabelSets
@@ -68,8 +72,12 @@ class MultiLabel(Head):
         delimiter: str = DELIMITER,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         positive_weight: Weights = 1.0,
+        label_smoothing: Smoothing = 0.0,
+        focal: Gamma = None,
     ) -> None:
         super().__init__(self.labels_from(labels, delimiter))
+        check_loss_options(label_smoothing, focal)
+        self.label_smoothing, self.focal = label_smoothing, focal
         self.decision = LabelDecision()
         count = len(self.labels)
         self.dropout = Dropout(dropout)
@@ -106,8 +114,13 @@ class MultiLabel(Head):
         self, outputs: Float[Tensor, "examples labels"], labels: Float[Tensor, "examples labels"]
     ) -> Float[Tensor, ""]:
         """Return the mean binary cross-entropy, with the positive weights if there are any."""
-        weight = None if self.positive_weight is None else self.positive_weight.to(outputs)
-        return nn.functional.binary_cross_entropy_with_logits(outputs, labels, pos_weight=weight)
+        return binary_loss(outputs, labels, self.positive_weight)
+
+    def training_loss(
+        self, outputs: Float[Tensor, "examples labels"], labels: Float[Tensor, "examples labels"]
+    ) -> Float[Tensor, ""]:
+        """Return the loss with label smoothing, or the focal loss."""
+        return binary_loss(outputs, labels, self.positive_weight, self.label_smoothing, self.focal)
 
     def soft_loss(
         self, outputs: Float[Tensor, "examples labels"], soft: Float[Tensor, "examples labels"]

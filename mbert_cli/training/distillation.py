@@ -42,7 +42,7 @@ class SoftLabels:
             step: t, number of the batch in the run, from 0.
         """
         share, batch = self._shares[task], portion.batch
-        hard = head.loss(outputs, batch.labels[task])
+        hard = head.training_loss(outputs, batch.labels[task])
         if not portion.is_whole:
             hard = hard * portion.share(head, task)
         if share is None:
