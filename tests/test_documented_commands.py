@@ -29,6 +29,7 @@ NOT_RUN = {
     "mbert train paper/minilm/table4_simultaneous 'adapters=[]' --limit 2000 training.epochs=3 "
     "training.learning_rate=3e-5 training.head_learning_rate=1e-3 training.schedule=linear --seed 1 --precision bf16 "
     "-o runs/bf16-1": "reads the course's data",
+    "mbert train my.yaml training.batch_size=128 training.accumulate=8 -o runs/large-batches": "trains once more",
     "mbert predict runs/demo tables/ more/*.parquet -o predicted --engine ray --workers 2": "starts Ray",
     "mbert embed runs/demo big.tsv -t mood -o vectors.npy --engine ray --workers 2": "starts Ray",
     "mbert info --warm-up": "compiles for up to a minute",

@@ -42,7 +42,8 @@ class Shared:
 class LossBalancing(nn.Module, ABC):
     """Combines the losses of the tasks in a step.
 
-    It is used only in steps that contain all tasks. A step of one task minimises the loss of that task, unweighted. All
+    It receives each loss multiplied by the `loss_weight` of its task. It is used only in steps that contain all tasks.
+    A step of one task minimises the loss of that task. All
     state between steps is stored in parameters and buffers, so it is part of the run's saved state. The recipe's
     learning rates, schedule, weight decay and clip_norm do not apply to them.
 
@@ -56,6 +57,8 @@ class LossBalancing(nn.Module, ABC):
 
     sums_shared: ClassVar[bool] = False
     """Whether `backward` sums the gradients of the shared parameters over all processes."""
+    cancels_factors: ClassVar[bool] = False
+    """Whether it learns weights that cancel a constant factor of a task's loss, such as `loss_weight`."""
 
     def __init__(self, tasks: Mapping[str, Goal]) -> None:
         super().__init__()
@@ -64,6 +67,14 @@ class LossBalancing(nn.Module, ABC):
     @abstractmethod
     def forward(self, losses: Losses) -> Float[Tensor, ""]:
         """Return the balanced loss."""
+
+    def fixed_weights(self) -> Float[Tensor, " tasks"] | None:
+        """Return the weight of each task's loss in the gradient, if it does not depend on the losses of the step.
+
+        The default is None: the weights depend on the losses or on their gradients. With `training.accumulate`, such a
+        method computes micro-batches several times; see `training.micro_batches`.
+        """
+        return None
 
     def backward(self, losses: Losses, shared: Shared) -> None:
         """Store the gradients of the balanced objective in `.grad` of the network's parameters, which is None before.

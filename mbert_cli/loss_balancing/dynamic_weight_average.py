@@ -66,6 +66,10 @@ class DynamicWeightAverage(LossBalancing):
         values = stacked(losses)
         return (self.weights().to(values.dtype) * values).sum()
 
+    def fixed_weights(self) -> Float[Tensor, " tasks"]:
+        """Return the weights lambda_k of this epoch."""
+        return self.weights()
+
     def backward(self, losses: Losses, shared: Shared) -> None:
         """Store the gradients of the weighted sum in the network; record the unweighted losses."""
         super().backward(losses, shared)

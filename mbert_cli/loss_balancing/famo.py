@@ -35,6 +35,8 @@ class FAMO(LearnedBalancing):
             0.01.
     """
 
+    cancels_factors = True
+
     def __init__(
         self,
         tasks: Mapping[str, Goal],

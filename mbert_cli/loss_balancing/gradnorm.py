@@ -34,6 +34,7 @@ class GradNorm(LearnedBalancing):
         learning_rate: learning rate of w.
     """
 
+    cancels_factors = True
     initial: Tensor
 
     def __init__(

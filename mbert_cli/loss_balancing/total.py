@@ -1,5 +1,6 @@
 """The plain sum of the losses."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -12,3 +13,7 @@ class Total(LossBalancing):
     def forward(self, losses: Losses) -> Float[Tensor, ""]:
         """Return the sum of the losses."""
         return stacked(losses).sum()
+
+    def fixed_weights(self) -> Float[Tensor, " tasks"]:
+        """Return ones."""
+        return torch.ones(self.num_tasks)

@@ -30,6 +30,7 @@ class Uncertainty(LearnedBalancing):
         learning_rate: learning rate of s; with 0.01, s follows the losses within a few hundred steps.
     """
 
+    cancels_factors = True
     factors: Tensor
 
     def __init__(
@@ -45,6 +46,10 @@ class Uncertainty(LearnedBalancing):
     def forward(self, losses: Losses) -> Float[Tensor, ""]:
         """Return the negative log-likelihood of all tasks, up to a constant."""
         return (self.factors * stacked(losses) * (-self.values).exp() + self.values / 2).sum()
+
+    def fixed_weights(self) -> Float[Tensor, " tasks"]:
+        """Return a_k e^(-s_k), with s_k from before the step."""
+        return self.factors * (-self.values.detach()).exp()
 
     def backward(self, losses: Losses, shared: Shared) -> None:
         """Store the gradients in the network; update s."""

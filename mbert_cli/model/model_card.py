@@ -15,6 +15,7 @@ from mbert_cli.heads import Head
 from mbert_cli.messages import one_line
 from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.recipe.sections import Recipe
+from mbert_cli.recipe.training_options import training_options
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _METRICS = ("accuracy", "f1", "micro_f1", "macro_f1", "average_precision", "pearson", "spearman")
@@ -48,6 +49,7 @@ def model_card(recipe: Recipe, model: SentenceModel, scores: Mapping[str, Any]) 
         version=__version__,
         num_tasks=counted(len(recipe.tasks), "task"),
         num_epochs=counted(recipe.training.epochs, "epoch"),
+        training_options=training_options(recipe),
         num_members=len(model.members()),
         encoder=_encoder(recipe),
         soft_tasks=[name for name, task in recipe.tasks.items() if task.soft_labels is not None],

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
 
-from mbert_cli.recipe.sections import Recipe, as_spec
+from mbert_cli.recipe.sections import EncoderSection, Recipe, Section, TaskSection, TrainingSection, as_spec
 
 _LONG_LIST = 12
 # Sections and keys of `training` that do not change the result.
@@ -34,9 +34,28 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the differences between two flat dicts, one sentence each."""
+    """Return the differences between two flat dicts, one sentence each.
+
+    A run of an older version does not know a newer key of the recipe. The default of a new key changes no result, so it
+    is no difference.
+    """
     changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]
+    changed = [key for key in changed if key in then or not _is_default(key, now[key])]
     return [_difference(key, then.get(key), now.get(key)) for key in changed]
+
+
+# The keys of a section begin with its name; those of a task, with "tasks" and the task's name.
+_SECTIONS: dict[tuple[str, int], type[Section]] = {
+    ("training", 2): TrainingSection,
+    ("tasks", 3): TaskSection,
+    ("encoder", 2): EncoderSection,
+}
+
+
+def _is_default(key: str, value: Any) -> bool:
+    section, *_, name = key.split(".")
+    fields = _SECTIONS.get((section, key.count(".") + 1), Section).model_fields
+    return name in fields and not fields[name].is_required() and bool(fields[name].default == value)
 
 
 def _difference(key: str, then: Any, now: Any) -> str:

@@ -15,9 +15,6 @@ DEFAULT_ID = "id"
 MULTI_LABEL = "multi_label"
 """The kind of head whose labels may be in several columns."""
 
-# Learning rates above which training rarely succeeds: of pretrained weights, and of weights that start at random.
-_HIGH_RATE, _HIGH_RATE_OF_NEW = 0.01, 0.1
-
 
 class Section(BaseModel):
     """A section of a recipe: unknown keys and values of a wrong type are rejected."""
@@ -123,6 +120,10 @@ class TaskSection(Section):
         soft_labels: the training file also has the columns that `mbert predict` appends, with the predictions of
             another model. This is their share of the loss, or `annealed`: the share falls from 1 to 0. See
             `training/distillation.py`.
+        learning_rate: learning rate of the task's adapters and head. Default: those of `training`.
+        loss_weight: factor of the task's loss, before loss balancing.
+        epoch_share: number of rows that an epoch counts for the task, divided by the rows of its training file. With
+            0.25, an epoch reads a quarter of the rows, a new sample each time; with 2, it reads all rows twice.
     """
 
     train: str
@@ -140,6 +141,9 @@ class TaskSection(Section):
     encoder_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     symmetric: bool = False
     soft_labels: SoftShare = None
+    learning_rate: PositiveFloat | None = None
+    loss_weight: PositiveFloat = 1.0
+    epoch_share: Annotated[float, Field(gt=0, le=1000)] = 1.0
 
     @property
     def column_names(self) -> list[str]:
@@ -158,6 +162,8 @@ class TrainingSection(Section):
     Args:
         epochs: number of passes of the curriculum.
         batch_size: number of examples of each task in a step.
+        accumulate: number of micro-batches that a step computes one after another, to use less memory. The result
+            equals that of one batch up to rounding.
         learning_rate: learning rate of the encoder.
         layer_decay: ratio of the learning rate of a layer to that of the layer above it; the embeddings count as the
             lowest layer. With less than 1, lower layers stay closer to their pretrained values.
@@ -185,6 +191,7 @@ class TrainingSection(Section):
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 20
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
+    accumulate: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     learning_rate: PositiveFloat = 1e-5
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     adapter_learning_rate: PositiveFloat | None = None
@@ -203,19 +210,6 @@ class TrainingSection(Section):
     keep: Annotated[int, Field(ge=1, le=1000)] = 2
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 11711
     members: Annotated[int, Field(ge=1, le=100)] = 1
-
-    def warnings(self) -> list[str]:
-        """Return a warning for each learning rate that is far too high."""
-        rates = {
-            "learning_rate": (self.learning_rate, _HIGH_RATE),
-            "adapter_learning_rate": (self.adapter_learning_rate, _HIGH_RATE_OF_NEW),
-            "head_learning_rate": (self.head_learning_rate, _HIGH_RATE_OF_NEW),
-        }
-        return [
-            f"training.{name} is {rate:g}: training rarely succeeds above {most:g}; usual values are 1e-5 to 1e-3"
-            for name, (rate, most) in rates.items()
-            if rate is not None and rate > most
-        ]
 
     @property
     def early_epochs(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mbert_cli.messages import one_line
 from mbert_cli.metrics import describe_overall
 from mbert_cli.recipe.sections import as_spec
+from mbert_cli.recipe.training_options import training_options
 from mbert_cli.recipe.yaml_text import dump
 from mbert_cli.reports.page_task import TaskPart, task_parts
 from mbert_cli.reports.page_text import score_text, with_short_lists
@@ -69,6 +70,7 @@ def _facts(run: RunReport) -> list[tuple[str, str]]:
         ("curriculum", recipe.curriculum.describe()),
         ("epochs" if recipe.training.members == 1 else "members of the ensemble", _rounds(run)),
         ("training", duration(run.train_seconds)),
+        *training_options(recipe).items(),
         ("seed", str(recipe.training.seed)),
         ("parameters", f"{run.parameters['all']:,}"),
         ("computed on", run.hardware),

@@ -51,7 +51,7 @@ def check_recipe(recipe: Recipe) -> None:
         problems.append(f"{recipe.place('training', 'select')} is '{select}'{nearest(select, known)}")
     if recipe.training.cache_features:
         problems += _reasons_not_to_cache(recipe)
-    problems += _dropout_conflicts(recipe)
+    problems += [*_dropout_conflicts(recipe), *_empty_micro_batches(recipe)]
     if problems:
         raise RecipeError(*problems)
 
@@ -75,6 +75,18 @@ def _dropout_conflicts(recipe: Recipe) -> list[str]:
                     "choose a curriculum with one task per step, such as square_root."
                 ]
     return []
+
+
+def _empty_micro_batches(recipe: Recipe) -> list[str]:
+    """Return the problem of a batch with fewer rows than micro-batches; none if there is no such problem."""
+    accumulate, rows = recipe.training.accumulate, recipe.training.batch_size
+    if accumulate <= rows:
+        return []
+    place = recipe.place("training", "accumulate")
+    return [
+        f"{place} is {accumulate}, but training.batch_size is {rows}, and each micro-batch needs a row; set accumulate "
+        f"to at most {rows}."
+    ]
 
 
 def is_inner(adapter_kind: str) -> bool:

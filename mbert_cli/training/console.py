@@ -9,6 +9,7 @@ from mbert_cli.machine.versions import versions
 from mbert_cli.messages import one_line
 from mbert_cli.metrics import describe_overall
 from mbert_cli.recipe.sections import as_spec
+from mbert_cli.recipe.training_options import rate_warnings
 from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.tables import FittedTable, new_table
@@ -35,16 +36,13 @@ def print_opening(setup: TrainingSetup, options: RunOptions) -> None:
     )
     lines = [_facts_line(name, each) for name, each in facts.items()]
     console.show(_facts_table(facts), lines)
-    for warning in recipe.training.warnings():
+    for warning in rate_warnings(recipe):
         console.info(f"{warning}.")
     for name, each in facts.items():
         for warning in each.warnings(recipe.training.max_length, model.encoder.shape.max_positions):
             console.info(f"task {name}: {warning}.")
-    if recipe.loss_balancing.kind != "total" and not setup.phases.combine_losses():
-        console.info(
-            f"loss_balancing {recipe.loss_balancing.kind} has no effect: under curriculum {recipe.curriculum.kind} "
-            "every step of this run has one task only."
-        )
+    for warning in _balancing_warnings(setup):
+        console.info(f"{warning}.")
     console.event(
         "start",
         {
@@ -55,6 +53,22 @@ def print_opening(setup: TrainingSetup, options: RunOptions) -> None:
             "tasks": {name: asdict(each) for name, each in facts.items()},
         },
     )
+
+
+def _balancing_warnings(setup: TrainingSetup) -> list[str]:
+    """Return a warning if the loss balancing, or the `loss_weight` of a task, has no effect."""
+    recipe = setup.recipe
+    kind = recipe.loss_balancing.kind
+    if not setup.phases.combine_losses():
+        rule = f"under curriculum {recipe.curriculum.kind} every step of this run has one task only"
+        return [] if kind == "total" else [f"loss_balancing {kind} has no effect: {rule}"]
+    if setup.learner.balancing.cancels_factors:
+        weighted = [f"tasks.{name}.loss_weight" for name, task in recipe.tasks.items() if task.loss_weight != 1]
+        rule = (
+            f"loss_balancing {kind} learns weights that cancel it; use total, or another balancing without such weights"
+        )
+        return [f"{name} has little effect: {rule}" for name in weighted[:1]]
+    return []
 
 
 def _facts_table(facts: Mapping[str, TaskFacts]) -> FittedTable:

@@ -1,7 +1,7 @@
 """The optimizer: AdamW, its parameter groups and schedule, and gradient clipping."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +12,30 @@ from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.recipe.sections import TrainingSection
 
 
-def make_optimizer(model: MultiTaskBert, training: TrainingSection) -> "RowwiseAdamW":
+def make_optimizer(
+    model: MultiTaskBert, training: TrainingSection, own_rates: Mapping[str, float] | None = None
+) -> "RowwiseAdamW":
     """Return AdamW with groups for the encoder, the adapters and the heads, each with its own learning rate.
 
     With `layer_decay` d, layer l of L of the encoder has the learning rate learning_rate * d^(L - l). The embeddings
     have learning_rate * d^L. Source: Howard & Ruder 2018 (ULMFiT), section 3.2, discriminative fine-tuning with
     d = 1 / 2.6. Weight decay applies to matrices only, not to biases and LayerNorms.
+
+    Args:
+        model: the model.
+        training: learning rates and weight decay.
+        own_rates: learning rate of the adapters and the head of each task that has its own.
     """
+    own_rates = own_rates or {}
     adapter_rate = training.adapter_learning_rate or training.learning_rate
     head_rate = training.head_learning_rate or adapter_rate
-    parts = [model.task(name) for name in model.task_names]
+    parts = [model.task(name) for name in model.task_names if name not in own_rates]
     modules: list[tuple[float, list[nn.Module]]] = [
         *_encoder_rates(model.encoder, training),
         (adapter_rate, [part.adapters for part in parts]),
         (head_rate, [model.pooling, *(part.head for part in parts)]),
     ]
+    modules += [(rate, [model.task(name)]) for name, rate in own_rates.items()]
     groups = []
     for rate, owners in modules:
         parameters: list[Tensor] = [parameter for owner in owners for parameter in owner.parameters()]

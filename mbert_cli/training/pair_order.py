@@ -42,17 +42,36 @@ class PairOrder:
         """
         return pack(self._data, self._drawn_rows(rows, step), device)
 
-    def pack_portion(
-        self, rows: Mapping[str, np.ndarray], step: int, device: torch.device | str, processes: Processes
-    ) -> Portion:
-        """Pack the part of a batch that this process computes, and the whole batch; the arguments are as in `pack`."""
-        if processes.is_alone:
+    def pack_portions(
+        self,
+        rows: Mapping[str, np.ndarray],
+        step: int,
+        device: torch.device | str,
+        processes: Processes,
+        accumulate: int = 1,
+    ) -> list[Portion]:
+        """Pack the parts of a batch that this process computes, one after another.
+
+        Args:
+            rows: as in `pack`.
+            step: as in `pack`.
+            device: as in `pack`.
+            processes: the processes that train together.
+            accumulate: number of parts for each process. A part without an example of its own is left out, but each
+                process gets at least one part.
+        """
+        if processes.is_alone and accumulate == 1:
             batch = self.pack(rows, step, device)
-            return Portion(batch, batch)
+            return [Portion(batch, batch)]
         drawn = self._drawn_rows(rows, step)
         lengths = {task: self._data[task].lengths[own] for task, own in drawn.items()}
-        places, idle = deal(lengths, processes.rank, processes.count)
-        return Portion(pack(self._data, drawn, device, places), pack(self._texts, drawn), idle)
+        numbers = range(processes.rank * accumulate, (processes.rank + 1) * accumulate)
+        dealt = [(number, *deal(lengths, number, processes.count * accumulate)) for number in numbers]
+        whole = pack(self._texts, drawn)
+        return [
+            Portion(pack(self._data, drawn, device, places), whole, idle, number)
+            for number, places, idle in [each for each in dealt if len(each[2]) < len(rows)] or dealt[:1]
+        ]
 
     def _drawn_rows(self, rows: Mapping[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
         return {task: self._drawn(task, indices, step) for task, indices in rows.items()}

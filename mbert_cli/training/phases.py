@@ -8,6 +8,11 @@ from mbert_cli.model.components import build
 from mbert_cli.recipe.sections import Recipe
 
 
+def epoch_rows(size: int, share: float) -> int:
+    """Return the number of rows that a curriculum counts for a training set of `size` rows: at least 1."""
+    return max(1, round(share * size))
+
+
 class RunPhases:
     """Which tasks each step of a run contains, and which parameters it trains.
 
@@ -20,7 +25,7 @@ class RunPhases:
         training = recipe.training
         self.epochs = range(1, training.epochs + 1)
         self._curriculum: Curriculum = build("curricula", recipe.curriculum, training.epochs)
-        self._sizes = sizes
+        self._sizes = {name: epoch_rows(size, recipe.tasks[name].epoch_share) for name, size in sizes.items()}
         self._batch_size = training.batch_size
         self._freezes_encoder = training.freeze_encoder
 

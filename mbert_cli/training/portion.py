@@ -1,4 +1,4 @@
-"""The part of a step's batch that one process computes."""
+"""The part of a step's batch that one process computes at once."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from mbert_cli.heads import Head
 
 
 def deal(lengths: Mapping[str, np.ndarray], rank: int, count: int) -> tuple[dict[str, np.ndarray], frozenset[str]]:
-    """Deal the examples of a step to processes, so that all have about as many tokens.
+    """Deal the examples of a step to parts, so that all have about as many tokens.
 
-    The examples of a task are dealt by length, forwards and backwards in turn. A process that gets no example of a task
-    repeats one of another process, so that all processes run the same modules; it must not count.
+    The examples of a task are dealt by length, forwards and backwards in turn. A part that gets no example of a task
+    repeats one of another part, so that all parts run the same modules; it must not count.
 
     Args:
         lengths: for each task, the number of tokens of each of its examples.
-        rank: number of the process.
-        count: number of processes.
+        rank: number of the part.
+        count: number of parts.
 
     Returns:
-        For each task, the places of the process's examples in ascending order; and the tasks whose example must not
+        For each task, the places of the part's examples in ascending order; and the tasks whose example must not
         count.
     """
     places, idle, first = {}, set(), 0
@@ -44,27 +44,29 @@ def deal(lengths: Mapping[str, np.ndarray], rank: int, count: int) -> tuple[dict
 
 @dataclass(frozen=True)
 class Portion:
-    """The part of a step's batch that one process computes.
+    """The part of a step's batch that one process computes at once.
 
     Args:
-        batch: the examples of this process.
-        whole: the examples of all processes, on the CPU; `batch` itself if there is only one process.
+        batch: the examples of this part.
+        whole: the examples of all parts, on the CPU; `batch` itself if there is only one part.
         idle: the tasks whose example in `batch` must not count; see `deal`.
+        number: number of the part, over all processes.
     """
 
     batch: Batch
     whole: Batch
     idle: frozenset[str] = frozenset()
+    number: int = 0
 
     @property
     def is_whole(self) -> bool:
-        """Whether this is the only process."""
+        """Whether this is the only part."""
         return self.batch is self.whole
 
     def share(self, head: Head, task: str) -> Any:
         """Return the weight of a task's labels in `batch` divided by that in `whole`.
 
-        The mean loss over all processes is the sum of their own means, each multiplied by this share.
+        The mean loss over all parts is the sum of their own means, each multiplied by this share.
         """
         return self._share(task, head.label_weight, self.batch.labels, self.whole.labels)
 

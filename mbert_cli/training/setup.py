@@ -97,7 +97,8 @@ def _learner(
         options.console.info(f"{source.folder}: contains no pooler; it starts with random values.")
     goals = {task: model.head(task).goal for task in model.task_names}
     balancing: LossBalancing = build("loss_balancing", recipe.loss_balancing, goals).to(hardware.device)
-    return Learner(model, tokenizer, make_optimizer(model, recipe.training), balancing)
+    rates = {name: task.learning_rate for name, task in recipe.tasks.items() if task.learning_rate is not None}
+    return Learner(model, tokenizer, make_optimizer(model, recipe.training, rates), balancing)
 
 
 def _check_reinitialise(recipe: Recipe, shape: EncoderShape) -> None:

@@ -1,7 +1,6 @@
 """One optimizer step."""
 
 import math
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -9,22 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbert_cli.encoder.dropout import keyed
+from mbert_cli.batch import Batch
 from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.loss_balancing import Shared
-from mbert_cli.machine import signals
 from mbert_cli.machine.process_group import ALONE, Processes
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.randomness import derive
-from mbert_cli.training.distillation import SoftLabels
 from mbert_cli.training.encoder_dropout import EncoderDropout
 from mbert_cli.training.finite import not_finite
 from mbert_cli.training.gradient_sum import sum_gradients
 from mbert_cli.training.optimizer import clip_gradients, learning_rate_factor
 from mbert_cli.training.pair_order import PairOrder
-from mbert_cli.training.portion import Portion, with_value
+from mbert_cli.training.portion import Portion
 from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import TrainingState
+from mbert_cli.training.step_losses import StepLosses
 from mbert_cli.training.token_dropout import TokenDropout
 
 
@@ -52,14 +50,19 @@ class OptimizerStep:
         self._total_steps = setup.phases.total_steps
         self._device = device
         self._processes = processes
-        self.stop: int | None = None  # the signal that stops the run, if another process may have received it
         tasks = recipe.tasks.items()
         token_dropout = {name: task.token_dropout for name, task in tasks}
         self._token_dropout = TokenDropout(token_dropout, learner.tokenizer, recipe.training.seed)
         self._encoder_dropout = EncoderDropout(
             learner.model.encoder, {name: task.encoder_dropout for name, task in tasks}
         )
-        self._soft_labels = SoftLabels({name: task.soft_labels for name, task in tasks}, self._total_steps)
+        self._weights = {name: task.loss_weight for name, task in tasks}
+        self._losses = StepLosses(learner.model, recipe, self._total_steps, processes)
+
+    @property
+    def stop(self) -> int | None:
+        """The signal that stops the run, if another process may have received it."""
+        return self._losses.stop
 
     def __call__(self, rows: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Take a step.
@@ -68,7 +71,7 @@ class OptimizerStep:
             rows: for each task of the step, the indices of its rows.
 
         Returns:
-            The loss of each task, before the update.
+            The loss of each task, before the update, without `loss_weight`.
 
         Raises:
             NotFiniteError: a loss or the norm of the gradients is NaN or infinite; no weight was changed.
@@ -79,14 +82,14 @@ class OptimizerStep:
         factor = learning_rate_factor(training, step, self._total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        portion = self._pack(rows, step)
+        portions = self._pack(rows, step)
         # All processes replay the same rows, so that these are rounded alike.
-        self.optimizer.catch_up(portion.whole.token_ids)
-        losses = self._losses(portion)
+        self.optimizer.catch_up(portions[0].whole.token_ids)
+        losses = self._compute(portions)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
         for task, value in values.items():
             self._check_finite(f"the loss of task {task}", value, {task: rows[task]})
-        self._backward(losses, portion)
+        self._backward(self._weighted(losses), portions[0].whole)
         if training.clip_norm is not None:
             norm = clip_gradients(self.model.parameters(), training.clip_norm)
             self._check_finite("the gradient's norm", float(norm), rows)
@@ -96,17 +99,32 @@ class OptimizerStep:
         if len(losses) > 1:
             # Autograd stays on although no gradient is computed. Without it, attention runs other kernels, which round
             # differently.
-            self._balancing.after_step(lambda: self._losses(portion))
+            self._balancing.after_step(lambda: self._weighted(self._losses(portions, step)))
         self.state.step += 1
         return values
 
-    def _pack(self, rows: Mapping[str, np.ndarray], step: int) -> Portion:
-        portion = self.pairs.pack_portion(rows, step, self._device, self._processes)
-        batch = self._token_dropout(portion.batch, step)
-        whole = batch if portion.is_whole else self._token_dropout(portion.whole, step)
-        return replace(portion, batch=batch, whole=whole)
+    def _pack(self, rows: Mapping[str, np.ndarray], step: int) -> list[Portion]:
+        accumulate = self.recipe.training.accumulate
+        portions = self.pairs.pack_portions(rows, step, self._device, self._processes, accumulate)
+        batches = [self._token_dropout(portion.batch, step) for portion in portions]
+        whole = batches[0] if portions[0].is_whole else self._token_dropout(portions[0].whole, step)
+        return [replace(portion, batch=batch, whole=whole) for portion, batch in zip(portions, batches, strict=True)]
 
-    def _backward(self, losses: Mapping[str, Tensor], portion: Portion) -> None:
+    def _compute(self, portions: Sequence[Portion]) -> dict[str, Tensor]:
+        """Return the loss of each task. With micro-batches, add their gradients to `.grad` at once where possible."""
+        tasks, fixed = portions[0].batch.tasks, None
+        if self.recipe.training.accumulate > 1:
+            fixed = self._balancing.fixed_weights() if len(tasks) > 1 else torch.ones(1)
+        if fixed is None:
+            return self._losses(portions, self.state.step)
+        weights = {task: self._weights[task] * weight for task, weight in zip(tasks, fixed.unbind(), strict=True)}
+        return self._losses.accumulate(portions, self.state.step, weights)
+
+    def _weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the losses that are balanced: each multiplied by the `loss_weight` of its task."""
+        return {task: loss if self._weights[task] == 1 else self._weights[task] * loss for task, loss in losses.items()}
+
+    def _backward(self, losses: Mapping[str, Tensor], whole: Batch) -> None:
         """Compute the gradients of the balanced loss, over all processes."""
         done: Sequence[Tensor] = ()
         if len(losses) > 1:
@@ -117,31 +135,9 @@ class OptimizerStep:
         else:
             next(iter(losses.values())).backward()
         if not self._processes.is_alone:
-            words = portion.whole.token_ids.unique().to(self._device)
+            words = whole.token_ids.unique().to(self._device)
             table = self.model.encoder.word_embeddings.weight
             sum_gradients(self._processes, self.model.parameters(), table, words, done)
-
-    def _losses(self, portion: Portion) -> dict[str, Tensor]:
-        """Return the loss of each task. A second call in the same step draws the same dropout."""
-        batch, processes = portion.batch, self._processes
-        step, seed = self.state.step, self.recipe.training.seed
-        # Only FlashAttention on a GPU draws from PyTorch's generator.
-        torch.manual_seed(derive(seed, "step", step) + processes.rank)
-        with keyed(seed, step):
-            outputs = self.model(batch)
-        heads = {task: self.model.head(task) for task in batch.tasks}
-        losses = {
-            task: self._soft_labels.loss(head, outputs[task], portion, task, step) for task, head in heads.items()
-        }
-        if processes.is_alone:
-            return losses
-        # The signal that a process has received travels with the losses, so that all processes stop after this step.
-        received = signals.received()
-        own = torch.stack([*losses.values(), torch.tensor(received is not None, device=batch.token_ids.device)])
-        *values, stops = processes.add(own.detach()).unbind()
-        if stops > 0:
-            self.stop = received or signal.SIGTERM
-        return {task: with_value(loss, value) for (task, loss), value in zip(losses.items(), values, strict=True)}
 
     def _check_finite(self, what: str, value: float, rows: Mapping[str, np.ndarray]) -> None:
         if math.isfinite(value):

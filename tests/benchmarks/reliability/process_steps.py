@@ -74,15 +74,16 @@ def compute_in_fp64(run: TrainingRun) -> None:
     """Make the steps of a run in one process compute in fp64."""
     run.model.double()
     run.setup.learner.balancing.double()
-    pack = run.step.pairs.pack_portion
+    pack = run.step.pairs.pack_portions
 
-    def pack_portion(*arguments):
-        batch = pack(*arguments).batch
+    def pack_portions(*arguments):
+        (portion,) = pack(*arguments)
+        batch = portion.batch
         labels = {task: labels.double() for task, labels in batch.labels.items()}
         batch = replace(batch, labels=labels, features=None if batch.features is None else batch.features.double())
-        return Portion(batch, batch)
+        return [Portion(batch, batch)]
 
-    run.step.pairs.pack_portion = pack_portion  # type: ignore[method-assign]
+    run.step.pairs.pack_portions = pack_portions  # type: ignore[method-assign]
 
 
 def steps_of(run: TrainingRun, phase: Phase, epoch: int, count: int) -> list[dict[str, float]]:

@@ -1,0 +1,45 @@
+"""What a recipe says about training: unusual learning rates, and the options that differ from the defaults."""
+
+from mbert_cli.recipe.sections import Recipe, TaskSection
+
+# Learning rates above which training rarely succeeds: of pretrained weights, and of weights that start at random.
+_HIGH_RATE, _HIGH_RATE_OF_NEW = 0.01, 0.1
+_OF_TASK, _OF_HEAD = ("learning_rate", "loss_weight", "epoch_share"), ("label_smoothing", "focal")
+
+
+def rate_warnings(recipe: Recipe) -> list[str]:
+    """Return a warning for each learning rate that is far too high."""
+    training = recipe.training
+    rates = {
+        "training.learning_rate": (training.learning_rate, _HIGH_RATE),
+        "training.adapter_learning_rate": (training.adapter_learning_rate, _HIGH_RATE_OF_NEW),
+        "training.head_learning_rate": (training.head_learning_rate, _HIGH_RATE_OF_NEW),
+        **{
+            f"tasks.{name}.learning_rate": (task.learning_rate, _HIGH_RATE_OF_NEW)
+            for name, task in recipe.tasks.items()
+        },
+    }
+    return [
+        f"{name} is {rate:g}: training rarely succeeds above {most:g}; usual values are 1e-5 to 1e-3"
+        for name, (rate, most) in rates.items()
+        if rate is not None and rate > most
+    ]
+
+
+def training_options(recipe: Recipe) -> dict[str, str]:
+    """Return the options of batches and tasks that differ from the defaults, for reports and model cards.
+
+    Returns:
+        A name and a text for each: ``{"training of mood": "loss_weight 2, focal 2"}``.
+    """
+    training = recipe.training
+    options = {f"training of {name}": _options_of(task) for name, task in recipe.tasks.items()}
+    if training.accumulate > 1:
+        options = {"batches": f"{training.batch_size} rows in {training.accumulate} micro-batches", **options}
+    return {name: text for name, text in options.items() if text}
+
+
+def _options_of(task: TaskSection) -> str:
+    values = {name: getattr(task, name) for name in _OF_TASK if getattr(task, name) not in (None, 1.0)}
+    values |= {name: task.head.options[name] for name in _OF_HEAD if task.head.options.get(name)}
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())

@@ -1,0 +1,160 @@
+"""A step in micro-batches equals a step with one batch."""
+
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from tiny_runs import QUIET
+
+from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
+from mbert_cli.errors import NotFiniteError
+from mbert_cli.heads.classification import Classification
+from mbert_cli.machine.hardware import choose
+from mbert_cli.machine.process_group import ALONE, Processes
+from mbert_cli.model.components import build, kinds, load_recipe
+from mbert_cli.recipe.sections import Component
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.training.fit import prepare
+from mbert_cli.training.micro_batches import summed_losses
+from mbert_cli.training.options import RunOptions
+from mbert_cli.training.state import TrainingState
+from mbert_cli.training.step import OptimizerStep
+
+ROWS = {"mood": np.arange(32) % 20, "same": np.arange(32) % 30, "near": np.arange(32) % 12}
+UNEVEN = {"mood": ROWS["mood"], "same": ROWS["same"][:2], "near": ROWS["near"][:9]}
+SETTINGS = (
+    "encoder.dropout=0.2",
+    "adapters=[{kind: low_rank, rank: 6, init_std: 0.1}, {kind: lora, rank: 4, dropout: 0.3}, {kind: top}]",
+    "tasks.mood.head={kind: classification, labels: [low, mid, high], class_weights: [1, 2, 5], dropout: 0.3}",
+    "tasks.same.head={kind: pair_classification, positive_weight: 3, dropout: 0.4, focal: 2}",
+    "tasks.same.symmetric=true",
+    "tasks.near.token_dropout=0.3",
+    "tasks.near.loss_weight=0.5",
+    "training.batch_size=32",
+    "training.learning_rate=1e-30",  # no weight changes
+)
+
+
+@pytest.fixture(scope="module")
+def run(tiny_files, even_checkpoint, tmp_path_factory):
+    """Return a run with dropout at every site."""
+    folder = tmp_path_factory.mktemp("micro-batches")
+    path = tiny.write_recipe(folder / "recipe.yaml", even_checkpoint, tiny_files)
+    chosen = RunOptions(choose("cpu", "fp32", "fused"), QUIET)
+    return prepare(load_recipe(str(path), SETTINGS), RunFolder(folder), chosen)
+
+
+def step_of(run, balancing="total", accumulate=1, tasks=None):
+    """Return a step of a run with another balancing, which trains everything or the parameters of some tasks."""
+    training = run.recipe.training.model_copy(update={"accumulate": accumulate})
+    goals = {task: run.model.head(task).goal for task in run.model.task_names}
+    learner = replace(run.setup.learner, balancing=build("loss_balancing", Component(kind=balancing), goals))
+    recipe = run.recipe.model_copy(update={"training": training})
+    run.model.train_only(tasks)
+    return OptimizerStep(replace(run.setup, recipe=recipe, learner=learner), TrainingState(), torch.device("cpu"))
+
+
+def results_of(run, rows, *chosen):
+    """Take a step; return its losses, its gradients, and the values of the balancing afterwards."""
+    step, gradients = step_of(run, *chosen), {}
+
+    def watched(self):
+        for name, parameter in run.model.named_parameters():
+            if parameter.grad is not None:
+                gradients[name] = parameter.grad.to_dense().double()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RowwiseAdamW, "step", watched)
+        losses = step(rows)
+    return losses, gradients, step._balancing.state_dict()
+
+
+def distance(some, others):
+    """Return |g - g'| / |g'| of the gradients of all parameters."""
+    assert some.keys() == others.keys()
+    flat = [torch.cat([each[name].flatten() for name in others]) for each in (some, others)]
+    return float((flat[0] - flat[1]).norm() / flat[1].norm())
+
+
+@pytest.mark.parametrize("balancing", kinds("loss_balancing"))
+@pytest.mark.parametrize("rows", [ROWS, UNEVEN], ids=["even", "uneven"])
+def test_four_micro_batches_equal_one_batch(run, balancing, rows):
+    losses, gradients, values = results_of(run, rows, balancing, 4)
+    expected = results_of(run, rows, balancing)
+    assert losses == pytest.approx(expected[0], rel=1e-6)
+    assert distance(gradients, expected[1]) < 1e-6
+    assert values.keys() == expected[2].keys()
+    for name, value in expected[2].items():
+        torch.testing.assert_close(values[name], value, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kernels", ["torch", "fused"])
+@pytest.mark.parametrize("tasks", [None, ["mood"]])
+def test_a_step_of_one_task_in_micro_batches_equals_one_batch(run, kernels, tasks):
+    run.model.compute_with(torch.float32, kernels)
+    rows = {"mood": ROWS["mood"]}
+    losses, gradients, _ = results_of(run, rows, "total", 4, tasks)
+    expected = results_of(run, rows, "total", 1, tasks)
+    assert losses == pytest.approx(expected[0], rel=1e-6)
+    assert distance(gradients, expected[1]) < 1e-6
+
+
+@pytest.mark.parametrize(("balancing", "passes"), [("total", 4), ("uncertainty", 4), ("squared", 8)])
+def test_weights_that_do_not_depend_on_the_losses_need_one_forward_pass(run, monkeypatch, balancing, passes):
+    called = []
+    forward = type(run.model).forward
+    monkeypatch.setattr(type(run.model), "forward", lambda self, batch: called.append(batch) or forward(self, batch))
+    results_of(run, ROWS, balancing, 4)
+    assert len(called) == passes
+
+
+def test_the_activations_of_a_micro_batch_are_freed_before_the_next(run):
+    alive, most = weakref.WeakSet(), []
+    weight = torch.ones(1000, requires_grad=True)
+
+    def losses_of(portion):
+        states = (weight * portion.number).sin()
+        alive.add(states)
+        most.append(len(alive))
+        return {"mood": states.sin().sum()}
+
+    portions = run.step.pairs.pack_portions({"mood": np.arange(4)}, 0, "cpu", ALONE, 4)
+    losses = summed_losses(losses_of, portions)
+    assert most == [1, 1, 1, 1]
+    losses["mood"].backward()
+    assert most == [1] * 8
+    numbers = np.arange(4)
+    expected = (numbers * np.cos(numbers) * np.cos(np.sin(numbers))).sum()
+    np.testing.assert_allclose(weight.grad.numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(32, [8, 8, 8, 8]), (10, [3, 3, 2, 2]), (3, [1, 1, 1]), (1, [1])])
+def test_every_row_is_in_one_micro_batch(run, rows, expected):
+    portions = run.step.pairs.pack_portions({"mood": np.arange(rows) % 20}, 0, "cpu", ALONE, 4)
+    places = [portion.batch.places["mood"].tolist() for portion in portions]
+    assert sorted(map(len, places), reverse=True) == expected
+    assert sorted(place for own in places for place in own) == list(range(rows))
+
+
+def test_each_process_computes_a_micro_batch_even_if_there_are_fewer_rows(run):
+    rows = {"mood": np.arange(3), "same": np.arange(1)}
+    of_ranks = [run.step.pairs.pack_portions(rows, 0, "cpu", Processes(rank, 3), 2) for rank in range(3)]
+    assert all(of_ranks)
+    parts = [portion for portions in of_ranks for portion in portions]
+    for task, indices in rows.items():
+        places = [portion.batch.places[task].tolist() for portion in parts if task not in portion.idle]
+        assert sorted(place for own in places for place in own) == list(range(len(indices)))
+
+
+def test_a_loss_that_is_not_finite_changes_nothing(run, monkeypatch):
+    loss = Classification.training_loss
+    monkeypatch.setattr(Classification, "training_loss", lambda *given: loss(*given) * torch.nan)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    step = step_of(run, "total", 4)
+    with pytest.raises(NotFiniteError, match="the loss of task mood is nan"):
+        step(ROWS)
+    run.model.zero_grad()
+    assert all(torch.equal(before[name], value) for name, value in run.model.state_dict().items())
