@@ -1,6 +1,7 @@
 """Runs commands in processes that are forked with PyTorch imported, which takes most of the time of a command."""
 
 import fcntl
+import importlib
 import multiprocessing
 import os
 import pty
@@ -8,6 +9,7 @@ import re
 import resource
 import runpy
 import select
+import socket
 import struct
 import sys
 import termios
@@ -60,16 +62,53 @@ def mbert_on_terminals(*words, cwd, widths):
     return dict(zip(widths, text.split(_NEXT), strict=True))
 
 
-def _run_process(main, words, cwd, stdin, environment, broken):
-    environment = {**os.environ, **environment}
+def mbert_in_ranks(count, *words, cwd, patches=(), **environment):
+    """Run `mbert WORDS` in several processes, as torchrun starts them; return the exit code and the output of each.
+
+    Args:
+        patches: values of attributes of modules, by their full names.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        own = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(count)}
+    main = partial(_patched_mbert, dict(patches))
     with TemporaryDirectory() as folder:
-        files = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
-        for file, text in zip(files, (stdin, "", ""), strict=True):
-            file.write_text(text, encoding="utf-8")
-        process = _processes.Process(target=_run, args=(main, [*map(str, words)], str(cwd), files, environment, broken))
-        process.start()
-        process.join()
-        return CompletedProcess(words, process.exitcode, *(file.read_text(encoding="utf-8") for file in files[1:]))
+        started = []
+        for rank in range(count):
+            at = Path(folder, str(rank))
+            at.mkdir()
+            ranked = {"COLUMNS": "100", **own, "RANK": str(rank), "LOCAL_RANK": str(rank), **environment}
+            started.append(_started(main, words, cwd, "", ranked, {}, at))
+        return [_ended(words, each) for each in started]
+
+
+def _patched_mbert(patches, words):
+    for name, value in patches.items():
+        module, _, attribute = name.rpartition(".")
+        setattr(importlib.import_module(module), attribute, value)
+    _mbert(words)
+
+
+def _run_process(main, words, cwd, stdin, environment, broken):
+    with TemporaryDirectory() as folder:
+        return _ended(words, _started(main, words, cwd, stdin, environment, broken, Path(folder)))
+
+
+def _started(main, words, cwd, stdin, environment, broken, folder):
+    """Start a process; return it and the files of its streams."""
+    files = [folder / name for name in ("stdin", "stdout", "stderr")]
+    for file, text in zip(files, (stdin, "", ""), strict=True):
+        file.write_text(text, encoding="utf-8")
+    environment = {**os.environ, **environment}
+    process = _processes.Process(target=_run, args=(main, [*map(str, words)], str(cwd), files, environment, broken))
+    process.start()
+    return process, files
+
+
+def _ended(words, started):
+    process, files = started
+    process.join()
+    return CompletedProcess(words, process.exitcode, *(file.read_text(encoding="utf-8") for file in files[1:]))
 
 
 def _run(main, words, cwd, files, environment, broken):

@@ -1,16 +1,19 @@
 """`mbert embed`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mbert_cli.commands.division import Division, compute
 from mbert_cli.commands.options import (
     Address,
     BatchSize,
     Columns,
     Delimiter,
     Device,
+    Devices,
     Encoder,
     Engine,
     FirstRows,
@@ -24,7 +27,6 @@ from mbert_cli.commands.options import (
     ShardOption,
     StrictLength,
     Workers,
-    check_engine,
     go_offline,
     other_columns,
 )
@@ -59,6 +61,7 @@ def embed(
     offline: Offline = False,
     limit: FirstRows = None,
     shard: ShardOption = None,
+    devices: Devices = None,
     engine: Engine = "local",
     address: Address = None,
     workers: Workers = None,
@@ -75,31 +78,40 @@ def embed(
     also has the columns of the input, as text; the column of the vectors is `embedding`.
 
     --shard 2/7 embeds the second of seven parts: contiguous rows, whose numbers differ by at most one between parts. If
-    a part is interrupted, the same command continues it. --engine ray divides the rows among the processes of a Ray
-    cluster, and joins the parts. See `mbert guide scale`.
+    a part is interrupted, the same command continues it. --devices divides the rows among processes on this machine, as
+    torchrun does, and joins the parts. --engine ray does the same on a Ray cluster. See `mbert guide scale`.
     """
+    from mbert_cli.prediction.divided_files import is_begun
     from mbert_cli.prediction.embed_file import EmbedOptions, check_vector_file, embed_file
+    from mbert_cli.prediction.input_files import check_file
     from mbert_cli.prediction.shard import parse_shard
     from mbert_cli.storage.model_folder import model_section
 
     console = Console(quiet)
     go_offline(offline)
-    check_engine(engine, address, workers, shard)
-    own_shard = parse_shard(shard, [input_file], str(output))
-    check_vector_file(output, force, input_file if own_shard else None)
-    section = model_section(run)
-    options = EmbedOptions(
-        task=task,
-        text=text,
-        normalise=normalise,
-        columns=other_columns(columns, section),
-        quoting=quoting,
-        delimiter=delimiter,
-        limit=limit,
-        strict_length=strict_length,
-        force=force,
-        shard=own_shard,
-    )
+    division = Division(devices, device, engine, address, workers, shard)
+
+    def prepare() -> tuple[dict[str, str], EmbedOptions]:
+        division.check()
+        own_shard = parse_shard(shard, [input_file], str(output))
+        if division.by:
+            check_file(input_file, division.by)
+        # What an interrupted command has joined already is replaced by the same bytes.
+        is_begun_in_parts = bool(division.by) and is_begun(output)
+        check_vector_file(output, force or is_begun_in_parts, input_file if own_shard else None)
+        options = EmbedOptions(
+            task=task,
+            text=text,
+            normalise=normalise,
+            columns=other_columns(columns, model_section(run)),
+            quoting=quoting,
+            delimiter=delimiter,
+            limit=limit,
+            strict_length=strict_length,
+            force=force,
+            shard=own_shard,
+        )
+        return {input_file: str(output)}, options
 
     model: dict[str, Any] = {
         "device": device,
@@ -108,13 +120,6 @@ def embed(
         "batch_size": batch_size,
         "encoder": encoder,
     }
-    if engine == "ray":
-        from mbert_cli.ray.engine import compute
-        from mbert_cli.ray.inputs import check_file
-
-        check_file(input_file)
-        compute(run, {input_file: str(output)}, options, model, address, workers, console)
-        return
 
     def load() -> "Predictor":
         from mbert_cli.prediction.predictor import Predictor
@@ -122,5 +127,8 @@ def embed(
         console.show_log()
         return Predictor(run, **model)
 
-    for note in embed_file(input_file, output, section, load, options, console):
-        console.info(note)
+    def embed_here(_: Mapping[str, str], options: EmbedOptions) -> None:
+        for note in embed_file(input_file, output, model_section(run), load, options, console):
+            console.info(note)
+
+    compute(division, run, prepare, model, embed_here, console)

@@ -95,22 +95,15 @@ Workers = Annotated[
         "--workers", metavar="N", min=1, help="Number of processes on Ray. Default: one for each GPU, or machine."
     ),
 ]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices",
+        metavar="N|0,2,3",
+        help="Compute in N processes, each on its GPU if there are GPUs; or on the GPUs 0, 2 and 3.",
+    ),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a saved model.")]
-
-
-def check_engine(engine: str, address: str | None, workers: int | None, shard: str | None) -> None:
-    """Check that the options of Ray are given only with it, and that no other ones contradict it.
-
-    Raises:
-        UsageError: they are not.
-    """
-    if engine == "ray":
-        if shard is not None:
-            raise UsageError("--shard and --engine ray both divide the rows; leave one of them out.")
-        return
-    for name, value in (("--address", address), ("--workers", workers)):
-        if value is not None:
-            raise UsageError(f"{name} needs --engine ray.")
 
 
 def go_offline(wanted: bool) -> None:

@@ -1,15 +1,18 @@
 """`mbert predict`."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mbert_cli.commands.division import Division, compute
 from mbert_cli.commands.options import (
     Address,
     BatchSize,
     Columns,
     Delimiter,
     Device,
+    Devices,
     Encoder,
     Engine,
     FirstRows,
@@ -24,7 +27,6 @@ from mbert_cli.commands.options import (
     StrictLength,
     Verbose,
     Workers,
-    check_engine,
     go_offline,
     other_columns,
 )
@@ -87,6 +89,7 @@ def predict(
     offline: Offline = False,
     limit: FirstRows = None,
     shard: ShardOption = None,
+    devices: Devices = None,
     engine: Engine = "local",
     address: Address = None,
     workers: Workers = None,
@@ -102,11 +105,14 @@ def predict(
     output has the name of its input. An input that cannot be read does not stop the others.
 
     --shard 2/7 predicts the second of seven parts: contiguous rows, whose numbers differ by at most one between parts.
-    The parts can be predicted by seven processes on any machines; see `mbert guide scale`. --engine ray divides the
-    rows among the processes of a Ray cluster, and joins the parts. Its inputs can also be folders and patterns.
+    The parts can be predicted by seven processes on any machines; see `mbert guide scale`. --devices divides the rows
+    among processes on this machine, as torchrun does, and joins the parts. --engine ray does the same on a Ray cluster.
+    Their inputs can also be folders and patterns.
 
+    $ mbert predict runs/demo new.tsv -o predicted.tsv --devices 2
     $ mbert predict runs/demo 'tables/*.parquet' -o predicted --engine ray --workers 2
     """
+    from mbert_cli.prediction.input_files import outputs_of
     from mbert_cli.prediction.output_paths import output_paths
     from mbert_cli.prediction.predict_files import PredictOptions, predict_files
     from mbert_cli.prediction.shard import parse_shard
@@ -114,28 +120,29 @@ def predict(
 
     console = Console(quiet, verbose)
     go_offline(offline)
-    kept = kept_columns(keep, format_)
-    check_engine(engine, address, workers, shard)
-    own_shard = parse_shard(shard, inputs, output)
-    if engine == "ray":
-        from mbert_cli.ray.inputs import outputs_of
+    division = Division(devices, device, engine, address, workers, shard)
 
-        files = outputs_of(inputs, output, force, format_)
-    else:
-        files = dict(zip(inputs, output_paths(inputs, output, force, format_), strict=True))
-    section = model_section(run)
-    options = PredictOptions(
-        tasks=tasks or [],
-        columns=other_columns(columns, section),
-        quoting=quoting,
-        delimiter=delimiter,
-        limit=limit,
-        strict_length=strict_length,
-        format=format_,
-        kept=kept,
-        force=force,
-        shard=own_shard,
-    )
+    def prepare() -> tuple[dict[str, str], PredictOptions]:
+        kept = kept_columns(keep, format_)
+        division.check()
+        own_shard = parse_shard(shard, inputs, output)
+        if division.by:
+            files = outputs_of(inputs, output, force, format_, division.by)
+        else:
+            files = dict(zip(inputs, output_paths(inputs, output, force, format_), strict=True))
+        options = PredictOptions(
+            tasks=tasks or [],
+            columns=other_columns(columns, model_section(run)),
+            quoting=quoting,
+            delimiter=delimiter,
+            limit=limit,
+            strict_length=strict_length,
+            format=format_,
+            kept=kept,
+            force=force,
+            shard=own_shard,
+        )
+        return files, options
 
     model: dict[str, Any] = {
         "device": device,
@@ -145,11 +152,6 @@ def predict(
         "fold": fold,
         "encoder": encoder,
     }
-    if engine == "ray":
-        from mbert_cli.ray.engine import compute
-
-        compute(run, files, options, model, address, workers, console)
-        return
 
     def load() -> "Predictor":
         from mbert_cli.prediction.predictor import Predictor
@@ -157,4 +159,7 @@ def predict(
         console.show_log()
         return Predictor(run, **model)
 
-    predict_files(files, section, load, options, console)
+    def predict_here(files: Mapping[str, str], options: PredictOptions) -> None:
+        predict_files(files, model_section(run), load, options, console)
+
+    compute(division, run, prepare, model, predict_here, console)

@@ -26,7 +26,7 @@ from mbert_cli.commands.options import (
 )
 from mbert_cli.commands.validate import print_estimate
 from mbert_cli.errors import UsageError
-from mbert_cli.machine.launcher import is_one_of_many, launch, own_words, parse_devices
+from mbert_cli.machine.launcher import RESUME, is_one_of_many, launch, own_words, parse_devices
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def train(
         print_estimate(name, chosen, folder.path, (device, precision, kernels), console, limit)
         return
     if devices is not None and not is_one_of_many():
-        launch(*parse_devices(devices), own_words())
+        launch(*parse_devices(devices), own_words(), RESUME)
         return
-    with _started(folder, resume, force) as processes:
+    with _started(folder, resume, force, device) as processes:
         from mbert_cli.machine.hardware import choose
         from mbert_cli.model.components import load_recipe
         from mbert_cli.training.console import print_next_steps, summary
@@ -145,7 +145,7 @@ def train(
 
 
 @contextmanager
-def _started(folder: "RunFolder", resume: bool, force: bool) -> "Iterator[Processes]":
+def _started(folder: "RunFolder", resume: bool, force: bool, device: str) -> "Iterator[Processes]":
     """Lock the run folder and connect with the other processes of the run, if there are any, while a block runs."""
     from mbert_cli.storage.run_lock import locked
 
@@ -158,7 +158,7 @@ def _started(folder: "RunFolder", resume: bool, force: bool) -> "Iterator[Proces
         return
     from mbert_cli.machine.process_group import joined
 
-    with joined() as processes, ExitStack() as stack:
+    with joined(device) as processes, ExitStack() as stack:
         with processes.together():
             if processes.is_first:
                 stack.enter_context(locked(folder, resume, force))

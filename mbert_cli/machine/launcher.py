@@ -14,6 +14,9 @@ from uuid import uuid4
 from mbert_cli.errors import LostProcessError, PeerFailedError, Stopped, UsageError
 from mbert_cli.machine.child_process import MBERT, threads_each
 
+RESUME = "run the command again with --resume"
+"""What the user does if a training process is lost."""
+
 
 def is_one_of_many() -> bool:
     """Whether torchrun, or `launch`, has started this process as one of several."""
@@ -39,13 +42,14 @@ def parse_devices(value: str) -> tuple[int, str | None]:
     return int(value), None
 
 
-def launch(count: int, gpus: str | None, words: Sequence[str]) -> None:
+def launch(count: int, gpus: str | None, words: Sequence[str], remedy: str) -> None:
     """Run a command in several processes; return when all have succeeded.
 
     Args:
         count: number of processes.
         gpus: indices of their GPUs; None for all GPUs, or for CPUs.
         words: words of the command line, starting with `train`.
+        remedy: what the user does if a process is lost.
 
     Raises:
         PeerFailedError: a process failed and has printed why.
@@ -81,21 +85,22 @@ def launch(count: int, gpus: str | None, words: Sequence[str]) -> None:
         raise Stopped(int(error.sigval), "") from None
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-        raise failure_of(codes, error.get_first_failure()[0]) from None
+        raise failure_of(codes, error.get_first_failure()[0], remedy) from None
 
 
-def failure_of(codes: Mapping[int, int], first: int) -> LostProcessError | PeerFailedError | Stopped:
+def failure_of(codes: Mapping[int, int], first: int, remedy: str) -> LostProcessError | PeerFailedError | Stopped:
     """Return the error of a run whose processes failed.
 
     Args:
         codes: exit codes of the processes that failed; negative for the number of the signal that killed one.
         first: the process that failed first.
+        remedy: what the user does if a process is lost.
     """
     killed = {rank: -code for rank, code in codes.items() if code < 0}
     if killed and (codes[first] < 0 or codes[first] == LostProcessError.exit_code):
         rank = first if first in killed else min(killed)
         name = signal.Signals(killed[rank]).name
-        return LostProcessError(f"process {rank} was killed by {name}; run the command again with --resume.")
+        return LostProcessError(f"process {rank} was killed by {name}; {remedy}.")
     code = abs(codes[first])
     if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         return Stopped(code - 128, "")

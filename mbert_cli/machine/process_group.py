@@ -1,36 +1,43 @@
-"""The processes of one training run, which torchrun starts, and what they exchange.
+"""The processes of one command, which torchrun starts, and what they exchange.
 
 Source: PyTorch's `torch.distributed`, with gloo for CPU tensors and NCCL for GPU tensors.
 """
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mbert_cli.errors import LostProcessError, MbertError, PeerFailedError, UsageError
-from mbert_cli.machine.launcher import is_one_of_many
-from mbert_cli.machine.watchdog import Watchdog
+from mbert_cli.machine.launcher import RESUME, is_one_of_many
+from mbert_cli.machine.watchdog import Watchdog, connect, has_left
 
 _PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others; one of them may save a large model meanwhile."""
+_POLL_EVERY = 0.1  # seconds
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train one model together.
+    """The processes that compute one command together.
 
     Args:
         rank: number of this process, from 0.
         count: number of processes.
+        remedy: what the user does if a process is lost.
+        store: connection with the store of the rendezvous; None if there are no other processes.
     """
 
     rank: int = 0
     count: int = 1
+    remedy: str = RESUME
+    store: Any = None
 
     @property
     def is_first(self) -> bool:
@@ -54,7 +61,7 @@ class Processes:
             try:
                 distributed.all_reduce(tensor)
             except RuntimeError as error:
-                raise _lost(self.rank) from error
+                raise _lost(self.rank, self.remedy) from error
         return tensor
 
     def add_all(self, tensors: Sequence[Tensor]) -> None:
@@ -104,6 +111,37 @@ class Processes:
         with suppress(LostProcessError):
             self.wait()
 
+    def post(self, name: str, text: str) -> None:
+        """Give a text to the other processes, which read it by its name.
+
+        Raises:
+            LostProcessError: the store of the rendezvous does not answer.
+        """
+        try:
+            self.store.set(_text_key(name), text)
+        except RuntimeError as error:
+            raise _lost(self.rank, self.remedy) from error
+
+    def text_from(self, rank: int, name: str) -> str:
+        """Return a text that another process gives, however long that takes; signals are handled meanwhile.
+
+        Args:
+            rank: the other process.
+            name: name of the text.
+
+        Raises:
+            LostProcessError: the process has ended without giving the text.
+        """
+        key = _text_key(name)
+        try:
+            while not self.store.check([key]):
+                if has_left(self.store, rank) and not self.store.check([key]):
+                    raise _lost(self.rank, self.remedy)
+                time.sleep(_POLL_EVERY)
+            return str(self.store.get(key).decode())
+        except RuntimeError as error:
+            raise _lost(self.rank, self.remedy) from error
+
     def gather_rows(self, values: Tensor, places: Tensor, count: int) -> Tensor:
         """Return the rows of all processes in one tensor on the CPU.
 
@@ -130,8 +168,12 @@ ALONE = Processes()
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
+def joined(device: str = "auto", remedy: str = RESUME) -> Iterator[Processes]:
     """Connect this process with the others that torchrun has started, while a block runs.
+
+    Args:
+        device: the requested device; see `hardware.choose`.
+        remedy: what the user does if a process is lost.
 
     Raises:
         UsageError: there are fewer GPUs than processes on this machine.
@@ -143,7 +185,7 @@ def joined() -> Iterator[Processes]:
     from torch import distributed
 
     backend, local = "gloo", int(os.environ.get("LOCAL_RANK", "0"))
-    if gpus := torch.cuda.device_count():
+    if device != "cpu" and (gpus := torch.cuda.device_count()):
         if local >= gpus:
             raise UsageError(f"there are only {gpus} GPUs for process {local + 1} on this machine; start fewer.")
         torch.cuda.set_device(local)
@@ -151,10 +193,10 @@ def joined() -> Iterator[Processes]:
     rank = int(os.environ["RANK"])
     try:
         distributed.init_process_group(backend, timeout=_PATIENCE)
-        watchdog = Watchdog(rank, distributed.get_world_size())
+        processes = Processes(rank, distributed.get_world_size(), remedy, connect())
+        watchdog = Watchdog(rank, processes.count)
     except RuntimeError as error:
-        raise _lost(rank) from error
-    processes = Processes(rank, distributed.get_world_size())
+        raise _lost(rank, remedy) from error
     try:
         yield processes
         processes.wait_for_last()
@@ -165,8 +207,13 @@ def joined() -> Iterator[Processes]:
             distributed.destroy_process_group()
 
 
-def _lost(rank: int) -> LostProcessError:
+def _text_key(name: str) -> str:
+    # torchrun keeps its store when it starts all processes again.
+    return f"mbert/text/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{name}"
+
+
+def _lost(rank: int, remedy: str) -> LostProcessError:
     return LostProcessError(
         f"process {rank}: lost contact with another process, which has ended or does not answer; see its messages, "
-        "then run the command again with --resume."
+        f"then {remedy}."
     )

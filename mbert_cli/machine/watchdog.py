@@ -16,6 +16,24 @@ _GRACE = 8.0  # seconds that a process has to end by itself after another was lo
 _LEFT = "left"
 
 
+def connect() -> Any:
+    """Return a new connection with the store of the rendezvous. All methods raise RuntimeError if it is lost."""
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return TCPStore(address, port, is_master=False, timeout=timedelta(seconds=_STALE))
+
+
+def has_left(store: Any, rank: int) -> bool:
+    """Whether a process has ended by itself."""
+    key = _key(rank)
+    return bool(store.check([key])) and store.get(key).decode() == _LEFT
+
+
+def _key(rank: int) -> str:
+    return f"mbert/alive/{rank}"
+
+
 class Watchdog:
     """Ends all processes of a run if one of them hangs.
 
@@ -30,11 +48,8 @@ class Watchdog:
     """
 
     def __init__(self, rank: int, count: int) -> None:
-        from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
-        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         # An own connection: on a shared one, a process that waits would block its sign of life.
-        self._store: Any = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=_STALE))
+        self._store = connect()
         self._rank, self._others = rank, [other for other in range(count) if other != rank]
         self._seen: dict[int, tuple[str, float]] = {}
         self._ended = threading.Event()
@@ -47,13 +62,10 @@ class Watchdog:
         self._ended.set()
         self._thread.join()
         with suppress(RuntimeError):
-            self._store.set(self._key(self._rank), _LEFT)
-
-    def _key(self, rank: int) -> str:
-        return f"mbert/alive/{rank}"
+            self._store.set(_key(self._rank), _LEFT)
 
     def _beat(self, count: int) -> None:
-        self._store.set(self._key(self._rank), f"{socket.gethostname()} {os.getpid()} {count}")
+        self._store.set(_key(self._rank), f"{socket.gethostname()} {os.getpid()} {count}")
 
     def _watch(self) -> None:
         count = 0
@@ -69,9 +81,9 @@ class Watchdog:
                 self._end(self._kill(other))
 
     def _is_stale(self, other: int) -> bool:
-        if not self._store.check([self._key(other)]):
+        if not self._store.check([_key(other)]):
             return False  # it has not started yet
-        sign, now = self._store.get(self._key(other)).decode(), time.monotonic()
+        sign, now = self._store.get(_key(other)).decode(), time.monotonic()
         before, since = self._seen.get(other, ("", now))
         if sign in (before, _LEFT):
             return sign != _LEFT and now - since > _STALE

@@ -87,7 +87,7 @@ def tables(run, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr("mbert_cli.ray.parts._LEAST_BYTES", 100_000)
+    monkeypatch.setattr("mbert_cli.prediction.divided_files._LEAST_BYTES", 200_000)
 
 
 def contents(folder):
@@ -97,7 +97,7 @@ def contents(folder):
 def test_a_folder_has_the_files_of_one_process(run, tables, tmp_path, capsys):
     mbert("predict", run, tables, "-o", tmp_path / "out", *ON_RAY, *FLAGS[:-1])
     assert contents(tmp_path / "out") == contents(tables / "expected")
-    assert re.search(r"wrote .*/out/a.tsv: 20,000 rows in 2 parts", capsys.readouterr().err)
+    assert re.search(r"wrote .*/out/a.tsv: 20,000 rows of 2 parts", capsys.readouterr().err)
     with pytest.raises(UsageError, match="exists"):
         mbert("predict", run, tables, "-o", tmp_path / "out", *ON_RAY, *FLAGS)
 
@@ -112,7 +112,7 @@ def test_vectors_are_those_of_one_process(run, tables, tmp_path):
 
 def test_a_killed_actor_and_a_killed_command_lose_and_double_nothing(run, tables, tmp_path, cluster):
     words = ["predict", run, tables, "-o", tmp_path / "out", *ON_RAY, *FLAGS]
-    code = f"import mbert_cli.ray.parts as parts; parts._LEAST_BYTES = 100_000; {MAIN}"
+    code = f"import mbert_cli.prediction.divided_files as parts; parts._LEAST_BYTES = 200_000; {MAIN}"
     wait_for(lambda: not actors(cluster))  # those of the last command
     command = subprocess.Popen([sys.executable, "-c", code, *map(str, words)])
     try:

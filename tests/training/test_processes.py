@@ -108,9 +108,9 @@ def test_a_process_that_hangs_is_killed_and_ends_all(recipe, tmp_path):
     ],
 )
 def test_the_exit_code_is_that_of_the_process_that_failed_first(codes, first, expected):
-    error = failure_of(codes, first)
+    error = failure_of(codes, first, "run it again")
     assert error.exit_code == expected
-    assert ("process 1 was killed by SIGKILL" in str(error)) == (-9 in codes.values())
+    assert ("process 1 was killed by SIGKILL; run it again." in str(error)) == (-9 in codes.values())
 
 
 def test_a_signal_saves_and_stops_all_processes_and_another_number_is_not_resumed(recipe, tmp_path):

@@ -1,9 +1,8 @@
-"""The parts that the rows of the inputs are divided into: each is computed by one actor, and can be repeated.
+"""Inputs whose rows are divided among processes: each part is computed by one of them, and can be repeated.
 
 Must not import torch: fast start-up.
 """
 
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from mbert_cli.storage.disk import disk_errors
 
-_PARTS_PER_WORKER = 2  # so that a slow actor does not keep the others waiting at the end
+_PARTS_PER_WORKER = 2  # so that a slow process does not keep the others waiting at the end
 _LEAST_BYTES = 1 << 20  # of an input for each part
 
 
@@ -59,6 +58,7 @@ class PartResult:
         notes: what the user should know, one line each.
         problems: why the part could not be computed; none if it was.
         exit_code: the exit code of these problems.
+        is_input_bad: whether the input cannot be used as it is, so that its other parts are of no use.
     """
 
     input: str
@@ -68,6 +68,7 @@ class PartResult:
     notes: Sequence[str] = ()
     problems: Sequence[str] = ()
     exit_code: int = 0
+    is_input_bad: bool = False
 
 
 def parts_folder(output: Path) -> Path:
@@ -83,19 +84,20 @@ def is_begun(output: Path) -> bool:
 def divide(files: Mapping[str, str], workers: int) -> list[PartedFile]:
     """Divide inputs into parts, and create their folders.
 
-    The number of parts of an input depends on its size, the number of inputs and that of workers. If an earlier command
-    has begun, its parts are continued.
+    The number of parts of an input depends on its size, that of all inputs, and the number of processes. If an earlier
+    command has begun, its parts are continued.
 
     Args:
         files: for each input its output.
-        workers: number of actors.
+        workers: number of processes.
     """
-    most = math.ceil(_PARTS_PER_WORKER * workers / len(files))
+    sizes = {each: Path(each).stat().st_size for each in files}
+    wanted, total = _PARTS_PER_WORKER * workers, max(1, sum(sizes.values()))
     divided = []
     for input_file, output in files.items():
-        path = Path(input_file).resolve()
-        count = min(most, max(1, path.stat().st_size // _LEAST_BYTES))
-        divided.append(_parted(path, Path(output).resolve(), count))
+        size = sizes[input_file]
+        count = max(1, min(-(-size * wanted // total), size // _LEAST_BYTES))
+        divided.append(_parted(Path(input_file).absolute(), Path(output).resolve(), count))
     return divided
 
 
@@ -113,7 +115,7 @@ def _parted(input_file: Path, output: Path, count: int) -> PartedFile:
 
 
 def remove_parts(files: Sequence[PartedFile]) -> None:
-    """Remove the parts of outputs that are complete."""
+    """Remove the parts of outputs that are complete, or that cannot be completed."""
     for file in files:
         with disk_errors(file.output):
             shutil.rmtree(parts_folder(file.output))

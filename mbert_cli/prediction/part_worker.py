@@ -1,0 +1,122 @@
+"""The computation of parts, as `--shard` computes them, in a process that keeps the model."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mbert_cli.data.truncation import truncation_note
+from mbert_cli.errors import DataError, MbertError, ResourceError, RunInUseError, is_out_of_memory
+from mbert_cli.prediction.divided_files import Part, PartResult
+from mbert_cli.prediction.embed_file import EmbedOptions, embed_file
+from mbert_cli.prediction.predict_files import PredictOptions, predict_files
+from mbert_cli.prediction.predictor import Predictor
+from mbert_cli.prediction.shard import Shard
+from mbert_cli.storage.finished_output import finished_output
+from mbert_cli.storage.model_folder import model_section
+from mbert_cli.terminal.console import Console
+from mbert_cli.terminal.progress import Bar
+
+_PATIENCE = 60  # seconds that a process waits for a part which another one still holds
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a process loads the model.
+
+    Args:
+        run: the run folder.
+        options: options of `Predictor`.
+        threads: number of threads; None for PyTorch's default.
+    """
+
+    run: str
+    options: Mapping[str, Any]
+    threads: int | None = None
+
+
+class _Notes(Console):
+    """Collects notes instead of printing messages; another console shows the progress."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(quiet=True)
+        self.notes: list[str] = []
+        self._console = console
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+    @contextmanager
+    def bar(self, description: str, total: int | None) -> Iterator[Bar]:
+        with self._console.bar(description, total) as bar:
+            yield bar
+
+
+class PartWorker:
+    """Computes parts with a model that it loads once.
+
+    A part that another process has finished, or begun before it died, is continued, because a part is the output of
+    `--shard`: its journal lists what is complete.
+
+    Args:
+        model: how the model is loaded.
+        options: how inputs are read and outputs are written.
+        console: shows the progress of a part; None for none.
+    """
+
+    def __init__(
+        self, model: ModelOptions, options: PredictOptions | EmbedOptions, console: Console | None = None
+    ) -> None:
+        if model.threads is not None:
+            torch.set_num_threads(model.threads)
+        self._model, self._options = model, options
+        self._console = console or Console(quiet=True)
+        self._section = model_section(Path(model.run))
+        self._predictor: Predictor | None = None
+
+    def result_of(self, part: Part) -> PartResult:
+        """Compute a part; return what became of it. If it cannot be computed, the result has the problems."""
+        try:
+            return self._computed(part)
+        except MbertError as error:
+            is_input_bad = isinstance(error, DataError)
+            return PartResult(part.input, problems=error.problems, exit_code=error.exit_code, is_input_bad=is_input_bad)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            problem = f"{part.input}: out of memory; lower --batch-size, or use fewer processes."
+            return PartResult(part.input, problems=(problem,), exit_code=ResourceError.exit_code)
+
+    def _computed(self, part: Part) -> PartResult:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                notes = self._write(part)
+                break
+            except RunInUseError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+        saved = self._load().saved
+        written = finished_output(Path(part.output))
+        limits = saved.tokenizer.max_length, saved.model.shape.max_positions
+        own_note = truncation_note(written.facts, *limits)
+        notes = [note for note in notes if note != own_note]
+        return PartResult(part.input, written.rows, written.facts, limits, notes)
+
+    def _write(self, part: Part) -> list[str]:
+        """Write the output of a part; return what the user should know, one line each."""
+        options = replace(self._options, shard=Shard(part.number, part.count), force=True)
+        console = _Notes(self._console)
+        if isinstance(options, PredictOptions):
+            predict_files({part.input: part.output}, self._section, self._load, options, console)
+            return console.notes
+        return embed_file(part.input, Path(part.output), self._section, self._load, options, console)[1:]
+
+    def _load(self) -> Predictor:
+        self._predictor = self._predictor or Predictor(self._model.run, **self._model.options)
+        return self._predictor
