@@ -62,7 +62,6 @@ def test_settings_that_the_page_calls_unsupported_are_rejected(tiny_recipe, sett
     "words",
     [
         ["cv", "r.yaml"],
-        ["compare", "a", "b"],
         ["add-task", "a", "r.yaml"],
         ["serve", "a"],
         ["train", "--devices", "2"],

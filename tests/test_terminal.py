@@ -43,6 +43,7 @@ COMMANDS = {
         "Most frequent mistakes of mood true label predicted confusion 3 classes -o writes all it",
     ),
     "report": (["report", "a", "b"], "task reference difference"),
+    "compare": (["compare", "a", "b"], ""),
     "sweep": (["sweep", "plan.yaml", "-o", "sweep", "--table"], "task mean range published"),
     "sweep --dry-run": (["sweep", "plan.yaml", "-o", "sweep", "--dry-run"], ""),
     "count-params": (["count-params", "a"], ""),

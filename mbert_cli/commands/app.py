@@ -7,6 +7,7 @@ import typer
 
 from mbert_cli import __version__
 from mbert_cli.commands import recipes
+from mbert_cli.commands.compare import compare
 from mbert_cli.commands.count_params import count_params
 from mbert_cli.commands.embed import embed
 from mbert_cli.commands.evaluate import evaluate
@@ -56,6 +57,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
     "report": report,
+    "compare": compare,
     "sweep": sweep,
     "predict": predict,
     "embed": embed,

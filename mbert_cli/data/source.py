@@ -13,6 +13,7 @@ from typing import BinaryIO, Literal, cast
 
 from mbert_cli.data.problem import Problem
 from mbert_cli.errors import DataError, UsageError
+from mbert_cli.storage.atomic import sha256_of
 
 Kind = Literal["text", "gzip", "parquet"]
 _MAX_LINE = 1 << 26  # bytes
@@ -50,6 +51,11 @@ def open_source(path: str) -> tuple[io.BufferedIOBase, Kind]:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     kind: Kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "text")
     return (_Unzipped(file) if kind == "gzip" else file), kind
+
+
+def sha256_of_data(path: str) -> str | None:
+    """Return the SHA-256 of a data file; None for a stream, which can be read only once, and for a name of the Hub."""
+    return sha256_of(Path(path)) if os.path.isfile(path) else None
 
 
 def _refuse_others(name: str, line: bytes, unzipped: bool) -> None:

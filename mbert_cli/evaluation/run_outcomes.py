@@ -1,21 +1,19 @@
 """Run the saved model of a run on labelled files."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mbert_cli.data.batching import tokenise
 from mbert_cli.data.examples import Examples, example_windows, joined
 from mbert_cli.data.hub import is_there
+from mbert_cli.data.source import sha256_of_data
 from mbert_cli.data.truncation import Truncation
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.evaluation.evaluate import Outcome, evaluation_of, outcome_of
 from mbert_cli.evaluation.options import EvaluationFiles, Fitting
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.reports.evaluation_folder import Evaluation
-from mbert_cli.storage.atomic import sha256_of
 from mbert_cli.terminal.console import Console
 
 _SKIP_REMEDY = "add --on-bad-row skip"
@@ -94,7 +92,7 @@ def run_outcomes(predictor: Predictor, files: EvaluationFiles, console: Console)
     for name in names:
         sources[name] = path = _path_of(predictor, name, files)
         if name in files.others:
-            sha256[name] = sha256_of(Path(path)) if os.path.isfile(path) else None
+            sha256[name] = sha256_of_data(path)
         outcomes[name] = _outcome_of_file(predictor, name, path, files.limit, truncation, console)
     return RunOutcomes(predictor, files.split, sources, sha256, outcomes, truncation)
 

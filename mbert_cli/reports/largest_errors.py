@@ -111,12 +111,17 @@ def measure_of(errors: Sequence[TopError]) -> str:
 def write_top_errors(folder: Path, errors: Mapping[str, Sequence[TopError]]) -> None:
     """Write a `TASK_errors.tsv` for each task into an existing folder."""
     for task, own in errors.items():
-        width = max((len(error.texts) for error in own), default=1)
-        texts = ["text"] if width <= 1 else [f"text{number}" for number in range(1, width + 1)]
         rows: list[list[str | int | float]] = [
             [error.line, error.label, error.predicted, error.size, *error.texts] for error in own
         ]
-        write_table(folder / f"{task}{ERRORS}", ["line", "label", "pred", measure_of(own), *texts], rows)
+        header = ["line", "label", "pred", measure_of(own), *text_columns([error.texts for error in own])]
+        write_table(folder / f"{task}{ERRORS}", header, rows)
+
+
+def text_columns(texts: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return the headings of the columns of texts, given the texts of rows; a row may have none."""
+    width = max(map(len, texts), default=1)
+    return ["text"] if width <= 1 else [f"text{number}" for number in range(1, width + 1)]
 
 
 def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list[TopError]:
@@ -127,24 +132,37 @@ def with_texts(errors: Sequence[TopError], file: str, task: TaskSection) -> list
         file: the task's data file.
         task: the task's section, which names the columns of texts and label.
     """
-    wanted = {error.line: error for error in errors}
-    complete: dict[int, TopError] = {}
+    texts = texts_of({error.line: error.label for error in errors}, file, task)
+    return list(errors) if texts is None else [replace(error, texts=texts[error.line]) for error in errors]
+
+
+def texts_of(labels: Mapping[int, str], file: str, task: TaskSection) -> dict[int, tuple[str, ...]] | None:
+    """Return the texts of some rows by their lines; None if the file cannot be read or has changed.
+
+    Args:
+        labels: the label of each row, as the evaluation saved it, by the line at which the row begins.
+        file: the task's data file.
+        task: the task's section, which names the columns of texts and label.
+    """
+    texts: dict[int, tuple[str, ...]] = {}
+    if not labels:
+        return texts
     try:
         with Table(file, task.quoting, task.delimiter, task.columns) as table:
             columns = [table.column(name) for name in task.text]
-            labels = [table.column(name) for name in task.label_columns]
+            label_columns = [table.column(name) for name in task.label_columns]
             read = _reader(task)
             for row in table.all_rows():
-                error = None if row.problem else wanted.get(row.line)
-                if error is not None and not _same(read([row.cells[column] for column in labels]), error.label):
-                    return list(errors)  # the file has changed, so all its texts are doubtful
-                if error is not None:
-                    complete[row.line] = replace(error, texts=tuple(row.cells[column] for column in columns))
-                if len(complete) == len(wanted):
+                if row.problem or row.line not in labels:
+                    continue
+                if not _same(read([row.cells[column] for column in label_columns]), labels[row.line]):
+                    return None  # the file has changed, so all its texts are doubtful
+                texts[row.line] = tuple(row.cells[column] for column in columns)
+                if len(texts) == len(labels):
                     break
     except (MbertError, ValueError):
-        return list(errors)
-    return [complete[error.line] for error in errors] if len(complete) == len(wanted) else list(errors)
+        return None
+    return texts if len(texts) == len(labels) else None
 
 
 def _reader(task: TaskSection) -> Callable[[Sequence[str]], str]:

@@ -11,8 +11,10 @@ from mbert_cli.messages import one_line
 from mbert_cli.recipe.differences import flat
 from mbert_cli.recipe.sections import as_spec
 from mbert_cli.reports.best import MEANING
+from mbert_cli.reports.bootstrap import interval_text
 from mbert_cli.reports.page_text import score_text, with_short_lists
 from mbert_cli.reports.run_report import RunReport, Scores, TaskMetric, best_scores
+from mbert_cli.reports.score_intervals import NO_INTERVALS, ScoreIntervals
 from mbert_cli.reports.svg_chart import LEAST_SCORE_SPAN, Chart, line_chart
 from mbert_cli.storage.metrics_file import METRICS_FILE, read_metrics
 from mbert_cli.terminal.throughput import duration
@@ -29,7 +31,7 @@ def comparison_of(runs: Sequence[RunReport]) -> dict[str, Any]:
     for run, marks in zip(runs, all_marks, strict=True):
         size = f"{run.parameters['all'] / 1e6:.1f}M"
         facts = [one_line(run.recipe.describe_adapters()), size, duration(run.train_seconds)]
-        lines.append((one_line(str(run.path)), _cells(run.scores, columns, marks), facts, False))
+        lines.append((one_line(str(run.path)), _cells(run.scores, columns, marks, run.intervals), facts, False))
         if run.reference is not None:
             cells = _cells(run.reference, columns, [False] * len(marks))
             lines.append((one_line(run.reference.name), cells, [""] * len(facts), True))
@@ -38,9 +40,15 @@ def comparison_of(runs: Sequence[RunReport]) -> dict[str, Any]:
     return {"headings": headings, "lines": lines, "meaning": MEANING if any(any(marks) for marks in all_marks) else ""}
 
 
-def _cells(scores: Scores, columns: Sequence[TaskMetric], marks: Sequence[bool]) -> list[tuple[str, bool]]:
+def _cells(
+    scores: Scores, columns: Sequence[TaskMetric], marks: Sequence[bool], intervals: ScoreIntervals = NO_INTERVALS
+) -> list[tuple[str, bool, str]]:
+    """Return for each score its text, whether it is marked, and its interval."""
     values = [*(scores.tasks.get(column) for column in columns), scores.overall]
-    return [(score_text(value), mark) for value, mark in zip(values, marks, strict=True)]
+    ends = [*(intervals.tasks.get(task) for task, _ in columns), intervals.overall]
+    return [
+        (score_text(value), mark, interval_text(each)) for value, mark, each in zip(values, marks, ends, strict=True)
+    ]
 
 
 def progress_of(runs: Sequence[RunReport]) -> list[Chart]:

@@ -8,6 +8,7 @@ from mbert_cli.metrics import describe_overall
 from mbert_cli.recipe.sections import as_spec
 from mbert_cli.recipe.training_options import training_options
 from mbert_cli.recipe.yaml_text import dump
+from mbert_cli.reports.bootstrap import METHOD, interval_text
 from mbert_cli.reports.page_task import TaskPart, task_parts
 from mbert_cli.reports.page_text import score_text, with_short_lists
 from mbert_cli.reports.run_report import RunReport, TaskMetric
@@ -23,7 +24,9 @@ class RunPart:
     name: str
     facts: list[tuple[str, str]]
     overall: str
+    overall_interval: str
     overall_meaning: str
+    method: str
     against: str
     tasks: list[TaskPart]
     charts: list[Chart]
@@ -46,6 +49,8 @@ def run_part(run: RunReport) -> RunPart:
         name=one_line(str(run.path)),
         facts=[(name, one_line(value)) for name, value in _facts(run)],
         overall=score_text(run.scores.overall),
+        overall_interval=interval_text(run.intervals.overall),
+        method=METHOD if run.intervals.tasks else "",
         overall_meaning=one_line(describe_overall(dict(columns))),
         against=_against(run),
         tasks=task_parts(run),

@@ -7,8 +7,10 @@ from typing import Any
 
 from mbert_cli.messages import one_line
 from mbert_cli.metrics import SCALAR_METRICS, Confusion, frequent_classes
+from mbert_cli.reports.bootstrap import interval_text
 from mbert_cli.reports.evaluation_folder import PREDICTIONS, read_numbers, read_summary
 from mbert_cli.reports.largest_errors import TopError, top_errors, with_texts
+from mbert_cli.reports.page_text import short_text
 from mbert_cli.reports.run_report import RunReport
 from mbert_cli.reports.svg_chart import Chart, scatter_chart
 from mbert_cli.storage.run_folder import RunFolder
@@ -16,7 +18,6 @@ from mbert_cli.storage.run_folder import RunFolder
 _MOST_ERRORS = 8
 _MOST_LABELS = 20  # of a confusion matrix; with more labels, the page lists the most frequent mistakes
 _MOST_CLASSES = 40  # of the table of classes
-_MOST_TEXT = 400  # characters of a text
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class TaskPart:
     file: str
     metric: str
     score: float
+    interval: str
     reference: float | None
     numbers: list[tuple[str, str]]
     classes: list[tuple[str, ...]]
@@ -53,12 +55,14 @@ def task_parts(run: RunReport) -> list[TaskPart]:
         has_predictions = (folder / f"{name}{PREDICTIONS}").is_file()
         errors = top_errors(folder, name, labels, _MOST_ERRORS, metrics.get("delimiter")) if has_predictions else []
         file = str(metrics.get("file", run.recipe.tasks[name].dev))
+        is_other = metrics.get("split", "dev") is None
         parts.append(
             TaskPart(
                 name=one_line(name),
-                file=one_line(f"{file}, sha256 {metrics['sha256']}" if metrics.get("sha256") else file),
+                file=one_line(f"{file}, sha256 {metrics['sha256']}" if is_other and metrics.get("sha256") else file),
                 metric=metric,
                 score=float(metrics[metric]),
+                interval=interval_text(run.intervals.tasks.get(name)),
                 reference=reference.get(name),
                 numbers=_numbers(metrics),
                 classes=_classes(classes),
@@ -118,9 +122,7 @@ def _scatter(folder: Path, name: str) -> Chart | None:
 
 
 def _shown(error: TopError) -> TopError:
-    texts = tuple(
-        one_line(text) if len(text) <= _MOST_TEXT else f"{one_line(text[:_MOST_TEXT])}…" for text in error.texts
-    )
+    texts = tuple(map(short_text, error.texts))
     return TopError(error.line, one_line(error.label), _short(error.predicted), error.size, texts)
 
 

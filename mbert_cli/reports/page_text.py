@@ -1,13 +1,21 @@
-"""Values as the page of `mbert report` prints them."""
+"""Values as pages print them."""
 
 from typing import Any
 
+from mbert_cli.messages import one_line
+
+_MOST_TEXT = 400  # characters of a text
 _MOST_ENTRIES = 100  # of a list in a recipe
 
 
 def score_text(value: float | None) -> str:
     """Return a score with three decimals; nothing for None."""
     return "" if value is None else f"{value:.3f}"
+
+
+def short_text(text: str) -> str:
+    """Return a text of a data file as one line, cut if it is long."""
+    return one_line(text) if len(text) <= _MOST_TEXT else f"{one_line(text[:_MOST_TEXT])}…"
 
 
 def with_short_lists(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Runs as `mbert report` reads them: only their recipes and metrics, which is fast.
+"""Runs as `mbert report` reads them: their recipes, their metrics and their predictions for the dev files.
 
 Must not import torch: fast start-up.
 """
@@ -15,6 +15,7 @@ from mbert_cli.metrics import overall
 from mbert_cli.recipe.reader import load
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.reports.best import Estimate, best, of_rows, of_tasks
+from mbert_cli.reports.score_intervals import NO_INTERVALS, ScoreIntervals, score_intervals
 from mbert_cli.storage.metrics_file import METRICS_FILE, EpochRecord, kept_epoch, read_metrics
 from mbert_cli.storage.model_folder import fitted_tasks
 from mbert_cli.storage.run_folder import RunFolder, run_below
@@ -54,6 +55,7 @@ class RunReport:
         kept: the epoch whose model is kept.
         train_seconds: training time of all finished epochs, without the scoring of dev files.
         fitted: the tasks whose threshold or temperature was fitted after training.
+        intervals: 95 % intervals of the scores.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class RunReport:
     kept: EpochRecord
     train_seconds: float
     fitted: Sequence[str] = ()
+    intervals: ScoreIntervals = NO_INTERVALS
 
     @property
     def parameters(self) -> Mapping[str, int]:
@@ -139,6 +142,7 @@ class RunReport:
             "epochs": {"ended": self.epochs, "planned": recipe.training.rounds, "kept": self.kept.epoch},
             "parameters": {**self.parameters, "times_encoder": self.times_encoder},
             **self.scores.as_json(),
+            "intervals": self.intervals.as_json(),
             "train_seconds": round(self.train_seconds, 3),
             "hardware": self.hardware,
             "reference": None,
@@ -167,7 +171,8 @@ def read_runs(paths: Sequence[Path]) -> list[RunReport]:
     """Read runs, finished or still training.
 
     Raises:
-        UsageError: a folder is not a run folder, or no epoch of it is finished. The message lists all such folders.
+        UsageError: a folder is not a run folder, no epoch of it is finished, or a file of it is damaged. The message
+            lists all such folders.
     """
     runs: list[RunReport] = []
     problems: list[str] = []
@@ -200,4 +205,5 @@ def _read_run(path: Path) -> RunReport:
             f"{path}: no epoch of this run has been scored yet; wait for one, or continue training with --resume."
         )
     seconds = sum(line.seconds.train for line in lines)
-    return RunReport(path, recipe, len(lines), kept, seconds, fitted_tasks(RunFolder(path)))
+    fitted = fitted_tasks(RunFolder(path))
+    return RunReport(path, recipe, len(lines), kept, seconds, fitted, score_intervals(path, kept))

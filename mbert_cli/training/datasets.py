@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, read_examples
+from mbert_cli.data.source import sha256_of_data
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.data.truncation import length_remedy
 from mbert_cli.encoder.location import locate
@@ -59,6 +60,15 @@ def read_training_examples(recipe: Recipe, limit: int | None, console: Console) 
             for note in examples[name, split].notes(path):
                 console.note(note)
     return examples
+
+
+def dev_files(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """Return the dev file of each task and its SHA-256, as the metrics of an evaluation contain them."""
+    files = {}
+    for name, task in recipe.tasks.items():
+        sha256 = sha256_of_data(task.dev)
+        files[name] = {"file": task.dev} | ({} if sha256 is None else {"sha256": sha256})
+    return files
 
 
 def tokenise_examples(

@@ -23,6 +23,7 @@ from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.storage.commit_epoch import commit_epoch
 from mbert_cli.storage.metrics_file import EpochRecord, Seconds, kept_epoch
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.training.datasets import dev_files
 from mbert_cli.training.member_contents import MEMBERS_FILE
 from mbert_cli.training.options import RunOptions
 
@@ -106,8 +107,7 @@ class GrowingEnsemble:
 
     def _commit(self, record: EpochRecord, ensemble: Ensemble, evaluation: Evaluation, tokenizer: Tokenizer) -> None:
         recipe = self._recipe
-        files = {name: {"file": task.dev} for name, task in recipe.tasks.items()}
-        dev = evaluation.of("dev", files, epoch=record.epoch, max_length=tokenizer.max_length)
+        dev = evaluation.of("dev", dev_files(recipe), epoch=record.epoch, max_length=tokenizer.max_length)
         # If no phase trained the encoder, no member has saved one: it equals the checkpoint.
         numbers = range(1, recipe.training.members + 1)
         trained = any(has_weights(self._folder.members / str(number) / "model" / "encoder") for number in numbers)

@@ -13,6 +13,7 @@ from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.storage.commit_epoch import commit_epoch, commit_state
 from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.training.datasets import dev_files
 from mbert_cli.training.finite import check_weights
 from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import TrainingState, write_state
@@ -42,6 +43,7 @@ class Saver:
         self._state = state
         self._fingerprint = fingerprint
         self._writes = writes
+        self._dev_files = dev_files(setup.recipe)
         self._note_save()
 
     def is_due(self) -> bool:
@@ -79,8 +81,7 @@ class Saver:
 
         best = None
         if evaluation is not None and record.best:
-            files = {name: {"file": task.dev} for name, task in recipe.tasks.items()}
-            scored = evaluation.of("dev", files, epoch=record.epoch, max_length=recipe.training.max_length)
+            scored = evaluation.of("dev", self._dev_files, epoch=record.epoch, max_length=recipe.training.max_length)
             best = (write_best_model, lambda at: write_evaluation(at, scored))
         if self._writes:
             commit_epoch(self._folder, record, self._write_state, recipe.training.keep, best)

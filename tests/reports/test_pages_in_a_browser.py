@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 
 import browser
 import pytest
@@ -39,17 +41,25 @@ def run(tiny_checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(run, tmp_path_factory):
-    """The page of one run, the page of two runs, and the page of a sweep."""
+    """The page of one run, the page of two runs, the page of a sweep, and a comparison of two runs."""
     folder = tmp_path_factory.mktemp("reports")
     app(["report", str(run), "-o", str(folder / "one.html")], standalone_mode=False)
     app(["report", str(run), str(run), "-o", str(folder / "two.html")], standalone_mode=False)
     plan = folder / "plan.yaml"
     plan.write_text(f"title: moods\nrows:\n  - {{name: '<b>one</b>', recipe: {run / 'recipe.yaml'}}}\nseeds: [1]\n")
     app(["sweep", str(plan), "-o", str(folder / "sweep"), "-q"], standalone_mode=False)
-    return {"one": folder / "one.html", "two": folder / "two.html", "sweep": folder / "sweep" / "table.html"}
+    other = shutil.copytree(run, folder / "other") / "evaluation" / "mood_predictions.tsv"
+    other.write_text(re.sub(r"(?m)^(\d+\t[^\t]*)\t[^\t]*", r"\1\thigh", other.read_text()))
+    app(["compare", str(run), str(folder / "other"), "-o", str(folder / "compared"), "--json"], standalone_mode=False)
+    return {
+        "compared": folder / "compared" / "comparison.html",
+        "one": folder / "one.html",
+        "two": folder / "two.html",
+        "sweep": folder / "sweep" / "table.html",
+    }
 
 
-@pytest.mark.parametrize("page", ["one", "two", "sweep"])
+@pytest.mark.parametrize("page", ["one", "two", "sweep", "compared"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_pages_load_no_files_log_no_errors_fit_the_screen_and_have_enough_contrast(driver, pages, page, scheme, width):
@@ -77,8 +87,9 @@ def test_confusion_matrices_contain_the_numbers_of_the_evaluation(driver, pages,
     assert [each.text for each in headings] == ["low", HOSTILE[:35], "high", "0", "1"]
 
 
-def test_texts_with_markup_are_shown_literally(driver, pages):
-    browser.look_at(driver, pages["one"], 1280, "light")
+@pytest.mark.parametrize("page", ["one", "compared"])
+def test_texts_with_markup_are_shown_literally(driver, pages, page):
+    browser.look_at(driver, pages[page], 1280, "light")
     texts = [each.text for each in driver.find_elements("css selector", ".errors .text p")]
     assert any(HOSTILE in text for text in texts)
 
