@@ -49,7 +49,7 @@ def pages(run, tmp_path_factory):
     plan.write_text(f"title: moods\nrows:\n  - {{name: '<b>one</b>', recipe: {run / 'recipe.yaml'}}}\nseeds: [1]\n")
     app(["sweep", str(plan), "-o", str(folder / "sweep"), "-q"], standalone_mode=False)
     other = shutil.copytree(run, folder / "other") / "evaluation" / "mood_predictions.tsv"
-    other.write_text(re.sub(r"(?m)^(\d+\t[^\t]*)\t[^\t]*", r"\1\thigh", other.read_text()))
+    other.write_text(re.sub(r"(?m)^(\d+)\t([^\t]*)\t[^\t]*", r"\1\t\2\t\2", other.read_text()))
     app(["compare", str(run), str(folder / "other"), "-o", str(folder / "compared"), "--json"], standalone_mode=False)
     return {
         "compared": folder / "compared" / "comparison.html",
