@@ -8,7 +8,8 @@ the kernels, padding, or how a batch is divided among processes. The fused kerne
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,6 +21,7 @@ LEVELS = 1 << 16
 """A probability is rounded to a multiple of 1 / LEVELS, in the divisor too, so that the mean is preserved."""
 
 Rows = Int[Tensor, " rows"]
+Result = TypeVar("Result")
 _HALF = 16  # one hash of 32 bits serves two columns that are 16 apart
 
 
@@ -32,11 +34,11 @@ class _Sites:
     """
 
     def __init__(self, seed: int, step: int) -> None:
-        self._seed, self._step, self._count = seed, step, 0
+        self._seed, self._step, self.count = seed, step, 0
 
     def next_key(self) -> int:
-        self._count += 1
-        return derive(self._seed, "dropout", self._step, self._count)
+        self.count += 1
+        return derive(self._seed, "dropout", self._step, self.count)
 
 
 _sites: ContextVar[_Sites | None] = ContextVar("sites", default=None)
@@ -68,6 +70,23 @@ def numbered(rows: Callable[[], Rows | None]) -> Iterator[None]:
         yield
     finally:
         _rows.reset(token)
+
+
+def same_keys(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Return a function whose calls all draw the keys of the next sites, also after the forward pass.
+
+    Each call sees the kernels and the row numbers of the present context. The caller does not draw keys between two
+    calls, except in another `keyed` block.
+    """
+    sites, context = _sites.get(), copy_context()
+    count = 0 if sites is None else sites.count
+
+    def call(*arguments: Any) -> Result:
+        if sites is not None:
+            sites.count = count
+        return context.run(function, *arguments)
+
+    return call
 
 
 def draw_key() -> int:

@@ -18,6 +18,7 @@ from mbert_cli.encoder.layer import EncoderLayer, Stream
 from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.padding import Padding
 from mbert_cli.encoder.positions import RelativePositions
+from mbert_cli.encoder.recomputation import recomputed
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -49,6 +50,7 @@ class PackedEncoder(nn.Module):
         # Part of the checkpoint and its parameter count. Only `pooling: {kind: cls, pooler: true}` uses it.
         self.pooler = nn.Linear(hidden, hidden) if shape.has_pooler else None
         self.folded = False  # see `encoder.folding`
+        self.recomputes = False  # in training: see `encoder.recomputation`
 
     def forward(
         self,
@@ -130,8 +132,11 @@ class PackedEncoder(nn.Module):
         if self.embedding_projection is not None:
             h = kernels.current().linear(h, self.embedding_projection).tensor()
         stream, places = Stream(h, h), self.positions(layout.longest, h.device)
+        # Not the last layer: the backward pass needs its activations first, so that keeping them needs no more memory.
+        again = range(self.shape.num_layers - 1 if self.recomputes and self.training and torch.is_grad_enabled() else 0)
         for index in range(self.shape.num_layers):
-            stream = self.layers[index % len(self.layers)](stream, layout, places, sites, index)
+            layer, arguments = self.layers[index % len(self.layers)], (stream, layout, places, sites, index)
+            stream = recomputed(layer, *arguments) if index in again else layer(*arguments)
         return stream.normed
 
     def _embed(self, token_ids: Tensor, positions: Tensor, token_types: Tensor) -> Float[Tensor, "tokens width"]:

@@ -9,7 +9,7 @@ from mbert_cli.recipe.sections import EncoderSection, Recipe, Section, TaskSecti
 _LONG_LIST = 12
 # Sections and keys of `training` that do not change the result.
 _DESCRIBING = ("reference", "card")
-_SAVING = ("state_every", "keep")
+_SAVING = ("state_every", "keep", "gradient_checkpointing")
 
 
 def result_spec(recipe: Recipe) -> dict[str, Any]:

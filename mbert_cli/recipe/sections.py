@@ -179,6 +179,8 @@ class TrainingSection(Section):
         freeze_encoder: do not train the encoder; adapters and heads are trained in the order of the curriculum.
         cache_features: compute the frozen encoder once for each sentence, without dropout, and keep its hidden states
             in a file during the run; only for adapters on top.
+        gradient_checkpointing: compute the activations of each layer of the encoder again in the backward pass, instead
+            of keeping them: less memory for long texts, more time, the same result.
         select: score that decides which model is kept: `overall`, or a metric of a task, e.g. `sts.pearson`.
         select_after: share of the epochs after which models are scored on dev and can be kept: with 0.5, the best of
             six epochs is the fourth, fifth or sixth. A run that stops earlier has no model.
@@ -204,6 +206,7 @@ class TrainingSection(Section):
     strict_length: bool = False
     freeze_encoder: bool = False
     cache_features: bool = False
+    gradient_checkpointing: bool = False
     select: str = "overall"
     select_after: Annotated[float, Field(ge=0, lt=1)] = 0.0
     state_every: Interval = "10min"

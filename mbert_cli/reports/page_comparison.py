@@ -20,7 +20,8 @@ from mbert_cli.storage.metrics_file import METRICS_FILE, read_metrics
 from mbert_cli.terminal.throughput import duration
 
 _MOST_TASKS = 11  # that have a chart
-_HIDDEN_KEYS = ("training.state_every", "training.keep", "reference")  # they do not change a result
+# They do not change a result.
+_HIDDEN_KEYS = ("training.state_every", "training.keep", "training.gradient_checkpointing", "reference")
 
 
 def comparison_of(runs: Sequence[RunReport]) -> dict[str, Any]:

@@ -105,6 +105,9 @@ def _reasons_not_to_cache(recipe: Recipe) -> list[str]:
     problems = []
     if not recipe.training.freeze_encoder:
         problems.append(f"{place} is true, but the encoder trains; set training.freeze_encoder to true as well.")
+    if recipe.training.gradient_checkpointing:
+        key = recipe.place("training", "gradient_checkpointing")
+        problems.append(f"{key} is true, but with training.cache_features no step runs the encoder; set it to false.")
     for name, task in recipe.tasks.items():
         if task.token_dropout:
             key = recipe.place("tasks", name, "token_dropout")

@@ -93,6 +93,7 @@ def _learner(
     make_reproducible(hardware.device)
     model.to(hardware.device)
     model.compute_with(hardware.dtype, hardware.kernels)
+    model.encoder.recomputes = recipe.training.gradient_checkpointing
     if absent and model.pooling.pooler:
         options.console.info(f"{source.folder}: contains no pooler; it starts with random values.")
     goals = {task: model.head(task).goal for task in model.task_names}

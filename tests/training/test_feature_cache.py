@@ -82,6 +82,12 @@ def test_cached_features_of_an_encoder_that_trains_are_refused(tiny_recipe, tmp_
         train(tiny_recipe, tmp_path / "a", "training.cache_features=true", "adapters=[top]")
 
 
+def test_gradient_checkpointing_without_an_encoder_in_the_steps_is_refused(tiny_recipe, tmp_path):
+    settings = (*CACHED, "adapters=[top]", "training.gradient_checkpointing=true")
+    with pytest.raises(RecipeError, match="gradient_checkpointing is true, but with .* no step runs the .* to false"):
+        train(tiny_recipe, tmp_path / "a", *settings)
+
+
 def test_adapters_inside_the_encoder_are_refused(tiny_recipe, tmp_path):
     with pytest.raises(RecipeError, match=r"adapters\[0\] acts inside the encoder"):
         train(tiny_recipe, tmp_path / "a", *CACHED, "adapters=[{kind: low_rank, rank: 2}, top]")
