@@ -149,6 +149,10 @@ class Layout:
         """Number of sentences of each segment."""
         return list(self._segments)
 
+    def joined(self, windows: "Layout") -> "Layout":
+        """Return the layout of texts, given the layout of their windows, which are the sentences of this layout."""
+        return Layout(np.add.reduceat(self._lengths, windows.host_starts), None, self.device)
+
     @cached_property
     def buckets(self) -> tuple[Bucket, ...]:
         """The blocks of sentences for attention, shortest first."""
@@ -231,6 +235,8 @@ class Batch:
         soft: soft labels of the tasks that have them, one row per example.
         places: if this is a part of a batch, for each task the place of each example among the task's examples of the
             whole batch; otherwise empty.
+        windows: for each task with a text of several windows, which are sentences of the stream: the layout of the
+            windows, whose lengths are the number of windows of each text.
     """
 
     token_ids: Int[Tensor, " tokens"]
@@ -242,6 +248,7 @@ class Batch:
     features: Float[Tensor, "tokens hidden"] | None = None
     soft: Mapping[str, Float[Tensor, "_ _"]] = field(default_factory=dict)
     places: Mapping[str, Int[Tensor, " examples"]] = field(default_factory=dict)
+    windows: Mapping[str, Layout] = field(default_factory=dict)
 
 
 class _ToSlots(torch.autograd.Function):

@@ -40,7 +40,6 @@ def test_other_encoder_families_are_rejected(tmp_path, family):
     "setting",
     [
         "tasks.mood.head={kind: hierarchical}",
-        "tasks.mood.windows={stride: 64}",
         "tasks.mood.learning_rate=1e-5",
         "tasks.mood.loss_weight=2",
         "tasks.mood.label_smoothing=0.1",

@@ -11,6 +11,7 @@ from commands import mbert
 from word_salad import sentences
 
 from mbert_cli.calibration import negative_log_likelihood
+from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.errors import RecipeError
 from mbert_cli.heads.classification import Classification
 from mbert_cli.metrics import Confusion, classification_metrics
@@ -124,7 +125,7 @@ def test_classes_are_counted_and_only_a_few_are_named():
     )  # fmt: skip
     assert facts.labels().startswith("4,000 classes: intent-0 <1%, intent-1 ")
     assert facts.labels().endswith(" and 3,994 more")
-    (warning,) = facts.warnings(128, 512)
+    (warning,) = facts.warnings("many", LengthLimits(128, 512))
     assert "and 494 more" in warning
     assert len(warning) < 300
 

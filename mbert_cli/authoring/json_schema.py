@@ -9,6 +9,7 @@ from pydantic import BaseModel, create_model
 from mbert_cli.encoder.families import model_types
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.model.components import component_class, kinds, options_model
+from mbert_cli.recipe.long_texts import WindowsSection
 from mbert_cli.recipe.sections import (
     CardSection,
     EncoderSection,
@@ -34,7 +35,8 @@ def recipe_schema() -> Schema:
     shape = _section(ShapeSection, EncoderShape)
     shape["properties"]["family"] = {**shape["properties"]["family"], "enum": [*model_types(), None]}
     encoder = _section(EncoderSection, shape=_or_null(shape))
-    task = _section(TaskSection, head=_component("heads"), text=_texts())
+    windows = _or_null(_section(WindowsSection))
+    task = _section(TaskSection, head=_component("heads"), text=_texts(), windows=windows)
     sections: Schema = {
         "extends": {"type": "string", "description": _EXTENDS},
         "encoder": encoder,

@@ -11,6 +11,7 @@ from torch import Tensor
 from mbert_cli.batch import Batch, Layout, Side, as_tensor, to_device
 from mbert_cli.data.examples import Examples
 from mbert_cli.data.tokenizer import Tokenizer, Tokens
+from mbert_cli.recipe.long_texts import WindowsSection
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class TaskData:
         digest = hashlib.sha256()
         for side in self.sides:
             digest.update(side.starts.tobytes() + side.ids.tobytes())
+            digest.update(b"" if side.windows is None else side.windows.lengths.tobytes())
         for labels in (self.labels, self.soft):
             digest.update(b"" if labels is None else labels.tobytes())
         return digest.hexdigest()
@@ -60,7 +62,8 @@ class TaskData:
         sides = []
         for side in self.sides:
             places, starts = token_places(side, rows), np.concatenate([[0], np.cumsum(side.lengths[rows])])
-            sides.append(Tokens(side.ids[places], side.types[places], starts, []))
+            windows = side.windows and side.windows.take(rows)
+            sides.append(Tokens(side.ids[places], side.types[places], starts, [], windows))
         labels = None if self.labels is None else self.labels[rows]
         lines = [self.lines[row] for row in rows] if self.lines else []
         soft = None if self.soft is None else self.soft[rows]
@@ -79,7 +82,8 @@ def pack(
 ) -> Batch:
     """Pack rows of several tasks into one batch, or a part of that batch.
 
-    The stream contains the tasks in order; within a task, all examples of the first side, then of the next side.
+    The stream contains the tasks in order; within a task, all examples of the first side, then of the next side. The
+    windows of a text follow each other.
 
     Args:
         data: the examples of each task.
@@ -91,16 +95,23 @@ def pack(
     if part is not None:
         rows = {task: indices[part[task]] for task, indices in rows.items()}
     sources, segments = [], []
+    sequences: list[np.ndarray] = []
     labels: dict[str, Tensor] = {}
     soft: dict[str, Tensor] = {}
+    windows: dict[str, Layout] = {}
     for task, indices in rows.items():
         sides = data[task].sides
         sources += [(side, indices) for side in sides]
-        segments.append(len(sides) * len(indices))
+        own_windows = [side.windows_of(indices) for side in sides]
+        sequences += [each.lengths for each in own_windows]
+        counts = np.concatenate([each.counts for each in own_windows])
+        segments.append(int(counts.sum()))
+        if segments[-1] > len(counts):
+            windows[task] = Layout(counts, None, device)
         for values, own in ((data[task].labels, labels), (data[task].soft, soft)):
             if values is not None:
                 own[task] = as_tensor(values[indices], device)
-    lengths = np.concatenate([side.lengths[indices] for side, indices in sources])
+    lengths = np.concatenate(sequences)
     ends = np.cumsum(lengths)
     positions = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
     places = [token_places(side, indices) for side, indices in sources]
@@ -117,18 +128,20 @@ def pack(
         soft=soft,
         features=_gather(known, places, device) if known else None,
         places={} if part is None else {task: as_tensor(part[task], device) for task in rows},
+        windows=windows,
     )
 
 
 def _starts_in_whole(
     data: Mapping[str, TaskData], rows: Mapping[str, np.ndarray], part: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """Return, for each sentence of a part of a batch, the place of its first token in the whole batch."""
+    """Return, for each sequence of a part of a batch, the place of its first token in the whole batch."""
     starts, tokens = [], 0
     for task, indices in rows.items():
         for side in data[task].sides:
-            ends = tokens + np.cumsum(side.lengths[indices])
-            starts.append((ends - side.lengths[indices])[part[task]])
+            windows = side.windows_of(indices)
+            ends = tokens + np.cumsum(windows.lengths)
+            starts.append((ends - windows.lengths)[windows.places(part[task])])
             tokens = ends[-1]
     return np.concatenate(starts)
 
@@ -167,11 +180,18 @@ def by_length(data: TaskData, token_budget: int, most_rows: int | None = None) -
         start += count
 
 
-def tokenise(tokenizer: Tokenizer, examples: Examples, sides: Sequence[Side], symmetric: bool) -> TaskData:
+def tokenise(
+    tokenizer: Tokenizer,
+    examples: Examples,
+    sides: Sequence[Side],
+    symmetric: bool,
+    windows: WindowsSection | None = None,
+) -> TaskData:
     """Convert examples to token ids and labels; see `tokenise_texts` for the arguments."""
     labels = np.asarray(examples.labels, dtype=np.float32)
     soft = np.asarray(examples.soft, dtype=np.float32) if examples.soft else None
-    return replace(tokenise_texts(tokenizer, examples.texts, sides, symmetric, labels, examples.lines), soft=soft)
+    data = tokenise_texts(tokenizer, examples.texts, sides, symmetric, labels, examples.lines, windows)
+    return replace(data, soft=soft)
 
 
 def tokenise_texts(
@@ -181,6 +201,7 @@ def tokenise_texts(
     symmetric: bool,
     labels: np.ndarray | None = None,
     lines: Sequence[int] = (),
+    windows: WindowsSection | None = None,
 ) -> TaskData:
     """Convert the columns of a task to token ids, one side after the other.
 
@@ -191,13 +212,15 @@ def tokenise_texts(
         symmetric: the order of the two texts does not matter; the result also contains them swapped.
         labels: see `TaskData`.
         lines: see `TaskData`.
+        windows: how long texts are read; None to cut them.
     """
     columns = {"first": texts[:1], "second": texts[1:], "whole": texts}
-    own = {side: tokenizer.encode(*columns[side]) for side in sides}
+    own = {side: tokenizer.encode(*columns[side], windows=windows) for side in sides}
     swapped = None
     if symmetric:
         # A single text of a swapped pair is the other side, which is already encoded.
         opposite: dict[Side, Side] = {"first": "second", "second": "first"}
-        other = (own[opposite[side]] if side in opposite else tokenizer.encode(*texts[::-1]) for side in sides)
+        exchanged = (tokenizer.encode(*texts[::-1], windows=windows) for side in sides if side == "whole")
+        other = (own[opposite[side]] if side in opposite else next(exchanged) for side in sides)
         swapped = TaskData(tuple(other), labels, lines)
     return TaskData(tuple(own.values()), labels, lines, swapped=swapped)

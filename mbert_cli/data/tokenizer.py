@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer as FastTokenizer
 
+from mbert_cli.data.text_windows import LongTextReader, Windows
 from mbert_cli.errors import CheckpointError
+from mbert_cli.recipe.long_texts import WindowsSection
 
 FILE = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
@@ -37,12 +39,14 @@ class Tokens:
         types: the token type of each id, uint8.
         starts: index of the first id of each text; the last entry is the number of ids.
         cut: indices of the texts that were truncated.
+        windows: the windows of the texts; None if every text is one sequence.
     """
 
     ids: np.ndarray
     types: np.ndarray
     starts: np.ndarray
     cut: list[int]
+    windows: Windows | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -51,6 +55,12 @@ class Tokens:
     def lengths(self) -> np.ndarray:
         """Number of tokens of each text."""
         return np.diff(self.starts)
+
+    def windows_of(self, rows: np.ndarray) -> Windows:
+        """Return the windows of some texts: the sequences that the encoder reads."""
+        if self.windows is None:
+            return Windows(self.starts[rows + 1] - self.starts[rows], np.ones(len(rows), np.int64))
+        return self.windows.take(rows)
 
 
 class Tokenizer:
@@ -112,27 +122,42 @@ class Tokenizer:
         """Return the approximate number of bytes that `save` writes."""
         return len(self._tokenizer.to_str(pretty=True).encode())
 
-    def encode(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> Tokens:
+    def encode(
+        self, texts: Sequence[str], seconds: Sequence[str] | None = None, *, windows: WindowsSection | None = None
+    ) -> Tokens:
         """Return the tokens of each text: [CLS] text [SEP].
 
         Args:
             texts: the texts.
             seconds: for each text, a second text in the same sequence, with token type 1: [CLS] text [SEP] second
                 [SEP]. If the sequence is too long, the longer of the two texts is truncated.
+            windows: read what is too long in windows instead; see `LongTextReader`.
         """
         ids: list[np.ndarray] = [np.zeros(0, np.int32)]
         types: list[np.ndarray] = [np.zeros(0, np.uint8)]
         lengths: list[int] = []
         cut: list[int] = []
+        longer: dict[int, list[int]] = {}  # for each text with several windows, the number of tokens of each
         inputs = list(texts) if seconds is None else list(zip(texts, seconds, strict=True))
         for start in range(0, len(inputs), _AT_ONCE):
             encodings = self._tokenizer.encode_batch_fast(inputs[start : start + _AT_ONCE])
             ids += [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
             types += [np.array(encoding.type_ids, dtype=np.uint8) for encoding in encodings]
             lengths += [len(encoding) for encoding in encodings]
-            cut += [start + index for index, encoding in enumerate(encodings) if encoding.overflowing]
+            too_long = [start + index for index, encoding in enumerate(encodings) if encoding.overflowing]
+            if windows is None:
+                cut += too_long
+                continue
+            reader = LongTextReader(self._tokenizer, self.max_length, windows)
+            for row, read in zip(too_long, reader.read([inputs[row] for row in too_long]), strict=True):
+                ids[1 + row], types[1 + row], lengths[row] = read.ids, read.types, len(read.ids)
+                if len(read.lengths) > 1:
+                    longer[row] = read.lengths
+                if read.is_cut:
+                    cut.append(row)
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return Tokens(np.concatenate(ids), np.concatenate(types), starts, cut)
+        own_windows = Windows.of(np.diff(starts), longer) if longer else None
+        return Tokens(np.concatenate(ids), np.concatenate(types), starts, cut, own_windows)
 
 
 def _load(folder: Path) -> FastTokenizer:

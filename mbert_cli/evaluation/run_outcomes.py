@@ -129,7 +129,7 @@ def _outcome_of_file(
         notes.skipped += window.skipped
         notes.warnings += window.warnings
         if len(window):
-            data = tokenise(saved.tokenizer, window, head.sides, task.symmetric)
+            data = tokenise(saved.tokenizer, window, head.sides, task.symmetric, task.windows)
             truncation.add(name, data, path, window.lines)
             parts.append(outcome_of(saved.model, name, data, predictor.batch_size))
     for note in notes.notes(path):

@@ -29,6 +29,7 @@ from mbert_cli.messages import nearest
 from mbert_cli.model.components import build, build_labels, component_class
 from mbert_cli.model.multi_task_bert import MultiTaskBert, TaskPart
 from mbert_cli.pooling import Pooling
+from mbert_cli.pooling.max import Max
 from mbert_cli.randomness import derive
 from mbert_cli.recipe.sections import EncoderSection, ModelSection, TaskSection
 
@@ -138,7 +139,7 @@ def build_model(section: ModelSection, shape: EncoderShape, encoder: PackedEncod
             torch.manual_seed(derive(seed, "initial values", name))
             own = shape.dropping(task.encoder_dropout)
             adapters: list[Adapter] = [build("adapters", each, own) for each in section.adapters]
-            parts[name] = TaskPart(adapters, build("heads", task.head, shape.hidden_size))
+            parts[name] = TaskPart(adapters, build("heads", task.head, shape.hidden_size), _window_pooling(task))
         for part in parts.values():
             for adapter in part.adapter_list():
                 adapter.start_from(encoder)
@@ -149,6 +150,11 @@ def build_model(section: ModelSection, shape: EncoderShape, encoder: PackedEncod
             "set it to false."
         )
     return MultiTaskBert(encoder, pooling, parts)
+
+
+def _window_pooling(task: TaskSection) -> Pooling | None:
+    """Return how the windows of a text become one vector. With `first`, there is only one window."""
+    return Max() if task.windows is not None and task.windows.pool == "max" else None
 
 
 def reinitialise(encoder: PackedEncoder, layers: int | Literal["all"], seed: int) -> None:

@@ -20,6 +20,7 @@ from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.heads import Head
 from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.pooling import Pooling
+from mbert_cli.pooling.mean import Mean
 
 
 class TaskPart(nn.Module):
@@ -28,12 +29,15 @@ class TaskPart(nn.Module):
     Args:
         adapters: the task's adapters, in the order in which they act.
         head: the task's head.
+        window_pooling: reduces the vectors of a text's windows to one vector; by default their mean. It has no
+            parameters.
     """
 
-    def __init__(self, adapters: Sequence[Adapter], head: Head) -> None:
+    def __init__(self, adapters: Sequence[Adapter], head: Head, window_pooling: Pooling | None = None) -> None:
         super().__init__()
         self.adapters = nn.ModuleList(adapters)
         self.head = head
+        self.window_pooling = window_pooling or Mean()
 
     def adapter_list(self) -> list[Adapter]:
         """Return the task's adapters, in the order in which they act."""
@@ -104,21 +108,22 @@ class MultiTaskBert(SentenceModel):
 
     def vectors(self, batch: Batch) -> Float[Tensor, "sentences hidden"]:
         """Return the sentence vectors of the batch: the input of the heads."""
-        return self._pool(self._hidden(batch), batch)
+        vectors = self._pool(self._hidden(batch), batch)
+        return vectors[0] if len(vectors) == 1 else torch.cat(vectors)
 
     def forward(self, batch: Batch, both_orders: bool = False) -> dict[str, Tensor]:
         """Return the outputs of each task's head for the batch's examples; see `SentenceModel.forward`."""
         h, layout = self._hidden(batch), batch.layout
         # Pooling and heads are a small part of the work, and the losses need full precision.
-        sentences = self._pool(h, batch).split(layout.segment_sentences)
-        tokens = h.split(layout.segment_tokens)
+        sentences, tokens = self._pool(h, batch), h.split(layout.segment_tokens)
         outputs = {}
         for name, vectors, states, place in zip(batch.tasks, sentences, tokens, layout.segments, strict=True):
             head = self.head(name)
             # A segment contains one side of all examples, then the next side of all examples.
             count = len(head.sides) + both_orders * head.sides.count("whole")
             sides = vectors.view(count, -1, vectors.shape[-1])
-            late = [max_sim(states, place, sides.shape[1])] if head.late_interaction else []
+            texts = place.joined(batch.windows[name]) if name in batch.windows else place
+            late = [max_sim(states, texts, sides.shape[1])] if head.late_interaction else []
             with numbered(partial(batch.places.get, name)):
                 output = head(*sides[: len(head.sides)], *late)
             outputs[name] = (output + head(*_exchanged(head, sides), *late)) / 2 if both_orders else output
@@ -143,12 +148,15 @@ class MultiTaskBert(SentenceModel):
         with kernels.using(self.kernels), precision:
             yield
 
-    def _pool(self, h: Float[Tensor, "tokens hidden"], batch: Batch) -> Float[Tensor, "sentences hidden"]:
+    def _pool(self, h: Float[Tensor, "tokens hidden"], batch: Batch) -> list[Tensor]:
+        """Return the sentence vectors of each task; a text with several windows has one vector."""
         sentences: Tensor = self.pooling(h, batch.layout).to(self.encoder.embedding_norm.weight.dtype)
-        if not self.pooling.pooler:
-            return sentences
-        assert self.encoder.pooler is not None  # checked by `build_model`
-        return torch.tanh(self.encoder.pooler(sentences))
+        if self.pooling.pooler:
+            assert self.encoder.pooler is not None  # checked by `build_model`
+            sentences = torch.tanh(self.encoder.pooler(sentences))
+        vectors = zip(batch.tasks, sentences.split(batch.layout.segment_sentences), strict=True)
+        windows = batch.windows
+        return [self.task(name).window_pooling(own, windows[name]) if name in windows else own for name, own in vectors]
 
 
 def _exchanged(head: Head, sides: Float[Tensor, "sides examples hidden"]) -> list[Tensor]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mbert_cli.storage.disk import disk_errors
 
@@ -54,7 +55,7 @@ class PartResult:
         input: the input.
         rows: number of rows of the part.
         cut: see `Truncation.counts`.
-        limits: the longest sequence that the model reads, and that its encoder can read, in tokens.
+        limits: the fields of `LengthLimits`.
         notes: what the user should know, one line each.
         problems: why the part could not be computed; none if it was.
         exit_code: the exit code of these problems.
@@ -64,7 +65,7 @@ class PartResult:
     input: str
     rows: int = 0
     cut: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    limits: Sequence[int] = (0, 0)
+    limits: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     problems: Sequence[str] = ()
     exit_code: int = 0

@@ -6,7 +6,7 @@ Must not import torch: fast start-up.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mbert_cli.data.truncation import Counts, truncation_note
+from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.errors import RunFailedError
 from mbert_cli.prediction.divided_files import PartedFile, PartResult, remove_parts
 from mbert_cli.prediction.join_parts import join_parts
@@ -44,11 +44,11 @@ def finish_parts(files: Sequence[PartedFile], results: Iterable[PartResult], con
 
 
 def _report(output: Path, results: Sequence[PartResult], console: Console) -> None:
-    cut: Counts = {}
+    cut: dict[str, list[int]] = {}
     for result in results:
         for task, (longer, rows) in result.cut.items():
             before = cut.get(task, [0, 0])
             cut[task] = [before[0] + longer, before[1] + rows]
     notes = dict.fromkeys(note for result in results for note in result.notes)
-    for note in [*notes, *filter(None, [truncation_note(cut, *results[0].limits)])]:
+    for note in [*notes, *filter(None, [LengthLimits(**results[0].limits).note(cut)])]:
         console.info(f"{output}: {note}")

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mbert_cli.data.truncation import truncation_note
 from mbert_cli.errors import DataError, MbertError, ResourceError, RunInUseError, is_out_of_memory
 from mbert_cli.prediction.divided_files import Part, PartResult
 from mbert_cli.prediction.embed_file import EmbedOptions, embed_file
@@ -101,12 +100,11 @@ class PartWorker:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1)
-        saved = self._load().saved
+        limits = self._load().limits
         written = finished_output(Path(part.output))
-        limits = saved.tokenizer.max_length, saved.model.shape.max_positions
-        own_note = truncation_note(written.facts, *limits)
+        own_note = limits.note(written.facts)
         notes = [note for note in notes if note != own_note]
-        return PartResult(part.input, written.rows, written.facts, limits, notes)
+        return PartResult(part.input, written.rows, written.facts, asdict(limits), notes)
 
     def _write(self, part: Part) -> list[str]:
         """Write the output of a part; return what the user should know, one line each."""

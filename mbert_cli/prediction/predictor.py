@@ -10,11 +10,12 @@ import numpy as np
 
 from mbert_cli.data.batching import TaskData, tokenise_texts
 from mbert_cli.data.file_settings import with_file_settings
-from mbert_cli.data.truncation import Truncation, length_remedy
-from mbert_cli.errors import UsageError, counted
+from mbert_cli.data.length_limits import LengthLimits
+from mbert_cli.data.truncation import Truncation
+from mbert_cli.errors import UsageError
 from mbert_cli.heads import Columns
 from mbert_cli.machine.hardware import choose
-from mbert_cli.model.saved_model import SavedModel, read_model
+from mbert_cli.model.saved_model import read_model
 from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.prediction.embed_columns import columns_to_embed, task_to_embed
 from mbert_cli.prediction.inputs import Inputs, check_texts, sides_of, texts_or_rows
@@ -68,6 +69,12 @@ class Predictor:
         """The names of the model's tasks."""
         return self.saved.model.task_names
 
+    @property
+    def limits(self) -> LengthLimits:
+        """The longest texts that the model reads."""
+        saved = self.saved
+        return LengthLimits.of(saved.tokenizer.max_length, saved.model.shape.max_positions, saved.section.tasks)
+
     def read_files_with(self, columns: Mapping[str, str], **settings: str | None) -> None:
         """Override how the tasks' files are read; see `with_file_settings`."""
         section = with_file_settings(self.saved.section, columns, **settings)
@@ -94,20 +101,20 @@ class Predictor:
                 raise UsageError(f"the model has several tasks; name one: {', '.join(self.tasks)}.")
             task = self.tasks[0]
         data = self.tokenise(sides_of(rows, task, self.saved.task(task)), task)
-        _warn_of_cut_rows(self.saved, data, task)
+        _warn_of_cut_rows(self.limits, data, task)
         return self.predict_tokens(data, task)
 
     def predict(self, sides: Sequence[Sequence[Any]], task: str) -> Columns:
         """Predict a task for its texts, or for the two sides of its pairs; for errors see `__call__`."""
         data = self.tokenise(sides, task)
-        _warn_of_cut_rows(self.saved, data, task)
+        _warn_of_cut_rows(self.limits, data, task)
         return self.predict_tokens(data, task)
 
     def tokenise(self, sides: Sequence[Sequence[Any]], task: str) -> TaskData:
         """Return the tokens of a task's texts, as its head reads them; for errors see `__call__`."""
         check_texts(sides, self.saved.task(task).text, task)
-        head = self.saved.model.head(task)
-        return tokenise_texts(self.saved.tokenizer, sides, head.sides, self.saved.task(task).symmetric)
+        head, section = self.saved.model.head(task), self.saved.task(task)
+        return tokenise_texts(self.saved.tokenizer, sides, head.sides, section.symmetric, windows=section.windows)
 
     def predict_tokens(self, data: TaskData, task: str) -> Columns:
         """Predict a task for tokenised texts."""
@@ -118,7 +125,7 @@ class Predictor:
 
     def truncation(self, strict: bool = False) -> Truncation:
         """Return a counter of the rows that the model cuts, or a check that rejects them if `strict`."""
-        return Truncation(self.saved.tokenizer.max_length, self.saved.model.shape.max_positions, strict)
+        return Truncation(self.limits, strict)
 
     def embed(self, texts: Inputs, task: str | None = None) -> np.ndarray:
         """Return the vectors that a task's head gets.
@@ -148,13 +155,13 @@ class Predictor:
             )
         sides = [alone] if alone is not None else sides_of(texts, task, section)
         data = self.tokenise_to_embed(sides, task)
-        _warn_of_cut_rows(self.saved, data, task)
+        _warn_of_cut_rows(self.limits, data, task)
         return self.embed_tokens(data, task)
 
     def tokenise_to_embed(self, sides: Sequence[Sequence[Any]], task: str) -> TaskData:
         """Return the tokens of texts, or of pairs as one sequence each."""
         check_texts(sides, self.saved.task(task).text if len(sides) > 1 else ["the text"], task)
-        return TaskData((self.saved.tokenizer.encode(*sides),), None)
+        return TaskData((self.saved.tokenizer.encode(*sides, windows=self.saved.task(task).windows),), None)
 
     def embed_tokens(self, data: TaskData, task: str) -> np.ndarray:
         """Return the vectors of tokenised texts, ``[rows, hidden]``, float32."""
@@ -171,12 +178,7 @@ class Predictor:
         return self._folded[task]
 
 
-def _warn_of_cut_rows(saved: SavedModel, data: TaskData, task: str) -> None:
+def _warn_of_cut_rows(limits: LengthLimits, data: TaskData, task: str) -> None:
     """Warn the caller's caller if rows were cut."""
-    max_length, max_positions = saved.tokenizer.max_length, saved.model.shape.max_positions
     if data.cut:
-        warnings.warn(
-            f"{len(data.cut):,} of {counted(len(data), 'row')} of task {task} were cut at {max_length} tokens: "
-            f"{length_remedy(max_length, max_positions)}.",
-            stacklevel=3,
-        )
+        warnings.warn(f"{limits.warning(task, len(data.cut), len(data))}.", stacklevel=3)

@@ -10,9 +10,11 @@ from pydantic import BaseModel, ValidationError
 from mbert_cli.errors import RecipeError
 from mbert_cli.messages import nearest, shown
 from mbert_cli.recipe.document import Document, KeyPath, dotted
+from mbert_cli.recipe.long_texts import WindowsSection
 from mbert_cli.recipe.overrides import override
 from mbert_cli.recipe.paths import resolve_checkpoint, resolve_path
 from mbert_cli.recipe.recipe_file import read_document
+from mbert_cli.recipe.section import Section
 from mbert_cli.recipe.sections import (
     MULTI_LABEL,
     CardSection,
@@ -20,7 +22,6 @@ from mbert_cli.recipe.sections import (
     EncoderSection,
     Recipe,
     ReferenceSection,
-    Section,
     ShapeSection,
     TaskSection,
     TrainingSection,
@@ -214,7 +215,9 @@ class Reader:
                 self.problem((*path, *below), what)
             head = self.component((*path, "head"), "heads") if isinstance(values, dict) else None
             # If the head has problems, they are reported already; the rest of the task is still checked.
-            given = {"head": head or Component(kind="unknown")}
+            given: dict[str, Any] = {"head": head or Component(kind="unknown")}
+            if self.value((*path, "windows")) is not None:
+                given["windows"] = self.section((*path, "windows"), WindowsSection)
             paths = dict.fromkeys(("train", "dev", "test"), resolve_path)
             sections[name] = self.section(path, TaskSection, paths=paths, **given)
         valid = {name: task for name, task in sections.items() if task is not None}

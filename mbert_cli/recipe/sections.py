@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from mbert_cli.recipe.document import Document, dotted
 from mbert_cli.recipe.field_types import Interval, LabelColumns, Layers, PositiveFloat, Share, Size, SoftShare, Texts
+from mbert_cli.recipe.long_texts import WindowsSection
+from mbert_cli.recipe.section import Section
 from mbert_cli.recipe.yaml_text import dump
 
 DEFAULT_ID = "id"
@@ -14,12 +16,6 @@ DEFAULT_ID = "id"
 
 MULTI_LABEL = "multi_label"
 """The kind of head whose labels may be in several columns."""
-
-
-class Section(BaseModel):
-    """A section of a recipe: unknown keys and values of a wrong type are rejected."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
 
 
 class Component(Section):
@@ -124,6 +120,8 @@ class TaskSection(Section):
         loss_weight: factor of the task's loss, before loss balancing.
         epoch_share: number of rows that an epoch counts for the task, divided by the rows of its training file. With
             0.25, an epoch reads a quarter of the rows, a new sample each time; with 2, it reads all rows twice.
+        windows: read texts of more than `training.max_length` tokens in overlapping windows instead of cutting them;
+            see `recipe/long_texts.py`.
     """
 
     train: str
@@ -144,6 +142,7 @@ class TaskSection(Section):
     learning_rate: PositiveFloat | None = None
     loss_weight: PositiveFloat = 1.0
     epoch_share: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    windows: WindowsSection | None = None
 
     @property
     def column_names(self) -> list[str]:

@@ -17,7 +17,8 @@ from mbert_cli.recipe.document import Document, KeyPath, Place, dotted
 from mbert_cli.recipe.overrides import override
 from mbert_cli.recipe.reader import ComponentCheck, Reader, validate
 from mbert_cli.recipe.recipe_file import read_document, read_text
-from mbert_cli.recipe.sections import Recipe, Section
+from mbert_cli.recipe.section import Section
+from mbert_cli.recipe.sections import Recipe
 from mbert_cli.recipe.shipped import PLANS, plan_names, shipped_folder, shipped_names
 from mbert_cli.recipe.yaml_text import parse
 

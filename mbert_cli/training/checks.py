@@ -29,6 +29,10 @@ def check_recipe(recipe: Recipe) -> None:
         if task.symmetric and len(task.text) < 2:
             place = recipe.place("tasks", name, "symmetric")
             problems.append(f"{place} is true, but the task reads one text; name two in text, or set it to false.")
+        problem = None if task.windows is None else task.windows.problem(recipe.training.max_length)
+        if problem is not None:
+            key, what = problem
+            problems.append(f"{recipe.place('tasks', name, 'windows', *[key] * bool(key))} {what}.")
         soft = [] if task.soft_labels is None else build_labels(task.head).soft_columns
         columns = [*task.column_names, *soft]
         for column in task.columns:

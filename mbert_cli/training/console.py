@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.errors import command_line, counted
 from mbert_cli.machine.versions import versions
 from mbert_cli.messages import one_line
@@ -34,12 +35,13 @@ def print_opening(setup: TrainingSetup, options: RunOptions) -> None:
         f"{recipe.encoder.checkpoint}: {adapters}, {recipe.pooling.kind} pooling, {recipe.curriculum.kind} curriculum, "
         f"{recipe.loss_balancing.kind} loss; {total:,} parameters"
     )
+    limits = LengthLimits.of(recipe.training.max_length, model.encoder.shape.max_positions, recipe.tasks)
     lines = [_facts_line(name, each) for name, each in facts.items()]
     console.show(_facts_table(facts), lines)
     for warning in rate_warnings(recipe):
         console.info(f"{warning}.")
     for name, each in facts.items():
-        for warning in each.warnings(recipe.training.max_length, model.encoder.shape.max_positions):
+        for warning in each.warnings(name, limits):
             console.info(f"task {name}: {warning}.")
     for warning in _balancing_warnings(setup):
         console.info(f"{warning}.")
@@ -72,7 +74,8 @@ def _balancing_warnings(setup: TrainingSetup) -> list[str]:
 
 
 def _facts_table(facts: Mapping[str, TaskFacts]) -> FittedTable:
-    numbers = ("train", "dev", "batches", "tokens/row", "cut", "bad rows")
+    has_windows = any(each.in_windows is not None for each in facts.values())
+    numbers = ("train", "dev", "batches", "tokens/row", "cut", *["in windows"] * has_windows, "bad rows")
     table = new_table("task", *((name, "right") for name in numbers), "labels")
     for name, each in facts.items():
         table.add_row(
@@ -82,6 +85,7 @@ def _facts_table(facts: Mapping[str, TaskFacts]) -> FittedTable:
             f"{each.batches:,}",
             f"{each.tokens:.1f}",
             f"{each.cut:.1%}",
+            *["-" if each.in_windows is None else f"{each.in_windows:.1%}"] * has_windows,
             f"{each.bad:,}",
             one_line(each.labels()),
         )
@@ -91,9 +95,12 @@ def _facts_table(facts: Mapping[str, TaskFacts]) -> FittedTable:
 def _facts_line(name: str, facts: TaskFacts) -> str:
     bad = f", {counted(facts.bad, 'bad row')} skipped" if facts.bad else ""
     batches = f"{facts.batches:,} batch{'' if facts.batches == 1 else 'es'}"
+    windows = ""
+    if facts.in_windows is not None:
+        windows = f", {facts.in_windows:.1%} in windows (at most {facts.most_windows})"
     return (
         f"{name}: {facts.train:,} train and {counted(facts.dev, 'dev row')}{bad}; {batches} of "
-        f"{facts.tokens:.1f} tokens per row, {facts.cut:.1%} cut; {facts.labels()}"
+        f"{facts.tokens:.1f} tokens per row, {facts.cut:.1%} cut{windows}; {facts.labels()}"
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from mbert_cli.data.batching import TaskData
 from mbert_cli.data.label_remarks import case_remark, first_of, list_remark, missing_remark, without_dev_rows
 from mbert_cli.data.labels import ClassLabels, Label, Labels, NamedLabels, NumberLabels, ScaleLabels
-from mbert_cli.data.truncation import length_remedy
+from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.errors import counted
 from mbert_cli.metrics import percent
 from mbert_cli.model.compose import task_labels
@@ -34,6 +34,9 @@ class TaskFacts:
         shares: share of the training rows with each class or label; None if labels are numbers.
         span: minimum, mean and maximum of the training labels; None if labels are classes.
         remarks: warnings about the labels.
+        in_windows: share of the training rows with a text that is read in several windows; None for a task without
+            windows.
+        most_windows: the largest number of windows of a training row, in all of its texts.
     """
 
     train: int
@@ -47,13 +50,15 @@ class TaskFacts:
     shares: Mapping[str, float] | None
     span: tuple[float, float, float] | None
     remarks: list[str]
+    in_windows: float | None = None
+    most_windows: int = 1
 
-    def warnings(self, max_length: int, max_positions: int) -> list[str]:
+    def warnings(self, task: str, limits: LengthLimits) -> list[str]:
         """Return warnings about the data, each without a full stop.
 
         Args:
-            max_length: maximum length of a sequence in training, in tokens.
-            max_positions: maximum length that the encoder allows.
+            task: name of the task.
+            limits: the longest texts that the model reads.
         """
         warnings = []
         if self.known:
@@ -62,7 +67,7 @@ class TaskFacts:
         if self.unseen:
             warnings.append(f"the training file has no row with {first_of(self.unseen)}, but the dev file has")
         if self.cut > _MUCH:
-            warnings.append(f"{self.cut:.0%} of the training rows are cut: {length_remedy(max_length, max_positions)}")
+            warnings.append(f"{self.cut:.0%} of the training rows are cut: {limits.remedy(task)}")
         return warnings + self.remarks
 
     def labels(self) -> str:
@@ -104,10 +109,19 @@ def data_facts(recipe: Recipe, examples: TrainingExamples, data: TrainingData) -
             batches=-(-len(train) // recipe.training.batch_size),
             tokens=float(np.mean(train.lengths)),
             cut=len({row for side in train.sides for row in side.cut}) / len(train),
+            **_windows(train, recipe.tasks[name].windows is not None),
             **_labels(train, names),
             remarks=label_remarks(own_labels, own.labels, dev.labels, limited),
         )
     return facts
+
+
+def _windows(train: TaskData, reads_windows: bool) -> dict[str, Any]:
+    if not reads_windows:
+        return {"in_windows": None, "most_windows": 1}
+    rows = np.arange(len(train))
+    counts = np.stack([side.windows_of(rows).counts for side in train.sides])
+    return {"in_windows": float((counts > 1).any(0).mean()), "most_windows": int(counts.sum(0).max())}
 
 
 def _unseen(labels: Labels, train: Sequence[Label], dev: Sequence[Label]) -> list[str]:

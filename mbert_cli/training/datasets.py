@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, read_examples
+from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.data.source import sha256_of_data
 from mbert_cli.data.tokenizer import Tokenizer
-from mbert_cli.data.truncation import length_remedy
 from mbert_cli.encoder.location import locate
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import DataError, RecipeError
@@ -96,20 +96,20 @@ def tokenise_examples(
     tokenizer = encoder_tokenizer(locate(recipe.encoder.checkpoint, recipe.encoder.revision), shape, max_length)
     sides = {name: head_class(task).sides for name, task in recipe.tasks.items()}
     tokenised = {
-        (name, split): tokenise(tokenizer, rows, sides[name], recipe.tasks[name].symmetric)
+        (name, split): tokenise(tokenizer, rows, sides[name], recipe.tasks[name].symmetric, recipe.tasks[name].windows)
         for (name, split), rows in examples.items()
     }
+    limits = LengthLimits.of(max_length, shape.max_positions, recipe.tasks)
     for (name, split), data in tokenised.items():
         cut = sorted(row for side in data.sides for row in side.cut)
         if cut and recipe.training.strict_length:
-            remedy = length_remedy(max_length, shape.max_positions)
             raise DataError(
-                f"{getattr(recipe.tasks[name], split)}:{data.lines[cut[0]]}: is longer than {max_length} tokens "
-                f"({len(cut)} sentences of the file are); {remedy}, or set training.strict_length=false."
+                f"{getattr(recipe.tasks[name], split)}:{data.lines[cut[0]]}: is longer than {limits.longest(name)} "
+                f"({len(cut)} sentences of the file are); {limits.remedy(name)}, or set training.strict_length=false."
             )
         if cut:
             console.info(
-                f"task {name}, {split}: {len(cut)} sentences are longer than {max_length} tokens and were cut."
+                f"task {name}, {split}: {len(cut)} sentences are longer than {limits.longest(name)} and were cut."
             )
     return (
         TrainingData(

@@ -128,5 +128,5 @@ def _read_dev(recipe: Recipe, tokenizer: Tokenizer, limit: int | None) -> dict[s
     dev = {}
     for name, task in recipe.tasks.items():
         examples = read_examples(task.dev, name, task, labels[name], limit)
-        dev[name] = tokenise(tokenizer, examples, head_class(task).sides, task.symmetric)
+        dev[name] = tokenise(tokenizer, examples, head_class(task).sides, task.symmetric, task.windows)
     return dev

@@ -95,4 +95,9 @@ def _both_orders(data: TaskData) -> TaskData:
 
 def _joined(one: Tokens, other: Tokens) -> Tokens:
     starts = np.concatenate([one.starts, other.starts[1:] + len(one.ids)])
-    return Tokens(np.concatenate([one.ids, other.ids]), np.concatenate([one.types, other.types]), starts, [])
+    ids, types = np.concatenate([one.ids, other.ids]), np.concatenate([one.types, other.types])
+    windows = None
+    if one.windows or other.windows:
+        first, second = (side.windows_of(np.arange(len(side))) for side in (one, other))
+        windows = first.joined(second)
+    return Tokens(ids, types, starts, [], windows)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mbert_cli.cli import app
-from mbert_cli.data.truncation import truncation_note
+from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.errors import MbertError
 
 FLAGS = ("--precision", "fp32", "--device", "cpu")
@@ -41,7 +41,8 @@ def mbert(capsys, *words):
 
 SAID = (
     "2 of 2 rows of task mood were cut at 16 tokens: train with a larger training.max_length (this encoder reads up to "
-    "48 tokens). To reject such rows, add --strict-length (in training: training.strict_length=true)."
+    "48 tokens), or with tasks.mood.windows.stride=8 (reads long texts in windows). To reject such rows, add "
+    "--strict-length (in training: training.strict_length=true)."
 )
 
 
@@ -122,12 +123,12 @@ def test_a_resumed_prediction_also_counts_the_rows_of_the_first_part(run, here, 
 
 
 def test_a_larger_max_length_is_not_advised_if_the_encoder_cannot_read_more():
-    note = truncation_note({"mood": [2, 2], "same": [0, 5]}, 512, 512)
+    note = LengthLimits(512, 512).note({"mood": [2, 2], "same": [0, 5]})
     assert note is not None
     assert note.startswith(
         "2 of 2 rows of task mood were cut at 512 tokens: this encoder reads no more than 512 tokens;"
     )
-    assert truncation_note({"mood": [0, 2]}, 128, 512) is None
+    assert LengthLimits(128, 512).note({"mood": [0, 2]}) is None
 
 
 def test_the_vector_of_a_cut_text_is_that_of_its_beginning(run, here, capsys):

@@ -430,5 +430,5 @@ def test_a_call_warns_once_of_all_rows_that_were_cut(predictor, call):
         calls[call](["a cat", LONG, LONG], task="mood")
     assert [str(each.message) for each in warned] == [
         "2 of 3 rows of task mood were cut at 16 tokens: train with a larger training.max_length (this encoder reads "
-        "up to 48 tokens)."
+        "up to 48 tokens), or with tasks.mood.windows.stride=8 (reads long texts in windows)."
     ]

@@ -2,6 +2,7 @@ import pytest
 
 from mbert_cli.cli import app
 from mbert_cli.data.labels import ClassLabels, ScaleLabels, UnboundedLabels
+from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import encoder_shape
 from mbert_cli.terminal.console import Console
@@ -122,9 +123,9 @@ def test_unusual_labels_and_learning_rates_are_reported_before_training(tiny_rec
 
 def test_the_advice_about_cut_rows_depends_on_the_positions_of_the_encoder(facts):
     mood = facts("training.max_length=3")["mood"]
-    (known,) = [each for each in mood.warnings(3, 512) if "are cut" in each]
+    (known,) = [each for each in mood.warnings("mood", LengthLimits(3, 512)) if "are cut" in each]
     assert known.endswith("larger training.max_length (this encoder reads up to 512 tokens)")
-    (most,) = [each for each in mood.warnings(3, 3) if "are cut" in each]
+    (most,) = [each for each in mood.warnings("mood", LengthLimits(3, 3)) if "are cut" in each]
     assert most.endswith("this encoder reads no more than 3 tokens; shorten the texts or use another encoder")
 
 
