@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
 
-from mbert_cli.recipe.sections import EncoderSection, Recipe, Section, TaskSection, TrainingSection, as_spec
+from mbert_cli.recipe.section import Section
+from mbert_cli.recipe.sections import EncoderSection, Recipe, TaskSection, TrainingSection, as_spec
 
 _LONG_LIST = 12
 # Sections and keys of `training` that do not change the result.
