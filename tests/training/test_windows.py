@@ -211,7 +211,7 @@ def test_the_opening_lists_the_rows_in_windows(recipe, tmp_path, capsys):
     validate(chosen, tmp_path / "run", options(console=Console()), measure=False)
     err = capsys.readouterr().err
     lines = {line.split(":")[0]: line for line in err.splitlines() if " tokens per row, " in line}
-    assert "5.0% cut, 35.0% in windows (at most 3); 3 classes" in lines["mood"]
+    assert "5.0% cut, 35.0% in windows (at most 3); mid 45%" in lines["mood"]
     assert "in windows" not in lines["same"]
 
 
