@@ -22,6 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mbert_cli import __version__
+from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape, save_config, save_weights
 from mbert_cli.encoder.location import has_weights, is_local, locate, own_encoder, referred, weights_sha256
@@ -58,6 +59,11 @@ class SavedModel:
     model: SentenceModel
     tokenizer: Tokenizer
     sha256: str
+
+    @property
+    def limits(self) -> LengthLimits:
+        """The longest texts that the model reads."""
+        return LengthLimits.of(self.tokenizer.max_length, self.model.shape.max_positions, self.section.tasks)
 
     def task(self, name: str) -> TaskSection:
         """Return a task.

@@ -100,7 +100,7 @@ class PartWorker:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1)
-        limits = self._load().limits
+        limits = self._load().saved.limits
         written = finished_output(Path(part.output))
         own_note = limits.note(written.facts)
         notes = [note for note in notes if note != own_note]

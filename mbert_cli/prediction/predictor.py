@@ -69,12 +69,6 @@ class Predictor:
         """The names of the model's tasks."""
         return self.saved.model.task_names
 
-    @property
-    def limits(self) -> LengthLimits:
-        """The longest texts that the model reads."""
-        saved = self.saved
-        return LengthLimits.of(saved.tokenizer.max_length, saved.model.shape.max_positions, saved.section.tasks)
-
     def read_files_with(self, columns: Mapping[str, str], **settings: str | None) -> None:
         """Override how the tasks' files are read; see `with_file_settings`."""
         section = with_file_settings(self.saved.section, columns, **settings)
@@ -101,13 +95,13 @@ class Predictor:
                 raise UsageError(f"the model has several tasks; name one: {', '.join(self.tasks)}.")
             task = self.tasks[0]
         data = self.tokenise(sides_of(rows, task, self.saved.task(task)), task)
-        _warn_of_cut_rows(self.limits, data, task)
+        _warn_of_cut_rows(self.saved.limits, data, task)
         return self.predict_tokens(data, task)
 
     def predict(self, sides: Sequence[Sequence[Any]], task: str) -> Columns:
         """Predict a task for its texts, or for the two sides of its pairs; for errors see `__call__`."""
         data = self.tokenise(sides, task)
-        _warn_of_cut_rows(self.limits, data, task)
+        _warn_of_cut_rows(self.saved.limits, data, task)
         return self.predict_tokens(data, task)
 
     def tokenise(self, sides: Sequence[Sequence[Any]], task: str) -> TaskData:
@@ -125,7 +119,7 @@ class Predictor:
 
     def truncation(self, strict: bool = False) -> Truncation:
         """Return a counter of the rows that the model cuts, or a check that rejects them if `strict`."""
-        return Truncation(self.limits, strict)
+        return Truncation(self.saved.limits, strict)
 
     def embed(self, texts: Inputs, task: str | None = None) -> np.ndarray:
         """Return the vectors that a task's head gets.
@@ -155,7 +149,7 @@ class Predictor:
             )
         sides = [alone] if alone is not None else sides_of(texts, task, section)
         data = self.tokenise_to_embed(sides, task)
-        _warn_of_cut_rows(self.limits, data, task)
+        _warn_of_cut_rows(self.saved.limits, data, task)
         return self.embed_tokens(data, task)
 
     def tokenise_to_embed(self, sides: Sequence[Sequence[Any]], task: str) -> TaskData:
