@@ -147,6 +147,7 @@ class CountedFile:
         warnings: warnings about the rows, one sentence each.
         skipped: a note about the rows that cannot be read, or an empty text; training skips them.
         delimiter_hint: a sentence about another possible delimiter, or an empty text.
+        delimiter: the character between the cells of a text table.
     """
 
     path: str
@@ -155,6 +156,7 @@ class CountedFile:
     warnings: list[str] = field(default_factory=list)
     delimiter_hint: str = ""
     skipped: str = ""
+    delimiter: str = "\t"
 
     def column(self, name: str) -> Column | None:
         """Return the column with a name; None if there is none, or more than one."""
@@ -165,7 +167,7 @@ class CountedFile:
         """A remark if the file seems to have no header; otherwise empty."""
         if not self.odd_names:
             return ""
-        names = ", ".join(f"'{name}'" for name in self.odd_names[:3])
+        names = ", ".join(f"'{name[:40]}{'...' if len(name) > 40 else ''}'" for name in self.odd_names[:3])
         return f"the first row looks like data, not like names of columns ({names}); if it is data, add a header line"
 
 
@@ -197,12 +199,12 @@ def count_file(path: str, reading: FileReading) -> CountedFile:
                 column.count(cell)
                 if not has_header_line and not column.nested and (kind := kind_of_value(row, index, column.name)):
                     column.nested = kind if kind in NESTED else ""
-        warnings, hint = table.warnings, table.delimiter_hint
+        warnings, hint, delimiter = table.warnings, table.delimiter_hint, table.delimiter
     # Rows that may be correct if their quotes are read in another way are never skipped.
     if bad.count > _MOST_BAD * rows or (bad.concern_quotes and reading.quoting == "auto"):
         bad.raise_if_any(_REMEDY if has_header_line and not bad.are_in_bytes else _DELETE)
     odd = [column.name for column in columns if has_header_line and _looks_like_data(column)]
-    return CountedFile(path, columns, odd, warnings, hint, bad.note)
+    return CountedFile(path, columns, odd, warnings, hint, bad.note, delimiter)
 
 
 def good_rows(table: Table) -> Iterator[Row]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,7 +53,13 @@ class DevSplit:
                     replace_file(path, self.texts[split])
 
 
-def split_off_dev(source: Path, reading: FileReading, text: Sequence[str], stratum: str | None) -> DevSplit:
+def split_off_dev(
+    source: Path,
+    reading: FileReading,
+    text: Sequence[str],
+    stratum: str | None,
+    usable: Mapping[str, Callable[[str], bool]],
+) -> DevSplit:
     """Split a training file in two: a tenth of the texts of each class goes to dev, chosen by their hash.
 
     A text that occurs twice therefore goes to one file only, and the same file is always split in the same way.
@@ -64,11 +70,12 @@ def split_off_dev(source: Path, reading: FileReading, text: Sequence[str], strat
         reading: how the file is read.
         text: the columns of texts.
         stratum: the column of classes; None if labels are numbers.
+        usable: for each column of labels, whether a cell is a label. A text without any label does not go to dev.
 
     Raises:
         UsageError: the file has too few rows.
     """
-    chosen = _chosen(source, reading, text, stratum)
+    chosen = _chosen(source, reading, text, stratum, usable)
     with reading.open(str(source)) as table:
         sides = {"train": _Side(), "dev": _Side()}
         writers = {split: TableWriter(side, table, []) for split, side in sides.items()}
@@ -89,18 +96,26 @@ def _key(row: Row, columns: Sequence[int]) -> bytes:
     return hashlib.sha256("\t".join(row.cells[column] for column in columns).encode()).digest()
 
 
-def _chosen(source: Path, reading: FileReading, text: Sequence[str], stratum: str | None) -> set[bytes]:
+def _chosen(
+    source: Path,
+    reading: FileReading,
+    text: Sequence[str],
+    stratum: str | None,
+    usable: Mapping[str, Callable[[str], bool]],
+) -> set[bytes]:
     """Return the hashes of the texts that go to dev."""
     classes: dict[bytes, str] = {}
     rows, values = 0, set[str]()
     with reading.open(str(source)) as table:
         columns = [table.column(name, required=False) for name in text]
         label = None if stratum is None else table.column(stratum, required=False)
+        checks = [(table.column(name, required=False), is_usable) for name, is_usable in usable.items()]
         for row in good_rows(table):
             rows += 1
             value = "" if label is None else folded(row.cells[label])
             values.add(value)
-            if all(row.cells[column].strip() for column in columns):
+            has_label = any(is_usable(row.cells[column]) for column, is_usable in checks)
+            if has_label and all(row.cells[column].strip() for column in columns):
                 classes.setdefault(_key(row, columns), value)
     sizes = Counter(classes.values())
     wanted = {name: max(1, round(n / _ONE_IN)) if n >= _FEWEST_OF_CLASS else 0 for name, n in sizes.items()}

@@ -6,8 +6,9 @@ from typing import Any
 
 from mbert_cli.authoring.column import Column, CountedFile, FileReading
 from mbert_cli.authoring.guess_columns import Guess
-from mbert_cli.authoring.guess_labels import GuessedLabels, read_labels, why_impossible
+from mbert_cli.authoring.guess_labels import GuessedLabels, read_flags, read_labels, why_impossible
 from mbert_cli.authoring.task_files import TaskFiles, notes_on_dev
+from mbert_cli.data.label_sets import FLAGS
 from mbert_cli.errors import UsageError, counted
 
 
@@ -42,13 +43,16 @@ def fit_splits(
         notes.append(left_out(test))
     elif test is not None:
         labelled.append(test)
-    tasks = {}
-    for column, task in names.items():
-        tasks[task] = _labels(column, labelled)
-        dev_column = None if dev is None else dev.column(column)
-        notes += [] if dev_column is None else notes_on_dev(tasks[task], dev_column)
-    # An empty list of labels is a label.
-    counted_columns = [*guess.text, *(labels.column for labels in tasks.values() if labels.kind != "sets")]
+    tasks: dict[str, GuessedLabels] = {}
+    if guess.are_flags:
+        tasks[next(iter(names.values()))] = _flags(list(names), labelled)
+    else:
+        tasks = {task: _labels(column, labelled) for column, task in names.items()}
+    for labels in tasks.values():
+        _check_usable(labels, labelled)
+        notes += [] if dev is None else notes_on_dev(labels, dev)
+    own = [column for labels in tasks.values() for column in labels.columns if not labels.is_usable("")]
+    counted_columns = [*guess.text, *own]
     empty = {column: _merged(column, labelled).empty for column in counted_columns}
     notes += [
         f"'{column}' is empty in {counted(count, 'row')}, which {'is' if count == 1 else 'are'} skipped"
@@ -105,6 +109,29 @@ def _labels(column: str, files: Sequence[CountedFile]) -> GuessedLabels:
     if problem:
         raise UsageError(f"{', '.join(file.path for file in files)}: {column} {problem}.")
     return read_labels(whole)
+
+
+def _flags(names: Sequence[str], files: Sequence[CountedFile]) -> GuessedLabels:
+    columns = [_merged(name, files) for name in names]
+    for column in columns:
+        odd = next((value for value in column.values if value.casefold() not in FLAGS), None)
+        if odd is not None:
+            place = next(file.path for file in files if (own := file.column(column.name)) and odd in own.values)
+            raise UsageError(
+                f"{place}: '{column.name}' must be 0 or 1, but contains '{odd}'; correct or leave out these rows."
+            )
+    return read_flags(columns)
+
+
+def _check_usable(labels: GuessedLabels, files: Sequence[CountedFile]) -> None:
+    """Check that each file has a label of a task that is not skipped."""
+    for file in files:
+        column = file.column(labels.column)
+        if column is None or not any(map(labels.is_usable, column.values)):
+            raise UsageError(
+                f"{file.path}: '{labels.column}' contains no numbers, but other files do; correct it, or leave the "
+                "file out."
+            )
 
 
 def _id_setting(guess: Guess, files: Sequence[CountedFile]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mbert_cli.authoring.column import Column, CountedFile
-from mbert_cli.authoring.guess_labels import why_impossible, why_unlikely, why_unreadable
-from mbert_cli.authoring.names import are_a_pair, label_rank, suggests_id, suggests_text
+from mbert_cli.authoring.guess_labels import is_flag, why_impossible, why_unlikely, why_unreadable
+from mbert_cli.authoring.names import are_a_pair, is_label_name, label_rank, suggests_id, suggests_text
 from mbert_cli.errors import UsageError, counted
 from mbert_cli.messages import nearest
 
@@ -28,6 +28,7 @@ class Guess:
         text: the column of texts, or two columns.
         is_pair: the two texts are of the same kind, such as two questions; a title and a body are not.
         labels: the chosen columns of labels, each with the reason.
+        are_flags: the columns are labels of one task: 1 in a column means that the row has this label.
         others: other columns that could be labels.
         refused: columns that are not labels, each with the reason.
         ids: columns that contain ids, a different one in each row.
@@ -37,6 +38,7 @@ class Guess:
     text: list[str]
     is_pair: bool
     labels: dict[str, str]
+    are_flags: bool
     others: list[str]
     refused: dict[str, str]
     ids: list[str]
@@ -83,6 +85,7 @@ def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[
         text=names,
         is_pair=is_pair,
         labels=taken,
+        are_flags=len(taken) > 1 and not labels,
         others=[column.name for column in unused if reasons[column.name] is None],
         refused={column.name: why for column in unused if (why := reasons[column.name]) is not None},
         ids=sorted(ids, key=lambda name: name != "id"),
@@ -108,7 +111,7 @@ def _header_hint(file: CountedFile) -> str:
 
 def _why_not(column: Column) -> str | None:
     if suggests_id(column.name) or column.nested:
-        return why_unlikely(column)
+        return why_unlikely(column) or why_impossible(column)
     return why_impossible(column) or why_unlikely(column)
 
 
@@ -127,11 +130,13 @@ def _asked(file: CountedFile, labels: Sequence[str]) -> dict[str, str]:
 
 
 def _chosen(file: CountedFile, likely: list[Column], reasons: dict[str, str | None]) -> dict[str, str]:
-    named = [(rank, column.name) for column in likely if (rank := label_rank(column.name)) is not None]
-    if named:
-        return {min(named)[1]: "guessed from its name"}
-    if likely:
-        return {likely[-1].name: "guessed from its values"}  # labels are usually the last column
+    named = [(rank, column) for column in likely if (rank := label_rank(column.name)) is not None]
+    if named or likely:
+        best = min(named, key=lambda pair: (pair[0], pair[1].name))[1] if named else likely[-1]  # usually the last one
+        alike = [column for column in ([each for _, each in named] or likely) if is_flag(column)]
+        if best in alike and len(alike) > 1 and not is_label_name(best.name):
+            return {column.name: "guessed from their values" for column in alike}
+        return {best.name: "guessed from its name" if named else "guessed from its values"}
     listed = [f"'{name}' ({why})" for name, why in reasons.items()]
     more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
     columns = [column for column in file.columns if column.name in reasons]

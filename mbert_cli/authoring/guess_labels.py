@@ -2,14 +2,17 @@
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from mbert_cli.authoring.column import Column
 from mbert_cli.authoring.names import are_splits, suggests_id, suggests_label, suggests_scale, suggests_text
 from mbert_cli.data.label_remarks import case_remark, first_of, labels_in_lists, list_remark, missing_remark
-from mbert_cli.data.label_text import as_number, is_date, is_name, plain_number
+from mbert_cli.data.label_sets import FLAGS
+from mbert_cli.data.label_text import as_number, folded, is_date, is_name, plain_number
+from mbert_cli.data.list_cells import are_lists
+from mbert_cli.data.table import A_LIST
 from mbert_cli.errors import counted
 from mbert_cli.recipe.yaml_text import dump
 
@@ -41,6 +44,7 @@ class GuessedLabels:
         bounded: whether the labels are on a scale from `min` to `max`; for numbers only.
         delimiter: the text between the labels of a row; empty if each row has one label.
         ordered: whether the classes are ordered.
+        flags: the columns of 0 and 1, if the task has one column for each label; `column` is the first of them.
     """
 
     column: str
@@ -54,13 +58,24 @@ class GuessedLabels:
     bounded: bool = True
     delimiter: str = ""
     ordered: bool = False
+    flags: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column of labels, or the columns."""
+        return self.flags or (self.column,)
 
     @property
     def kind(self) -> Literal["classes", "numbers", "sets"]:
         """Whether the labels are classes, numbers, or sets of labels."""
-        if self.delimiter:
+        if self.delimiter or self.flags:
             return "sets"
         return "classes" if self.classes else "numbers"
+
+    def is_usable(self, cell: str) -> bool:
+        """Whether a cell of a column is a label; rows with other cells are skipped."""
+        text = folded(cell)
+        return text not in self.skipped if text else self.kind == "sets" and not self.flags
 
     def line(self) -> str:
         """Return a description for people."""
@@ -69,6 +84,8 @@ class GuessedLabels:
         if self.kind == "numbers":
             own = "" if (self.low, self.high) == (self.min, self.max) else f"{self.low:g} to {self.high:g}, "
             return f"numbers {own}on a scale from {self.min:g} to {self.max:g}"
+        if self.flags:
+            return f"{len(self.flags)} labels for each row, one column of 0 and 1 for each"
         if self.kind == "sets":
             return f"lists of {len(self.classes)} labels, separated by '{self.delimiter}': {first_of(self.classes)}"
         return f"{len(self.classes)} classes: {first_of(self.classes)}"
@@ -86,9 +103,10 @@ def why_impossible(column: Column) -> str | None:
         huge = next((text for text, value in column.numbers.items() if abs(value) > _LARGEST), None)
         return f"contains {huge}, which is too large for a scale" if huge else None
     lists = labels_in_lists(column.values)
-    if len(lists[1] if lists else column.values) > _MOST_CLASSES:
+    names = lists[1] if lists else column.values
+    if len(names) > _MOST_CLASSES:
         return f"contains {len(column.values):,} different values or more, too many for classes"
-    odd = next((text for text in column.values if not is_name(text)), None)
+    odd = next((text for text in names if not is_name(text)), None)
     return None if odd is None else f"contains {odd[:40]!r}, which has line ends or control characters"
 
 
@@ -106,10 +124,14 @@ def why_unreadable(column: Column) -> str | None:
 def why_unlikely(column: Column) -> str | None:
     """Return why a column does not look like labels; None if it does."""
     distinct, numbers, named = column.distinct, column.numbers, suggests_label(column.name)
-    if column.nested:
+    if column.nested and not (column.nested == A_LIST and labels_in_lists(column.values)):
         return f"contains {column.nested}, which is neither a text nor a label"
     if suggests_id(column.name):
         return "its name suggests an id"
+    if are_lists(column.values):
+        lists = labels_in_lists(column.values)
+        many = lists is not None and len(lists[1]) > max(_FEW, column.filled // 2)
+        return f"lists of {len(lists[1]):,} different values" if lists and many else None
     if are_splits(column.values):
         return "names of splits; rows of all splits are used: keep only those that you want"
     if column.values and all(map(is_date, column.values)):
@@ -131,6 +153,17 @@ def why_unlikely(column: Column) -> str | None:
     if not named and not _is_scale(column) and distinct > _MOST_GUESSED:
         return f"{distinct:,} different values"
     return None
+
+
+def is_flag(column: Column) -> bool:
+    """Whether the values of a column are 0 and 1, or false and true."""
+    return {FLAGS.get(value.casefold()) for value in column.values} == {0.0, 1.0}
+
+
+def read_flags(columns: Sequence[Column]) -> GuessedLabels:
+    """Return the labels of a task that has a column of 0 and 1 for each label."""
+    names = tuple(column.name for column in columns)
+    return GuessedLabels(names[0], list(names), flags=names)
 
 
 def read_labels(column: Column) -> GuessedLabels:

@@ -47,6 +47,17 @@ def label_rank(name: str) -> int | None:
     return min(ranks) + len(_LABEL_NAMES) * (1 + _has_id_word(name))  # label_id is less clear than gold_label
 
 
+def is_label_name(name: str) -> bool:
+    """Whether a name as a whole means labels: `label`, but not `label_toxic`."""
+    return name.lower() in _LABEL_NAMES
+
+
+def is_usual(name: str) -> bool:
+    """Whether a name is one that columns of texts, labels or ids usually have."""
+    short_id = len(words_of(name)) <= 3 and _has_id_word(name)
+    return is_label_name(name) or suggests_text(name) or name.lower() in _ID_NAMES or short_id
+
+
 def suggests_label(name: str) -> bool:
     """Whether a name suggests labels."""
     return label_rank(name) is not None

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mbert_cli.authoring.column import CountedFile, FileReading, count_file
+from mbert_cli.authoring.first_rows import check_headers
 from mbert_cli.authoring.fit_splits import fit_splits, left_out
 from mbert_cli.authoring.guess_columns import Guess, NoLabelsError, guess_columns
 from mbert_cli.authoring.splits import stem
@@ -40,6 +41,8 @@ def new_files(
     counted = {
         name: {split: count_file(str(path), reading) for split, path in files.items()} for name, files in groups.items()
     }
+    for splits in counted.values():
+        check_headers(splits.values(), text, [label.column for label in labels])
     _check_labels(labels, counted)
     guesses: dict[str, Guess] = {}
     unlabelled: list[tuple[CountedFile, NoLabelsError]] = []
@@ -52,9 +55,11 @@ def new_files(
             if len(files) > 1 or len(groups) == 1:
                 raise
             unlabelled.append((train, _without_remedy(train, labels) if labels else error))
-    names = task_names(
-        {name: list(guess.labels) for name, guess in guesses.items()}, labels, _headers(counted, reading)
-    )
+    # Columns of 0 and 1 are one task.
+    columns = {name: [*guess.labels][: 1 if guess.are_flags else None] for name, guess in guesses.items()}
+    names = task_names(columns, labels, _headers(counted, reading))
+    for name, guess in guesses.items():
+        names[name] = {column: names[name].get(column, names[name][columns[name][0]]) for column in guess.labels}
     tasks = [
         fit_splits(name, groups[name], counted[name], reading, guess, names[name]) for name, guess in guesses.items()
     ]

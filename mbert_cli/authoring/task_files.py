@@ -2,17 +2,19 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mbert_cli.authoring.column import Column, CountedFile, FileReading
+from mbert_cli.authoring.column import CountedFile, FileReading
 from mbert_cli.authoring.dev_split import DevSplit, split_off_dev
 from mbert_cli.authoring.guess_columns import Guess
 from mbert_cli.authoring.guess_labels import GuessedLabels
 from mbert_cli.authoring.splits import slug, stem
 from mbert_cli.data.label_remarks import first_of, without_dev_rows
-from mbert_cli.data.label_sets import DELIMITER
+from mbert_cli.data.label_sets import DELIMITER, FLAGS
+from mbert_cli.data.list_cells import parts_of
 from mbert_cli.recipe.paths import relative_path
 
 _MOST_LISTED = 8
@@ -48,9 +50,10 @@ class TaskFiles:
         for name, labels in self.tasks.items():
             # A list of its own for each task: YAML would write a shared list as an anchor and an alias.
             text = list(guess.text) if len(guess.text) > 1 else guess.text[0]
-            reading = self.reading.section([*guess.text, labels.column, self.settings.get("id") or "id"])
+            reading = self.reading.section([*guess.text, *labels.columns, self.settings.get("id") or "id"])
             head = head_for(labels, guess.is_pair)
-            sections[name] = {**files, "text": text, "label": labels.column, **self.settings, **reading, "head": head}
+            label = list(labels.flags) or labels.column
+            sections[name] = {**files, "text": text, "label": label, **self.settings, **reading, "head": head}
         return sections
 
     def dev_paths(self, folder: Path) -> dict[str, Path]:
@@ -77,14 +80,14 @@ class TaskFiles:
         """
         paths = self.dev_paths(folder)
         classes = next((labels.column for labels in self.tasks.values() if labels.kind == "classes"), None)
-        split = split_off_dev(self.files["train"], self.reading, self.guess.text, classes)
+        usable = {column: labels.is_usable for labels in self.tasks.values() for column in labels.columns}
+        split = split_off_dev(self.files["train"], self.reading, self.guess.text, classes, usable)
         of_class = " of each class" if classes else ""
         files = f"{paths['train']} and {paths['dev']}"
         notes = [f"no dev file: a tenth of the texts{of_class}, chosen by their hash, becomes dev: {files}"]
         dev = CountedFile(str(paths["dev"]), split.dev, [])
         for labels in self.tasks.values():
-            column = dev.column(labels.column)
-            notes += [] if column is None else notes_on_dev(labels, column)
+            notes += notes_on_dev(labels, dev)
         whole = replace(self, files={**self.files, **paths})
         return replace(whole, notes=(*notes, whole._files_line().strip())), split
 
@@ -94,13 +97,17 @@ class TaskFiles:
         texts = " and ".join(f"'{name}'" for name in guess.text)
         for name, labels in self.tasks.items():
             lines.append(
-                f"{name}: {self.files['train']}: {'pairs' if guess.is_pair else 'text'} {texts}, label "
-                f"'{labels.column}' ({labels.line()}; {guess.labels[labels.column]}), "
+                f"{name}: {self.files['train']}: {'pairs' if guess.is_pair else 'text'} {texts}, "
+                f"label{'s' if labels.flags else ''} {_names(labels.columns)} "
+                f"({labels.line()}; {guess.labels[labels.column]}), "
                 f"head {head_for(labels, guess.is_pair)['kind']}"
             )
             lines += [f"  label '{labels.column}': {note}" for note in labels.notes]
         if "dev" in self.files:  # otherwise a note of `with_dev` lists the files
             lines.append(self._files_line())
+        if guess.are_flags:
+            words = " ".join(f"--label {shlex.quote(each)}" for each in [*guess.labels][:_MOST_LISTED])
+            lines.append(f"  for one task for each of these columns, add {words}")
         if guess.others:
             words = " ".join(f"--label {shlex.quote(each)}" for each in (*guess.labels, *guess.others[:_MOST_LISTED]))
             lines.append(f"  could also be labels: {first_of(guess.others)}; for one task each, add {words}")
@@ -132,6 +139,8 @@ def head_for(labels: GuessedLabels, is_pair: bool) -> dict[str, Any]:
         if is_pair:
             return {"kind": "cosine_similarity", **scale, "hidden_activation": "none", "init": "identity"}
         return {"kind": "regression", **scale}
+    if labels.flags:
+        return {"kind": "multi_label"}
     if labels.kind == "sets":
         delimiter = {} if labels.delimiter == DELIMITER else {"delimiter": labels.delimiter}
         return {"kind": "multi_label", "labels": labels.classes, **delimiter}
@@ -143,10 +152,22 @@ def head_for(labels: GuessedLabels, is_pair: bool) -> dict[str, Any]:
     return {"kind": "classification", "labels": labels.classes}
 
 
-def notes_on_dev(labels: GuessedLabels, dev: Column) -> list[str]:
+def notes_on_dev(labels: GuessedLabels, dev: CountedFile) -> list[str]:
     """Return a note if classes or labels have no rows in a dev file."""
-    values = {*dev.values}
-    if labels.kind == "sets":
-        values = {part.strip() for value in values for part in value.split(labels.delimiter)}
-    absent = [name for name in labels.classes if name not in values]
+    columns = {name: column.values for name in labels.columns if (column := dev.column(name)) is not None}
+    if not columns:
+        return []
+    if labels.flags:
+        occur = {name for name, values in columns.items() if any(FLAGS.get(value.casefold()) for value in values)}
+    elif labels.kind == "sets":
+        occur = {part for value in columns[labels.column] for part in parts_of(value, labels.delimiter)}
+    else:
+        occur = {*columns[labels.column]}
+    absent = [name for name in labels.classes if name not in occur]
     return [without_dev_rows(absent)] if absent else []
+
+
+def _names(columns: Sequence[str]) -> str:
+    """Return the names of some columns, each in quotes; with many columns, the first ones."""
+    more = f" and {len(columns) - _MOST_LISTED} more" if len(columns) > _MOST_LISTED else ""
+    return ", ".join(f"'{name}'" for name in columns[:_MOST_LISTED]) + more

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
+from mbert_cli.data.list_cells import are_lists, listed, parts_of
 from mbert_cli.errors import counted
 
 _MOST_SHOWN = 6
@@ -59,17 +60,29 @@ def labels_in_lists(cells: Collection[str]) -> tuple[str, list[str]] | None:
     """Return the delimiter and the labels of cells that are lists of labels; None if they are not lists.
 
     The delimiter is `|`, `;` or `,`. At least one label must also be a whole cell, and cells must have different
-    numbers of labels: `sport, tennis` and `sport, football` are classes with two names.
+    numbers of labels: `sport, tennis` and `sport, football` are classes with two names. For JSON or Python lists, it is
+    the first of `,`, `|` and `;` that no label contains: predictions are joined by it.
     """
+    if are_lists(cells):
+        return _labels_in_brackets(cells)
     delimiter = list_separator(cells)
     if delimiter not in _DELIMITERS or any(cell.startswith("[") for cell in cells):
         return None
-    lists = [[part for each in cell.split(delimiter) if (part := each.strip())] for cell in cells]
+    lists = [parts_of(cell, delimiter) for cell in cells]
     labels = {part for parts in lists for part in parts}
     alone = any(len(parts) == 1 for parts in lists)
     if not alone or len(labels) < 2 or any(len({*parts}) < len(parts) for parts in lists):
         return None
     return delimiter, sorted(labels)
+
+
+def _labels_in_brackets(cells: Collection[str]) -> tuple[str, list[str]] | None:
+    lists = [listed(cell) or [] for cell in cells]
+    labels = {label for items in lists for label in items}
+    if len(labels) < 2 or any(len({*items}) < len(items) for items in lists):
+        return None
+    delimiter = next((each for each in reversed(_DELIMITERS) if not any(each in label for label in labels)), None)
+    return None if delimiter is None else (delimiter, sorted(labels))
 
 
 def list_remark(labels: Sequence[str]) -> str | None:

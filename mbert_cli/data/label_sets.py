@@ -7,20 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mbert_cli.data.label_text import folded
 from mbert_cli.data.labels import NamedLabels
+from mbert_cli.data.list_cells import parts_of
 from mbert_cli.errors import OptionError
 from mbert_cli.messages import shown
 
 DELIMITER = ","
 """The delimiter of a head that does not set one."""
 
-_FLAGS = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
+FLAGS = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
+"""What a cell in the column of one label means; upper and lower case are equal."""
 
 
 class LabelSets(NamedLabels):
     """Sets of labels. A set becomes one number for each label: 1 if the set has it, otherwise 0.
 
-    A cell lists the labels of a row, such as `rude,threat`; an empty cell is the empty set. If a file has a column for
-    each label instead, each of its cells is read by `parse_flag`.
+    A cell lists the labels of a row, such as `rude,threat` or `["rude", "threat"]`. An empty cell is the empty set. If
+    a file has a column for each label instead, each of its cells is read by `parse_flag`.
 
     Args:
         labels: see `NamedLabels`.
@@ -44,7 +46,7 @@ class LabelSets(NamedLabels):
     def parse(self, text: str) -> tuple[float, ...]:
         """Return the set that a cell lists. Spaces around a label and empty parts have no meaning."""
         chosen = set()
-        for part in filter(None, map(str.strip, text.split(self.delimiter))):
+        for part in [text] if self.index(text) is not None else parts_of(text, self.delimiter):
             index = self.index(part)
             if index is None:
                 rule = f"must list some of {self.known()}, separated by {shown(self.delimiter)}"
@@ -63,7 +65,7 @@ def parse_flag(text: str) -> float:
     Raises:
         ValueError: the cell contains another text; the message continues the column's name.
     """
-    flag = _FLAGS.get(folded(text).casefold())
+    flag = FLAGS.get(folded(text).casefold())
     if flag is None:
         raise ValueError(f"must be 0 or 1, but is {shown(text)}")
     return flag

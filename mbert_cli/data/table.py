@@ -20,7 +20,10 @@ from mbert_cli.errors import DataError
 from mbert_cli.messages import nearest
 
 _KINDS = {type(None): "null", bool: "true or false", list: "a list", dict: "an object"}
-NESTED = (_KINDS[list], _KINDS[dict])
+A_LIST = _KINDS[list]
+"""Kind of a value that is a list; see `kind_of_value`."""
+
+NESTED = (A_LIST, _KINDS[dict])
 """Kinds of values that contain other values; see `kind_of_value`."""
 
 

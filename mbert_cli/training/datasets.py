@@ -9,7 +9,7 @@ from mbert_cli.data.source import sha256_of_data
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.location import locate
 from mbert_cli.encoder.shape import EncoderShape
-from mbert_cli.errors import DataError, RecipeError
+from mbert_cli.errors import DataError, RecipeError, counted
 from mbert_cli.model.compose import encoder_tokenizer, head_class, task_labels
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.terminal.console import Console
@@ -102,15 +102,14 @@ def tokenise_examples(
     limits = LengthLimits.of(max_length, shape.max_positions, recipe.tasks)
     for (name, split), data in tokenised.items():
         cut = sorted(row for side in data.sides for row in side.cut)
+        sentences = f"{counted(len(cut), 'sentence')} {'is' if len(cut) == 1 else 'are'}"
         if cut and recipe.training.strict_length:
             raise DataError(
                 f"{getattr(recipe.tasks[name], split)}:{data.lines[cut[0]]}: is longer than {limits.longest(name)} "
-                f"({len(cut)} sentences of the file are); {limits.remedy(name)}, or set training.strict_length=false."
+                f"(in all, {sentences}); {limits.remedy(name)}, or set training.strict_length=false."
             )
         if cut:
-            console.info(
-                f"task {name}, {split}: {len(cut)} sentences are longer than {limits.longest(name)} and were cut."
-            )
+            console.info(f"task {name}, {split}: {sentences} longer than {limits.longest(name)}, and cut.")
     return (
         TrainingData(
             train={name: tokenised[name, "train"] for name in recipe.tasks},

@@ -2,6 +2,7 @@ import contextlib
 import csv
 import gzip
 import json
+import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -428,7 +429,7 @@ def test_objects_and_lists_are_neither_texts_nor_labels(here, capsys):
     (here / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     init("a.jsonl")
     assert accepted("recipe.yaml")["a"].text == ["body"]
-    why = "'meta' (contains an object, which is neither a text nor a label), 'tags' (contains a list, which"
+    why = "'meta' (contains an object, which is neither a text nor a label), 'tags' (lists of 21 different values)"
     assert why in capsys.readouterr().err
     with pytest.raises(UsageError, match="--text meta: the column contains an object; name one with texts"):
         init("a.jsonl", "--text", "meta", "-F")
@@ -491,14 +492,114 @@ def test_class_names_with_commas_are_quoted_in_messages(here, capsys):
     assert "(2 classes: 'bad, sad', good; guessed from its name)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("first", "odd"), [("a film that is worth a look\tpos", True), ("0\t1", True), ("text\tmood", False)]
-)
-def test_a_file_without_a_header_gets_a_remark(here, capsys, first, odd):
+def with_first_row(path, first):
     lines = [f"{text}\t{('pos', 'neg')[i % 2]}" for i, text in enumerate(sentences(60, 1))]
-    (here / "h.tsv").write_text("\n".join([first, *lines]) + "\n")
-    init("h.tsv")
+    path.write_text("\n".join([first, *lines]) + "\n")
+
+
+@pytest.mark.parametrize("first", ["a film that is worth a look\tpos", "0\t1"])
+def test_a_file_without_a_header_is_rejected_with_a_command_that_adds_one(here, first):
+    with_first_row(here / "my h.tsv", first)
+    with pytest.raises(UsageError) as refusal:
+        init("my h.tsv", "--label", "mood")
+    message = str(refusal.value)
+    assert message.startswith("my h.tsv: the first row looks like data, not like names of columns (")
+    command = message.partition("of your choice: ")[2].partition("; or if it is a header")[0]
+    subprocess.run(["sh", "-c", command.replace("name1", "text").replace("name2", "mood")], check=True)
+    init("with-header-my h.tsv")
+    assert accepted("recipe.yaml")["with_header_my_h"].label == "mood"
+
+
+def test_each_split_without_a_header_is_reported(here):
+    with_first_row(here / "a-train.tsv", "a film that is worth a look\tpos")
+    with_first_row(here / "a-dev.tsv", "not a film that is worth a look\tneg")
+    with pytest.raises(UsageError) as refusal:
+        init("a-train.tsv", "a-dev.tsv")
+    assert [problem.partition(":")[0] for problem in refusal.value.problems] == ["a-train.tsv", "a-dev.tsv"]
+
+
+@pytest.mark.parametrize(
+    ("first", "options", "odd"),
+    [("0\t1", ["--text", "0", "--label", "1"], True), ("text\tpos", [], True), ("text\tmood", [], False)],
+)
+def test_a_first_row_that_looks_like_data_is_a_header_if_its_names_are_usual_or_given(
+    here, capsys, first, options, odd
+):
+    with_first_row(here / "h.tsv", first)
+    init("h.tsv", *options)
     assert ("h.tsv: the first row looks like data, not like names of columns (" in capsys.readouterr().err) == odd
+
+
+def flags(count):
+    return [(i, text, i % 2, int(i % 5 == 0), int(i % 7 == 0)) for i, text in enumerate(sentences(count, 1))]
+
+
+FLAGS = ("id", "comment", "toxic", "rude", "threat")
+
+
+def test_several_columns_of_0_and_1_become_one_task(here, capsys):
+    write(here / "j-train.tsv", flags(60), FLAGS)
+    write(here / "j-dev.tsv", [(*row[:4], 0) for row in flags(20)], FLAGS)
+    write(here / "j-test.tsv", [row[:2] for row in flags(20)], FLAGS[:2])
+    init("j-train.tsv", "j-dev.tsv", "j-test.tsv")
+    task = accepted("recipe.yaml")["j"]
+    assert (task.text, task.label, task.head.kind, task.test) == (
+        ["comment"], ["toxic", "rude", "threat"], "multi_label", None,
+    )  # fmt: skip
+    printed = capsys.readouterr().err
+    assert "labels 'toxic', 'rude', 'threat' (3 labels for each row, one column of 0 and 1 for each; guessed" in printed
+    assert "for one task for each of these columns, add --label toxic --label rude --label threat" in printed
+    assert "class threat has no dev rows" in printed
+
+
+def test_a_test_file_whose_columns_are_not_0_and_1_is_rejected(here):
+    write(here / "j-train.tsv", flags(60), FLAGS)
+    write(here / "j-test.tsv", [(*row[:4], -1) if row[0] == 3 else row for row in flags(20)], FLAGS)
+    with pytest.raises(UsageError, match="j-test.tsv: 'threat' must be 0 or 1, but contains '-1'; correct or leave"):
+        init("j-train.tsv", "j-test.tsv")
+
+
+def test_a_column_that_is_called_label_is_a_task_of_its_own(here):
+    write(here / "j.tsv", flags(60), ("id", "comment", "label", "rude", "threat"))
+    init("j.tsv")
+    assert accepted("recipe.yaml")["j"].label == "label"
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet", "tsv"])
+def test_lists_are_read_as_several_labels(here, ending):
+    lists = [[], ["joy"], ["joy", "anger, rage"], ["fear"]]
+    rows = [{"text": text, "labels": lists[i % 4], "tokens": text.split()} for i, text in enumerate(sentences(60, 1))]
+    if ending == "parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(rows), "e.parquet")
+    elif ending == "jsonl":
+        (here / "e.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        write(here / "e.tsv", [(row["text"], row["labels"]) for row in rows], ("text", "labels"))
+    init(f"e.{ending}")
+    task = accepted("recipe.yaml")["e"]
+    assert (task.text, task.label) == (["text"], "labels")
+    assert task.head.options == {"labels": ["anger, rage", "fear", "joy"], "delimiter": ";"}
+    read = read_examples(task.train, "e", task, task_labels({"e": task})["e"])
+    assert {*read.labels} == {(0.0, 0.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 1.0), (0.0, 1.0, 0.0)}
+
+
+def test_texts_without_a_label_do_not_become_the_only_dev_rows(here):
+    """The rows of dev are chosen by their hash; rows that would be skipped are left to training."""
+    for seed in range(8):
+        rows = [(text, ("", "", "", 1.5, 2.5)[i % 5]) for i, text in enumerate(sentences(20, seed))]
+        write(here / "n.tsv", rows, ("text", "score"))
+        init("n.tsv", "-F")
+        assert accepted("recipe.yaml")
+
+
+def test_a_dev_file_whose_labels_would_all_be_skipped_is_rejected(here):
+    write(here / "n-train.tsv", [(text, i / 4) for i, text in enumerate(sentences(100, 1))], ("text", "score"))
+    write(here / "n-dev.tsv", [(text, "unknown") for text in sentences(6, 2)], ("text", "score"))
+    with pytest.raises(UsageError, match=r"n-dev.tsv: (has no labels in 'score'|'score' contains no numbers)"):
+        init("n-train.tsv", "n-dev.tsv")
+    write(here / "n-dev.tsv", [(text, ("?", "-")[i % 2]) for i, text in enumerate(sentences(6, 2))], ("text", "score"))
+    with pytest.raises(UsageError, match=r"n-dev.tsv: 'score' contains no numbers, but other files do"):
+        init("n-train.tsv", "n-dev.tsv")
 
 
 @pytest.mark.parametrize(
