@@ -75,6 +75,20 @@ class Division:
         if self.by in ("--devices", "torchrun") and self.device.startswith("cuda:"):
             raise UsageError(f"--device is '{self.device}', but each process has its own GPU; use auto, cpu or cuda.")
 
+    def check_data(self, files: Mapping[str, str]) -> None:
+        """Check that all processes can read files of labelled data.
+
+        Args:
+            files: for each task the value of --data.
+
+        Raises:
+            UsageError: a file is a stream.
+        """
+        for task, file in files.items():
+            is_stream = file == "-" or (Path(file).exists() and not Path(file).is_file())
+            if self.by and is_stream:
+                raise UsageError(f"--data {task}={file}: several processes cannot read one stream; save it as a file.")
+
     def launch(self, remedy: str) -> None:
         """Run this command in the processes of --devices; return when all have succeeded.
 

@@ -2,17 +2,19 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mbert_cli.calibration import Criterion
+from mbert_cli.commands.division import AGAIN, Division, connected, together
 from mbert_cli.commands.options import (
     AsJson,
     BatchSize,
     Columns,
     Delimiter,
     Device,
+    Devices,
     Encoder,
     Force,
     Kernels,
@@ -31,6 +33,9 @@ from mbert_cli.commands.options import (
 from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.storage.output_folder import check_output_folder
 from mbert_cli.terminal.console import Console
+
+if TYPE_CHECKING:
+    from mbert_cli.evaluation.evaluate_run import RunEvaluation
 
 
 def evaluate(
@@ -76,6 +81,7 @@ def evaluate(
     ] = None,
     force: Force = False,
     batch_size: BatchSize = None,
+    devices: Devices = None,
     device: Device = "auto",
     precision: Precision = "auto",
     kernels: Kernels = "auto",
@@ -94,49 +100,77 @@ def evaluate(
     them in the model, where all later commands use them. Weights do not change. f1 is the F1 score that the task
     reports: of the positive class for pairs, macro F1 otherwise. balanced is the mean of the recall of both classes.
     --reset removes what was fitted.
+
+    --devices shares the rows among processes on this machine, as torchrun does; see `mbert guide scale`.
     """
     from mbert_cli.evaluation.options import EvaluationFiles, Fitting
-
-    go_offline(offline)
-    others = dict(split_pair(pair, "--data TASK=FILE") for pair in data or [])
-    files = EvaluationFiles(split, others, tasks or [], limit, strict_length)
-    fitting = Fitting(tune_thresholds, calibrate, reset)
-    fitting.check(files)
-
     from mbert_cli.reports.evaluation_folder import METRICS
     from mbert_cli.storage.atomic import read_json
 
-    if output is not None:
-        check_output_folder(
-            output, force, "mbert evaluate -o", lambda at: (at / METRICS).is_file() and "run" in read_json(at / METRICS)
-        )
-
-    from mbert_cli.commands.tables import error_tables, metrics_tables
-    from mbert_cli.evaluation.evaluate_run import evaluate_run
-    from mbert_cli.evaluation.tune import threshold_hint
-    from mbert_cli.prediction.predictor import Predictor
-
+    go_offline(offline)
     console = Console(quiet)
-    console.show_log()
+    division = Division(devices, device)
 
-    def load() -> Predictor:
-        predictor = Predictor(
-            run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
-        )
-        names = other_columns(columns, predictor.saved.section)
-        predictor.read_files_with(names, quoting=quoting, delimiter=delimiter, on_bad_row=on_bad_row)
-        return predictor
+    def prepare() -> tuple[EvaluationFiles, Fitting]:
+        division.check()
+        others = dict(split_pair(pair, "--data TASK=FILE") for pair in data or [])
+        division.check_data(others)
+        files = EvaluationFiles(split, others, tasks or [], limit, strict_length)
+        fitting = Fitting(tune_thresholds, calibrate, reset)
+        fitting.check(files)
+        if output is not None:
+            check_output_folder(
+                output,
+                force,
+                "mbert evaluate -o",
+                lambda at: (at / METRICS).is_file() and "run" in read_json(at / METRICS),
+            )
+        return files, fitting
 
-    result = evaluate_run(run, load, files, fitting, most_errors, console)
+    if division.by == "--devices":
+        prepare()
+        division.launch(AGAIN)
+        return
+    with connected(device, AGAIN) as processes:
+        with together(processes):
+            files, fitting = prepare()
+
+        from mbert_cli.evaluation.evaluate_run import evaluate_run
+        from mbert_cli.machine.process_group import ALONE
+        from mbert_cli.prediction.predictor import Predictor
+
+        processes = processes or ALONE
+        if not processes.is_first:
+            console = Console(quiet=True)
+        console.show_log()
+
+        def load() -> Predictor:
+            predictor = Predictor(
+                run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
+            )
+            names = other_columns(columns, predictor.saved.section)
+            predictor.read_files_with(names, quoting=quoting, delimiter=delimiter, on_bad_row=on_bad_row)
+            return predictor
+
+        result = evaluate_run(run, load, files, fitting, most_errors, console, processes)
+        if processes.is_first:
+            if output is not None:
+                result.write(output, console)
+                console.info(f"wrote {output}")
+            _show(result, most_errors > 0, as_json, console)
+
+
+def _show(result: "RunEvaluation", with_errors: bool, as_json: bool, console: Console) -> None:
+    """Print the metrics and the largest errors on stdout, and hints on stderr."""
+    from mbert_cli.commands.tables import error_tables, metrics_tables
+    from mbert_cli.evaluation.tune import threshold_hint
+
     metrics = result.evaluation.metrics
-    if output is not None:
-        result.write(output, console)
-        console.info(f"wrote {output}")
     if as_json:
         listed = {task: [asdict(each) for each in errors] for task, errors in result.errors.items()}
-        print_json({**metrics, "top_errors": listed} if most_errors else metrics)
+        print_json({**metrics, "top_errors": listed} if with_errors else metrics)
     else:
         print_tables([*metrics_tables(metrics), *error_tables(result.errors)])
-    hint = None if as_json else threshold_hint(metrics, run)
+    hint = None if as_json else threshold_hint(metrics, result.run)
     for note in filter(None, (hint, result.truncation_note)):
         console.info(note)

@@ -2,13 +2,14 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from mbert_cli.evaluation.options import EvaluationFiles, Fitting
 from mbert_cli.evaluation.run_outcomes import RunOutcomes, check_dev_files, run_outcomes
 from mbert_cli.evaluation.tune import check_fits, reset_decisions, tune
+from mbert_cli.machine.process_group import ALONE, Processes
 from mbert_cli.model.saved_model import write_decisions
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
@@ -63,6 +64,7 @@ def evaluate_run(
     fitting: Fitting,
     most_errors: int,
     console: Console,
+    processes: Processes = ALONE,
 ) -> RunEvaluation:
     """Evaluate a run's best model.
 
@@ -73,6 +75,7 @@ def evaluate_run(
         fitting: fits to the dev files before the evaluation; the results are saved in the model.
         most_errors: number of largest errors to return per task.
         console: prints notes.
+        processes: the processes that share the batches; only the first one changes the model, all get the result.
 
     Raises:
         CheckpointError: there is no model, or it has no such task.
@@ -81,7 +84,7 @@ def evaluate_run(
         RunInUseError: the model is changed, but another process uses the run.
         UsageError: nothing can be fitted, or a task has no file.
     """
-    outcomes, fitted = _fitted_outcomes(run, load, files, fitting, console)
+    outcomes, fitted = _fitted_outcomes(run, load, files, fitting, console, processes)
     evaluation = outcomes.evaluation()
     if fitted:
         evaluation.metrics["fitted"] = fitted
@@ -95,21 +98,32 @@ def evaluate_run(
 
 
 def _fitted_outcomes(
-    run: Path, load: Callable[[], Predictor], files: EvaluationFiles, fitting: Fitting, console: Console
+    run: Path,
+    load: Callable[[], Predictor],
+    files: EvaluationFiles,
+    fitting: Fitting,
+    console: Console,
+    processes: Processes,
 ) -> tuple[RunOutcomes, dict[str, object]]:
     """Return the model's outputs and the result of `tune`; what was fitted is saved in the model."""
-    with model_locked(run) if fitting.changes_model else nullcontext(run) as model_folder:
-        predictor = load()
-        model = predictor.saved.model
-        if fitting.options:
-            check_dev_files(predictor, files, fitting)
-        check_fits(predictor, files.tasks, fitting)
-        if fitting.reset:  # saved at once, because the dev files may no longer exist
-            reset_decisions(model, files.tasks)
-            write_decisions(model_folder, model)
-        outcomes = run_outcomes(predictor, files, console)
-        fitted = tune(outcomes, fitting, console)
-        if fitted:
-            write_decisions(model_folder, model)
-            console.info(f"saved the fitted values in {model_folder}")
+    with ExitStack() as lock:
+        with processes.together():
+            is_changed_here = fitting.changes_model and processes.is_first
+            model_folder = lock.enter_context(model_locked(run)) if is_changed_here else run
+            predictor = load()
+            model = predictor.saved.model
+            if fitting.options:
+                check_dev_files(predictor, files, fitting)
+            check_fits(predictor, files.tasks, fitting)
+        with processes.together():  # all processes have loaded the model
+            if fitting.reset:
+                reset_decisions(model, files.tasks)
+            if fitting.reset and is_changed_here:  # saved at once, because the dev files may no longer exist
+                write_decisions(model_folder, model)
+        outcomes = run_outcomes(predictor, files, console, processes)
+        with processes.together():
+            fitted = tune(outcomes, fitting, console)
+            if fitted and is_changed_here:
+                write_decisions(model_folder, model)
+                console.info(f"saved the fitted values in {model_folder}")
     return outcomes, fitted

@@ -1,10 +1,10 @@
 """Run the saved model of a run on labelled files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mbert_cli.data.batching import tokenise
+from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, example_windows, joined
 from mbert_cli.data.hub import is_there
 from mbert_cli.data.source import sha256_of_data
@@ -12,6 +12,7 @@ from mbert_cli.data.truncation import Truncation
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.evaluation.evaluate import Outcome, evaluation_of, outcome_of
 from mbert_cli.evaluation.options import EvaluationFiles, Fitting
+from mbert_cli.machine.process_group import ALONE, Processes
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.reports.evaluation_folder import Evaluation
 from mbert_cli.terminal.console import Console
@@ -68,13 +69,16 @@ def check_dev_files(predictor: Predictor, files: EvaluationFiles, fitting: Fitti
             )
 
 
-def run_outcomes(predictor: Predictor, files: EvaluationFiles, console: Console) -> RunOutcomes:
+def run_outcomes(
+    predictor: Predictor, files: EvaluationFiles, console: Console, processes: Processes = ALONE
+) -> RunOutcomes:
     """Run a run's best model on labelled files. All metrics can be computed from the result.
 
     Args:
         predictor: the model.
         files: the files.
         console: prints notes about the files.
+        processes: the processes that share the batches; all get the whole result.
 
     Raises:
         CheckpointError: the model has no such task.
@@ -83,17 +87,22 @@ def run_outcomes(predictor: Predictor, files: EvaluationFiles, console: Console)
     """
     saved = predictor.saved
     names = list(files.tasks) or list(files.others) or list(predictor.tasks)
-    for name in (*names, *files.others):
-        saved.task(name)
+    with processes.together():
+        for name in (*names, *files.others):
+            saved.task(name)
+        sources = {name: _path_of(predictor, name, files) for name in names}
+        sha256 = {name: sha256_of_data(sources[name]) for name in names if name in files.others}
     truncation = predictor.truncation(files.strict_length)
-    outcomes: dict[str, Outcome] = {}
-    sources: dict[str, str] = {}
-    sha256: dict[str, str | None] = {}
+    outcomes = {}
     for name in names:
-        sources[name] = path = _path_of(predictor, name, files)
-        if name in files.others:
-            sha256[name] = sha256_of_data(path)
-        outcomes[name] = _outcome_of_file(predictor, name, path, files.limit, truncation, console)
+        notes = Examples([])
+        windows = _windows(predictor, name, sources[name], files.limit, truncation, notes)
+        parts = [
+            outcome_of(saved.model, name, data, predictor.batch_size, processes) for data in _in_all(windows, processes)
+        ]
+        for note in notes.notes(sources[name]):
+            console.note(note)
+        outcomes[name] = Outcome.joined(parts)
     return RunOutcomes(predictor, files.split, sources, sha256, outcomes, truncation)
 
 
@@ -115,23 +124,38 @@ def _path_of(predictor: Predictor, name: str, files: EvaluationFiles) -> str:
     return path
 
 
-def _outcome_of_file(
-    predictor: Predictor, name: str, path: str, limit: int | None, truncation: Truncation, console: Console
-) -> Outcome:
-    """Return the outcome of a file's examples; only a few thousand of them are in memory unless there is a limit."""
+def _windows(
+    predictor: Predictor, name: str, path: str, limit: int | None, truncation: Truncation, notes: Examples
+) -> Iterator[TaskData]:
+    """Yield the examples of a file; only a few thousand of them are in memory unless there is a limit.
+
+    Args:
+        predictor: the model.
+        name: the task's name.
+        path: the file.
+        limit: largest number of examples; None for all.
+        truncation: counts the rows that are cut.
+        notes: receives the rows that are skipped, and the warnings about the file.
+    """
     saved, task = predictor.saved, predictor.saved.task(name)
     head = saved.model.head(name)
     windows = example_windows(path, name, task, head.labels, skip_remedy=_SKIP_REMEDY)
     if limit is not None:
         windows = iter([joined(windows).spread(limit)])
-    parts, notes = [], Examples([])
     for window in windows:
         notes.skipped += window.skipped
         notes.warnings += window.warnings
         if len(window):
             data = tokenise(saved.tokenizer, window, head.sides, task.symmetric, task.windows)
             truncation.add(name, data, path, window.lines)
-            parts.append(outcome_of(saved.model, name, data, predictor.batch_size))
-    for note in notes.notes(path):
-        console.note(note)
-    return Outcome.joined(parts)
+            yield data
+
+
+def _in_all(windows: Iterator[TaskData], processes: Processes) -> Iterator[TaskData]:
+    """Yield windows; if a process cannot read one, all fail with one message."""
+    while True:
+        with processes.together():
+            window = next(windows, None)
+        if window is None:
+            return
+        yield window
