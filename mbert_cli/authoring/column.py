@@ -65,6 +65,7 @@ class Column:
         other_forms: number of cells that are not in Unicode NFC.
         is_distinct: the column has a name, and no other column has the same name.
         nested: the kind of the first value that contains values: `an object` or `a list`; empty if there is none.
+        word_counts: number of cells with each number of words.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Column:
     other_forms: int = 0
     is_distinct: bool = True
     nested: str = field(default="", init=False)
+    word_counts: Counter[int] = field(default_factory=Counter, init=False)
 
     def count(self, cell: str) -> None:
         """Add one cell to the counts."""
@@ -83,7 +85,9 @@ class Column:
         if not text:
             return
         self.filled += 1
-        self.words += len(text.split())
+        words = len(text.split())
+        self.words += words
+        self.word_counts[words] += 1
         if len(text) <= _LONGEST_LABEL:
             self.other_forms += not unicodedata.is_normalized("NFC", text)
             text = folded(text)
@@ -102,6 +106,7 @@ class Column:
             self.is_distinct and other.is_distinct,
         )
         both.nested = self.nested or other.nested
+        both.word_counts = self.word_counts + other.word_counts
         return both
 
     @property

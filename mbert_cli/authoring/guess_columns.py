@@ -1,8 +1,8 @@
 """Guesses what the columns of a file contain: texts, labels, an id."""
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mbert_cli.authoring.column import Column, CountedFile
 from mbert_cli.authoring.guess_labels import is_flag, why_impossible, why_unlikely, why_unreadable
@@ -33,6 +33,7 @@ class Guess:
         refused: columns that are not labels, each with the reason.
         ids: columns that contain ids, a different one in each row.
         words: mean number of words in the texts of a row.
+        word_counts: number of rows with each number of words in the longer text.
     """
 
     text: list[str]
@@ -43,6 +44,7 @@ class Guess:
     refused: dict[str, str]
     ids: list[str]
     words: float
+    word_counts: Mapping[int, int] = field(default_factory=dict)
 
 
 def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[str] = ()) -> Guess:
@@ -90,6 +92,7 @@ def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[
         refused={column.name: why for column in unused if (why := reasons[column.name]) is not None},
         ids=sorted(ids, key=lambda name: name != "id"),
         words=sum(column.mean_words for column in texts),
+        word_counts=max(texts, key=lambda column: column.words).word_counts,
     )
 
 

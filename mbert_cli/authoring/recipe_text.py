@@ -5,12 +5,11 @@ from pathlib import Path
 
 from mbert_cli.authoring.new_encoder import NewEncoder
 from mbert_cli.authoring.task_files import TaskFiles
+from mbert_cli.authoring.text_lengths import long_text_remarks, max_length_of
 from mbert_cli.errors import UsageError
 from mbert_cli.recipe.limits import MAX_BYTES
 from mbert_cli.recipe.yaml_text import dump
 
-_TOKENS_A_WORD = 1.5
-_LENGTHS = (64, 128, 256, 512)
 _COMMENT = """\
 # Written by `mbert init`, which guessed columns, labels and heads: read `tasks`, and correct what is wrong.
 # `mbert train FILE` trains it; `mbert recipes schema` lists everything that a recipe can contain.
@@ -28,9 +27,7 @@ def recipe_text(groups: Sequence[TaskFiles], folder: Path, encoder: NewEncoder) 
     Raises:
         UsageError: the recipe would be larger than a recipe may be.
     """
-    longest = max(files.guess.words for files in groups) * _TOKENS_A_WORD
-    # Twice the mean length: few sentences are longer.
-    max_length = next((length for length in _LENGTHS if length >= 2 * longest), _LENGTHS[-1])
+    max_length = max_length_of(groups, encoder)
     sections = {name: section for files in groups for name, section in files.sections(folder).items()}
     several = len(sections) > 1
     recipe = {
@@ -47,10 +44,11 @@ def recipe_text(groups: Sequence[TaskFiles], folder: Path, encoder: NewEncoder) 
             "adapter_learning_rate": 3e-4,
             "head_learning_rate": 1e-3,
             "schedule": "linear",
-            "max_length": min(max_length, encoder.max_positions or max_length),
+            "max_length": max_length,
         },
     }
-    text = f"{_COMMENT}{dump(recipe, compact=True)}"
+    remarks = "".join(f"# {line}\n" for line in long_text_remarks(groups, max_length))
+    text = f"{_COMMENT}{remarks}{dump(recipe, compact=True)}"
     if len(text.encode()) > MAX_BYTES:
         raise UsageError(
             "the recipe would be larger than 1 MiB, because there are too many classes; choose other labels with "

@@ -13,6 +13,7 @@ from mbert_cli.authoring.recipe_text import recipe_text
 from mbert_cli.authoring.saved_streams import save_streams
 from mbert_cli.authoring.splits import group_files
 from mbert_cli.authoring.task_names import AskedLabel
+from mbert_cli.authoring.text_lengths import long_text_remarks, max_length_of
 from mbert_cli.storage.output_file import check_output, replacing
 from mbert_cli.terminal.console import Console
 
@@ -74,7 +75,7 @@ def write_recipe(files: Sequence[Path], output: Path, options: InitOptions, cons
             splits.append((split, paths))
             for line in data_sets[index].noted():
                 console.info(line)
-    for line in encoder.lines:
+    for line in (*encoder.lines, *long_text_remarks(data_sets, max_length_of(data_sets, encoder))):
         console.info(line)
     recipe = recipe_text(data_sets, folder, encoder)
     for split, paths in splits:

@@ -50,3 +50,9 @@ def export(
         replace_folder(output, lambda at: export_onnx(saved, chosen, at))
     files = [*(f"{task}.onnx" for task in chosen), "tokenizer.json", "tokenizer_config.json", "config.json"]
     console.info(f"wrote {output}: {', '.join(files)}; texts are cut at {saved.tokenizer.max_length} tokens")
+    for task in chosen:
+        if task in saved.limits.windows:
+            console.info(
+                f"task {task}: mbert predict reads longer texts in windows, a graph does not; its predictions for them "
+                "differ."
+            )

@@ -169,6 +169,9 @@ def _description(saved: SavedModel, task: str) -> dict[str, Any]:
     if section.symmetric:
         # A graph reads pairs in one order only; mbert predicts the mean over both orders.
         description["symmetric"] = True
+    if task in saved.limits.windows:
+        # The vectors of several windows cannot be combined within a graph; mbert reads the whole text.
+        description["cut"] = f"texts are cut at {saved.tokenizer.max_length} tokens; mbert reads them in windows"
     if isinstance(head, ClassHead):
         description |= {"output": "probabilities", "labels": head.labels.names}
         if len(head.labels) == 2:

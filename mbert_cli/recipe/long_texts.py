@@ -30,6 +30,12 @@ class WindowsSection(Section):
         """The largest number of windows that are read of a text."""
         return 1 if self.pool == "first" else self.most
 
+    def describe(self) -> str:
+        """Return the section in words, for reports and model cards."""
+        if self.most_read == 1:
+            return "only the first window of a long text"
+        return f"long texts in at most {self.most} windows that share {self.stride} tokens ({self.pool})"
+
     def problem(self, max_length: int) -> tuple[str, str] | None:
         """Return the key and the problem of a value that does not fit a `max_length`; None if all fit."""
         if max_length < SHORTEST:

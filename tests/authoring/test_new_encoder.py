@@ -89,6 +89,21 @@ def test_max_length_is_at_most_the_number_of_positions(here, tmp_path):
     assert init("--encoder", "bert-base-cased", "-o", "other.yaml").training.max_length == 64
 
 
+def test_windows_are_proposed_if_many_texts_are_longer_than_a_sequence(here, tmp_path, capsys):
+    write_checkpoint(tmp_path / "short", max_position_embeddings=20)
+    rows = [f"{'cat ' * (5 if i % 4 else 14)}{i}\t{'good' if i % 2 else 'bad'}" for i in range(40)]
+    (tmp_path / "reviews.tsv").write_text("\n".join(["text\tmood", *rows]) + "\n")
+    app(["init", "reviews.tsv", "--encoder", "short", "-o", "long.yaml"], standalone_mode=False)
+    # A quarter of the texts has 15 words, for which init expects 22.5 tokens.
+    line = (
+        "reviews: about 25% of the texts are longer than 20 tokens, and training cuts them; to read them in windows, "
+        "add tasks.reviews.windows: {stride: 10}"
+    )
+    assert line in capsys.readouterr().err
+    assert f"# {line}\n" in (tmp_path / "long.yaml").read_text()
+    load_recipe("long.yaml", ["tasks.reviews.windows={stride: 10}"])
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [

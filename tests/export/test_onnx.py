@@ -54,6 +54,7 @@ def run(request, tiny_checkpoint, tmp_path_factory):
     recipe["tasks"] |= MORE_TASKS
     if not request.param.startswith("parallel"):
         recipe["tasks"] = {name: recipe["tasks"][name] for name in ("mood", "both")}
+        recipe["tasks"]["mood"]["windows"] = {"stride": 4}
     recipe |= {"adapters": adapters, "pooling": pooling}
     recipe["training"] |= {"epochs": 1, "learning_rate": 0.02}
     path.write_text(json.dumps(recipe))
@@ -99,6 +100,10 @@ def test_an_export_contains_the_length_at_which_texts_are_cut(run):
 
     limit = json.loads((run / "exported" / "config.json").read_text())["max_length"]
     assert limit == json.loads((run / "run" / "model" / "config.json").read_text())["max_length"] == 16
+    described = json.loads((run / "exported" / "config.json").read_text())["tasks"]
+    with_windows = json.loads((run / "recipe.yaml").read_text())["tasks"]["mood"].get("windows") is not None
+    cut = {task: each["cut"] for task, each in described.items() if "cut" in each}
+    assert cut == ({"mood": "texts are cut at 16 tokens; mbert reads them in windows"} if with_windows else {})
     for folder in (run / "exported", run / "run" / "model" / "encoder"):
         assert len(Tokenizer.from_file(str(folder / "tokenizer.json")).encode("cat " * 50).ids) == limit
         theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True)

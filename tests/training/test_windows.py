@@ -206,6 +206,11 @@ def test_rows_with_too_many_windows_are_counted_and_rejected_if_asked(run, files
     assert (scores["mood"]["cut"], scores["same"]["cut"]) == (1, 1)
 
 
+def test_the_card_describes_the_windows(run):
+    card = (run / "model" / "README.md").read_text(encoding="utf-8")
+    assert "training of same: long texts in at most 3 windows that share 4 tokens (max)" in card
+
+
 def test_the_opening_lists_the_rows_in_windows(recipe, tmp_path, capsys):
     chosen = load_recipe(str(recipe), [*WINDOWS[:1], "training.epochs=1"])
     validate(chosen, tmp_path / "run", options(console=Console()), measure=False)
