@@ -41,7 +41,9 @@ def test_a_card_names_no_folder_of_the_machine_and_no_license_unless_the_recipe_
 
 
 def test_a_card_has_the_description_and_the_data_sets_of_the_recipe(card):
-    found, _ = card("card.description=For toys only.", "card.datasets=[me/toys, you/toys]")
+    settings = ["training.accumulate=2", "tasks.mood.loss_weight=2"]
+    found, _ = card("card.description=For toys only.", "card.datasets=[me/toys, you/toys]", *settings)
+    assert "\n- batches: 8 rows in 2 micro-batches\n- training of mood: loss_weight 2\n" in found.text
     assert found.data.datasets == ["me/toys", "you/toys"]
     assert "\n\nFor toys only.\n\n" in found.text
     assert "| mood-train.tsv |" in found.text

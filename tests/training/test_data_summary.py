@@ -113,8 +113,10 @@ def test_rows_that_a_limit_leaves_out_give_no_warning_about_labels(facts):
 
 def test_unusual_labels_and_learning_rates_are_reported_before_training(tiny_recipe, capsys):
     words = ["tasks.mood.head.labels=[low,mid,high,none]", "tasks.near.head.scale=50", "training.learning_rate=5"]
+    words += ["loss_balancing=famo", "tasks.same.loss_weight=2"]
     app(["validate", str(tiny_recipe), "--no-measure", *words], standalone_mode=False)
     printed = " ".join(capsys.readouterr().err.split())
+    assert "tasks.same.loss_weight has little effect: loss_balancing famo learns weights that cancel it;" in printed
     assert "task mood: neither file has a row with none; remove it from labels, or correct" in printed
     assert "?." not in printed
     assert "task near: the scale runs from 0 to 50, but labels of the training file are at most " in printed

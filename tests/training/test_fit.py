@@ -347,17 +347,24 @@ def rates_and_decays(recipe):
     shape = encoder_shape(recipe.encoder)
     model = build_model(recipe, shape, PackedEncoder(shape), seed=0)
     names = {parameter: name for name, parameter in model.named_parameters()}
-    groups = make_optimizer(model, recipe.training).param_groups
+    own = {name: task.learning_rate for name, task in recipe.tasks.items() if task.learning_rate is not None}
+    groups = make_optimizer(model, recipe.training, own).param_groups
     found = [(names.pop(each), group) for group in groups for each in group["params"]]
     assert not names
     return {name: (group["base_lr"], group["weight_decay"]) for name, group in found}, model
 
 
 def test_each_part_has_its_learning_rate_and_only_matrices_decay(tiny_recipe):
-    recipe = load_recipe(str(tiny_recipe), ["training.adapter_learning_rate=0.1", "training.head_learning_rate=0.2"])
-    found, model = rates_and_decays(recipe)
+    settings = [
+        "training.adapter_learning_rate=0.1",
+        "training.head_learning_rate=0.2",
+        "tasks.same.learning_rate=0.05",
+    ]
+    found, model = rates_and_decays(load_recipe(str(tiny_recipe), settings))
+    own = f"_parts.{model.task_names.index('same')}."
     for name, parameter in model.named_parameters():
         rate = 0.001 if name.startswith("encoder") else 0.1 if ".adapters." in name else 0.2
+        rate = 0.05 if name.startswith(own) else rate
         assert found[name] == (rate, 0.01 if parameter.ndim > 1 else 0.0), name
 
 

@@ -60,6 +60,8 @@ def case_of(recipe: Path, chosen: tuple[str, str, str], chance: random.Random) -
         settings += ["training.freeze_encoder=true", "training.cache_features=true"]
     elif chance.random() < 0.5:
         settings.append("tasks.same.token_dropout=0.3")
+    if chance.random() < 0.5:
+        settings += ["training.accumulate=2", "tasks.near.loss_weight=0.5"]
     return {"recipe": str(recipe), "settings": settings, "kernels": chance.choice(["torch", "fused"]), "steps": 2}
 
 
@@ -77,7 +79,11 @@ def _compared(chance: Chance, folder: Path) -> str:
     recipe = once(folder, "tiny-of-32-features", make_recipe) / "recipe.yaml"
     chosen = all_cases()[chance.index * CASES :][:CASES]
     cases = {"-".join(each): case_of(recipe, each, chance) for each in chosen}
-    in_double = {f"{name}-fp64": {**case, "kernels": "torch", "double": True} for name, case in cases.items()}
+    exact = {"kernels": "torch", "double": True}
+    in_double = {
+        f"{name}-fp64": {**case, **exact, "settings": [*case["settings"], "training.accumulate=1"]}
+        for name, case in cases.items()
+    }
     first = dict(list(cases.items())[:1])
     curriculum = kinds("curricula")[chance.index % len(kinds("curricula"))]
     settings = [*_TRAINED, f"curriculum={curriculum}"]

@@ -1,4 +1,4 @@
-"""A step in micro-batches equals a step with one batch."""
+"""A step in micro-batches equals a step with one batch; loss weights multiply gradients."""
 
 import weakref
 from dataclasses import replace
@@ -32,8 +32,8 @@ SETTINGS = (
     "tasks.same.head={kind: pair_classification, positive_weight: 3, dropout: 0.4, focal: 2}",
     "tasks.same.symmetric=true",
     "tasks.near.token_dropout=0.3",
-    "tasks.near.loss_weight=0.5",
     "training.batch_size=32",
+    "training.clip_norm=null",
     "training.learning_rate=1e-30",  # no weight changes
 )
 
@@ -47,12 +47,21 @@ def run(tiny_files, even_checkpoint, tmp_path_factory):
     return prepare(load_recipe(str(path), SETTINGS), RunFolder(folder), chosen)
 
 
-def step_of(run, balancing="total", accumulate=1, tasks=None):
-    """Return a step of a run with another balancing, which trains everything or the parameters of some tasks."""
+def step_of(run, balancing="total", accumulate=1, tasks=None, weight=0.5):
+    """Return a step of a run with another balancing, which trains everything or the parameters of some tasks.
+
+    Args:
+        run: the run.
+        balancing: the loss balancing.
+        accumulate: number of micro-batches.
+        tasks: the tasks whose parameters train; None for all parameters.
+        weight: the loss weight of the task `near`.
+    """
     training = run.recipe.training.model_copy(update={"accumulate": accumulate})
     goals = {task: run.model.head(task).goal for task in run.model.task_names}
     learner = replace(run.setup.learner, balancing=build("loss_balancing", Component(kind=balancing), goals))
-    recipe = run.recipe.model_copy(update={"training": training})
+    near = run.recipe.tasks["near"].model_copy(update={"loss_weight": weight})
+    recipe = run.recipe.model_copy(update={"training": training, "tasks": {**run.recipe.tasks, "near": near}})
     run.model.train_only(tasks)
     return OptimizerStep(replace(run.setup, recipe=recipe, learner=learner), TrainingState(), torch.device("cpu"))
 
@@ -79,8 +88,10 @@ def distance(some, others):
     return float((flat[0] - flat[1]).norm() / flat[1].norm())
 
 
-@pytest.mark.parametrize("balancing", kinds("loss_balancing"))
-@pytest.mark.parametrize("rows", [ROWS, UNEVEN], ids=["even", "uneven"])
+@pytest.mark.parametrize(
+    ("balancing", "rows"),
+    [*((each, ROWS) for each in kinds("loss_balancing")), *((each, UNEVEN) for each in ("total", "squared", "pcgrad"))],
+)
 def test_four_micro_batches_equal_one_batch(run, balancing, rows):
     losses, gradients, values = results_of(run, rows, balancing, 4)
     expected = results_of(run, rows, balancing)
@@ -158,3 +169,35 @@ def test_a_loss_that_is_not_finite_changes_nothing(run, monkeypatch):
         step(ROWS)
     run.model.zero_grad()
     assert all(torch.equal(before[name], value) for name, value in run.model.state_dict().items())
+
+
+# Loss weights
+
+
+def of_task(run, gradients, task):
+    """Return the gradients of a task's adapters and head."""
+    part = f"_parts.{run.model.task_names.index(task)}."
+    return torch.cat([each.flatten() for name, each in gradients.items() if name.startswith(part)])
+
+
+@pytest.mark.parametrize("rows", [ROWS, {"near": ROWS["near"]}], ids=["all tasks", "one task"])
+@pytest.mark.parametrize(
+    ("balancing", "accumulate", "factor"),
+    [("total", 1, 2), ("total", 4, 2), ("dynamic_weight_average", 1, 2), ("pcgrad", 1, 2), ("squared", 1, 4)],
+)
+def test_a_loss_weight_multiplies_the_gradients_of_its_task(run, rows, balancing, accumulate, factor):
+    if len(rows) == 1:
+        factor = 2  # a step of one task is not balanced
+    one, two = (results_of(run, rows, balancing, accumulate, None, weight) for weight in (1.0, 2.0))
+    assert two[0] == one[0]
+    for task in rows:
+        expected = of_task(run, one[1], task) * (factor if task == "near" else 1)
+        assert torch.equal(of_task(run, two[1], task), expected), "a power of two changes no rounding"
+
+
+def test_famo_cancels_a_loss_weight(run):
+    ratios = []
+    for weight in (1.0, 3.0):
+        _, gradients, _ = results_of(run, ROWS, "famo", 1, None, weight)
+        ratios.append(float(of_task(run, gradients, "near").norm() / of_task(run, gradients, "mood").norm()))
+    assert ratios[0] == pytest.approx(ratios[1], rel=1e-5)
