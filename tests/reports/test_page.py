@@ -49,6 +49,17 @@ def test_components_are_shown_with_their_options(tmp_path):
     assert "adapters pal(rank=204) + top" in texts(report_page(read_runs([tmp_path / "a"])))
 
 
+def test_options_of_training_that_differ_from_the_defaults_are_shown(tmp_path):
+    run = make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)])
+    text = (run / "recipe.yaml").read_text(encoding="utf-8")
+    text = text.replace("{epochs: 4}", "{epochs: 4, accumulate: 2}").replace(
+        "num_classes: 2}", "num_classes: 2, focal: 2}"
+    )
+    (run / "recipe.yaml").write_text(text, encoding="utf-8")
+    shown = texts(report_page(read_runs([run])))
+    assert "batches 32 rows in 2 micro-batches training of sst focal 2 training of quora focal 2" in shown
+
+
 def test_every_metric_that_is_one_number_has_a_name_on_the_page(tmp_path):
     metrics = {name: number / 16 for number, name in enumerate(SCALAR_METRICS, 1)}
     make_run(tmp_path / "a", [three(0.5, 0.8, 0.8)], tasks={"sst": {"main_metric": "accuracy", **metrics}})
