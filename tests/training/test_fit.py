@@ -18,7 +18,7 @@ from mbert_cli.model.compose import build_model, encoder_shape
 from mbert_cli.model.saved_model import read_model
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.recipe.sections import TrainingSection
-from mbert_cli.storage.atomic import check_folder
+from mbert_cli.storage.atomic import check_folder, sha256_of
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit, prepare
@@ -89,7 +89,6 @@ def test_sequential_alone_trains_the_encoder(tiny_recipe, tmp_path):
 
 def test_an_untrained_encoder_is_saved_as_a_reference_with_its_sha256(tiny_recipe, tiny_checkpoint, tmp_path):
     from mbert_cli.model.saved_model import read_model
-    from mbert_cli.storage.atomic import sha256_of
 
     train(tiny_recipe, tmp_path / "a", "training.epochs=1")
     assert not (tmp_path / "a" / "model" / "encoder" / "model.safetensors").exists()
@@ -118,7 +117,9 @@ def test_the_run_folder_has_the_evaluation_and_figures_of_the_kept_model(tiny_re
     metrics = json.loads((kept / "metrics.json").read_text())
     assert (metrics["epoch"], metrics["split"], metrics["overall"]) == (best.epoch, "dev", best.overall)
     for task, found in metrics["tasks"].items():
-        assert found.pop("file").endswith(f"{task}-dev.tsv")
+        file = found.pop("file")
+        assert file.endswith(f"{task}-dev.tsv")
+        assert found.pop("sha256") == sha256_of(Path(file))
         assert found == best.tasks[task]
     # The confusion matrix, counted from the predictions, is that of the model in model/.
     with (kept / "mood_predictions.tsv").open() as file:
