@@ -31,6 +31,8 @@ SETTINGS = (
     "tasks.mood.head={kind: classification, labels: [low, mid, high], class_weights: [1, 2, 5], dropout: 0.3}",
     "tasks.same.head={kind: pair_classification, positive_weight: 3, dropout: 0.4, focal: 2}",
     "tasks.same.symmetric=true",
+    "tasks.mood.windows={stride: 2}",
+    "training.max_length=8",  # some texts of the task mood have several windows
     "tasks.near.token_dropout=0.3",
     "training.batch_size=32",
     "training.clip_norm=null",
@@ -44,7 +46,9 @@ def run(tiny_files, even_checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("micro-batches")
     path = tiny.write_recipe(folder / "recipe.yaml", even_checkpoint, tiny_files)
     chosen = RunOptions(choose("cpu", "fp32", "fused"), QUIET)
-    return prepare(load_recipe(str(path), SETTINGS), RunFolder(folder), chosen)
+    made = prepare(load_recipe(str(path), SETTINGS), RunFolder(folder), chosen)
+    assert made.setup.facts["mood"].most_windows > 1
+    return made
 
 
 def step_of(run, balancing="total", accumulate=1, tasks=None, weight=0.5):
@@ -100,6 +104,14 @@ def test_four_micro_batches_equal_one_batch(run, balancing, rows):
     assert values.keys() == expected[2].keys()
     for name, value in expected[2].items():
         torch.testing.assert_close(values[name], value, rtol=1e-5, atol=1e-7)
+
+
+def test_micro_batches_with_gradient_checkpointing_equal_one_batch(run, monkeypatch):
+    expected = results_of(run, ROWS, "pcgrad")
+    monkeypatch.setattr(run.model.encoder, "recomputes", True)
+    losses, gradients, _ = results_of(run, ROWS, "pcgrad", 4)
+    assert losses == pytest.approx(expected[0], rel=1e-6)
+    assert distance(gradients, expected[1]) < 1e-6
 
 
 @pytest.mark.parametrize("kernels", ["torch", "fused"])
