@@ -40,11 +40,10 @@ def test_other_encoder_families_are_rejected(tmp_path, family):
     "setting",
     [
         "tasks.mood.head={kind: hierarchical}",
-        "tasks.mood.learning_rate=1e-5",
-        "tasks.mood.loss_weight=2",
-        "tasks.mood.label_smoothing=0.1",
+        "tasks.mood.epochs=2",
+        "tasks.mood.weight=importance",
+        "tasks.mood.head.loss=hinge",
         "tasks.mood.text=[text, text, text]",
-        "training.accumulate=4",
         "training.patience=3",
         "training.evaluate_every=100",
         "training.max_steps=100",
@@ -63,11 +62,9 @@ def test_settings_that_the_page_calls_unsupported_are_rejected(tiny_recipe, sett
         ["cv", "r.yaml"],
         ["add-task", "a", "r.yaml"],
         ["serve", "a"],
-        ["train", "--devices", "2"],
         ["train", "--precision", "fp16"],
         ["train", "--device", "mps"],
         ["predict", "a", "b.tsv", "--precision", "int8"],
-        ["predict", "a", "b.tsv", "--shard", "1/2"],
         ["export", "a", "--format", "transformers", "-o", "b"],
     ],
 )
@@ -98,6 +95,11 @@ def test_commands_kinds_and_options_that_the_page_recommends_exist():
         "training.strict_length=true",
         "curriculum={kind: square_root, steps: 500}",
         "training.schedule=linear",
+        "training.accumulate=4",
+        "tasks.mood.epoch_share=0.5",
+        "tasks.mood.loss_weight=2",
+        "tasks.mood.head={kind: classification, labels: [low, mid, high], label_smoothing: 0.1}",
+        "tasks.mood.head={kind: classification, labels: [low, mid, high], focal: 2}",
     ],
 )
 def test_settings_that_the_page_recommends_are_accepted(tiny_recipe, setting):

@@ -326,7 +326,7 @@ def test_a_limit_on_file_sizes_is_reported_in_one_line(words, place, folder):
     assert not [path for path in folder.iterdir() if path.name.startswith((".long", "long.npy"))]
 
 
-NO_MEMORY = "out of memory; lower --batch-size, or free some memory."
+NO_MEMORY = "out of memory; lower --batch-size (in training: raise training.accumulate), or free some memory."
 
 
 @pytest.mark.parametrize(

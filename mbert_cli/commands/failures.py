@@ -54,7 +54,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _resource_error(error: BaseException) -> MbertError | None:
     """Return our error for a lack of memory, processes or disk space; None for any other exception."""
     if is_out_of_memory(error):
-        return ResourceError("out of memory; lower --batch-size, or free some memory.")
+        return ResourceError(
+            "out of memory; lower --batch-size (in training: raise training.accumulate), or free some memory."
+        )
     if not isinstance(error, OSError):
         return None
     if error.errno == errno.EAGAIN:
