@@ -13,7 +13,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from mbert_cli.errors import MbertError, Stopped
-from mbert_cli.machine import signals
+from mbert_cli.machine import child_process, signals
+from mbert_cli.ray import train_task as ray_task
 from mbert_cli.recipe.reader import load
 from mbert_cli.storage.commit_epoch import commit_epoch, commit_state
 from mbert_cli.storage.metrics_file import EpochRecord, Seconds
@@ -100,6 +101,15 @@ def main(words, threads):
     except MbertError as error:
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+
+
+def train_task(words, threads, log):
+    """Do what `mbert_cli.ray.train_task.train` does, on a Ray cluster, with a stand-in as the training process."""
+    before, child_process.MBERT = child_process.MBERT, COMMAND
+    try:
+        return ray_task.train(words, threads, log)
+    finally:
+        child_process.MBERT = before
 
 
 class Process(subprocess.Popen):

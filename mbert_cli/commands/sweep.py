@@ -1,18 +1,32 @@
 """`mbert sweep`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbert_cli.commands.completion import plan_or_file
-from mbert_cli.commands.options import AsJson, Device, Kernels, Limit, Offline, Precision, Quiet
+from mbert_cli.commands.options import (
+    Address,
+    AsJson,
+    Device,
+    Engine,
+    Kernels,
+    Limit,
+    Offline,
+    Precision,
+    Quiet,
+)
 from mbert_cli.commands.output import print_json, print_tables
-from mbert_cli.errors import RecipeError, RunInUseError, UsageError
+from mbert_cli.errors import RecipeError, RunInUseError, UsageError, counted
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
+    from mbert_cli.machine.executor import Executor
     from mbert_cli.sweeps.plan import Plan
+    from mbert_cli.sweeps.run import Options
 
 
 def sweep(
@@ -28,9 +42,19 @@ def sweep(
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The sweep's folder. Default: sweeps/PLAN.")
     ] = None,
     jobs: Annotated[
-        int,
-        typer.Option("--jobs", "-j", metavar="N", min=1, max=1000, help="Runs at the same time; they share the cores."),
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            max=1000,
+            help="Runs at the same time; they share the cores and the GPUs. Default: 1; on Ray one for each GPU, or "
+            "machine.",
+        ),
+    ] = None,
+    engine: Engine = "local",
+    address: Address = None,
     table: Annotated[bool, typer.Option("--table", help="Train nothing; print the table.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Train nothing; list the runs and their states.")] = False,
     force: Annotated[
@@ -50,8 +74,12 @@ def sweep(
     $ mbert sweep paper_tables_minilm -o sweeps/paper
 
     Run the same command again to resume runs that were stopped or killed, retry runs that failed, and train rows that
-    were added to the plan.
+    were added to the plan. With several GPUs, runs at the same time use them in turn. --engine ray trains the runs on
+    the machines of a Ray cluster, which share the disk of the sweep's folder; see `mbert guide scale`.
+
+    $ mbert sweep my-plan.yaml -o /shared/sweeps/mine --engine ray --address auto -j 8
     """
+    from mbert_cli.ray.cluster import check_ray
     from mbert_cli.sweeps.figure import draw_scores_or_explain
     from mbert_cli.sweeps.folder import SweepFolder
     from mbert_cli.sweeps.formats import write_tables
@@ -63,9 +91,14 @@ def sweep(
 
     if table and dry_run:
         raise UsageError("--table and --dry-run cannot be used together.")
+    if engine == "ray":
+        check_ray()
+    elif address is not None:
+        raise UsageError("--address needs --engine ray.")
     console = Console(quiet)
     file = find_plan(plan)
-    folder = SweepFolder(output or Path("sweeps") / file.stem)
+    path = output or Path("sweeps") / file.stem
+    folder = SweepFolder(path.absolute() if engine == "ray" else path)
     folder.check_free()
     options = Options(device, precision, kernels, limit, offline)
     planned = _read_plan(file, whole=dry_run)
@@ -84,17 +117,47 @@ def sweep(
         except UsageError as error:
             console.info(str(error))  # the table is still printed
     else:
-        if not all(run.is_done() for run in runs):
-            from mbert_cli.machine.hardware import choose
-
+        if all(run.is_done() for run in runs):
+            engine = engine if force else "local"  # there is nothing to train
+        else:
             planned = _read_plan(file, whole=True)
-            choose(device, precision, kernels)  # reports an error once, not for every run
-        with folder.locked():
-            result = run_plan(planned, folder, options, console, jobs, force)
+            _check_hardware(engine, options)
+        with folder.locked(), _executor(engine, address, jobs, device, console) as executor:
+            result = run_plan(planned, folder, options, console, executor, force)
             write_tables(folder.path, result, draw_scores_or_explain(result, console))
     print_json(result.as_json()) if as_json else print_tables([sweep_table(result)])
     if not table:
         check_failures(result, folder)
+
+
+def _check_hardware(engine: str, options: "Options") -> None:
+    """Report an error in the options once, not for every run."""
+    from mbert_cli.machine.hardware import check_names, choose
+
+    if engine == "ray":
+        check_names(options.precision, options.kernels)  # other machines may have other devices and kernels
+    else:
+        choose(options.device, options.precision, options.kernels)
+
+
+@contextmanager
+def _executor(
+    engine: str, address: str | None, jobs: int | None, device: str, console: Console
+) -> "Iterator[Executor]":
+    """Connect with the cluster, if there is one, while the block runs; yield what starts the training runs."""
+    if engine == "local":
+        from mbert_cli.machine.local_executor import LocalExecutor
+
+        yield LocalExecutor(jobs or 1, device)
+        return
+    from mbert_cli.ray.cluster import connected, share_out
+    from mbert_cli.ray.executor import RayExecutor
+
+    with connected(address):
+        workers = share_out(jobs, device, "--jobs")
+        each = f"{counted(workers.cpus, 'CPU')}{' and one GPU' if workers.gpus else ''}"
+        console.info(f"Ray: {counted(workers.count, 'run')} at the same time, each with {each}")
+        yield RayExecutor(workers)
 
 
 def _read_plan(file: Path, whole: bool) -> "Plan":

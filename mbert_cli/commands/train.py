@@ -68,7 +68,7 @@ def train(
             metavar="N",
             min=1,
             max=1000,
-            help="Members of an ensemble to train at the same time; they share the cores.",
+            help="Members of an ensemble to train at the same time; they share the cores and the GPUs.",
         ),
     ] = 1,
     devices: Annotated[

@@ -82,9 +82,12 @@ def last_message(lines: Sequence[str], silent: str = "no output") -> str:
     return lines[-1] if lines and not lines[-1].startswith(_COMMAND) else silent
 
 
-def exit_code(process: subprocess.Popen[bytes]) -> int:
-    """Return the exit code of a process that has ended; if a signal killed it, 128 plus the number of the signal."""
-    code = process.returncode
+def exit_code(code: int) -> int:
+    """Return the exit code that a shell reports: for a process that a signal killed, 128 plus its number.
+
+    Args:
+        code: exit code as `subprocess.Popen` reports it.
+    """
     return code if code >= 0 else 128 - code
 
 

@@ -59,10 +59,7 @@ def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto")
     Raises:
         UsageError: the device does not exist, its kernels are not available, or a name is unknown.
     """
-    if precision not in ("auto", "fp32", "bf16"):
-        raise UsageError(f"--precision is '{precision}'. Known: auto, fp32, bf16.")
-    if kernels not in ("auto", *seam.NAMES):
-        raise UsageError(f"--kernels is '{kernels}'. Known: auto, {', '.join(seam.NAMES)}.")
+    check_names(precision, kernels)
     forks.note_threads()
     chosen = _device(device)
     problem = seam.why_not_fused(chosen)
@@ -71,6 +68,30 @@ def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto")
     bf16 = precision == "bf16" or (precision == "auto" and computes_in_bf16(chosen))
     fused = problem is None if kernels == "auto" else kernels == "fused"
     return Hardware(chosen, torch.bfloat16 if bf16 else torch.float32, "fused" if fused else "torch")
+
+
+def check_names(precision: str, kernels: str) -> None:
+    """Check the names of a precision and of kernels, whether or not this machine has them.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    if precision not in ("auto", "fp32", "bf16"):
+        raise UsageError(f"--precision is '{precision}'. Known: auto, fp32, bf16.")
+    if kernels not in ("auto", *seam.NAMES):
+        raise UsageError(f"--kernels is '{kernels}'. Known: auto, {', '.join(seam.NAMES)}.")
+
+
+def gpu_in_turn(device: str, slot: int) -> str:
+    """Return the device of one of several processes that run at the same time.
+
+    Args:
+        device: `auto` or `cuda`, so that the processes use all GPUs of this machine in turn. Another device stays.
+        slot: number of the process, from 0.
+    """
+    is_open = device in ("auto", "cuda") and torch.cuda.is_available()
+    count = torch.cuda.device_count() if is_open else 0
+    return f"cuda:{slot % count}" if count > 1 else device
 
 
 def make_reproducible(device: torch.device) -> None:

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from mbert_cli.errors import UsageError
+from mbert_cli.errors import UsageError, counted
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The actors of a computation.
+    """The actors or tasks of a computation.
 
     Args:
-        count: number of actors.
+        count: number of them at the same time.
         cpus: number of CPUs of each, which is also its number of threads.
         gpus: number of GPUs of each, 0 or 1.
     """
@@ -47,7 +47,7 @@ def connected(address: str | None) -> Iterator[None]:
 
     Args:
         address: address of the cluster, or `auto`; None for that in the environment variable RAY_ADDRESS, otherwise a
-            cluster of this machine alone, which ends with the block.
+            new cluster of this machine alone, which ends with the block.
 
     Raises:
         UsageError: there is no cluster at this address.
@@ -55,7 +55,6 @@ def connected(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # advice about Ray Data's own actors
     import ray
-    import ray.data
 
     place = address or os.environ.get("RAY_ADDRESS")
     # Without `local`, Ray connects with the newest cluster of this machine, which can belong to another program.
@@ -64,10 +63,12 @@ def connected(address: str | None) -> Iterator[None]:
     try:
         with _silent():
             ray.init(**target, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         reason = str(error).splitlines()[0]
         if place is None:
-            raise UsageError(f"--engine ray: Ray does not start on this machine ({reason}); use --shard.") from None
+            raise UsageError(
+                f"--engine ray: Ray does not start on this machine ({reason}); leave the option out."
+            ) from None
         raise UsageError(
             f"--address: no Ray cluster answers at '{place}' ({reason}); start one with `ray start --head`, or leave "
             "the option out to use this machine alone."
@@ -75,8 +76,6 @@ def connected(address: str | None) -> Iterator[None]:
     for number, handler in handlers.items():
         signal.signal(number, handler)  # Ray has replaced them
     try:
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        ray.data.DataContext.get_current().enable_progress_bars = False
         yield
     finally:
         ray.shutdown()
@@ -96,39 +95,51 @@ def _silent() -> Iterator[None]:
         os.close(nothing)
 
 
-def share_out(count: int | None, device: str) -> Workers:
-    """Divide the CPUs and GPUs of the cluster among actors.
+def share_out(count: int | None, device: str, option: str = "--workers") -> Workers:
+    """Divide the CPUs and GPUs of the cluster among workers.
 
     Args:
-        count: number of actors; None for one for each GPU, or without GPUs one for each machine.
+        count: number of workers; None for one for each GPU, or without GPUs one for each machine.
         device: `auto`, `cpu` or `cuda`.
+        option: the option that sets `count`.
 
     Raises:
-        UsageError: the cluster has fewer CPUs or GPUs than actors.
+        UsageError: the cluster has fewer CPUs or GPUs than workers.
     """
     import ray
 
-    have = ray.cluster_resources()
-    cpus, gpus = int(have.get("CPU", 0)), int(have.get("GPU", 0))
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device is '{device}', but Ray chooses the GPU of each worker; use auto, cpu or cuda.")
-    if device == "cuda" and not gpus:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus = [int(node.get("CPU", 0)) for node in nodes]
+    gpus = [int(node.get("GPU", 0)) for node in nodes] if device != "cpu" else [0] * len(nodes)
+    if device == "cuda" and not any(gpus):
         raise UsageError("--device is 'cuda', but the Ray cluster has no GPU; use auto or cpu.")
-    on_gpus = bool(gpus) and device != "cpu"
-    machines = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    wanted = count or (gpus if on_gpus else max(1, len(machines)))
-    most, what = (gpus, "GPUs") if on_gpus else (cpus, "CPUs")
+    own_gpus = gpus if any(gpus) else None
+    most = _fitting(cpus, 1, own_gpus)
+    default = most if own_gpus else sum(1 for own in cpus if own)
+    wanted = count or max(1, default)
     if wanted > most:
-        raise UsageError(f"--workers is {wanted}, but the Ray cluster has {most} {what}; use at most {most}.")
-    return Workers(wanted, cpus_each(machines, wanted), int(on_gpus))
+        have = f"{counted(sum(gpus), 'GPU')} and {counted(sum(cpus), 'CPU')}" if own_gpus else counted(most, "CPU")
+        if most == 0:
+            raise UsageError(f"--engine ray: the Ray cluster has {have}, which is no room for a worker; add a machine.")
+        raise UsageError(f"{option} is {wanted}, but the Ray cluster has {have}; use at most {most}.")
+    return Workers(wanted, cpus_each(cpus, wanted, own_gpus), int(own_gpus is not None))
 
 
-def cpus_each(machines: Sequence[int], workers: int) -> int:
+def cpus_each(machines: Sequence[int], workers: int, gpus: Sequence[int] | None = None) -> int:
     """Return the most CPUs that each worker can have so that all fit on the machines, which a worker never spans.
 
     Args:
         machines: number of CPUs of each machine.
         workers: number of workers.
+        gpus: number of GPUs of each machine if each worker has one; None if workers have none.
     """
-    fitting = (cpus for cpus in range(1, max(machines) + 1) if sum(own // cpus for own in machines) >= workers)
+    fitting = (cpus for cpus in range(1, max(machines) + 1) if _fitting(machines, cpus, gpus) >= workers)
     return max(fitting, default=1)
+
+
+def _fitting(machines: Sequence[int], cpus: int, gpus: Sequence[int] | None) -> int:
+    """Return how many workers fit on the machines if each has some CPUs, and a GPU unless `gpus` is None."""
+    most = gpus or machines
+    return sum(min(own // cpus, limit) for own, limit in zip(machines, most, strict=True))

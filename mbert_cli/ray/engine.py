@@ -5,6 +5,7 @@ that is computed twice, or continued after a crash, has the same bytes, and the 
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -73,6 +74,8 @@ def _results(
     from mbert_cli.prediction.part_worker import ModelOptions
     from mbert_cli.ray.worker import PartActor
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
     parts = [asdict(part) for file in files for part in file.parts]
     actor: Any = PartActor
     rows = ray.data.from_items(parts, override_num_blocks=len(parts)).map(

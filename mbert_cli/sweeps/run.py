@@ -45,9 +45,13 @@ class Options:
     limit: int | None = None
     offline: bool = False
 
-    def words(self) -> list[str]:
-        """Return the options as words of a command line."""
-        words = ["--device", self.device, "--precision", self.precision, "--kernels", self.kernels]
+    def words(self, device: str) -> list[str]:
+        """Return the options as words of a command line.
+
+        Args:
+            device: the device of one run.
+        """
+        words = ["--device", device, "--precision", self.precision, "--kernels", self.kernels]
         words += [] if self.limit is None else ["--limit", str(self.limit)]
         return [*words, *["--offline"] * self.offline]
 

@@ -1,11 +1,11 @@
-"""Trains the runs of a plan in separate processes.
+"""Trains the runs of a plan in separate processes, on this machine or others.
 
 Must not import torch: fast start-up.
 """
 
 from mbert_cli.errors import RunFailedError, RunInUseError, Stopped, UsageError
-from mbert_cli.machine.child_process import start, threads_each
-from mbert_cli.machine.process_pool import ProcessPool
+from mbert_cli.machine.executor import Executor
+from mbert_cli.machine.process_pool import Process, ProcessPool
 from mbert_cli.storage.atomic import replace_file
 from mbert_cli.storage.metrics_file import kept_epoch
 from mbert_cli.storage.run_lock import in_use
@@ -23,7 +23,7 @@ def run_plan(
     folder: SweepFolder,
     options: Options,
     console: Console,
-    jobs: int = 1,
+    executor: Executor,
     force: bool = False,
 ) -> SweepResult:
     """Train all runs of a plan that are not done, and update the table after each of them.
@@ -35,7 +35,7 @@ def run_plan(
         folder: the folder of the sweep, locked by the caller.
         options: options of all runs.
         console: where progress is printed.
-        jobs: number of runs at a time. They share the cores.
+        executor: starts the training runs.
         force: replace runs that were started with a different recipe, different options or different files.
 
     Returns:
@@ -49,7 +49,7 @@ def run_plan(
     runs = folder.runs_of(plan)
     _clear_changed(runs, options, force)
     replace_file(folder.plan_file, plan.text)
-    return _Sweep(plan, folder, runs, options, console, jobs).run()
+    return _Sweep(plan, folder, runs, options, console, executor).run()
 
 
 def check_failures(result: SweepResult, folder: SweepFolder) -> None:
@@ -89,19 +89,20 @@ class _Sweep:
         runs: the runs of the plan.
         options: options of all runs.
         console: where progress is printed.
-        jobs: number of runs at a time.
+        executor: starts the training runs.
     """
 
     def __init__(
-        self, plan: Plan, folder: SweepFolder, runs: SweepRuns, options: Options, console: Console, jobs: int
+        self, plan: Plan, folder: SweepFolder, runs: SweepRuns, options: Options, console: Console, executor: Executor
     ) -> None:
         self.plan = plan
         self.folder = folder
         self.runs = runs
         self.options = options
         self.console = console
+        self.executor = executor
         self.pending = runs.in_turn(plan.rows)
-        self.pool = ProcessPool[SweepRun](jobs, self._end, self._note_stop)
+        self.pool = ProcessPool[SweepRun](executor.size, self._end, self._note_stop)
         self.waited_for: set[str] = set()
 
     def run(self) -> SweepResult:
@@ -168,12 +169,18 @@ class _Sweep:
     def _start(self, run: SweepRun) -> None:
         """Start or resume the training of a run."""
         resume = run.folder.is_resumable()
-        threads = run.begin(self.options, threads_each(self.pool.size))
-        words = ["train", str(run.recipe_file), "-o", str(run.folder.path), *self.options.words()]
+        threads = run.begin(self.options, self.executor.threads)
+        words = ["train", str(run.recipe_file), "-o", str(run.folder.path)]
         # If the removal of an earlier run was interrupted, only its metrics may be left; --force replaces them.
         words += ["--resume"] if resume else ["--force"] * run.folder.holds_a_run()
-        self.pool.start(run, lambda: start(words, threads, run.log))
-        self.console.info(f"{run.label}: {'resuming' if resume else 'training'}; {run.log}")
+
+        def start(slot: int) -> Process:
+            device = self.executor.device_of(slot)
+            where = "" if device == self.options.device else f" on {device}"
+            self.console.info(f"{run.label}: {'resuming' if resume else 'training'}{where}; {run.log}")
+            return self.executor.start([*words, *self.options.words(device)], threads, run.log)
+
+        self.pool.start(run, start)
 
     def _end(self, run: SweepRun, code: int) -> None:
         """Record and print how the training of a run ended."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mbert_cli.errors import RunFailedError, Stopped, counted
 from mbert_cli.machine.child_process import last_lines, last_message, start, threads_each
+from mbert_cli.machine.hardware import gpu_in_turn
 from mbert_cli.machine.process_pool import ProcessPool
 from mbert_cli.messages import one_line
 from mbert_cli.recipe.sections import Recipe
@@ -30,8 +31,8 @@ def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]]
     Args:
         folder: the run folder of the ensemble, which contains its recipe.
         members: recipe and run folder of each member that is not done.
-        options: how to train. `jobs` members train at a time and share the cores; if fewer are left at the end, each
-            of them has more cores.
+        options: how to train. `jobs` members train at a time and share the cores and the GPUs; if fewer are left at
+            the end, each of them has more cores.
 
     Raises:
         RunFailedError: a member has failed; the others have saved their progress.
@@ -41,7 +42,7 @@ def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]]
     if not members:
         return
     hardware, console = options.hardware, options.console
-    shared = ["--device", str(hardware.device), "--precision", hardware.precision, "--kernels", hardware.kernels]
+    shared = ["--precision", hardware.precision, "--kernels", hardware.kernels]
     shared += [] if options.limit is None else ["--limit", str(options.limit)]
     jobs = min(options.jobs, len(members))
     # The number of threads affects results, so it must not depend on which members happen to train at the same time.
@@ -49,6 +50,13 @@ def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]]
     waiting = [
         _Member(*each, options.allow_drift, threads_each(many)) for each, many in zip(members, beside, strict=True)
     ]
+
+    def start_on(slot: int, member: _Member) -> subprocess.Popen[bytes]:
+        device = gpu_in_turn(str(hardware.device), slot)
+        if device != str(hardware.device):
+            console.info(f"member {member.name}: training on {device}")
+        return member.start(folder.recipe_file, ["--device", device, *shared])
+
     console.info(f"{counted(len(members), 'member')}, {jobs} at once; logs: {folder.members / '*.log'}")
     total = sum(recipe.training.epochs for recipe, _ in members)
     try:
@@ -57,7 +65,7 @@ def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]]
                 # If the parent was killed, a member's process may still hold the lock while it saves its state.
                 while waiting and pool.has_room and not in_use(waiting[0].folder):
                     member = waiting.pop(0)
-                    pool.start(member, partial(member.start, folder.recipe_file, shared))
+                    pool.start(member, partial(start_on, member=member))
                 training = pool.jobs
                 pool.poll()
                 for each in training:

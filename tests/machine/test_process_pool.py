@@ -29,7 +29,7 @@ def signals_of_this_process(monkeypatch):
 
 
 def ending(code):
-    return lambda: subprocess.Popen([sys.executable, "-c", f"import os; os._exit({code})"])
+    return lambda _: subprocess.Popen([sys.executable, "-c", f"import os; os._exit({code})"])
 
 
 def saving():
@@ -54,10 +54,34 @@ def test_each_job_ends_once_with_the_exit_code_of_its_process():
 def test_a_process_that_a_signal_killed_has_the_exit_code_that_shells_give_it():
     ended = []
     with ProcessPool(1, lambda *words: ended.append(words)) as pool:
-        pool.start("job", lambda: subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]))
+        pool.start("job", lambda _: subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]))
         while pool.jobs:
             pool.poll()
     assert ended == [("job", 128 + signal.SIGKILL)]
+
+
+class Ended:
+    """A process that ends when the test sets its exit code."""
+
+    returncode = None
+
+    def poll(self):
+        return self.returncode
+
+
+def test_a_process_has_the_lowest_free_slot(monkeypatch):
+    monkeypatch.setattr("mbert_cli.machine.process_pool._POLL_EVERY", 0)
+    slots, processes = [], [Ended() for _ in range(5)]
+    with ProcessPool(3, lambda *_: None) as pool:
+        for number, process in enumerate(processes):
+            if number == 3:
+                processes[1].returncode = 0
+                pool.poll()
+                processes[0].returncode = processes[2].returncode = 0
+            pool.start(number, lambda slot, process=process: slots.append(slot) or process)
+            if number == 3:
+                pool.poll()
+    assert slots == [0, 1, 2, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +93,7 @@ def test_an_exception_ends_all_processes_and_waits_for_them(error, number):
     def run():
         with ProcessPool(2, lambda *_: pytest.fail("ended by itself"), lambda *words: stopped.append(words)) as pool:
             for name, process in enumerate(processes):
-                pool.start(name, lambda process=process: process)
+                pool.start(name, lambda _, process=process: process)
             raise error
 
     with pytest.raises(type(error)) as caught:

@@ -1,5 +1,6 @@
 """Sweeps, most of them with stand-ins for training runs (see `stand_in`); the last test trains."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -172,6 +173,31 @@ def test_jobs_run_at_the_same_time_and_share_the_cores(here, monkeypatch):
     assert max(most[4:]) == 1
     assert all("threads free\n" in text for text in logs(here).values())
     assert without_times((here / "out" / "table.tsv").read_text()) == at_once
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """PyTorch finds two GPUs, which no test uses."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("mbert_cli.machine.hardware.choose", lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("device", "devices"),
+    [
+        ("auto", ["cuda:0", "cuda:1", "cuda:0", "cuda:0"]),
+        ("cuda:1", ["cuda:1"] * 4),
+        ("cpu", ["cpu"] * 4),
+    ],
+)
+def test_runs_at_the_same_time_use_the_gpus_in_turn(here, capsys, two_gpus, device, devices):
+    """The fourth run starts after the three others have ended."""
+    mbert_sweep("--jobs", "3", "--device", device)
+    texts = [logs(here)[name] for name in ("g-both-seed-1", "g-none-seed-1", "g-both-seed-2", "g-none-seed-2")]
+    assert [re.search("--device (.*?) ", text)[1] for text in texts] == devices
+    printed = re.findall("seed .: training on (.*);", capsys.readouterr().err)
+    assert printed == (devices if device == "auto" else [])
 
 
 def test_a_run_keeps_the_number_of_threads_that_it_was_started_with(here, monkeypatch):

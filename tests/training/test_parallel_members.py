@@ -40,13 +40,13 @@ def here(tiny_recipe, tmp_path, monkeypatch):
     return tmp_path / "out"
 
 
-def train(here, *settings, jobs=2, console=None, allow_drift=False):
+def train(here, *settings, jobs=2, console=None, allow_drift=False, hardware=HARDWARE):
     recipe = load_recipe(str(here.parent / "recipe.yaml"), ["training.members=3", "training.epochs=2", *settings])
     here.mkdir(exist_ok=True)
     folder = RunFolder(here)
     folder.write_recipe(recipe.to_yaml())
     members = [(member_recipe(recipe, number), RunFolder(here / "members" / str(number))) for number in (1, 2, 3)]
-    options = RunOptions(HARDWARE, console or Console(quiet=True), allow_drift=allow_drift, jobs=jobs)
+    options = RunOptions(hardware, console or Console(quiet=True), allow_drift=allow_drift, jobs=jobs)
     train_at_once(folder, members, options)
     return recipe
 
@@ -88,6 +88,18 @@ def test_a_terminal_shows_the_last_message_of_each_member_below_the_bar(here):
 def test_members_that_train_at_the_same_time_share_the_cores(here, jobs, threads):
     train(here, jobs=jobs)
     assert [re.findall("threads (.*)", log(here, number)) for number in (1, 2, 3)] == [[each] for each in threads]
+
+
+@pytest.mark.parametrize(
+    ("device", "devices"), [("cuda", ["cuda:0", "cuda:1", "cuda:0"]), ("cuda:1", ["cuda:1"] * 3), ("cpu", ["cpu"] * 3)]
+)
+def test_members_that_train_at_the_same_time_use_the_gpus_in_turn(here, capsys, monkeypatch, device, devices):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    train(here, jobs=3, hardware=Hardware(torch.device(device), torch.float32), console=Console())
+    assert [re.search("--device (.*?) ", log(here, number))[1] for number in (1, 2, 3)] == devices
+    printed = re.findall("member .: training on (.*)", capsys.readouterr().err)
+    assert printed == (devices if device == "cuda" else [])
 
 
 def test_a_failed_member_ends_the_training_with_its_exit_code_and_message(here):
