@@ -3,10 +3,11 @@
 TYPE_CHECKING = False  # typing.TYPE_CHECKING would need an import of typing, which is slow
 if TYPE_CHECKING:
     from mbert_cli.prediction.predictor import Predictor
+    from mbert_cli.training.from_python import train
 
     __version__: str
 
-__all__ = ["Predictor", "__version__"]
+__all__ = ["Predictor", "__version__", "train"]
 
 
 def __getattr__(name: str) -> object:
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> object:
         from mbert_cli.prediction.predictor import Predictor
 
         return Predictor
+    if name == "train":
+        from mbert_cli.training.from_python import train
+
+        return train
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

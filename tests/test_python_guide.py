@@ -1,6 +1,7 @@
 """Run the Python examples of the guide without changes."""
 
 import inspect
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ def folder(tiny_checkpoint, tiny_files, tmp_path_factory):
 
 def test_predictor(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    (code,) = [each for each in blocks() if "Predictor" in each]
+    (code,) = [each for each in blocks() if "import Predictor" in each]
     names = {}
     imported, made, *calls = code.strip().split("\n\n")[0:1] + code.strip().split("\n\n")[1].splitlines()
     exec(f"{imported}\n{made}", names)
@@ -34,6 +35,21 @@ def test_predictor(folder, monkeypatch):
     assert columns == rows == texts
     assert list(columns) == ["pred", "p_low", "p_mid", "p_high"]
     assert vectors.shape == (1, 16)
+
+
+def test_training(folder, monkeypatch, capsys):
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(folder)
+    recipe = json.loads((folder / "recipe.yaml").read_text())
+    mood = recipe["tasks"]["sentiment"]
+    recipe["tasks"] = {"mood": {key: value for key, value in mood.items() if key not in ("train", "dev")}}
+    (folder / "my.yaml").write_text(json.dumps(recipe))
+    (code,) = [each for each in blocks() if "import train" in each]
+    names = {}
+    exec(code, names)
+    assert capsys.readouterr() == ("", "")
+    assert names["run"].scores["mood"]["accuracy"] == names["run"].overall
+    assert names["predictor"](["The soup was cold."])["pred"][0] in ("low", "mid", "high")
 
 
 def test_onnx(folder, monkeypatch, capsys):

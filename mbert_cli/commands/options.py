@@ -121,13 +121,6 @@ def recipe_and_settings(recipe: str | None, settings: list[str] | None) -> tuple
     return recipe, words
 
 
-def default_folder(recipe: str) -> Path:
-    """Return the default run folder of a recipe."""
-    from mbert_cli.recipe.shipped import shipped_names
-
-    return Path("runs") / (recipe if recipe in shipped_names() else Path(recipe).stem)
-
-
 def split_pair(text: str, form: str) -> tuple[str, str]:
     """Split an argument at its first equals sign.
 

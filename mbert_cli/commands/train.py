@@ -20,7 +20,6 @@ from mbert_cli.commands.options import (
     Quiet,
     Settings,
     Verbose,
-    default_folder,
     go_offline,
     recipe_and_settings,
 )
@@ -99,6 +98,7 @@ def train(
     --resume continues a run that was stopped or killed. If messages or --json lines cannot be written, training
     continues. `mbert recipes ls` lists the shipped recipes; `mbert init` writes a recipe for your own files.
     """
+    from mbert_cli.recipe.shipped import default_folder
     from mbert_cli.storage.run_folder import RunFolder
 
     console = Console(quiet, verbose, as_json)

@@ -16,7 +16,6 @@ from mbert_cli.commands.options import (
     Quiet,
     Settings,
     Verbose,
-    default_folder,
     go_offline,
     recipe_and_settings,
 )
@@ -57,6 +56,8 @@ def validate(
     Checks the recipe, the data of every split, the encoder, the folder and the disk, and reports all problems at once.
     Then takes a few steps to estimate time and memory. Writes nothing.
     """
+    from mbert_cli.recipe.shipped import default_folder
+
     go_offline(offline)
     recipe, chosen = recipe_and_settings(recipe, settings)
     name = recipe or "demo"

@@ -109,6 +109,18 @@ def make_reproducible(device: torch.device) -> None:
 
 
 @contextmanager
+def reproducibility_restored() -> Iterator[None]:
+    """Restore PyTorch's own settings at the end of a block that calls `make_reproducible`, in a program of a user."""
+    before = torch.are_deterministic_algorithms_enabled()
+    memory = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.utils.deterministic.fill_uninitialized_memory = memory  # type: ignore[attr-defined]
+
+
+@contextmanager
 def computing_with(threads: int | None) -> Iterator[None]:
     """Set PyTorch's number of CPU threads while the block runs; None changes nothing.
 

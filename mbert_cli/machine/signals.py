@@ -90,6 +90,29 @@ class deferred:  # noqa: N801 -- used like a function: `with deferred():`
             check()
 
 
+class listening_to_interrupts:  # noqa: N801 -- used like a function
+    """A block in which SIGINT raises `Stopped`, as after `listen`, in a program of a user that does not call `listen`.
+
+    In other threads than the main one, nothing changes, because Python runs handlers only in the main thread.
+    """
+
+    def __enter__(self) -> None:
+        self._before = signal.getsignal(signal.SIGINT)
+        self._listens = self._before not in (None, _receive)  # None: the handler was not set by Python
+        if self._listens:
+            try:
+                signal.signal(signal.SIGINT, _receive)
+            except ValueError:  # not the main thread
+                self._listens = False
+            else:
+                _Received.number, _Received.time, _Received.ending = None, 0.0, False
+
+    def __exit__(self, *error: object) -> None:
+        if self._listens:
+            signal.signal(signal.SIGINT, self._before)
+            _Received.number, _Received.ending = None, False
+
+
 def stopped_by(error: BaseException) -> Stopped | None:
     """Return the `Stopped` that caused an error, or None.
 

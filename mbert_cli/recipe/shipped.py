@@ -35,6 +35,11 @@ def find(name: str) -> Path:
     raise RecipeError(f"{name}: there is no such recipe file, nor a shipped recipe of that name{hint}")
 
 
+def default_folder(recipe: str) -> Path:
+    """Return the default run folder of a recipe, given its path or its name."""
+    return Path("runs") / (recipe if recipe in shipped_names() else Path(recipe).stem)
+
+
 def shipped_names() -> list[str]:
     """Return the names of the recipes that come with mbert."""
     root = shipped_folder()

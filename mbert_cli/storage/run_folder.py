@@ -9,6 +9,7 @@
       state/             what --resume needs, one folder per state; the newest are kept
         epoch-0003/                 after the third epoch
         epoch-0003-step-00000150/   150 steps later
+      data_frames/       the data, if a Python program has trained on data frames instead of files
       members/           for an ensemble, one folder like this per member; metrics.jsonl has one line per member then
       .lock              held by the process that writes here; see `run_lock`
 
@@ -59,6 +60,7 @@ class RunFolder:
         self.figures = path / "figures"
         self.states = path / "state"
         self.members = path / "members"
+        self.data_frames = path / "data_frames"
         self.lock_file = path / ".lock"
         self.folders = (self.states, self.model, self.evaluation, self.figures, self.members)
         self.files = (self.metrics_file, self.recipe_file)

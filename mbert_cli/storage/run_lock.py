@@ -137,7 +137,7 @@ def check_free(run: RunFolder, resume: bool, force: bool) -> None:
     elif resume:
         raise UsageError(f"{run.path} contains no run to resume; leave out --resume to start one.")
     elif run.path.exists() and not all(
-        each == run.lock_file or _is_incomplete_part(run, each) for each in run.path.iterdir()
+        each in (run.lock_file, run.data_frames) or _is_incomplete_part(run, each) for each in run.path.iterdir()
     ):
         raise UsageError(f"{run.path} is not empty and contains no run; choose another -o.")
 
