@@ -19,7 +19,7 @@ from word_salad import sentences
 
 from mbert_cli.cli import app
 from mbert_cli.commands.guide import PAGES
-from mbert_cli.model.components import load_recipe
+from mbert_cli.model.components import kinds, load_recipe
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = {path.stem: path for path in (REPOSITORY / "README.md", *sorted(PAGES.glob("*.md")))}
@@ -207,3 +207,13 @@ def test_recipes_in_a_page_can_be_loaded(name, tmp_path):
         recipe = tmp_path / f"{number}.yaml"
         recipe.write_text(block, encoding="utf-8")
         load_recipe(str(recipe), [])
+
+
+@pytest.mark.parametrize(
+    ("section", "family"),
+    [("adapters", "adapters"), ("pooling", "pooling"), ("head` of a task", "heads"),
+     ("loss_balancing", "loss_balancing"), ("curriculum", "curricula")],
+)  # fmt: skip
+def test_the_readme_lists_all_kinds(section, family):
+    (row,) = re.findall(rf"^\| `{section}.*?\| (.*) \|$", FILES["README"].read_text(encoding="utf-8"), re.M)
+    assert sorted(re.findall(r"`(\w+)`", row)) == sorted(kinds(family))
