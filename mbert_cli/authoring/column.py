@@ -13,6 +13,7 @@ from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.label_text import as_number, folded
 from mbert_cli.data.row import Row
 from mbert_cli.data.table import NESTED, Table, kind_of_value
+from mbert_cli.errors import BadRowsError
 
 _MOST_COUNTED = 100_000
 _LONGEST_LABEL = 1_000  # characters; longer cells are texts, not labels
@@ -206,10 +207,21 @@ def count_file(path: str, reading: FileReading) -> CountedFile:
                     column.nested = kind if kind in NESTED else ""
         warnings, hint, delimiter = table.warnings, table.delimiter_hint, table.delimiter
     # Rows that may be correct if their quotes are read in another way are never skipped.
-    if bad.count > _MOST_BAD * rows or (bad.concern_quotes and reading.quoting == "auto"):
-        bad.raise_if_any(_REMEDY if has_header_line and not bad.are_in_bytes else _DELETE)
     odd = [column.name for column in columns if has_header_line and _looks_like_data(column)]
-    return CountedFile(path, columns, odd, warnings, hint, bad.note, delimiter)
+    counted = CountedFile(path, columns, odd, warnings, hint, bad.note, delimiter)
+    if bad.count > _MOST_BAD * rows or (bad.concern_quotes and reading.quoting == "auto"):
+        try:
+            bad.raise_if_any(_skip_remedy(bad, rows, has_header_line))
+        except BadRowsError as error:  # the rows may be correct, and the first one not a header
+            raise BadRowsError(*error.problems, *([f"{path}: {counted.remark}."] if counted.remark else [])) from None
+    return counted
+
+
+def _skip_remedy(bad: BadRows, rows: int, has_header_line: bool) -> str:
+    """Return what helps besides the remedies of the problems."""
+    if (bad.are_in_bytes and 2 * bad.count > rows) or bad.concern_only_quotes:
+        return ""
+    return _REMEDY if has_header_line and not bad.are_in_bytes else _DELETE
 
 
 def good_rows(table: Table) -> Iterator[Row]:

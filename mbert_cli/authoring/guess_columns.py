@@ -28,23 +28,25 @@ class Guess:
         text: the column of texts, or two columns.
         is_pair: the two texts are of the same kind, such as two questions; a title and a body are not.
         labels: the chosen columns of labels, each with the reason.
-        are_flags: the columns are labels of one task: 1 in a column means that the row has this label.
         others: other columns that could be labels.
-        refused: columns that are not labels, each with the reason.
+        refused: columns that are not labels, each with the reason; without `spare`.
         ids: columns that contain ids, a different one in each row.
         words: mean number of words in the texts of a row.
         word_counts: number of rows with each number of words in the longer text.
+        are_flags: the columns are labels of one task: 1 in a column means that the row has this label.
+        spare: columns of texts that the tasks do not read.
     """
 
     text: list[str]
     is_pair: bool
     labels: dict[str, str]
-    are_flags: bool
     others: list[str]
     refused: dict[str, str]
     ids: list[str]
     words: float
     word_counts: Mapping[int, int] = field(default_factory=dict)
+    are_flags: bool = False
+    spare: Sequence[str] = ()
 
 
 def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[str] = ()) -> Guess:
@@ -83,13 +85,15 @@ def guess_columns(file: CountedFile, text: Sequence[str] = (), labels: Sequence[
     names = [column.name for column in texts]
     unused = [column for column in candidates if column.name not in {*taken, *names}]
     ids = [column.name for column in free if column.name not in names and column.is_unique and _looks_like_id(column)]
+    spare = [column.name for column in unused if reasons[column.name] and _is_spare_text(column)]
     return Guess(
         text=names,
         is_pair=is_pair,
         labels=taken,
         are_flags=len(taken) > 1 and not labels,
         others=[column.name for column in unused if reasons[column.name] is None],
-        refused={column.name: why for column in unused if (why := reasons[column.name]) is not None},
+        refused={name: why for name, why in reasons.items() if why and name not in {*taken, *names, *spare}},
+        spare=spare,
         ids=sorted(ids, key=lambda name: name != "id"),
         words=sum(column.mean_words for column in texts),
         word_counts=max(texts, key=lambda column: column.words).word_counts,
@@ -140,13 +144,12 @@ def _chosen(file: CountedFile, likely: list[Column], reasons: dict[str, str | No
         if best in alike and len(alike) > 1 and not is_label_name(best.name):
             return {column.name: "guessed from their values" for column in alike}
         return {best.name: "guessed from its name" if named else "guessed from its values"}
-    listed = [f"'{name}' ({why})" for name, why in reasons.items()]
-    more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
     columns = [column for column in file.columns if column.name in reasons]
-    unreadable = [f"'{column.name}' {why}" for column in columns if (why := why_unreadable(column))]
-    problem = (
-        "; ".join(unreadable) + ", or name another column" if unreadable else "no column looks like labels; name it"
-    )
+    unreadable = {column.name: f"'{column.name}' {why}" for column in columns if (why := why_unreadable(column))}
+    problem = ", or name another column" if unreadable else "no column looks like labels; name it"
+    problem = "; ".join(unreadable.values()) + problem
+    listed = [f"'{name}' ({why})" for name, why in reasons.items() if name not in unreadable]
+    more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
     raise NoLabelsError(
         f"{file.path}: {problem} with --label. Known: "
         f"{', '.join(listed[:_MOST_LISTED]) or 'none'}{more}.{_header_hint(file)}"
@@ -159,10 +162,9 @@ def _texts(file: CountedFile, columns: list[Column], text: Sequence[str]) -> tup
     texts = list(filter(_could_be_text, columns))
     if not texts:
         raise UsageError(f"{file.path}: {_no_texts(columns)}{_header_hint(file)}")
-    for first in texts:
-        for second in texts:
-            if first is not second and are_a_pair(first.name, second.name):
-                return [first, second], True
+    pairs = [(one, two) for one in texts for two in texts if one is not two and are_a_pair(one.name, two.name)]
+    if pairs:  # sentence1 and sentence2 rather than sentence1_parse and sentence2_parse
+        return [*min(pairs, key=lambda pair: not (suggests_text(pair[0].name) and suggests_text(pair[1].name)))], True
     longest = sorted(texts, key=lambda column: -column.words)[:2]
     shorter = longest[-1]
     is_text = suggests_text(shorter.name) or shorter.mean_words >= 3  # not the name of a person
@@ -175,6 +177,11 @@ def _could_be_text(column: Column | None) -> bool:
     if column is None or column.nested or not column.filled or _looks_like_id(column):
         return False
     return column.mean_words >= 2 or suggests_text(column.name)
+
+
+def _is_spare_text(column: Column) -> bool:
+    """Whether a column that no task reads contains texts of several words."""
+    return column.is_distinct and column.distinct > 1 and column.mean_words > 3 and _could_be_text(column)
 
 
 def _no_texts(columns: Sequence[Column]) -> str:

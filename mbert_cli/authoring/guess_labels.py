@@ -118,7 +118,7 @@ def why_unreadable(column: Column) -> str | None:
     text, plain = next(iter(numbers.items()))
     if "," not in text:
         return f"contains percentages, such as '{text}': write {plain}"
-    return f"contains numbers with a comma, such as '{text}': write {plain} (separate lists of numbers by |)"
+    return f"contains numbers with a comma, such as '{text}': write {plain}; in a list of numbers, separate them by |"
 
 
 def why_unlikely(column: Column) -> str | None:

@@ -111,6 +111,8 @@ class TaskFiles:
         if guess.others:
             words = " ".join(f"--label {shlex.quote(each)}" for each in (*guess.labels, *guess.others[:_MOST_LISTED]))
             lines.append(f"  could also be labels: {first_of(guess.others)}; for one task each, add {words}")
+        if guess.spare:
+            lines.append(f"  texts that are not used: {_names(guess.spare)}; to choose other texts, add --text")
         refused = [f"'{column}' ({why})" for column, why in guess.refused.items()]
         if refused:
             more = f" and {len(refused) - _MOST_LISTED} more" if len(refused) > _MOST_LISTED else ""

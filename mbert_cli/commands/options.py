@@ -61,7 +61,11 @@ StrictLength = Annotated[
 ]
 Columns = Annotated[
     list[str] | None,
-    typer.Option("--columns", metavar="NAME=OTHER", help="Read column NAME of a task from OTHER. May be repeated."),
+    typer.Option(
+        "--columns",
+        metavar="NAME=OTHER",
+        help="Read column NAME of a task from OTHER if a file has no NAME. May be repeated.",
+    ),
 ]
 Encoder = Annotated[
     str | None,

@@ -80,6 +80,8 @@ class BadRows:
         """Whether no row is text."""
         self.concern_quotes = False
         """Whether a row may be correct if its quotes are read in another way."""
+        self.concern_only_quotes = True
+        """Whether every row may be correct in that case."""
         self._path = path
         self._listed: dict[str, _Alike] = {}
 
@@ -88,6 +90,7 @@ class BadRows:
         self.count += 1
         self.are_in_bytes &= row.problem.in_bytes
         self.concern_quotes |= QUOTES_ARE_TEXT in row.problem.remedies
+        self.concern_only_quotes &= QUOTES_ARE_TEXT in row.problem.remedies
         kind = row.problem.kind
         if kind in self._listed or len(self._listed) < MOST_LISTED:
             self._listed.setdefault(kind, _Alike(row)).add(row)
@@ -122,7 +125,7 @@ class BadRows:
         If most rows are bad, the settings are wrong rather than the rows. Then skipping them is not suggested.
 
         Args:
-            skip_remedy: how the user skips bad rows.
+            skip_remedy: how the user skips bad rows; empty if only the remedies of the problems help.
             rows: number of rows of the file; None if unknown.
 
         Raises:
@@ -132,9 +135,10 @@ class BadRows:
             return
         lines = [f"{self._path}:{alike.first.line}: {text}" for alike, text in self._lines()]
         if self.count == 1:
-            raise BadRowsError(f"{lines[0]}; correct the row, or {skip_remedy}.")
+            raise BadRowsError(f"{lines[0]}; correct the row, or {skip_remedy}." if skip_remedy else f"{lines[0]}.")
         listed = "" if self.count == self._num_listed else f", of which {self._num_listed:,} are listed"
-        last = f"{self._path}: has {self.count:,} bad rows{listed}; correct them, or {skip_remedy}"
+        last = f"{self._path}: has {self.count:,} bad rows{listed}"
+        last += f"; correct them, or {skip_remedy}" if skip_remedy else ""
         if rows is not None and 2 * self.count > rows:
             have_remedies = all(alike.first.problem.remedies for alike in self._listed.values())
             check = "" if have_remedies else "; check that the recipe's columns and labels fit this file"

@@ -1,5 +1,7 @@
 """The content of a data file, whatever its format: a header and a stream of rows."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -22,6 +24,7 @@ from mbert_cli.data.source import BadLine, Lines
 from mbert_cli.errors import DataError
 
 _MOST_BAD_LINES = 1000  # above the first readable line
+_EXCEL = re.compile(r'"?sep=."?')
 _FORMATS = {"\t": "TSV", ",": "CSV", ";": "CSV with semicolons", "|": "columns separated by pipes"}
 
 
@@ -92,6 +95,9 @@ def text_body(path: str, name: str, lines: Lines, quoting: Quoting, delimiter: D
     if plain_path.endswith(".jsonl") or (may_be_json and first.lstrip().startswith("{")):
         return _jsonl_body(head, lines, name)
     _check_readable(head, name)
+    if _EXCEL.fullmatch(first.strip()):
+        remedy = f"remove it: `tail -n +{len(head) + 1} {shlex.quote(name)} > NEW.csv`"
+        raise DataError(f"{name}:{len(head)}: is {first.strip()}, a line for Excel above the header; {remedy}.")
     return _delimited_body(first, head, lines, name, quoting, delimiter)
 
 

@@ -1,7 +1,7 @@
 """Reading a recipe: files and overrides are merged, checked as a whole, and frozen."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ ComponentCheck = Callable[[str, Component], list[tuple[KeyPath, str]]]
 PathResolver = Callable[[str, Path], str]
 """Maps a path as written, and the folder that it refers to, to an absolute path; raises ValueError."""
 
+_NEEDED_BY_A_TASK = {"train", "dev", "text", "label", "head"}
 _SectionType = TypeVar("_SectionType", bound=Section)
 
 
@@ -49,8 +50,23 @@ def load(path: Path, settings: Sequence[str], check: ComponentCheck) -> Recipe:
         RecipeError: all problems of the recipe, each with its place.
     """
     document = read_document(path)
+    known = set(_tasks(document))
     override(document, settings)
+    _check_new_tasks(document, known)
     return validate(document, check)
+
+
+def _tasks(document: Document) -> dict[str, Any]:
+    tasks = document.values.get("tasks")
+    return tasks if isinstance(tasks, dict) else {}
+
+
+def _check_new_tasks(document: Document, known: Collection[str]) -> None:
+    """Check that overrides of a task that the recipe lacks are a complete task; otherwise its name is misspelt."""
+    for name, section in _tasks(document).items():
+        if known and name not in known and isinstance(section, dict) and not section.keys() >= _NEEDED_BY_A_TASK:
+            place = document.place(("tasks", name))
+            raise RecipeError(f"{place}: the recipe has no task '{name}'{nearest(str(name), sorted(map(str, known)))}")
 
 
 def validate(document: Document, check: ComponentCheck) -> Recipe:

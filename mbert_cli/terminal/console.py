@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from mbert_cli.messages import one_line
 from mbert_cli.terminal.progress import Bar, new_bars
 
 _PACKAGE = __name__.partition(".")[0]
+_SECONDS_BETWEEN_LINES = 60.0  # without a terminal
 
 
 class Console:
@@ -33,6 +35,7 @@ class Console:
         self.verbose = verbose
         self.events = events
         self._noted: set[str] = set()
+        self._printed = time.monotonic()
 
     @property
     def is_live(self) -> bool:
@@ -49,7 +52,12 @@ class Console:
         text = Text(one_line(line))
         if strong:
             text.highlight_words([strong], "bold green")
+        self._printed = time.monotonic()
         self.rich.print(text)
+
+    def is_due(self) -> bool:
+        """Whether the last line, or the start of the command, is a minute ago."""
+        return time.monotonic() - self._printed >= _SECONDS_BETWEEN_LINES
 
     def note(self, line: str) -> None:
         """Print one line, such as a warning about a file, unless this method has printed it before."""
@@ -101,16 +109,18 @@ class Console:
 
     @contextmanager
     def status(self, what: str) -> Iterator[None]:
-        """Show what is in progress while the block runs, on a terminal only."""
+        """Show what is in progress while the block runs; without a terminal, print it after a minute without a line."""
         if self.is_live:
             with self.rich.status(Text(one_line(what))):
                 yield
         else:
+            if self.is_due():
+                self.info(f"{what} ...")
             yield
 
     @contextmanager
     def bar(self, description: str, total: int | None) -> Iterator[Bar]:
-        """Show a bar with times while the block runs; without a terminal, print a line every minute.
+        """Show a bar with times while the block runs; without a terminal, print a line after each minute without one.
 
         Args:
             description: what is in progress.
@@ -133,7 +143,7 @@ class Console:
     @contextmanager
     def _shown_bar(self, description: str, total: int | None, *times: ProgressColumn) -> Iterator[Bar]:
         with new_bars(self.rich, self.is_live, *times) as bars:
-            yield Bar(bars, None if self.is_live else self.info, description, total)
+            yield Bar(bars, None if self.is_live else self.info, self.is_due, description, total)
 
 
 class _LogLines(logging.Handler):

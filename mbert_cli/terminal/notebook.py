@@ -36,7 +36,7 @@ class NotebookConsole(Console):
 
     @contextmanager
     def _shown_bar(self, description: str, total: int | None, *times: ProgressColumn) -> Iterator[Bar]:
-        yield Bar(_NotebookBars(self._show), None, description, total)
+        yield Bar(_NotebookBars(self._show), None, self.is_due, description, total)
 
     def _show(self, content: str) -> None:
         from IPython.display import HTML, display

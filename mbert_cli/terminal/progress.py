@@ -1,6 +1,5 @@
-"""Progress bars: live on a terminal, a plain line every minute elsewhere."""
+"""Progress bars: live on a terminal, a plain line after each minute without a line elsewhere."""
 
-import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console, RenderableType
@@ -10,8 +9,6 @@ from rich.text import Text
 
 from mbert_cli.messages import one_line
 
-_SECONDS_BETWEEN_LINES = 60.0
-
 
 class Bar:
     """A progress bar, or the plain lines in its place.
@@ -19,20 +16,26 @@ class Bar:
     Args:
         bars: shows the bar on a terminal.
         print_line: prints a plain line in place of the bar; None on a terminal.
+        is_due: whether it is time for such a line.
         description: what is in progress.
         total: number of units; None if it is not known.
     """
 
     def __init__(
-        self, bars: Progress, print_line: Callable[[str], None] | None, description: str, total: int | None
+        self,
+        bars: Progress,
+        print_line: Callable[[str], None] | None,
+        is_due: Callable[[], bool],
+        description: str,
+        total: int | None,
     ) -> None:
         self._bars = bars
         self._print_line = print_line
+        self._is_due = is_due
         self._description = one_line(description)
         self._total = total
         self._task = bars.add_task(self._description, total=total, note="")
         self._done = 0
-        self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     def advance(self, note: Callable[[], str] = str, by: int = 1) -> None:
         """Count units as done.
@@ -44,8 +47,7 @@ class Bar:
         self._done += by
         if self._print_line is None:
             self._bars.update(self._task, advance=by, note=note())
-        elif time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+        elif self._is_due():
             of = "" if self._total is None else f" of {self._total:,}"
             self._print_line("; ".join(filter(None, (f"{self._description}: {self._done:,}{of}", note()))))
 

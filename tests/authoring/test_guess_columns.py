@@ -138,13 +138,13 @@ def test_a_given_column_that_does_not_look_like_labels_is_used_with_a_doubt():
         (
             {"text": LONG, "score": ["3,7", "2,5"] * 20},
             {},
-            "f.tsv: 'score' contains numbers with a comma, such as '3,7': write 3.7 (separate lists of numbers by |), "
-            "or name another column with --label. Known: 'text' (texts of 9 words), 'score' (contains numbers",
+            "f.tsv: 'score' contains numbers with a comma, such as '3,7': write 3.7; in a list of numbers, separate "
+            "them by |, or name another column with --label. Known: 'text' (texts of 9 words).",
         ),
         (
             {"text": LONG, "n": ["1,250", "2"] * 20},
             {"labels": ["n"]},
-            "n contains numbers with a comma, such as '1,250': write 1.250 or 1250 (separate lists of numbers by |). ",
+            "n contains numbers with a comma, such as '1,250': write 1.250 or 1250; in a list of numbers, separate ",
         ),
         (
             {"text": LONG, "label": ["a\tb", "c"] * 20},
@@ -154,7 +154,7 @@ def test_a_given_column_that_does_not_look_like_labels_is_used_with_a_doubt():
         (
             {"text": LONG, "score": ["10%", "2.5 %"] * 20},
             {},
-            "'score' (contains percentages, such as '10%': write 10)",
+            "'score' contains percentages, such as '10%': write 10, or name another column with --label. Known:",
         ),
         ({"text": LONG, "day": ["2024-03-01", "2024-03-02"] * 20}, {}, "'day' (dates)"),
         (
@@ -194,3 +194,17 @@ def test_names_of_splits_are_refused_as_labels_and_names_of_persons_are_not_a_se
     found = guess({"by": ["Jo Doe", "Al Roe"] * 20, "body": LONG, "kind": ABC, "set": ["TRAIN", "TEST"] * 20})
     assert (found.text, list(found.labels)) == (["body"], ["kind"])
     assert found.refused["set"].startswith("names of splits; rows of all splits are used")
+
+
+def test_a_pair_of_texts_is_preferred_to_a_pair_of_their_parse_trees():
+    """The columns of MNLI are in this order."""
+    found = guess({"sentence1_parse": LONG, "sentence2_parse": OTHER, "sentence1": LONG, "sentence2": OTHER, "y": ABC})
+    assert (found.text, found.is_pair) == (["sentence1", "sentence2"], True)
+    assert found.spare == ["sentence1_parse", "sentence2_parse"]
+    assert found.refused == {}
+
+
+def test_columns_of_texts_that_no_task_reads_are_listed():
+    found = guess({"question": LONG, "answer": OTHER, "context": LONG, "lang": ["en"] * 40, "label": ABC})
+    assert (found.text, found.spare) == (["question", "answer"], ["context"])
+    assert found.refused == {"lang": "contains one value only"}

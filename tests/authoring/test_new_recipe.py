@@ -408,7 +408,7 @@ def test_init_does_not_skip_rows_whose_quotes_are_doubtful(here):
     assert first.startswith("a.csv:5: a quoted cell spans lines 5 to 6, each of which could be a row of 2 columns by")
     assert first.endswith("if one cell contains these lines, add --quoting csv (quoting: csv).")
     assert all("--quoting" not in each for each in others)
-    assert last.startswith("a.csv: has 4 bad rows; ")
+    assert last == "a.csv: has 4 bad rows."
     assert [path.name for path in here.iterdir()] == ["a.csv"]
     init("a.csv", "--quoting", "csv")
     assert accepted("recipe.yaml")["a"].quoting == "csv"
@@ -420,7 +420,7 @@ def test_no_delimiter_is_suggested_for_a_file_of_another_encoding(here):
         init("a.csv")
     first, last = str(refusal.value).splitlines()
     assert first.count("iconv -f CP1252 -t UTF-8 a.csv > a.utf8.csv") == 1
-    assert last == "a.csv: has 30 bad rows; correct them, or delete bad rows."
+    assert last == "a.csv: has 30 bad rows."
 
 
 def test_objects_and_lists_are_neither_texts_nor_labels(here, capsys):
@@ -528,6 +528,25 @@ def test_a_first_row_that_looks_like_data_is_a_header_if_its_names_are_usual_or_
     with_first_row(here / "h.tsv", first)
     init("h.tsv", *options)
     assert ("h.tsv: the first row looks like data, not like names of columns (" in capsys.readouterr().err) == odd
+
+
+def test_a_problem_that_has_one_remedy_is_not_followed_by_another_one(here):
+    (here / "old.csv").write_bytes(b"text,label\n" + "caf\u00e9 au lait,a\n".encode("latin-1") * 20)
+    with pytest.raises(DataError) as refusal:
+        init("old.csv")
+    assert refusal.value.problems[-1] == "old.csv: has 20 bad rows."
+    write(here / "quotes.tsv", [(f'"{text}" he said', "ab"[i % 2]) for i, text in enumerate(TWENTY)], ("text", "label"))
+    with pytest.raises(DataError) as refusal:
+        init("quotes.tsv")
+    assert "add --quoting none" in refusal.value.problems[0]
+    assert refusal.value.problems[-1] == "quotes.tsv: has 20 bad rows."
+
+
+def test_the_header_is_doubted_if_rows_below_it_have_another_width(here):
+    rows = [(i % 5, text) for i, text in enumerate(TWENTY)]
+    write(here / "h.tsv", rows, (1, "a film that is worth a look", "x"))
+    with pytest.raises(DataError, match=r"h.tsv: the first row looks like data, not like names of columns \('1', 'a"):
+        init("h.tsv")
 
 
 def flags(count):

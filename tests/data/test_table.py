@@ -282,3 +282,12 @@ def test_any_bytes_are_read_as_a_table_or_refused_with_the_name_of_the_file(tmp_
         assert "\n" not in str(error)  # noqa: PT017
     else:
         assert all(len(row) == len(header) for row in rows)
+
+
+def test_a_line_for_excel_above_the_header_is_rejected_with_a_command_that_removes_it(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("sep=;\ntext;label\ngood;1\n")
+    with pytest.raises(
+        DataError, match=r"a.csv:1: is sep=;, a line for Excel above the header; remove it: `tail -n \+2"
+    ):
+        Table(str(path))

@@ -50,6 +50,7 @@ MISTAKES = {
     "a flag misspelt": ("train my.yaml --ouput x", "there is no option --ouput; did you mean '--output'?"),
     "a recipe's key as a flag": ("train my.yaml --epochs 3", "to override a value of the recipe, write KEY=VALUE: training.epochs=..."),
     "a key misspelt": ("train my.yaml training.epoch=3", "'training.epoch=3': training.epoch is not a known key; did you mean 'epochs'?"),
+    "a task of a recipe misspelt": ("train my.yaml tasks.moode.text=text", "'tasks.moode.text=text': the recipe has no task 'moode'; did you mean 'mood'? Known: "),
     "another tool's name of a key": ("train my.yaml training.lr=1e-5", "training.lr is not a known key; did you mean 'learning_rate'? Known: "),
     "a pair of the same column": ("train my.yaml tasks.mood.text=[text,text]", "tasks.mood.text must name two different columns, but is ['text', 'text']."),
     "a kind misspelt": ("train my.yaml pooling=maen", "pooling.kind is 'maen'; did you mean 'mean'? Known: cls, max, mean."),

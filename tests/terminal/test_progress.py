@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console as RichConsole
 from rich.text import Text
 
-from mbert_cli.terminal import progress
+from mbert_cli.terminal import console
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.tables import new_table
 
@@ -57,18 +57,40 @@ def test_off_a_terminal_there_are_plain_lines_only(capsys):
 
 
 def test_off_a_terminal_a_line_a_minute_shows_progress(monkeypatch, capsys):
-    seconds = iter([0, 59, 61, 61, 100, 122, 122])
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    now = set_clock(monkeypatch)
     with Console().bar("predict sst", None) as bar:
-        bar.advance(by=1000)
-        bar.advance(note, by=500)
-        bar.advance(note, by=500)
-        bar.advance(by=3)
-    assert capsys.readouterr().err == f"predict sst: 1,500; {note()}\npredict sst: 2,003\n"
+        for seconds, by in ((59, 1000), (61, 500), (100, 500), (122, 3)):
+            now[0] = seconds
+            bar.advance(note, by)
+    assert capsys.readouterr().err == f"predict sst: 1,500; {note()}\npredict sst: 2,003; {note()}\n"
+
+
+def set_clock(monkeypatch):
+    """Return the time of consoles, in a list of one number that a test changes."""
+    now = [0.0]
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_off_a_terminal_many_short_steps_are_shown_as_well(monkeypatch, capsys):
+    """A bar or a status of less than a minute prints a line if no other line was printed for a minute."""
+    now = set_clock(monkeypatch)
+    printer = Console()
+    for phase in range(4):
+        with printer.steps(f"phase {phase}", 10) as bar:
+            now[0] += 25
+            bar.advance()
+    now[0] += 40
+    with printer.status("scoring the dev files"):
+        now[0] += 40
+    printer.info("epoch 1/2")
+    with printer.status("reading the data"):
+        pass
+    assert capsys.readouterr().err == "phase 2: 1 of 10\nscoring the dev files ...\nepoch 1/2\n"
 
 
 def test_a_quiet_command_prints_no_progress(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(console, "_SECONDS_BETWEEN_LINES", 0.0)
     long_training(Console(quiet=True))
     assert capsys.readouterr().err == ""
     long_training(Console())
