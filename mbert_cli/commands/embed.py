@@ -81,7 +81,7 @@ def embed(
     a part is interrupted, the same command continues it. --devices divides the rows among processes on this machine, as
     torchrun does, and joins the parts. --engine ray does the same on a Ray cluster. See `mbert guide scale`.
     """
-    from mbert_cli.prediction.divided_files import is_begun
+    from mbert_cli.prediction.divided_files import is_joined
     from mbert_cli.prediction.embed_file import EmbedOptions, check_vector_file, embed_file
     from mbert_cli.prediction.input_files import check_file
     from mbert_cli.prediction.shard import parse_shard
@@ -97,8 +97,8 @@ def embed(
         if division.by:
             check_file(input_file, division.by)
         # What an interrupted command has joined already is replaced by the same bytes.
-        is_begun_in_parts = bool(division.by) and is_begun(output)
-        check_vector_file(output, force or is_begun_in_parts, input_file if own_shard else None)
+        was_joined = bool(division.by) and is_joined(output)
+        check_vector_file(output, force or was_joined, input_file if own_shard else None)
         options = EmbedOptions(
             task=task,
             text=text,

@@ -13,6 +13,7 @@ from mbert_cli.storage.disk import disk_errors
 
 _PARTS_PER_WORKER = 2  # so that a slow process does not keep the others waiting at the end
 _LEAST_BYTES = 1 << 20  # of an input for each part
+_JOINED = "joined"  # an empty file
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,19 @@ def parts_folder(output: Path) -> Path:
     return output.with_name(f".{output.name}.parts")
 
 
-def is_begun(output: Path) -> bool:
-    """Whether an earlier command has begun to write the parts of an output."""
-    return parts_folder(output).is_dir()
+def is_joined(output: Path) -> bool:
+    """Whether an earlier command, which was interrupted later, has joined the parts of an output."""
+    return (parts_folder(output) / _JOINED).exists()
+
+
+def note_joined(output: Path) -> None:
+    """Record that the parts of an output are joined. Call this before the output is written.
+
+    Without this record, an output beside unfinished parts is a file of its own, which only --force replaces.
+    """
+    file = parts_folder(output) / _JOINED
+    with disk_errors(file):
+        file.touch()
 
 
 def divide(files: Mapping[str, str], workers: int) -> list[PartedFile]:

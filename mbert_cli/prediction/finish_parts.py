@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.errors import RunFailedError
-from mbert_cli.prediction.divided_files import PartedFile, PartResult, remove_parts
+from mbert_cli.prediction.divided_files import PartedFile, PartResult, note_joined, remove_parts
 from mbert_cli.prediction.join_parts import join_parts
 from mbert_cli.terminal.console import Console
 
@@ -34,6 +34,7 @@ def finish_parts(files: Sequence[PartedFile], results: Iterable[PartResult], con
     failed = [result for each in done.values() for result in each if result.problems]
     for file in files:
         if not any(result.problems for result in done[file.input]):
+            note_joined(file.output)
             join_parts([Path(part.output) for part in file.parts], file.output, True, console.info)
             _report(file.output, done[file.input], console)
     continued = {result.input for result in failed} - {result.input for result in failed if result.is_input_bad}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mbert_cli.data.hub import PREFIX
 from mbert_cli.errors import DataError, UsageError
-from mbert_cli.prediction.divided_files import is_begun
+from mbert_cli.prediction.divided_files import is_joined
 from mbert_cli.prediction.output_formats import FormatName
 from mbert_cli.prediction.output_paths import output_paths
 
@@ -36,11 +36,11 @@ def outputs_of(inputs: Sequence[str], output: str, force: bool, format_: FormatN
     is_folder = len(files) > 1 or files != list(inputs) or Path(output).is_dir()
     outputs = [str(Path(output, Path(file).name)) for file in files] if is_folder else [output]
     # What an interrupted command has joined already is replaced by the same bytes.
-    begun = all(is_begun(Path(each)) for each in outputs if Path(each).exists())
+    joined = all(is_joined(Path(each)) for each in outputs if Path(each).exists())
     if is_folder and len(files) == 1:
         Path(output).mkdir(parents=True, exist_ok=True)
         output = outputs[0]
-    return dict(zip(files, output_paths(files, output, force or begun, format_), strict=True))
+    return dict(zip(files, output_paths(files, output, force or joined, format_), strict=True))
 
 
 def check_file(given: str, divided_by: str) -> None:

@@ -64,14 +64,14 @@ def connected(address: str | None) -> Iterator[None]:
         with _silent():
             ray.init(**target, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].partition(". ")[0]
         if place is None:
             raise UsageError(
                 f"--engine ray: Ray does not start on this machine ({reason}); leave the option out."
             ) from None
         raise UsageError(
             f"--address: no Ray cluster answers at '{place}' ({reason}); start one with `ray start --head`, or leave "
-            "the option out to use this machine alone."
+            "the option out to use this machine alone. A cluster with a token needs RAY_AUTH_MODE=token."
         ) from None
     for number, handler in handlers.items():
         signal.signal(number, handler)  # Ray has replaced them

@@ -3,7 +3,7 @@
 import pytest
 
 from mbert_cli.errors import MbertError, UsageError
-from mbert_cli.prediction.divided_files import divide, parts_folder, remove_parts
+from mbert_cli.prediction.divided_files import divide, note_joined, parts_folder, remove_parts
 from mbert_cli.prediction.input_files import outputs_of
 
 
@@ -49,12 +49,21 @@ def test_an_interrupted_command_keeps_its_parts(here, monkeypatch):
     first = divide(files, 3)
     assert [len(file.parts) for file in first] == [3, 3]
     assert divide(files, 7) == first  # a number of parts that an interrupted command has chosen stays
-    (here / "b.tsv").write_text("joined")
-    assert outputs_of(["in/b.tsv"], "b.tsv", False, "same", "torchrun") == {"in/b.tsv": "b.tsv"}
     remove_parts(first)
     assert not parts_folder(here / "b.tsv").exists()
+
+
+def test_only_an_output_that_was_joined_from_its_parts_is_replaced(here):
+    words = ["in/b.tsv"], "b.tsv", False, "same", "torchrun"
+    files = divide({"in/b.tsv": "b.tsv"}, 3)
+    (here / "b.tsv").write_text("by another command, while the parts are unfinished")
     with pytest.raises(UsageError, match="exists"):
-        outputs_of(["in/b.tsv"], "b.tsv", False, "same", "torchrun")
+        outputs_of(*words)
+    note_joined(here / "b.tsv")
+    assert outputs_of(*words) == {"in/b.tsv": "b.tsv"}
+    remove_parts(files)
+    with pytest.raises(UsageError, match="exists"):
+        outputs_of(*words)
 
 
 def test_small_files_have_one_part(here):

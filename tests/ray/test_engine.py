@@ -294,10 +294,10 @@ def log_of(run):
 def test_runs_of_a_sweep_have_the_bytes_of_runs_on_this_machine(plan, capsys):
     plan.write_text(PLAN.partition("  - {name: second")[0])
     mbert_sweep("-j", "2", *CPU)
-    shown = capsys.readouterr()
-    assert "1 of 1 runs is done." in shown.out
-    assert "Ray: 2 runs at the same time, each with 1 CPU" in shown.err
-    assert f"first, seed 1: training on cpu; {Path('out/logs').absolute() / FIRST}.log" in shown.err
+    opening, start, end = capsys.readouterr().err.splitlines()
+    assert opening == "Ray: 2 runs at the same time, each with 1 CPU"
+    assert start == f"first, seed 1: training on cpu; {Path('out/logs').absolute() / FIRST}.log"
+    assert end.startswith("[1/1] first, seed 1: done; overall 0.")
     with computing_with(1):
         mbert("train", f"out/recipes/{FIRST}.yaml", "-o", "local", "--device", "cpu", *CPU, "-q")
     files = [path.relative_to("local") for path in Path("local/model").rglob("*.safetensors")]
@@ -392,6 +392,24 @@ def test_a_sweep_that_the_cluster_has_no_room_for_is_refused(plan, words, messag
     with pytest.raises(UsageError, match=message):
         mbert_sweep(*words)
     assert not list(Path("out").glob("runs"))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionError("Failed to connect to 192.0.2.7:6379"), "Failed to connect to 192.0.2.7:6379"),
+        (ray.exceptions.AuthenticationError("No authentication token was found"), "No authentication token was found"),
+    ],
+)
+def test_a_cluster_that_does_not_answer_or_needs_a_token_is_reported(monkeypatch, error, reason):
+    def init(**_):
+        raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    message = f"no Ray cluster answers at '192.0.2.7:6379' ({reason}); start one with"
+    with pytest.raises(UsageError, match=re.escape(message)) as refused, connected("192.0.2.7:6379"):
+        pass
+    assert str(refused.value).endswith("A cluster with a token needs RAY_AUTH_MODE=token.")
 
 
 def test_an_address_without_ray_is_refused(plan):
