@@ -22,6 +22,12 @@ CASES = 28  # of one trial; the test suite takes fewer
 # The learning rate is so small that no weight changes.
 _FIXED = ("training.learning_rate=1e-30", "encoder.dropout=0.2", "training.epochs=2")
 _TRAINED = ("training.learning_rate=5e-5", "training.batch_size=5", "training.epochs=30")
+_WINDOWS = (
+    "training.max_length=9",
+    "tasks.mood.windows={stride: 2}",
+    "tasks.same.windows={stride: 3, pool: max}",
+    "tasks.near.windows={stride: 0, most: 2}",
+)
 _BALANCED = "tasks.mood.head={kind: classification, labels: [low, mid, high], class_weights: balanced}"
 _LOSSES, _GRADIENTS = 1e-6, 3e-6  # largest relative differences from one process, at equal weights
 _FROM_FP64 = 3e-6  # largest relative difference of a gradient from that in fp64, for one process as for several
@@ -62,7 +68,10 @@ def case_of(recipe: Path, chosen: tuple[str, str, str], chance: random.Random) -
         settings.append("tasks.same.token_dropout=0.3")
     if chance.random() < 0.5:
         settings += ["training.accumulate=2", "tasks.near.loss_weight=0.5"]
-    return {"recipe": str(recipe), "settings": settings, "kernels": chance.choice(["torch", "fused"]), "steps": 2}
+    kernels = chance.choice(["torch", "fused"])
+    if chance.random() < 0.5:
+        settings += _WINDOWS
+    return {"recipe": str(recipe), "settings": settings, "kernels": kernels, "steps": 2}
 
 
 def run_worker(cases: dict[str, dict], out: Path, *launcher: str) -> None:
