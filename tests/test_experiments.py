@@ -55,6 +55,21 @@ def test_the_table_of_the_best_recipe_is_the_one_that_a_sweep_writes(minilm, tmp
     assert table in (REPOSITORY / "recipes" / "BEST_MINILM.md").read_text(encoding="utf-8")
 
 
+def test_the_scores_of_long_reviews_are_those_of_the_runs():
+    page = (REPOSITORY / "mbert_cli" / "guide" / "recipes.md").read_text(encoding="utf-8")
+    rows = {
+        "the first 128 tokens": "the-first-128-tokens",
+        "windows of 128 tokens that share 32, `mean`": "windows-of-128-mean",
+        "windows of 128 tokens that share 32, `max`": "windows-of-128-max",
+        "the first 512 tokens in one sequence": "the-first-512-tokens",
+    }
+    for row, run in rows.items():
+        lines = read_metrics(EXPERIMENTS / "long_reviews" / "runs" / f"{run}-seed-1" / "metrics.jsonl")
+        best = max(line.tasks["cfimdb"]["accuracy"] for line in lines)
+        assert len(lines) == 10
+        assert f"| {row} | {best:.3f} |".replace("| 0.", "| .") in page
+
+
 @pytest.mark.parametrize(
     ("run", "members", "epochs"),
     [
