@@ -63,7 +63,7 @@ def case_of(recipe: Path, chosen: tuple[str, str, str], chance: random.Random) -
     if chance.random() < 0.5:
         settings.append("tasks.same.symmetric=true")
     if adapter == "top" and chance.random() < 0.5:
-        settings += ["training.freeze_encoder=true", "training.cache_features=true"]
+        settings += ["training.freeze_encoder=true", "training.cache_features=true", "tasks.same.symmetric=false"]
     elif chance.random() < 0.5:
         settings.append("tasks.same.token_dropout=0.3")
     if chance.random() < 0.5:
