@@ -60,6 +60,24 @@ def input_settings(
     )
 
 
+def check_other_names(table: Table, columns: Mapping[str, str]) -> None:
+    """Check that no file has both names of a column: it is not clear which of them the user wants to read.
+
+    Args:
+        table: the input.
+        columns: the names of columns from the command line, mapped to their other names.
+
+    Raises:
+        DataError: the input has a column under both names.
+    """
+    for name, other in columns.items():
+        if name != other and {name, other} <= {*table.header}:
+            raise DataError(
+                f"{table.name}:{table.header_line}: has both '{name}' and '{other}', so --columns {name}={other} is "
+                f"not clear; to read '{name}', leave out the option; to read '{other}', rename '{name}' in the file."
+            )
+
+
 def _fits(path: str, own: FileSettings, tasks: Mapping[str, TaskSection], settings: Mapping[str, FileSettings]) -> bool:
     """Whether a file, read with these settings, has the columns of a task with the same settings."""
     try:

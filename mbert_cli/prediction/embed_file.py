@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
-from mbert_cli.data.file_settings import input_settings
+from mbert_cli.data.file_settings import check_other_names, input_settings
 from mbert_cli.data.parquet_output import check_pyarrow, is_parquet
 from mbert_cli.data.table import Table
 from mbert_cli.errors import UsageError
@@ -100,6 +100,7 @@ def embed_file(
     copy_input(input_file, console)
     settings = input_settings(input_file, tasks, options.quoting, options.delimiter)
     with Table(input_file, settings.quoting, settings.delimiter) as table, ExitStack() as threads:
+        check_other_names(table, options.columns)
         if is_parquet(output):
             check_pyarrow(output)
         from mbert_cli.prediction.embed_columns import columns_to_embed, task_to_embed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
-from mbert_cli.data.file_settings import input_settings
+from mbert_cli.data.file_settings import check_other_names, input_settings
 from mbert_cli.data.parquet_output import ParquetSink
 from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError, counted
@@ -86,6 +86,7 @@ def predict_files(
                 copy_input(input_file, console)
                 settings = input_settings(input_file, tasks, options.quoting, options.delimiter)
                 with Table(input_file, settings.quoting, settings.delimiter, options.columns) as table:
+                    check_other_names(table, options.columns)
                     console.detail(table.description)
                     format_ = output_format(options.format, output)
                     format_.check_input(table)

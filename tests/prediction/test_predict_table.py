@@ -148,6 +148,13 @@ def test_columns_reads_a_column_with_another_name(run, here):
     assert (here / "other-out.tsv").read_bytes() == (here / "out.tsv").read_bytes()
 
 
+@pytest.mark.parametrize("command", [["predict", "-o", "out.tsv"], ["embed", "-t", "mood", "-o", "out.npy"]])
+def test_columns_is_rejected_if_a_file_has_both_columns(run, here, command):
+    (here / "both.tsv").write_text("text\treview\nid 7\tcat dog\n")
+    with pytest.raises(MbertError, match=r"both.tsv:1: has both 'text' and 'review', so --columns text=review is not"):
+        app([command[0], str(run), "both.tsv", *command[1:], "--columns", "text=review"], standalone_mode=False)
+
+
 def test_a_recipe_can_map_columns_to_other_names(tiny_recipe, tiny_files, here):
     path = here / "renamed.tsv"
     path.write_text((tiny_files / "mood-dev.tsv").read_text().replace("text\tmood", "review\tclass", 1))
