@@ -26,7 +26,7 @@ def items():
 
 
 def test_the_page_has_all_its_items():
-    assert len(items()) > 35
+    assert len(items()) > 30
 
 
 @pytest.mark.parametrize("family", ["t5", "longformer", "gpt2"])
@@ -44,9 +44,6 @@ def test_other_encoder_families_are_rejected(tmp_path, family):
         "tasks.mood.weight=importance",
         "tasks.mood.head.loss=hinge",
         "tasks.mood.text=[text, text, text]",
-        "training.patience=3",
-        "training.evaluate_every=100",
-        "training.max_steps=100",
         "training.track=[tensorboard]",
     ],
 )

@@ -24,6 +24,21 @@ Interval = Annotated[int | str | None, PlainValidator(_interval, json_schema_inp
 """A number of steps, or of minutes: ``500``, ``10min``; None for never."""
 
 
+def _duration(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,5}min", value)):
+        return value
+    raise ValueError("must be a number of minutes, such as 30min")
+
+
+Duration = Annotated[str | None, PlainValidator(_duration, json_schema_input_type=_Minutes | None)]
+"""A number of minutes: ``30min``; None for no limit."""
+
+
+def minutes(duration: str) -> int:
+    """Return the number of minutes of a duration such as ``30min``."""
+    return int(duration.removesuffix("min"))
+
+
 def _layers(value: Any) -> int | Literal["all"]:
     if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         valid: int | Literal["all"] = value

@@ -6,7 +6,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from mbert_cli.recipe.document import Document, dotted
-from mbert_cli.recipe.field_types import Interval, LabelColumns, Layers, PositiveFloat, Share, Size, SoftShare, Texts
+from mbert_cli.recipe.field_types import (
+    Duration,
+    Interval,
+    LabelColumns,
+    Layers,
+    PositiveFloat,
+    Share,
+    Size,
+    SoftShare,
+    Texts,
+)
 from mbert_cli.recipe.long_texts import WindowsSection
 from mbert_cli.recipe.section import Section
 from mbert_cli.recipe.yaml_text import dump
@@ -183,6 +193,13 @@ class TrainingSection(Section):
         select: score that decides which model is kept: `overall`, or a metric of a task, e.g. `sts.pearson`.
         select_after: share of the epochs after which models are scored on dev and can be kept: with 0.5, the best of
             six epochs is the fourth, fifth or sixth. A run that stops earlier has no model.
+        evaluate_every: number of steps after which models are scored on dev and can be kept, instead of at the end of
+            each epoch. The end of the run is always scored.
+        patience: end the run when the score has not improved for so many epochs or, with `evaluate_every`, evaluations.
+            A curriculum that trains the tasks one after another completes the epoch first.
+        max_steps: maximum number of steps of the run. A schedule that decays reaches 0 there.
+        max_time: end the run at the first step after so many minutes (`30min`), then score and save it. The time before
+            a resume counts. The schedule does not depend on it. Each member of an ensemble has this time.
         state_every: interval between saved states, besides the end of each epoch: a number of steps, or of minutes
             (`10min`); null saves only at the end of each epoch.
         keep: number of saved states that are kept.
@@ -208,6 +225,10 @@ class TrainingSection(Section):
     gradient_checkpointing: bool = False
     select: str = "overall"
     select_after: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    evaluate_every: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    patience: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    max_steps: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    max_time: Duration = None
     state_every: Interval = "10min"
     keep: Annotated[int, Field(ge=1, le=1000)] = 2
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 11711
@@ -220,9 +241,14 @@ class TrainingSection(Section):
         return min(early, self.epochs - 1)
 
     @property
-    def rounds(self) -> int:
-        """Number of lines of the complete metrics.jsonl: one for each epoch, or for each member of an ensemble."""
-        return self.epochs if self.members == 1 else self.members
+    def rounds(self) -> int | None:
+        """Number of lines of metrics.jsonl after all epochs: one for each epoch, or for each member of an ensemble.
+
+        It is None with `evaluate_every`, because it then depends on the data.
+        """
+        if self.members > 1:
+            return self.members
+        return self.epochs if self.evaluate_every is None else None
 
 
 class ReferenceSection(Section):

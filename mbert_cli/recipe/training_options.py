@@ -4,6 +4,7 @@ from mbert_cli.recipe.sections import Recipe, TaskSection
 
 # Learning rates above which training rarely succeeds: of pretrained weights, and of weights that start at random.
 _HIGH_RATE, _HIGH_RATE_OF_NEW = 0.01, 0.1
+_LIMITS = ("patience", "max_steps", "max_time")
 _OF_TASK, _OF_HEAD = ("learning_rate", "loss_weight", "epoch_share"), ("label_smoothing", "focal")
 
 
@@ -36,6 +37,10 @@ def training_options(recipe: Recipe) -> dict[str, str]:
     options = {f"training of {name}": _options_of(task) for name, task in recipe.tasks.items()}
     if training.accumulate > 1:
         options = {"batches": f"{training.batch_size} rows in {training.accumulate} micro-batches", **options}
+    if training.evaluate_every is not None:
+        options["scored on dev"] = f"every {training.evaluate_every:,} steps"
+    limits = {name: getattr(training, name) for name in _LIMITS}
+    options["limits of training"] = ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit is not None)
     return {name: text for name, text in options.items() if text}
 
 

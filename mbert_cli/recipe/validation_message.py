@@ -23,6 +23,10 @@ OTHER_NAMES = {
     "lr_scheduler_type": "schedule",
     "max_grad_norm": "clip_norm",
     "llrd": "layer_decay",
+    "eval_steps": "evaluate_every",
+    "val_check_interval": "evaluate_every",
+    "early_stopping_patience": "patience",
+    "max_train_steps": "max_steps",
 }
 """What other tools call the keys of a recipe's `training` section."""
 

@@ -55,29 +55,35 @@ def _cells(
 def progress_of(runs: Sequence[RunReport]) -> list[Chart]:
     """Return charts of all runs over the epochs: the overall score, and each task that several runs have.
 
+    If a run has evaluations within epochs, the charts are over the steps.
+
     The overall scores are only compared if all runs have the same tasks.
     """
     histories = {one_line(str(run.path)): read_metrics(run.path / METRICS_FILE) for run in runs}
     charts = []
+    within = any(record.of_epoch is not None for records in histories.values() for record in records)
+    place = "step" if within else "epoch"
     if len({frozenset(run.scores.tasks) for run in runs}) == 1:
         overall = {
-            name: {record.epoch: record.overall for record in records if record.overall is not None}
+            name: {getattr(record, place): record.overall for record in records if record.overall is not None}
             for name, records in histories.items()
         }
-        charts.append(_chart_of_scores("Overall score on dev", overall))
+        charts.append(_chart_of_scores("Overall score on dev", overall, place))
     runs_with = Counter(column for run in runs for column in run.scores.tasks)
     shared = [column for column, number in runs_with.items() if number > 1]
     for task, metric in shared[:_MOST_TASKS]:
         scores = {
-            name: {record.epoch: float(record.tasks[task][metric]) for record in records if task in record.tasks}
+            name: {
+                getattr(record, place): float(record.tasks[task][metric]) for record in records if task in record.tasks
+            }
             for name, records in histories.items()
         }
-        charts.append(_chart_of_scores(f"{one_line(task)} {metric} on dev", scores))
+        charts.append(_chart_of_scores(f"{one_line(task)} {metric} on dev", scores, place))
     return [chart for chart in charts if chart is not None]
 
 
-def _chart_of_scores(title: str, scores: Mapping[str, Mapping[int, float]]) -> Chart | None:
-    return line_chart(title, scores, least_span=LEAST_SCORE_SPAN)
+def _chart_of_scores(title: str, scores: Mapping[str, Mapping[int, float]], place: str) -> Chart | None:
+    return line_chart(title, scores, round_name=place, least_span=LEAST_SCORE_SPAN)
 
 
 def differences_of(runs: Sequence[RunReport]) -> list[tuple[str, list[str]]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mbert_cli.messages import one_line
 from mbert_cli.metrics import describe_overall
+from mbert_cli.recipe.ending import why_ended
 from mbert_cli.recipe.sections import as_spec
 from mbert_cli.recipe.training_options import training_options
 from mbert_cli.recipe.yaml_text import dump
@@ -43,7 +44,7 @@ def run_part(run: RunReport) -> RunPart:
     """Return the part of the page for a run."""
     records = read_metrics(run.path / METRICS_FILE)
     columns = list(run.scores.tasks)
-    round_name = "epoch" if run.recipe.training.members == 1 else "member"
+    round_name = run.kept.round_name
     headings, epochs = _epochs(records, columns, round_name)
     return RunPart(
         name=one_line(str(run.path)),
@@ -73,7 +74,7 @@ def _facts(run: RunReport) -> list[tuple[str, str]]:
         ("pooling", recipe.pooling.describe()),
         ("loss balancing", recipe.loss_balancing.describe()),
         ("curriculum", recipe.curriculum.describe()),
-        ("epochs" if recipe.training.members == 1 else "members of the ensemble", _rounds(run)),
+        ("members of the ensemble" if recipe.training.members > 1 else f"{run.kept.round_name}s", _rounds(run)),
         ("training", duration(run.train_seconds)),
         *training_options(recipe).items(),
         ("seed", str(recipe.training.seed)),
@@ -83,10 +84,12 @@ def _facts(run: RunReport) -> list[tuple[str, str]]:
 
 
 def _rounds(run: RunReport) -> str:
-    kept, finished = run.kept.epoch, f"{run.epochs} of {run.recipe.training.rounds} trained"
-    if run.recipe.training.members > 1:
+    training, kept = run.recipe.training, run.kept.epoch
+    finished = f"{run.epochs} of {training.rounds} trained" if training.rounds else str(run.epochs)
+    if training.members > 1:
         return f"{finished}; the saved model combines the first {kept}"
-    return f"{finished}; the model of epoch {kept} is kept"
+    early = f"; ended early: {why_ended(run.ended, training)}" if run.ended is not None else ""
+    return f"{finished}; the model of {run.kept.round_name} {kept} is kept{early}"
 
 
 def _against(run: RunReport) -> str:

@@ -32,7 +32,7 @@ def curves_figure(records: Sequence[EpochRecord]) -> Figure:
     if kept is not None:
         scores.plot(
             [kept.epoch], [kept.overall], "o", markersize=11, markerfacecolor="none", markeredgecolor=FIGURE_INK,
-            markeredgewidth=1.4, linestyle="none", label=f"kept: epoch {kept.epoch}",
+            markeredgewidth=1.4, linestyle="none", label=f"kept: {kept.round_name} {kept.epoch}",
         )  # fmt: skip
     handles, names = scores.get_legend_handles_labels()
     _use_logarithm_if_losses_differ_much(losses)
@@ -42,7 +42,7 @@ def curves_figure(records: Sequence[EpochRecord]) -> Figure:
         axes.grid(True, axis="y")
         axes.set_axisbelow(True)
         axes.set_title(title)
-        axes.set_xlabel("epoch")
+        axes.set_xlabel(records[-1].round_name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(records[0].epoch - 0.5, records[-1].epoch + 0.5)
         for epoch in banded:
@@ -50,7 +50,10 @@ def curves_figure(records: Sequence[EpochRecord]) -> Figure:
         if kept is not None:
             axes.axvline(kept.epoch, color=FIGURE_INK, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     if banded:
-        handles, names = [*handles, Patch(facecolor=FIGURE_BAND_IN_LEGEND)], [*names, "sequential epoch"]
+        handles, names = (
+            [*handles, Patch(facecolor=FIGURE_BAND_IN_LEGEND)],
+            [*names, f"sequential {records[-1].round_name}"],
+        )
     widen(scores, LEAST_SPAN)
     figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)))
     return figure

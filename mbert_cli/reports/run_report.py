@@ -12,11 +12,12 @@ from typing import Any
 
 from mbert_cli.errors import MbertError, UsageError, command_line
 from mbert_cli.metrics import overall
+from mbert_cli.recipe.ending import Reason
 from mbert_cli.recipe.reader import load
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.reports.best import Estimate, best, of_rows, of_tasks
 from mbert_cli.reports.score_intervals import NO_INTERVALS, ScoreIntervals, score_intervals
-from mbert_cli.storage.metrics_file import METRICS_FILE, EpochRecord, kept_epoch, read_metrics
+from mbert_cli.storage.metrics_file import METRICS_FILE, EpochRecord, ended_early, kept_epoch, read_metrics
 from mbert_cli.storage.model_folder import fitted_tasks
 from mbert_cli.storage.run_folder import RunFolder, run_below
 
@@ -56,6 +57,7 @@ class RunReport:
         train_seconds: training time of all finished epochs, without the scoring of dev files.
         fitted: the tasks whose threshold or temperature was fitted after training.
         intervals: 95 % intervals of the scores.
+        ended: the limit that ended the run early; None if there was none, or if the run has not ended.
     """
 
     path: Path
@@ -65,6 +67,7 @@ class RunReport:
     train_seconds: float
     fitted: Sequence[str] = ()
     intervals: ScoreIntervals = NO_INTERVALS
+    ended: Reason | None = None
 
     @property
     def parameters(self) -> Mapping[str, int]:
@@ -140,6 +143,7 @@ class RunReport:
             "loss_balancing": recipe.loss_balancing.spec(),
             "curriculum": recipe.curriculum.spec(),
             "epochs": {"ended": self.epochs, "planned": recipe.training.rounds, "kept": self.kept.epoch},
+            "ended_early": self.ended,
             "parameters": {**self.parameters, "times_encoder": self.times_encoder},
             **self.scores.as_json(),
             "intervals": self.intervals.as_json(),
@@ -206,4 +210,5 @@ def _read_run(path: Path) -> RunReport:
         )
     seconds = sum(line.seconds.train for line in lines)
     fitted = fitted_tasks(RunFolder(path))
-    return RunReport(path, recipe, len(lines), kept, seconds, fitted, score_intervals(path, kept))
+    intervals = score_intervals(path, kept)
+    return RunReport(path, recipe, len(lines), kept, seconds, fitted, intervals, ended_early(lines))

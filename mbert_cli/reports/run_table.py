@@ -122,7 +122,8 @@ def _made_of(run: RunReport) -> list[str]:
 
 
 def _facts(run: RunReport) -> Iterator[str]:
-    yield f"{run.epochs}/{run.recipe.training.rounds}, kept {run.kept.epoch}"
+    planned, early = run.recipe.training.rounds, "" if run.ended is None else f" ({run.ended})"
+    yield f"{run.epochs}{f'/{planned}' if planned else ''}{early}, kept {run.kept.epoch}"
     yield f"{run.parameters['all'] / 1e6:.1f}M, {run.times_encoder:.3f}x"
     yield f"{run.train_seconds:,.0f} s"
 

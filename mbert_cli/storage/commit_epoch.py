@@ -26,9 +26,14 @@ Write = Callable[[Path], None]
 
 
 def commit_epoch(
-    run: RunFolder, record: EpochRecord, write_state: Write, keep: int, best: tuple[Write, Write] | None
+    run: RunFolder,
+    record: EpochRecord,
+    write_state: Write,
+    keep: int,
+    best: tuple[Write, Write] | None,
+    position: tuple[int, int] | None = None,
 ) -> None:
-    """Commit an epoch.
+    """Commit an epoch, or another round.
 
     Args:
         run: the run folder.
@@ -36,6 +41,7 @@ def commit_epoch(
         write_state: writes what the next epoch starts from.
         keep: number of states to keep.
         best: write the model and its evaluation; None if the epoch is not the best so far.
+        position: number of finished epochs, and of steps since then; by default those at the end of the epoch.
     """
     if best is not None:
         write_model, write_evaluation = best
@@ -44,7 +50,7 @@ def commit_epoch(
     # A process that was killed before it committed its state may have left lines for this epoch or later ones.
     kept = [each for each in run.read_metrics() if each.epoch < record.epoch]
     replace_file(run.metrics_file, metrics_text([*kept, record]))
-    commit_state(run, record.epoch, 0, write_state, keep)
+    commit_state(run, *(position or (record.epoch, 0)), write_state, keep)
 
 
 def commit_state(run: RunFolder, epoch: int, step: int, write: Write, keep: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mbert_cli.reports.best import Estimate, of_seeds
 from mbert_cli.reports.run_report import RunReport, Scores, TaskMetric
-from mbert_cli.storage.metrics_file import kept_epoch
+from mbert_cli.storage.metrics_file import ended_early, kept_epoch
 from mbert_cli.sweeps.folder import SweepRuns
 from mbert_cli.sweeps.plan import Plan, PlannedRow
 from mbert_cli.sweeps.run import RunState, SweepRun
@@ -209,4 +209,5 @@ def _report(run: SweepRun, row: PlannedRow) -> RunReport:
     lines = run.folder.read_metrics()
     kept = kept_epoch(lines)
     assert kept is not None
-    return RunReport(run.folder.path, row.recipe, len(lines), kept, sum(line.seconds.train for line in lines))
+    seconds = sum(line.seconds.train for line in lines)
+    return RunReport(run.folder.path, row.recipe, len(lines), kept, seconds, ended=ended_early(lines))

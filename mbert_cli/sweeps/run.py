@@ -18,7 +18,7 @@ from mbert_cli.recipe.reader import load
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.atomic import read_json, remove_folder, replace_file
 from mbert_cli.storage.disk import disk_errors
-from mbert_cli.storage.metrics_file import kept_epoch
+from mbert_cli.storage.metrics_file import is_complete, kept_epoch
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import in_use, locked
 from mbert_cli.sweeps.file_hashes import FileHashes, changes
@@ -138,19 +138,17 @@ class SweepRun:
         self.log = path / "logs" / f"{name}.log"
 
     def is_done(self) -> bool:
-        """Return whether all epochs are finished and one of them is the best."""
+        """Return whether the run has ended and one of its epochs is the best."""
         try:
             lines = self.folder.read_metrics()
         except MbertError:
             return False  # the training process reports the error
-        planned = list(range(1, self.recipe.training.rounds + 1))
-        return [line.epoch for line in lines] == planned and kept_epoch(lines) is not None
+        return is_complete(lines, self.recipe.training.rounds) and kept_epoch(lines) is not None
 
     def state(self) -> RunState:
         """Return the progress of the run; nothing is written."""
-        done = self.is_done()
-        epochs = self.recipe.training.rounds if done else self._epochs()
-        if done:
+        epochs = self._epochs()
+        if self.is_done():
             return RunState("done", epochs)
         with suppress(UsageError):
             if in_use(self.folder):

@@ -108,11 +108,12 @@ def done_of(done: int, total: int) -> str:
 
 def note_of(run: SweepRun, state: RunState) -> str:
     """Return a sentence about a run that is not done."""
-    epochs = f"{state.epochs} of {counted(run.recipe.training.rounds, 'epoch')} done"
+    planned = run.recipe.training.rounds
+    epochs = f"{state.epochs} of {counted(planned, 'epoch')}" if planned else counted(state.epochs, "evaluation")
     text = {
         "failed": f"failed with exit code {state.exit_code}: {state.message[:_MAX_SHOWN]}",
-        "training": f"is being trained; {epochs}",
-        "stopped": f"was stopped; {epochs}",
+        "training": f"is being trained; {epochs} done",
+        "stopped": f"was stopped; {epochs} done",
         "waiting": "has not started",
     }[state.status]
     log = f" ({run.log})" if state.status == "failed" else ""

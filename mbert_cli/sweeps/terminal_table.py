@@ -76,5 +76,5 @@ def runs_table(runs: SweepRuns, rows: Sequence[PlannedRow], options: Options) ->
         state = run.state()
         status = "changed: see --force" if run.changes(options) else state.status
         shown = one_line(", ".join(dict.fromkeys(names[run.name])))
-        table.add_row(run.name, shown, status, f"{state.epochs}/{run.recipe.training.rounds}")
+        table.add_row(run.name, shown, status, f"{state.epochs}/{run.recipe.training.rounds or '?'}")
     return table

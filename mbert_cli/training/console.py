@@ -9,7 +9,8 @@ from mbert_cli.errors import command_line, counted
 from mbert_cli.machine.versions import versions
 from mbert_cli.messages import one_line
 from mbert_cli.metrics import describe_overall
-from mbert_cli.recipe.sections import as_spec
+from mbert_cli.recipe.ending import ending_warnings
+from mbert_cli.recipe.sections import TrainingSection, as_spec
 from mbert_cli.recipe.training_options import rate_warnings
 from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.terminal.console import Console
@@ -38,7 +39,7 @@ def print_opening(setup: TrainingSetup, options: RunOptions) -> None:
     limits = LengthLimits.of(recipe.training.max_length, model.encoder.shape.max_positions, recipe.tasks)
     lines = [_facts_line(name, each) for name, each in facts.items()]
     console.show(_facts_table(facts), lines)
-    for warning in rate_warnings(recipe):
+    for warning in [*rate_warnings(recipe), *ending_warnings(recipe, setup.phases.total_steps)]:
         console.info(f"{warning}.")
     for name, each in facts.items():
         for warning in each.warnings(name, limits):
@@ -104,13 +105,13 @@ def _facts_line(name: str, facts: TaskFacts) -> str:
     )
 
 
-def print_epoch(console: Console, record: EpochRecord, epochs: int, member: int | None = None) -> None:
-    """Print the results of an epoch.
+def print_round(console: Console, record: EpochRecord, training: TrainingSection, member: int | None = None) -> None:
+    """Print the results of an epoch, or of another round.
 
     Args:
         console: where to print.
         record: the results.
-        epochs: number of epochs of the run.
+        training: the settings of the run.
         member: number of the member, if members of an ensemble train at the same time.
     """
     losses = ", ".join(f"{task} {loss:.3f}" for task, loss in record.train_loss.items())
@@ -121,7 +122,8 @@ def print_epoch(console: Console, record: EpochRecord, epochs: int, member: int 
     else:
         parts.append("not scored: select_after excludes this epoch")
     who = "" if member is None else f"member {member}, "
-    what = f"{who}epoch {record.epoch}/{epochs}"
+    where = f"epoch {record.of_epoch or record.epoch}/{training.epochs}"
+    what = f"{who}{where}" if record.of_epoch is None else f"{who}{where}, step {record.step:,}"
     console.info(f"{what}: {'; '.join(parts)}; {record.seconds.train + record.seconds.dev:.0f} s", strong="(best)")
     seconds = record.seconds
     console.detail(
@@ -153,8 +155,10 @@ def _dev_scores(record: EpochRecord) -> str:
 
 
 def summary(record: EpochRecord, path: Path) -> str:
-    """Return the closing line of a run: which epoch's model was kept, and where."""
-    what = f"ensemble of {record.epoch}" if record.phases == "ensemble" else f"model of epoch {record.epoch}"
+    """Return the closing line of a run: the model of which epoch or evaluation was kept, and where."""
+    what = (
+        f"ensemble of {record.epoch}" if record.phases == "ensemble" else f"model of {record.round_name} {record.epoch}"
+    )
     return f"kept the {what} (overall {record.overall:.3f}) in {path / 'model'}"
 
 
@@ -169,9 +173,8 @@ def print_next_steps(console: Console, record: EpochRecord, path: Path, seconds:
     """
     main = {task: metrics["main_metric"] for task, metrics in record.tasks.items()}
     console.info(describe_overall(main))
-    console.info(
-        f"{duration(seconds)}; scores of every epoch in {path / 'metrics.jsonl'}, figures in {path / 'figures'}"
-    )
+    scores = f"scores of every {record.round_name} in {path / 'metrics.jsonl'}"
+    console.info(f"{duration(seconds)}; {scores}, figures in {path / 'figures'}")
     console.info(f"  look:     {command_line('report', path, '-o', 'report.html')}")
     console.info(f"  measure:  {command_line('evaluate', path)}")
     console.info(f"  predict:  {command_line('predict', path, 'YOUR.tsv', '-o', 'predicted.tsv')}")

@@ -1,5 +1,6 @@
 """A dry run: check everything that a training run checks, and estimate its time, memory and disk space."""
 
+import math
 import os
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from mbert_cli.errors import MbertError, RecipeError, counted
 from mbert_cli.evaluation.evaluate import evaluate
 from mbert_cli.machine.hardware import Hardware
 from mbert_cli.model.compose import encoder_shape, task_labels
+from mbert_cli.recipe.field_types import minutes
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import check_free, in_use
@@ -48,6 +50,7 @@ class Estimate:
         memory: peak memory of the process, or of the GPU, in bytes; None if it is unknown.
         disk: size of the run folder at the end, in bytes.
         disk_at_most: the largest size of the run folder at any time, in bytes.
+        may_end_early: whether `patience` or `max_time` may end the run before that; the time is at most `max_time`.
     """
 
     steps: int
@@ -57,6 +60,7 @@ class Estimate:
     memory: int | None
     disk: int
     disk_at_most: int
+    may_end_early: bool = False
 
     def line(self) -> str:
         """Return the estimate as a sentence."""
@@ -64,8 +68,9 @@ class Estimate:
         if self.train_seconds is None or self.dev_seconds is None:
             return f"{counted(self.steps, 'step')}, {disk}"
         memory = "" if self.memory is None else f", {self.memory / 1e9:.1f} GB of memory"
+        total = duration(self.train_seconds + self.dev_seconds + self.save_seconds)
         return (
-            f"about {duration(self.train_seconds + self.dev_seconds + self.save_seconds)}: "
+            f"{'at most ' * self.may_end_early}about {total}: "
             f"{counted(self.steps, 'step')} in "
             f"{duration(self.train_seconds)}, dev files in {duration(self.dev_seconds)}, saving in "
             f"{duration(self.save_seconds)}{memory}, {disk}"
@@ -104,7 +109,7 @@ def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = 
     size = run_size(setup)
     disk = disk_needed(size, members)
     check_room(_existing(folder), disk.most)
-    steps, save_seconds = members * setup.phases.total_steps, members * training.epochs * size.save_seconds
+    steps, save_seconds = members * setup.phases.total_steps, members * size.rounds * size.save_seconds
     if not measure:
         return Estimate(steps, None, None, save_seconds, None, disk.kept, disk.most)
     with tempfile.TemporaryDirectory() as temporary:
@@ -112,9 +117,14 @@ def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = 
             setup = replace(setup, data=cache_features(setup.learner.model, setup.data, Path(temporary), console))
         with console.status("taking a few steps"):
             train_seconds, dev_seconds = _train_seconds(setup, hardware.device), _dev_seconds(setup)
-    disk = disk_needed(run_size(setup, train_seconds / training.epochs), members)
+    disk = disk_needed(run_size(setup, train_seconds / len(setup.phases.epochs)), members)
     memory = _peak_memory(hardware)
-    return Estimate(steps, members * train_seconds, members * dev_seconds, save_seconds, memory, disk.kept, disk.most)
+    times = members * train_seconds, members * dev_seconds, save_seconds
+    limit = math.inf if training.max_time is None else members * 60.0 * minutes(training.max_time)
+    part = min(1.0, limit / sum(times))
+    may_end_early = part < 1 or training.patience is not None
+    train_seconds, dev_seconds, save_seconds = (part * each for each in times)
+    return Estimate(steps, train_seconds, dev_seconds, save_seconds, memory, disk.kept, disk.most, may_end_early)
 
 
 def _existing(folder: Path) -> Path:
@@ -183,12 +193,11 @@ def _train_seconds(setup: TrainingSetup, device: torch.device) -> float:
     counts: dict[tuple[tuple[str, ...], str], int] = {}
     first: dict[tuple[tuple[str, ...], str], tuple[int, Phase]] = {}
     training, phases = setup.recipe.training, setup.phases
-    for epoch in phases.epochs:
-        for phase in phases.of_epoch(epoch):
-            for tasks in phase.steps:
-                kind = (tasks, phase.trains)
-                counts[kind] = counts.get(kind, 0) + 1
-                first.setdefault(kind, (epoch, phase))
+    for epoch, phase, steps in phases.planned():
+        for tasks in steps:
+            kind = (tasks, phase.trains)
+            counts[kind] = counts.get(kind, 0) + 1
+            first.setdefault(kind, (epoch, phase))
     step = OptimizerStep(setup, TrainingState(), device)
     total = 0.0
     for (tasks, _), (epoch, phase) in first.items():
@@ -217,9 +226,8 @@ def _dev_seconds(setup: TrainingSetup) -> float:
         started = time.monotonic()
         evaluate(setup.learner.model, {task: some})
         total += (time.monotonic() - started) * data.lengths.sum() / some.lengths.sum()
-    training = setup.recipe.training
     # For an ensemble, each member is also scored together with the previous ones.
-    return float(total) * (training.epochs - training.early_epochs + (training.members > 1))
+    return float(total) * (run_size(setup).scored + (setup.recipe.training.members > 1))
 
 
 def _peak_memory(hardware: Hardware) -> int | None:

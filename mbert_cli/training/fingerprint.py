@@ -41,8 +41,10 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the differences between two fingerprints that can change the result, one phrase each."""
     before, after = flat(then), flat(now)
     ignored = moved_files(before, after)
+    # A run that goes on for longer takes the same steps.
+    ignored += ["training.patience", "training.max_time"]
     if not _depends_on_epochs(now):
-        ignored.append("training.epochs")
+        ignored += ["training.epochs", "training.max_steps"]
     for key in ignored:
         before.pop(key, None)
         after.pop(key, None)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,15 +13,17 @@ from mbert_cli.curricula import Phase
 from mbert_cli.errors import CheckpointError, NotFiniteError, PeerFailedError, Stopped
 from mbert_cli.evaluation.evaluate import evaluate
 from mbert_cli.machine.signals import deferred, ignore_further_signals, stopped_by
-from mbert_cli.model.parameter_count import parameter_counts
 from mbert_cli.reports.evaluation_folder import Evaluation
 from mbert_cli.reports.figures import draw_figures
-from mbert_cli.storage.metrics_file import EpochRecord, Seconds
+from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.throughput import ThroughputMeter
-from mbert_cli.training.console import print_epoch
+from mbert_cli.training.console import print_round
+from mbert_cli.training.ending_note import report_ending
 from mbert_cli.training.finite import check_weights
 from mbert_cli.training.options import RunOptions
+from mbert_cli.training.round_record import record_of
+from mbert_cli.training.rounds import Rounds
 from mbert_cli.training.saver import Saver
 from mbert_cli.training.selection import selected
 from mbert_cli.training.setup import TrainingSetup
@@ -62,10 +65,11 @@ class TrainingRun:
         self.step = OptimizerStep(setup, state, options.hardware.device, self.processes)
         self.saver = Saver(setup, folder, state, fingerprint, self.processes.is_first)
         self.throughput = ThroughputMeter()
+        self.rounds = Rounds(setup.recipe.training, setup.phases, state, self.processes)
         self.time_left = time_left_of(setup, state)
 
     def run(self) -> EpochRecord:
-        """Train all remaining epochs; return the epoch whose model was kept.
+        """Train until the run ends; return the round whose model was kept.
 
         Raises:
             MbertError: see `fit`.
@@ -74,11 +78,12 @@ class TrainingRun:
         try:
             # Several processes must stop after the same step: see `_advance`.
             with nullcontext() if self.processes.is_alone else deferred():
-                for epoch in range(self.state.epoch + 1, self.recipe.training.epochs + 1):
-                    self._run_epoch(epoch)
+                while self.rounds.are_left():
+                    self._run_round()
             self.processes.wait()  # until the first process has written
             best = _kept_epoch(self.folder, self.state.best_epoch)
             if self.processes.is_first:
+                report_ending(self.folder, self.console, self.rounds.reason(), self.recipe.training)
                 draw_figures(self.folder, self.console)
         except BaseException as error:
             stop = stopped_by(error)
@@ -93,29 +98,34 @@ class TrainingRun:
             raise Stopped(stop.number, problem) from None
         return best
 
-    def _run_epoch(self, epoch: int) -> None:
-        """Train, score and commit an epoch."""
-        self._train(epoch)
+    def _run_round(self) -> None:
+        """Train, score and commit a round."""
+        while not self.rounds.is_over():
+            if self.rounds.epoch_is_over():  # but not the round
+                with deferred():
+                    self._end_epoch()
+            self._train(self.state.epoch + 1)
         trained = time.monotonic()
         with deferred():
             self.setup.learner.optimizer.catch_up()
-        evaluation = self._evaluate(epoch)
+        evaluation = self._evaluate()
+        self.rounds.note_time()
         scored = time.monotonic()
         if evaluation is not None:
             self.time_left.evaluated(scored - trained)
         with deferred():
-            self._commit_epoch(evaluation, scored - trained)
+            self._commit(evaluation, scored - trained)
         self.time_left.saved(time.monotonic() - scored)
 
     def _train(self, epoch: int) -> None:
-        """Train the remaining steps of an epoch."""
+        """Train the remaining steps of an epoch, or of a round within it."""
         training, ahead = self.recipe.training, self.state.epoch_step
         for phase in self.setup.phases.of_epoch(epoch):
             taken = min(ahead, len(phase.steps))
             ahead -= taken
             if taken == len(phase.steps):
                 continue
-            everything = self._begin(phase)
+            everything = _begin(phase, self.setup, self.state)
             tasks = "all tasks" if len(phase.rows) > 1 else next(iter(phase.rows))
             frozen = "" if everything else ", encoder frozen"
             batches = phase.batches(self.data.sizes, training.batch_size, training.seed, epoch)
@@ -123,14 +133,9 @@ class TrainingRun:
                 bar.advance(by=taken)
                 for rows in islice(batches, taken, None):
                     self._advance(rows, everything)
-                    bar.advance(lambda: self.throughput.note(self.time_left.seconds()))
-
-    def _begin(self, phase: Phase) -> bool:
-        """Select the parameters that a phase trains; return whether it trains everything."""
-        everything = self.setup.phases.trains_everything(phase)
-        self.model.train_only(None if everything else list(phase.rows))
-        self.state.encoder_trained |= everything
-        return everything
+                    bar.advance(lambda: self.throughput.note(self.rounds.at_most(self.time_left.seconds())))
+                    if self.rounds.is_over():
+                        return
 
     def _advance(self, rows: Mapping[str, np.ndarray], everything: bool) -> None:
         """Take a step and count it; save the state if that is due."""
@@ -142,47 +147,54 @@ class TrainingRun:
             self.state.count_step(losses, {task: len(own) for task, own in rows.items()}, tokens, seconds)
             self.throughput.count(seconds, tokens, losses)
             self.time_left.step((tuple(rows), everything), seconds, tokens)
+            self.rounds.note_time()
             if self.saver.is_due():
                 self.saver.save_progress()
         if self.step.stop is not None:
             raise Stopped(self.step.stop)
 
-    def _evaluate(self, epoch: int) -> Evaluation | None:
-        """Score the dev files. An epoch that `select_after` excludes is not scored."""
-        training = self.recipe.training
-        if epoch <= training.early_epochs:
+    def _evaluate(self) -> Evaluation | None:
+        """Score the dev files. An epoch that `select_after` excludes is not scored, except at the end of the run."""
+        training, epoch = self.recipe.training, self.state.epoch + 1
+        if epoch <= training.early_epochs and self.rounds.reason() is None:
             return None
         with self.console.status(f"epoch {epoch}/{training.epochs}: scoring the dev files"):
             return evaluate(self.model, self.data.dev, processes=self.processes)
 
-    def _commit_epoch(self, evaluation: Evaluation | None, dev_seconds: float) -> None:
-        """Record an epoch that was trained and perhaps scored, and commit it."""
+    def _end_epoch(self) -> None:
+        """Start the next epoch."""
+        self.setup.learner.balancing.end_epoch()
+        self.state.end_epoch()
+
+    def _commit(self, evaluation: Evaluation | None, dev_seconds: float) -> None:
+        """Record a round that was trained and perhaps scored, and commit it."""
         training, state = self.recipe.training, self.state
         check_weights(self.model, state.position(training.epochs))
-        self.setup.learner.balancing.end_epoch()
-        totals = state.end_epoch(list(self.data.train))
-        score = None if evaluation is None else selected(evaluation.metrics, training.select)
-        record = EpochRecord(
-            epoch=state.epoch,
-            step=state.step,
-            phases=self.setup.phases.combination(state.epoch),
-            rows=totals.rows,
-            tokens=totals.tokens,
-            train_loss=totals.losses,
-            tasks={} if evaluation is None else evaluation.metrics["tasks"],
-            overall=None if evaluation is None else evaluation.metrics["overall"],
-            best=score is not None and state.keep_if_best(score, training.early_epochs),
-            parameters=parameter_counts(self.model),
-            hardware={"device": self.options.hardware.device.type, "precision": self.options.hardware.precision},
-            seconds=Seconds(round(totals.seconds, 3), round(dev_seconds, 3)),
-            drift=tuple(state.drift),
-        )
+        epoch = state.epoch + 1
+        if self.rounds.epoch_is_over():
+            self._end_epoch()
+        totals = state.end_round(list(self.data.train))
+        record = record_of(self.setup, state, totals, evaluation, epoch, dev_seconds, self.options.hardware)
+        if evaluation is not None:
+            early_rounds = training.early_epochs if training.evaluate_every is None else 0
+            score = selected(evaluation.metrics, training.select)
+            record = replace(record, best=state.keep_if_best(score, early_rounds))
+        # After `keep_if_best`, which may use up or restore the patience.
+        record = replace(record, ended=self.rounds.recorded_reason())
         self.saver.commit_epoch(record, evaluation)
-        print_epoch(self.console, record, training.epochs)
+        print_round(self.console, record, training)
+
+
+def _begin(phase: Phase, setup: TrainingSetup, state: TrainingState) -> bool:
+    """Select the parameters that a phase trains; return whether it trains everything."""
+    everything = setup.phases.trains_everything(phase)
+    setup.learner.model.train_only(None if everything else list(phase.rows))
+    state.encoder_trained |= everything
+    return everything
 
 
 def _kept_epoch(folder: RunFolder, number: int) -> EpochRecord:
-    """Return the epoch whose model was kept."""
+    """Return the epoch, or another round, whose model was kept."""
     best = next((each for each in folder.read_metrics() if each.epoch == number), None)
     if best is None:
         raise CheckpointError(

@@ -9,7 +9,7 @@ from mbert_cli.randomness import derive
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.reports.figures import draw_figures
 from mbert_cli.storage.atomic import remove_folder
-from mbert_cli.storage.metrics_file import EpochRecord
+from mbert_cli.storage.metrics_file import EpochRecord, is_complete
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import locked
 from mbert_cli.terminal.console import Console
@@ -87,4 +87,4 @@ def _members(recipe: Recipe, folder: RunFolder) -> list[tuple[Recipe, RunFolder]
 
 def _is_done(recipe: Recipe, place: RunFolder) -> bool:
     """Return whether a member is trained."""
-    return len(place.read_metrics()) >= recipe.training.epochs and place.model.is_dir()
+    return is_complete(place.read_metrics(), recipe.training.rounds) and place.model.is_dir()

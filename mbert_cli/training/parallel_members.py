@@ -16,7 +16,7 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import in_use
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.progress import Bar
-from mbert_cli.training.console import print_epoch
+from mbert_cli.training.console import print_round
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.state import threads_of_run
 
@@ -120,7 +120,7 @@ class _Member:
         """Print the epochs that have ended since the last call."""
         for record in self.folder.read_metrics()[self.printed :]:
             self.printed += 1
-            print_epoch(console, record, self.recipe.training.epochs, int(self.name))
+            print_round(console, record, self.recipe.training, int(self.name))
             bar.advance()
 
     def end(self, code: int) -> None:

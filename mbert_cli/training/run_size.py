@@ -11,11 +11,13 @@ from pathlib import Path
 from mbert_cli.data.labels import NamedLabels
 from mbert_cli.errors import ResourceError
 from mbert_cli.model.saved_model import model_size, weights_size
+from mbert_cli.recipe.field_types import minutes
 from mbert_cli.recipe.sections import TrainingSection
 from mbert_cli.reports.evaluation_folder import evaluation_size, metrics_size
 from mbert_cli.reports.figures import figures_size
 from mbert_cli.training.feature_cache import features_size
 from mbert_cli.training.phases import RunPhases
+from mbert_cli.training.rounds import lines_of
 from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import state_size
 
@@ -36,7 +38,8 @@ class RunSize:
         figures: size of the figures that are drawn at the end.
         features: size of the file that contains the encoder's hidden states during the run.
         keep: the largest number of states that are kept.
-        scored: number of epochs that are scored, so that their model may be the best.
+        scored: number of rounds that are scored, so that their model may be the best.
+        rounds: number of rounds; each saves a state at its end.
     """
 
     states: Sequence[int]
@@ -47,6 +50,7 @@ class RunSize:
     features: int
     keep: int
     scored: int
+    rounds: int
 
     @property
     def kept_states(self) -> int:
@@ -92,12 +96,13 @@ def run_size(setup: TrainingSetup, epoch_seconds: float = math.inf) -> RunSize:
     heads = {name: model.head(name) for name in model.task_names}
     labels = {name: head.labels for name, head in heads.items()}
     classes = {name: len(own) if isinstance(own, NamedLabels) else 0 for name, own in labels.items()}
-    lines = training.epochs * (_LINE + sum(metrics_size(len(data.dev[name]), each) for name, each in classes.items()))
+    rounds, scored = lines_of(training, setup.phases)
+    lines = rounds * (_LINE + sum(metrics_size(len(data.dev[name]), each) for name, each in classes.items()))
     evaluation = sum(evaluation_size(len(data.dev[name]), count) for name, count in classes.items())
     kinds = list(zip(trains, changed, strict=True))
     size_of = {kind: state_size(model, setup.learner.balancing, *kind) for kind in set(kinds)}
     sizes = [size_of[kind] for kind in kinds]
-    if _saves_within(training, epoch_seconds):
+    if training.evaluate_every is not None or _saves_within(training, epoch_seconds):
         sizes = [size for size in sizes for _ in range(training.keep + 1)]
     return RunSize(
         states=sizes,
@@ -107,14 +112,15 @@ def run_size(setup: TrainingSetup, epoch_seconds: float = math.inf) -> RunSize:
         figures=figures_size(len(heads)),
         features=features_size(model, data) if training.cache_features else 0,
         keep=training.keep,
-        scored=training.epochs - training.early_epochs,
+        scored=scored,
+        rounds=rounds,
     )
 
 
 def _saves_within(training: TrainingSection, epoch_seconds: float) -> bool:
     """Whether states are also saved within an epoch."""
     every = training.state_every
-    return isinstance(every, int) or (every is not None and epoch_seconds >= 60 * int(every.removesuffix("min")))
+    return isinstance(every, int) or (every is not None and epoch_seconds >= 60 * minutes(every))
 
 
 def _trains_encoder(phases: RunPhases) -> list[bool]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.model.saved_model import write_model
+from mbert_cli.recipe.field_types import minutes
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.storage.commit_epoch import commit_epoch, commit_state
 from mbert_cli.storage.metrics_file import EpochRecord
@@ -51,7 +52,7 @@ class Saver:
         every = self._setup.recipe.training.state_every
         if isinstance(every, int):
             return self._state.epoch_step % every == 0
-        return every is not None and time.monotonic() - self._saved_time >= 60 * int(every.removesuffix("min"))
+        return every is not None and time.monotonic() - self._saved_time >= 60 * minutes(every)
 
     def save_progress(self) -> None:
         """Commit the state, unless no step was taken since the last commit.
@@ -84,7 +85,8 @@ class Saver:
             scored = evaluation.of("dev", self._dev_files, epoch=record.epoch, max_length=recipe.training.max_length)
             best = (write_best_model, lambda at: write_evaluation(at, scored))
         if self._writes:
-            commit_epoch(self._folder, record, self._write_state, recipe.training.keep, best)
+            position = (self._state.epoch, self._state.epoch_step)
+            commit_epoch(self._folder, record, self._write_state, recipe.training.keep, best, position)
         self._note_save()
 
     def _note_save(self) -> None:

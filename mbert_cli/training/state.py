@@ -24,8 +24,8 @@ _TEXTS = 4_500  # bytes of state.json and the manifest
 
 
 @dataclass(frozen=True)
-class EpochTotals:
-    """The totals of the steps of one epoch.
+class RoundTotals:
+    """The totals of the steps of one round.
 
     Args:
         rows: number of training rows of each task.
@@ -42,25 +42,31 @@ class EpochTotals:
 
 @dataclass
 class TrainingState:
-    """How far a run is, between two steps.
+    """How far a run is, between two steps. `tokens` and `seconds` are those of the steps of the current round.
 
     Args:
         epoch: number of finished epochs.
         epoch_step: number of optimizer steps since then.
         step: number of optimizer steps since the run started.
-        loss_sums: for each task, the sum of the losses of its rows in these `epoch_step` steps.
+        rounds: number of finished rounds: lines of metrics.jsonl; see `training.rounds`.
+        round_steps: number of optimizer steps since then.
+        loss_sums: for each task, the sum of the losses of its rows in these `round_steps` steps.
         loss_rows: for each task, the number of its rows in these steps.
         tokens: number of tokens in these steps, of all tasks.
         seconds: duration of these steps.
         encoder_trained: whether a phase has trained the encoder so far.
-        best_epoch: number of the epoch with the best score so far, whose model is kept; 0 if there is none.
-        best_score: the score of that epoch; None if there is none.
+        best_epoch: number of the round with the best score so far, whose model is kept; 0 if there is none.
+        best_score: the score of that round; None if there is none.
+        stale: number of scored rounds since then.
+        spent: duration of the run in seconds, over all processes that continued it; 0 without `max_time`.
         drift: what had changed when the run was resumed with --allow-drift; see `fingerprint_of`.
     """
 
     epoch: int = 0
     epoch_step: int = 0
     step: int = 0
+    rounds: int = 0
+    round_steps: int = 0
     loss_sums: dict[str, float] = field(default_factory=dict)
     loss_rows: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
@@ -68,6 +74,8 @@ class TrainingState:
     encoder_trained: bool = False
     best_epoch: int = 0
     best_score: float | None = None
+    stale: int = 0
+    spent: float = 0.0
     drift: list[str] = field(default_factory=list)
 
     def count_step(self, losses: Mapping[str, float], rows: Mapping[str, int], tokens: int, seconds: float) -> None:
@@ -83,29 +91,36 @@ class TrainingState:
             self.loss_sums[task] = self.loss_sums.get(task, 0.0) + loss * rows[task]
             self.loss_rows[task] = self.loss_rows.get(task, 0) + rows[task]
         self.epoch_step += 1
+        self.round_steps += 1
         self.tokens += tokens
         self.seconds += seconds
 
-    def end_epoch(self, tasks: Sequence[str]) -> EpochTotals:
-        """Start the next epoch; return the totals of the one that ended, in the order of `tasks`."""
+    def end_epoch(self) -> None:
+        """Start the next epoch."""
+        self.epoch += 1
+        self.epoch_step = 0
+
+    def end_round(self, tasks: Sequence[str]) -> RoundTotals:
+        """Start the next round; return the totals of the one that ended, in the order of `tasks`."""
         rows = {task: self.loss_rows[task] for task in tasks if task in self.loss_rows}
         losses = {task: self.loss_sums[task] / count for task, count in rows.items()}
-        totals = EpochTotals(rows, losses, self.tokens, self.seconds)
-        self.epoch += 1
-        self.epoch_step, self.loss_sums, self.loss_rows, self.tokens, self.seconds = 0, {}, {}, 0, 0.0
+        totals = RoundTotals(rows, losses, self.tokens, self.seconds)
+        self.rounds += 1
+        self.round_steps, self.loss_sums, self.loss_rows, self.tokens, self.seconds = 0, {}, {}, 0, 0.0
         return totals
 
-    def keep_if_best(self, score: float, early_epochs: int) -> bool:
-        """Return whether the epoch that just ended is the best so far, and remember it if so.
+    def keep_if_best(self, score: float, early_rounds: int) -> bool:
+        """Return whether the round that just ended is the best so far, and remember it if so.
 
         Args:
             score: its score; higher is better.
-            early_epochs: number of epochs at the start that are not selected. The previous best epoch may be one of
+            early_rounds: number of rounds at the start that are not selected. The previous best round may be one of
                 them, if the run was resumed with more epochs.
         """
-        is_best = self.best_score is None or score > self.best_score or self.best_epoch <= early_epochs
+        is_best = self.best_score is None or score > self.best_score or self.best_epoch <= early_rounds
+        self.stale += 1
         if is_best:
-            self.best_score, self.best_epoch = score, self.epoch
+            self.best_score, self.best_epoch, self.stale = score, self.rounds, 0
         return is_best
 
     def position(self, epochs: int, steps_ahead: int = 0) -> str:
@@ -224,7 +239,11 @@ def read_state(
         name, _, moment = key.rpartition("|")
         # AdamW's fused kernel needs its step count on the device of the parameter.
         learner.optimizer.state[parameters[name]][moment] = value.to(parameters[name].device)
-    state = TrainingState(**content["position"])
+    position = content["position"]
+    # Before there were rounds, each epoch was one.
+    position.setdefault("rounds", position["epoch"])
+    position.setdefault("round_steps", position["epoch_step"])
+    state = TrainingState(**position)
     for each in changed:
         console.info(f"{folder.path}: {each}; continuing because of --allow-drift.")
     state.drift += [f"epoch {state.epoch + 1}, step {state.epoch_step}: {each}" for each in changed]

@@ -1,12 +1,13 @@
 """The time left of a training run, estimated from its latest steps and evaluations."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from mbert_cli.curricula import Phase
 from mbert_cli.training.checks import has_inner_adapters
+from mbert_cli.training.rounds import lines_of
 from mbert_cli.training.run_size import run_size
 from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import TrainingState
@@ -35,20 +36,22 @@ class Work:
     tokens: float
 
 
-def work_of(phases: Iterable[tuple[Phase, bool]], row_tokens: Mapping[str, float], skip: int = 0) -> dict[Kind, Work]:
+def work_of(
+    phases: Iterable[tuple[Phase, Sequence[tuple[str, ...]], bool]], row_tokens: Mapping[str, float], skip: int = 0
+) -> dict[Kind, Work]:
     """Return the remaining steps of some phases, by kind.
 
     Args:
-        phases: the phases, each with whether it trains everything.
+        phases: the phases, each with the steps of it that are taken, and whether it trains everything.
         row_tokens: mean number of tokens of a row of each task.
         skip: number of steps that have been taken already.
     """
     steps: dict[Kind, int] = {}
     tokens: dict[Kind, float] = {}
-    for phase, everything in phases:
+    for phase, planned, everything in phases:
         batches = {task: sum(task in tasks for tasks in phase.steps) for task in phase.rows}
         of_batch = {task: phase.rows[task] / max(1, count) * row_tokens[task] for task, count in batches.items()}
-        left, skip = phase.steps[skip:], max(0, skip - len(phase.steps))
+        left, skip = planned[skip:], max(0, skip - len(planned))
         for tasks in left:
             kind = (tuple(tasks), everything)
             steps[kind] = steps.get(kind, 0) + 1
@@ -139,14 +142,18 @@ def time_left_of(setup: TrainingSetup, state: TrainingState) -> TimeLeft:
         state: how far the run is.
     """
     training, phases, data = setup.recipe.training, setup.phases, setup.data
-    epochs = range(state.epoch + 1, training.epochs + 1)
-    remaining = [(phase, phases.trains_everything(phase)) for epoch in epochs for phase in phases.of_epoch(epoch)]
+    remaining = [
+        (phase, steps, phases.trains_everything(phase))
+        for epoch, phase, steps in phases.planned()
+        if epoch > state.epoch
+    ]
+    lines, evaluations = lines_of(training, phases, after=state.step - state.round_steps)
     row_tokens = {task: float(each.lengths.mean()) for task, each in data.train.items()}
     return TimeLeft(
         work_of(remaining, row_tokens, state.epoch_step),
-        evaluations=sum(epoch > training.early_epochs for epoch in epochs),
+        evaluations=evaluations,
         dev_tokens=sum(int(each.lengths.sum()) for each in data.dev.values()),
-        saves=len(epochs),
+        saves=lines,
         save_seconds=run_size(setup).save_seconds,
         frozen_cost=WITH_INNER_ADAPTERS if has_inner_adapters(setup.recipe) else WITHOUT_INNER_ADAPTERS,
     )

@@ -62,6 +62,24 @@ def test_one_text_column_may_be_written_without_a_list(write):
             "training: {schedule: cosinus}",
             "r.yaml:9: training.schedule must be 'constant', 'linear' or 'cosine', but is 'cosinus'.",
         ),
+        (
+            "training: {max_time: 30}",
+            "r.yaml:9: training.max_time must be a number of minutes, such as 30min, but is 30.",
+        ),
+        (
+            "training: {max_time: 2h}",
+            "r.yaml:9: training.max_time must be a number of minutes, such as 30min, but is '2h'.",
+        ),
+        ("training: {patience: 0}", "r.yaml:9: training.patience must be at least 1, but is 0."),
+        (
+            "training: {evaluate_every: 10min}",
+            "r.yaml:9: training.evaluate_every must be a whole number, but is '10min'.",
+        ),
+        ("training: {max_steps: 0}", "r.yaml:9: training.max_steps must be at least 1, but is 0."),
+        (
+            "training: {gradient_checkpointing: 1}",
+            "r.yaml:9: training.gradient_checkpointing must be true or false, but is 1.",
+        ),
         ("training: {seed: -1}", "r.yaml:9: training.seed must be at least 0, but is -1."),
         ("training: 3", "r.yaml:9: training must contain keys and values, but is 3."),
         ("training: [3]", "r.yaml:9: training must contain keys and values, but is [3]."),

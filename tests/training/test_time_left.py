@@ -74,7 +74,7 @@ def test_a_frozen_encoder_without_inner_adapters_costs_less():
 def test_work_is_counted_by_kind_with_the_tokens_of_its_rows():
     together = Phase([("mood", "same")] * 2, {"mood": 15, "same": 16}, "everything")
     alone = Phase([("mood",)] * 3, {"mood": 24}, "own")
-    phases = [(together, True), (alone, False)]
+    phases = [(together, together.steps, True), (alone, alone.steps, False)]
     rows = {"mood": 10.0, "same": 20.0}
     assert work_of(phases, rows) == {ALL: Work(2, 7.5 * 10 + 8 * 20), OWN: Work(3, 80.0)}
     assert work_of(phases, rows, skip=3) == {OWN: Work(2, 80.0)}
