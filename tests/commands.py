@@ -9,7 +9,6 @@ import re
 import resource
 import runpy
 import select
-import socket
 import struct
 import sys
 import termios
@@ -68,16 +67,25 @@ def mbert_in_ranks(count, *words, cwd, patches=(), **environment):
     Args:
         patches: values of attributes of modules, by their full names.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        own = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(count)}
+    from torch.distributed import TCPStore
+
+    # As with torchrun, the store belongs to none of the processes: one that ends does not disconnect the others.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    own = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
     main = partial(_patched_mbert, dict(patches))
     with TemporaryDirectory() as folder:
         started = []
         for rank in range(count):
             at = Path(folder, str(rank))
             at.mkdir()
-            ranked = {"COLUMNS": "100", **own, "RANK": str(rank), "LOCAL_RANK": str(rank), **environment}
+            ranked = {
+                "COLUMNS": "100",
+                **own,
+                "WORLD_SIZE": str(count),
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                **environment,
+            }
             started.append(_started(main, words, cwd, "", ranked, {}, at))
         return [_ended(words, each) for each in started]
 

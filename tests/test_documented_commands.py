@@ -32,6 +32,9 @@ NOT_RUN = {
     "mbert train my.yaml training.batch_size=128 training.accumulate=8 -o runs/large-batches": "trains once more",
     "mbert predict runs/demo tables/ more/*.parquet -o predicted --engine ray --workers 2": "starts Ray",
     "mbert embed runs/demo big.tsv -t mood -o vectors.npy --engine ray --workers 2": "starts Ray",
+    "mbert predict runs/demo new.tsv -o predicted.tsv --devices 2": "starts processes",
+    "mbert embed runs/demo new.tsv -t mood -o vectors.npy --devices 2": "starts processes",
+    "mbert evaluate runs/demo --devices 2": "starts processes",
     "mbert info --warm-up": "compiles for up to a minute",
     "mbert export runs/demo --format onnx -o exported": "run by test_python_guide.py, with the code that follows it",
 }
