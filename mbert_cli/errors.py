@@ -129,6 +129,7 @@ class PeerFailedError(MbertError):
         self.exit_code = exit_code
 
 
+_LONGEST_REASON = 160  # characters
 _NO_MEMORY = (
     "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -154,3 +155,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def counted(count: int, noun: str) -> str:
     """Return a number with a noun, for messages: `1 row` or `1,200 rows`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the message of another library's error on one line, cut if it is long; for a message of ours."""
+    return " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".") or type(error).__name__

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
 def embed(
     run: Run,
-    input_file: Annotated[str, typer.Argument(metavar="INPUT", help="A TSV, CSV, JSONL or Parquet file; - is stdin.")],
+    input_file: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A TSV, CSV, JSONL or Parquet file or URL; - is stdin.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The output file: .npy or .parquet.")],
     task: Annotated[
         str | None, typer.Option("--task", "-t", metavar="TASK", help="Use the adapters of this task.")
@@ -83,7 +85,7 @@ def embed(
     """
     from mbert_cli.prediction.divided_files import is_joined
     from mbert_cli.prediction.embed_file import EmbedOptions, check_vector_file, embed_file
-    from mbert_cli.prediction.input_files import check_file
+    from mbert_cli.prediction.input_files import check_file, plain_path
     from mbert_cli.prediction.shard import parse_shard
     from mbert_cli.storage.model_folder import model_section
 
@@ -93,12 +95,13 @@ def embed(
 
     def prepare() -> tuple[dict[str, str], EmbedOptions]:
         division.check()
-        own_shard = parse_shard(shard, [input_file], str(output))
+        own_input = plain_path(input_file)
+        own_shard = parse_shard(shard, [own_input], str(output))
         if division.by:
-            check_file(input_file, division.by)
+            check_file(own_input, division.by)
         # What an interrupted command has joined already is replaced by the same bytes.
         was_joined = bool(division.by) and is_joined(output)
-        check_vector_file(output, force or was_joined, input_file if own_shard else None)
+        check_vector_file(output, force or was_joined, own_input if own_shard else None)
         options = EmbedOptions(
             task=task,
             text=text,
@@ -111,7 +114,7 @@ def embed(
             force=force,
             shard=own_shard,
         )
-        return {input_file: str(output)}, options
+        return {own_input: str(output)}, options
 
     model: dict[str, Any] = {
         "device": device,
@@ -127,8 +130,8 @@ def embed(
         console.show_log()
         return Predictor(run, **model)
 
-    def embed_here(_: Mapping[str, str], options: EmbedOptions) -> None:
-        for note in embed_file(input_file, output, model_section(run), load, options, console):
+    def embed_here(files: Mapping[str, str], options: EmbedOptions) -> None:
+        for note in embed_file(next(iter(files)), output, model_section(run), load, options, console):
             console.info(note)
 
     compute(division, run, prepare, model, embed_here, console)

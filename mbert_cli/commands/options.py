@@ -29,7 +29,7 @@ Limit = Annotated[
 ]
 FirstRows = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Read only the first N rows.")]
 Offline = Annotated[
-    bool, typer.Option("--offline", help="Do not use the network; read Hub names from the local cache.")
+    bool, typer.Option("--offline", help="Do not use the network; read Hub names and URLs from the local cache.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print more details.")]

@@ -41,7 +41,7 @@ def predict(
     run: Run,
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="TSV, CSV, JSONL or Parquet files, which may be .gz; - is stdin."),
+        typer.Argument(metavar="INPUT...", help="TSV, CSV, JSONL or Parquet files or URLs; - is stdin."),
     ],
     tasks: Annotated[
         list[str] | None,
@@ -102,17 +102,17 @@ def predict(
     $ head new.tsv | mbert predict runs/demo - -t sentiment
 
     If a prediction to a file is interrupted, the same command continues it. For several inputs, -o is a folder; each
-    output has the name of its input. An input that cannot be read does not stop the others.
+    output has the name of its input. An input that cannot be read does not stop the others. Inputs can also be folders,
+    patterns, and URLs such as s3://bucket/new.tsv; see `mbert guide files`.
 
     --shard 2/7 predicts the second of seven parts: contiguous rows, whose numbers differ by at most one between parts.
     The parts can be predicted by seven processes on any machines; see `mbert guide scale`. --devices divides the rows
     among processes on this machine, as torchrun does, and joins the parts. --engine ray does the same on a Ray cluster.
-    Their inputs can also be folders and patterns.
 
     $ mbert predict runs/demo new.tsv -o predicted.tsv --devices 2
     $ mbert predict runs/demo 'tables/*.parquet' -o predicted --engine ray --workers 2
     """
-    from mbert_cli.prediction.input_files import outputs_of
+    from mbert_cli.prediction.input_files import divided_outputs, input_files
     from mbert_cli.prediction.output_paths import output_paths
     from mbert_cli.prediction.predict_files import PredictOptions, predict_files
     from mbert_cli.prediction.shard import parse_shard
@@ -125,11 +125,12 @@ def predict(
     def prepare() -> tuple[dict[str, str], PredictOptions]:
         kept = kept_columns(keep, format_)
         division.check()
-        own_shard = parse_shard(shard, inputs, output)
+        names, are_expanded = input_files(inputs)
+        own_shard = parse_shard(shard, names, output)
         if division.by:
-            files = outputs_of(inputs, output, force, format_, division.by)
+            files = divided_outputs(names, are_expanded, output, force, format_, division.by)
         else:
-            files = dict(zip(inputs, output_paths(inputs, output, force, format_), strict=True))
+            files = dict(zip(names, output_paths(names, output, force, format_, are_expanded), strict=True))
         options = PredictOptions(
             tasks=tasks or [],
             columns=other_columns(columns, model_section(run)),

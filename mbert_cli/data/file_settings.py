@@ -1,6 +1,5 @@
 """How the input of a model is read: like the files of its tasks, unless the command line sets something else."""
 
-import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.recipe.sections import ModelSection, TaskSection
+from mbert_cli.storage.remote import is_file
 
 
 class FileSettings(NamedTuple):
@@ -45,7 +45,7 @@ def input_settings(
     own = {name: "csv" if trusted and task.quoting == "auto" else task.quoting for name, task in tasks.items()}
     settings = {name: FileSettings(quoting or own[name], delimiter or task.delimiter) for name, task in tasks.items()}
     distinct = list(dict.fromkeys(settings.values()))
-    if len(distinct) > 1 and os.path.isfile(path):
+    if len(distinct) > 1 and is_file(path):
         fitting = [each for each in distinct if _fits(path, each, tasks, settings)]
         distinct = fitting if len(fitting) == 1 else distinct
     if len(distinct) == 1:

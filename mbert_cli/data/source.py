@@ -14,6 +14,7 @@ from typing import BinaryIO, Literal, cast
 from mbert_cli.data.problem import Problem
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.storage.atomic import sha256_of
+from mbert_cli.storage.remote import is_url
 
 Kind = Literal["text", "gzip", "parquet"]
 _MAX_LINE = 1 << 26  # bytes
@@ -205,7 +206,7 @@ class Lines:
 def _conversion(name: str, file: io.BufferedIOBase, encoding: str) -> str:
     """Return how to convert a file to UTF-8, with a shell command."""
     convert = f"iconv -f {encoding} -t UTF-8"
-    if file is getattr(sys.stdin, "buffer", None) or not name:
+    if file is getattr(sys.stdin, "buffer", None) or not name or is_url(name):
         return f"convert it: `{convert}`"
     unzipped = isinstance(file, _Unzipped)
     path = Path(name.removesuffix(".gz") if unzipped else name)

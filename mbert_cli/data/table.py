@@ -18,6 +18,8 @@ from mbert_cli.data.source import Kind, Lines, open_source
 from mbert_cli.data.table_body import TableBody, parquet_body, parts_body, text_body
 from mbert_cli.errors import DataError
 from mbert_cli.messages import nearest
+from mbert_cli.storage.local_copies import local_copy
+from mbert_cli.storage.remote import is_url
 
 _KINDS = {type(None): "null", bool: "true or false", list: "a list", dict: "an object"}
 A_LIST = _KINDS[list]
@@ -31,8 +33,8 @@ class Table:
     """An open table: a header, then its rows, which can be read once. A context manager.
 
     Args:
-        path: the file; `-` is standard input. Gzip and Parquet files are recognised by their first bytes; for JSON
-            Lines see `text_body`.
+        path: the file; `-` is standard input. The file of a URL is copied to this machine; see `local_copy`. Gzip and
+            Parquet files are recognised by their first bytes; for JSON Lines see `text_body`.
         quoting: `csv`: cells may be quoted as in RFC 4180. `none`: a quote is an ordinary character. `auto`: as `csv`,
             but quotes that seem to join rows are an error; see `CsvRows`.
         delimiter: `auto` is the first of tab, comma and semicolon in the header; a tab if it has none of them.
@@ -51,14 +53,15 @@ class Table:
     ) -> None:
         is_hub = path.startswith(PREFIX)
         self.name = "standard input" if path == "-" else path
-        self.path = None if path == "-" or is_hub else Path(path)
+        own = str(local_copy(path)) if is_url(path) else path
+        self.path = None if path == "-" or is_hub else Path(own)
         self.quoting: Quoting = quoting
         self.names = names
         self._required: set[str] = set()  # columns that each object of a JSONL file must have
         self._texts: set[int] = set()  # columns of texts
-        self._file, self._kind = (io.BytesIO(), "parquet") if is_hub else open_source(path)
+        self._file, self._kind = (io.BytesIO(), "parquet") if is_hub else open_source(own)
         try:
-            self._body = _body(path, self.name, self._file, self._kind, quoting, delimiter)
+            self._body = _body(own, self.name, self._file, self._kind, quoting, delimiter)
         except BaseException:
             self.__exit__(None, None, None)
             raise

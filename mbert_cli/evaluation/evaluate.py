@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from mbert_cli.data.batching import TaskData
-from mbert_cli.data.label_sets import LabelSets
-from mbert_cli.heads import ClassHead, Columns, Head, as_classes
+from mbert_cli.heads import ClassHead, Columns, Head
 from mbert_cli.machine.process_group import ALONE, Processes
 from mbert_cli.metrics import MATRIX_LIMIT, Metrics, overall
 from mbert_cli.model.ensemble import mean_outputs
@@ -127,7 +126,7 @@ class _Blocks:
         for start in range(0, len(labels), block):
             rows = slice(start, start + block)
             yield Predictions(
-                lines[rows].tolist(), _label_texts(self.head, labels[rows]), _columns(self.head, outputs[rows])
+                lines[rows].tolist(), self.head.label_texts(labels[rows]), _columns(self.head, outputs[rows])
             )
 
 
@@ -136,10 +135,3 @@ def _columns(head: Head, outputs: Tensor) -> Columns:
     if isinstance(head, ClassHead) and len(head.labels) > MATRIX_LIMIT:
         return head.predict_briefly(outputs)
     return head.predict(outputs)
-
-
-def _label_texts(head: Head, labels: Tensor) -> list[str] | list[float]:
-    """Return true labels in the form of predictions: the names of classes, sets of labels, otherwise numbers."""
-    if isinstance(head.labels, LabelSets):
-        return [head.labels.joined(flags) for flags in labels.tolist()]
-    return head.named(as_classes(labels)) if isinstance(head, ClassHead) else labels.tolist()

@@ -1,15 +1,15 @@
 """Heads: how sentence vectors become the predictions, losses and metrics of a task.
 
 To add a head, add one file here. For `{kind: pair_classification}`, the file is `pair_classification.py` and the class
-is `PairClassification`: the kind without underscores, in any capitals. The base classes are `Head`, `ClassHead`,
-`BinaryHead`, `ValueHead` and `ScaleHead` in this file. The constructor takes the hidden size; its keyword-only
-parameters are the options in a recipe. `tests/heads/test_labels_from.py` tests every file here; `tests/components.py`
-has the options for tests. The users' list is in `guide/heads.md`.
+is `PairClassification`: the kind without underscores, in any capitals. The base classes are `Head`, `DecidingHead`,
+`ClassHead`, `BinaryHead`, `ValueHead` and `ScaleHead` in this file. The constructor takes the hidden size; its
+keyword-only parameters are the options in a recipe. `tests/heads/test_labels_from.py` tests every file here;
+`tests/components.py` has the options for tests. The users' list is in `guide/heads.md`.
 """
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mbert_cli.batch import Side
-from mbert_cli.calibration import Decision, LabelDecision
+from mbert_cli.calibration import Criterion, Decision, LabelDecision
 from mbert_cli.data.labels import BinaryLabels, ClassLabels, ClassNames, Labels, NumberLabels, ScaleLabels
 from mbert_cli.errors import CheckpointError, OptionError
 from mbert_cli.metrics import (
@@ -121,8 +121,46 @@ class Head(nn.Module, ABC):
     def metrics(self, outputs: Tensor, labels: Float[Tensor, " examples"]) -> Metrics:
         """Return the task's metrics over a whole split."""
 
+    def label_texts(self, labels: Tensor) -> list[str] | list[float]:
+        """Return true labels in the form of predictions; by default as numbers."""
+        return [float(label) for label in labels.tolist()]
 
-class ClassHead(Head):
+
+class DecidingHead(Head):
+    """A head whose predictions depend on a temperature and on thresholds, which `mbert evaluate` fits on dev."""
+
+    decision: Decision | LabelDecision
+    threshold_metrics: ClassVar[tuple[str, ...]] = ("precision", "recall", "f1", "accuracy")
+    """The metrics that are shown before and after a fit of thresholds."""
+
+    @property
+    @abstractmethod
+    def has_thresholds(self) -> bool:
+        """Whether thresholds decide: for two classes, or for each of several labels a row."""
+
+    @property
+    def averages_f1(self) -> bool:
+        """Whether the F1 of a threshold is the mean F1 of both classes; otherwise it is that of the second class."""
+        return False
+
+    @abstractmethod
+    def likelihood_data(self, outputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits, ``[examples, classes]``, and true classes, whose likelihood the best temperature maximises."""
+
+    @abstractmethod
+    def threshold_data(self, outputs: Tensor, labels: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return the log-odds and the truth, 0 or 1, for each label whose threshold can be fitted."""
+
+    @abstractmethod
+    def with_cuts(self, cuts: Mapping[str, float], criterion: Criterion) -> Decision | LabelDecision:
+        """Return the decision with other cuts, given for the labels of `threshold_data`."""
+
+    @abstractmethod
+    def common_label(self, labels: Tensor) -> str | None:
+        """Return in words which label all rows have; None if rows differ."""
+
+
+class ClassHead(DecidingHead):
     """A head whose labels are classes.
 
     Args:
@@ -166,6 +204,38 @@ class ClassHead(Head):
     def named(self, classes: np.ndarray) -> list[str]:
         """Return the names of classes."""
         return [self.labels.names[index] for index in classes]
+
+    def label_texts(self, labels: Tensor) -> list[str]:
+        """Return the names of the labels."""
+        return self.named(as_classes(labels))
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether there are two classes."""
+        return len(self.labels) == 2
+
+    @property
+    def averages_f1(self) -> bool:
+        """Whether no class is the positive one."""
+        return self.positive is None
+
+    def likelihood_data(self, outputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return the logits and the true classes."""
+        return self.logits(outputs).cpu().numpy(), as_classes(labels)
+
+    def threshold_data(self, outputs: Tensor, labels: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return the log-odds and the truth of the second class."""
+        return {self.labels.names[1]: (self.log_odds(outputs).cpu().numpy(), as_classes(labels))}
+
+    def with_cuts(self, cuts: Mapping[str, float], criterion: Criterion) -> Decision:
+        """Return the decision with the cut of the second class."""
+        (cut,) = cuts.values()
+        return self.decision.model_copy(update={"cut": cut, "criterion": criterion})
+
+    def common_label(self, labels: Tensor) -> str | None:
+        """Return in words the class that all rows have; None if there are several."""
+        classes = np.unique(as_classes(labels))
+        return None if len(classes) > 1 else f"the label '{self.labels.names[classes[0]]}'"
 
     def predict_briefly(self, outputs: Tensor) -> Columns:
         """Return `pred`, and `probability` of the predicted class: two columns for any number of classes."""
@@ -261,17 +331,6 @@ class ScaleHead(ValueHead):
     def shares(self, labels: Tensor) -> Tensor:
         """Return labels as shares of the scale, from 0 to 1."""
         return (labels - self.labels.low) / (self.labels.high - self.labels.low)
-
-
-def balanced_weights(labels: Float[Tensor, " examples"], num_classes: int) -> Float[Tensor, " classes"]:
-    """Return class weights that give all classes the same total weight: N / (K n_k).
-
-    N is the number of examples, K the number of classes, n_k the number of examples of class k. The mean weight over
-    the examples is 1. A class without examples is not counted in K, and its weight is 1.
-    """
-    counts = torch.bincount(labels.long(), minlength=num_classes).double()
-    weights = len(labels) / (counts.clamp(min=1) * (counts > 0).sum())
-    return torch.where(counts > 0, weights, 1.0).float()
 
 
 Limit = Annotated[float, Field(allow_inf_nan=False)]

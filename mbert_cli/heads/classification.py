@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mbert_cli.data.labels import ClassLabels, ClassNames
 from mbert_cli.encoder.dropout import Dropout
 from mbert_cli.errors import OptionError
-from mbert_cli.heads import ClassHead, Columns, PositiveNumber, balanced_weights, is_weight
+from mbert_cli.heads import ClassHead, Columns, PositiveNumber, is_weight
 
 
 def _weights(value: Any) -> str | list[float] | None:
@@ -26,6 +26,17 @@ Weights = Annotated[
     PlainValidator(_weights, json_schema_input_type=Literal["balanced"] | list[PositiveNumber] | None),
 ]
 """Weight of an example of each class: a list of numbers, or `balanced`."""
+
+
+def balanced_weights(labels: Float[Tensor, " examples"], num_classes: int) -> Float[Tensor, " classes"]:
+    """Return class weights that give all classes the same total weight: N / (K n_k).
+
+    N is the number of examples, K the number of classes, n_k the number of examples of class k. The mean weight over
+    the examples is 1. A class without examples is not counted in K, and its weight is 1.
+    """
+    counts = torch.bincount(labels.long(), minlength=num_classes).double()
+    weights = len(labels) / (counts.clamp(min=1) * (counts > 0).sum())
+    return torch.where(counts > 0, weights, 1.0).float()
 
 
 Smoothing = Annotated[float, Field(ge=0, lt=1)]

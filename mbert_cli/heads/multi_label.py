@@ -1,5 +1,6 @@
 """Several labels for each row, for single sentences or for pairs that are read as one sequence."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -8,12 +9,12 @@ from jaxtyping import Float
 from pydantic import Field, PlainValidator
 from torch import Tensor, nn
 
-from mbert_cli.calibration import LabelDecision
+from mbert_cli.calibration import Criterion, LabelDecision
 from mbert_cli.data.label_sets import DELIMITER, LabelSets
 from mbert_cli.data.labels import ClassNames
 from mbert_cli.encoder.dropout import Dropout
 from mbert_cli.errors import OptionError
-from mbert_cli.heads import Columns, Head, PositiveNumber, is_weight
+from mbert_cli.heads import Columns, DecidingHead, PositiveNumber, is_weight
 from mbert_cli.heads.classification import Gamma, Smoothing, check_loss_options
 from mbert_cli.heads.pair_classification import binary_loss
 from mbert_cli.metrics import Metrics, metrics_of, multi_label_metrics
@@ -36,7 +37,7 @@ Weights = Annotated[
 """Weight of a row that has a label: one number for all labels, one for each label, or `balanced`."""
 
 
-class MultiLabel(Head):
+class MultiLabel(DecidingHead):
     """p_k = sigmoid(w_k dropout(u) + b_k) for each label k; the set of the labels whose p_k is above a threshold.
 
     The loss of a batch is the mean over its rows and all labels of -(w_k y_k log p_k + (1 - y_k) log(1 - p_k)) with
@@ -62,6 +63,8 @@ class MultiLabel(Head):
     decision: LabelDecision
     main_metric = "micro_f1"
     metric_names = metrics_of("multi_label")
+    threshold_metrics = ("micro_f1", "macro_f1", "exact_match")
+    has_thresholds = True
     positive_weight: Tensor | None
 
     def __init__(
@@ -155,3 +158,28 @@ class MultiLabel(Head):
         for name, own in metrics["per_class"].items():
             own["threshold"] = self.decision.threshold(name)
         return {**metrics, "delimiter": self.labels.delimiter, "decision": self.decision.model_dump()}
+
+    def label_texts(self, labels: Tensor) -> list[str]:
+        """Return the labels of each row, joined by the delimiter."""
+        return [self.labels.joined(flags) for flags in labels.tolist()]
+
+    def likelihood_data(self, outputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return two logits for each label of each row, without and with the label: the temperature is shared."""
+        logits = outputs.double().cpu().numpy().ravel()
+        return np.stack([np.zeros(logits.size), logits], axis=1), labels.long().cpu().numpy().ravel()
+
+    def threshold_data(self, outputs: Tensor, labels: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return the logits and the truth of each label, without the labels that all rows or no rows have."""
+        logits, truth = outputs.double().cpu().numpy(), labels.long().cpu().numpy()
+        counts = truth.sum(axis=0)
+        names = enumerate(self.labels.names)
+        return {name: (logits[:, k], truth[:, k]) for k, name in names if 0 < counts[k] < len(truth)}
+
+    def with_cuts(self, cuts: Mapping[str, float], criterion: Criterion) -> LabelDecision:
+        """Return the decision with other cuts of some labels; the other labels keep theirs."""
+        return self.decision.model_copy(update={"cuts": {**self.decision.cuts, **cuts}, "criterion": criterion})
+
+    def common_label(self, labels: Tensor) -> str | None:
+        """Return in words whether all rows have all labels, or none; None otherwise."""
+        flags = labels.long().unique().tolist()
+        return None if len(flags) > 1 else "all labels" if flags[0] else "no label"

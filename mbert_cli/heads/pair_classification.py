@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from mbert_cli.data.labels import ClassNames
 from mbert_cli.encoder.dropout import Dropout
-from mbert_cli.heads import BinaryHead, PositiveNumber, balanced_weights, is_weight
-from mbert_cli.heads.classification import Gamma, Smoothing, check_loss_options
+from mbert_cli.heads import BinaryHead, PositiveNumber, is_weight
+from mbert_cli.heads.classification import Gamma, Smoothing, balanced_weights, check_loss_options
 
 
 def _weight(value: Any) -> str | float:

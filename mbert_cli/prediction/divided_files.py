@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mbert_cli.errors import MbertError
 from mbert_cli.storage.disk import disk_errors
+from mbert_cli.storage.local_copies import pinned
+from mbert_cli.storage.remote import RemoteFile, is_url
 
 _PARTS_PER_WORKER = 2  # so that a slow process does not keep the others waiting at the end
 _LEAST_BYTES = 1 << 20  # of an input for each part
@@ -25,12 +28,14 @@ class Part:
         output: the file of the part.
         number: number of the part, from 1.
         count: number of parts of the input.
+        version: if the input is a URL, the version that all parts read; see `RemoteFile`. Empty if it is not known.
     """
 
     input: str
     output: str
     number: int
     count: int
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,23 +102,32 @@ def divide(files: Mapping[str, str], workers: int) -> list[PartedFile]:
     """Divide inputs into parts, and create their folders.
 
     The number of parts of an input depends on its size, that of all inputs, and the number of processes. If an earlier
-    command has begun, its parts are continued.
+    command has begun, its parts are continued. A URL that cannot be read has one part, which reports the problem.
 
     Args:
         files: for each input its output.
         workers: number of processes.
     """
-    sizes = {each: Path(each).stat().st_size for each in files}
+    versions = {each: _remote(each) if is_url(each) else None for each in files}
+    sizes = {each: (remote.size or 0) if remote else Path(each).stat().st_size for each, remote in versions.items()}
     wanted, total = _PARTS_PER_WORKER * workers, max(1, sum(sizes.values()))
     divided = []
     for input_file, output in files.items():
-        size = sizes[input_file]
+        size, remote = sizes[input_file], versions[input_file]
         count = max(1, min(-(-size * wanted // total), size // _LEAST_BYTES))
-        divided.append(_parted(Path(input_file).absolute(), Path(output).resolve(), count))
+        name, version = (input_file, remote.version) if remote else (str(Path(input_file).absolute()), "")
+        divided.append(_parted(name, Path(output).resolve(), count, version))
     return divided
 
 
-def _parted(input_file: Path, output: Path, count: int) -> PartedFile:
+def _remote(url: str) -> RemoteFile:
+    try:
+        return pinned(url)
+    except MbertError:
+        return RemoteFile(url, None, "")
+
+
+def _parted(input_file: str, output: Path, count: int, version: str) -> PartedFile:
     folder = parts_folder(output)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,8 +136,8 @@ def _parted(input_file: Path, output: Path, count: int) -> PartedFile:
         own.mkdir(exist_ok=True)
     count = int(own.name)
     numbers = range(1, count + 1)
-    parts = [Part(str(input_file), str(own / f"{number}-{output.name}"), number, count) for number in numbers]
-    return PartedFile(str(input_file), output, parts)
+    parts = [Part(input_file, str(own / f"{number}-{output.name}"), number, count, version) for number in numbers]
+    return PartedFile(input_file, output, parts)
 
 
 def remove_parts(files: Sequence[PartedFile]) -> None:

@@ -14,6 +14,7 @@ from mbert_cli.data.parquet_output import check_pyarrow, is_parquet
 from mbert_cli.data.table import Table
 from mbert_cli.errors import UsageError
 from mbert_cli.prediction.embed_output import VectorOutput, resumable_vectors, whole_vectors
+from mbert_cli.prediction.input_files import copy_input
 from mbert_cli.prediction.open_output import use_threads_begun_with
 from mbert_cli.prediction.pieces import write_pieces
 from mbert_cli.prediction.shard import Shard, ShardRows
@@ -96,6 +97,7 @@ def embed_file(
         MbertError: the input, the output or an option cannot be used.
     """
     tasks = {name: each for name, each in section.tasks.items() if name == options.task} or section.tasks
+    copy_input(input_file, console)
     settings = input_settings(input_file, tasks, options.quoting, options.delimiter)
     with Table(input_file, settings.quoting, settings.delimiter) as table, ExitStack() as threads:
         check_other_names(table, options.columns)

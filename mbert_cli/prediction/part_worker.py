@@ -1,5 +1,6 @@
 """The computation of parts, as `--shard` computes them, in a process that keeps the model."""
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from mbert_cli.prediction.predict_files import PredictOptions, predict_files
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.prediction.shard import Shard
 from mbert_cli.storage.finished_output import finished_output
+from mbert_cli.storage.local_copies import CACHE, pin
 from mbert_cli.storage.model_folder import model_section
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.progress import Bar
@@ -31,11 +33,13 @@ class ModelOptions:
         run: the run folder.
         options: options of `Predictor`.
         threads: number of threads; None for PyTorch's default.
+        cache: folder of the copies of URLs, if the machine has no setting of its own.
     """
 
     run: str
     options: Mapping[str, Any]
     threads: int | None = None
+    cache: str | None = None
 
 
 class _Notes(Console):
@@ -72,6 +76,8 @@ class PartWorker:
     ) -> None:
         if model.threads is not None:
             torch.set_num_threads(model.threads)
+        if model.cache:
+            os.environ.setdefault(CACHE, model.cache)
         self._model, self._options = model, options
         self._console = console or Console(quiet=True)
         self._section = model_section(Path(model.run))
@@ -91,6 +97,8 @@ class PartWorker:
             return PartResult(part.input, problems=(problem,), exit_code=ResourceError.exit_code)
 
     def _computed(self, part: Part) -> PartResult:
+        if part.version:
+            pin(part.input, part.version)
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:

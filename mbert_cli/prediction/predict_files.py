@@ -12,6 +12,7 @@ from mbert_cli.data.file_settings import check_other_names, input_settings
 from mbert_cli.data.parquet_output import ParquetSink
 from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError, counted
+from mbert_cli.prediction.input_files import copy_input
 from mbert_cli.prediction.open_output import resumable_file, standard_output, use_threads_begun_with, whole_file
 from mbert_cli.prediction.output_formats import FormatName, OutputFormat, output_format
 from mbert_cli.prediction.pieces import write_pieces
@@ -82,6 +83,7 @@ def predict_files(
     with ExitStack() as threads:
         for input_file, output in files.items():
             try:
+                copy_input(input_file, console)
                 settings = input_settings(input_file, tasks, options.quoting, options.delimiter)
                 with Table(input_file, settings.quoting, settings.delimiter, options.columns) as table:
                     check_other_names(table, options.columns)

@@ -34,9 +34,8 @@ class Shard:
             table: a file; it is read once more, so that no row of `table` itself is read.
             limit: number of rows of the table that are used; None for all.
         """
-        assert table.path is not None
         delimiter: Delimiter = next(name for name in NAMED_DELIMITERS if DELIMITERS[name] == table.delimiter)
-        with Table(str(table.path), table.quoting, delimiter) as again:
+        with Table(table.name, table.quoting, delimiter) as again:
             return ShardRows(self, again.skip(2**62 if limit is None else limit))
 
 

@@ -6,6 +6,7 @@ that is computed twice, or continued after a crash, has the same bytes, and the 
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from mbert_cli.prediction.embed_file import EmbedOptions
 from mbert_cli.prediction.finish_parts import finish_parts
 from mbert_cli.prediction.predict_files import PredictOptions
 from mbert_cli.ray.cluster import Workers, check_ray, connected, share_out
+from mbert_cli.storage.local_copies import CACHE
 from mbert_cli.terminal.console import Console
 
 
@@ -31,7 +33,8 @@ def compute(
 ) -> None:
     """Predict or embed files with the actors of a Ray cluster. An input that cannot be read does not stop the others.
 
-    All machines of the cluster need mbert, and the run folder, the inputs and the outputs at the same paths.
+    All machines of the cluster need mbert, and the run folder, the inputs and the outputs at the same paths. Each
+    machine copies inputs that are URLs.
 
     Args:
         run: the run folder.
@@ -80,7 +83,7 @@ def _results(
     actor: Any = PartActor
     rows = ray.data.from_items(parts, override_num_blocks=len(parts)).map(
         actor,
-        fn_constructor_args=(ModelOptions(str(run), model, workers.cpus), options),
+        fn_constructor_args=(ModelOptions(str(run), model, workers.cpus, os.environ.get(CACHE)), options),
         concurrency=min(workers.count, len(parts)),
         num_cpus=workers.cpus,
         num_gpus=workers.gpus or None,

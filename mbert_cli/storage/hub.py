@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mbert_cli.errors import MbertError
-
-_LONGEST_REASON = 160
+from mbert_cli.errors import MbertError, reason_of
 
 
 @contextmanager
@@ -29,27 +27,24 @@ def hub_errors(raised: type[MbertError], place: str, *, upload: bool = False, in
     try:
         yield
     except errors.HFValidationError as error:
-        problem = f"is not a valid repository name ({_reason(error)}); write OWNER/NAME"
+        problem = f"is not a valid repository name ({reason_of(error)}); write OWNER/NAME"
     except errors.LocalTokenNotFoundError:
         problem = "needs a login to the Hub; run hf auth login, or set HF_TOKEN"
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-        problem = f"is not on the Hub, or you have no access ({_reason(error)}); correct the name, or run hf auth login"
+        problem = (
+            f"is not on the Hub, or you have no access ({reason_of(error)}); correct the name, or run hf auth login"
+        )
     except errors.HfHubHTTPError as error:
         code = error.response.status_code
         login = "run hf auth login, or set HF_TOKEN"
         remedy = {401: login, 403: "use a token that has access"}.get(code, "try again later")
-        problem = f"cannot be {done} the Hub: it rejected the request ({code} {_reason(error)}); {remedy}"
+        problem = f"cannot be {done} the Hub: it rejected the request ({code} {reason_of(error)}); {remedy}"
     except (OSError, http_error) as error:
         if constants.HF_HUB_OFFLINE:
             reason = "cannot be uploaded" if upload else "is not in the local hub cache"
             problem = f"{reason}, and --offline (HF_HUB_OFFLINE) disables the network; remove it"
         else:
-            problem = f"cannot be {done} the Hub ({_reason(error)}); check the name and the network"
+            problem = f"cannot be {done} the Hub ({reason_of(error)}); check the name and the network"
     else:
         return
     raise raised(f"{place} {problem}{instead}.")
-
-
-def _reason(error: Exception) -> str:
-    """Return the message of an error on one line, cut if it is long."""
-    return " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".") or type(error).__name__

@@ -2,12 +2,14 @@
 
 import io
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mbert_cli.errors import UsageError
+from mbert_cli.storage.remote import is_file
 
 
 def check_output(path: Path, force: bool, input_file: str | None = None, other: str = "choose another output") -> None:
@@ -27,7 +29,8 @@ def check_output(path: Path, force: bool, input_file: str | None = None, other: 
     if is_stream(path):
         instead = "this command writes a file; name one" if input_file is None else "write to stdout by -o -"
         raise UsageError(f"{path}: is a stream; {instead}.")
-    if input_file not in (None, "-") and path.exists() and path.samefile(Path(str(input_file))):
+    refuse_url(path)
+    if input_file not in (None, "-") and path.exists() and os.path.exists(input_file) and path.samefile(input_file):
         raise UsageError(f"{path}: is the input; choose another output.")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file in it.")
@@ -37,11 +40,24 @@ def check_output(path: Path, force: bool, input_file: str | None = None, other: 
         instead = "name a file" if input_file is None else "write to - and redirect that"
         raise UsageError(f"{path}: is not a regular file; {instead}.")
     # The output of an interrupted command may exist already; `partial_output` knows whether it does.
-    is_resumed = input_file is not None and os.path.isfile(input_file) and partial_folder(path).is_dir()
+    is_resumed = input_file is not None and is_file(input_file) and partial_folder(path).is_dir()
     if path.exists() and not force and not is_resumed:
         raise UsageError(f"{path}: exists; replace it with --force, or {other}.")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}; create it first.")
+
+
+def refuse_url(output: str | Path) -> None:
+    """Check that an output is not a URL.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if match := re.match(r"([a-z][a-z0-9+.-]+):/+", str(output)):
+        raise UsageError(
+            f"{match[1]}://{str(output)[match.end() :]}: is a URL, but outputs are local, because an interrupted "
+            "command continues with what it has written; name a local path, and upload it afterwards."
+        )
 
 
 def is_stream(path: Path) -> bool:

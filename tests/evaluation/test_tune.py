@@ -266,7 +266,7 @@ def test_a_dev_file_with_one_class_is_refused(trained, tmp_path):
     outcomes = run_outcomes(predictor, EvaluationFiles(others={"same": str(tmp_path / "ones.tsv")}), QUIET)
     for criterion, calibrate in (("f1", False), (None, True)):
         with pytest.raises(
-            DataError, match=r"ones\.tsv: all rows of task same have the label '1', but a fit needs two classes"
+            DataError, match=r"ones\.tsv: all rows of task same have the label '1', but a fit needs different labels"
         ):
             tune(outcomes, Fitting(criterion, calibrate), QUIET)
 
@@ -299,7 +299,7 @@ def test_decisions_of_another_model_are_refused(run, tasks, message):
 
 def metrics_of(precision, recall, criterion=None):
     of_labels = {"no": {"precision": 0.5, "recall": 0.5}, "yes": {"precision": precision, "recall": recall}}
-    decision = {"criterion": criterion}
+    decision = {"criterion": criterion, "threshold": 0.5}
     return {"tasks": {"same": {"labels": ["no", "yes"], "per_class": of_labels, "decision": decision}, "near": {}}}
 
 

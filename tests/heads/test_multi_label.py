@@ -8,11 +8,11 @@ from scipy.special import expit
 from sklearn import metrics as sk
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mbert_cli.calibration import LabelDecision
+from mbert_cli.calibration import LabelDecision, best_temperature
 from mbert_cli.data.label_sets import LabelSets, parse_flag
-from mbert_cli.evaluation.label_thresholds import fitted_decision
-from mbert_cli.evaluation.options import Fitting
+from mbert_cli.evaluation.tune import fit_temperature, fit_thresholds
 from mbert_cli.heads.multi_label import MultiLabel
+from mbert_cli.terminal.console import Console
 
 NAMES = ["rude", "threat", "insult"]
 OUTPUTS = torch.tensor([[1.5, -0.5, -2.0], [-1.0, 2.0, -0.25], [-3.0, -0.1, -1.0], [0.5, 0.5, -0.5]])
@@ -107,7 +107,7 @@ def test_metrics_are_0_if_no_row_has_or_gets_a_label():
 def test_fitted_thresholds_are_the_best_of_each_label(criterion):
     outputs, truth = random_rows()
     built = head()
-    built.decision = fitted_decision(built, outputs, truth, Fitting(criterion))
+    fit_thresholds(built, outputs, truth, criterion)
     decided, score = built.decided(outputs), sk.f1_score if criterion == "f1" else sk.accuracy_score
     for k in range(3):
         y, s = truth[:, k].numpy(), outputs[:, k].numpy()
@@ -120,12 +120,25 @@ def test_a_label_of_all_rows_keeps_its_threshold_and_the_temperature_is_fitted()
     outputs, truth = random_rows()
     truth[:, 0] = 1
     built = head()
-    decision = fitted_decision(built, 5 * outputs, truth, Fitting("f1", calibrate=True))
-    assert "rude" not in decision.cuts
-    z, y = 5 * outputs.double().numpy() / decision.temperature, truth.numpy()
+    fit_thresholds(built, 5 * outputs, truth, "f1")
+    assert {*built.decision.cuts} == {"threat", "insult"}
+    z, y = 5 * outputs.double().numpy(), truth.numpy()
+    z /= best_temperature(*built.likelihood_data(5 * outputs, truth))
     loss = sk.log_loss(y.ravel(), expit(z).ravel())
     assert loss < sk.log_loss(y.ravel(), expit(1.02 * z).ravel())
     assert loss < sk.log_loss(y.ravel(), expit(0.98 * z).ravel())
+
+
+def test_a_temperature_that_cannot_be_fitted_is_reported(capsys):
+    built = head()
+    fit_temperature("flags", built, 10 * (2 * TRUTH - 1), TRUTH, Console())
+    assert built.decision == LabelDecision()
+    assert "task flags: the temperature was not fitted: the optimum lies outside" in capsys.readouterr().err
+
+
+def test_rows_with_the_same_labels_are_described():
+    labels = [torch.zeros(4, 3), torch.ones(4, 3), TRUTH]
+    assert [head().common_label(each) for each in labels] == ["no label", "all labels", None]
 
 
 @pytest.mark.parametrize(

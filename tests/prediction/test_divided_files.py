@@ -4,7 +4,7 @@ import pytest
 
 from mbert_cli.errors import MbertError, UsageError
 from mbert_cli.prediction.divided_files import divide, note_joined, parts_folder, remove_parts
-from mbert_cli.prediction.input_files import outputs_of
+from mbert_cli.prediction.input_files import divided_outputs, input_files
 
 
 @pytest.fixture
@@ -16,14 +16,18 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+def outputs_of(inputs, output):
+    return divided_outputs(*input_files(inputs), output, False, "same", "torchrun")
+
+
 def test_folders_and_patterns_are_replaced_by_their_tables(here):
-    assert outputs_of(["in"], "out", False, "same", "torchrun") == {
+    assert outputs_of(["in"], "out") == {
         "in/a.csv.gz": "out/a.csv.gz",
         "in/b.tsv": "out/b.tsv",
         "in/c.parquet": "out/c.parquet",
     }
-    assert outputs_of(["in/*.tsv"], "out", False, "same", "torchrun") == {"in/b.tsv": "out/b.tsv"}
-    assert outputs_of(["in/b.tsv"], "one.tsv", False, "same", "torchrun") == {"in/b.tsv": "one.tsv"}
+    assert outputs_of(["in/*.tsv"], "out") == {"in/b.tsv": "out/b.tsv"}
+    assert outputs_of(["in/b.tsv"], "one.tsv") == {"in/b.tsv": "one.tsv"}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,8 @@ def test_folders_and_patterns_are_replaced_by_their_tables(here):
         (["nowhere.tsv"], "out", r"nowhere.tsv: does not exist"),
         (["in/*.jsonl"], "out", r"in/\*.jsonl: does not exist"),
         (["-"], "out", "standard input: torchrun reads an input several times"),
-        (["s3://bucket/a.tsv"], "out", "s3://bucket/a.tsv: is a URL"),
+        (["in/b.tsv"], "s3://bucket/out", "s3://bucket/out: is a URL, but outputs are local"),
+        (["in"], "s3://bucket/out", "s3://bucket/out: is a URL, but outputs are local"),
         (["in"], "-", "torchrun writes files"),
         (["."], "out", "contains no table"),
         (["in"], "in", "is the input"),
@@ -40,7 +45,7 @@ def test_folders_and_patterns_are_replaced_by_their_tables(here):
 )
 def test_what_cannot_be_read_or_written_is_refused(here, inputs, output, message):
     with pytest.raises(MbertError, match=message):
-        outputs_of(inputs, output, False, "same", "torchrun")
+        outputs_of(inputs, output)
 
 
 def test_an_interrupted_command_keeps_its_parts(here, monkeypatch):
@@ -54,7 +59,7 @@ def test_an_interrupted_command_keeps_its_parts(here, monkeypatch):
 
 
 def test_only_an_output_that_was_joined_from_its_parts_is_replaced(here):
-    words = ["in/b.tsv"], "b.tsv", False, "same", "torchrun"
+    words = ["in/b.tsv"], "b.tsv"
     files = divide({"in/b.tsv": "b.tsv"}, 3)
     (here / "b.tsv").write_text("by another command, while the parts are unfinished")
     with pytest.raises(UsageError, match="exists"):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -156,15 +157,22 @@ def processes(cluster, name):
     return named
 
 
-def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, tables, tmp_path):
+def test_an_input_that_cannot_be_read_does_not_stop_the_others(run, tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("MBERT_CACHE", str(tmp_path / "cache"))
     (tmp_path / "bad.tsv").write_text("words\na cat\n")
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.write(tables / "b.csv", "b.csv")
+    url = f"::file://{tmp_path}/in.zip"
+    inputs = [tmp_path / "bad.tsv", f"zip://b.csv{url}", f"zip://none.csv{url}"]
     with pytest.raises(RunFailedError) as error:
-        mbert("predict", run, tmp_path / "bad.tsv", tables / "b.csv", "-o", tmp_path / "out", *ON_RAY, *FLAGS)
+        mbert("predict", run, *inputs, "-o", tmp_path / "out", *ON_RAY, *FLAGS)
     assert error.value.exit_code == 2
-    assert len(error.value.problems) == 1
-    assert "bad.tsv" in str(error.value)
-    assert "text" in str(error.value)
+    bad, missing = error.value.problems
+    assert missing == f"zip://none.csv{url}: does not exist; correct the name."
+    assert "bad.tsv" in bad
+    assert "text" in bad
     assert (tmp_path / "out" / "b.csv").read_bytes() == (tables / "expected" / "b.csv").read_bytes()
+    assert len([*(tmp_path / "cache").glob("inputs/*/*/b.csv")]) == 1
 
 
 def test_the_handlers_of_signals_are_those_of_mbert():

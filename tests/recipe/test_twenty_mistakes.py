@@ -70,7 +70,7 @@ MISTAKES = {
     "a row with a stray tab": ("predict run wide.tsv -t mood", "wide.tsv:2: has 3 columns, but the header has 2; check for a missing or stray delimiter or quote."),
     "a file in another encoding": ("predict run latin.tsv -t mood", "latin.tsv:2: is not UTF-8 (byte 13 of the file); convert it: `iconv -f CP1252 -t UTF-8 latin.tsv > latin.utf8.tsv`."),
     "a file that is empty": ("predict run empty.tsv -t mood", "empty.tsv: is empty; expected a header line and rows."),
-    "a folder instead of a file": ("predict run run -t mood", "run: is a folder; name the file in it."),
+    "a folder instead of a file": ("predict run run -t mood", "-o must be a folder"),
     "a device that does not exist": ("predict run new.tsv -t mood --device cuda:7", "--device is 'cuda:7', but "),
     "thresholds on a test file": ("evaluate run --tune-thresholds f1 --split test", "fitting uses dev files only; remove --split test."),
 }  # fmt: skip
