@@ -135,6 +135,7 @@ def evaluate(
         with together(processes):
             files, fitting = prepare()
 
+        from mbert_cli.data.file_settings import check_names_in_files
         from mbert_cli.evaluation.evaluate_run import evaluate_run
         from mbert_cli.machine.process_group import ALONE
         from mbert_cli.prediction.predictor import Predictor
@@ -150,6 +151,7 @@ def evaluate(
             )
             names = other_columns(columns, predictor.saved.section)
             predictor.read_files_with(names, quoting=quoting, delimiter=delimiter, on_bad_row=on_bad_row)
+            check_names_in_files(predictor.saved.section, files.others, names)
             return predictor
 
         result = evaluate_run(run, load, files, fitting, most_errors, console, processes)

@@ -78,6 +78,24 @@ def check_other_names(table: Table, columns: Mapping[str, str]) -> None:
             )
 
 
+def check_names_in_files(section: ModelSection, files: Mapping[str, str], columns: Mapping[str, str]) -> None:
+    """Check that no file of some tasks has both names of a column; see `check_other_names`.
+
+    Args:
+        section: the model's section, with the settings of the command line.
+        files: the tasks and their files.
+        columns: the names of columns from the command line, mapped to their other names.
+
+    Raises:
+        DataError: a file has a column under both names.
+    """
+    for name, path in files.items():
+        task = section.tasks.get(name)
+        if task is not None and columns and is_file(path):
+            with Table(path, task.quoting, task.delimiter) as table:
+                check_other_names(table, columns)
+
+
 def _fits(path: str, own: FileSettings, tasks: Mapping[str, TaskSection], settings: Mapping[str, FileSettings]) -> bool:
     """Whether a file, read with these settings, has the columns of a task with the same settings."""
     try:

@@ -155,6 +155,13 @@ def test_columns_is_rejected_if_a_file_has_both_columns(run, here, command):
         app([command[0], str(run), "both.tsv", *command[1:], "--columns", "text=review"], standalone_mode=False)
 
 
+def test_columns_is_rejected_if_a_file_to_evaluate_has_both_columns(run, here):
+    (here / "both.tsv").write_text("text\treview\tmood\nid 7\tcat dog\tlow\n")
+    words = ["evaluate", str(run), "--data", "mood=both.tsv", "--columns", "text=review"]
+    with pytest.raises(MbertError, match=r"both.tsv:1: has both 'text' and 'review', so --columns text=review is not"):
+        app(words, standalone_mode=False)
+
+
 def test_a_recipe_can_map_columns_to_other_names(tiny_recipe, tiny_files, here):
     path = here / "renamed.tsv"
     path.write_text((tiny_files / "mood-dev.tsv").read_text().replace("text\tmood", "review\tclass", 1))
