@@ -12,7 +12,7 @@ from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.label_text import as_number, folded
 from mbert_cli.data.row import Row
-from mbert_cli.data.table import NESTED, Table, kind_of_value
+from mbert_cli.data.table import NESTED, Table, is_data, kind_of_value
 from mbert_cli.errors import BadRowsError
 
 _MOST_COUNTED = 100_000
@@ -20,7 +20,6 @@ _LONGEST_LABEL = 1_000  # characters; longer cells are texts, not labels
 _MOST_BAD = 0.1  # share of rows; if more cannot be read, the delimiter or the quoting may be wrong
 _DELETE = "delete bad rows"
 _REMEDY = f"{_DELETE}; if the columns are wrong, choose another --delimiter or --quoting"
-_SENTENCE = 5  # words; names of columns have fewer
 
 
 @dataclass(frozen=True)
@@ -232,4 +231,4 @@ def good_rows(table: Table) -> Iterator[Row]:
 def _looks_like_data(column: Column) -> bool:
     name = folded(column.name)
     is_label = column.values[name] > 1 and len(column.values) <= column.filled // 2
-    return math.isfinite(as_number(name)) or is_label or len(name.split()) >= _SENTENCE
+    return is_label or is_data(name)

@@ -1,6 +1,7 @@
 """Tables: TSV, CSV, JSONL and Parquet files as a header and a stream of rows with line numbers."""
 
 import io
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
 from mbert_cli.data.hub import PREFIX, dataset_files
+from mbert_cli.data.label_text import as_number
 from mbert_cli.data.parquet import kind_of_parquet, open_parquet, rows_of_files
 from mbert_cli.data.problem import Problem
 from mbert_cli.data.row import Row
@@ -21,6 +23,7 @@ from mbert_cli.messages import nearest
 from mbert_cli.storage.local_copies import local_copy
 from mbert_cli.storage.remote import is_url
 
+_SENTENCE = 5  # words; names of columns have fewer
 _KINDS = {type(None): "null", bool: "true or false", list: "a list", dict: "an object"}
 A_LIST = _KINDS[list]
 """Kind of a value that is a list; see `kind_of_value`."""
@@ -166,7 +169,7 @@ class Table:
             raise DataError(f"{place}: has more than one column '{name}'{use}; rename all but one.")
         if not count:
             known = nearest(name, [each for each in self.header if each])
-            raise DataError(f"{place}: has no column '{name}'{use}{known}{self.delimiter_hint}")
+            raise DataError(f"{place}: has no column '{name}'{use}{known}{header_hint(self)}")
         if required:
             self._required.add(name)
         return self.header.index(name)
@@ -176,6 +179,18 @@ class Table:
         index = self.column(name, why)
         self._texts.add(index)
         return index
+
+
+def header_hint(table: Table) -> str:
+    """Return a hint why the header of a table may lack a column, as the end of a message; often empty."""
+    if table.delimiter_hint or not any(is_data(name) for name in table.header):
+        return table.delimiter_hint
+    return " The first line looks like data; if the file has no header, add a line with the names of its columns."
+
+
+def is_data(name: str) -> bool:
+    """Whether the name of a column looks like data: a number, or a sentence."""
+    return math.isfinite(as_number(name)) or len(name.split()) >= _SENTENCE
 
 
 def _body(

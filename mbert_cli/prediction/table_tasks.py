@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 
-from mbert_cli.data.table import Table
+from mbert_cli.data.table import Table, header_hint
 from mbert_cli.errors import DataError
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.recipe.sections import TaskSection
@@ -63,7 +63,7 @@ def _no_task(table: Table, sections: Mapping[str, TaskSection], missing: Mapping
     remedy = f"Add {' '.join(options)}" if options else "Say which is which with --columns NAME=OTHER"
     return DataError(
         f"{table.name}:{table.header_line}: {what}; it has {', '.join(filter(None, table.header))}. "
-        f"{remedy} (in a recipe's task: columns).{table.delimiter_hint}"
+        f"{remedy} (in a recipe's task: columns).{header_hint(table)}"
     )
 
 

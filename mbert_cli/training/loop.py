@@ -31,7 +31,7 @@ from mbert_cli.training.state import TrainingState
 from mbert_cli.training.step import OptimizerStep
 from mbert_cli.training.time_left import time_left_of
 
-_REMEDY = "Continue with --resume."
+_REMEDY = "To continue, repeat the command with --resume."
 
 
 class TrainingRun:

@@ -20,7 +20,7 @@ from mbert_cli.training.console import print_round
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.state import threads_of_run
 
-_REMEDY = "progress of all members is saved. Continue with --resume."
+_REMEDY = "progress of all members is saved. To continue, repeat the command with --resume."
 
 
 def train_at_once(folder: RunFolder, members: Sequence[tuple[Recipe, RunFolder]], options: RunOptions) -> None:

@@ -292,6 +292,8 @@ def test_the_header_of_the_course_format_depends_on_the_kind_of_task(joined, tmp
             r"has no column one, which task same reads; .* it has One, two\. Add --columns one=One \(in a recipe",
         ),
         ("id\tTEXT\n1\ta\n", ["mood"], r"has no column 'text', .*; did you mean 'TEXT'\?"),
+        ("7\ta cat\n1\ta\n", [], r"has no task's text columns .* The first line looks like data; if the file has no"),
+        ("a\ta cat on a street\n1\ta\n", ["mood"], r"has no column 'text', .* The first line looks like data; if"),
         (
             "text\tpred\na\tb\n",
             [],

@@ -194,7 +194,9 @@ def test_an_interrupt_saves_progress_and_is_a_keyboard_interrupt(tiny_recipe, tm
 
     values, data = mood_of(tiny_recipe)
     monkeypatch.setattr(OptimizerStep, "__call__", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="run: stopped; .*, saved. Continue with --resume."):
+    with pytest.raises(
+        KeyboardInterrupt, match="run: stopped; .*, saved. To continue, repeat the command with --resume."
+    ):
         train(values, tmp_path / "run", data=data, **HARDWARE)
     assert signal.getsignal(signal.SIGINT) == handler
     assert RunFolder(tmp_path / "run").newest_state()[0] is not None

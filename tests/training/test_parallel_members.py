@@ -108,7 +108,7 @@ def test_a_failed_member_ends_the_training_with_its_exit_code_and_message(here):
     assert caught.value.exit_code == 5
     what, remedy = caught.value.problems
     assert what == f"{here / 'members' / '1.log'}: member 1 failed with exit code 5: the loss is nan"
-    assert remedy == "progress of all members is saved. Continue with --resume."
+    assert remedy == "progress of all members is saved. To continue, repeat the command with --resume."
 
 
 def test_a_member_with_a_state_is_resumed_and_one_without_starts_again(here):
@@ -193,7 +193,9 @@ def test_an_interrupted_and_resumed_ensemble_has_the_bytes_of_an_uninterrupted_o
     os.kill(first.pid, number)
     message = first.communicate(timeout=60)[1]
     assert first.returncode == code
-    assert code < 0 or message.splitlines()[-1].endswith("progress of all members is saved. Continue with --resume.")
+    assert code < 0 or message.splitlines()[-1].endswith(
+        "progress of all members is saved. To continue, repeat the command with --resume."
+    )
     end(begin(recipe, tmp_path, "--resume", *then))
     files = [path.relative_to(whole) for path in whole.rglob("*.safetensors")]
     assert any("members" in str(file) for file in files)
