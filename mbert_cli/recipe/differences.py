@@ -54,9 +54,9 @@ _SECTIONS: dict[tuple[str, int], type[Section]] = {
 
 
 def _is_default(key: str, value: Any) -> bool:
-    section, *_, name = key.split(".")
-    fields = _SECTIONS.get((section, key.count(".") + 1), Section).model_fields
-    return name in fields and not fields[name].is_required() and bool(fields[name].default == value)
+    names = key.split(".")
+    field = _SECTIONS.get((names[0], len(names)), Section).model_fields.get(names[-1])
+    return field is not None and not field.is_required() and bool(field.default == value)
 
 
 def _difference(key: str, then: Any, now: Any) -> str:

@@ -125,7 +125,7 @@ class TrainingRun:
             ahead -= taken
             if taken == len(phase.steps):
                 continue
-            everything = _begin(phase, self.setup, self.state)
+            everything = begin_phase(phase, self.setup, self.state)
             tasks = "all tasks" if len(phase.rows) > 1 else next(iter(phase.rows))
             frozen = "" if everything else ", encoder frozen"
             batches = phase.batches(self.data.sizes, training.batch_size, training.seed, epoch)
@@ -185,7 +185,7 @@ class TrainingRun:
         print_round(self.console, record, training)
 
 
-def _begin(phase: Phase, setup: TrainingSetup, state: TrainingState) -> bool:
+def begin_phase(phase: Phase, setup: TrainingSetup, state: TrainingState) -> bool:
     """Select the parameters that a phase trains; return whether it trains everything."""
     everything = setup.phases.trains_everything(phase)
     setup.learner.model.train_only(None if everything else list(phase.rows))

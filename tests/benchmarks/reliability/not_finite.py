@@ -23,8 +23,8 @@ def _poisoned(rng: random.Random, folder: Path) -> None:
             return take_step(self, rows)
         task = rng.choice(list(rows))
         head = self.model.head(task)
-        loss = head.loss
-        head.loss = lambda outputs, labels: loss(outputs, labels) * value
+        loss = head.training_loss
+        head.training_loss = lambda outputs, labels: loss(outputs, labels) * value
         self.optimizer.catch_up()  # apply updates of embedding rows that earlier steps deferred
         before = {name: each.clone() for name, each in self.model.state_dict().items()}
         try:

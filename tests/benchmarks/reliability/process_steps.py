@@ -26,7 +26,7 @@ from mbert_cli.machine.process_group import Processes, joined
 from mbert_cli.model.components import load_recipe
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.training.fit import prepare
-from mbert_cli.training.loop import TrainingRun
+from mbert_cli.training.loop import TrainingRun, begin_phase
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.portion import Portion
 
@@ -89,7 +89,7 @@ def compute_in_fp64(run: TrainingRun) -> None:
 def steps_of(run: TrainingRun, phase: Phase, epoch: int, count: int) -> list[dict[str, float]]:
     """Take the first steps of a phase; return their losses."""
     training = run.recipe.training
-    run._begin(phase)
+    begin_phase(phase, run.setup, run.state)
     batches = phase.batches(run.data.sizes, training.batch_size, training.seed, epoch)
     return [run.step(rows) for rows, _ in zip(batches, range(count), strict=False)]
 
