@@ -40,7 +40,8 @@ def test_the_promise_is_kept(request, shared, name, figures, monkeypatch):
     if name in NEEDS:
         request.getfixturevalue(NEEDS[name])
     monkeypatch.setattr(steady_predictions, "ROWS", FEW_ROWS)
-    monkeypatch.setattr(killed_parts, "ROWS", 20_003)
+    monkeypatch.setattr(killed_parts, "ROWS", 9_003)
+    monkeypatch.setattr(killed_parts, "PARTS", 3)
     monkeypatch.setattr(shared_rows, "ROWS", 150)
     monkeypatch.setattr(equal_processes, "CASES", 6)
     experiment = EXPERIMENTS[name]
