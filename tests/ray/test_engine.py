@@ -186,7 +186,7 @@ def test_without_an_address_a_new_cluster_is_started(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.setattr(ray, "init", lambda **given: options.update(given))
     with connected(None):
-        assert options["address"] == "local"  # None means the newest cluster of the machine, whoever has started it
+        assert options["address"] == "local"  # None means the newest cluster of the machine, which another user may own
 
 
 @pytest.mark.parametrize(
