@@ -4,6 +4,7 @@ These files are no commands; several commands use them:
 
     options          options that several commands have
     division         options that divide the rows among processes
+    executor         what starts the training runs of a sweep
     help_text        the texts of --help
     completion       shell completion
     mistakes         messages for command lines that the parser rejects

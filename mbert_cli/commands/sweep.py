@@ -1,13 +1,12 @@
 """`mbert sweep`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbert_cli.commands.completion import plan_or_file
+from mbert_cli.commands.executor import check_engine, check_hardware, executor_of
 from mbert_cli.commands.options import (
     Address,
     AsJson,
@@ -20,13 +19,11 @@ from mbert_cli.commands.options import (
     Quiet,
 )
 from mbert_cli.commands.output import print_json, print_tables
-from mbert_cli.errors import RecipeError, RunInUseError, UsageError, counted
+from mbert_cli.errors import RecipeError, RunInUseError, UsageError
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
-    from mbert_cli.machine.executor import Executor
     from mbert_cli.sweeps.plan import Plan
-    from mbert_cli.sweeps.run import Options
 
 
 def sweep(
@@ -79,7 +76,6 @@ def sweep(
 
     $ mbert sweep my-plan.yaml -o /shared/sweeps/mine --engine ray --address auto -j 8
     """
-    from mbert_cli.ray.cluster import check_ray
     from mbert_cli.sweeps.figure import draw_scores_or_explain
     from mbert_cli.sweeps.folder import SweepFolder
     from mbert_cli.sweeps.formats import write_tables
@@ -91,10 +87,7 @@ def sweep(
 
     if table and dry_run:
         raise UsageError("--table and --dry-run cannot be used together.")
-    if engine == "ray":
-        check_ray()
-    elif address is not None:
-        raise UsageError("--address needs --engine ray.")
+    check_engine(engine, address)
     console = Console(quiet)
     file = find_plan(plan)
     path = output or Path("sweeps") / file.stem
@@ -121,43 +114,13 @@ def sweep(
             engine = engine if force else "local"  # there is nothing to train
         else:
             planned = _read_plan(file, whole=True)
-            _check_hardware(engine, options)
-        with folder.locked(), _executor(engine, address, jobs, device, console) as executor:
+            check_hardware(engine, options)
+        with folder.locked(), executor_of(engine, address, jobs, device, console) as executor:
             result = run_plan(planned, folder, options, console, executor, force)
             write_tables(folder.path, result, draw_scores_or_explain(result, console))
     print_json(result.as_json()) if as_json else print_tables([sweep_table(result)])
     if not table:
         check_failures(result, folder)
-
-
-def _check_hardware(engine: str, options: "Options") -> None:
-    """Report an error in the options once, not for every run."""
-    from mbert_cli.machine.hardware import check_names, choose
-
-    if engine == "ray":
-        check_names(options.precision, options.kernels)  # other machines may have other devices and kernels
-    else:
-        choose(options.device, options.precision, options.kernels)
-
-
-@contextmanager
-def _executor(
-    engine: str, address: str | None, jobs: int | None, device: str, console: Console
-) -> "Iterator[Executor]":
-    """Connect with the cluster, if there is one, while the block runs; yield what starts the training runs."""
-    if engine == "local":
-        from mbert_cli.machine.local_executor import LocalExecutor
-
-        yield LocalExecutor(jobs or 1, device)
-        return
-    from mbert_cli.ray.cluster import connected, share_out
-    from mbert_cli.ray.executor import RayExecutor
-
-    with connected(address):
-        workers = share_out(jobs, device, "--jobs")
-        each = f"{counted(workers.cpus, 'CPU')}{' and one GPU' if workers.gpus else ''}"
-        console.info(f"Ray: {counted(workers.count, 'run')} at the same time, each with {each}")
-        yield RayExecutor(workers)
 
 
 def _read_plan(file: Path, whole: bool) -> "Plan":

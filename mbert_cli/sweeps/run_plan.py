@@ -3,6 +3,9 @@
 Must not import torch: fast start-up.
 """
 
+from collections.abc import Callable
+from pathlib import Path
+
 from mbert_cli.errors import RunFailedError, RunInUseError, Stopped, UsageError
 from mbert_cli.machine.executor import Executor
 from mbert_cli.machine.process_pool import Process, ProcessPool
@@ -25,6 +28,7 @@ def run_plan(
     console: Console,
     executor: Executor,
     force: bool = False,
+    write: Callable[[Path, SweepResult], None] = write_tables,
 ) -> SweepResult:
     """Train all runs of a plan that are not done, and update the table after each of them.
 
@@ -37,6 +41,7 @@ def run_plan(
         console: where progress is printed.
         executor: starts the training runs.
         force: replace runs that were started with a different recipe, different options or different files.
+        write: writes the files with the results of the runs so far into the folder.
 
     Returns:
         The results of all runs.
@@ -49,7 +54,7 @@ def run_plan(
     runs = folder.runs_of(plan)
     _clear_changed(runs, options, force)
     replace_file(folder.plan_file, plan.text)
-    return _Sweep(plan, folder, runs, options, console, executor).run()
+    return _Sweep(plan, folder, runs, options, console, executor, write).run()
 
 
 def check_failures(result: SweepResult, folder: SweepFolder) -> None:
@@ -90,10 +95,18 @@ class _Sweep:
         options: options of all runs.
         console: where progress is printed.
         executor: starts the training runs.
+        write: see `run_plan`.
     """
 
     def __init__(
-        self, plan: Plan, folder: SweepFolder, runs: SweepRuns, options: Options, console: Console, executor: Executor
+        self,
+        plan: Plan,
+        folder: SweepFolder,
+        runs: SweepRuns,
+        options: Options,
+        console: Console,
+        executor: Executor,
+        write: Callable[[Path, SweepResult], None],
     ) -> None:
         self.plan = plan
         self.folder = folder
@@ -101,6 +114,7 @@ class _Sweep:
         self.options = options
         self.console = console
         self.executor = executor
+        self.write = write
         self.pending = runs.in_turn(plan.rows)
         self.pool = ProcessPool[SweepRun](executor.size, self._end, self._note_stop)
         self.waited_for: set[str] = set()
@@ -122,7 +136,7 @@ class _Sweep:
         return read_results(self.plan, self.runs)
 
     def _tabulate(self) -> None:
-        write_tables(self.folder.path, read_results(self.plan, self.runs))
+        self.write(self.folder.path, read_results(self.plan, self.runs))
 
     def _skip_done(self) -> None:
         """Remove runs that are done from those to train."""
