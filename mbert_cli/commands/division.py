@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbert_cli.errors import Stopped, UsageError
-from mbert_cli.machine.launcher import is_one_of_many, launch, own_words, parse_devices
+from mbert_cli.machine.launcher import check_alone, is_one_of_many, launch, own_words, parse_devices
 from mbert_cli.machine.signals import stopped_by
 from mbert_cli.terminal.console import Console
 
@@ -62,8 +62,8 @@ class Division:
         dividing = [*starts, *(["--shard"] if self.shard is not None else [])]
         if len(dividing) > 1:
             raise UsageError(f"{dividing[0]} and {dividing[1]} both divide the rows; leave one of them out.")
-        if starts and is_one_of_many():
-            raise UsageError(f"{starts[0]} starts the processes itself; leave it out, or run mbert without torchrun.")
+        if starts:
+            check_alone(starts[0])
         if self.shard is not None and self.by:
             raise UsageError(f"--shard and {self.by} both divide the rows; leave one of them out.")
         if self.engine != "ray":

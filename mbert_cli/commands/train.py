@@ -25,7 +25,7 @@ from mbert_cli.commands.options import (
 )
 from mbert_cli.commands.validate import print_estimate
 from mbert_cli.errors import UsageError
-from mbert_cli.machine.launcher import RESUME, is_one_of_many, launch, own_words, parse_devices
+from mbert_cli.machine.launcher import RESUME, check_alone, is_one_of_many, launch, own_words, parse_devices
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ def train(
     if dry_run:
         print_estimate(name, chosen, folder.path, (device, precision, kernels), console, limit)
         return
-    if devices is not None and not is_one_of_many():
+    if devices is not None:
+        check_alone("--devices")
         launch(*parse_devices(devices), own_words(), RESUME)
         return
     with _started(folder, resume, force, device) as processes:

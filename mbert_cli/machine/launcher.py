@@ -42,6 +42,19 @@ def parse_devices(value: str) -> tuple[int, str | None]:
     return int(value), None
 
 
+def check_alone(option: str) -> None:
+    """Check that torchrun has not started this process as one of several.
+
+    Args:
+        option: an option that starts several processes, with its value if that matters.
+
+    Raises:
+        UsageError: it has.
+    """
+    if is_one_of_many():
+        raise UsageError(f"{option} starts the processes itself; leave it out, or run mbert without torchrun.")
+
+
 def launch(count: int, gpus: str | None, words: Sequence[str], remedy: str) -> None:
     """Run a command in several processes; return when all have succeeded.
 

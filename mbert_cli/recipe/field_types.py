@@ -9,34 +9,38 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+_SECONDS = {"s": 1, "min": 60, "h": 3600}
+_DURATION = "[1-9][0-9]{0,5}(s|min|h)"
+
 
 def _interval(value: Any) -> int | str | None:
     steps = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    if value is None or steps or (isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,5}min", value)):
+    if value is None or steps or (isinstance(value, str) and re.fullmatch(_DURATION, value)):
         valid: int | str | None = value
         return valid
-    raise ValueError("must be a number of steps, such as 500, or of minutes, such as 10min")
+    raise ValueError("must be a number of steps, such as 500, or a time such as 45s, 10min or 2h")
 
 
 _Steps = Annotated[int, Field(ge=1)]
-_Minutes = Annotated[str, Field(pattern="^[1-9][0-9]{0,5}min$")]
-Interval = Annotated[int | str | None, PlainValidator(_interval, json_schema_input_type=_Steps | _Minutes | None)]
-"""A number of steps, or of minutes: ``500``, ``10min``; None for never."""
+_Time = Annotated[str, Field(pattern=f"^{_DURATION}$")]
+Interval = Annotated[int | str | None, PlainValidator(_interval, json_schema_input_type=_Steps | _Time | None)]
+"""A number of steps, or a time: ``500``, ``10min``; None for never."""
 
 
 def _duration(value: Any) -> str | None:
-    if value is None or (isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,5}min", value)):
+    if value is None or (isinstance(value, str) and re.fullmatch(_DURATION, value)):
         return value
-    raise ValueError("must be a number of minutes, such as 30min")
+    raise ValueError("must be a time such as 45s, 30min or 2h")
 
 
-Duration = Annotated[str | None, PlainValidator(_duration, json_schema_input_type=_Minutes | None)]
-"""A number of minutes: ``30min``; None for no limit."""
+Duration = Annotated[str | None, PlainValidator(_duration, json_schema_input_type=_Time | None)]
+"""A time: ``45s``, ``30min``, ``2h``; None for no limit."""
 
 
-def minutes(duration: str) -> int:
-    """Return the number of minutes of a duration such as ``30min``."""
-    return int(duration.removesuffix("min"))
+def seconds_in(duration: str) -> int:
+    """Return the number of seconds of a time such as ``30min``."""
+    number = duration.rstrip("sminh")
+    return int(number) * _SECONDS[duration.removeprefix(number)]
 
 
 def _layers(value: Any) -> int | Literal["all"]:

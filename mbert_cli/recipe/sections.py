@@ -198,9 +198,9 @@ class TrainingSection(Section):
         patience: end the run when the score has not improved for so many epochs or, with `evaluate_every`, evaluations.
             A curriculum that trains the tasks one after another completes the epoch first.
         max_steps: maximum number of steps of the run. A schedule that decays reaches 0 there.
-        max_time: end the run at the first step after so many minutes (`30min`), then score and save it. The time before
-            a resume counts. The schedule does not depend on it. Each member of an ensemble has this time.
-        state_every: interval between saved states, besides the end of each epoch: a number of steps, or of minutes
+        max_time: end the run at the first step after this time (`45s`, `30min`, `2h`), then score and save it. The
+            time before a resume counts. The schedule does not depend on it. Each member of an ensemble has this time.
+        state_every: interval between saved states, besides the end of each epoch: a number of steps, or a time
             (`10min`); null saves only at the end of each epoch.
         keep: number of saved states that are kept.
         seed: seed of all random numbers.

@@ -19,7 +19,7 @@ from mbert_cli.errors import MbertError, RecipeError, counted
 from mbert_cli.evaluation.evaluate import evaluate
 from mbert_cli.machine.hardware import Hardware
 from mbert_cli.model.compose import encoder_shape, task_labels
-from mbert_cli.recipe.field_types import minutes
+from mbert_cli.recipe.field_types import seconds_in
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import check_free, in_use
@@ -120,7 +120,7 @@ def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = 
     disk = disk_needed(run_size(setup, train_seconds / len(setup.phases.epochs)), members)
     memory = _peak_memory(hardware)
     times = members * train_seconds, members * dev_seconds, save_seconds
-    limit = math.inf if training.max_time is None else members * 60.0 * minutes(training.max_time)
+    limit = math.inf if training.max_time is None else float(members * seconds_in(training.max_time))
     part = min(1.0, limit / sum(times))
     may_end_early = part < 1 or training.patience is not None
     train_seconds, dev_seconds, save_seconds = (part * each for each in times)

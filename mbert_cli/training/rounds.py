@@ -10,7 +10,7 @@ import torch
 
 from mbert_cli.machine.process_group import Processes
 from mbert_cli.recipe.ending import Reason
-from mbert_cli.recipe.field_types import minutes
+from mbert_cli.recipe.field_types import seconds_in
 from mbert_cli.recipe.sections import TrainingSection
 from mbert_cli.training.phases import RunPhases
 from mbert_cli.training.state import TrainingState
@@ -36,7 +36,7 @@ class Rounds:
         self._phases = phases
         self._state = state
         self._processes = processes
-        self._limit = None if training.max_time is None else 60.0 * minutes(training.max_time)
+        self._limit = None if training.max_time is None else seconds_in(training.max_time)
         self._started = 0.0 if self._limit is None else time.monotonic() - state.spent
         self._time_is_up = self._limit is not None and state.spent >= self._limit
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from mbert_cli.data.labels import NamedLabels
 from mbert_cli.errors import ResourceError
 from mbert_cli.model.saved_model import model_size, weights_size
-from mbert_cli.recipe.field_types import minutes
+from mbert_cli.recipe.field_types import seconds_in
 from mbert_cli.recipe.sections import TrainingSection
 from mbert_cli.reports.evaluation_folder import evaluation_size, metrics_size
 from mbert_cli.reports.figures import figures_size
@@ -120,7 +120,7 @@ def run_size(setup: TrainingSetup, epoch_seconds: float = math.inf) -> RunSize:
 def _saves_within(training: TrainingSection, epoch_seconds: float) -> bool:
     """Whether states are also saved within an epoch."""
     every = training.state_every
-    return isinstance(every, int) or (every is not None and epoch_seconds >= 60 * minutes(every))
+    return isinstance(every, int) or (every is not None and epoch_seconds >= seconds_in(every))
 
 
 def _trains_encoder(phases: RunPhases) -> list[bool]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.model.saved_model import write_model
-from mbert_cli.recipe.field_types import minutes
+from mbert_cli.recipe.field_types import seconds_in
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.storage.commit_epoch import commit_epoch, commit_state
 from mbert_cli.storage.metrics_file import EpochRecord
@@ -52,7 +52,7 @@ class Saver:
         every = self._setup.recipe.training.state_every
         if isinstance(every, int):
             return self._state.epoch_step % every == 0
-        return every is not None and time.monotonic() - self._saved_time >= 60 * minutes(every)
+        return every is not None and time.monotonic() - self._saved_time >= seconds_in(every)
 
     def save_progress(self) -> None:
         """Commit the state, unless no step was taken since the last commit.

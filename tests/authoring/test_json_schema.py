@@ -58,7 +58,7 @@ def test_a_complete_recipe_matches_the_schema(schema):
         ("training.epochs", 0),
         ("training.state_every", "10m"),
         ("training.max_time", 30),
-        ("training.max_time", "2h"),
+        ("training.max_time", "2d"),
         ("training.patience", 0),
         ("training.evaluate_every", "10min"),
         ("training.max_steps", 1.5),

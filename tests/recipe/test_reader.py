@@ -64,11 +64,11 @@ def test_one_text_column_may_be_written_without_a_list(write):
         ),
         (
             "training: {max_time: 30}",
-            "r.yaml:9: training.max_time must be a number of minutes, such as 30min, but is 30.",
+            "r.yaml:9: training.max_time must be a time such as 45s, 30min or 2h, but is 30.",
         ),
         (
-            "training: {max_time: 2h}",
-            "r.yaml:9: training.max_time must be a number of minutes, such as 30min, but is '2h'.",
+            "training: {max_time: 2d}",
+            "r.yaml:9: training.max_time must be a time such as 45s, 30min or 2h, but is '2d'.",
         ),
         ("training: {patience: 0}", "r.yaml:9: training.patience must be at least 1, but is 0."),
         (

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ranks import ranks_of
 
+from mbert_cli.cli import app
 from mbert_cli.errors import UsageError
 from mbert_cli.machine.launcher import failure_of, parse_devices, without_devices
 from mbert_cli.training.portion import deal
@@ -140,6 +141,12 @@ def test_a_mistake_is_reported_once(recipe, tmp_path, setting):
 def test_devices_that_are_no_devices_are_refused(recipe, tmp_path, value):
     with pytest.raises(UsageError, match="--devices is "):
         parse_devices(value)
+
+
+def test_devices_are_refused_in_a_process_of_torchrun(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="--devices starts the processes itself; leave it out"):
+        app(["train", "--devices", "2"], standalone_mode=False)
 
 
 def test_devices_are_a_number_or_a_list_of_gpus():

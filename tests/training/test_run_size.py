@@ -115,7 +115,15 @@ def test_a_dry_run_reports_the_final_size_and_the_largest_size(tiny_recipe, tmp_
 
 @pytest.mark.parametrize(
     ("every", "seconds", "states"),
-    [("null", 9e9, 1), ("10min", 599.0, 1), ("10min", 600.0, 3), ("10min", None, 3), ("50", 1.0, 3)],
+    [
+        ("null", 9e9, 1),
+        ("10min", 599.0, 1),
+        ("10min", 600.0, 3),
+        ("90s", 89.0, 1),
+        ("1h", 3600.0, 3),
+        ("10min", None, 3),
+        ("50", 1.0, 3),
+    ],
 )
 def test_states_within_an_epoch_are_counted_if_the_epoch_is_long(tiny_recipe, tmp_path, every, seconds, states):
     recipe = load_recipe(str(tiny_recipe), ["training.epochs=1", f"training.state_every={every}"])
