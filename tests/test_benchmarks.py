@@ -7,6 +7,7 @@ import random
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import commands
 import pytest
@@ -18,11 +19,14 @@ sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 import contest
 import encoders
 import estimates
+import gpu_figures
+import gpu_session
 import limit
 import many_classes
 import predict_peers
 import predict_speed
 import profile_step
+import profiled_steps
 import scale_formulas
 import scale_measure
 import scale_model
@@ -406,3 +410,87 @@ def yields(function):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             todo += ast.iter_child_nodes(node)
     return False
+
+
+# The GPU session
+
+
+def test_the_gpu_session_measures_steps_and_predictions(run, monkeypatch, tmp_path):
+    small = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "intermediate_size": 48, "vocab_size": 300}
+    shapes = encoders.shape_of
+    monkeypatch.setattr(gpu_session, "shape_of", lambda name: replace(shapes(name), **small))
+    monkeypatch.setattr(gpu_session, "_ROWS", 20)
+
+    def output_of(_, command, folder):
+        return commands.program(Path(command[1]), *command[2:], cwd=tmp_path, OMP_NUM_THREADS="1").stdout
+
+    monkeypatch.setattr(gpu_session.Session, "_output_of", output_of)
+    monkeypatch.setitem(gpu_session.PREDICTING, "st_bf16", "not_installed_here")
+    contenders = "mbert,hf_bf16_fused,hf_flash"
+    words = (
+        "--encoders",
+        "minilm-random",
+        "--tokens",
+        "100,200",
+        "--contenders",
+        contenders,
+        "--parts",
+        "steps,prediction",
+    )
+    found = run(
+        gpu_session, "--device", "cpu", *words, "--steps", 1, "--warm-up", 1, "--profiled", 1, "--pairs", 9, "--peak", 1
+    )
+    expected = [(name, tokens) for name in contenders.split(",")[:2] for tokens in (100, 200)]
+    assert [(row["contender"], row["tokens"]) for row in found["steps"]] == expected
+    assert all("error" not in row and row["mfu"] > 0 and "kernels" not in row for row in found["steps"])
+    assert found["left_out"] == ["minilm-random hf_flash: flash_attn is not installed"]
+    check_all_ran(found["prediction"]["rows"], ["quora_bf16", "quora_hf_bf16"])
+    assert {row["sentences"] for row in found["prediction"]["rows"]} == {18}
+
+
+@pytest.mark.parametrize(
+    ("spans", "length"), [([], 0), ([(1, 3)], 2), ([(4, 6), (1, 3), (2, 5)], 5), ([(0, 9), (2, 3), (20, 21)], 10)]
+)
+def test_overlapping_kernels_are_counted_once(spans, length):
+    assert profiled_steps.covered(spans) == length
+
+
+def test_kernels_launches_and_busy_time_of_a_step_are_counted():
+    steps = profiled_steps.ProfiledSteps([], 2, "cuda")
+    events = [
+        ("cudaLaunchKernel", "CPU", 0, 9),
+        ("cudaGraphLaunch", "CPU", 9, 10),
+        ("aten::mm", "CPU", 0, 10),
+        ("gemm", "CUDA", 2000, 5000),
+        ("Memcpy HtoD", "CUDA", 4000, 8000),
+    ]
+    steps._events = [
+        SimpleNamespace(name=name, device_type=f"DeviceType.{device}", time_range=SimpleNamespace(start=start, end=end))
+        for name, device, start, end in events
+    ]
+    assert steps.figures() == {"kernels": 1.0, "launches": 1.0, "gpu_ms": 3.0}
+    assert list(profiled_steps.ProfiledSteps([1, 2, 3], 2, "cpu")) == [1, 2, 3]
+
+
+def test_operations_of_a_step_are_those_of_its_matrix_products():
+    shape = EncoderShape(vocab_size=9, hidden_size=8, num_layers=3, num_heads=2, intermediate_size=20, max_positions=9)
+    projections, inner = 4 * 2 * 8 * 8, 2 * 2 * 8 * 20  # of a token: queries, keys, values, outputs; both of the MLP
+    attention = 2 * 2 * 5 * 5 * 8 + 2 * 2 * 3 * 3 * 8  # of sentences with 5 and 3 tokens: weights, weighted values
+    forward = 3 * (8 * (projections + inner) + attention)
+    assert gpu_figures.step_flops(shape, [5, 3]) == 3 * forward
+
+
+def test_targets_are_compared_with_what_was_measured():
+    steps = {
+        ("minilm-random", "mbert", 2750): {"steps_per_s": 300.0, "busy": 0.5},
+        ("minilm-random", "hf_bf16_fused", 2750): {"steps_per_s": 60.0},
+        ("minilm-random", "st_bf16", 2750): {"error": "out of memory"},
+    }
+    assert gpu_figures.targets(steps, {"quora_bf16": 60.0, "quora_st_bf16": 10.0}) == {
+        "MiniLM, 2.75k tokens: steps per second": (300.0, 400),
+        "MiniLM, 2.75k tokens: times as fast as transformers": (5.0, 4),
+        "MiniLM, 2.75k tokens: busy share": (0.5, 0.90),
+        "prediction: times as fast as sentence-transformers": (6.0, 5),
+    }
+    assert gpu_figures.peak_tflops("NVIDIA H100 PCIe") == 756.0
+    assert gpu_figures.peak_tflops("Some GPU") is None

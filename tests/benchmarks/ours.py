@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 import limit
+from profiled_steps import ProfiledSteps
 from workload import (
     COLUMNS,
     LEARNING_RATE,
@@ -214,16 +215,18 @@ def train(settings):
     encoder = Path(settings["encoder"])
     rank = read_shape(encoder).hidden_size // 4  # equals the peer's reduction factor
     rows, drawn = course_steps(settings)
+    watched = ProfiledSteps(drawn, settings.get("profiled", 0), settings["device"])
 
     def steps(sizes):
         assert sizes == {task: len(each) for task, each in rows.items()}, "contenders read the same rows"
-        return drawn
+        return watched
 
     with tempfile.TemporaryDirectory() as folder:
         run, recipe = Path(folder, "run"), load(recipe_of(method, str(encoder), rank), Path(folder))
         run.mkdir()
         found = timed_steps(recipe, run, precision, steps, settings["warm_up"], kernels, settings["device"])
-    result = {"times": found.times, "tokens": sum(found.tokens), "work": found.work, **memory(settings["device"])}
+    result = {"times": found.times[: settings["steps"]], "tokens": sum(found.tokens), "work": found.work}
+    result |= {**memory(settings["device"]), **watched.figures()}
     products = limit.step(method, found.tokens, found.shape, rank)
     if products is not None and settings["device"] == "cpu":
         result["limit_times"] = limit.measure(products, precision == "bf16", len(found.times))

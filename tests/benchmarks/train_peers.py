@@ -8,6 +8,7 @@ import time
 import warnings
 
 from peer_encoder import open_encoder
+from profiled_steps import ProfiledSteps
 from workload import (
     COLUMNS,
     LEARNING_RATE,
@@ -101,7 +102,8 @@ def loop(settings):
     import torch
 
     device = settings["device"]
-    encoder, inputs_of = open_encoder(settings["encoder"])
+    chosen = {"attn_implementation": settings["attention"]} if "attention" in settings else {}
+    encoder, inputs_of = open_encoder(settings["encoder"], **chosen)
     model, parameters, activate = with_adapters(encoder, settings["name"].split("_")[0])
     model.to(device)
     heads = make_heads(model.config.hidden_size).train().to(device)
@@ -111,7 +113,8 @@ def loop(settings):
     bf16 = torch.autocast(device, torch.bfloat16) if "bf16" in settings["name"] else contextlib.nullcontext()
     rows, steps = course_steps(settings)
     times, tokens, read = [], [], 0
-    for step in steps:
+    watched = ProfiledSteps(steps, settings.get("profiled", 0), device)
+    for step in watched:
         start, count = time.perf_counter(), 0
         for task, indices in step.items():
             activate(task)
@@ -133,9 +136,10 @@ def loop(settings):
         tokens.append(count)
     untrained = [parameter for parameter in parameters if parameter not in optimizer.state]
     assert not untrained, f"{len(untrained)} parameters did not train"
-    timed = slice(settings["warm_up"], None)
+    timed = slice(settings["warm_up"], settings["warm_up"] + settings["steps"])
     work = {"sentences": read, "tokens": sum(tokens)}
-    return {"times": times[timed], "tokens": sum(tokens[timed]) / settings["steps"], "work": work}
+    mean = sum(tokens[timed]) / settings["steps"]
+    return {"times": times[timed], "tokens": mean, "work": work, **watched.figures()}
 
 
 def sentence_transformers_trainer(settings):
@@ -219,7 +223,8 @@ def sentence_transformers_trainer(settings):
     untrained = [each for each in parameters if each not in trainer.optimizer.state]
     assert not untrained, f"{len(untrained)} parameters did not train"
     times = [end - start for start, end in itertools.pairwise(ends)]
-    return {"times": times[settings["warm_up"] - 1 :], "tokens": work["tokens"] / len(steps), "work": work}
+    timed = slice(settings["warm_up"] - 1, settings["warm_up"] - 1 + settings["steps"])
+    return {"times": times[timed], "tokens": work["tokens"] / len(steps), "work": work}
 
 
 def main():

@@ -66,9 +66,10 @@ def draw_steps(sizes, count, batch_size=BATCH_SIZE, seed=0):
 
 
 def course_steps(settings):
-    """Return the rows of each task, and the steps that a training contender takes: warm-up, then timed ones."""
+    """Return the rows of each task, and the steps that a training contender takes: warm-up, timed, profiled ones."""
     rows = {task: read_rows(task, "train") for task in COLUMNS}
     sizes, count = {task: len(each) for task, each in rows.items()}, settings["warm_up"] + settings["steps"]
+    count += settings.get("profiled", 0)
     steps = draw_steps(sizes, count, settings["batch_size"])
     return rows, steps
 
