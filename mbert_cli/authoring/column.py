@@ -1,6 +1,7 @@
 """Counts of the columns of a file, from which `init` guesses."""
 
 import math
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,12 @@ _MOST_BAD = 0.1  # share of rows; if more cannot be read, the delimiter or the q
 _DELETE = "delete bad rows"
 _REMEDY = f"{_DELETE}; if the columns are wrong, choose another --delimiter or --quoting"
 
+_FROM_FASTTEXT = (
+    """awk 'BEGIN {print "label\\ttext"} {gsub(/\\t/, " "); l = ""; while (match($0, /^__label__[^ ]+ +/)) """
+    """{split($0, w, " "); l = l (l == "" ? "" : ",") substr(w[1], 10); $0 = substr($0, RLENGTH + 1)} """
+    """print l "\\t" $0}'"""
+)
+
 
 @dataclass(frozen=True)
 class FileReading:
@@ -30,11 +37,14 @@ class FileReading:
         quoting: see `Table`.
         delimiter: see `Table`.
         columns: alternative names: the name in the recipe, mapped to the name in the files.
+        missing: labels that mean that the label is missing, such as `-` in SNLI. A recipe has no such key: these labels
+            are no classes, and `on_bad_row: skip` leaves their rows out.
     """
 
     quoting: Quoting = "auto"
     delimiter: Delimiter = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
 
     def open(self, path: str) -> Table:
         """Open a file as a table."""
@@ -64,6 +74,7 @@ class Column:
         values: the cells in the form in which labels are compared, and how often each occurs.
         other_forms: number of cells that are not in Unicode NFC.
         is_distinct: the column has a name, and no other column has the same name.
+        missing: how often each text occurs that means that the label is missing; these cells are not filled.
         nested: the kind of the first value that contains values: `an object` or `a list`; empty if there is none.
         word_counts: number of cells with each number of words.
     """
@@ -75,6 +86,7 @@ class Column:
     values: Counter[str] = field(default_factory=Counter)
     other_forms: int = 0
     is_distinct: bool = True
+    missing: Counter[str] = field(default_factory=Counter, init=False)
     nested: str = field(default="", init=False)
     word_counts: Counter[int] = field(default_factory=Counter, init=False)
 
@@ -83,6 +95,9 @@ class Column:
         self.rows += 1
         text = cell.strip()
         if not text:
+            return
+        if self.missing and (label := folded(text)) in self.missing:
+            self.missing[label] += 1
             return
         self.filled += 1
         words = len(text.split())
@@ -105,6 +120,7 @@ class Column:
             self.other_forms + other.other_forms,
             self.is_distinct and other.is_distinct,
         )
+        both.missing = _sum(self.missing, other.missing)
         both.nested = self.nested or other.nested
         both.word_counts = self.word_counts + other.word_counts
         return both
@@ -112,7 +128,7 @@ class Column:
     @property
     def empty(self) -> int:
         """Number of empty cells."""
-        return self.rows - self.filled
+        return self.rows - self.filled - self.missing.total()
 
     @property
     def mean_words(self) -> float:
@@ -168,8 +184,16 @@ class CountedFile:
         return next((each for each in self.columns if each.name == name and each.is_distinct), None)
 
     @property
+    def is_fasttext(self) -> bool:
+        """Whether the first line begins with a label as in fastText's files: `__label__good A text`."""
+        return any(column.name.startswith("__label__") and " " in column.name for column in self.columns[:1])
+
+    @property
     def remark(self) -> str:
         """A remark if the file seems to have no header; otherwise empty."""
+        if self.is_fasttext:
+            path = shlex.quote(self.path)
+            return f"is in fastText's format, not a table; convert it: {_FROM_FASTTEXT} {path} > {path}.tsv"
         if not self.odd_names:
             return ""
         names = ", ".join(f"'{name[:40]}{'...' if len(name) > 40 else ''}'" for name in self.odd_names[:3])
@@ -195,6 +219,8 @@ def count_file(path: str, reading: FileReading) -> CountedFile:
         header = reading.header(table)
         names = Counter(header)
         columns = [Column(name, is_distinct=bool(name) and names[name] == 1) for name in header]
+        for column in columns:
+            column.missing.update(dict.fromkeys(map(folded, reading.missing), 0))
         for row in table.all_rows():
             rows += 1
             if row.problem:
@@ -221,6 +247,13 @@ def _skip_remedy(bad: BadRows, rows: int, has_header_line: bool) -> str:
     if (bad.are_in_bytes and 2 * bad.count > rows) or bad.concern_only_quotes:
         return ""
     return _REMEDY if has_header_line and not bad.are_in_bytes else _DELETE
+
+
+def _sum(one: Counter[str], two: Counter[str]) -> Counter[str]:
+    """Return the sum of two counts; unlike `+`, it keeps texts that occur zero times."""
+    total = Counter(one)
+    total.update(two)
+    return total
 
 
 def good_rows(table: Table) -> Iterator[Row]:

@@ -27,17 +27,19 @@ def check_headers(files: Collection[CountedFile], text: Sequence[str], labels: S
     for file in files:
         names = [column.name for column in file.columns]
         is_named = bool(text) and bool(labels) and {*names}.issuperset((*text, *labels))
-        if file.odd_names and not is_named and not any(map(is_usual, names)):
-            problems.append(f"{file.path}: {file.remark}{_remedy(file)}; or if it is a header, add --text and --label.")
+        if file.remark and not is_named and not any(map(is_usual, names)):
+            problems.append(f"{file.path}: {file.remark}{_remedy(file)}.")
     if problems:
         raise UsageError(*problems)
 
 
 def _remedy(file: CountedFile) -> str:
-    """Return a command that writes a copy of a text file with a header."""
-    path = Path(file.path)
-    if path.suffix.lower() in (".gz", ".parquet") or not path.is_file():
+    """Return a command that writes a copy of a text file with a header, and what to do if the row is a header."""
+    path, if_header = Path(file.path), "; or if it is a header, add --text and --label"
+    if file.is_fasttext:  # the remark contains a command
         return ""
+    if path.suffix.lower() in (".gz", ".parquet") or not path.is_file():
+        return if_header
     names = file.delimiter.join(f"name{index}" for index in range(1, len(file.columns) + 1)).replace("\t", "\\t")
     copy = shlex.quote(f"with-header-{path.name}")
-    return f", with names of your choice: (printf '{names}\\n'; cat {shlex.quote(file.path)}) > {copy}"
+    return f", with names of your choice: (printf '{names}\\n'; cat {shlex.quote(file.path)}) > {copy}{if_header}"

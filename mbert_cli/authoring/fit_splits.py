@@ -1,6 +1,8 @@
 """The splits of one data set are checked against each other, and the labels of all of them are read."""
 
+import shlex
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from mbert_cli.authoring.column import Column, CountedFile, FileReading
 from mbert_cli.authoring.guess_columns import Guess
 from mbert_cli.authoring.guess_labels import GuessedLabels, read_flags, read_labels, why_impossible
 from mbert_cli.authoring.task_files import TaskFiles, notes_on_dev
+from mbert_cli.data.label_remarks import first_of
 from mbert_cli.data.label_sets import FLAGS
 from mbert_cli.errors import UsageError, counted
 
@@ -52,13 +55,12 @@ def fit_splits(
         _check_usable(labels, labelled)
         notes += [] if dev is None else notes_on_dev(labels, dev)
     own = [column for labels in tasks.values() for column in labels.columns if not labels.is_usable("")]
-    counted_columns = [*guess.text, *own]
-    empty = {column: _merged(column, labelled).empty for column in counted_columns}
-    notes += [
-        f"'{column}' is empty in {counted(count, 'row')}, which {'is' if count == 1 else 'are'} skipped"
-        for column, count in empty.items()
-        if count
-    ]
+    empty = {column: _merged(column, labelled).empty for column in [*guess.text, *own]}
+    notes += [f"'{column}' is empty in {_skipped(count)}" for column, count in empty.items() if count]
+    for column in (column for labels in tasks.values() for column in labels.columns):
+        missing = {text: count for text, count in _merged(column, labelled).missing.items() if count}
+        if missing:
+            notes.append(f"'{column}' is {first_of([*missing])} in {_skipped(sum(missing.values()))}")
     settings = _id_setting(guess, labelled)
     if "id" in settings and settings["id"] is None:
         notes.append("'id' repeats: it is not used as an id (id: null in the recipe)")
@@ -66,6 +68,10 @@ def fit_splits(
     if has_bad_rows or any(labels.skipped for labels in tasks.values()) or any(empty.values()):
         settings["on_bad_row"] = "skip"
     return TaskFiles(name, files, reading, guess, tasks, settings, tuple(notes))
+
+
+def _skipped(rows: int) -> str:
+    return f"{counted(rows, 'row')}, which {'is' if rows == 1 else 'are'} skipped"
 
 
 def left_out(file: CountedFile) -> str:
@@ -108,7 +114,8 @@ def _labels(column: str, files: Sequence[CountedFile]) -> GuessedLabels:
     problem = why_impossible(whole)
     if problem:
         raise UsageError(f"{', '.join(file.path for file in files)}: {column} {problem}.")
-    return read_labels(whole)
+    labels = read_labels(whole)
+    return replace(labels, skipped=(*labels.skipped, *(text for text, count in whole.missing.items() if count)))
 
 
 def _flags(names: Sequence[str], files: Sequence[CountedFile]) -> GuessedLabels:
@@ -118,9 +125,11 @@ def _flags(names: Sequence[str], files: Sequence[CountedFile]) -> GuessedLabels:
         if odd is not None:
             place = next(file.path for file in files if (own := file.column(column.name)) and odd in own.values)
             raise UsageError(
-                f"{place}: '{column.name}' must be 0 or 1, but contains '{odd}'; correct or leave out these rows."
+                f"{place}: '{column.name}' must be 0 or 1, but contains '{odd}'; correct or leave out these rows; if "
+                f"the label is missing there, add --missing {shlex.quote(odd)}."
             )
-    return read_flags(columns)
+    missing = {text for column in columns for text, count in column.missing.items() if count}
+    return replace(read_flags(columns), skipped=tuple(sorted(missing)))
 
 
 def _check_usable(labels: GuessedLabels, files: Sequence[CountedFile]) -> None:

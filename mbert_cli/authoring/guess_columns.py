@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mbert_cli.authoring.column import Column, CountedFile
 from mbert_cli.authoring.guess_labels import is_flag, why_impossible, why_unlikely, why_unreadable
 from mbert_cli.authoring.names import are_a_pair, is_label_name, label_rank, suggests_id, suggests_text
+from mbert_cli.data.label_text import is_date
 from mbert_cli.errors import UsageError, counted
 from mbert_cli.messages import nearest
 
@@ -140,7 +141,9 @@ def _chosen(file: CountedFile, likely: list[Column], reasons: dict[str, str | No
     named = [(rank, column) for column in likely if (rank := label_rank(column.name)) is not None]
     if named or likely:
         best = min(named, key=lambda pair: (pair[0], pair[1].name))[1] if named else likely[-1]  # usually the last one
-        alike = [column for column in ([each for _, each in named] or likely) if is_flag(column)]
+        flags = [column for column in ([each for _, each in named] or likely) if is_flag(column)]
+        # Columns of one set of labels are written alike: among 0 and 1, a column of TRUE and FALSE is another thing.
+        alike = [column for column in flags if column.values.keys() == best.values.keys()]
         if best in alike and len(alike) > 1 and not is_label_name(best.name):
             return {column.name: "guessed from their values" for column in alike}
         return {best.name: "guessed from its name" if named else "guessed from its values"}
@@ -167,8 +170,8 @@ def _texts(file: CountedFile, columns: list[Column], text: Sequence[str]) -> tup
         return [*min(pairs, key=lambda pair: not (suggests_text(pair[0].name) and suggests_text(pair[1].name)))], True
     longest = sorted(texts, key=lambda column: -column.words)[:2]
     shorter = longest[-1]
-    is_text = suggests_text(shorter.name) or shorter.mean_words >= 3  # not the name of a person
-    if len(longest) == 2 and is_text and shorter.words * 10 >= longest[0].words:
+    is_text = suggests_text(shorter.name) or _has_sentences(shorter)
+    if len(longest) == 2 and is_text and shorter.distinct > 1 and shorter.words * 10 >= longest[0].words:
         return [column for column in texts if column in longest], False
     return longest[:1], False
 
@@ -176,7 +179,12 @@ def _texts(file: CountedFile, columns: list[Column], text: Sequence[str]) -> tup
 def _could_be_text(column: Column | None) -> bool:
     if column is None or column.nested or not column.filled or _looks_like_id(column):
         return False
-    return column.mean_words >= 2 or suggests_text(column.name)
+    return suggests_text(column.name) or (column.mean_words >= 2 and not all(map(is_date, column.values)))
+
+
+def _has_sentences(column: Column) -> bool:
+    """Whether most cells are different texts of some words: no names of persons, no places, no time zones."""
+    return column.mean_words >= 3 and 2 * column.distinct > column.filled
 
 
 def _is_spare_text(column: Column) -> bool:

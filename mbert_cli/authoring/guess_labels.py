@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -37,7 +38,7 @@ class GuessedLabels:
         classes: names of the classes or of the labels in order; empty if labels are numbers.
         min: a round number that is not above any label; for numbers only.
         max: a round number that is not below any label; for numbers only.
-        skipped: cells among numbers that are not numbers; their rows are skipped.
+        skipped: cells that are no labels, and are skipped: texts among numbers, and `FileReading.missing`.
         notes: remarks for the user.
         low: the smallest label; for numbers only.
         high: the largest label.
@@ -45,6 +46,7 @@ class GuessedLabels:
         delimiter: the text between the labels of a row; empty if each row has one label.
         ordered: whether the classes are ordered.
         flags: the columns of 0 and 1, if the task has one column for each label; `column` is the first of them.
+        in_brackets: the cells are JSON or Python lists, or lists of JSONL.
     """
 
     column: str
@@ -59,6 +61,7 @@ class GuessedLabels:
     delimiter: str = ""
     ordered: bool = False
     flags: tuple[str, ...] = ()
+    in_brackets: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -87,7 +90,8 @@ class GuessedLabels:
         if self.flags:
             return f"{len(self.flags)} labels for each row, one column of 0 and 1 for each"
         if self.kind == "sets":
-            return f"lists of {len(self.classes)} labels, separated by '{self.delimiter}': {first_of(self.classes)}"
+            separated = "" if self.in_brackets else f", separated by '{self.delimiter}'"
+            return f"lists of {len(self.classes)} labels{separated}: {first_of(self.classes)}"
         return f"{len(self.classes)} classes: {first_of(self.classes)}"
 
 
@@ -133,7 +137,8 @@ def why_unlikely(column: Column) -> str | None:
         many = lists is not None and len(lists[1]) > max(_FEW, column.filled // 2)
         return f"lists of {len(lists[1]):,} different values" if lists and many else None
     if are_splits(column.values):
-        return "names of splits; rows of all splits are used: keep only those that you want"
+        option = f"--split-column {shlex.quote(column.name)}"
+        return f"names of splits; rows of all splits are used: to divide the file by them, add {option}"
     if column.values and all(map(is_date, column.values)):
         return "dates"
     if column.mean_words > 3:
@@ -188,7 +193,8 @@ def read_labels(column: Column) -> GuessedLabels:
         own = min(numbers.values()), max(numbers.values())
         return GuessedLabels(column.name, [], low, high, skipped, tuple(notes), *own, bounded)
     if lists := labels_in_lists(column.values):
-        return GuessedLabels(column.name, _in_order(lists[1]), notes=tuple(notes), delimiter=lists[0])
+        names, brackets = _in_order(lists[1]), are_lists(column.values)
+        return GuessedLabels(column.name, names, notes=tuple(notes), delimiter=lists[0], in_brackets=brackets)
     if len(numbers) == len(column.values):
         classes = _in_order(numbers)
         if len(classes) > _FEW:
@@ -198,7 +204,7 @@ def read_labels(column: Column) -> GuessedLabels:
             )
     else:
         classes = _in_order(column.values)
-    missing = missing_remark(column.values)
+    missing = missing_remark(column.values, in_recipe=False)
     notes += [remark for remark in (list_remark(classes), case_remark(classes), missing) if remark]
     return GuessedLabels(column.name, classes, notes=tuple(notes))
 

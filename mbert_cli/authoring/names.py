@@ -13,7 +13,7 @@ _SCALE_WORDS = frozenset(
 )
 _TEXT_NAMES = (
     "text", "sentence", "review", "comment", "message", "question", "query", "title", "body", "content", "string",
-    "premise", "hypothesis",
+    "premise", "hypothesis", "summary", "headline", "tweet", "utterance", "phrase", "passage", "abstract",
 )  # fmt: skip
 # Whole names, and words in names.
 _ID_NAMES = frozenset({"index", "key", "no", "nr", "number", "row", "line", "rownum", "unnamed: 0"})
@@ -83,8 +83,9 @@ def are_splits(values: Collection[str]) -> bool:
 
 
 def suggests_text(name: str) -> bool:
-    """Whether a name suggests texts."""
-    return re.sub(r"[_\W\d]+", "", name.lower()) in _TEXT_NAMES
+    """Whether a name suggests texts: `text`, `sentence_A`, `reviewText`."""
+    words = [word for word in words_of(name) if len(word) > 1 and not word.isdigit()]
+    return bool(words) and all(word in _TEXT_NAMES for word in words)
 
 
 def are_a_pair(first: str, second: str) -> bool:

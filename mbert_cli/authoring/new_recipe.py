@@ -16,6 +16,7 @@ from mbert_cli.authoring.splits import stem
 from mbert_cli.authoring.task_files import TaskFiles
 from mbert_cli.authoring.task_names import AskedLabel, task_names
 from mbert_cli.data.label_remarks import first_of
+from mbert_cli.data.label_text import folded
 from mbert_cli.errors import UsageError
 from mbert_cli.messages import nearest
 
@@ -65,6 +66,7 @@ def new_files(
     ]
     for file, problem in unlabelled:
         _leave_out(file, problem, tasks)
+    _check_missing(reading, tasks)
     _ask_for_splits(tasks, {name: [each.name for each in files["train"].columns] for name, files in counted.items()})
     return tasks
 
@@ -86,6 +88,17 @@ def _check_labels(labels: Sequence[AskedLabel], counted: CountedGroups) -> None:
         if label.column not in known:
             place = ", ".join(files["train"].path for files in counted.values())
             raise UsageError(f"{place}: has no column '{label.column}'{nearest(label.column, sorted(known))}")
+
+
+def _check_missing(reading: FileReading, tasks: Sequence[TaskFiles]) -> None:
+    """Check that each text that means a missing label occurs in a column of labels."""
+    skipped = {text for each in tasks for labels in each.tasks.values() for text in labels.skipped}
+    unknown = next((text for text in reading.missing if folded(text) not in skipped), None)
+    if unknown is not None:
+        known = ", ".join(
+            f"'{column}'" for each in tasks for labels in each.tasks.values() for column in labels.columns
+        )
+        raise UsageError(f"--missing {unknown}: does not occur in {known}; correct it, or leave it out.")
 
 
 def _without_remedy(file: CountedFile, labels: Sequence[AskedLabel]) -> NoLabelsError:

@@ -13,7 +13,7 @@ _SPLITS = {
 # Words after the name of a split that do not name another task: `test_annotated`, `test-student`.
 _QUALIFIERS = (
     "annotated", "blind", "data", "final", "full", "gold", "hidden", "labeled", "labelled", "nolabel", "nolabels",
-    "no[-_]labels?", "private", "public", "set", "split", "student", "unlabeled", "unlabelled",
+    "no[-_]labels?", "matched", "mismatched", "private", "public", "set", "split", "student", "unlabeled", "unlabelled",
 )  # fmt: skip
 _LAST = re.compile(rf"(?:^|[-_. ])({'|'.join(_SPLITS)})(?:[-_. ](?:{'|'.join(_QUALIFIERS)}))*$", re.IGNORECASE)
 _FIRST = re.compile(rf"^({'|'.join(_SPLITS)})[-_. ](?=.)", re.IGNORECASE)
@@ -53,7 +53,9 @@ def group_files(files: Sequence[Path]) -> tuple[dict[str, dict[str, Path]], list
         split = named or "train"
         own = groups.setdefault(slug(name), {})
         if split in own:
-            raise UsageError(f"{file}: is the {split} file of the same task as {own[split]}; rename one of them.")
+            raise UsageError(
+                f"{file}: is the {split} file of the same task as {own[split]}; leave out or rename one of them."
+            )
         own[split] = file
     named_groups: dict[str, dict[str, Path]] = {}
     remarks = []
@@ -67,6 +69,17 @@ def group_files(files: Sequence[Path]) -> tuple[dict[str, dict[str, Path]], list
         named_groups[slug(stem(file))] = {"train": file}
         remarks.append(f"{file}: used as a training file, because no other file of task {name} is named")
     return named_groups, remarks
+
+
+def split_named(text: str) -> str | None:
+    """Return the split that a text names in any case: `TRIAL` names dev. None if it names none."""
+    return _SPLITS.get(text.strip().lower())
+
+
+def text_ending(file: Path) -> str:
+    """Return the extensions of a file for a text file with the same rows; a name must not end like a binary format."""
+    ending = file.name.removeprefix(stem(file))
+    return re.sub(r"\.gz$", "", re.sub(r"\.parquet", ".tsv", ending, flags=re.IGNORECASE), flags=re.IGNORECASE)
 
 
 def stem(file: Path) -> str:

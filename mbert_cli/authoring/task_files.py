@@ -1,6 +1,5 @@
 """Files of the user with the tasks that can be trained on them, as sections of a recipe and as lines for people."""
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.authoring.column import CountedFile, FileReading
-from mbert_cli.authoring.dev_split import DevSplit, split_off_dev
+from mbert_cli.authoring.dev_split import DevSplit, Strata, split_off_dev
 from mbert_cli.authoring.guess_columns import Guess
 from mbert_cli.authoring.guess_labels import GuessedLabels
-from mbert_cli.authoring.splits import slug, stem
+from mbert_cli.authoring.splits import slug, stem, text_ending
 from mbert_cli.data.label_remarks import first_of, without_dev_rows
 from mbert_cli.data.label_sets import DELIMITER, FLAGS
+from mbert_cli.data.label_text import folded
 from mbert_cli.data.list_cells import parts_of
 from mbert_cli.recipe.paths import relative_path
 
@@ -58,9 +58,7 @@ class TaskFiles:
 
     def dev_paths(self, folder: Path) -> dict[str, Path]:
         """Return the two files in a folder into which `with_dev` splits the training file."""
-        ending = self.files["train"].name.removeprefix(stem(self.files["train"]))
-        # The split is text, so its name must not end like a binary format.
-        ending = re.sub(r"\.gz$", "", re.sub(r"\.parquet", ".tsv", ending, flags=re.IGNORECASE), flags=re.IGNORECASE)
+        ending = text_ending(self.files["train"])
         # Do not overwrite x-train.tsv, and avoid similar names such as x_train.tsv (input) and x-train.tsv (output).
         taken = {slug(stem(path)) for path in self.files.values()}
         for name in (self.name, f"{self.name}_split"):
@@ -79,10 +77,12 @@ class TaskFiles:
             The data set with the two files, whose notes are only about the split; and the content of the two files.
         """
         paths = self.dev_paths(folder)
-        classes = next((labels.column for labels in self.tasks.values() if labels.kind == "classes"), None)
+        kinds = {labels.kind: labels for labels in reversed(self.tasks.values())}
+        classes = kinds.get("classes") or kinds.get("sets")
+        strata = None if classes is None else strata_of(classes)
         usable = {column: labels.is_usable for labels in self.tasks.values() for column in labels.columns}
-        split = split_off_dev(self.files["train"], self.reading, self.guess.text, classes, usable)
-        of_class = " of each class" if classes else ""
+        split = split_off_dev(self.files["train"], self.reading, self.guess.text, strata, usable)
+        of_class = "" if classes is None else " of each class" if classes.kind == "classes" else " of each label"
         files = f"{paths['train']} and {paths['dev']}"
         notes = [f"no dev file: a tenth of the texts{of_class}, chosen by their hash, becomes dev: {files}"]
         dev = CountedFile(str(paths["dev"]), split.dev, [])
@@ -109,8 +109,10 @@ class TaskFiles:
             words = " ".join(f"--label {shlex.quote(each)}" for each in [*guess.labels][:_MOST_LISTED])
             lines.append(f"  for one task for each of these columns, add {words}")
         if guess.others:
-            words = " ".join(f"--label {shlex.quote(each)}" for each in (*guess.labels, *guess.others[:_MOST_LISTED]))
-            lines.append(f"  could also be labels: {first_of(guess.others)}; for one task each, add {words}")
+            chosen = [] if guess.are_flags else [*guess.labels]
+            words = " ".join(f"--label {shlex.quote(each)}" for each in (*chosen, *guess.others[:_MOST_LISTED]))
+            remedy = f"to choose them instead, add {words}" if guess.are_flags else f"for one task each, add {words}"
+            lines.append(f"  could also be labels: {first_of(guess.others)}; {remedy}")
         if guess.spare:
             lines.append(f"  texts that are not used: {_names(guess.spare)}; to choose other texts, add --text")
         refused = [f"'{column}' ({why})" for column, why in guess.refused.items()]
@@ -166,7 +168,18 @@ def notes_on_dev(labels: GuessedLabels, dev: CountedFile) -> list[str]:
     else:
         occur = {*columns[labels.column]}
     absent = [name for name in labels.classes if name not in occur]
-    return [without_dev_rows(absent)] if absent else []
+    return [without_dev_rows(absent, labels.kind == "sets")] if absent else []
+
+
+def strata_of(labels: GuessedLabels) -> Strata:
+    """Return how the classes, or the labels, of a row are read from its cells."""
+
+    def read(cells: Sequence[str]) -> set[str]:
+        if labels.flags:
+            return {name for name, cell in zip(labels.flags, cells, strict=True) if FLAGS.get(folded(cell).casefold())}
+        return {*parts_of(cells[0], labels.delimiter)} if labels.kind == "sets" else {folded(cells[0])}
+
+    return Strata(labels.columns, read)
 
 
 def _names(columns: Sequence[str]) -> str:

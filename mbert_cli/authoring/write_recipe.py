@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mbert_cli.authoring.column import FileReading
 from mbert_cli.authoring.dev_split import DevSplit
+from mbert_cli.authoring.divide_by_column import divide_by_column
 from mbert_cli.authoring.new_encoder import default_encoder, named_encoder
 from mbert_cli.authoring.new_recipe import new_files
 from mbert_cli.authoring.ordered_classes import with_order
@@ -31,6 +32,7 @@ class InitOptions:
         encoder: what `encoder.checkpoint` can be; None for the default.
         force: replace files that exist.
         ordered: columns of labels whose classes are ordered.
+        split_column: the column with the split of each row; None if the files are splits.
     """
 
     reading: FileReading
@@ -39,12 +41,14 @@ class InitOptions:
     encoder: str | None = None
     force: bool = False
     ordered: Sequence[str] = ()
+    split_column: str | None = None
 
 
 def write_recipe(files: Sequence[Path], output: Path, options: InitOptions, console: Console) -> None:
     """Write a recipe for the user's own files, with dev files beside it if there are none.
 
-    No file is written before all files are read and checked, except for copies of streams.
+    No file is written before all files are read and checked, except for copies of streams, and for the splits of files
+    that are divided by a column.
 
     Args:
         files: data files, or streams.
@@ -60,7 +64,10 @@ def write_recipe(files: Sequence[Path], output: Path, options: InitOptions, cons
     check_output(output, options.force)
     folder = output.parent
     encoder = default_encoder() if options.encoder is None else named_encoder(options.encoder, folder)
-    groups, remarks = group_files(save_streams(files, folder, options.force, console))
+    paths = save_streams(files, folder, options.force, console)
+    if options.split_column is not None:
+        paths = divide_by_column(paths, options.split_column, options.reading, folder, options.force, console)
+    groups, remarks = group_files(paths)
     data_sets = with_order(new_files(groups, options.reading, options.text, options.labels), options.ordered)
     for remark in remarks:
         console.info(remark)
@@ -70,16 +77,16 @@ def write_recipe(files: Sequence[Path], output: Path, options: InitOptions, cons
             console.info(line)
         if "dev" not in each.files:
             data_sets[index], split = each.with_dev(folder)
-            paths = each.dev_paths(folder)
-            _check_splits(split, paths, output, options.force)
-            splits.append((split, paths))
+            own = each.dev_paths(folder)
+            _check_splits(split, own, output, options.force)
+            splits.append((split, own))
             for line in data_sets[index].noted():
                 console.info(line)
     for line in (*encoder.lines, *long_text_remarks(data_sets, max_length_of(data_sets, encoder))):
         console.info(line)
     recipe = recipe_text(data_sets, folder, encoder)
-    for split, paths in splits:
-        split.write(paths)
+    for split, own in splits:
+        split.write(own)
     with replacing(output) as file:
         file.write(recipe)
 

@@ -48,6 +48,18 @@ def init(
             help="The encoder: a Hub name, a folder, a run folder, or package:NAME/path. Default: a small BERT.",
         ),
     ] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--missing", metavar="LABEL", help="A label that means: no label. Its rows are skipped. May be repeated."
+        ),
+    ] = None,
+    split_column: Annotated[
+        str | None,
+        typer.Option(
+            "--split-column", metavar="COLUMN", help="A column with the split of each row: train, dev or test."
+        ),
+    ] = None,
     columns: Columns = None,
     quoting: Quoting = None,
     delimiter: Delimiter = None,
@@ -69,8 +81,9 @@ def init(
 
     console = Console(quiet)
     names = dict(split_pair(pair, "--columns NAME=OTHER") for pair in columns or [])
-    reading = FileReading(quoting or "auto", delimiter or "auto", names)
-    options = InitOptions(reading, text or [], _asked_labels(label or []), encoder, force, ordered or [])
+    reading = FileReading(quoting or "auto", delimiter or "auto", names, tuple(missing or []))
+    asked = _asked_labels(label or [])
+    options = InitOptions(reading, text or [], asked, encoder, force, ordered or [], split_column)
     write_recipe(files, output, options, console)
     console.info(f"wrote {output}: look at it, then check it with: {command_line('validate', output)}")
     console.info(f"and train it with: {command_line('train', output)}")

@@ -1,5 +1,6 @@
 """Remarks on the labels of a file, for users: case, lists of labels, classes without dev rows."""
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
@@ -14,27 +15,35 @@ _DELIMITERS = ("|", ";", ",")  # the other separators also occur in names of cla
 
 def case_remark(labels: Sequence[str]) -> str | None:
     """Return a remark if two labels differ only in upper and lower case, otherwise None."""
-    seen: dict[str, str] = {}
+    spellings: dict[str, list[str]] = {}
     for label in labels:
-        other = seen.setdefault(label.casefold(), label)
-        if other != label:
-            return f"'{other}' and '{label}' differ only in case, and each is a separate class; use one spelling"
-    return None
+        spellings.setdefault(label.casefold(), []).append(label)
+    groups = [" and ".join(f"'{label}'" for label in alike) for alike in spellings.values() if len(alike) > 1]
+    if not groups:
+        return None
+    more = f", and {len(groups) - _MOST_SHOWN:,} more groups of labels" if len(groups) > _MOST_SHOWN else ""
+    listed = f"{'; '.join(groups[:_MOST_SHOWN])}{more}"
+    return f"{listed} differ only in case, and each is a separate class; use one spelling"
 
 
-def missing_remark(counts: Mapping[str, int]) -> str | None:
-    """Return a remark if a label looks like a missing value, otherwise None.
+def missing_remark(counts: Mapping[str, int], in_recipe: bool = True) -> str | None:
+    """Return a remark if a label looks like a missing value, otherwise None. Data sets write `-1` for it, too.
 
     Args:
         counts: number of rows of each label.
+        in_recipe: advise a change of the recipe; otherwise the option of `mbert init`.
     """
     missing = [label for label in counts if label.strip().casefold() in _MISSING]
+    if "-1" in counts and {"0", "1", "2"} <= counts.keys() and all(label.isdecimal() for label in {*counts} - {"-1"}):
+        missing.append("-1")
     if not missing:
         return None
     rows = sum(counts[label] for label in missing)
+    options = " ".join(f"--missing {shlex.quote(label)}" for label in missing[:_MOST_SHOWN])
+    change = "remove it from the head's labels and set on_bad_row: skip" if in_recipe else f"add {options}"
     return (
         f"{first_of(missing)} ({counted(rows, 'row')}) looks like a missing value, but is a class; if the label is "
-        "missing there, remove it from the head's labels and set on_bad_row: skip"
+        f"missing there, {change}"
     )
 
 
@@ -103,8 +112,9 @@ def first_of(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" if "," in name else name for name in names[:_MOST_SHOWN]) + more
 
 
-def without_dev_rows(names: Sequence[str]) -> str:
-    """Return a remark that these classes have no dev rows."""
+def without_dev_rows(names: Sequence[str], are_sets: bool = False) -> str:
+    """Return a remark that these classes have no dev rows; or these labels, if a row has a set of labels."""
+    one, several = ("label", "labels") if are_sets else ("class", "classes")
     if len(names) == 1:
-        return f"class {first_of(names)} has no dev rows, so it counts as 0 in macro averages"
-    return f"classes {first_of(names)} have no dev rows, so each counts as 0 in macro averages"
+        return f"{one} {first_of(names)} has no dev rows, so it counts as 0 in macro averages"
+    return f"{several} {first_of(names)} have no dev rows, so each counts as 0 in macro averages"

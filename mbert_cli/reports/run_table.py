@@ -64,7 +64,7 @@ def _upright(facts: Mapping[str, str], names: Sequence[str], lines: Sequence[_Li
     """Yield the name and the facts of one run, and a table of its scores beside their intervals and the reference."""
     yield Text(lines[0][1], style="bold", no_wrap=True, overflow="ignore")
     yield Text("; ".join(f"{name} {fact}" for name, fact in facts.items() if fact))
-    table = new_table("task", *((kind, "right") for kind, *_ in lines))
+    table = new_table("task", *(("score" if kind == "run" else kind, "right") for kind, *_ in lines))
     for name, *scores in zip(names, *(scores for *_, scores in lines), strict=True):
         if any(scores):
             table.add_row(name, *scores)

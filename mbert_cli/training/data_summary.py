@@ -167,7 +167,7 @@ def label_remarks(labels: Labels, train: Sequence[Label], dev: Sequence[Label], 
             f"neither file has a row with {first_of(absent)}; remove it from labels, or correct its spelling there"
         )
     if unmeasured:
-        remarks.append(without_dev_rows(unmeasured))
+        remarks.append(without_dev_rows(unmeasured, not isinstance(labels, ClassLabels)))
     return remarks
 
 

@@ -113,3 +113,23 @@ def test_labels_that_differ_only_in_case_get_a_remark():
         .notes[0]
         .startswith("'Negative' and 'negative' differ only in case, and each is a separate class")
     )
+
+
+def test_all_spellings_that_differ_only_in_case_are_listed():
+    notes = read_labels(column(["YES", "no", "Yes", "No", "yes", "so-so"] * 4)).notes
+    assert notes[0].startswith("'No' and 'no'; 'YES' and 'Yes' and 'yes' differ only in case, and each is a separate")
+
+
+@pytest.mark.parametrize(
+    ("values", "remarked"),
+    [(["-1", "0", "1", "2"], True), (["-1", "0", "1"], False), (["-1", "0", "1", "2", "-2"], False)],
+)
+def test_minus_one_looks_like_a_missing_label_among_the_numbers_of_classes(values, remarked):
+    notes = read_labels(column(values * 5)).notes
+    assert ("-1 (5 rows) looks like a missing value, but is a class" in str(notes)) is remarked
+    assert ("add --missing -1" in str(notes)) is remarked
+
+
+def test_the_separator_of_lists_is_described_only_if_the_cells_contain_it():
+    assert "separated by" not in read_labels(column(['["rude", "sad"]', '["sad"]'] * 5)).line()
+    assert "separated by ','" in read_labels(column(["rude,sad", "sad"] * 5)).line()

@@ -117,7 +117,10 @@ def test_paths_are_relative_to_the_folder_of_the_recipe(here):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a.tsv", "b/a.tsv"], "b/a.tsv: is the train file of the same task as a.tsv; rename one of them."),
+        (
+            ["a.tsv", "b/a.tsv"],
+            "b/a.tsv: is the train file of the same task as a.tsv; leave out or rename one of them.",
+        ),
         (["a-dev.tsv", "a-test.tsv"], "a-dev.tsv: there is no training file of task a; name it as well."),
         (["a.tsv", "--label", "mood", "--label", "mood"], "--label mood: is given twice; name each column once."),
         (
@@ -568,13 +571,13 @@ def test_several_columns_of_0_and_1_become_one_task(here, capsys):
     printed = capsys.readouterr().err
     assert "labels 'toxic', 'rude', 'threat' (3 labels for each row, one column of 0 and 1 for each; guessed" in printed
     assert "for one task for each of these columns, add --label toxic --label rude --label threat" in printed
-    assert "class threat has no dev rows" in printed
+    assert "label threat has no dev rows" in printed
 
 
 def test_a_test_file_whose_columns_are_not_0_and_1_is_rejected(here):
     write(here / "j-train.tsv", flags(60), FLAGS)
     write(here / "j-test.tsv", [(*row[:4], -1) if row[0] == 3 else row for row in flags(20)], FLAGS)
-    with pytest.raises(UsageError, match="j-test.tsv: 'threat' must be 0 or 1, but contains '-1'; correct or leave"):
+    with pytest.raises(UsageError, match="j-test.tsv: 'threat' must be 0 or 1, but contains '-1'; .* add --missing -1"):
         init("j-train.tsv", "j-test.tsv")
 
 
