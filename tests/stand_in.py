@@ -1,7 +1,8 @@
 """A replacement for a training run that takes no time and writes the same files into its run folder.
 
-Scores are a function of epoch, seed and number of adapters. The learning rate selects a fault: 1e6 is a loss that is
-not finite, 2e6 a kill by the system, and 3e6 a long epoch, unless its progress was saved before.
+Scores are a function of epoch, seed, number of adapters, and weight decay, whose default changes nothing. The learning
+rate selects a fault: 1e6 is a loss that is not finite, 2e6 a kill by the system, and 3e6 a long epoch, unless its
+progress was saved before.
 """
 
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 from mbert_cli.errors import MbertError, Stopped
@@ -20,17 +22,18 @@ from mbert_cli.storage.commit_epoch import commit_epoch, commit_state
 from mbert_cli.storage.metrics_file import EpochRecord, Seconds
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import locked
+from mbert_cli.training.pruning import Pruning, read_limits
 
 COMMAND = [sys.executable, "-P", __file__]
 NOT_FINITE, KILLED, SLOW = 1e6, 2e6, 3e6
 
 
-def accuracy(epoch, seed, adapters):
-    return 0.5 + epoch / 100 + seed / 500 + adapters / 20
+def accuracy(epoch, seed, adapters, weight_decay=0.01):
+    return 0.5 + epoch / 100 + seed / 500 + adapters / 20 - abs(weight_decay - 0.01)
 
 
 def record_of(recipe, epoch, hardware):
-    value = accuracy(epoch, recipe.training.seed, len(recipe.adapters))
+    value = accuracy(epoch, recipe.training.seed, len(recipe.adapters), recipe.training.weight_decay)
     tasks = {
         name: {"main_metric": "pearson" if name == "near" else "accuracy", "accuracy": value, "pearson": value}
         for name in recipe.tasks
@@ -55,12 +58,13 @@ def write_text(text):
     return lambda folder: (folder / "a.txt").write_text(text)
 
 
-def train(recipe, folder, resume, force, threads, hardware):
+def train(recipe, folder, resume, force, threads, hardware, limits=()):
     with locked(folder, resume=resume, force=force):
         if not resume:
             folder.clear()
         folder.write_recipe(recipe.to_yaml())
         print(f"threads {threads or 'free'}", flush=True)
+        pruning = Pruning(dict(limits), folder)
         for epoch in range(len(folder.read_metrics()) + 1, recipe.training.epochs + 1):
             rate = recipe.training.learning_rate
             if rate == NOT_FINITE:
@@ -72,8 +76,14 @@ def train(recipe, folder, resume, force, threads, hardware):
                 wait(folder, epoch)
             with signals.deferred():
                 best = write_text("model"), write_text("evaluation")
-                commit_epoch(folder, record_of(recipe, epoch, hardware), write_text("state"), 2, best)
+                record = record_of(recipe, epoch, hardware)
+                pruning.note(record)
+                pruned = pruning.is_due and epoch < recipe.training.epochs
+                record = replace(record, ended="pruned" if pruned else None)
+                commit_epoch(folder, record, write_text("state"), 2, best)
             print(f"epoch {epoch}", flush=True)
+            if pruned:
+                return
 
 
 def wait(folder, epoch):
@@ -96,8 +106,9 @@ def main(words, threads):
     assert words[2] == "-o"
     recipe = load(Path(words[1]), [word for word in words[4:] if "=" in word], lambda *_: [])
     hardware = {key: words[words.index(f"--{key}") + 1] for key in ("device", "precision")}
+    limits = read_limits(Path(words[words.index("--prune-below") + 1])) if "--prune-below" in words else {}
     try:
-        train(recipe, RunFolder(Path(words[3])), "--resume" in words, "--force" in words, threads, hardware)
+        train(recipe, RunFolder(Path(words[3])), "--resume" in words, "--force" in words, threads, hardware, limits)
     except MbertError as error:
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -79,10 +79,12 @@ def sweep(
     from mbert_cli.sweeps.figure import draw_scores_or_explain
     from mbert_cli.sweeps.folder import SweepFolder
     from mbert_cli.sweeps.formats import write_tables
+    from mbert_cli.sweeps.importance import with_importance
     from mbert_cli.sweeps.plan import find_plan
     from mbert_cli.sweeps.results import read_results
     from mbert_cli.sweeps.run import Options
     from mbert_cli.sweeps.run_plan import check_failures, run_plan
+    from mbert_cli.sweeps.run_search import is_over, run_search, runs_so_far
     from mbert_cli.sweeps.terminal_table import runs_table, sweep_table
 
     if table and dry_run:
@@ -95,12 +97,12 @@ def sweep(
     folder.check_free()
     options = Options(device, precision, kernels, limit, offline)
     planned = _read_plan(file, whole=dry_run)
-    runs = folder.runs_of(planned)
+    planned, runs = runs_so_far(planned, folder, jobs or 1)
     if dry_run:
         print_tables([runs_table(runs, planned.rows, options)])
         return
     if table:
-        result = read_results(planned, runs)
+        result = with_importance(read_results(planned, runs))
         try:
             if folder.plan_file.is_file():
                 with folder.locked():
@@ -110,13 +112,14 @@ def sweep(
         except UsageError as error:
             console.info(str(error))  # the table is still printed
     else:
-        if all(run.is_done() for run in runs):
+        if is_over(planned, runs):
             engine = engine if force else "local"  # there is nothing to train
         else:
             planned = _read_plan(file, whole=True)
             check_hardware(engine, options)
         with folder.locked(), executor_of(engine, address, jobs, device, console) as executor:
-            result = run_plan(planned, folder, options, console, executor, force)
+            run = run_plan if planned.search is None else run_search
+            result = with_importance(run(planned, folder, options, console, executor, force))
             write_tables(folder.path, result, draw_scores_or_explain(result, console))
     print_json(result.as_json()) if as_json else print_tables([sweep_table(result)])
     if not table:

@@ -84,6 +84,7 @@ def train(
     offline: Offline = False,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of all random numbers.")] = None,
     limit: Limit = None,
+    prune_below: Annotated[Path | None, typer.Option("--prune-below", hidden=True)] = None,  # from mbert sweep
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Annotated[
@@ -129,6 +130,7 @@ def train(
         from mbert_cli.model.components import load_recipe
         from mbert_cli.training.console import print_next_steps, summary
         from mbert_cli.training.options import RunOptions
+        from mbert_cli.training.pruning import read_limits
         from mbert_cli.training.train import train as train_recipe
 
         if not processes.is_first:
@@ -137,7 +139,8 @@ def train(
             loaded = load_recipe(name, chosen)
             hardware = choose(device, precision, kernels)
         console.show_log()
-        options = RunOptions(hardware, console, resume, limit, allow_drift, jobs, processes)
+        limits = {} if prune_below is None else read_limits(prune_below)
+        options = RunOptions(hardware, console, resume, limit, allow_drift, jobs, processes, limits)
         best = train_recipe(loaded, folder, options)
     console.event("end", {"run": str(folder.path), "kept": best.as_dict()})
     if not as_json:

@@ -5,8 +5,8 @@ from typing import Literal
 from mbert_cli.errors import counted
 from mbert_cli.recipe.sections import Recipe, TrainingSection
 
-Reason = Literal["epochs", "patience", "max_steps", "max_time"]
-"""All epochs are trained, or the limit that ended the run."""
+Reason = Literal["epochs", "patience", "max_steps", "max_time", "pruned"]
+"""All epochs are trained, or the limit that ended the run; or a search ended it, because other trials score higher."""
 
 
 def why_ended(reason: Reason, training: TrainingSection) -> str:
@@ -16,6 +16,8 @@ def why_ended(reason: Reason, training: TrainingSection) -> str:
         return f"the score did not improve for {count} (training.patience)"
     if reason == "epochs":
         return "all epochs are trained"
+    if reason == "pruned":
+        return "its score is below the median of earlier trials of the search"
     limit = f"{training.max_steps:,}" if reason == "max_steps" else training.max_time
     return f"training.{reason} is {limit}"
 

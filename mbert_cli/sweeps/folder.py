@@ -2,12 +2,15 @@
 
     DIR/
       plan.yaml                     the plan when the sweep last ran
+      search.json                   for a search: the number of trials at the same time
+      limits/NAME.json              for a trial of a search: the scores below which it ends early
       recipes/NAME.yaml             the recipe that a run was started with
       recipes/NAME.json             its options, number of threads, and hashes of its files
       runs/NAME/                    a run folder
       logs/NAME.log                 the output of its training processes, newest last
       table.tsv, .md, .html         the table of the runs
       scores.png                    a figure of the scores, drawn when a sweep ends
+      search.png                    for a search: the importance of its ranges, and their scores
 
 A run is identified by its recipe and seed, not by its name. So rows can be renamed, moved or shared between plans.
 A run is done if its metrics.jsonl has a line for every epoch. No other file records this, so that nothing can
@@ -25,7 +28,7 @@ from pathlib import Path
 
 from mbert_cli.errors import UsageError
 from mbert_cli.recipe.sections import Recipe
-from mbert_cli.storage.atomic import left_by_a_crash
+from mbert_cli.storage.atomic import left_by_a_crash, read_json
 from mbert_cli.storage.disk import disk_errors
 from mbert_cli.storage.locks import take_lock
 from mbert_cli.storage.run_folder import RunFolder
@@ -35,6 +38,7 @@ from mbert_cli.sweeps.run import SweepRun, read_record
 
 TABLES = ("table.tsv", "table.md", "table.html")
 FIGURE = "scores.png"
+SEARCH_FIGURE = "search.png"
 _MAX_NAME = 48  # characters of a name, each at most four bytes, before a suffix is added
 
 
@@ -48,6 +52,7 @@ class SweepFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.plan_file = path / "plan.yaml"
+        self.search_file = path / "search.json"
         self._lock = path / ".lock"
 
     @contextmanager
@@ -81,6 +86,18 @@ class SweepFolder:
         others = [each for each in self.path.iterdir() if each != self._lock and not left_by_a_crash(each)]
         if others:
             raise UsageError(f"{self.path} is not empty and contains no sweep; choose another -o.")
+
+    def parallel_trials(self, jobs: int, force: bool = False) -> int:
+        """Return the number of trials at the same time that the search was started with, on which suggestions depend.
+
+        Args:
+            jobs: the number for a new search.
+            force: whether the search starts again with `jobs`.
+        """
+        if force or not self.search_file.is_file():
+            return jobs
+        parallel = read_json(self.search_file).get("parallel")
+        return parallel if isinstance(parallel, int) and parallel > 0 else jobs
 
     def runs_of(self, plan: Plan) -> "SweepRuns":
         """Return the runs of a plan; rows with the same recipe and seed share a run."""

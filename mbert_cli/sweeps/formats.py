@@ -13,7 +13,8 @@ from mbert_cli.reports.html import html_page
 from mbert_cli.reports.markdown import markdown_page
 from mbert_cli.reports.run_report import TaskMetric
 from mbert_cli.storage.atomic import replace_file
-from mbert_cli.sweeps.folder import FIGURE, TABLES
+from mbert_cli.sweeps.folder import FIGURE, SEARCH_FIGURE, TABLES
+from mbert_cli.sweeps.ranges import as_json
 from mbert_cli.sweeps.results import RowResult, Spread, SweepResult
 from mbert_cli.sweeps.table import table_of
 
@@ -33,7 +34,7 @@ def write_tables(folder: Path, result: SweepResult, figure: bytes | None = None)
     for name, text in zip(TABLES, (as_tsv(result), as_markdown(result), as_html(result, figure)), strict=True):
         replace_file(folder / name, text)
     if figure is not None:
-        replace_file(folder / FIGURE, figure)
+        replace_file(folder / (FIGURE if result.search is None else SEARCH_FIGURE), figure)
 
 
 def as_markdown(result: SweepResult) -> str:
@@ -45,7 +46,8 @@ def as_html(result: SweepResult, figure: bytes | None = None) -> str:
     """Return the results as one HTML page, which embeds the figure."""
     table = table_of(result)
     image = "" if figure is None else base64.b64encode(figure).decode("ascii")
-    return html_page("sweep.html", title=table.title, table=table, figure=image)
+    described = "overall scores against parameters that train" if result.search is None else "importance of the ranges"
+    return html_page("sweep.html", title=table.title, table=table, figure=image, described=described)
 
 
 _BEFORE_SCORES = ("group", "row", "seeds", "done")
@@ -65,7 +67,8 @@ def as_tsv(result: SweepResult) -> str:
     """Return the results as TSV with unrounded numbers; each score has a mean, minimum, maximum and published value."""
     names = [*(f"{task}_{metric}" for task, metric in result.columns), "overall"]
     scores = [f"{name}_{part}" for name in names for part in ("mean", "min", "max", "published")]
-    lines = [csv_line([*_BEFORE_SCORES, *scores, *_AFTER_SCORES], "\t", is_header=True)]
+    trial = [] if result.search is None else ["state", "epochs", *(each.key for each in result.search.ranges)]
+    lines = [csv_line([*_BEFORE_SCORES, *scores, *_AFTER_SCORES, *trial], "\t", is_header=True)]
     lines += [csv_line([full(cell) for cell in _tsv_cells(row, result.columns)], "\t") for row in result.rows]
     return "".join(lines)
 
@@ -91,7 +94,17 @@ def _tsv_cells(row: RowResult, columns: list[TaskMetric]) -> list[str | int | fl
         None if row.train_seconds is None else round(row.train_seconds, 3),
         "; ".join(row.hardware),
         " ".join(run.name for run in row.runs),
+        *_trial_cells(row),
     ]
+
+
+def _trial_cells(row: RowResult) -> list[str | int | float | None]:
+    """Return the state and the values of a trial; nothing for a row of a plan."""
+    if not row.row.values:
+        return []
+    values = row.row.values.values()
+    cells = [one_line(value) if isinstance(value, str) else as_json(value) for value in values]
+    return [row.states[0].status, row.states[0].epochs, *cells]
 
 
 def _numbers(spread: Spread | None) -> list[float | None]:

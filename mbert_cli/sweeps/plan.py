@@ -1,11 +1,12 @@
-"""The plan of a sweep, read and checked: the rows of a table, each with a recipe, overrides and seeds.
+"""The plan of a sweep, read and checked: the rows of a table, each with a recipe, overrides and seeds; or a search.
 
 Must not import torch: fast start-up.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from mbert_cli.recipe.section import Section
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.recipe.shipped import PLANS, plan_names, shipped_folder, shipped_names
 from mbert_cli.recipe.yaml_text import parse
+from mbert_cli.sweeps.search_plan import RANGES, Search, read_search
 
 Keep = Literal["all", "model", "metrics"]
 """The parts of a run that are kept when it is done: all; all but its states; or its recipe and metrics only."""
@@ -52,14 +54,16 @@ class PlanSection(Section):
 
     Args:
         title: title of the table.
-        rows: the rows.
+        rows: the rows; a plan has these, or a search.
+        search: the ranges of a search for good settings.
         seeds: seeds of the rows that have no own seeds; default: the seed of each recipe.
         settings: `key=value` overrides of the recipes of all rows.
         keep: the parts of a run that are kept when it is done.
     """
 
     title: Text | None = None
-    rows: Annotated[list[Any], Field(min_length=1)]
+    rows: Annotated[list[Any], Field(min_length=1)] | None = None
+    search: Any = None
     seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
     settings: list[str] = []
     keep: Keep = "model"
@@ -74,12 +78,14 @@ class PlannedRow:
         name: name of the row.
         recipe: the recipe with all overrides except the seed.
         seeds: the seeds of its runs.
+        values: for a trial of a search, the values of its ranges, by their keys.
     """
 
     group: str
     name: str
     recipe: Recipe
     seeds: tuple[int, ...]
+    values: Mapping[str, Any] = field(default_factory=dict)
 
     def recipe_of(self, seed: int) -> Recipe:
         """Return the recipe of the run with a seed."""
@@ -93,15 +99,17 @@ class Plan:
 
     Args:
         title: title of the table.
-        rows: the rows, in the order of the table.
+        rows: the rows, in the order of the table; of a search, the trials that it has suggested so far.
         keep: the parts of a run that are kept when it is done.
         text: text of the plan file.
+        search: the search; None if the plan lists its rows.
     """
 
     title: str
     rows: tuple[PlannedRow, ...]
     keep: Keep
     text: str
+    search: Search | None = None
 
 
 def find_plan(name: str) -> Path:
@@ -138,6 +146,10 @@ def read_plan(path: Path, check: ComponentCheck, check_recipe: Callable[[Recipe]
     document = parse(text, str(path), path.resolve().parent, example="rows")
     reader = Reader(document, check)
     plan = reader.section((), PlanSection)
+    if document.values.get("search") is not None:
+        return _read_search_plan(reader, plan, path, text, check_recipe)
+    if plan is not None and plan.rows is None:
+        reader.problem(("rows",), "is missing.")
     written = document.values.get("rows")
     # All rows are checked, even if other parts of the plan have problems.
     rows = [
@@ -146,14 +158,19 @@ def read_plan(path: Path, check: ComponentCheck, check_recipe: Callable[[Recipe]
     _check_names(reader, rows)
     if plan is not None:
         _check_seeds(reader, plan, rows)
-    files = {index: _recipe_file(reader, index, row.recipe) for index, row in enumerate(rows) if row is not None}
+    files = {
+        index: _recipe_file(reader, ("rows", index), row.recipe) for index, row in enumerate(rows) if row is not None
+    }
     if plan is None or reader.problems:
         raise RecipeError(*reader.problems)
     planned: list[PlannedRow] = []
     problems: dict[str, list[str]] = {}
     for index, row in enumerate(each for each in rows if each is not None):
         try:
-            recipe = _resolved(document, index, plan, row, files[index], check)
+            settings = (("settings",), plan.settings), (("rows", index, "settings"), row.settings)
+            file = files[index]
+            assert file is not None
+            recipe = _resolved(document, settings, read_document(*file), check)
             if check_recipe is not None:
                 check_recipe(recipe)
         except RecipeError as error:
@@ -165,6 +182,36 @@ def read_plan(path: Path, check: ComponentCheck, check_recipe: Callable[[Recipe]
     if problems:
         raise RecipeError(*_by_rows(problems, len(rows)))
     return Plan(plan.title or path.stem, tuple(planned), plan.keep, text)
+
+
+def _read_search_plan(
+    reader: Reader,
+    plan: PlanSection | None,
+    path: Path,
+    text: str,
+    check_recipe: Callable[[Recipe], object] | None,
+) -> Plan:
+    """Read and check a plan with a search; see `read_plan`."""
+    document = reader.document
+    section, ranges = read_search(reader)
+    if document.values.get("rows") is not None:
+        reader.problem(("rows",), "and search cannot be used together; write two plans.")
+    if plan is not None and len(plan.seeds or ()) > 1:
+        what = f"has {len(plan.seeds or ())} seeds, but a search trains each trial once"
+        reader.problem(("seeds",), f"{what}; keep one seed, and train the best trial with others afterwards.")
+    file = None if section is None else _recipe_file(reader, ("search",), section.recipe)
+    if plan is None or section is None or file is None or reader.problems:
+        raise RecipeError(*reader.problems)
+    written = read_document(*file)
+    common = [(("settings",), plan.settings)]
+
+    def recipe_of(values: Mapping[str, Any]) -> Recipe:
+        own = [((*RANGES, each.key), [each.setting(values[each.key])]) for each in ranges]
+        return _resolved(document, [*common, *own], deepcopy(written), reader.check)
+
+    search = Search(section, ranges, plan.seeds[0] if plan.seeds else None, recipe_of)
+    search.check(check_recipe)
+    return Plan(plan.title or path.stem, (), plan.keep, text, search)
 
 
 def _by_rows(problems: Mapping[str, Sequence[str]], rows: int) -> list[str]:
@@ -208,35 +255,37 @@ def _check_seeds(reader: Reader, plan: PlanSection, rows: Sequence[RowSection | 
                 reader.problem(("rows", row_index, "settings", index), what)
 
 
-def _recipe_file(reader: Reader, index: int, name: str) -> tuple[Path, str] | None:
-    """Return the file of a row's recipe, and its name in messages."""
+def _recipe_file(reader: Reader, path: KeyPath, name: str) -> tuple[Path, str] | None:
+    """Return the file of a recipe that a section of the plan names, and its name in messages."""
     document = reader.document
     if os.path.isfile(document.folder / name):
         return document.folder / name, str(Path(document.source).parent / name)
     bare = name.removeprefix("recipes/").removesuffix(".yaml")
     if bare in shipped_names():
-        path = shipped_folder() / f"{bare}.yaml"
-        return path, str(path)
+        shipped = shipped_folder() / f"{bare}.yaml"
+        return shipped, str(shipped)
     hint = nearest(bare, shipped_names(), listed_by="mbert recipes ls")
     what = f"is '{name}', but there is no such file in {document.folder} and no such shipped recipe{hint}"
-    reader.problem(("rows", index, "recipe"), what)
+    reader.problem((*path, "recipe"), what)
     return None
 
 
 def _resolved(
     document: Document,
-    index: int,
-    plan: PlanSection,
-    row: RowSection,
-    file: tuple[Path, str] | None,
+    settings: Sequence[tuple[KeyPath, Sequence[str]]],
+    recipe: Document,
     check: ComponentCheck,
 ) -> Recipe:
-    """Return the recipe of a row with all overrides."""
-    assert file is not None
-    recipe = read_document(*file)
-    settings = (("settings",), plan.settings), (("rows", index, "settings"), row.settings)
+    """Return a recipe with overrides.
+
+    Args:
+        document: the plan.
+        settings: the overrides, each list with its path in the plan.
+        recipe: the recipe as its file has it; it is changed.
+        check: returns the problems of a component's kind and options.
+    """
     for path, words in settings:
-        places = [_place(document, (*path, number)) for number in range(len(words))]
+        places = [_place(document, (*path, number) if path[-1] == "settings" else path) for number in range(len(words))]
         override(recipe, words, places)
     return validate(recipe, check)
 

@@ -4,7 +4,7 @@ Must not import torch: fast start-up.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 from typing import Any
@@ -15,6 +15,7 @@ from mbert_cli.storage.metrics_file import ended_early, kept_epoch
 from mbert_cli.sweeps.folder import SweepRuns
 from mbert_cli.sweeps.plan import Plan, PlannedRow
 from mbert_cli.sweeps.run import RunState, SweepRun
+from mbert_cli.sweeps.search_plan import Search
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class RowResult:
         return {
             "group": self.row.group,
             "name": self.row.name,
+            **({"values": dict(self.row.values)} if self.row.values else {}),
             "runs": [
                 {
                     "run": str(run.folder.path),
@@ -155,10 +157,14 @@ class SweepResult:
     Args:
         title: title of the table.
         rows: the rows, in the order of the plan.
+        search: the search whose trials the rows are; None for a plan with rows.
+        importance: for each range of a search, its share of the variance of the scores, by its key.
     """
 
     title: str
     rows: tuple[RowResult, ...]
+    search: Search | None = None
+    importance: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def columns(self) -> list[TaskMetric]:
@@ -184,13 +190,25 @@ class SweepResult:
         seen = set()
         for row in self.rows:
             for run, state in zip(row.runs, row.states, strict=True):
-                if state.status != "done" and run.name not in seen:
+                if state.status not in ("done", "pruned") and run.name not in seen:
                     seen.add(run.name)
                     yield run, state
 
+    @property
+    def best_trial(self) -> RowResult | None:
+        """The trial of a search with the highest overall score; None if no trial is done."""
+        done = [row for row in self.rows if row.overall is not None]
+        if self.search is None or not done:
+            return None
+        return max(done, key=lambda row: row.overall.mean if row.overall is not None else 0.0)
+
     def as_json(self) -> dict[str, Any]:
         """Return all results as JSON."""
-        return {"title": self.title, "rows": [row.as_json() for row in self.rows]}
+        values: dict[str, Any] = {"title": self.title, "rows": [row.as_json() for row in self.rows]}
+        if self.search is not None:
+            best = self.best_trial
+            values |= {"best": None if best is None else best.row.name, "importance": dict(self.importance)}
+        return values
 
 
 def read_results(plan: Plan, runs: SweepRuns) -> SweepResult:
@@ -201,7 +219,7 @@ def read_results(plan: Plan, runs: SweepRuns) -> SweepResult:
         own = runs.of(row)
         reports = [_report(run, row) for run in own if states[run.name].status == "done"]
         rows.append(RowResult(row, tuple(own), tuple(states[run.name] for run in own), tuple(reports)))
-    return SweepResult(plan.title, tuple(rows))
+    return SweepResult(plan.title, tuple(rows), plan.search)
 
 
 def _report(run: SweepRun, row: PlannedRow) -> RunReport:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mbert_cli.errors import MbertError, RecipeError, UsageError
+from mbert_cli.errors import MbertError, NotFiniteError, RecipeError, ResourceError, UsageError
 from mbert_cli.machine.child_process import last_lines, last_message
 from mbert_cli.recipe.differences import differences
 from mbert_cli.recipe.reader import load
@@ -67,7 +67,8 @@ class RunState:
     """The progress of a run.
 
     Args:
-        status: `done`, `training` (in any process), `failed`, `stopped` (can be resumed) or `waiting`.
+        status: `done`, `pruned` (by a search), `training` (in any process), `failed`, `stopped` (can be resumed) or
+            `waiting`.
         epochs: number of finished epochs.
         exit_code: exit code of the training process if it failed.
         message: last message of its log.
@@ -149,7 +150,7 @@ class SweepRun:
         """Return the progress of the run; nothing is written."""
         epochs = self._epochs()
         if self.is_done():
-            return RunState("done", epochs)
+            return RunState("pruned" if self._is_pruned() else "done", epochs)
         with suppress(UsageError):
             if in_use(self.folder):
                 return RunState("training", epochs)
@@ -157,6 +158,21 @@ class SweepRun:
         if code:
             return RunState("stopped" if code in (129, 130, 143) else "failed", epochs, code, message)
         return RunState("stopped" if self.folder.holds_a_run() else "waiting", epochs)
+
+    def is_settled(self, state: RunState) -> bool:
+        """Whether a search has a result of the run: it is done or pruned, or failed because of its settings.
+
+        Settings can make a loss infinite, or need too much memory. Other failures are repeated with the next sweep.
+
+        Args:
+            state: the state of the run.
+        """
+        if state.status == "failed":
+            return state.exit_code in (NotFiniteError.exit_code, ResourceError.exit_code) and self.folder.holds_a_run()
+        return state.status in ("done", "pruned")
+
+    def _is_pruned(self) -> bool:
+        return self.folder.read_metrics()[-1].ended == "pruned"
 
     def _epochs(self) -> int:
         try:
@@ -194,15 +210,30 @@ class SweepRun:
         if not self.folder.holds_a_run():
             return []
         record = read_record(self.recipe_file)
-        if record is None:
-            return [f"{self.recipe_file.name}, the recipe that the run was started with, cannot be read"]
-        changed = changes(record.recipe, record.files, self.recipe, self.hashes.of(self.recipe) if record.files else {})
-        if record.options is None:
+        changed = self._recipe_changes(record)
+        if record is None or record.options is None:
             return changed
         before, now = record.options, options.facts()
         if self.is_done():
             before, now = ({"limit": each.get("limit")} for each in (before, now))
         return changed + differences(before, now)
+
+    def has_its_recipe(self) -> bool:
+        """Whether the run was started with its present recipe and files."""
+        return self.folder.holds_a_run() and not self._recipe_changes(read_record(self.recipe_file))
+
+    def _recipe_changes(self, record: RunRecord | None) -> list[str]:
+        if record is None:
+            return [f"{self.recipe_file.name}, the recipe that the run was started with, cannot be read"]
+        return changes(record.recipe, record.files, self.recipe, self.hashes.of(self.recipe) if record.files else {})
+
+    def recorded_options(self) -> Mapping[str, Any]:
+        """Return the options that the run was started with; empty if they cannot be read."""
+        try:
+            options = read_json(self.options_file).get("options")
+        except MbertError:
+            return {}
+        return options if isinstance(options, dict) else {}
 
     def clear(self) -> None:
         """Remove the run, so that it starts again."""

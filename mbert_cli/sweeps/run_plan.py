@@ -3,10 +3,10 @@
 Must not import torch: fast start-up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from mbert_cli.errors import RunFailedError, RunInUseError, Stopped, UsageError
+from mbert_cli.errors import RunFailedError, RunInUseError, Stopped, UsageError, counted
 from mbert_cli.machine.executor import Executor
 from mbert_cli.machine.process_pool import Process, ProcessPool
 from mbert_cli.storage.atomic import replace_file
@@ -52,18 +52,20 @@ def run_plan(
         Stopped: a signal asked to stop; the training runs have saved their progress.
     """
     runs = folder.runs_of(plan)
-    _clear_changed(runs, options, force)
+    clear_changed(runs, options, force)
     replace_file(folder.plan_file, plan.text)
-    return _Sweep(plan, folder, runs, options, console, executor, write).run()
+    return SweepLoop(plan, folder, runs, options, console, executor, write).run()
 
 
 def check_failures(result: SweepResult, folder: SweepFolder) -> None:
-    """Check that all runs are done.
+    """Check that all runs are done. Trials of a search may fail because of their settings, but not all of them.
 
     Raises:
         RunFailedError: a run has failed; the exit code is that of the first one.
     """
     failed = list(result.unfinished)
+    if result.search is not None and any(row.reports for row in result.rows):
+        failed = [(run, state) for run, state in failed if not run.is_settled(state)]
     if failed:
         (run, state), *others = failed
         more = f"; and {len(others)} more" if others else ""
@@ -71,7 +73,7 @@ def check_failures(result: SweepResult, folder: SweepFolder) -> None:
         raise RunFailedError(state.exit_code or 1, f"{what} Run the same command again to retry.")
 
 
-def _clear_changed(runs: SweepRuns, options: Options, force: bool) -> None:
+def clear_changed(runs: Iterable[SweepRun], options: Options, force: bool) -> None:
     """Reject runs that were started with different settings or files, or remove them if `force` is set."""
     changed = [(run, changes) for run in runs if (changes := run.changes(options))]
     if not force and changed:
@@ -85,7 +87,7 @@ def _clear_changed(runs: SweepRuns, options: Options, force: bool) -> None:
         run.clear()
 
 
-class _Sweep:
+class SweepLoop:
     """The loop over the runs of a plan.
 
     Args:
@@ -115,7 +117,7 @@ class _Sweep:
         self.console = console
         self.executor = executor
         self.write = write
-        self.pending = runs.in_turn(plan.rows)
+        self.pending = runs.in_turn(plan.rows) if plan.rows else []
         self.pool = ProcessPool[SweepRun](executor.size, self._end, self._note_stop)
         self.waited_for: set[str] = set()
 
@@ -128,12 +130,21 @@ class _Sweep:
                 while self.pending or self.pool.jobs:
                     self._start_runs()
                     self.pool.poll()
+                    self.add_trials()
         except Stopped as stop:
             self._tabulate()
-            done = done_of(sum(run.is_done() for run in self.runs), len(self.runs))
+            done = done_of(sum(run.is_done() for run in self.runs), self.total)
             what = f"{self.folder.path}: stopped; {done}, and the progress of the others is saved."
             raise Stopped(stop.number, f"{what} Run the same command again to continue.") from None
         return read_results(self.plan, self.runs)
+
+    def add_trials(self) -> None:
+        """Add the runs that a search suggests now; a plan with rows has none."""
+
+    @property
+    def total(self) -> int:
+        """Number of all runs."""
+        return len(self.runs)
 
     def _tabulate(self) -> None:
         self.write(self.folder.path, read_results(self.plan, self.runs))
@@ -141,11 +152,11 @@ class _Sweep:
     def _skip_done(self) -> None:
         """Remove runs that are done from those to train."""
         before = len(self.pending)
-        self.pending = [run for run in self.pending if not self._is_finished(run)]
+        self.pending = [run for run in self.pending if not self.is_finished(run)]
         if before > len(self.pending):
             self.console.info(f"{done_of(before - len(self.pending), before)} already")
 
-    def _is_finished(self, run: SweepRun) -> bool:
+    def is_finished(self, run: SweepRun) -> bool:
         """Return whether a run is done and not locked; if so, remove the parts that the plan does not keep."""
         if not run.is_done():
             return False
@@ -167,7 +178,7 @@ class _Sweep:
                     self.console.info(
                         f"{run.label}: another process is training {run.folder.path}; waiting for its end"
                     )
-            elif self._is_finished(run):
+            elif self.is_finished(run):
                 self.pending.remove(run)
                 self.console.info(f"{self._count()} {run.label}: done, by another process")
                 self._tabulate()
@@ -176,9 +187,8 @@ class _Sweep:
                 self.pending.remove(run)
 
     def _count(self) -> str:
-        total = len(self.runs)
         left = len(self.pending) + len(self.pool.jobs)
-        return f"[{total - left}/{total}]"
+        return f"[{len(self.runs) - left}/{self.total}]"
 
     def _start(self, run: SweepRun) -> None:
         """Start or resume the training of a run."""
@@ -187,14 +197,19 @@ class _Sweep:
         words = ["train", str(run.recipe_file), "-o", str(run.folder.path)]
         # If the removal of an earlier run was interrupted, only its metrics may be left; --force replaces them.
         words += ["--resume"] if resume else ["--force"] * run.folder.holds_a_run()
+        more = self.more_words(run)
 
         def start(slot: int) -> Process:
             device = self.executor.device_of(slot)
             where = "" if device == self.options.device else f" on {device}"
             self.console.info(f"{run.label}: {'resuming' if resume else 'training'}{where}; {run.log}")
-            return self.executor.start([*words, *self.options.words(device)], threads, run.log)
+            return self.executor.start([*words, *self.options.words(device), *more], threads, run.log)
 
         self.pool.start(run, start)
+
+    def more_words(self, run: SweepRun) -> list[str]:
+        """Return words for the command line of one run."""
+        return []
 
     def _end(self, run: SweepRun, code: int) -> None:
         """Record and print how the training of a run ended."""
@@ -203,10 +218,12 @@ class _Sweep:
             return
         run.note_end(code)
         if run.is_done():
-            self._is_finished(run)
+            self.is_finished(run)
             kept = kept_epoch(run.folder.read_metrics())
             assert kept is not None
-            self.console.info(f"{self._count()} {run.label}: done; overall {kept.overall:.3f}, epoch {kept.epoch}")
+            state = run.state()
+            result = "done" if state.status == "done" else f"pruned after {counted(state.epochs, kept.round_name)}"
+            self.console.info(f"{self._count()} {run.label}: {result}; overall {kept.overall:.3f}, epoch {kept.epoch}")
         else:
             self.console.info(f"{self._count()} {note_of(run, run.state())}")
         self._tabulate()

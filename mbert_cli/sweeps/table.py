@@ -3,16 +3,19 @@
 Must not import torch: fast start-up.
 """
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mbert_cli.errors import counted
+from mbert_cli.errors import command_line, counted
 from mbert_cli.messages import one_line
 from mbert_cli.reports.best import MEANING, MEANING_OF_MEANS, best
+from mbert_cli.sweeps.ranges import shown_value
 from mbert_cli.sweeps.results import RowResult, Spread, SweepResult
 from mbert_cli.sweeps.run import RunState, SweepRun
 
 _FACTS = ("kept epoch", "size", "training")
+_STATE = "state"
 _HARDWARE = "trained on"  # a column that exists only if rows differ in it
 _MAX_SHOWN = 160  # characters of the last line of a failed run
 
@@ -73,6 +76,9 @@ class SweepTable:
         headings: headings of the columns.
         groups: for each group its name and its rows.
         notes: messages about runs that are not done.
+        facts: headings of columns that contain facts, not scores.
+        best: for a search, sentences about its best trial.
+        importance: for a search, each range with its importance.
     """
 
     title: str
@@ -81,11 +87,16 @@ class SweepTable:
     headings: list[str]
     groups: list[tuple[str, list[Line]]]
     notes: list[Note]
+    facts: frozenset[str]
+    best: list[str]
+    importance: list[tuple[str, str]]
 
 
 def table_of(result: SweepResult) -> SweepTable:
     """Return the table of a sweep's results."""
     groups = [(one_line(group), _lines(result, rows)) for group, rows in result.groups.items()]
+    ranges = result.search.ranges if result.search is not None else ()
+    names = {each.key: one_line(each.name) for each in ranges}
     return SweepTable(
         title=one_line(result.title),
         progress=_progress(result),
@@ -93,12 +104,25 @@ def table_of(result: SweepResult) -> SweepTable:
         headings=_headings(result),
         groups=groups,
         notes=[Note(note_of(run, state), state.status == "failed") for run, state in result.unfinished],
+        facts=frozenset((*_FACTS, _HARDWARE, "seeds", _STATE, *names.values())),
+        best=best_of(result),
+        importance=[(names[key], f"{share:.3f}") for key, share in result.importance.items()],
     )
 
 
-def is_fact(heading: str) -> bool:
-    """Return whether a column contains facts, not scores."""
-    return heading in (*_FACTS, _HARDWARE, "seeds")
+def best_of(result: SweepResult) -> list[str]:
+    """Return sentences about the best trial of a search: its score, its settings, and the command that trains it."""
+    row = result.best_trial
+    if row is None or result.search is None or row.overall is None:
+        return []
+    settings = " ".join(shlex.quote(each.setting(row.row.values[each.key])) for each in result.search.ranges)
+    (run,) = row.runs
+    words = [f"--{name}={value}" for name, value in run.recorded_options().items() if value not in (None, "auto")]
+    command = command_line("train", run.recipe_file, *words, "-o", f"runs/{run.name}")
+    return [
+        one_line(f"Best: {row.row.name}, overall {row.overall.mean:.3f}: {settings}"),
+        one_line(f"Train it again: {command}"),
+    ]
 
 
 def done_of(done: int, total: int) -> str:
@@ -122,7 +146,10 @@ def note_of(run: SweepRun, state: RunState) -> str:
 
 def _headings(result: SweepResult) -> list[str]:
     scores = (f"{one_line(task)} {metric}" for task, metric in result.columns)
-    return ["row", "seeds", *scores, "overall", *_FACTS, *([_HARDWARE] if len(result.hardware) > 1 else [])]
+    first = ["row", "seeds"]
+    if result.search is not None:
+        first = ["trial", *(one_line(each.name) for each in result.search.ranges), _STATE]
+    return [*first, *scores, "overall", *_FACTS, *([_HARDWARE] if len(result.hardware) > 1 else [])]
 
 
 def _lines(result: SweepResult, rows: Sequence[RowResult]) -> list[Line]:
@@ -131,12 +158,23 @@ def _lines(result: SweepResult, rows: Sequence[RowResult]) -> list[Line]:
     marked = zip(*map(best, [*columns, [row.overall_estimate for row in rows]]), strict=True)
     lines = []
     for row, marks in zip(rows, marked, strict=True):
-        cells = [Cell(f"{len(row.reports)}/{len(row.runs)}")]
+        cells = _first_cells(result, row)
         for (spread, published), mark in zip(_scores(result, row), marks, strict=True):
             cells.append(_score_cell(spread, published, mark))
         source = one_line(row.published.name) if row.published is not None else ""
         lines.append(Line(one_line(row.row.name), (*cells, *_facts(result, row)), source))
     return lines
+
+
+def _first_cells(result: SweepResult, row: RowResult) -> list[Cell]:
+    """Return the cells before the scores: how many seeds are done; for a trial, its values and its state."""
+    if result.search is None:
+        return [Cell(f"{len(row.reports)}/{len(row.runs)}")]
+    (state,) = row.states
+    planned = row.row.recipe.training.rounds
+    rounds = f" {state.epochs}/{planned}" if planned and state.status not in ("done", "failed") else ""
+    values = [Cell(one_line(shown_value(row.row.values[each.key]))) for each in result.search.ranges]
+    return [*values, Cell(f"{state.status}{rounds}")]
 
 
 def _scores(result: SweepResult, row: RowResult) -> list[tuple[Spread | None, float | None]]:
@@ -170,6 +208,11 @@ def _duration(seconds: float) -> str:
 def _progress(result: SweepResult) -> str:
     runs = {run.name: state for row in result.rows for run, state in zip(row.runs, row.states, strict=True)}
     done = sum(state.status == "done" for state in runs.values())
+    if result.search is not None:
+        states = [row.states[0].status for row in result.rows]
+        counts = ", ".join(f"{states.count(each)} {each}" for each in dict.fromkeys(states))
+        planned = f" of {result.search.trials:,}" if result.search.section.trials is not None else ""
+        return f"{len(states)}{planned} trials: {counts}."
     return f"{done_of(done, len(runs))}."
 
 

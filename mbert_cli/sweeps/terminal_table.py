@@ -13,7 +13,7 @@ from mbert_cli.sweeps.folder import SweepRuns
 from mbert_cli.sweeps.plan import PlannedRow
 from mbert_cli.sweeps.results import SweepResult
 from mbert_cli.sweeps.run import Options
-from mbert_cli.sweeps.table import Cell, Line, is_fact, table_of
+from mbert_cli.sweeps.table import Cell, Line, SweepTable, table_of
 from mbert_cli.terminal.tables import new_table
 
 
@@ -30,25 +30,33 @@ def sweep_table(result: SweepResult) -> RenderableType:
             wide.add_row(line.name, *map(_shown, line.cells))
             if line.source:
                 wide.add_row(Text(f"  {line.source}", style="dim"), *(Text(cell.published) for cell in line.cells))
-            narrow += _upright(table.headings, line)
+            narrow += _upright(table, line)
         wide.add_section()
     wide.narrow = Group(*narrow)
     notes = [Text(note.text, style="red" if note.failed else "") for note in table.notes]
     below = [Text(f"{table.progress} {table.legend}".strip()), *notes]
-    return Group(Text(table.title, style="bold"), wide, *below)
+    return Group(Text(table.title, style="bold"), wide, *below, *_importance(table), *map(Text, table.best))
 
 
-def _upright(headings: Sequence[str], line: Line) -> Iterator[RenderableType]:
+def _importance(table: SweepTable) -> Iterator[RenderableType]:
+    if table.importance:
+        rows = new_table("range", ("importance", "right"))
+        for name, share in table.importance:
+            rows.add_row(name, share)
+        yield rows
+
+
+def _upright(table: SweepTable, line: Line) -> Iterator[RenderableType]:
     """Yield a row of the table as a separate table."""
     yield Text(line.name, style="bold")
-    cells = dict(zip(headings[1:], line.cells, strict=True))
-    yield Text("; ".join(f"{name} {cell.text}" for name, cell in cells.items() if is_fact(name) and cell.text))
-    scores = {name: cell for name, cell in cells.items() if not is_fact(name) and (cell.text or cell.published)}
+    cells = dict(zip(table.headings[1:], line.cells, strict=True))
+    yield Text("; ".join(f"{name} {cell.text}" for name, cell in cells.items() if name in table.facts and cell.text))
+    scores = {name: cell for name, cell in cells.items() if name not in table.facts and (cell.text or cell.published)}
     if scores:
-        table = new_table("task", *((name, "right") for name in ("mean", "range", "published")))
+        upright = new_table("task", *((name, "right") for name in ("mean", "range", "published")))
         for name, cell in scores.items():
-            table.add_row(name, _shown(Cell(cell.text, best=cell.best)), cell.range, cell.published)
-        yield table
+            upright.add_row(name, _shown(Cell(cell.text, best=cell.best)), cell.range, cell.published)
+        yield upright
     if line.source:
         yield Text(f"published: {line.source}")
     yield Text()

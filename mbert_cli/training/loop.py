@@ -22,6 +22,7 @@ from mbert_cli.training.console import print_round
 from mbert_cli.training.ending_note import report_ending
 from mbert_cli.training.finite import check_weights
 from mbert_cli.training.options import RunOptions
+from mbert_cli.training.pruning import Pruning
 from mbert_cli.training.round_record import record_of
 from mbert_cli.training.rounds import Rounds
 from mbert_cli.training.saver import Saver
@@ -65,7 +66,8 @@ class TrainingRun:
         self.step = OptimizerStep(setup, state, options.hardware.device, self.processes)
         self.saver = Saver(setup, folder, state, fingerprint, self.processes.is_first)
         self.throughput = ThroughputMeter()
-        self.rounds = Rounds(setup.recipe.training, setup.phases, state, self.processes)
+        pruning = Pruning(options.prune_below, folder)
+        self.rounds = Rounds(setup.recipe.training, setup.phases, state, self.processes, pruning)
         self.time_left = time_left_of(setup, state)
 
     def run(self) -> EpochRecord:
@@ -180,7 +182,7 @@ class TrainingRun:
             score = selected(evaluation.metrics, training.select)
             record = replace(record, best=state.keep_if_best(score, early_rounds))
         # After `keep_if_best`, which may use up or restore the patience.
-        record = replace(record, ended=self.rounds.recorded_reason())
+        record = replace(record, ended=self.rounds.recorded_reason(record))
         self.saver.commit_epoch(record, evaluation)
         print_round(self.console, record, training)
 

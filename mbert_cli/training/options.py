@@ -1,6 +1,7 @@
 """The options of a training run that are not in its recipe."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mbert_cli.machine.hardware import Hardware
 from mbert_cli.machine.process_group import ALONE, Processes
@@ -19,6 +20,7 @@ class RunOptions:
         allow_drift: resume even if recipe, data, hardware or versions have changed since the run started.
         jobs: number of members of an ensemble that train at the same time. They share the cores.
         processes: the processes that train together. Only the first one writes.
+        prune_below: for a trial of a search, the scores below which it ends; see `Pruning`.
     """
 
     hardware: Hardware
@@ -28,3 +30,4 @@ class RunOptions:
     allow_drift: bool = False
     jobs: int = 1
     processes: Processes = ALONE
+    prune_below: Mapping[int, float] = field(default_factory=dict)

@@ -12,7 +12,9 @@ from mbert_cli.machine.process_group import Processes
 from mbert_cli.recipe.ending import Reason
 from mbert_cli.recipe.field_types import seconds_in
 from mbert_cli.recipe.sections import TrainingSection
+from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.training.phases import RunPhases
+from mbert_cli.training.pruning import Pruning
 from mbert_cli.training.state import TrainingState
 
 
@@ -27,15 +29,22 @@ class Rounds:
         phases: the steps of the run.
         state: how far the run is.
         processes: the processes that train together.
+        pruning: ends a trial of a search early; None for other runs.
     """
 
     def __init__(
-        self, training: TrainingSection, phases: RunPhases, state: TrainingState, processes: Processes
+        self,
+        training: TrainingSection,
+        phases: RunPhases,
+        state: TrainingState,
+        processes: Processes,
+        pruning: Pruning | None = None,
     ) -> None:
         self._training = training
         self._phases = phases
         self._state = state
         self._processes = processes
+        self._pruning = pruning
         self._limit = None if training.max_time is None else seconds_in(training.max_time)
         self._started = 0.0 if self._limit is None else time.monotonic() - state.spent
         self._time_is_up = self._limit is not None and state.spent >= self._limit
@@ -74,13 +83,17 @@ class Rounds:
             return "max_steps"
         if self._time_is_up:
             return "max_time"
+        if self._pruning is not None and self._pruning.is_due:
+            return "pruned"
         if training.patience is not None and state.stale >= training.patience:
             between = over or state.epoch_step == 0
             return "patience" if between or len(self._phases.of_epoch(state.epoch + 1)) == 1 else None
         return None
 
-    def recorded_reason(self) -> Reason | None:
-        """Return `reason` for the record of the last round; None if the number of records shows it."""
+    def recorded_reason(self, record: EpochRecord) -> Reason | None:
+        """Return `reason` for the record of the round that has just ended; None if the number of records shows it."""
+        if self._pruning is not None:
+            self._pruning.note(record)
         reason, training = self.reason(), self._training
         return None if reason == "epochs" and self._state.rounds == training.rounds else reason
 
