@@ -90,6 +90,8 @@ class Search:
                         check_recipe(recipe)
                 except RecipeError as error:
                     problems += error.problems
+                    if each.kind != "choice":
+                        break  # most problems are those of the key, and the largest value has them too
         if problems:
             raise RecipeError(*dict.fromkeys(problems))
 
