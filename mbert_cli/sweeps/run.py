@@ -150,7 +150,7 @@ class SweepRun:
         """Return the progress of the run; nothing is written."""
         epochs = self._epochs()
         if self.is_done():
-            return RunState("pruned" if self._is_pruned() else "done", epochs)
+            return RunState("pruned" if self.folder.read_metrics()[-1].ended == "pruned" else "done", epochs)
         with suppress(UsageError):
             if in_use(self.folder):
                 return RunState("training", epochs)
@@ -170,9 +170,6 @@ class SweepRun:
         if state.status == "failed":
             return state.exit_code in (NotFiniteError.exit_code, ResourceError.exit_code) and self.folder.holds_a_run()
         return state.status in ("done", "pruned")
-
-    def _is_pruned(self) -> bool:
-        return self.folder.read_metrics()[-1].ended == "pruned"
 
     def _epochs(self) -> int:
         try:

@@ -32,7 +32,7 @@ class SearchSection(Section):
         recipe: name of a shipped recipe, or a file relative to the plan's folder.
         ranges: the range of each key that is searched; see `sweeps/ranges.py`.
         trials: number of trials.
-        max_time: start no trial after the trials have trained for so many minutes together (`90min`).
+        max_time: start no trial after the trials have trained for this time together (`90min`, `2h`).
         seed: seed of the sampler.
         pruning: `median` ends a trial whose score is below the median of earlier trials; `none` trains all epochs.
     """

@@ -91,7 +91,7 @@ def test_a_setting_is_an_override(value, text):
         ("trials: 4", "trails: 4", "4: search.trails is not a known key; did you mean 'trials'?"),
         ("trials: 4", "trials: 0", "4: search.trials must be at least 1, but is 0."),
         ("  trials: 4\n", "", "2: search has no end; set trials, such as 30, or max_time, such as 90min."),
-        ("trials: 4", "max_time: 2h", "4: search.max_time must be a number of minutes, such as 30min, but is '2h'."),
+        ("trials: 4", "max_time: 2d", "4: search.max_time must be a time such as 45s, 30min or 2h, but is '2d'."),
         ("seeds: [1]", "seeds: [1, 2]", "1: seeds has 2 seeds, but a search trains each trial once; keep one seed, and "),
         ("seeds: [1]", "rows: [{name: a, recipe: demo}]", "1: rows and search cannot be used together; write two plans."),
         ("recipe.yaml", "recipe.yml", "3: search.recipe is 'recipe.yml', but there is no such file in "),
@@ -107,4 +107,4 @@ def test_mistakes_are_reported_with_place_value_and_remedy(read, old, new, messa
         read(GOOD.replace(old, new))
     text = "\n".join(caught.value.problems)
     assert message.format(rate="search.ranges.training.learning_rate") in text
-        assert all("plan.yaml" in each for each in caught.value.problems)
+    assert all("plan.yaml" in each for each in caught.value.problems)
