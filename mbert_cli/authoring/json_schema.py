@@ -1,7 +1,6 @@
 """The JSON Schema of recipes, for editors. It is made from the classes that check recipes."""
 
 import inspect
-import re
 from typing import Any
 
 from pydantic import BaseModel, create_model
@@ -9,6 +8,7 @@ from pydantic import BaseModel, create_model
 from mbert_cli.encoder.families import model_types
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.model.components import component_class, kinds, options_model
+from mbert_cli.recipe.docstrings import argument_texts
 from mbert_cli.recipe.long_texts import WindowsSection
 from mbert_cli.recipe.sections import (
     CardSection,
@@ -101,14 +101,14 @@ def _section(section: type[BaseModel], documented: type | None = None, **given: 
     names = [name for name, info in section.model_fields.items() if not info.exclude and name not in given]
     plain: Any = {name: (section.model_fields[name].annotation, section.model_fields[name]) for name in names}
     documented = documented or section
-    properties, texts = _properties(create_model(section.__name__, **plain), documented), _arguments(documented)
+    properties, texts = _properties(create_model(section.__name__, **plain), documented), argument_texts(documented)
     nested = {name: {"description": texts[name], **schema} for name, schema in given.items()}
     return {"type": "object", "properties": {**properties, **nested}, "additionalProperties": False}
 
 
 def _properties(model: type[BaseModel], documented: type) -> Schema:
     """Return the schema of each field of a model, with descriptions from the docstring of a class."""
-    texts = _arguments(documented)
+    texts = argument_texts(documented)
     texts.setdefault("budget", "parameters of all tasks together, instead of a size: 1.13x or 5% of the encoder, or 2M")
     schemas = model.model_json_schema()["properties"] if model.model_fields else {}
     return {
@@ -134,10 +134,3 @@ def _required(section: type[BaseModel]) -> list[str]:
 def _summary(documented: type) -> str:
     """Return the first line of a class's docstring."""
     return (inspect.getdoc(documented) or "").partition("\n")[0]
-
-
-def _arguments(documented: type) -> dict[str, str]:
-    """Return the description of each argument in a class's docstring: its section `Args`, in Google style."""
-    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(documented) or "", re.MULTILINE | re.DOTALL)
-    parts = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", section[1] if section else "", re.MULTILINE | re.DOTALL)
-    return {name: " ".join(text.split()) for name, text in parts}

@@ -100,12 +100,19 @@ def recipes_cp(
     Console(quiet).info(f"wrote {path}; train it with: {command_line('train', path)}")
 
 
-def recipes_schema() -> None:
+def recipes_schema(
+    plans: Annotated[bool, typer.Option("--plans", help="Print the schema of plans for mbert sweep instead.")] = False,
+) -> None:
     """Print the JSON Schema of recipes, for completion and checks in editors.
 
     $ mbert recipes schema > mbert.schema.json
-    $ mbert recipes schema | jq '.properties | keys'
+    $ mbert recipes schema --plans > plan.schema.json
     """
+    if plans:
+        from mbert_cli.sweeps.plan_schema import plan_schema
+
+        typer.echo(json.dumps(plan_schema(), indent=2))
+        return
     from mbert_cli.authoring.json_schema import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(), indent=2))

@@ -96,7 +96,7 @@ def sweep(
     folder = SweepFolder(path.absolute() if engine == "ray" else path)
     folder.check_free()
     options = Options(device, precision, kernels, limit, offline)
-    planned = _read_plan(file, whole=dry_run)
+    planned = read_plan_file(file, whole=dry_run)
     planned, runs = runs_so_far(planned, folder, jobs or 1)
     if dry_run:
         print_tables([runs_table(runs, planned.rows, options)])
@@ -115,7 +115,7 @@ def sweep(
         if is_over(planned, runs):
             engine = engine if force else "local"  # there is nothing to train
         else:
-            planned = _read_plan(file, whole=True)
+            planned = read_plan_file(file, whole=True)
             check_hardware(engine, options)
         with folder.locked(), executor_of(engine, address, jobs, device, console) as executor:
             run = run_plan if planned.search is None else run_search
@@ -126,7 +126,7 @@ def sweep(
         check_failures(result, folder)
 
 
-def _read_plan(file: Path, whole: bool) -> "Plan":
+def read_plan_file(file: Path, whole: bool) -> "Plan":
     """Read a plan. Options of components and paths of data, whose checks load torch, are checked only if needed.
 
     Args:

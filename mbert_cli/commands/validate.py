@@ -20,6 +20,7 @@ from mbert_cli.commands.options import (
     recipe_and_settings,
 )
 from mbert_cli.commands.output import print_json
+from mbert_cli.errors import UsageError, counted
 from mbert_cli.terminal.console import Console
 
 
@@ -54,16 +55,49 @@ def validate(
     $ mbert validate my.yaml training.batch_size=64
 
     Checks the recipe, the data of every split, the encoder, the folder and the disk, and reports all problems at once.
-    Then takes a few steps to estimate time and memory. Writes nothing.
+    Then takes a few steps to estimate time and memory. Writes nothing. PLAN for mbert sweep in place of RECIPE: checks
+    the plan and the recipes of its rows.
     """
     from mbert_cli.recipe.shipped import default_folder
+    from mbert_cli.sweeps.plan import is_plan
 
     go_offline(offline)
     recipe, chosen = recipe_and_settings(recipe, settings)
     name = recipe or "demo"
+    if is_plan(name):
+        _validate_plan(name, chosen, as_json)
+        return
     console = Console(quiet, verbose, as_json)
     folder = output or default_folder(name)
     print_estimate(name, chosen, folder, (device, precision, kernels), console, limit, not no_measure)
+
+
+def _validate_plan(name: str, settings: list[str], as_json: bool) -> None:
+    """Check a plan and the recipes of its rows, or of the ends of its ranges; data and encoder are not read.
+
+    Raises:
+        UsageError: there are settings, which belong into the plan; or Optuna is missing.
+    """
+    from mbert_cli.commands.sweep import read_plan_file
+    from mbert_cli.sweeps.plan import find_plan
+    from mbert_cli.sweeps.trials import check_optuna
+
+    if settings:
+        raise UsageError(
+            f"{name} is a plan, but '{settings[0]}' changes a recipe; write it into the plan's `settings`."
+        )
+    plan = read_plan_file(find_plan(name), whole=True)
+    if plan.search is not None:
+        check_optuna()
+        ranges = counted(len(plan.search.ranges), "range")
+        contents = f"a search over {ranges}, at most {counted(plan.search.trials, 'trial')}"
+    else:
+        runs = sum(len(row.seeds) for row in plan.rows)
+        contents = f"{counted(len(plan.rows), 'row')} with {counted(runs, 'run')}"
+    if as_json:
+        print_json({"event": "plan", "title": plan.title, "contents": contents})
+    else:
+        typer.echo(f"no problems found; {contents}; `mbert sweep {name} --dry-run` lists them")
 
 
 def print_estimate(

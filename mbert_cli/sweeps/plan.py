@@ -4,6 +4,7 @@ Must not import torch: fast start-up.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -110,6 +111,14 @@ class Plan:
     keep: Keep
     text: str
     search: Search | None = None
+
+
+def is_plan(name: str) -> bool:
+    """Return whether a file, or a shipped name, is that of a plan and not of a recipe."""
+    if not os.path.isfile(name):
+        return name in plan_names()
+    with open(name, encoding="utf-8", errors="replace") as file:
+        return any(re.match(r"(rows|search)\s*:", line) for line in file)
 
 
 def find_plan(name: str) -> Path:

@@ -12,6 +12,7 @@ import stand_in
 from rich.console import Console
 from sweeping import KILLED, mbert_sweep, starts
 
+from mbert_cli.cli import app
 from mbert_cli.errors import RunFailedError, Stopped, UsageError
 from mbert_cli.machine import child_process as child_training
 from mbert_cli.sweeps.folder import SweepFolder
@@ -267,6 +268,17 @@ def test_a_missing_package_is_reported_before_anything_runs(search, monkeypatch)
     with pytest.raises(UsageError, match=r"needs Optuna; install it: pip install 'mbert-cli\[search\]'"):
         mbert_sweep()
     assert not (search / "out").exists()
+
+
+def test_validate_checks_a_plan(search, capsys):
+    app(["validate", "plan.yaml"], standalone_mode=False)
+    message = f"no problems found; a search over 2 ranges, at most {TRIALS} trials; `mbert sweep plan.yaml --dry-run` "
+    assert capsys.readouterr().out.startswith(message)
+    with pytest.raises(UsageError, match="plan.yaml is a plan, but 'training.epochs=1' changes a recipe"):
+        app(["validate", "plan.yaml", "training.epochs=1"], standalone_mode=False)
+    (search / "plan.yaml").write_text("rows:\n  - {name: a, recipe: recipe.yaml, seeds: [1, 2]}\n")
+    app(["validate", "plan.yaml"], standalone_mode=False)
+    assert capsys.readouterr().out.startswith("no problems found; 1 row with 2 runs; ")
 
 
 def test_medians_need_five_trials():
