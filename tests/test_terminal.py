@@ -42,7 +42,7 @@ COMMANDS = {
         ["evaluate", "a", "--top-errors", "2", "--calibrate"],
         "Most frequent mistakes of mood true label predicted confusion 3 classes -o writes all it",
     ),
-    "report": (["report", "a", "b"], "task reference difference"),
+    "report": (["report", "a", "b"], "task score reference difference"),
     "compare": (["compare", "a", "b"], ""),
     "sweep": (["sweep", "plan.yaml", "-o", "sweep", "--table"], "task mean range published"),
     "sweep --dry-run": (["sweep", "plan.yaml", "-o", "sweep", "--dry-run"], ""),

@@ -199,8 +199,12 @@ def _no_texts(columns: Sequence[Column]) -> str:
         return "the label columns leave no column to use as text; name the text with --text, the labels with --label."
     why = f"{counted(rows, 'row')} are too few to guess from" if 1 < rows < _FEW else "the cells are too short"
     why = "1 row is too few to guess from" if rows == 1 else why
-    options = " or ".join(f"--text {shlex.quote(column.name)}" for column in columns[:_MOST_LISTED])
-    return f"no column looks like texts: {why}; add {options}{' (two for pairs)' if len(columns) > 1 else ''}."
+    labels = {"-1", "0", "1"}  # -1 for a missing label
+    possible = [column for column in columns if not (suggests_id(column.name) or labels.issuperset(column.values))]
+    if not possible:
+        return "no column looks like texts, only like ids and labels; leave the file out, or add a column of texts."
+    options = " or ".join(f"--text {shlex.quote(column.name)}" for column in possible[:_MOST_LISTED])
+    return f"no column looks like texts: {why}; add {options}{' (two for pairs)' if len(possible) > 1 else ''}."
 
 
 def _looks_like_id(column: Column) -> bool:

@@ -151,7 +151,8 @@ def evaluate(
             )
             names = other_columns(columns, predictor.saved.section)
             predictor.read_files_with(names, quoting=quoting, delimiter=delimiter, on_bad_row=on_bad_row)
-            check_names_in_files(predictor.saved.section, files.others, names)
+            section = predictor.saved.section
+            check_names_in_files(section, files.of_tasks(section.tasks), names)
             return predictor
 
         result = evaluate_run(run, load, files, fitting, most_errors, console, processes)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from mbert_cli.calibration import Criterion
 from mbert_cli.errors import UsageError
+from mbert_cli.recipe.sections import TaskSection
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,16 @@ class EvaluationFiles:
     tasks: Sequence[str] = ()
     limit: int | None = None
     strict_length: bool = False
+
+    def of_tasks(self, tasks: Mapping[str, TaskSection]) -> dict[str, str]:
+        """Return the file of each task that is evaluated, if it has one.
+
+        Args:
+            tasks: the tasks of the model.
+        """
+        names = self.tasks or [*self.others] or [*tasks]
+        files = {name: self.others.get(name) or getattr(tasks.get(name), self.split, None) for name in names}
+        return {name: file for name, file in files.items() if file}
 
 
 @dataclass(frozen=True)

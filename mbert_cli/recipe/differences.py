@@ -1,5 +1,6 @@
 """The values that a run's result depends on, and how they differ between two runs."""
 
+import re
 from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
@@ -60,9 +61,11 @@ def _is_default(key: str, value: Any) -> bool:
 
 
 def _difference(key: str, then: Any, now: Any) -> str:
-    """Return the difference between two values; for long lists, between the first items that differ."""
+    """Return the difference between two values; hashes are shortened, and of long lists the first items that differ."""
     if isinstance(then, list) and isinstance(now, list) and max(len(then), len(now)) > _LONG_LIST:
         pairs = enumerate(zip_longest(then, now))
         index, (then, now) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
         key = f"{key}[{index}]"
+    if all(isinstance(each, str) and re.fullmatch("[0-9a-f]{64}", each) for each in (then, now)):
+        then, now = f"{then[:8]}...", f"{now[:8]}..."
     return f"{key} was {then!r} and is now {now!r}"

@@ -20,6 +20,7 @@ from mbert_cli.terminal.console import Console
 from mbert_cli.training.fingerprint import changes
 from mbert_cli.training.learner import Learner
 
+_MOST_CHANGES = 3  # in a message
 _TEXTS = 4_500  # bytes of state.json and the manifest
 
 
@@ -224,11 +225,11 @@ def read_state(
     content = read_json(newest / "state.json")
     changed = changes(content["origin"], fingerprint)
     if changed and not allow_drift:
-        shown = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")
+        more = len(changed) - _MOST_CHANGES
+        shown = "; ".join(changed[:_MOST_CHANGES]) + (f"; and {more} more" if more > 0 else "")
         raise UsageError(
-            f"{folder.path}: cannot resume a changed run: {shown}. Undo the change; or continue with "
-            "--allow-drift; the result will then match neither the old settings nor the new ones; or start over with "
-            "--force."
+            f"{folder.path}: cannot resume a changed run: {shown}. Undo the change; or start over with --force; or "
+            "continue with --allow-drift: the result then matches neither the old settings nor the new ones."
         )
     _load_weights(newest, learner.model)
     same_balancing = content["origin"]["loss_balancing"] == fingerprint["loss_balancing"]

@@ -118,3 +118,9 @@ def test_flags_that_are_written_differently_are_not_labels_of_the_same_task(here
     write(here / "e.tsv", ("text", "is_unclear", "joy", "anger"), rows)
     assert init("e.tsv")["e"].label == ["joy", "anger"]
     assert "could also be labels: is_unclear; to choose them instead, add --label is_unclear" in capsys.readouterr().err
+
+
+def test_a_file_of_ids_and_labels_gets_no_advice_to_read_them_as_texts(here):
+    write(here / "test_labels.csv", ("id", "toxic", "threat"), [(f"x{i}", i % 2, -1) for i in range(60)])
+    with pytest.raises(UsageError, match="only like ids and labels; leave the file out, or add a column of texts"):
+        init("test_labels.csv")

@@ -162,6 +162,11 @@ def test_columns_is_rejected_if_a_file_to_evaluate_has_both_columns(run, here):
         app(words, standalone_mode=False)
 
 
+def test_columns_is_rejected_if_the_dev_file_of_the_recipe_has_both_columns(run):
+    with pytest.raises(MbertError, match=r"mood-dev.tsv:1: has both 'text' and 'mood', so --columns text=mood is not"):
+        app(["evaluate", str(run), "--columns", "text=mood"], standalone_mode=False)
+
+
 def test_a_recipe_can_map_columns_to_other_names(tiny_recipe, tiny_files, here):
     path = here / "renamed.tsv"
     path.write_text((tiny_files / "mood-dev.tsv").read_text().replace("text\tmood", "review\tclass", 1))
