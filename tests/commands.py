@@ -9,12 +9,13 @@ import re
 import resource
 import runpy
 import select
+import signal
 import struct
 import sys
 import termios
 from functools import partial
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, TimeoutExpired
 from tempfile import TemporaryDirectory
 
 _processes = multiprocessing.get_context("forkserver")
@@ -35,6 +36,51 @@ def mbert(*words, cwd, stdin="", broken=(), **environment):
 def program(path, *words, cwd, **environment):
     """Run a Python program in a folder, like `python PATH WORDS`; return the exit code and the output."""
     return _run_process(_program, (path, *words), cwd, "", environment, {})
+
+
+class Started:
+    """A command that `start` has started, with the methods of `subprocess.Popen` that the tests use."""
+
+    def __init__(self, words, cwd, environment):
+        self._folder = TemporaryDirectory()
+        self._words = words
+        self._started = _started(_mbert, words, cwd, "", environment, {}, Path(self._folder.name))
+        self._process = self._started[0]
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def poll(self):
+        return self._process.exitcode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
+    def communicate(self, timeout=None):
+        """Wait until the process ends; return what it printed to standard output and standard error."""
+        self._process.join(timeout)
+        if self.poll() is None:
+            raise TimeoutExpired(self._words, timeout)
+        ended = _ended(self._words, self._started)
+        self._folder.cleanup()
+        return ended.stdout, ended.stderr
+
+
+def start(*words, cwd=".", **environment):
+    """Start `mbert WORDS` in a folder, 100 columns wide; return the running process, to which tests can send signals.
+
+    These processes share one hash seed. A test that needs another hash seed must start a new Python.
+    """
+    return Started(words, cwd, {"COLUMNS": "100", **environment})
 
 
 _NEXT = "\f"  # separates the screens of a terminal

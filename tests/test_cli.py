@@ -9,7 +9,7 @@ import time
 
 import pytest
 import tiny
-from commands import mbert
+from commands import mbert, start
 from word_salad import sentences
 
 from mbert_cli.cli import app
@@ -230,19 +230,19 @@ def test_predict_replaces_an_output_only_with_force_and_never_its_input(run, tmp
 
 
 def test_a_killed_prediction_is_resumed_to_the_same_bytes(run, tmp_path):
-    text = "text\n" + "\n".join(sentences(1000, 3) * 60) + "\n"
+    text = "text\n" + "\n".join(sentences(1000, 3) * 50) + "\n"
     (tmp_path / "in.tsv").write_text(text)
     words = ("predict", "run", "in.tsv", "-o")
     assert mbert(*words, "whole.tsv", cwd=tmp_path).returncode == 0
-    command = [sys.executable, "-m", "mbert_cli.cli", *words, "out.tsv"]
     journal = tmp_path / ".out.tsv.partial" / "journal.jsonl"
     for pieces in (2, 4):  # the first piece is the header
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+        process = start(*words, "out.tsv", cwd=tmp_path)
         while not journal.exists() or journal.read_bytes().count(b"\n") <= pieces:
             assert process.poll() is None
             time.sleep(0.001)
         process.kill()
-        assert process.wait() == -signal.SIGKILL
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
         assert not (tmp_path / "out.tsv").exists()
     done = mbert(*words, "out.tsv", cwd=tmp_path)
     assert done.returncode == 0

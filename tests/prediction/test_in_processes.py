@@ -4,13 +4,12 @@ import gzip
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
 import tiny
-from commands import mbert_in_ranks
+from commands import mbert_in_ranks, start
 from ranks import ranks_of
 from word_salad import sentences
 
@@ -144,9 +143,7 @@ def test_a_killed_process_ends_all_and_the_same_command_continues(work, tmp_path
     out = tmp_path / "out" / "rows.tsv"
     out.parent.mkdir()
     words = ["predict", str(work / "run"), str(rows), "-t", "mood", "-o", str(out), *FLAGS]
-    command = subprocess.Popen(
-        [sys.executable, "-m", "mbert_cli", *words, "--devices", "2"], stderr=subprocess.PIPE, text=True
-    )
+    command = start(*words, "--devices", "2")
     deadline = time.monotonic() + 240
     while not (pieces := list(out.parent.glob(".rows.tsv.parts/2/.2-rows.tsv.partial/journal.jsonl"))):
         assert time.monotonic() < deadline

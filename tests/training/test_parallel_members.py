@@ -6,12 +6,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 import stand_in
 import torch
+from commands import start
 from rich.console import Console as RichConsole
 
 from mbert_cli.cli import app
@@ -162,8 +162,7 @@ SETTINGS = ("training.members=2", "training.epochs=2", "training.state_every=1")
 
 
 def begin(recipe, run, *words):
-    command = [sys.executable, "-m", "mbert_cli.cli", "train", str(recipe), "-o", str(run), *SETTINGS, *CPU, *words]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return start("train", recipe, "-o", run, *SETTINGS, *CPU, *words)
 
 
 def end(process):

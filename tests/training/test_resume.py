@@ -3,12 +3,10 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
-from commands import mbert
+from commands import mbert, start
 from components import every
 from crashes import contents, dying_after
 from tiny_runs import QUIET, train
@@ -117,9 +115,8 @@ def training(recipe, *words):
 
 def start_and_wait_for(path, tmp_path, recipe, *words):
     """Start a training run; return the process when a path, or a later state, exists: old states are removed."""
-    command = [sys.executable, "-m", "mbert_cli.cli", *training(recipe, *words)]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    process = start(*training(recipe, *words), cwd=tmp_path)
+    deadline = time.monotonic() + 240
     while process.poll() is None and time.monotonic() < deadline:
         if path.parent.exists() and any(each.name >= path.name for each in path.parent.iterdir()):
             break

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 from experiment import Chance, Experiment, check, once
-from processes import HARDWARE, kill, recipe_of, start, train_here, wait_until, write_sentences
+from processes import HARDWARE, kill, recipe_of, start_python, train_here, wait_until, write_sentences
 
 from mbert_cli.cli import app
 from mbert_cli.machine.hardware import computing_with
@@ -57,7 +57,7 @@ def _killed(chance: Chance, folder: Path) -> None:
     rows = once(folder, f"{_ROWS}-rows-for-ray.tsv", lambda new: write_sentences(new, _ROWS, 7) and None)
     out = folder / "out.tsv"
     words = ("predict", run, rows, *HARDWARE, "-q", "-o", out, "--engine", "ray", "--workers", "2")
-    command = start(*words)
+    command = start_python(*words)
     steps = [chance.random() * 0.3 * (_ROWS / _WINDOW) for _ in range(3)]
     for number in range(2):
         reached = wait_until(lambda: _pieces(folder) > sum(steps[: number + 1]), command)  # noqa: B023
@@ -70,7 +70,7 @@ def _killed(chance: Chance, folder: Path) -> None:
     _kill_command(command)
     check(not out.exists(), "a command that was killed has written its output")
     begun = json.loads(_journals(folder)[0].read_bytes().split(b"\n")[0])["origin"]
-    command = start(*words)
+    command = start_python(*words)
     _, messages = command.communicate()
     check(command.returncode == 0, f"exit code {command.returncode}: {messages}")
     check([each.name for each in folder.iterdir()] == ["out.tsv"], "temporary files are left beside the output")

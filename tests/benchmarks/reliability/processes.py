@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import commands
 import tiny
 from experiment import check, once
 from word_salad import sentences
@@ -21,6 +22,7 @@ from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
 from mbert_cli.training.options import RunOptions
 
+Process = commands.Started | subprocess.Popen[str]
 HARDWARE = ("--device", "cpu", "--precision", "fp32")
 _SIZES = {
     "houlsby": "rank: 3",
@@ -70,13 +72,18 @@ def train_here(recipe: Path, run: Path, settings: list[str], resume: bool = Fals
         fit(load_recipe(str(recipe), settings), folder, options)
 
 
-def start(*words: str | Path) -> subprocess.Popen[str]:
-    """Start `mbert WORDS` in a process."""
+def start(*words: str | Path) -> Process:
+    """Start `mbert WORDS` in a process that is forked with PyTorch imported; see `commands`."""
+    return commands.start(*words)
+
+
+def start_python(*words: str | Path) -> Process:
+    """Start `mbert WORDS` in a new Python, with its own hash seed."""
     command = [sys.executable, "-m", "mbert_cli.cli", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
-def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+def finish(process: Process, code: int = 0) -> str:
     """Wait for a process and check its exit code. Return its messages."""
     _, messages = process.communicate(timeout=300)
     check(process.returncode == code, f"exit code {process.returncode}, not {code}: {messages}")
@@ -84,7 +91,7 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     return messages
 
 
-def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
+def wait_until(true: Callable[[], bool], process: Process) -> bool:
     """Wait until a condition is true. Return False if the process ends first."""
     while not true():
         if process.poll() is not None:
@@ -93,7 +100,7 @@ def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> bool
     return True
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Process) -> None:
     """Kill a process with SIGKILL."""
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from crashes import contents
 from experiment import Chance, Experiment, check, once
-from processes import HARDWARE, any_settings, finish, recipe_of, start, train_here, write_sentences
+from processes import HARDWARE, any_settings, finish, recipe_of, start_python, train_here, write_sentences
 from word_salad import sentences
 
 from mbert_cli.data.batching import TaskData
@@ -49,8 +49,8 @@ def _repeated(chance: Chance, folder: Path) -> None:
     recipe, settings = recipe_of(folder), any_settings(chance)
     rows = once(folder, "rows-to-repeat.tsv", lambda new: write_sentences(new, ROWS["repeated"], 6) and None)
     for name in "ab":
-        finish(start("train", recipe, *settings, *HARDWARE, "-o", folder / name))
-        finish(start("predict", folder / name, rows, *HARDWARE, "-o", folder / name / "predictions.tsv"))
+        finish(start_python("train", recipe, *settings, *HARDWARE, "-o", folder / name))
+        finish(start_python("predict", folder / name, rows, *HARDWARE, "-o", folder / name / "predictions.tsv"))
     one, other = contents(folder / "a"), contents(folder / "b")
     check(one["predictions.tsv"].count(b"\n") == ROWS["repeated"] + 1, "not all rows were predicted")
     different = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiment import Chance, Experiment, check, once
 from killed_ray import ray_workers
-from processes import HARDWARE, recipe_of, start, train_here
+from processes import HARDWARE, recipe_of, start_python, train_here
 from steady_predictions import MOST_MIB, rows_done, write_rows
 
 _ROWS = (100_000, 1_000_000)
@@ -28,7 +28,7 @@ def _peaks(run: Path, rows: int, folder: Path) -> tuple[int, int]:
     path, out = folder / f"{rows}.tsv", folder / f"{rows}.out.tsv"
     write_rows(path, rows)
     words = ("predict", run, path, "-t", "mood", *HARDWARE, "-q", "-o", out, "--engine", "ray", "--workers", "2")
-    command = start(*words)
+    command = start_python(*words)
     peaks: dict[int, int] = {}
     while command.poll() is None:
         for process in [command.pid, *(each.pid for each in ray_workers(command.pid))]:
