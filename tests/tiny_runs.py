@@ -27,6 +27,11 @@ def train(recipe, folder, *settings, resume=False, limit=None, precision="fp32",
 STEPS = 6
 
 
+def losses_after(step, rows) -> list[dict[str, float]]:
+    """Take a step on the CPU; return its losses, in a list."""
+    return [result.losses for result in step(rows)]
+
+
 def run_of(recipe_file, folder, checkpoint, kernels, *settings, precision="fp32") -> TrainingRun:
     """Return a run without dropout."""
     recipe = json.loads(recipe_file.read_text(encoding="utf-8"))
@@ -60,5 +65,5 @@ def losses_of(run: TrainingRun, epochs=(1,)) -> list[dict[str, float]]:
     for epoch in epochs:
         for rows, own in steps_of(run, epoch):
             run.model.train_only(own)
-            found.append(run.step(rows))
+            found += losses_after(run.step, rows)
     return found

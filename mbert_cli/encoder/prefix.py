@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mbert_cli.batch import as_tensor
 from mbert_cli.encoder.dropout import dropout
 from mbert_cli.encoder.padded_layout import AnyLayout
 
@@ -55,9 +57,8 @@ def join(prefixes: Sequence[Sequence[Prefix]], like: Tensor) -> Joined | None:
     empty = like.new_zeros(0, like.shape[-1] // 3)
     keys = [torch.cat([one.keys.to(like.dtype) for one in segment]) if segment else empty for segment in ungated]
     values = [torch.cat([one.values.to(like.dtype) for one in segment]) if segment else empty for segment in ungated]
-    lengths = [len(block) for block in keys]
-    positions = torch.arange(max(lengths), device=like.device)
-    mask = positions < torch.tensor(lengths, device=like.device)[:, None]
+    lengths = np.array([len(block) for block in keys])
+    mask = as_tensor(np.arange(lengths.max()) < lengths[:, None], like.device)
     pad = torch.nn.utils.rnn.pad_sequence
     return Joined(pad(keys, batch_first=True), pad(values, batch_first=True), mask)
 

@@ -22,6 +22,8 @@ class RowwiseAdamW(torch.optim.AdamW):
     These steps are replayed before the row is read again: call `catch_up` before each forward pass. Up to rounding, the
     result is that of AdamW with dense gradients, but time and memory traffic depend only on the rows that occur.
 
+    A step changes nothing if `found_inf` is set to 1, as `torch.amp.GradScaler` does on a GPU.
+
     The state of a table has two additional tensors: `row_step`, the last step of each row, and `rates`, the learning
     rates of the latest steps, including all steps that a row may have skipped.
 
@@ -29,6 +31,8 @@ class RowwiseAdamW(torch.optim.AdamW):
         groups: parameter groups, as for PyTorch's AdamW.
         lr: learning rate of groups that do not set one.
     """
+
+    found_inf: Tensor | None = None
 
     def __init__(self, groups: Iterable[dict[str, Any]], lr: float) -> None:
         super().__init__(groups, lr=lr, fused=True)
@@ -43,7 +47,12 @@ class RowwiseAdamW(torch.optim.AdamW):
         for group in self.param_groups:
             for table in group["params"]:
                 state = self.state.get(table, {})
-                if "row_step" in state and bool((state["row_step"] < state["step"]).any()):
+                if "row_step" not in state:
+                    continue
+                if table.device.type != "cpu":
+                    # Gradients on a GPU are dense. To compare the steps before each forward pass would wait for it.
+                    self._take_dense(table, group)
+                elif bool((state["row_step"] < state["step"]).any()):
                     self._replay(table, group, np.arange(len(table)) if rows is None else np.unique(rows.cpu()))
                     if rows is None:
                         state["rates"] = state["rates"][:0]

@@ -127,18 +127,20 @@ class LearnedBalancing(LossBalancing):
         Training checks that the loss is finite before the update of a step. This gradient is computed later: from
         gradients that may overflow, or from the losses after the update. The check of the next step reports the error.
         """
-        if not gradient.isfinite().all():
-            return
         beta_1, beta_2 = 0.9, 0.999
         with torch.no_grad():
+            finite = gradient.isfinite().all()
             gradient = gradient + self.decay * self.values
-            self.updates += 1
-            count = self.updates.double()  # in fp32, 1 - .999^1 has only four correct digits
-            self.first_moment.lerp_(gradient, 1 - beta_1)
-            self.second_moment.lerp_(gradient.square(), 1 - beta_2)
-            mean = self.first_moment / (1 - beta_1**count)
-            square = self.second_moment / (1 - beta_2**count)
-            self.values.sub_(self.learning_rate * mean / (square.sqrt() + 1e-8))
+            updates = self.updates + 1
+            count = updates.double()  # in fp32, 1 - .999^1 has only four correct digits
+            first = self.first_moment.lerp(gradient, 1 - beta_1)
+            second = self.second_moment.lerp(gradient.square(), 1 - beta_2)
+            mean, square = first / (1 - beta_1**count), second / (1 - beta_2**count)
+            values = self.values - self.learning_rate * mean / (square.sqrt() + 1e-8)
+            old = (self.updates, self.first_moment, self.second_moment, self.values)
+            # Not `if finite`, which would wait for a GPU.
+            for tensor, new in zip(old, (updates, first, second, values), strict=True):
+                tensor.copy_(torch.where(finite, new, tensor))
 
 
 def stacked(losses: Losses) -> Float[Tensor, " tasks"]:

@@ -56,10 +56,9 @@ class DynamicWeightAverage(LossBalancing):
 
     def weights(self) -> Float[Tensor, " tasks"]:
         """Return the weights lambda_k of this epoch; their sum is K."""
-        if self.epochs < 2:
-            return torch.ones_like(self.last)
         ratio = (self.last + _EPSILON) / (self.before + _EPSILON)
-        return self.num_tasks * (ratio / self.temperature).softmax(0)
+        weights = self.num_tasks * (ratio / self.temperature).softmax(0)
+        return torch.where(self.epochs < 2, 1.0, weights)
 
     def forward(self, losses: Losses) -> Float[Tensor, ""]:
         """Return the weighted sum of the losses."""

@@ -15,17 +15,23 @@ class ThroughputMeter:
         self._recent: deque[tuple[float, int]] = deque(maxlen=_NUM_STEPS)
         self._first = True
 
-    def count(self, seconds: float, tokens: int, losses: Mapping[str, float]) -> None:
+    def count(self, seconds: float, tokens: int) -> None:
         """Count a step. The time of the first step is ignored, because it includes compiling and allocation.
 
         Args:
             seconds: duration of the step.
             tokens: number of tokens.
-            losses: loss of each task.
         """
         if not self._first:
             self._recent.append((seconds, tokens))
         self._first = False
+
+    def count_losses(self, losses: Mapping[str, float]) -> None:
+        """Count the losses of a step.
+
+        Args:
+            losses: loss of each task.
+        """
         self.losses |= {task: _mean(self.losses.get(task, 0.0), loss) for task, loss in losses.items()}
 
     def note(self, left: float | None) -> str:

@@ -204,6 +204,7 @@ def _train_seconds(setup: TrainingSetup, device: torch.device) -> float:
         setup.learner.model.train_only(None if phases.trains_everything(phase) else list(phase.rows))
         # Start with the longest rows: they need the most memory, and kernels are compiled in this step.
         step({task: np.argsort(-setup.data.train[task].lengths)[: training.batch_size] for task in tasks})
+        step.read()  # waits for a GPU
         batches = [
             rows
             for rows in phase.batches(setup.data.sizes, training.batch_size, training.seed, epoch)
@@ -213,6 +214,7 @@ def _train_seconds(setup: TrainingSetup, device: torch.device) -> float:
         started = time.monotonic()
         for rows in chosen:
             step(rows)
+        step.read()
         total += (time.monotonic() - started) / len(chosen) * counts[tasks, phase.trains]
     return total
 

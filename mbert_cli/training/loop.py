@@ -1,7 +1,7 @@
 """The loop of a training run over epochs, phases and steps."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -30,6 +30,7 @@ from mbert_cli.training.selection import selected
 from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import TrainingState
 from mbert_cli.training.step import OptimizerStep
+from mbert_cli.training.step_results import StepResult
 from mbert_cli.training.time_left import time_left_of
 
 _REMEDY = "To continue, repeat the command with --resume."
@@ -94,6 +95,7 @@ class TrainingRun:
             if stop is None:
                 raise
             ignore_further_signals()
+            self._finish_steps()
             self.saver.save_progress()
             position = self.state.position(self.recipe.training.epochs)
             problem = f"{self.folder.path}: stopped; {position}, saved. {_REMEDY}" if self.processes.is_first else ""
@@ -107,6 +109,8 @@ class TrainingRun:
                 with deferred():
                     self._end_epoch()
             self._train(self.state.epoch + 1)
+            with deferred():
+                self._finish_steps()
         trained = time.monotonic()
         with deferred():
             self.setup.learner.optimizer.catch_up()
@@ -143,17 +147,36 @@ class TrainingRun:
         """Take a step and count it; save the state if that is due."""
         started = time.monotonic()
         with deferred():
-            losses = self.step(rows)
+            results = self.step(rows)
             seconds = time.monotonic() - started
             tokens = sum(self.data.train[task].count_tokens(own) for task, own in rows.items())
-            self.state.count_step(losses, {task: len(own) for task, own in rows.items()}, tokens, seconds)
-            self.throughput.count(seconds, tokens, losses)
+            self.state.count_step(tokens, seconds)
+            self.throughput.count(seconds, tokens)
+            self._count_losses(results)
             self.time_left.step((tuple(rows), everything), seconds, tokens)
             self.rounds.note_time()
             if self.saver.is_due():
+                self._finish_steps()
                 self.saver.save_progress()
         if self.step.stop is not None:
             raise Stopped(self.step.stop)
+
+    def _finish_steps(self) -> None:
+        """Wait for the steps that a GPU still computes, and count their losses."""
+        started = time.monotonic()
+        try:
+            results = self.step.read()
+        except NotFiniteError as error:
+            if self.processes.is_first:
+                raise
+            raise PeerFailedError(error.exit_code) from None  # the first process prints the same
+        self.state.seconds += time.monotonic() - started
+        self._count_losses(results)
+
+    def _count_losses(self, results: Sequence[StepResult]) -> None:
+        for result in results:
+            self.state.count_losses(result.losses, result.rows)
+            self.throughput.count_losses(result.losses)
 
     def _evaluate(self) -> Evaluation | None:
         """Score the dev files. An epoch that `select_after` excludes is not scored, except at the end of the run."""

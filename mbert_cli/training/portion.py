@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbert_cli.batch import Batch
+from mbert_cli.batch import Batch, to_device
 from mbert_cli.heads import Head
 
 
@@ -79,7 +79,7 @@ class Portion:
     ) -> Any:
         if task in self.idle:
             return 0.0
-        return weight(own[task]) / weight(of_all[task].to(own[task].device))
+        return weight(own[task]) / weight(to_device(of_all[task], own[task].device))
 
 
 class _Exchanged(torch.autograd.Function):

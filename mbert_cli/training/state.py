@@ -79,22 +79,28 @@ class TrainingState:
     spent: float = 0.0
     drift: list[str] = field(default_factory=list)
 
-    def count_step(self, losses: Mapping[str, float], rows: Mapping[str, int], tokens: int, seconds: float) -> None:
-        """Add a step to the totals of the epoch. This does not change `step`, which the optimizer step has increased.
+    def count_step(self, tokens: int, seconds: float) -> None:
+        """Add a step to the totals of the round. This does not change `step`, which the optimizer step has increased.
 
         Args:
-            losses: mean loss of each task of the step.
-            rows: number of rows of each task.
             tokens: number of tokens of all tasks.
             seconds: duration of the step.
         """
-        for task, loss in losses.items():
-            self.loss_sums[task] = self.loss_sums.get(task, 0.0) + loss * rows[task]
-            self.loss_rows[task] = self.loss_rows.get(task, 0) + rows[task]
         self.epoch_step += 1
         self.round_steps += 1
         self.tokens += tokens
         self.seconds += seconds
+
+    def count_losses(self, losses: Mapping[str, float], rows: Mapping[str, int]) -> None:
+        """Add the losses of a step to the totals of the round; a GPU returns them some steps late.
+
+        Args:
+            losses: mean loss of each task of the step.
+            rows: number of rows of each task.
+        """
+        for task, loss in losses.items():
+            self.loss_sums[task] = self.loss_sums.get(task, 0.0) + loss * rows[task]
+            self.loss_rows[task] = self.loss_rows.get(task, 0) + rows[task]
 
     def end_epoch(self) -> None:
         """Start the next epoch."""

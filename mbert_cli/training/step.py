@@ -1,6 +1,5 @@
 """One optimizer step."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -8,14 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbert_cli.batch import Batch
+from mbert_cli.batch import Batch, to_device
 from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.loss_balancing import Shared
 from mbert_cli.machine.process_group import ALONE, Processes
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.randomness import derive
 from mbert_cli.training.encoder_dropout import EncoderDropout
-from mbert_cli.training.finite import not_finite
 from mbert_cli.training.gradient_sum import sum_gradients
 from mbert_cli.training.optimizer import clip_gradients, learning_rate_factor
 from mbert_cli.training.pair_order import PairOrder
@@ -23,6 +21,7 @@ from mbert_cli.training.portion import Portion
 from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import TrainingState
 from mbert_cli.training.step_losses import StepLosses
+from mbert_cli.training.step_results import LATE, StepResult, StepResults
 from mbert_cli.training.token_dropout import TokenDropout
 
 
@@ -58,23 +57,25 @@ class OptimizerStep:
         )
         self._weights = {name: task.loss_weight for name, task in tasks}
         self._losses = StepLosses(learner.model, recipe, self._total_steps, processes)
+        self._results = StepResults(recipe, {task: data.lines for task, data in setup.data.train.items()}, device)
 
     @property
     def stop(self) -> int | None:
         """The signal that stops the run, if another process may have received it."""
         return self._losses.stop
 
-    def __call__(self, rows: Mapping[str, np.ndarray]) -> dict[str, float]:
+    def __call__(self, rows: Mapping[str, np.ndarray]) -> list[StepResult]:
         """Take a step.
 
         Args:
             rows: for each task of the step, the indices of its rows.
 
         Returns:
-            The loss of each task, before the update, without `loss_weight`.
+            On a CPU, the result of this step. On a GPU, those of earlier steps that are computed by now.
 
         Raises:
-            NotFiniteError: a loss or the norm of the gradients is NaN or infinite; no weight was changed.
+            NotFiniteError: a loss or the norm of the gradients is NaN or infinite, in this step or, on a GPU, in an
+                earlier one; no weight was changed in that step and after it.
         """
         training, step = self.recipe.training, self.state.step
         self.model.train()
@@ -86,13 +87,12 @@ class OptimizerStep:
         # All processes replay the same rows, so that these are rounded alike.
         self.optimizer.catch_up(portions[0].whole.token_ids)
         losses = self._compute(portions)
-        values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
-        for task, value in values.items():
-            self._check_finite(f"the loss of task {task}", value, {task: rows[task]})
+        self._results.start(self.state.position(training.epochs, steps_ahead=1), rows, losses)
         self._backward(self._weighted(losses), portions[0].whole)
+        norm = None
         if training.clip_norm is not None:
             norm = clip_gradients(self.model.parameters(), training.clip_norm)
-            self._check_finite("the gradient's norm", float(norm), rows)
+        self.optimizer.found_inf = self._results.finish(norm)
         self.optimizer.step()
         # Free the gradients now, not before the next backward pass: the activations of the next step need the memory.
         self.optimizer.zero_grad(set_to_none=True)
@@ -101,7 +101,15 @@ class OptimizerStep:
             # differently.
             self._balancing.after_step(lambda: self._weighted(self._losses(portions, step)))
         self.state.step += 1
-        return values
+        return self._results.read(LATE)
+
+    def read(self) -> list[StepResult]:
+        """Wait for all steps; return the results that were not returned before.
+
+        Raises:
+            NotFiniteError: see `__call__`.
+        """
+        return self._results.read()
 
     def _pack(self, rows: Mapping[str, np.ndarray], step: int) -> list[Portion]:
         accumulate = self.recipe.training.accumulate
@@ -135,20 +143,9 @@ class OptimizerStep:
         else:
             next(iter(losses.values())).backward()
         if not self._processes.is_alone:
-            words = whole.token_ids.unique().to(self._device)
+            words = to_device(whole.token_ids.unique(), self._device)
             table = self.model.encoder.word_embeddings.weight
             sum_gradients(self._processes, self.model.parameters(), table, words, done)
-
-    def _check_finite(self, what: str, value: float, rows: Mapping[str, np.ndarray]) -> None:
-        if math.isfinite(value):
-            return
-        places = "; ".join(
-            f"task {task}, {self.recipe.tasks[task].train}, rows at lines "
-            + ", ".join(str(self.data.train[task].lines[row]) for row in indices)
-            for task, indices in rows.items()
-        )
-        position = self.state.position(self.recipe.training.epochs, steps_ahead=1)
-        raise not_finite(f"{position}: {what} is {value} ({places}); nothing was changed.")
 
 
 def shared_of(model: MultiTaskBert, seed: int) -> Shared:

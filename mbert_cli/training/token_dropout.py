@@ -53,5 +53,7 @@ class TokenDropout:
         ids, layout = batch.token_ids, batch.layout
         of_token = np.repeat([self._shares.get(task, 0.0) for task in batch.tasks], layout.segment_tokens)
         drawn = uniform(layout.host_rows, self._seed, "tokens", step) < of_token
-        replaced = as_tensor(drawn, ids.device) & ~torch.isin(ids, self._kept.to(ids.device))
+        if self._kept.device != ids.device:
+            self._kept = self._kept.to(ids.device)
+        replaced = as_tensor(drawn, ids.device) & ~torch.isin(ids, self._kept)
         return replace(batch, token_ids=ids.masked_fill(replaced, self._mask))

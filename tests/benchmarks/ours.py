@@ -134,6 +134,7 @@ def timed_steps(
         rows = {task: np.asarray(indices) for task, indices in step.items()}
         start = time.perf_counter()
         run.step(rows)
+        run.step.read()
         wait_for(device)
         if index >= warm_up:
             times.append(time.perf_counter() - start)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from tiny_runs import QUIET
+from tiny_runs import QUIET, losses_after
 
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.errors import NotFiniteError
@@ -81,7 +81,7 @@ def results_of(run, rows, *chosen):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RowwiseAdamW, "step", watched)
-        losses = step(rows)
+        (losses,) = losses_after(step, rows)
     return losses, gradients, step._balancing.state_dict()
 
 

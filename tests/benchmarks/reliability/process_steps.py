@@ -11,6 +11,7 @@ gradients of each step.
 import json
 import sys
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -91,7 +92,8 @@ def steps_of(run: TrainingRun, phase: Phase, epoch: int, count: int) -> list[dic
     training = run.recipe.training
     begin_phase(phase, run.setup, run.state)
     batches = phase.batches(run.data.sizes, training.batch_size, training.seed, epoch)
-    return [run.step(rows) for rows, _ in zip(batches, range(count), strict=False)]
+    results = [run.step(rows) for rows, _ in zip(batches, range(count), strict=False)]
+    return [result.losses for result in [*chain.from_iterable(results), *run.step.read()]]
 
 
 def main(cases: str, out: str) -> None:
