@@ -256,6 +256,19 @@ def test_flash_attention_gets_the_packed_stream(monkeypatch, heads):
     assert torch.allclose(plain.attend(Pending(qkv), layout, heads, 0.25), expected, atol=1e-6)
 
 
+def test_pytorch_has_the_private_operators_that_are_called():
+    """A release of PyTorch that changes one of them fails here, also on machines without a GPU."""
+    arguments = [each.name for each in torch.ops.aten._flash_attention_forward.default._schema.arguments]
+    positional = ["query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k"]
+    assert arguments[:10] == [*positional, "dropout_p", "is_causal", "return_debug_mask"]
+    assert {"scale", "window_size_left", "window_size_right"} <= {*arguments}
+    assert {torch.cpu._is_amx_tile_supported(), torch.cpu._is_avx512_bf16_supported()} <= {True, False}
+    values = [torch.ones(2), torch.ones(3)]
+    torch._foreach_mul_(values, torch.tensor(2.0))
+    torch._foreach_copy_(values[:1], [torch.zeros(2, dtype=torch.bfloat16)])
+    assert [each.tolist() for each in values] == [[0, 0], [2, 2, 2]]
+
+
 def test_flash_attention_is_not_used_on_cpus():
     assert not plain.has_flash_attention(torch.empty(1, 96), 16)
     assert not plain.has_flash_attention(torch.empty(1, 96, dtype=torch.bfloat16), 16)
