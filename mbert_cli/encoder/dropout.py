@@ -9,16 +9,21 @@ the kernels, padding, or how a batch is divided among processes. The fused kerne
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from functools import lru_cache
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from mbert_cli.batch import as_tensor
 from mbert_cli.randomness import derive
 
 LEVELS = 1 << 16
 """A probability is rounded to a multiple of 1 / LEVELS, in the divisor too, so that the mean is preserved."""
+
+_AT_ONCE = 32  # sites whose row keys are computed together
 
 Rows = Int[Tensor, " rows"]
 Result = TypeVar("Result")
@@ -35,10 +40,30 @@ class _Sites:
 
     def __init__(self, seed: int, step: int) -> None:
         self._seed, self._step, self.count = seed, step, 0
+        self._keys: dict[int, Tensor] = {}
+        self._row_keys: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def next_key(self) -> int:
         self.count += 1
-        return derive(self._seed, "dropout", self._step, self.count)
+        return self._key(self.count)
+
+    def row_keys(self, rows: Rows) -> Rows:
+        """Return the row keys of the latest site; see `kept`.
+
+        All sites of a forward pass have the same few tensors of row numbers. The keys of many sites are computed at
+        once, because launching an operation on a GPU takes longer than the operation.
+        """
+        part, place = divmod(self.count - 1, _AT_ONCE)
+        if part not in self._keys:
+            numbers = range(part * _AT_ONCE + 1, (part + 1) * _AT_ONCE + 1)
+            self._keys[part] = as_tensor(np.array([self._key(number) for number in numbers]), rows.device)[:, None]
+        if (part, id(rows)) not in self._row_keys:
+            # `rows` is stored, too, so that no other tensor gets its id.
+            self._row_keys[part, id(rows)] = rows, _row_keys(rows, self._keys[part])
+        return self._row_keys[part, id(rows)][1][place]
+
+    def _key(self, number: int) -> int:
+        return derive(self._seed, "dropout", self._step, number)
 
 
 _sites: ContextVar[_Sites | None] = ContextVar("sites", default=None)
@@ -135,9 +160,14 @@ def dropout(
     dropped = dropped_levels(p)
     if dropped == 0:
         return x
-    if rows is None:
-        rows = row_numbers(x) if x.ndim == 2 else _counted_from_0(x)
-    mask = kept(rows, x.shape[-1], draw_key() if key is None else key, dropped, first)
+    sites = _sites.get()
+    if rows is None and key is None and x.ndim == 2 and sites is not None:
+        sites.count += 1
+        mask = _kept(sites.row_keys(row_numbers(x)), x.shape[-1], dropped, first)
+    else:
+        if rows is None:
+            rows = row_numbers(x) if x.ndim == 2 else _counted_from_0(x)
+        mask = kept(rows, x.shape[-1], draw_key() if key is None else key, dropped, first)
     return x * mask.to(x.dtype).mul_(scale_of(dropped))
 
 
@@ -161,12 +191,15 @@ def kept(
         dropped: how many of 65,536 values are dropped.
         first: number of the first column.
     """
-    keys = _row_keys(rows, key)[..., None]
-    low, high = keys.int(), (keys >> 32).int()
+    return _kept(_row_keys(rows, key), columns, dropped, first)
+
+
+def _kept(row_keys: Tensor, columns: int, dropped: int, first: int) -> Tensor:
+    """Return `kept` for rows with these keys."""
+    # The lower half of each key is first: PyTorch's machines are little-endian.
+    low, high = row_keys.contiguous()[..., None].view(torch.int32).split(1, -1)
     start, end = first // (2 * _HALF), -(-(first + columns) // (2 * _HALF))
-    counters = torch.arange(start * _HALF, end * _HALF, device=rows.device, dtype=torch.int32)
-    counters.mul_(_signed(0x9E3779B9))
-    x = counters ^ low
+    x = _counters(start * _HALF, end * _HALF, row_keys.device) ^ low
     x.bitwise_xor_(_shifted(x, 16)).mul_(_signed(0x7FEB352D))
     x.bitwise_xor_(_shifted(x, 15)).mul_(_signed(0x846CA68B))
     x.bitwise_xor_(_shifted(x, 16)).bitwise_xor_(high)
@@ -176,8 +209,14 @@ def kept(
     return halves.flatten(-3)[..., before : before + columns] >= dropped
 
 
-def _row_keys(rows: Tensor, key: int) -> Tensor:
-    """Return the hash of each row with 64-bit integers, which overflow as in C."""
+@lru_cache(maxsize=64)
+def _counters(start: int, end: int, device: torch.device) -> Tensor:
+    """Return the 32-bit hashes of numbers from `start` to `end`, which are the same in all steps."""
+    return torch.arange(start, end, device=device, dtype=torch.int32).mul_(_signed(0x9E3779B9))
+
+
+def _row_keys(rows: Tensor, key: int | Tensor) -> Tensor:
+    """Return the hash of each key and row with 64-bit integers, which overflow as in C."""
     z = (rows + 1) * _signed(0x9E3779B97F4A7C15, 64) + key
     z = (z ^ _shifted(z, 30, 64)) * _signed(0xBF58476D1CE4E5B9, 64)
     z = (z ^ _shifted(z, 27, 64)) * _signed(0x94D049BB133111EB, 64)

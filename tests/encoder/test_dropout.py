@@ -84,6 +84,28 @@ def test_rows_with_numbers_draw_the_masks_of_their_places_in_the_whole_batch():
             assert torch.equal(dropout(x[part], 0.5), whole[part])
 
 
+@pytest.mark.gpu
+def test_a_gpu_draws_the_masks_of_the_cpu():
+    rows = torch.arange(50) * 7
+    for key in (0, 1, (1 << 63) - 1):
+        on_gpu = kept(rows.cuda(), 96, key, 20_000)
+        assert torch.equal(on_gpu.cpu(), kept(rows, 96, key, 20_000))
+
+
+@pytest.mark.parametrize("sites", [40, 70])
+def test_sites_with_the_same_rows_draw_the_masks_of_their_keys(sites):
+    """The keys of the rows of many sites are computed together; a second pass through some of them repeats them."""
+    x, rows, others = torch.ones(6, 40), torch.arange(6) + 100, torch.arange(6)
+    with keyed(3, 4):
+        keys = [draw_key() for _ in range(sites)]
+    with keyed(3, 4):
+        for site in range(sites):
+            numbers = rows if site % 3 else others
+            with numbered(lambda numbers=numbers: numbers):
+                mask = dropout(x, 0.5) != 0
+            assert torch.equal(mask, kept(numbers, 40, keys[site], 1 << 15))
+
+
 def test_row_numbers_must_be_those_of_the_matrix():
     with numbered(lambda: torch.arange(3)), pytest.raises(AssertionError, match="3 row numbers for 4 rows"):
         dropout(torch.ones(4, 8), 0.5)
