@@ -51,11 +51,12 @@ FEATURES = (
 def prepared(even_checkpoint, tiny_files, tmp_path_factory):
     """Return a function that returns a run with some settings."""
     folder = tmp_path_factory.mktemp("waits")
-    recipe = tiny.write_recipe(folder / "recipe.yaml", even_checkpoint, tiny_files)
+    recipe, run = tiny.write_recipe(folder / "recipe.yaml", even_checkpoint, tiny_files), folder / "run"
+    run.mkdir()
 
     def prepare_with(*settings):
         return prepare(
-            load_recipe(str(recipe), settings), RunFolder(folder), RunOptions(choose("cpu", "bf16", "torch"), QUIET)
+            load_recipe(str(recipe), settings), RunFolder(run), RunOptions(choose("cpu", "bf16", "torch"), QUIET)
         )
 
     return prepare_with
