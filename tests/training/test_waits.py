@@ -171,6 +171,7 @@ def test_results_are_read_in_order_and_late_by_a_fixed_number_of_steps(prepared)
 def test_a_run_that_reads_late_counts_the_same_losses_and_saves_the_same_weights(tiny_recipe, tmp_path):
     records = []
     for name in "ab":
+        (tmp_path / name).mkdir()
         with gpu_waits() if name == "b" else nullcontext():
             train(tiny_recipe, tmp_path / name, "training.state_every=2")
         records.append(RunFolder(tmp_path / name).read_metrics())
