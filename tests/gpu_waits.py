@@ -79,11 +79,17 @@ def _record(found, name):
 
 
 @contextmanager
-def gpu_waits():
-    """Enter a block whose steps read their results late, as on a GPU; yield a list of the waits in it."""
-    found = []
+def reading_late():
+    """Enter a block whose steps read their results late, as on a GPU."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mbert_cli.training.step_results._reads_late", lambda device: True)
         patch.setattr(torch.cuda, "Event", Event)
-        with Operations(found), Calls(found):
-            yield found
+        yield
+
+
+@contextmanager
+def gpu_waits():
+    """Enter a block as `reading_late`; yield a list of the waits in it."""
+    found = []
+    with reading_late(), Operations(found), Calls(found):
+        yield found

@@ -11,7 +11,7 @@ import pytest
 import tiny
 import torch
 from components import OPTIONS
-from gpu_waits import gpu_waits
+from gpu_waits import gpu_waits, reading_late
 from tiny_runs import QUIET, train
 
 import mbert_cli
@@ -139,7 +139,7 @@ def test_after_a_value_that_is_not_finite_no_step_changes_a_weight(prepared, mon
         return value * math.inf if part == "loss" else value + (value - value.detach()).sqrt()
 
     monkeypatch.setattr(PairClassification, "training_loss", poisoned)
-    with gpu_waits():
+    with reading_late():
         step = step_of(run)
         states = []
         for _ in range(5):
@@ -159,7 +159,7 @@ def test_after_a_value_that_is_not_finite_no_step_changes_a_weight(prepared, mon
 def test_results_are_read_in_order_and_late_by_a_fixed_number_of_steps(prepared):
     run = prepared()
     at_once = step_of(run)
-    with gpu_waits():
+    with reading_late():
         late = step_of(prepared())
         counts = [len(late(ROWS)) for _ in range(LATE + 3)]
         assert counts == [0] * LATE + [1] * 3
@@ -172,8 +172,8 @@ def test_a_run_that_reads_late_counts_the_same_losses_and_saves_the_same_weights
     records = []
     for name in "ab":
         (tmp_path / name).mkdir()
-        with gpu_waits() if name == "b" else nullcontext():
-            train(tiny_recipe, tmp_path / name, "training.state_every=2")
+        with reading_late() if name == "b" else nullcontext():
+            train(tiny_recipe, tmp_path / name, "training.state_every=4", "training.epochs=1")
         records.append(RunFolder(tmp_path / name).read_metrics())
     assert [each.train_loss for each in records[0]] == [each.train_loss for each in records[1]]
     for part in ("model", "state"):
