@@ -95,7 +95,7 @@ class TrainingRun:
             if stop is None:
                 raise
             ignore_further_signals()
-            self._finish_steps()
+            _finish_steps(self)
             self.saver.save_progress()
             position = self.state.position(self.recipe.training.epochs)
             problem = f"{self.folder.path}: stopped; {position}, saved. {_REMEDY}" if self.processes.is_first else ""
@@ -107,10 +107,10 @@ class TrainingRun:
         while not self.rounds.is_over():
             if self.rounds.epoch_is_over():  # but not the round
                 with deferred():
-                    self._end_epoch()
+                    _end_epoch(self)
             self._train(self.state.epoch + 1)
             with deferred():
-                self._finish_steps()
+                _finish_steps(self)
         trained = time.monotonic()
         with deferred():
             self.setup.learner.optimizer.catch_up()
@@ -152,31 +152,14 @@ class TrainingRun:
             tokens = sum(self.data.train[task].count_tokens(own) for task, own in rows.items())
             self.state.count_step(tokens, seconds)
             self.throughput.count(seconds, tokens)
-            self._count_losses(results)
+            _count_losses(self, results)
             self.time_left.step((tuple(rows), everything), seconds, tokens)
             self.rounds.note_time()
             if self.saver.is_due():
-                self._finish_steps()
+                _finish_steps(self)
                 self.saver.save_progress()
         if self.step.stop is not None:
             raise Stopped(self.step.stop)
-
-    def _finish_steps(self) -> None:
-        """Wait for the steps that a GPU still computes, and count their losses."""
-        started = time.monotonic()
-        try:
-            results = self.step.read()
-        except NotFiniteError as error:
-            if self.processes.is_first:
-                raise
-            raise PeerFailedError(error.exit_code) from None  # the first process prints the same
-        self.state.seconds += time.monotonic() - started
-        self._count_losses(results)
-
-    def _count_losses(self, results: Sequence[StepResult]) -> None:
-        for result in results:
-            self.state.count_losses(result.losses, result.rows)
-            self.throughput.count_losses(result.losses)
 
     def _evaluate(self) -> Evaluation | None:
         """Score the dev files. An epoch that `select_after` excludes is not scored, except at the end of the run."""
@@ -186,18 +169,13 @@ class TrainingRun:
         with self.console.status(f"epoch {epoch}/{training.epochs}: scoring the dev files"):
             return evaluate(self.model, self.data.dev, processes=self.processes)
 
-    def _end_epoch(self) -> None:
-        """Start the next epoch."""
-        self.setup.learner.balancing.end_epoch()
-        self.state.end_epoch()
-
     def _commit(self, evaluation: Evaluation | None, dev_seconds: float) -> None:
         """Record a round that was trained and perhaps scored, and commit it."""
         training, state = self.recipe.training, self.state
         check_weights(self.model, state.position(training.epochs))
         epoch = state.epoch + 1
         if self.rounds.epoch_is_over():
-            self._end_epoch()
+            _end_epoch(self)
         totals = state.end_round(list(self.data.train))
         record = record_of(self.setup, state, totals, evaluation, epoch, dev_seconds, self.options.hardware)
         if evaluation is not None:
@@ -208,6 +186,36 @@ class TrainingRun:
         record = replace(record, ended=self.rounds.recorded_reason(record))
         self.saver.commit_epoch(record, evaluation)
         print_round(self.console, record, training)
+
+
+def _finish_steps(run: TrainingRun) -> None:
+    """Wait for the steps that a GPU still computes, and count their losses.
+
+    Raises:
+        NotFiniteError: a loss is not finite; see `OptimizerStep`. Only in the first process.
+        PeerFailedError: the same in the other processes.
+    """
+    started = time.monotonic()
+    try:
+        results = run.step.read()
+    except NotFiniteError as error:
+        if run.processes.is_first:
+            raise
+        raise PeerFailedError(error.exit_code) from None  # the first process prints the same
+    run.state.seconds += time.monotonic() - started
+    _count_losses(run, results)
+
+
+def _count_losses(run: TrainingRun, results: Sequence[StepResult]) -> None:
+    for result in results:
+        run.state.count_losses(result.losses, result.rows)
+        run.throughput.count_losses(result.losses)
+
+
+def _end_epoch(run: TrainingRun) -> None:
+    """Start the next epoch."""
+    run.setup.learner.balancing.end_epoch()
+    run.state.end_epoch()
 
 
 def begin_phase(phase: Phase, setup: TrainingSetup, state: TrainingState) -> bool:
