@@ -9,6 +9,7 @@ from mbert_cli.encoder.families import model_types
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.model.components import component_class, kinds, options_model
 from mbert_cli.recipe.docstrings import argument_texts
+from mbert_cli.recipe.folds import FoldSection
 from mbert_cli.recipe.long_texts import WindowsSection
 from mbert_cli.recipe.sections import (
     CardSection,
@@ -35,8 +36,8 @@ def recipe_schema() -> Schema:
     shape = _section(ShapeSection, EncoderShape)
     shape["properties"]["family"] = {**shape["properties"]["family"], "enum": [*model_types(), None]}
     encoder = _section(EncoderSection, shape=_or_null(shape))
-    windows = _or_null(_section(WindowsSection))
-    task = _section(TaskSection, head=_component("heads"), text=_texts(), windows=windows)
+    nested: dict[str, Any] = {"windows": _or_null(_section(WindowsSection)), "fold": _or_null(_section(FoldSection))}
+    task = _section(TaskSection, head=_component("heads"), text=_texts(), **nested)
     sections: Schema = {
         "extends": {"type": "string", "description": _EXTENDS},
         "encoder": encoder,

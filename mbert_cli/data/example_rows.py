@@ -34,11 +34,13 @@ class Example(NamedTuple):
         texts: one text for each text column of the task.
         label: the label; see `labels.Label`.
         soft: the soft label as numbers; None for a task without soft labels.
+        key: identity of the row; empty unless the task has folds.
     """
 
     texts: list[str]
     label: Label
     soft: list[float] | None
+    key: str = ""
 
 
 class ExampleReader:
@@ -64,6 +66,7 @@ class ExampleReader:
         why = f"soft label of task {name} (mbert predict appends it)"
         self._soft_columns = [table.column(column, why) for column in (labels.soft_columns if soft else ())]
         self._ids = _Ids(table, name, task) if check_ids else None
+        self._identity = _identity_columns(table, name, task)
 
     def read(self, row: Row) -> Example:
         """Return the example in a row.
@@ -80,7 +83,15 @@ class ExampleReader:
         label = self._parsed_label([row.cells[column] for column in self._label])
         if self._ids is not None:
             self._ids.check(row)
-        return Example(texts, label, self._parsed_soft(row) if self._soft else None)
+        return Example(texts, label, self._parsed_soft(row) if self._soft else None, self._key(row, texts))
+
+    def _key(self, row: Row, texts: Sequence[str]) -> str:
+        """Return the identity of a row: its group or its id; if these cells are empty, its texts."""
+        if self._task.fold is None:
+            return ""
+        kind, value = next(((kind, row.cells[at]) for kind, at in self._identity if row.cells[at]), ("texts", ""))
+        values = [value] if value else sorted(texts) if self._task.symmetric else texts
+        return "\0".join([kind, *values]).encode("utf-8", "backslashreplace").decode()
 
     def _parsed_label(self, cells: Sequence[str]) -> Label:
         columns = self._task.label_columns
@@ -107,6 +118,17 @@ class ExampleReader:
     def warnings(self, path: str) -> list[str]:
         """Return warnings about the rows that were read, one sentence each."""
         return [] if self._ids is None else self._ids.warnings(path)
+
+
+def _identity_columns(table: Table, name: str, task: TaskSection) -> list[tuple[str, int]]:
+    """Return the columns that identify a row for its fold: that of the group, or that of the id; none without folds."""
+    if task.fold is None:
+        return []
+    if task.fold.group is not None:
+        return [("group", table.column(task.fold.group, f"group of task {name}", required=False))]
+    if task.id is not None and table.has(task.id) and table.header.count(task.id) < 2:
+        return [("id", table.column(task.id, f"id of task {name}", required=False))]
+    return []
 
 
 class _Ids:

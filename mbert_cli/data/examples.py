@@ -1,7 +1,7 @@
 """Examples: the texts and labels of one task, read from a table and checked row by row."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from mbert_cli.data.bad_rows import BadRow, BadRows
@@ -26,6 +26,7 @@ class Examples:
         warnings: warnings about the file, one sentence each.
         source: the format and the columns of the file, as they were recognised.
         soft: the soft label of each example; empty for a task without soft labels.
+        keys: the identity of each example; see `data/folds.py`.
     """
 
     texts: list[list[str]]
@@ -35,6 +36,7 @@ class Examples:
     warnings: list[str] = field(default_factory=list)
     source: str = ""
     soft: list[list[float]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.limited = False  # a limit left out some examples of the file
@@ -48,6 +50,7 @@ class Examples:
             side.append(text)
         self.labels.append(example.label)
         self.lines.append(line)
+        self.keys.append(example.key)
         if example.soft is not None:
             self.soft.append(example.soft)
 
@@ -58,6 +61,7 @@ class Examples:
         self.labels += more.labels
         self.lines += more.lines
         self.soft += more.soft
+        self.keys += more.keys
         self.skipped += more.skipped
         self.warnings += more.warnings
         self.source = self.source or more.source
@@ -65,12 +69,18 @@ class Examples:
     def spread(self, count: int) -> "Examples":
         """Return at most `count` of the examples, in their order and evenly spread over the file."""
         count = min(count, len(self))
-        rows = [index * len(self) // count for index in range(count)]
+        some = self.take([index * len(self) // count for index in range(count)])
+        some.limited = self.limited or count < len(self)
+        return some
+
+    def take(self, rows: Sequence[int]) -> "Examples":
+        """Return some of the examples."""
         texts = [[side[row] for row in rows] for side in self.texts]
         labels, lines = [self.labels[row] for row in rows], [self.lines[row] for row in rows]
+        keys = [self.keys[row] for row in rows]
         soft = [self.soft[row] for row in rows] if self.soft else []
-        some = replace(self, texts=texts, labels=labels, lines=lines, soft=soft)
-        some.limited = self.limited or count < len(self)
+        some = replace(self, texts=texts, labels=labels, lines=lines, soft=soft, keys=keys)
+        some.limited = self.limited
         return some
 
     def skipped_note(self, path: str) -> str:
@@ -92,6 +102,7 @@ def read_examples(
     labels: Labels,
     limit: int | None = None,
     soft: bool = False,
+    skip_remedy: str | None = None,
 ) -> Examples:
     """Read a task's labelled file.
 
@@ -103,12 +114,13 @@ def read_examples(
         limit: the largest number of examples to keep. They are evenly spread over the file, because files are often
             sorted.
         soft: read the columns of soft labels too.
+        skip_remedy: see `example_windows`.
 
     Raises:
         DataError: the file cannot be read, a column is missing, or no row is usable.
         BadRowsError: rows are bad and `task.on_bad_row` is `error`; the error lists their problems.
     """
-    examples = joined(example_windows(path, name, task, labels, soft, check_ids=True))
+    examples = joined(example_windows(path, name, task, labels, soft, check_ids=True, skip_remedy=skip_remedy))
     return examples if limit is None else examples.spread(limit)
 
 

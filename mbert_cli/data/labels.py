@@ -55,6 +55,8 @@ class Labels(ABC):
 
     may_be_empty: ClassVar[bool] = False
     """Whether an empty cell is a label."""
+    are_numbers: ClassVar[bool] = False
+    """Whether labels are numbers, not classes or sets of labels."""
 
     def __init__(self, columns: Sequence[str], soft_columns: Sequence[str]) -> None:
         self.columns = list(columns)
@@ -174,6 +176,8 @@ class BinaryLabels(ClassLabels):
 
 class NumberLabels(Labels):
     """Labels that are numbers."""
+
+    are_numbers = True
 
     @abstractmethod
     def parse(self, text: str) -> float:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, example_windows, joined
+from mbert_cli.data.folds import read_fold
 from mbert_cli.data.hub import is_there
 from mbert_cli.data.source import sha256_of_data
 from mbert_cli.data.truncation import Truncation
@@ -96,7 +97,8 @@ def run_outcomes(
     outcomes = {}
     for name in names:
         notes = Examples([])
-        windows = _windows(predictor, name, sources[name], files.limit, truncation, notes)
+        part = None if name in files.others or files.split == "test" else files.split
+        windows = _windows(predictor, name, sources[name], part, files.limit, truncation, notes)
         parts = [
             outcome_of(saved.model, name, data, predictor.batch_size, processes) for data in _in_all(windows, processes)
         ]
@@ -125,7 +127,13 @@ def _path_of(predictor: Predictor, name: str, files: EvaluationFiles) -> str:
 
 
 def _windows(
-    predictor: Predictor, name: str, path: str, limit: int | None, truncation: Truncation, notes: Examples
+    predictor: Predictor,
+    name: str,
+    path: str,
+    part: Literal["train", "dev"] | None,
+    limit: int | None,
+    truncation: Truncation,
+    notes: Examples,
 ) -> Iterator[TaskData]:
     """Yield the examples of a file; only a few thousand of them are in memory unless there is a limit.
 
@@ -133,13 +141,17 @@ def _windows(
         predictor: the model.
         name: the task's name.
         path: the file.
+        part: of a task with a fold, the rows of the file to use; None for all.
         limit: largest number of examples; None for all.
         truncation: counts the rows that are cut.
         notes: receives the rows that are skipped, and the warnings about the file.
     """
     saved, task = predictor.saved, predictor.saved.task(name)
     head = saved.model.head(name)
-    windows = example_windows(path, name, task, head.labels, skip_remedy=_SKIP_REMEDY)
+    if task.fold is not None and part is not None:
+        windows = iter([read_fold(name, task, head.labels, skip_remedy=_SKIP_REMEDY)[part]])
+    else:
+        windows = example_windows(path, name, task, head.labels, skip_remedy=_SKIP_REMEDY)
     if limit is not None:
         windows = iter([joined(windows).spread(limit)])
     for window in windows:

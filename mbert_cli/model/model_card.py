@@ -102,7 +102,7 @@ def _metadata(recipe: Recipe, model: SentenceModel, scores: Mapping[str, Any], t
                 task_name=name,
                 dataset_type=name,
                 dataset_name=_file(task.dev),
-                dataset_split="dev",
+                dataset_split="dev" if task.fold is None else f"fold {task.fold.number} of {task.fold.of}",
                 metric_type=metric,
                 metric_value=metrics[metric],
             )

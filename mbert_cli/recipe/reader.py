@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from mbert_cli.errors import RecipeError
 from mbert_cli.messages import nearest, shown
 from mbert_cli.recipe.document import Document, KeyPath, dotted
+from mbert_cli.recipe.folds import FoldSection
 from mbert_cli.recipe.long_texts import WindowsSection
 from mbert_cli.recipe.overrides import override
 from mbert_cli.recipe.paths import resolve_checkpoint, resolve_path
@@ -232,8 +233,9 @@ class Reader:
             head = self.component((*path, "head"), "heads") if isinstance(values, dict) else None
             # If the head has problems, they are reported already; the rest of the task is still checked.
             given: dict[str, Any] = {"head": head or Component(kind="unknown")}
-            if self.value((*path, "windows")) is not None:
-                given["windows"] = self.section((*path, "windows"), WindowsSection)
+            for key, kind in (("windows", WindowsSection), ("fold", FoldSection)):
+                if self.value((*path, key)) is not None:
+                    given[key] = self.section((*path, key), kind)
             paths = dict.fromkeys(("train", "dev", "test"), resolve_path)
             sections[name] = self.section(path, TaskSection, paths=paths, **given)
         valid = {name: task for name, task in sections.items() if task is not None}

@@ -17,6 +17,7 @@ from mbert_cli.recipe.field_types import (
     SoftShare,
     Texts,
 )
+from mbert_cli.recipe.folds import FoldSection
 from mbert_cli.recipe.long_texts import WindowsSection
 from mbert_cli.recipe.section import Section
 from mbert_cli.recipe.yaml_text import dump
@@ -132,6 +133,8 @@ class TaskSection(Section):
             0.25, an epoch reads a quarter of the rows, a new sample each time; with 2, it reads all rows twice.
         windows: read texts of more than `training.max_length` tokens in overlapping windows instead of cutting them;
             see `recipe/long_texts.py`.
+        fold: take the dev rows from the training file, for `mbert cv`; `dev` must be the same file as `train`. See
+            `recipe/folds.py`.
     """
 
     train: str
@@ -153,11 +156,13 @@ class TaskSection(Section):
     loss_weight: PositiveFloat = 1.0
     epoch_share: Annotated[float, Field(gt=0, le=1000)] = 1.0
     windows: WindowsSection | None = None
+    fold: FoldSection | None = None
 
     @property
     def column_names(self) -> list[str]:
         """All columns of the task, with the names that the recipe uses."""
-        return [*self.text, *self.label_columns, *([self.id] if self.id else [])]
+        group = self.fold.group if self.fold is not None else None
+        return [*self.text, *self.label_columns, *(each for each in (self.id, group) if each)]
 
     @property
     def label_columns(self) -> list[str]:

@@ -46,6 +46,6 @@ def training_options(recipe: Recipe) -> dict[str, str]:
 
 def _options_of(task: TaskSection) -> str:
     values = {name: getattr(task, name) for name in _OF_TASK if getattr(task, name) not in (None, 1.0)}
-    windows = [] if task.windows is None else [task.windows.describe()]
+    sections = [each.describe() for each in (task.windows, task.fold) if each is not None]
     values |= {name: task.head.options[name] for name in _OF_HEAD if task.head.options.get(name)}
-    return ", ".join([*(f"{name} {value:g}" for name, value in values.items()), *windows])
+    return ", ".join([*(f"{name} {value:g}" for name, value in values.items()), *sections])

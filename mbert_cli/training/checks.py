@@ -33,6 +33,13 @@ def check_recipe(recipe: Recipe) -> None:
         if problem is not None:
             key, what = problem
             problems.append(f"{recipe.place('tasks', name, 'windows', *[key] * bool(key))} {what}.")
+        if task.fold is not None:
+            if task.fold.number > task.fold.of:
+                place = recipe.place("tasks", name, "fold", "number")
+                problems.append(f"{place} must be at most {task.fold.of}, the number of folds.")
+            if task.dev != task.train:
+                place = recipe.place("tasks", name, "dev")
+                problems.append(f"{place} must be the same file as train, because fold takes the dev rows from it.")
         soft = [] if task.soft_labels is None else build_labels(task.head).soft_columns
         columns = [*task.column_names, *soft]
         for column in task.columns:

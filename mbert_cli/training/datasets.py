@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from mbert_cli.data.batching import TaskData, tokenise
 from mbert_cli.data.examples import Examples, read_examples
+from mbert_cli.data.folds import read_fold
+from mbert_cli.data.labels import Labels
 from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.data.source import sha256_of_data
 from mbert_cli.data.tokenizer import Tokenizer
@@ -11,7 +13,7 @@ from mbert_cli.encoder.location import locate
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import DataError, RecipeError, counted
 from mbert_cli.model.compose import encoder_tokenizer, head_class, task_labels
-from mbert_cli.recipe.sections import Recipe
+from mbert_cli.recipe.sections import Recipe, TaskSection
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.checks import check_recipe
 
@@ -54,12 +56,20 @@ def read_training_examples(recipe: Recipe, limit: int | None, console: Console) 
     examples: TrainingExamples = {}
     for name, task in recipe.tasks.items():
         for split, path in (("train", task.train), ("dev", task.dev)):
-            soft = split == "train" and task.soft_labels is not None
-            examples[name, split] = read_examples(path, name, task, labels[name], limit, soft)
+            examples[name, split] = read_split(split, name, task, labels[name], limit)
             console.detail(examples[name, split].source)
             for note in examples[name, split].notes(path):
                 console.note(note)
     return examples
+
+
+def read_split(split: str, name: str, task: TaskSection, labels: Labels, limit: int | None) -> Examples:
+    """Return the examples of a task for `train` or `dev`. Errors are those of `read_examples`."""
+    soft = split == "train" and task.soft_labels is not None
+    if task.fold is None:
+        return read_examples(getattr(task, split), name, task, labels, limit, soft)
+    own = read_fold(name, task, labels, soft)[split]
+    return own if limit is None else own.spread(limit)
 
 
 def dev_files(recipe: Recipe) -> dict[str, dict[str, str]]:

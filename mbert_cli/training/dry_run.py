@@ -169,6 +169,8 @@ def _file_problems(recipe: Recipe, limit: int | None, console: Console) -> list[
             # check_recipe has already reported missing files of train and dev.
             if path is None or (split != "test" and not is_there(path)):
                 continue
+            if task.fold is not None and split == "dev":
+                continue  # its rows are in the training file
             soft = split == "train" and task.soft_labels is not None
             try:
                 examples = read_examples(path, name, task, labels[name], limit, soft)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.data.batching import TaskData, tokenise
-from mbert_cli.data.examples import read_examples
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.location import has_weights, locate
 from mbert_cli.errors import CheckpointError
@@ -23,7 +22,7 @@ from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.storage.commit_epoch import commit_epoch
 from mbert_cli.storage.metrics_file import EpochRecord, Seconds, kept_epoch
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.training.datasets import dev_files
+from mbert_cli.training.datasets import dev_files, read_split
 from mbert_cli.training.member_contents import MEMBERS_FILE
 from mbert_cli.training.options import RunOptions
 
@@ -127,6 +126,6 @@ def _read_dev(recipe: Recipe, tokenizer: Tokenizer, limit: int | None) -> dict[s
     labels = task_labels(recipe.tasks)
     dev = {}
     for name, task in recipe.tasks.items():
-        examples = read_examples(task.dev, name, task, labels[name], limit)
+        examples = read_split("dev", name, task, labels[name], limit)
         dev[name] = tokenise(tokenizer, examples, head_class(task).sides, task.symmetric, task.windows)
     return dev
