@@ -38,6 +38,7 @@ NOT_RUN = {
     "mbert train my.yaml training.max_length=512 training.gradient_checkpointing=true -o runs/long": "the tiny encoder "
     "reads no more than 64 tokens",
     "mbert sweep search.yaml -o sweeps/search": "trains four runs; tests/sweeps/test_search.py has stand-ins for them",
+    "mbert cv my.yaml --folds 3 --stratify -o cv/my": "run by sweeps/test_cross_validation.py",
     "mbert info --warm-up": "compiles for up to a minute",
     "mbert export runs/demo --format onnx -o exported": "run by test_python_guide.py, with the code that follows it",
 }

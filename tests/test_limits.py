@@ -56,7 +56,6 @@ def test_settings_that_the_page_calls_unsupported_are_rejected(tiny_recipe, sett
 @pytest.mark.parametrize(
     "words",
     [
-        ["cv", "r.yaml"],
         ["add-task", "a", "r.yaml"],
         ["serve", "a"],
         ["train", "--precision", "fp16"],

@@ -9,6 +9,7 @@ from mbert_cli import __version__
 from mbert_cli.commands import recipes
 from mbert_cli.commands.compare import compare
 from mbert_cli.commands.count_params import count_params
+from mbert_cli.commands.cv import cv
 from mbert_cli.commands.embed import embed
 from mbert_cli.commands.evaluate import evaluate
 from mbert_cli.commands.export import export
@@ -58,6 +59,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "report": report,
     "compare": compare,
+    "cv": cv,
     "sweep": sweep,
     "predict": predict,
     "embed": embed,

@@ -49,6 +49,13 @@ class SweepFolder:
         path: the folder. It does not have to exist.
     """
 
+    command = "sweep"
+    """The command that writes the folder, for messages."""
+    content = "sweep"
+    """What the folder contains, for messages."""
+    watched_by = " --table shows its progress."
+    """How the user sees the progress of the command, for messages."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.plan_file = path / "plan.yaml"
@@ -66,8 +73,8 @@ class SweepFolder:
         self.check_free()
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            in_use = f"{self.path} is in use by another mbert sweep; wait for it to end, or choose another -o."
-            lock = take_lock(self._lock, f"{in_use} --table shows its progress.")
+            in_use = f"{self.path} is in use by another mbert {self.command}; wait for it to end, or choose another -o."
+            lock = take_lock(self._lock, f"{in_use}{self.watched_by}")
         try:
             yield
         finally:
@@ -85,7 +92,7 @@ class SweepFolder:
             return
         others = [each for each in self.path.iterdir() if each != self._lock and not left_by_a_crash(each)]
         if others:
-            raise UsageError(f"{self.path} is not empty and contains no sweep; choose another -o.")
+            raise UsageError(f"{self.path} is not empty and contains no {self.content}; choose another -o.")
 
     def parallel_trials(self, jobs: int, force: bool = False) -> int:
         """Return the number of trials at the same time that the search was started with, on which suggestions depend.

@@ -28,7 +28,7 @@ def run_plan(
     console: Console,
     executor: Executor,
     force: bool = False,
-    write: Callable[[Path, SweepResult], None] = write_tables,
+    write: Callable[[Path, SweepResult], None] | None = None,
 ) -> SweepResult:
     """Train all runs of a plan that are not done, and update the table after each of them.
 
@@ -41,7 +41,7 @@ def run_plan(
         console: where progress is printed.
         executor: starts the training runs.
         force: replace runs that were started with a different recipe, different options or different files.
-        write: writes the files with the results of the runs so far into the folder.
+        write: writes the files with the results of the runs so far into the folder; by default `write_tables`.
 
     Returns:
         The results of all runs.
@@ -54,7 +54,7 @@ def run_plan(
     runs = folder.runs_of(plan)
     clear_changed(runs, options, force)
     replace_file(folder.plan_file, plan.text)
-    return SweepLoop(plan, folder, runs, options, console, executor, write).run()
+    return SweepLoop(plan, folder, runs, options, console, executor, write or write_tables).run()
 
 
 def check_failures(result: SweepResult, folder: SweepFolder) -> None:
