@@ -39,6 +39,8 @@ NOT_RUN = {
     "reads no more than 64 tokens",
     "mbert sweep search.yaml -o sweeps/search": "trains four runs; tests/sweeps/test_search.py has stand-ins for them",
     "mbert cv my.yaml --folds 3 --stratify -o cv/my": "run by sweeps/test_cross_validation.py",
+    "mbert cv cs224n_minilm tasks.quora=null tasks.sts=null reference=null training.epochs=3 --limit 1000 --stratify "
+    "-o cv/sst": "reads the course's data",
     "mbert info --warm-up": "compiles for up to a minute",
     "mbert export runs/demo --format onnx -o exported": "run by test_python_guide.py, with the code that follows it",
 }
