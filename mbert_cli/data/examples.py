@@ -26,7 +26,6 @@ class Examples:
         warnings: warnings about the file, one sentence each.
         source: the format and the columns of the file, as they were recognised.
         soft: the soft label of each example; empty for a task without soft labels.
-        keys: the identity of each example; see `data/folds.py`.
     """
 
     texts: list[list[str]]
@@ -36,7 +35,8 @@ class Examples:
     warnings: list[str] = field(default_factory=list)
     source: str = ""
     soft: list[list[float]] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list, init=False)
+    """The identity of each example; see `data/folds.py`."""
 
     def __post_init__(self) -> None:
         self.limited = False  # a limit left out some examples of the file
@@ -77,9 +77,9 @@ class Examples:
         """Return some of the examples."""
         texts = [[side[row] for row in rows] for side in self.texts]
         labels, lines = [self.labels[row] for row in rows], [self.lines[row] for row in rows]
-        keys = [self.keys[row] for row in rows]
         soft = [self.soft[row] for row in rows] if self.soft else []
-        some = replace(self, texts=texts, labels=labels, lines=lines, soft=soft, keys=keys)
+        some = replace(self, texts=texts, labels=labels, lines=lines, soft=soft)
+        some.keys = [self.keys[row] for row in rows]
         some.limited = self.limited
         return some
 
