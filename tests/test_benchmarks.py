@@ -26,13 +26,13 @@ import many_classes
 import predict_peers
 import predict_speed
 import profile_step
-import profiled_steps
 import scale_formulas
 import scale_measure
 import scale_model
 import scaling
 import train_peers
 import train_speed
+import watched_steps
 
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -452,11 +452,11 @@ def test_the_gpu_session_measures_steps_and_predictions(run, monkeypatch, tmp_pa
     ("spans", "length"), [([], 0), ([(1, 3)], 2), ([(4, 6), (1, 3), (2, 5)], 5), ([(0, 9), (2, 3), (20, 21)], 10)]
 )
 def test_overlapping_kernels_are_counted_once(spans, length):
-    assert profiled_steps.covered(spans) == length
+    assert watched_steps.covered(spans) == length
 
 
 def test_kernels_launches_and_busy_time_of_a_step_are_counted():
-    steps = profiled_steps.ProfiledSteps([], 2, "cuda")
+    steps = watched_steps.WatchedSteps([0, 1, 2, 3, 4], {"warm_up": 1, "steps": 2, "device": "cuda"})
     events = [
         ("cudaLaunchKernel", "CPU", 0, 9),
         ("cudaGraphLaunch", "CPU", 9, 10),
@@ -468,8 +468,10 @@ def test_kernels_launches_and_busy_time_of_a_step_are_counted():
         SimpleNamespace(name=name, device_type=f"DeviceType.{device}", time_range=SimpleNamespace(start=start, end=end))
         for name, device, start, end in events
     ]
-    assert steps.figures() == {"kernels": 1.0, "launches": 1.0, "gpu_ms": 3.0}
-    assert list(profiled_steps.ProfiledSteps([1, 2, 3], 2, "cpu")) == [1, 2, 3]
+    assert steps.figures() == {"seconds_per_step": 0.0, "kernels": 1.0, "launches": 1.0, "gpu_ms": 3.0}
+    on_cpu = watched_steps.WatchedSteps([0, 1, 2], {"warm_up": 1, "steps": 1, "device": "cpu"})
+    assert list(on_cpu) == [0, 1, 2]
+    assert on_cpu.figures()["seconds_per_step"] > 0
 
 
 def test_operations_of_a_step_are_those_of_its_matrix_products():

@@ -131,6 +131,7 @@ class Session:
         options = self.options
         sizes = {_rows_for(int(tokens)): int(tokens) for tokens in options.tokens}
         common = {"encoder": str(path), "device": options.device, "sizes": list(sizes), "profiled": options.profiled}
+        common["flowing"] = True
         settings = {**CONTENDERS[name], **common, "steps": options.steps, "warm_up": options.warm_up}
         command = contest.worker("gpu_steps.py", settings)
         ((found,),) = next(contest.rounds_of({name: command}, 1, options.threads, lambda *_: "")).values()
@@ -148,12 +149,11 @@ class Session:
             self.results["steps"].append(row)
 
     def _figures(self, result, flops):
-        times = sorted(result["times"])
-        median = times[len(times) // 2]
-        figures = {"ms": 1000 * median, "steps_per_s": 1 / median, "tokens_per_s": result["tokens"] / median}
+        seconds = result["seconds_per_step"]
+        figures = {"ms": 1000 * seconds, "steps_per_s": 1 / seconds, "tokens_per_s": result["tokens"] / seconds}
         peak = self.options.peak or gpu_figures.peak_tflops(self.results["settings"].get("gpu", ""))
         if peak is not None:
-            figures["mfu"] = flops / median / (peak * 1e12)
+            figures["mfu"] = flops / seconds / (peak * 1e12)
         if "gpu_ms" in result:
             figures["busy"] = min(1.0, result["gpu_ms"] / figures["ms"])
         kept = ("kernels", "launches", "gpu_ms", "gpu_mb", "rss_mb")

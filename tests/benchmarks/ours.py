@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 import limit
-from profiled_steps import ProfiledSteps
+from watched_steps import WatchedSteps
 from workload import (
     COLUMNS,
     LEARNING_RATE,
@@ -92,7 +92,16 @@ def save_untrained(recipe, run):
 
 
 def timed_steps(
-    recipe, folder, precision, steps, warm_up, kernels="auto", device="cpu", processes=None, look=lambda run: None
+    recipe,
+    folder,
+    precision,
+    steps,
+    warm_up,
+    kernels="auto",
+    device="cpu",
+    processes=None,
+    look=lambda run: None,
+    waits=True,
 ):
     """Train some steps as `mbert train` does, and return the time of each step after the warm-up.
 
@@ -106,6 +115,7 @@ def timed_steps(
         device: as in `mbert train`.
         processes: the processes that train together; None for one.
         look: is called with the run before the first step.
+        waits: whether each step is waited for. Otherwise the times on a GPU are only those of the CPU.
 
     Returns:
         The measurements.
@@ -134,11 +144,13 @@ def timed_steps(
         rows = {task: np.asarray(indices) for task, indices in step.items()}
         start = time.perf_counter()
         run.step(rows)
-        run.step.read()
-        wait_for(device)
+        if waits:
+            run.step.read()
+            wait_for(device)
         if index >= warm_up:
             times.append(time.perf_counter() - start)
             tokens.append([int(run.data.train[task].lengths[rows[task]].sum()) for task in rows])
+    run.step.read()
     run.setup.learner.optimizer.catch_up()
     still = [part for part, value in sums_of(run.model).items() if value == before[part]]
     assert not still, f"these parts did not train: {', '.join(still)}"
@@ -216,7 +228,7 @@ def train(settings):
     encoder = Path(settings["encoder"])
     rank = read_shape(encoder).hidden_size // 4  # equals the peer's reduction factor
     rows, drawn = course_steps(settings)
-    watched = ProfiledSteps(drawn, settings.get("profiled", 0), settings["device"])
+    watched = WatchedSteps(drawn, settings)
 
     def steps(sizes):
         assert sizes == {task: len(each) for task, each in rows.items()}, "contenders read the same rows"
@@ -225,7 +237,16 @@ def train(settings):
     with tempfile.TemporaryDirectory() as folder:
         run, recipe = Path(folder, "run"), load(recipe_of(method, str(encoder), rank), Path(folder))
         run.mkdir()
-        found = timed_steps(recipe, run, precision, steps, settings["warm_up"], kernels, settings["device"])
+        found = timed_steps(
+            recipe,
+            run,
+            precision,
+            steps,
+            settings["warm_up"],
+            kernels,
+            settings["device"],
+            waits=not settings.get("flowing"),
+        )
     result = {"times": found.times[: settings["steps"]], "tokens": sum(found.tokens), "work": found.work}
     result |= {**memory(settings["device"]), **watched.figures()}
     products = limit.step(method, found.tokens, found.shape, rank)

@@ -8,7 +8,7 @@ import time
 import warnings
 
 from peer_encoder import open_encoder
-from profiled_steps import ProfiledSteps
+from watched_steps import WatchedSteps
 from workload import (
     COLUMNS,
     LEARNING_RATE,
@@ -113,7 +113,7 @@ def loop(settings):
     bf16 = torch.autocast(device, torch.bfloat16) if "bf16" in settings["name"] else contextlib.nullcontext()
     rows, steps = course_steps(settings)
     times, tokens, read = [], [], 0
-    watched = ProfiledSteps(steps, settings.get("profiled", 0), device)
+    watched, waits = WatchedSteps(steps, settings), not settings.get("flowing")
     for step in watched:
         start, count = time.perf_counter(), 0
         for task, indices in step.items():
@@ -131,7 +131,8 @@ def loop(settings):
             heads.loss(task, sentences, torch.tensor(labels, device=device)).backward()
         optimizer.step()
         optimizer.zero_grad()
-        wait_for(device)
+        if waits:
+            wait_for(device)
         times.append(time.perf_counter() - start)
         tokens.append(count)
     untrained = [parameter for parameter in parameters if parameter not in optimizer.state]
@@ -183,10 +184,12 @@ def sentence_transformers_trainer(settings):
         "sts": CosineSimilarityLoss(model),
     }
     ends, work = [], {"sentences": 0, "tokens": 0}
+    timed_end = settings["warm_up"] + settings["steps"]
 
     class Clock(TrainerCallback):
         def on_step_end(self, *args, **kwargs):
-            wait_for(settings["device"])
+            if not settings.get("flowing") or len(ends) + 1 in (settings["warm_up"], timed_end):
+                wait_for(settings["device"])
             ends.append(time.perf_counter())
 
     def count(_, inputs):
@@ -223,8 +226,9 @@ def sentence_transformers_trainer(settings):
     untrained = [each for each in parameters if each not in trainer.optimizer.state]
     assert not untrained, f"{len(untrained)} parameters did not train"
     times = [end - start for start, end in itertools.pairwise(ends)]
-    timed = slice(settings["warm_up"] - 1, settings["warm_up"] - 1 + settings["steps"])
-    return {"times": times[timed], "tokens": work["tokens"] / len(steps), "work": work}
+    timed = times[settings["warm_up"] - 1 : timed_end - 1]
+    seconds = sum(timed) / len(timed)
+    return {"times": timed, "tokens": work["tokens"] / len(steps), "work": work, "seconds_per_step": seconds}
 
 
 def main():
