@@ -44,7 +44,7 @@ def test_other_encoder_families_are_rejected(tmp_path, family):
         "tasks.mood.weight=importance",
         "tasks.mood.head.loss=hinge",
         "tasks.mood.text=[text, text, text]",
-        "training.track=[tensorboard]",
+        "training.track=[comet]",
     ],
 )
 def test_settings_that_the_page_calls_unsupported_are_rejected(tiny_recipe, setting):

@@ -43,7 +43,7 @@ def recipe_schema() -> Schema:
         "encoder": encoder,
         "adapters": {"type": ["array", "null"], "items": _component("adapters")},
         "tasks": {"type": "object", "additionalProperties": _or_null(task)},
-        "training": _section(TrainingSection),
+        "training": _section(TrainingSection, track=_trackers()),
         "reference": _or_null(_section(ReferenceSection)),
         "card": _section(CardSection),
         **{key: _component(family) for key, family in _FAMILIES.items()},
@@ -121,6 +121,11 @@ def _properties(model: type[BaseModel], documented: type) -> Schema:
 def _texts() -> Schema:
     column: Schema = {"type": "string"}
     return {"anyOf": [column, {"type": "array", "items": column, "minItems": 1, "maxItems": 2}]}
+
+
+def _trackers() -> Schema:
+    kind: Schema = {"enum": kinds("tracking")}
+    return {"anyOf": [kind, {"type": "array", "items": kind, "uniqueItems": True}]}
 
 
 def _or_null(schema: Schema) -> Schema:

@@ -26,6 +26,7 @@ from mbert_cli.recipe.reader import load
 from mbert_cli.recipe.sections import Component, Recipe
 from mbert_cli.recipe.shipped import find
 from mbert_cli.recipe.validation_message import unknown_key_message, validation_message
+from mbert_cli.tracking import Tracker
 
 _BASES: dict[str, type] = {
     "adapters": Adapter,
@@ -33,6 +34,7 @@ _BASES: dict[str, type] = {
     "heads": Head,
     "loss_balancing": LossBalancing,
     "curricula": Curriculum,
+    "tracking": Tracker,
 }
 # Positional arguments for components of each family, to check their options before the real arguments are known.
 _SMALL = EncoderShape(
@@ -50,7 +52,7 @@ def kinds(family: str) -> list[str]:
     """Return the kinds of a family: the file names of its package.
 
     Args:
-        family: `adapters`, `pooling`, `heads`, `loss_balancing` or `curricula`.
+        family: `adapters`, `pooling`, `heads`, `loss_balancing`, `curricula` or `tracking`.
     """
     package = importlib.import_module(f"mbert_cli.{family}")
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__))

@@ -9,15 +9,15 @@ from mbert_cli.recipe.section import Section
 from mbert_cli.recipe.sections import EncoderSection, Recipe, TaskSection, TrainingSection, as_spec
 
 _LONG_LIST = 12
-# Sections and keys of `training` that do not change the result.
-_DESCRIBING = ("reference", "card")
-_SAVING = ("state_every", "keep", "gradient_checkpointing")
+_DESCRIBING = ("reference", "card")  # sections that do not change the result
+SAVING = ("state_every", "keep", "gradient_checkpointing", "track")
+"""Keys of `training` that do not change the result."""
 
 
 def result_spec(recipe: Recipe) -> dict[str, Any]:
     """Return the part of a recipe that a run's result depends on."""
     spec = {key: value for key, value in as_spec(recipe).items() if key not in _DESCRIBING}
-    spec["training"] = {key: value for key, value in spec["training"].items() if key not in _SAVING}
+    spec["training"] = {key: value for key, value in spec["training"].items() if key not in SAVING}
     # `auto` gives the same rows as `csv`, which was once the default, or rejects the file.
     spec["tasks"] = {
         name: {**task, "quoting": "none" if task["quoting"] == "none" else "csv"}

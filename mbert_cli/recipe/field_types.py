@@ -93,6 +93,19 @@ def _label_columns(value: Any) -> str | list[str]:
     raise ValueError("must be the name of a column, or a list of at least two names")
 
 
+def _tracker_kinds(value: Any) -> list[str]:
+    kinds = [value] if isinstance(value, str) else value
+    if not isinstance(kinds, list) or not all(isinstance(each, str) for each in kinds):
+        raise ValueError("must be a list of trackers, such as [tensorboard]")
+    if len(set(kinds)) < len(kinds):
+        raise ValueError("must name each tracker once")
+    return kinds
+
+
+TrackerKinds = Annotated[list[str], PlainValidator(_tracker_kinds, json_schema_input_type=str | list[str])]
+"""Kinds of trackers, each once; a single name is a list of one."""
+
+
 _Columns = Annotated[list[str], Field(min_length=2)]
 LabelColumns = Annotated[str | list[str], PlainValidator(_label_columns, json_schema_input_type=str | _Columns)]
 """The column of the label, or one column for each label."""

@@ -82,7 +82,7 @@ def validate(document: Document, check: ComponentCheck) -> Recipe:
         "tasks": reader.tasks(),
         "loss_balancing": reader.component(("loss_balancing",), "loss_balancing", "total"),
         "curriculum": reader.component(("curriculum",), "curricula", "hybrid"),
-        "training": reader.section(("training",), TrainingSection, default={}),
+        "training": reader.training(),
         "reference": reader.reference(),
         "card": reader.section(("card",), CardSection, default={}),
     }
@@ -174,6 +174,14 @@ class Reader:
         path = ("encoder", "shape")
         shape = self.section(path, ShapeSection) if self.value(path) is not None else None
         return self.section(("encoder",), EncoderSection, paths={"checkpoint": resolve_checkpoint}, shape=shape)
+
+    def training(self) -> TrainingSection | None:
+        """Read the training section; its trackers must be known."""
+        section = self.section(("training",), TrainingSection, default={})
+        for index, kind in enumerate(section.track if section else ()):
+            for _, what in self.check("tracking", Component(kind=kind)):
+                self.problem(("training", "track", index), what)
+        return section
 
     def reference(self) -> ReferenceSection | None:
         """Read the published scores; each must belong to a task of the recipe."""

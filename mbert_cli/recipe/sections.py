@@ -16,6 +16,7 @@ from mbert_cli.recipe.field_types import (
     Size,
     SoftShare,
     Texts,
+    TrackerKinds,
 )
 from mbert_cli.recipe.folds import FoldSection
 from mbert_cli.recipe.long_texts import WindowsSection
@@ -208,6 +209,7 @@ class TrainingSection(Section):
         state_every: interval between saved states, besides the end of each epoch: a number of steps, or a time
             (`10min`); null saves only at the end of each epoch.
         keep: number of saved states that are kept.
+        track: trackers that receive the losses and scores, such as `[tensorboard]`; see `training/trackers.py`.
         seed: seed of all random numbers.
         members: number of models that are trained with different seeds and predict together; see `model/ensemble.py`.
     """
@@ -236,6 +238,7 @@ class TrainingSection(Section):
     max_time: Duration = None
     state_every: Interval = "10min"
     keep: Annotated[int, Field(ge=1, le=1000)] = 2
+    track: TrackerKinds = []
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 11711
     members: Annotated[int, Field(ge=1, le=100)] = 1
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from mbert_cli.messages import one_line
-from mbert_cli.recipe.differences import flat
+from mbert_cli.recipe.differences import SAVING, flat
 from mbert_cli.recipe.sections import as_spec
 from mbert_cli.reports.best import MEANING
 from mbert_cli.reports.bootstrap import interval_text
@@ -21,7 +21,7 @@ from mbert_cli.terminal.throughput import duration
 
 _MOST_TASKS = 11  # that have a chart
 # They do not change a result.
-_HIDDEN_KEYS = ("training.state_every", "training.keep", "training.gradient_checkpointing", "reference")
+_HIDDEN_KEYS = (*(f"training.{key}" for key in SAVING), "reference")
 
 
 def comparison_of(runs: Sequence[RunReport]) -> dict[str, Any]:

@@ -10,6 +10,7 @@
         epoch-0003/                 after the third epoch
         epoch-0003-step-00000150/   150 steps later
       data_frames/       the data, if a Python program has trained on data frames instead of files
+      tracking/          the files of trackers, and what of the run they have; see `training/trackers.py`
       members/           for an ensemble, one folder like this per member; metrics.jsonl has one line per member then
       .lock              held by the process that writes here; see `run_lock`
 
@@ -60,9 +61,10 @@ class RunFolder:
         self.figures = path / "figures"
         self.states = path / "state"
         self.members = path / "members"
+        self.tracking = path / "tracking"
         self.data_frames = path / "data_frames"
         self.lock_file = path / ".lock"
-        self.folders = (self.states, self.model, self.evaluation, self.figures, self.members)
+        self.folders = (self.states, self.model, self.evaluation, self.figures, self.members, self.tracking)
         self.files = (self.metrics_file, self.recipe_file)
 
     def holds_a_run(self) -> bool:

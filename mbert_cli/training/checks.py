@@ -1,6 +1,7 @@
 """Checks of a recipe that need neither its data nor its encoder."""
 
 import difflib
+import importlib.util
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mbert_cli.messages import nearest
 from mbert_cli.model.components import build_labels, component_class
 from mbert_cli.model.compose import head_class
 from mbert_cli.recipe.sections import Recipe
+from mbert_cli.tracking import Tracker
 from mbert_cli.training.phases import RunPhases
 
 
@@ -18,7 +20,8 @@ def check_recipe(recipe: Recipe) -> None:
     """Check a recipe against the classes of its components and the files on the disk.
 
     Raises:
-        RecipeError: a file does not exist, or a number of columns, a column or a metric is wrong; with all problems.
+        RecipeError: a file or a tracker's package does not exist, or a number of columns, a column or a metric is
+            wrong; with all problems.
     """
     heads = {name: head_class(task) for name, task in recipe.tasks.items()}
     problems = []
@@ -62,7 +65,7 @@ def check_recipe(recipe: Recipe) -> None:
         problems.append(f"{recipe.place('training', 'select')} is '{select}'{nearest(select, known)}")
     if recipe.training.cache_features:
         problems += _reasons_not_to_cache(recipe)
-    problems += [*_dropout_conflicts(recipe), *_empty_micro_batches(recipe)]
+    problems += [*_dropout_conflicts(recipe), *_empty_micro_batches(recipe), *_missing_trackers(recipe)]
     if problems:
         raise RecipeError(*problems)
 
@@ -98,6 +101,20 @@ def _empty_micro_batches(recipe: Recipe) -> list[str]:
         f"{place} is {accumulate}, but training.batch_size is {rows}, and each micro-batch needs a row; set accumulate "
         f"to at most {rows}."
     ]
+
+
+def _missing_trackers(recipe: Recipe) -> list[str]:
+    """Return the trackers whose packages are not installed."""
+    problems = []
+    for index, kind in enumerate(recipe.training.track):
+        tracker: type[Tracker] = component_class("tracking", kind)
+        if importlib.util.find_spec(tracker.module) is None:
+            place = recipe.place("training", "track", index)
+            problems.append(
+                f"{place} is '{kind}', but {tracker.module} is not installed; pip install {tracker.package}, or remove "
+                "it from the list."
+            )
+    return problems
 
 
 def is_inner(adapter_kind: str) -> bool:

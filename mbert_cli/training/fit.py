@@ -43,7 +43,11 @@ def fit(recipe: Recipe, folder: RunFolder, options: RunOptions) -> EpochRecord:
             f"bits. --allow-drift uses {current}."
         )
     with computing_with(threads):
-        return prepare(recipe, folder, options).run()
+        run = prepare(recipe, folder, options)
+        with run.trackers:
+            best = run.run()
+            run.trackers.note_kept(best, run.state.step)
+        return best
 
 
 def prepare(recipe: Recipe, folder: RunFolder, options: RunOptions) -> TrainingRun:

@@ -32,6 +32,7 @@ from mbert_cli.training.state import TrainingState
 from mbert_cli.training.step import OptimizerStep
 from mbert_cli.training.step_results import StepResult
 from mbert_cli.training.time_left import time_left_of
+from mbert_cli.training.trackers import Trackers
 
 _REMEDY = "To continue, repeat the command with --resume."
 
@@ -70,6 +71,7 @@ class TrainingRun:
         pruning = Pruning(options.prune_below, folder)
         self.rounds = Rounds(setup.recipe.training, setup.phases, state, self.processes, pruning)
         self.time_left = time_left_of(setup, state)
+        self.trackers = Trackers(setup.recipe, folder, options)
 
     def run(self) -> EpochRecord:
         """Train until the run ends; return the round whose model was kept.
@@ -155,6 +157,7 @@ class TrainingRun:
             _count_losses(self, results)
             self.time_left.step((tuple(rows), everything), seconds, tokens)
             self.rounds.note_time()
+            self.trackers.count_step(self.state.step, self.step.learning_rate, self.rounds.is_over())
             if self.saver.is_due():
                 _finish_steps(self)
                 self.saver.save_progress()
@@ -185,6 +188,7 @@ class TrainingRun:
         # After `keep_if_best`, which may use up or restore the patience.
         record = replace(record, ended=self.rounds.recorded_reason(record))
         self.saver.commit_epoch(record, evaluation)
+        self.trackers.log_round(record)
         print_round(self.console, record, training)
 
 
@@ -210,6 +214,7 @@ def _count_losses(run: TrainingRun, results: Sequence[StepResult]) -> None:
     for result in results:
         run.state.count_losses(result.losses, result.rows)
         run.throughput.count_losses(result.losses)
+        run.trackers.count_losses(result.losses, result.rows)
 
 
 def _end_epoch(run: TrainingRun) -> None:

@@ -20,6 +20,7 @@ from mbert_cli.training.growing_ensemble import GrowingEnsemble
 from mbert_cli.training.member_contents import check_unchanged, recorded_contents
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.parallel_members import train_at_once
+from mbert_cli.training.trackers import Trackers
 
 
 def fit_members(recipe: Recipe, folder: RunFolder, options: RunOptions) -> EpochRecord:
@@ -59,16 +60,19 @@ def fit_members(recipe: Recipe, folder: RunFolder, options: RunOptions) -> Epoch
     if options.jobs > 1:
         train_at_once(folder, [each for each in members if not _is_done(*each)], options)
     ensemble = GrowingEnsemble(recipe, folder, options)
-    for number, (own, place) in enumerate(members, 1):
-        console.info(f"member {number} of {len(members)}, seed {own.training.seed}")
-        if not _is_done(own, place):
-            # Locked, because a process that trained the member may outlive its parent until it has saved.
-            with locked(place, force=True):
-                fit(own, place, replace(options, resume=place.states.is_dir()))
-        record = ensemble.add(place, recorded_contents(folder, place))
-        remove_folder(place.states)  # after the ensemble has recorded the contents
-        print_member(console, record, len(members))
-    draw_figures(folder, console)
+    with Trackers(recipe, folder, options) as trackers:
+        for number, (own, place) in enumerate(members, 1):
+            console.info(f"member {number} of {len(members)}, seed {own.training.seed}")
+            if not _is_done(own, place):
+                # Locked, because a process that trained the member may outlive its parent until it has saved.
+                with locked(place, force=True):
+                    fit(own, place, replace(options, resume=place.states.is_dir()))
+            record = ensemble.add(place, recorded_contents(folder, place))
+            trackers.log_round(record)
+            remove_folder(place.states)  # after the ensemble has recorded the contents
+            print_member(console, record, len(members))
+        draw_figures(folder, console)
+        trackers.note_kept(record, record.step)
     return record
 
 

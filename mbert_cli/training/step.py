@@ -33,6 +33,9 @@ class OptimizerStep:
         state: how far the run is. A step adds 1 to `state.step`.
         device: the device of the batches.
         processes: the processes that train together; each computes a part of the batch.
+
+    Attributes:
+        learning_rate: the learning rate of the encoder in the last step.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class OptimizerStep:
     ) -> None:
         recipe, learner = setup.recipe, setup.learner
         self.model = learner.model
+        self.learning_rate = recipe.training.learning_rate
         self.data = setup.data
         self.state = state
         self.recipe = recipe
@@ -81,6 +85,7 @@ class OptimizerStep:
         self.model.train()
         self._encoder_dropout(list(rows))
         factor = learning_rate_factor(training, step, self._total_steps)
+        self.learning_rate = training.learning_rate * factor
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         portions = self._pack(rows, step)

@@ -19,7 +19,7 @@ tasks:
   c: {train: a.tsv, dev: b.tsv, text: [x, y], label: z, head: {kind: dual_classification, labels: {0: no, 1: yes}}}
   d: {train: a.tsv, dev: b.tsv, text: x, label: z, head: {kind: regression, min: -1, scale: 1}}
 curriculum: {kind: hybrid, match: smallest}
-training: {epochs: 3, learning_rate: 0.00001, state_every: 10min}
+training: {epochs: 3, learning_rate: 0.00001, state_every: 10min, track: [tensorboard, wandb]}
 reference: {source: a paper, scores: {a: 0.5}}
 """
 
@@ -64,6 +64,8 @@ def test_a_complete_recipe_matches_the_schema(schema):
         ("training.max_steps", 1.5),
         ("training.gradient_checkpointing", "yes"),
         ("training.schedule", "cosinus"),
+        ("training.track", ["comet"]),
+        ("training.track", ["wandb", "wandb"]),
         ("encoder.reinitialise", "some"),
         ("encoder.shape", {"hidden": 3}),
         ("encoder.shape", {"family": "modernbret"}),
