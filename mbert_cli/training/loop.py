@@ -116,7 +116,7 @@ class TrainingRun:
         trained = time.monotonic()
         with deferred():
             self.setup.learner.optimizer.catch_up()
-        evaluation = self._evaluate()
+        evaluation = _evaluate(self)
         self.rounds.note_time()
         scored = time.monotonic()
         if evaluation is not None:
@@ -164,14 +164,6 @@ class TrainingRun:
         if self.step.stop is not None:
             raise Stopped(self.step.stop)
 
-    def _evaluate(self) -> Evaluation | None:
-        """Score the dev files. An epoch that `select_after` excludes is not scored, except at the end of the run."""
-        training, epoch = self.recipe.training, self.state.epoch + 1
-        if epoch <= training.early_epochs and self.rounds.reason() is None:
-            return None
-        with self.console.status(f"epoch {epoch}/{training.epochs}: scoring the dev files"):
-            return evaluate(self.model, self.data.dev, processes=self.processes)
-
     def _commit(self, evaluation: Evaluation | None, dev_seconds: float) -> None:
         """Record a round that was trained and perhaps scored, and commit it."""
         training, state = self.recipe.training, self.state
@@ -190,6 +182,15 @@ class TrainingRun:
         self.saver.commit_epoch(record, evaluation)
         self.trackers.log_round(record)
         print_round(self.console, record, training)
+
+
+def _evaluate(run: TrainingRun) -> Evaluation | None:
+    """Score the dev files. An epoch that `select_after` excludes is not scored, except at the end of the run."""
+    training, epoch = run.recipe.training, run.state.epoch + 1
+    if epoch <= training.early_epochs and run.rounds.reason() is None:
+        return None
+    with run.console.status(f"epoch {epoch}/{training.epochs}: scoring the dev files"):
+        return evaluate(run.model, run.data.dev, processes=run.processes)
 
 
 def _finish_steps(run: TrainingRun) -> None:

@@ -27,7 +27,8 @@ class Trackers:
 
     Points are written after every tenth step and at the end of each round. The names of their values are the keys of
     metrics.jsonl, joined by slashes, such as `tasks/mood/accuracy`. `steps/loss/TASK` is the mean loss over the rows
-    since the last point; after a resume, since the resume. `steps/learning_rate` is the encoder's rate.
+    that were read since the last point; after a resume, since the resume. On a GPU they are read some steps late.
+    `steps/learning_rate` is the encoder's rate.
 
     Args:
         recipe: the recipe.
@@ -76,25 +77,28 @@ class Trackers:
                 thread.end(ending, self._kept, self._step, seconds)
         self._leave_out_failed()
 
-    def count_step(
-        self, step: int, losses: Mapping[str, float], rows: Mapping[str, int], rate: float, ends_round: bool
-    ) -> None:
+    def count_losses(self, losses: Mapping[str, float], rows: Mapping[str, int]) -> None:
+        """Count the losses of a step; a GPU returns them some steps late.
+
+        Args:
+            losses: mean loss of each task of the step.
+            rows: number of rows of each task.
+        """
+        if self._threads:
+            for task, loss in losses.items():
+                self._sums[task] = self._sums.get(task, 0.0) + loss * rows[task]
+                self._rows[task] = self._rows.get(task, 0) + rows[task]
+
+    def count_step(self, step: int, rate: float, ends_round: bool) -> None:
         """Count a step; write a point after every tenth one. The point at the end of a round is `log_round`'s.
 
         Args:
             step: number of the step in the run, from 1.
-            losses: mean loss of each task of the step.
-            rows: number of rows of each task.
             rate: learning rate of the encoder.
             ends_round: whether the step is the last one of its round.
         """
-        if not self._threads:
-            return
-        for task, loss in losses.items():
-            self._sums[task] = self._sums.get(task, 0.0) + loss * rows[task]
-            self._rows[task] = self._rows.get(task, 0) + rows[task]
         self._rate = rate
-        if step % _EVERY == 0 and not ends_round:
+        if self._rows and step % _EVERY == 0 and not ends_round:
             self._log(step, self._step_values())
 
     def log_round(self, record: EpochRecord) -> None:

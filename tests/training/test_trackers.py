@@ -126,7 +126,8 @@ def used(recipe, tmp_path):
         made = Trackers(load_recipe(str(recipe), [TRACK, *settings]), RunFolder(tmp_path / "run"), options(**others))
         with made:
             for step in range(1, 12):
-                made.count_step(step, {"mood": 1.0}, {"mood": 8}, 0.1, ends_round=step == 11)
+                made.count_losses({"mood": 1.0}, {"mood": 8})
+                made.count_step(step, 0.1, ends_round=step == 11)
             made.log_round(record(1, step=11))
             if ended_by:
                 raise ended_by
