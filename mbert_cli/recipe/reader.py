@@ -82,7 +82,7 @@ def validate(document: Document, check: ComponentCheck) -> Recipe:
         "tasks": reader.tasks(),
         "loss_balancing": reader.component(("loss_balancing",), "loss_balancing", "total"),
         "curriculum": reader.component(("curriculum",), "curricula", "hybrid"),
-        "training": reader.training(),
+        "training": _training(reader),
         "reference": reader.reference(),
         "card": reader.section(("card",), CardSection, default={}),
     }
@@ -175,14 +175,6 @@ class Reader:
         shape = self.section(path, ShapeSection) if self.value(path) is not None else None
         return self.section(("encoder",), EncoderSection, paths={"checkpoint": resolve_checkpoint}, shape=shape)
 
-    def training(self) -> TrainingSection | None:
-        """Read the training section; its trackers must be known."""
-        section = self.section(("training",), TrainingSection, default={})
-        for index, kind in enumerate(section.track if section else ()):
-            for _, what in self.check("tracking", Component(kind=kind)):
-                self.problem(("training", "track", index), what)
-        return section
-
     def reference(self) -> ReferenceSection | None:
         """Read the published scores; each must belong to a task of the recipe."""
         if self.value(("reference",)) is None:
@@ -248,6 +240,15 @@ class Reader:
             sections[name] = self.section(path, TaskSection, paths=paths, **given)
         valid = {name: task for name, task in sections.items() if task is not None}
         return valid if len(valid) == len(sections) else None
+
+
+def _training(reader: Reader) -> TrainingSection | None:
+    """Read the training section; its trackers must be known."""
+    section = reader.section(("training",), TrainingSection, default={})
+    for index, kind in enumerate(section.track if section else ()):
+        for _, what in reader.check("tracking", Component(kind=kind)):
+            reader.problem(("training", "track", index), what)
+    return section
 
 
 def _label_columns(values: dict[str, Any]) -> list[tuple[KeyPath, str]]:
