@@ -69,7 +69,7 @@ class Search:
     @property
     def max_seconds(self) -> float:
         """Training time of all trials after which no trial starts."""
-        return float("inf") if self.section.max_time is None else seconds_in(self.section.max_time)
+        return float("inf") if self.section.max_time is None else float(seconds_in(self.section.max_time))
 
     def check(self, check_recipe: Callable[[Recipe], object] | None) -> None:
         """Check the recipes with the smallest and the largest value of each range, and with each choice.
