@@ -1,10 +1,13 @@
 import json
+from itertools import chain
 
 import commands
 import numpy as np
 import pytest
 import tiny
 from word_salad import sentences
+
+from mbert_cli.model.components import kinds
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -23,19 +26,34 @@ MORE_TASKS = {
     "twice": {**NEAR, "head": {"kind": "dual_similarity", "scale": 5, "late_interaction": True}},
 }
 SMALLEST = "a prefix without a gate"
-ADAPTERS = {
+CASES = {
     "parallel, in the layers and on top": (
         [{"kind": "pal", "rank": 4, "heads": 2, "init_std": 0.3}, {"kind": "low_rank", "rank": 4, "init_std": 0.3},
          {"kind": "houlsby", "rank": 4, "init_std": 0.3}, {"kind": "top", "init": "random"}],
         {"kind": "cls", "pooler": True},
+        ["mood", "both"],
     ),
     "folded, with a gated prefix": (
         [{"kind": "lora", "rank": 2}, {"kind": "ia3"}, {"kind": "bitfit"}, {"kind": "layer_norm"},
          {"kind": "prefix", "length": 3}],
         {"kind": "mean"},
+        ["same", "near"],
     ),
-    SMALLEST: ([{"kind": "prefix", "length": 3, "gate": "none"}], {"kind": "max"}),
+    SMALLEST: (
+        [{"kind": "prefix", "length": 3, "gate": "none"}],
+        {"kind": "max"},
+        ["crossed", "valued", "priced", "ordered", "sets", "twice"],
+    ),
 }  # fmt: skip
+"""Adapters, pooling and tasks of each run. A graph takes seconds to export, so each task is in one run."""
+
+
+def write_recipe(folder, checkpoint):
+    """Write the tiny recipe with the tasks of all cases; return its file and its content."""
+    path = tiny.write_recipe(folder / "recipe.yaml", checkpoint, folder)
+    recipe = json.loads(path.read_text())
+    recipe["tasks"] |= MORE_TASKS
+    return path, recipe
 
 
 def mbert(*words, cwd):
@@ -44,21 +62,27 @@ def mbert(*words, cwd):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="module", params=ADAPTERS)
+def test_every_kind_of_head_adapter_and_pooling_is_exported(tmp_path):
+    tasks = write_recipe(tmp_path, "not read")[1]["tasks"]
+    adapters, poolings, exported = zip(*CASES.values(), strict=True)
+    assert sorted(chain(*exported)) == sorted(tasks)
+    assert {task["head"]["kind"] for task in tasks.values()} == set(kinds("heads"))
+    assert {each["kind"] for each in chain(*adapters)} == set(kinds("adapters"))
+    assert {each["kind"] for each in poolings} == set(kinds("pooling"))
+
+
+@pytest.fixture(scope="module", params=CASES)
 def run(request, tiny_checkpoint, tmp_path_factory):
-    """A trained run and its export: with all heads on one layer, and with two heads for the other adapters."""
-    adapters, pooling = ADAPTERS[request.param]
+    """A trained run of one case and its export."""
+    adapters, pooling, tasks = CASES[request.param]
     folder = tmp_path_factory.mktemp("export")
     tiny.write_files(folder)
-    path = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, folder)
-    recipe = json.loads(path.read_text())
-    recipe["tasks"] |= MORE_TASKS
+    path, recipe = write_recipe(folder, tiny_checkpoint)
+    recipe["tasks"]["mood"]["windows"] = {"stride": 4}
+    recipe["tasks"] = {name: recipe["tasks"][name] for name in tasks}
     if request.param == SMALLEST:
         tiny.write_checkpoint(folder / "one-layer", num_hidden_layers=1)
         recipe["encoder"]["checkpoint"] = str(folder / "one-layer")
-    else:
-        recipe["tasks"] = {name: recipe["tasks"][name] for name in ("mood", "both")}
-        recipe["tasks"]["mood"]["windows"] = {"stride": 4}
     recipe |= {"adapters": adapters, "pooling": pooling}
     recipe["training"] |= {"epochs": 1, "learning_rate": 0.02}
     path.write_text(json.dumps(recipe))
@@ -105,9 +129,9 @@ def test_an_export_contains_the_length_at_which_texts_are_cut(run):
     limit = json.loads((run / "exported" / "config.json").read_text())["max_length"]
     assert limit == json.loads((run / "run" / "model" / "config.json").read_text())["max_length"] == 16
     described = json.loads((run / "exported" / "config.json").read_text())["tasks"]
-    with_windows = json.loads((run / "recipe.yaml").read_text())["tasks"]["mood"].get("windows") is not None
+    read_in_windows = "mood" in json.loads((run / "recipe.yaml").read_text())["tasks"]
     cut = {task: each["cut"] for task, each in described.items() if "cut" in each}
-    assert cut == ({"mood": "texts are cut at 16 tokens; mbert reads them in windows"} if with_windows else {})
+    assert cut == ({"mood": "texts are cut at 16 tokens; mbert reads them in windows"} if read_in_windows else {})
     for folder in (run / "exported", run / "run" / "model" / "encoder"):
         assert len(Tokenizer.from_file(str(folder / "tokenizer.json")).encode("cat " * 50).ids) == limit
         theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True)
