@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent / "benchmarks" / "reliability"))
 
 import equal_processes
 import killed_parts
+import killed_prediction
 import shared_rows
 import steady_predictions
 from run import all_experiments, item, run_trial
@@ -40,6 +41,7 @@ def test_the_promise_is_kept(request, shared, name, figures, monkeypatch):
     if name in NEEDS:
         request.getfixturevalue(NEEDS[name])
     monkeypatch.setattr(steady_predictions, "ROWS", FEW_ROWS)
+    monkeypatch.setattr(killed_prediction, "ROWS", 40_000)  # five pieces
     monkeypatch.setattr(killed_parts, "ROWS", 9_003)
     monkeypatch.setattr(killed_parts, "PARTS", 3)
     monkeypatch.setattr(shared_rows, "ROWS", 150)

@@ -7,7 +7,8 @@ from pathlib import Path
 from experiment import Experiment, check, once
 from processes import HARDWARE, finish, kill, recipe_of, start, train_here, wait_until, write_sentences
 
-_ROWS = 100_000
+ROWS = 100_000
+_PIECE = 8192  # rows that are predicted and saved together
 
 
 def model_to_predict_with(folder: Path) -> Path:
@@ -18,7 +19,7 @@ def model_to_predict_with(folder: Path) -> Path:
 
 def _killed(rng: random.Random, folder: Path) -> None:
     run = model_to_predict_with(folder)
-    rows = once(folder, "rows.tsv", lambda new: write_sentences(new, _ROWS, 5) and None)
+    rows = once(folder, "rows.tsv", lambda new: write_sentences(new, ROWS, 5) and None)
     whole = once(
         folder, "whole.tsv", lambda new: finish(start("predict", run, rows, *HARDWARE, "-q", "-o", new)) and None
     )
@@ -26,7 +27,7 @@ def _killed(rng: random.Random, folder: Path) -> None:
     words = ("predict", run, rows, *HARDWARE, "-q", "-o", out)
     for _ in range(rng.choice([1, 1, 2, 3])):
         process = start(*words)
-        pieces, journal = rng.randrange(2, 13), folder / ".out.tsv.partial" / "journal.jsonl"
+        pieces, journal = rng.randrange(2, ROWS // _PIECE + 1), folder / ".out.tsv.partial" / "journal.jsonl"
         if wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > pieces, process):  # noqa: B023
             time.sleep(rng.random() * 0.05)
             kill(process)
