@@ -1,5 +1,9 @@
 """Every adapter on an encoder of every family."""
 
+import functools
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 import torch
 from components import CHANGING_FROM_THE_START, built, components, name
@@ -22,16 +26,27 @@ CASES = [
 every_adapter_of_every_family = pytest.mark.parametrize(("encoder", "kind", "options"), CASES, indirect=["encoder"])
 
 
-@pytest.fixture(scope="module")
-def encoder(request, tmp_path_factory):
-    """An encoder of a family, with random weights and without dropout."""
-    folder = tmp_path_factory.mktemp("checkpoint")
+@pytest.fixture
+def encoder(request):
+    """An encoder of a family, with random weights and without dropout. All tests share it."""
+    return encoder_of(request.param)
+
+
+# A module fixture would build an encoder for every test, because pytest does not group these parameters.
+@functools.cache
+def encoder_of(family):
     sizes = {"num_attention_heads": 4, "hidden_size": 16, "intermediate_size": 24}
     names = {"num_attention_heads": "n_heads", "hidden_size": "dim", "intermediate_size": "hidden_dim"}
-    if request.param == "distilbert":
+    if family == "distilbert":
         sizes = {names[key]: value for key, value in sizes.items()}
-    reference_encoder(CASE_OF_FAMILY[request.param], **sizes).save_pretrained(folder)
-    return load_encoder(folder, read_shape(folder))[0].eval()
+    with TemporaryDirectory() as folder:
+        reference_encoder(CASE_OF_FAMILY[family], **sizes).save_pretrained(folder)
+        return load_encoder(Path(folder), read_shape(Path(folder)))[0].eval()
+
+
+@functools.cache
+def states_without_adapters(encoder):
+    return states(encoder)
 
 
 def states(encoder, *adapters):
@@ -58,13 +73,13 @@ def stirred(adapter):
 @every_adapter_of_every_family
 def test_a_new_adapter_leaves_the_encoder_exactly_unchanged(encoder, kind, options):
     unchanged = (kind, options) not in CHANGING_FROM_THE_START
-    assert torch.equal(states(encoder, fresh(kind, options, encoder)), states(encoder)) is unchanged
+    assert torch.equal(states(encoder, fresh(kind, options, encoder)), states_without_adapters(encoder)) is unchanged
 
 
 @every_adapter_of_every_family
 def test_a_trained_adapter_changes_the_hidden_states(encoder, kind, options):
     adapter = stirred(fresh(kind, options, encoder))
-    assert (states(encoder, adapter) - states(encoder)).abs().amax(1).min() > 1e-3
+    assert (states(encoder, adapter) - states_without_adapters(encoder)).abs().amax(1).min() > 1e-3
 
 
 @every_adapter_of_every_family

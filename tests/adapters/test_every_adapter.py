@@ -1,11 +1,12 @@
 """Tests of every adapter and of every pair of adapters."""
 
+import functools
 from dataclasses import replace
 from fnmatch import fnmatch
 
 import pytest
 import torch
-from components import CHANGING_FROM_THE_START, built, every, every_pair_of_adapters
+from components import CHANGING_FROM_THE_START, built, components, every, every_pair_of_adapters, name
 from plain_bert import LENGTHS, SEGMENTS, SHAPE, Stream, stirred, stream
 
 from mbert_cli.batch import Layout
@@ -28,6 +29,22 @@ def of_segments(kind, options, encoder, segments):
     return [[stirred(fresh(kind, options, encoder), seed)] if seed in segments else [] for seed in range(len(SEGMENTS))]
 
 
+@functools.cache
+def states_without_adapters(gradients: bool = True) -> torch.Tensor:
+    """Return the states of the encoder of the tests, which is the same in every test."""
+    with torch.set_grad_enabled(gradients):
+        return stirred(PackedEncoder(SHAPE).eval())(*stream()).detach()
+
+
+@functools.cache
+def states_with_one(adapter: str, seed: int) -> torch.Tensor:
+    """Return the states, without gradients, if the third segment has one adapter with random values."""
+    encoder = stirred(PackedEncoder(SHAPE).eval())
+    own = next(each for each in components("adapters") if name(*each) == adapter)
+    with torch.no_grad():
+        return encoder(*stream(), [[], [], [stirred(fresh(*own, encoder), seed)], []])
+
+
 def reordered(packed: Stream, order: list[int]) -> Stream:
     """Return the same segments in another order."""
     lengths = [own.lengths.tolist() for own in packed.layout.segments]
@@ -40,16 +57,16 @@ def reordered(packed: Stream, order: list[int]) -> Stream:
 def test_a_fresh_one_leaves_the_encoder_exactly_unchanged(encoder, kind, options):
     adapters = [[fresh(kind, options, encoder)] for _ in SEGMENTS]
     unchanged = (kind, options) not in CHANGING_FROM_THE_START
-    assert torch.equal(encoder(*stream(), adapters), encoder(*stream())) is unchanged
+    assert torch.equal(encoder(*stream(), adapters), states_without_adapters()) is unchanged
     with torch.no_grad():
-        assert torch.equal(encoder(*stream(), adapters), encoder(*stream())) is unchanged
+        assert torch.equal(encoder(*stream(), adapters), states_without_adapters(gradients=False)) is unchanged
 
 
 @every("adapters")
 @pytest.mark.parametrize("segment", range(len(SEGMENTS)))
 def test_it_changes_only_the_tokens_of_its_segment(encoder, kind, options, segment):
     adapters = of_segments(kind, options, encoder, [segment])
-    change = (encoder(*stream(), adapters) - encoder(*stream())).abs().amax(1).split(TOKENS)
+    change = (encoder(*stream(), adapters) - states_without_adapters()).abs().amax(1).split(TOKENS)
     for index, tokens in enumerate(change):
         assert (tokens > 1e-3).all() if index == segment else (tokens < 1e-5).all()
 
@@ -61,13 +78,13 @@ def test_every_value_has_a_gradient(kind, options):
     found = encoder(*stream(), [[adapter] for _ in SEGMENTS])
     weights = torch.randn(found.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     (found * weights).sum().backward()
-    for name, parameter in adapter.named_parameters():
+    for parameter_name, parameter in adapter.named_parameters():
         gradient, least = parameter.grad, 1e-10 * parameter.grad.abs().max()
-        if kind in BIASES_OF_KEYS and fnmatch(name, BIASES_OF_KEYS[kind]):
+        if kind in BIASES_OF_KEYS and fnmatch(parameter_name, BIASES_OF_KEYS[kind]):
             query, key, value = gradient.chunk(3)
             assert key.abs().max() < least
             gradient = torch.cat([query, value])
-        assert gradient.abs().min() > least, name
+        assert gradient.abs().min() > least, parameter_name
 
 
 @every("adapters")
@@ -221,18 +238,18 @@ def test_an_adapter_is_built_without_memory_on_the_meta_device(kind, options):
 def test_fresh_pairs_leave_the_encoder_exactly_unchanged(encoder, pair):
     adapters = [[fresh(*each, encoder) for each in pair]] * len(SEGMENTS)
     unchanged = not any(each in CHANGING_FROM_THE_START for each in pair)
-    assert torch.equal(encoder(*stream(), adapters), encoder(*stream())) is unchanged
+    assert torch.equal(encoder(*stream(), adapters), states_without_adapters()) is unchanged
 
 
 @every_pair_of_adapters()
 def test_both_adapters_of_a_pair_act_and_learn(encoder, pair):
     one, two = (stirred(fresh(*each, encoder), seed) for seed, each in enumerate(pair, 1))
     both = encoder(*stream(), [[], [], [one, two], []])
-    for alone in ([one], [two], []):
-        with torch.no_grad():
-            assert (encoder(*stream(), [[], [], alone, []]) - both).split(TOKENS)[2].abs().max() > 1e-4
+    alone = [states_with_one(name(*each), seed) for seed, each in enumerate(pair, 1)]
+    for states in (*alone, states_without_adapters(gradients=False)):
+        assert (states - both).split(TOKENS)[2].abs().max() > 1e-4
     both.pow(3).sum().backward()
     for adapter in (one, two):
-        for name, parameter in adapter.named_parameters():
-            assert parameter.grad.isfinite().all(), name
-            assert parameter.grad.any(), name
+        for parameter_name, parameter in adapter.named_parameters():
+            assert parameter.grad.isfinite().all(), parameter_name
+            assert parameter.grad.any(), parameter_name
