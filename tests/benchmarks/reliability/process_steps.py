@@ -19,6 +19,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))  # for tiny_runs.py
 from tiny_runs import QUIET
 
+from mbert_cli.batch import Batch
 from mbert_cli.curricula import Phase
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.evaluation.evaluate import evaluate
@@ -29,7 +30,6 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.training.fit import prepare
 from mbert_cli.training.loop import TrainingRun, begin_phase
 from mbert_cli.training.options import RunOptions
-from mbert_cli.training.portion import Portion
 
 
 def record(name: str, case: dict, out: Path, processes: Processes) -> None:
@@ -72,17 +72,22 @@ def record(name: str, case: dict, out: Path, processes: Processes) -> None:
 
 
 def compute_in_fp64(run: TrainingRun) -> None:
-    """Make the steps of a run in one process compute in fp64."""
+    """Make the steps of a run compute in fp64."""
     run.model.double()
     run.setup.learner.balancing.double()
     pack = run.step.pairs.pack_portions
 
-    def pack_portions(*arguments):
-        (portion,) = pack(*arguments)
-        batch = portion.batch
+    def in_double(batch: Batch) -> Batch:
         labels = {task: labels.double() for task, labels in batch.labels.items()}
-        batch = replace(batch, labels=labels, features=None if batch.features is None else batch.features.double())
-        return [Portion(batch, batch)]
+        return replace(batch, labels=labels, features=None if batch.features is None else batch.features.double())
+
+    def pack_portions(*arguments):
+        portions = []
+        for portion in pack(*arguments):
+            batch = in_double(portion.batch)
+            whole = batch if portion.is_whole else in_double(portion.whole)
+            portions.append(replace(portion, batch=batch, whole=whole))
+        return portions
 
     run.step.pairs.pack_portions = pack_portions  # type: ignore[method-assign]
 
