@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from mbert_cli.encoder.location import weights_sha256
+from mbert_cli.errors import counted
 from mbert_cli.machine.hardware import computing_with
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.metrics_file import EpochRecord
@@ -37,10 +38,10 @@ def fit(recipe: Recipe, folder: RunFolder, options: RunOptions) -> EpochRecord:
     """
     current = options.hardware.threads
     threads = threads_of_run(folder) if options.resume and not options.allow_drift else None
-    if threads not in (None, current):
+    if threads is not None and threads != current:
         options.console.info(
-            f"using {threads} threads, as at the start of the run, instead of {current}: their number changes the last "
-            f"bits. --allow-drift uses {current}."
+            f"using {counted(threads, 'thread')}, as at the start of the run, instead of {current}: their number "
+            f"changes the last bits. --allow-drift uses {current}."
         )
     with computing_with(threads):
         run = prepare(recipe, folder, options)
