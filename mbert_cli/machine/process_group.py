@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mbert_cli.errors import LostProcessError, MbertError, PeerFailedError, UsageError
+from mbert_cli.machine import signals
 from mbert_cli.machine.launcher import RESUME, is_one_of_many
 from mbert_cli.machine.watchdog import Watchdog, connect, has_left
 
@@ -192,7 +193,10 @@ def joined(device: str = "auto", remedy: str = RESUME) -> Iterator[Processes]:
         backend = "cpu:gloo,cuda:nccl"
     rank = int(os.environ["RANK"])
     try:
-        distributed.init_process_group(backend, timeout=_PATIENCE)
+        # It waits for all processes in C++, where Python handles no signal. If one of them is lost, torchrun would wait
+        # 30 s before it kills the others.
+        with signals.ending_at_once():
+            distributed.init_process_group(backend, timeout=_PATIENCE)
         processes = Processes(rank, distributed.get_world_size(), remedy, connect())
         watchdog = Watchdog(rank, processes.count)
     except RuntimeError as error:

@@ -6,10 +6,14 @@ Must not import torch: fast start-up.
 import _thread
 import signal
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from types import FrameType, TracebackType
+from typing import Any
 
 from mbert_cli.errors import MbertError, Stopped
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 _MAX_IMPORT = 5.0  # seconds that an import may continue after a signal
 _RETRY = 0.02  # seconds
 
@@ -111,6 +115,31 @@ class listening_to_interrupts:  # noqa: N801 -- used like a function
         if self._listens:
             signal.signal(signal.SIGINT, self._before)
             _Received.number, _Received.ending = None, False
+
+
+class ending_at_once:  # noqa: N801 -- used like a function
+    """A block in which signals end the process at once, before there is anything to save.
+
+    For calls of a library that do not return to Python while they wait, so that `Stopped` would be raised too late. In
+    other threads than the main one, nothing changes.
+    """
+
+    def __enter__(self) -> None:
+        self._before = {number: signal.getsignal(number) for number in _STOPPING}
+        self._set({number: signal.SIG_DFL for number, each in self._before.items() if each == _receive})
+        try:
+            check()  # code that was interrupted may have caught `Stopped`
+        except Stopped:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        self._set({number: each for number, each in self._before.items() if each == _receive})
+
+    def _set(self, handlers: Mapping[int, Any]) -> None:
+        with suppress(ValueError):  # not the main thread
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def stopped_by(error: BaseException) -> Stopped | None:

@@ -326,7 +326,7 @@ def test_resume_refuses_a_file_with_one_changed_word(tiny_recipe, tiny_files, tm
     settings = ("training.epochs=1", f"tasks.mood.train={copy}")
     train(tiny_recipe, tmp_path / "a", *settings)
     copy.write_text(copy.read_text().replace("low", "mid"))
-    with pytest.raises(UsageError, match=r"data.train.mood was '\w{64}' and is now '\w{64}'"):
+    with pytest.raises(UsageError, match=r"data.train.mood was '\w{8}\.\.\.' and is now '\w{8}\.\.\.'"):
         train(tiny_recipe, tmp_path / "a", *settings, resume=True)
 
 

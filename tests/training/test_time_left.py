@@ -107,7 +107,7 @@ def test_the_time_left_of_a_run_is_right_within_a_third(tiny_recipe, tmp_path, m
         count_step(*arguments)
         estimates.append((now[0], run.time_left.seconds()))
 
-    step.stop, step.read = None, take_step.read
+    step.stop, step.read, step.learning_rate = None, take_step.read, 0.0
     monkeypatch.setattr(run, "step", step)
     monkeypatch.setattr(training_run, "evaluate", scored)
     monkeypatch.setattr(run.time_left, "step", counted)
