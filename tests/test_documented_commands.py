@@ -38,6 +38,7 @@ NOT_RUN = {
     "mbert train my.yaml training.max_length=512 training.gradient_checkpointing=true -o runs/long": "the tiny encoder "
     "reads no more than 64 tokens",
     "mbert sweep search.yaml -o sweeps/search": "trains four runs; tests/sweeps/test_search.py has stand-ins for them",
+    "mbert sweep rates.yaml --limit 300 -o sweeps/rates": "reads the course's data",
     "mbert cv my.yaml --folds 3 --stratify -o cv/my": "run by sweeps/test_cross_validation.py",
     "mbert cv cs224n_minilm tasks.quora=null tasks.sts=null reference=null training.epochs=3 --limit 1000 --stratify "
     "-o cv/sst": "reads the course's data",
