@@ -15,6 +15,7 @@ from mbert_cli.commands.options import (
     AsJson,
     Device,
     Engine,
+    Jobs,
     Kernels,
     Limit,
     Offline,
@@ -62,18 +63,7 @@ def cv(
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="The folder of the cross-validation. Default: cv/RECIPE."),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            metavar="N",
-            min=1,
-            max=1000,
-            help="Folds to train at the same time; they share the cores and the GPUs. Default: 1; on Ray one for each "
-            "GPU, or machine.",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     engine: Engine = "local",
     address: Address = None,
     dry_run: Annotated[

@@ -93,6 +93,18 @@ Address = Annotated[
         "--address", metavar="ADDRESS", help="Ray cluster, such as auto. Default: RAY_ADDRESS, or this machine alone."
     ),
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        min=1,
+        max=1000,
+        help="Runs at the same time; they share the cores and the GPUs. Default: 1; on Ray one for each GPU, or "
+        "machine.",
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

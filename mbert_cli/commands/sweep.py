@@ -12,6 +12,7 @@ from mbert_cli.commands.options import (
     AsJson,
     Device,
     Engine,
+    Jobs,
     Kernels,
     Limit,
     Offline,
@@ -38,18 +39,7 @@ def sweep(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The sweep's folder. Default: sweeps/PLAN.")
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            metavar="N",
-            min=1,
-            max=1000,
-            help="Runs at the same time; they share the cores and the GPUs. Default: 1; on Ray one for each GPU, or "
-            "machine.",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     engine: Engine = "local",
     address: Address = None,
     table: Annotated[bool, typer.Option("--table", help="Train nothing; print the table.")] = False,

@@ -23,6 +23,7 @@ class MLflow(Tracker):
         """Create a run, or set the run with `run.id` to running again."""
         # MLflow reports which of its functions are called. It reads this when it is imported.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it reports that it creates its tables
         from mlflow import MlflowClient
         from mlflow.entities import Param
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 from mbert_cli.tracking import PROJECT, Ending, TrackedRun, Tracker, is_offline
 
 _EXIT_CODES = {"finished": 0, "failed": 1, "stopped": 130}
-# What wandb shall not do by itself, unless the user's environment variables say otherwise.
+# Parts of wandb that are off unless the user's environment variables turn them on.
 _DEFAULTS: dict[str, Any] = {
     "console": "off",  # mbert prints its own messages
     "silent": True,
