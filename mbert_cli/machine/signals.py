@@ -6,10 +6,9 @@ Must not import torch: fast start-up.
 import _thread
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import Any
 
 from mbert_cli.errors import MbertError, Stopped
 
@@ -136,7 +135,7 @@ class ending_at_once:  # noqa: N801 -- used like a function
     def __exit__(self, *error: object) -> None:
         self._set({number: each for number, each in self._before.items() if each == _receive})
 
-    def _set(self, handlers: Mapping[int, Any]) -> None:
+    def _set(self, handlers: Mapping[int, Callable[[int, FrameType | None], object] | int | None]) -> None:
         with suppress(ValueError):  # not the main thread
             for number, handler in handlers.items():
                 signal.signal(number, handler)
