@@ -46,6 +46,7 @@ def test_the_promise_is_kept(request, shared, name, figures, monkeypatch):
     monkeypatch.setattr(killed_parts, "PARTS", 3)
     monkeypatch.setattr(shared_rows, "ROWS", 150)
     monkeypatch.setattr(equal_processes, "CASES", 4)
+    monkeypatch.setattr(equal_processes, "PROCESSES", (3,))
     experiment = EXPERIMENTS[name]
     for turn in range(experiment.few):
         index = turn * experiment.trials // experiment.few  # spread over all trials, because their kinds differ

@@ -25,9 +25,9 @@ MORE_TASKS = {
     "sets": {**PAIRS, "head": {"kind": "multi_label", "labels": ["0", "1"]}},
     "twice": {**NEAR, "head": {"kind": "dual_similarity", "scale": 5, "late_interaction": True}},
 }
-SMALLEST = "a prefix without a gate"
+SHARING = "parallel, in the layers and on top"  # its adapters share weights between layers
 CASES = {
-    "parallel, in the layers and on top": (
+    SHARING: (
         [{"kind": "pal", "rank": 4, "heads": 2, "init_std": 0.3}, {"kind": "low_rank", "rank": 4, "init_std": 0.3},
          {"kind": "houlsby", "rank": 4, "init_std": 0.3}, {"kind": "top", "init": "random"}],
         {"kind": "cls", "pooler": True},
@@ -39,7 +39,7 @@ CASES = {
         {"kind": "mean"},
         ["same", "near"],
     ),
-    SMALLEST: (
+    "a prefix without a gate": (
         [{"kind": "prefix", "length": 3, "gate": "none"}],
         {"kind": "max"},
         ["crossed", "valued", "priced", "ordered", "sets", "twice"],
@@ -80,7 +80,7 @@ def run(request, tiny_checkpoint, tmp_path_factory):
     path, recipe = write_recipe(folder, tiny_checkpoint)
     recipe["tasks"]["mood"]["windows"] = {"stride": 4}
     recipe["tasks"] = {name: recipe["tasks"][name] for name in tasks}
-    if request.param == SMALLEST:
+    if request.param != SHARING:
         tiny.write_checkpoint(folder / "one-layer", num_hidden_layers=1)
         recipe["encoder"]["checkpoint"] = str(folder / "one-layer")
     recipe |= {"adapters": adapters, "pooling": pooling}

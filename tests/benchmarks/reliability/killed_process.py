@@ -51,6 +51,6 @@ killed_process = Experiment(
     "SIGKILL of any of two to four processes that train together, at a random point: all end within 30 s, exit code 6, "
     "the message names the process, the resumed run is byte-for-byte identical",
     50,
-    2,
+    1,
     _killed,
 )
