@@ -44,6 +44,8 @@ NOT_RUN = {
     "-o cv/sst": "reads the course's data",
     "mbert info --warm-up": "compiles for up to a minute",
     "mbert export runs/demo --format onnx -o exported": "run by test_python_guide.py, with the code that follows it",
+    "mbert export runs/cls -t mood --format transformers -o mood": "the tiny run has adapters that cannot be exported; "
+    "see export/test_export_command.py",
 }
 """Commands of `mbert` that are not run. Their options are parsed, and recipes are loaded with their settings."""
 

@@ -61,7 +61,6 @@ def test_settings_that_the_page_calls_unsupported_are_rejected(tiny_recipe, sett
         ["train", "--precision", "fp16"],
         ["train", "--device", "mps"],
         ["predict", "a", "b.tsv", "--precision", "int8"],
-        ["export", "a", "--format", "transformers", "-o", "b"],
     ],
 )
 def test_commands_and_options_that_the_page_calls_unsupported_are_rejected(words, tmp_path, monkeypatch):

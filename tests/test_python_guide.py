@@ -12,7 +12,7 @@ import tiny
 
 from mbert_cli.cli import app
 
-PAGE = (Path(__file__).parent.parent / "mbert_cli" / "guide" / "python.md").read_text()
+GUIDE = Path(__file__).parent.parent / "mbert_cli" / "guide"
 
 
 @pytest.fixture(scope="module")
@@ -87,4 +87,8 @@ def test_ray_data(folder):
 
 
 def blocks():
-    return re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    return [each for page in ("python", "export") for each in blocks_of(GUIDE / f"{page}.md")]
+
+
+def blocks_of(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)

@@ -1,58 +1,109 @@
 """`mbert export`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mbert_cli.commands.options import Encoder, Force, Offline, Quiet, Run, go_offline
+from mbert_cli.errors import UsageError
 from mbert_cli.storage.output_folder import check_output_folder
 from mbert_cli.terminal.console import Console
+
+if TYPE_CHECKING:
+    from mbert_cli.model.saved_model import SavedModel
 
 
 def export(
     run: Run,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write.")],
-    format_: Annotated[Literal["onnx"], typer.Option("--format", help="The file format.")] = "onnx",  # noqa: ARG001
+    format_: Annotated[
+        Literal["onnx", "transformers"], typer.Option("--format", help="The program that reads the folder.")
+    ] = "onnx",
     tasks: Annotated[
-        list[str] | None, typer.Option("--task", "-t", metavar="TASK", help="Export only this task. May be repeated.")
+        list[str] | None,
+        typer.Option("--task", "-t", metavar="TASK", help="Export only this task. With onnx, may be repeated."),
     ] = None,
+    no_head: Annotated[
+        bool, typer.Option("--no-head", help="Leave out the head of the task: export its encoder. Not for onnx.")
+    ] = False,
     force: Force = False,
     encoder: Encoder = None,
     offline: Offline = False,
     quiet: Quiet = False,
 ) -> None:
-    """Export a model for programs that use neither mbert nor PyTorch.
+    """Export a model for other programs, in fp32.
 
     $ mbert export runs/demo --format onnx -o exported
-    $ mbert export runs/demo -t sentiment -o exported
+    $ mbert export runs/a --format transformers -o mood
 
-    Each task becomes one ONNX graph in fp32. The folder also contains the files of the tokenizer, and config.json with
-    the inputs, labels, thresholds and the maximum number of tokens. Requires the extra [onnx].
+    onnx: one graph for each task, of any model; neither mbert nor PyTorch is needed. Requires the extra [onnx].
+
+    transformers: one task, for AutoModelForSequenceClassification and AutoModel. Adapters are folded into the weights.
+
+    A task that a format cannot express is refused, with the reason. See `mbert guide export`.
     """
-    from mbert_cli.storage.atomic import read_json
-
     go_offline(offline)
-    check_output_folder(
-        output, force, "mbert export", lambda at: read_json(at / "config.json").get("format") == "mbert-onnx"
-    )
+    if no_head and format_ == "onnx":
+        raise UsageError("--no-head: a graph of --format onnx always has a head; use --format transformers.")
+    check_output_folder(output, force, "mbert export", _is_export)
 
-    from mbert_cli.export.onnx import export_onnx
     from mbert_cli.model.saved_model import read_model
-    from mbert_cli.storage.atomic import replace_folder
 
     console = Console(quiet)
     saved = read_model(run, encoder)
     for task in tasks or ():
         saved.task(task)
-    chosen = list(dict.fromkeys(tasks or saved.model.task_names))
-    with console.status(f"exporting {', '.join(chosen)}"):
-        replace_folder(output, lambda at: export_onnx(saved, chosen, at))
-    files = [*(f"{task}.onnx" for task in chosen), "tokenizer.json", "tokenizer_config.json", "config.json"]
+    if format_ == "onnx":
+        _export_onnx(saved, list(dict.fromkeys(tasks or saved.model.task_names)), output, console)
+    else:
+        _export_one(saved, _only(tasks or saved.model.task_names, format_), output, console, not no_head)
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether `mbert export` has written a folder."""
+    from mbert_cli.storage.atomic import read_json
+
+    files = [folder / name for name in ("mbert.json", "config.json") if (folder / name).is_file()]
+    return any(str(read_json(file).get("format", "")).startswith("mbert-") for file in files)
+
+
+def _only(tasks: "list[str] | tuple[str, ...]", format_: str) -> str:
+    """Return the task if there is only one."""
+    names = list(dict.fromkeys(tasks))
+    if len(names) > 1:
+        raise UsageError(f"--format {format_} exports one task; choose it with --task: {', '.join(names)}.")
+    return names[0]
+
+
+def _write(what: str, output: Path, write: Callable[[Path], None], console: Console) -> None:
+    from mbert_cli.storage.atomic import replace_folder
+
+    with console.status(f"exporting {what}"):
+        replace_folder(output, write)
+
+
+def _export_onnx(saved: "SavedModel", tasks: list[str], output: Path, console: Console) -> None:
+    from mbert_cli.export.onnx import export_onnx
+
+    _write(", ".join(tasks), output, lambda at: export_onnx(saved, tasks, at), console)
+    files = [*(f"{task}.onnx" for task in tasks), "tokenizer.json", "tokenizer_config.json", "config.json"]
     console.info(f"wrote {output}: {', '.join(files)}; texts are cut at {saved.tokenizer.max_length} tokens")
-    for task in chosen:
+    for task in tasks:
         if task in saved.limits.windows:
             console.info(
                 f"task {task}: mbert predict reads longer texts in windows, a graph does not; its predictions for them "
                 "differ."
             )
+
+
+def _export_one(saved: "SavedModel", task: str, output: Path, console: Console, head: bool) -> None:
+    from mbert_cli.export.export_card import differences
+    from mbert_cli.export.transformers import export_transformers
+
+    _write(task, output, lambda at: export_transformers(saved, task, at, head), console)
+    opened_by = "AutoModelForSequenceClassification and AutoModel" if head else "AutoModel"
+    console.info(f"wrote {output}, which {opened_by} of transformers open{'' if head else 's'}")
+    for note in differences(saved, task) if head else ():
+        console.info(f"task {task}: {note}")

@@ -205,20 +205,25 @@ def _checkpoint_names(of_type: Family, name: str, num_layers: int) -> list[str]:
     return [f"{of_type.layer.format(index)}.{each}.{kind}" for each in names]
 
 
-def save_config(shape: EncoderShape, folder: Path) -> None:
-    """Write a config.json that this module and transformers can read."""
+def encoder_config(shape: EncoderShape) -> dict[str, Any]:
+    """Return the content of a config.json that this module and transformers can read."""
     of_type, values = family(shape.family), _to_config(shape)
     config = {key: values[field] for field, key in of_type.sizes.items()}
-    config |= {"model_type": of_type.model_type, "architectures": [of_type.architecture], **of_type.written}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return config | {"model_type": of_type.model_type, "architectures": [of_type.architecture], **of_type.written}
+
+
+def save_config(shape: EncoderShape, folder: Path) -> None:
+    """Write config.json."""
+    (folder / "config.json").write_text(json.dumps(encoder_config(shape), indent=2) + "\n", encoding="utf-8")
 
 
 def save_weights(encoder: PackedEncoder, folder: Path) -> None:
     """Write model.safetensors with the names that transformers uses."""
-    save_file(dict(_named_tensors(encoder)), folder / WEIGHTS, metadata={"format": "pt"})
+    save_file(dict(named_tensors(encoder)), folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def _named_tensors(encoder: PackedEncoder) -> Iterator[tuple[str, Tensor]]:
+def named_tensors(encoder: PackedEncoder) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights of an encoder with the names that transformers uses."""
     of_type = family(encoder.shape.family)
     for name, parameter in encoder.state_dict().items():
         names = _checkpoint_names(of_type, name, encoder.shape.num_layers)

@@ -120,7 +120,7 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     with disk_errors(folder):
         own = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            commit_folder(own / "new", write)
+            _write_whole(own / "new", write, ())
             if folder.exists():
                 folder.rename(own / "old")
             (own / "new").rename(folder)

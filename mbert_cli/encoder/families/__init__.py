@@ -10,9 +10,34 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, Literal
 
 from mbert_cli.encoder.shape import EncoderShape
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The head of a family's class for sequence classification in transformers: W_2 act(W_1 x + b_1) + b_2.
+
+    x is the hidden state of the first token, and W_1 is square.
+
+    Args:
+        first: the name of W_1 in a checkpoint, with all prefixes.
+        second: the name of W_2.
+        activation: act, or what `activation_key` may set.
+        activation_key: the key of config.json that selects act; None if the class has only one.
+        pooling_key: the key of config.json that selects the pooling, `cls` or `mean`; None if the class has only CLS.
+        norm: the name of a LayerNorm after act; None if there is none.
+        written: further keys that the head needs in config.json.
+    """
+
+    first: str
+    second: str = "classifier"
+    activation: Literal["tanh", "relu", "gelu"] = "tanh"
+    activation_key: str | None = None
+    pooling_key: str | None = None
+    norm: str | None = None
+    written: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -28,6 +53,7 @@ class Family:
         layer: the name of a layer in a checkpoint; `{}` stands for its index.
         layer_modules: for each module of a layer, its name below that of the layer. Several names are modules whose
             outputs are concatenated here, such as queries, keys and values.
+        classifier: the head of the class for sequence classification in transformers.
         next_norm: for an encoder with LayerNorms before the sublayers: the name of `output_norm` in a checkpoint. The
             first name is below the name of the next layer; the second name is for the last layer.
         only: config keys of variants that are not built here, with the only value that is supported.
@@ -45,6 +71,7 @@ class Family:
     modules: Mapping[str, str]
     layer: str
     layer_modules: Mapping[str, str | tuple[str, ...]]
+    classifier: Classifier
     next_norm: tuple[str, str] | None = None
     only: Mapping[str, Any] = field(default_factory=dict)
     written: Mapping[str, Any] = field(default_factory=dict)

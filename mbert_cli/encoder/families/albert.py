@@ -1,6 +1,6 @@
 """ALBERT (Lan et al. 2020): BERT with factorised embeddings and one set of weights for all layers."""
 
-from mbert_cli.encoder.families import Family
+from mbert_cli.encoder.families import Classifier, Family
 from mbert_cli.encoder.families._shared import ABSOLUTE, MODULES, SIZES
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -31,6 +31,7 @@ FAMILY = Family(
         "output": "ffn_output",
         "output_norm": "full_layer_layer_norm",
     },
+    classifier=Classifier("albert.pooler"),
     only={**ABSOLUTE, "num_hidden_groups": 1, "inner_group_num": 1},
     written={**ABSOLUTE, "num_hidden_groups": 1, "inner_group_num": 1},
 )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mbert_cli.encoder.families import Family
+from mbert_cli.encoder.families import Classifier, Family
 from mbert_cli.encoder.families._shared import LAYER, LAYER_MODULES, MODULES, SIZES, without
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -72,6 +72,7 @@ FAMILY = Family(
         **LAYER_MODULES,
         "attention.qkv": ("attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"),
     },
+    classifier=Classifier("pooler.dense", activation="gelu", activation_key="pooler_hidden_act"),
     only={**_DISENTANGLED, "type_vocab_size": 0, "conv_kernel_size": 0},
     written={**_DISENTANGLED, "type_vocab_size": 0},
     current=_current,

@@ -1,6 +1,6 @@
 """DistilBERT (Sanh et al. 2019): BERT without token types and without a pooler."""
 
-from mbert_cli.encoder.families import Family
+from mbert_cli.encoder.families import Classifier, Family
 from mbert_cli.encoder.families._shared import MODULES, without
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -29,4 +29,5 @@ FAMILY = Family(
         "output": "ffn.lin2",
         "output_norm": "output_layer_norm",
     },
+    classifier=Classifier("pre_classifier", activation="relu"),
 )

@@ -1,6 +1,6 @@
 """ELECTRA (Clark et al. 2020), the discriminator: BERT without a pooler; small ones have factorised embeddings."""
 
-from mbert_cli.encoder.families import Family
+from mbert_cli.encoder.families import Classifier, Family
 from mbert_cli.encoder.families._shared import ABSOLUTE, LAYER, LAYER_MODULES, MODULES, SIZES, without
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -14,6 +14,7 @@ FAMILY = Family(
     modules={**without(MODULES, "pooler"), "embedding_projection": "embeddings_project"},
     layer=LAYER,
     layer_modules=LAYER_MODULES,
+    classifier=Classifier("classifier.dense", "classifier.out_proj", activation="gelu"),
     only=ABSOLUTE,
     written=ABSOLUTE,
 )

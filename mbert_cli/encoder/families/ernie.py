@@ -1,6 +1,6 @@
 """ERNIE 2 and 3 (Sun et al. 2020): BERT; some checkpoints add an embedding of the pretraining task to every token."""
 
-from mbert_cli.encoder.families import Family
+from mbert_cli.encoder.families import Classifier, Family
 from mbert_cli.encoder.families._shared import ABSOLUTE, LAYER, LAYER_MODULES, MODULES, SIZES
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -12,6 +12,7 @@ FAMILY = Family(
     modules={**MODULES, "task_type_embeddings": "embeddings.task_type_embeddings"},
     layer=LAYER,
     layer_modules=LAYER_MODULES,
+    classifier=Classifier("ernie.pooler.dense"),
     only=ABSOLUTE,
     written=ABSOLUTE,
 )

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from mbert_cli.encoder.families import Classifier
 from mbert_cli.encoder.families._shared import rotary_theta
 from mbert_cli.encoder.families.nomic_bert import FAMILY as _NOMIC
 from mbert_cli.encoder.shape import EncoderShape
@@ -30,6 +31,7 @@ FAMILY = replace(
         gated=True,
         intermediate_bias=False,
     ),
+    classifier=Classifier("gte.pooler.dense"),
     only={},
     current=_current,
     older_names={

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mbert_cli.encoder.families import Family
+from mbert_cli.encoder.families import Classifier, Family
 from mbert_cli.encoder.families._shared import SIZES, rotary_theta, without
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -78,6 +78,14 @@ FAMILY = Family(
         "intermediate": "mlp.Wi",
         "output": "mlp.Wo",
     },
+    classifier=Classifier(
+        "head.dense",
+        activation="gelu",
+        activation_key="classifier_activation",
+        pooling_key="classifier_pooling",
+        norm="head.norm",
+        written={"classifier_bias": True},
+    ),
     next_norm=("attn_norm", "final_norm"),
     # Without them, transformers assumes the ids of the published vocabulary.
     written=dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")),

@@ -1,6 +1,6 @@
 """MPNet (Song et al. 2020): BERT without token types, with a bias on attention scores by distance."""
 
-from mbert_cli.encoder.families import Family
+from mbert_cli.encoder.families import Classifier, Family
 from mbert_cli.encoder.families._shared import LAYER, MODULES, SIZES, without
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -23,6 +23,7 @@ FAMILY = Family(
         "output": "output.dense",
         "output_norm": "output.LayerNorm",
     },
+    classifier=Classifier("classifier.dense", "classifier.out_proj"),
     only=_BUCKETS,
     written={**_BUCKETS, "bos_token_id": 0, "eos_token_id": 2},
 )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mbert_cli.encoder.families import Family
+from mbert_cli.encoder.families import Classifier, Family
 from mbert_cli.encoder.families._shared import SIZES, rotary_theta
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -65,6 +65,7 @@ FAMILY = Family(
         "output": "mlp.down_proj",
         "output_norm": "post_mlp_layernorm",
     },
+    classifier=Classifier("nomic_bert.pooler.dense"),
     only={
         "activation_function": "swiglu",
         "prenorm": False,

@@ -1,6 +1,6 @@
 """RoBERTa (Liu et al. 2019): BERT whose positions start after the id of the padding token."""
 
-from mbert_cli.encoder.families import Family
+from mbert_cli.encoder.families import Classifier, Family
 from mbert_cli.encoder.families._shared import ABSOLUTE, LAYER, LAYER_MODULES, MODULES, SIZES
 from mbert_cli.encoder.shape import EncoderShape
 
@@ -12,6 +12,7 @@ FAMILY = Family(
     modules=MODULES,
     layer=LAYER,
     layer_modules=LAYER_MODULES,
+    classifier=Classifier("classifier.dense", "classifier.out_proj"),
     only=ABSOLUTE,
     written={**ABSOLUTE, "bos_token_id": 0, "eos_token_id": 2},
 )
