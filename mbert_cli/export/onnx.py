@@ -25,6 +25,7 @@ from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.errors import UsageError
 from mbert_cli.heads import ClassHead
 from mbert_cli.heads.multi_label import MultiLabel
+from mbert_cli.heads.ordinal import Ordinal
 from mbert_cli.model.ensemble import mean_outputs
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_model import SavedModel
@@ -32,6 +33,7 @@ from mbert_cli.model.sentence_model import SentenceModel
 
 CONFIG = "config.json"
 FORMAT = "mbert-onnx"
+_MEDIAN = "the first label at which the cumulative sum of probability ** temperature reaches half of its total"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -176,6 +178,8 @@ def _description(saved: SavedModel, task: str) -> dict[str, Any]:
         description |= {"output": "probabilities", "labels": head.labels.names}
         if len(head.labels) == 2:
             description["threshold"] = head.decision.threshold
+        if isinstance(head, Ordinal):
+            description |= {"prediction": _MEDIAN, "temperature": head.decision.temperature}
     elif isinstance(head, MultiLabel):
         thresholds = {name: head.decision.threshold(name) for name in head.labels.names}
         description |= {"output": "probabilities", "labels": head.labels.names, "thresholds": thresholds}

@@ -116,6 +116,11 @@ def test_graphs_give_the_predictions_of_the_model(run):
                 above = found > np.array([described["thresholds"][name] for name in names])
                 decided = [",".join(name for name, chosen in zip(names, row, strict=True) if chosen) for row in above]
                 assert decided == list(expected["pred"])
+            if "prediction" in described:
+                assert described["temperature"] != 1
+                sums = (found ** described["temperature"]).cumsum(1)
+                decided = [described["labels"][(row < row[-1] / 2).sum()] for row in sums]
+                assert decided == list(expected["pred"])
             columns = [expected[f"p_{label}"] for label in described["labels"]]
             assert np.abs(found - np.array(columns).T).max() <= 1e-4
         # The result for one example, without padding, is the same as in a batch with padding.

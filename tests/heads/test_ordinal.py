@@ -67,11 +67,26 @@ def test_thresholds_start_at_equal_distances_around_0():
     assert Ordinal(4, labels=NAMES).thresholds().tolist() == pytest.approx([-1, 0, 1], abs=1e-6)
 
 
-def test_predictions_are_the_most_likely_class_and_all_probabilities():
-    columns = head().predict(head()(inputs()).detach())
+def test_predictions_are_the_class_with_the_smallest_expected_distance_and_all_probabilities():
+    columns = head().predict(head()(inputs(40)).detach())
     assert list(columns) == ["pred", *(f"p_{name}" for name in NAMES)]
-    likeliest = np.array([columns[f"p_{name}"] for name in NAMES]).argmax(0)
-    assert columns["pred"] == [NAMES[index] for index in likeliest]
+    probabilities = np.array([columns[f"p_{name}"] for name in NAMES]).T
+    distances = np.abs(np.arange(4)[:, None] - np.arange(4))
+    nearest = (probabilities @ distances).argmin(1)
+    assert (nearest != probabilities.argmax(1)).any()
+    assert columns["pred"] == [NAMES[index] for index in nearest]
+
+
+def test_a_middle_class_is_predicted_before_training():
+    """Between thresholds at -1, 0 and 1, a class in the middle is never the most likely one."""
+    built = Ordinal(1, labels=NAMES).eval()
+    with torch.no_grad():
+        built.linear.weight.fill_(1.0)
+    outputs = built(torch.tensor([[-1.5], [-0.5], [0.5], [1.5]])).detach()
+    assert outputs.argmax(1).tolist() == [0, 0, 3, 3]
+    assert built.classes(outputs).tolist() == [0, 1, 2, 3]
+    built.decision = built.decision.model_copy(update={"temperature": 5.0})
+    assert built.classes(outputs).tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("count", [1, 3, 200])
