@@ -41,10 +41,12 @@ def program(path, *words, cwd, **environment):
 class Started:
     """A command that `start` has started, with the methods of `subprocess.Popen` that the tests use."""
 
-    def __init__(self, words, cwd, environment):
+    def __init__(self, words, cwd, environment, patches):
         self._folder = TemporaryDirectory()
         self._words = words
-        self._started = _started(_mbert, words, cwd, "", environment, {}, Path(self._folder.name))
+        self._started = _started(
+            partial(_patched_mbert, dict(patches)), words, cwd, "", environment, {}, Path(self._folder.name)
+        )
         self._process = self._started[0]
         self.pid = self._process.pid
 
@@ -75,12 +77,15 @@ class Started:
         return ended.stdout, ended.stderr
 
 
-def start(*words, cwd=".", **environment):
+def start(*words, cwd=".", patches=(), **environment):
     """Start `mbert WORDS` in a folder, 100 columns wide; return the running process, to which tests can send signals.
 
     These processes share one hash seed. A test that needs another hash seed must start a new Python.
+
+    Args:
+        patches: values of attributes of modules, by their full names.
     """
-    return Started(words, cwd, {"COLUMNS": "100", **environment})
+    return Started(words, cwd, {"COLUMNS": "100", **environment}, patches)
 
 
 _NEXT = "\f"  # separates the screens of a terminal

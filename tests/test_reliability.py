@@ -42,8 +42,10 @@ def test_the_promise_is_kept(request, shared, name, figures, monkeypatch):
         request.getfixturevalue(NEEDS[name])
     monkeypatch.setattr(steady_predictions, "ROWS", FEW_ROWS)
     monkeypatch.setattr(killed_prediction, "ROWS", 40_000)  # five pieces
-    monkeypatch.setattr(killed_parts, "ROWS", 9_003)
+    monkeypatch.setattr(killed_parts, "ROWS", 1_203)
     monkeypatch.setattr(killed_parts, "PARTS", 3)
+    monkeypatch.setattr(killed_parts, "MOST_ROWS", 50)  # nine or ten pieces of a part
+    monkeypatch.setattr(killed_parts, "LONGEST_WAIT", 0.02)
     monkeypatch.setattr(shared_rows, "ROWS", 150)
     monkeypatch.setattr(equal_processes, "CASES", 4)
     monkeypatch.setattr(equal_processes, "PROCESSES", (3,))

@@ -4,6 +4,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pytest
 from experiment import Chance, Experiment, check, once
 from killed_prediction import model_to_predict_with
 from processes import HARDWARE, finish, kill, start, wait_until, write_sentences
@@ -12,16 +13,35 @@ from mbert_cli.cli import app
 
 ROWS = 100_003
 PARTS = 7
+MOST_ROWS = 8192
+"""Rows of a piece, which are predicted and saved together."""
+LONGEST_WAIT = 1.5  # seconds between a saved piece and the kill
+
+
+def _patches() -> dict[str, object]:
+    return {"mbert_cli.prediction.windows._MOST_ROWS": MOST_ROWS}
 
 
 def _predict_here(*words: str | Path) -> None:
-    app(["predict", *map(str, words), *HARDWARE, "-q"], standalone_mode=False)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _patches().items():
+            patch.setattr(name, value)
+        app(["predict", *map(str, words), *HARDWARE, "-q"], standalone_mode=False)
 
 
 def _make_parts(run: Path, rows: Path, folder: Path) -> None:
     folder.mkdir()
     for part in range(1, PARTS + 1):
         _predict_here(run, rows, "--shard", f"{part}/{PARTS}", "-o", folder / f"part-{part}.tsv")
+
+
+def _has_saved(partial_output: Path, pieces: int) -> bool:
+    """Return whether a prediction has begun and has saved a number of pieces."""
+    journal = partial_output / "journal.jsonl"
+    saved = (
+        journal.read_bytes().count(b"\n") - 2 if journal.exists() else 0
+    )  # two lines for the fingerprint and the header
+    return partial_output.exists() and saved >= pieces
 
 
 def _killed(chance: Chance, folder: Path) -> None:
@@ -34,11 +54,12 @@ def _killed(chance: Chance, folder: Path) -> None:
     for part in killed:
         parts[part] = folder / f"part-{part}.tsv"
         words = ("predict", run, rows, *HARDWARE, "-q", "--shard", f"{part}/{PARTS}", "-o", parts[part])
-        process = start(*words)
-        if wait_until((folder / f".part-{part}.tsv.partial").exists, process):
-            time.sleep(chance.random() * 1.5)
+        process = start(*words, patches=_patches())
+        pieces = chance.randrange(max(1, ROWS // PARTS // MOST_ROWS))
+        if wait_until(partial(_has_saved, folder / f".part-{part}.tsv.partial", pieces), process):
+            time.sleep(chance.random() * LONGEST_WAIT)
             kill(process)
-        finish(start(*words))
+        finish(start(*words, patches=_patches()))
     joined = folder / "joined.tsv"
     finish(start("join", *chance.sample(list(parts.values()), PARTS), "-o", joined, "-q"))
     check(joined.read_bytes() == whole.read_bytes(), "the joined parts differ from the undivided prediction")

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import commands
 import tiny
@@ -72,9 +73,9 @@ def train_here(recipe: Path, run: Path, settings: list[str], resume: bool = Fals
         fit(load_recipe(str(recipe), settings), folder, options)
 
 
-def start(*words: str | Path) -> Process:
+def start(*words: str | Path, patches: Mapping[str, object] = MappingProxyType({})) -> Process:
     """Start `mbert WORDS` in a process that is forked with PyTorch imported; see `commands`."""
-    return commands.start(*words)
+    return commands.start(*words, patches=patches)
 
 
 def start_python(*words: str | Path) -> Process:
