@@ -38,10 +38,8 @@ def _make_parts(run: Path, rows: Path, folder: Path) -> None:
 def _has_saved(partial_output: Path, pieces: int) -> bool:
     """Return whether a prediction has begun and has saved a number of pieces."""
     journal = partial_output / "journal.jsonl"
-    saved = (
-        journal.read_bytes().count(b"\n") - 2 if journal.exists() else 0
-    )  # two lines for the fingerprint and the header
-    return partial_output.exists() and saved >= pieces
+    lines = journal.read_bytes().count(b"\n") if journal.exists() else 0
+    return partial_output.exists() and lines - 2 >= pieces  # the first two are the fingerprint and the header
 
 
 def _killed(chance: Chance, folder: Path) -> None:
