@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from mbert_cli.data.batching import tokenise_texts
+from mbert_cli.data.batching import TaskData, tokenise_texts
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape
 from mbert_cli.model.components import load_recipe
@@ -54,6 +54,11 @@ def outputs_of(saved, *sides) -> torch.Tensor:
     head, section = saved.model.head("mood"), saved.task("mood")
     data = tokenise_texts(saved.tokenizer, sides, head.sides, section.symmetric, windows=section.windows)
     return head.calibrated(run_model(saved.model, "mood", data))
+
+
+def vectors_of(saved, texts) -> torch.Tensor:
+    """Return the vectors of `mbert embed`."""
+    return run_model(saved.model, "mood", TaskData((saved.tokenizer.encode(texts),), None), vectors=True)
 
 
 def write_run(folder, saved, encoder_changed=False):

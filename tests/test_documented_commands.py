@@ -46,6 +46,9 @@ NOT_RUN = {
     "mbert export runs/demo --format onnx -o exported": "run by test_python_guide.py, with the code that follows it",
     "mbert export runs/cls -t mood --format transformers -o mood": "the tiny run has adapters that cannot be exported; "
     "see export/test_export_command.py",
+    "mbert export runs/cls -t near --format sentence-transformers -o near": "likewise; see "
+    "export/test_sentence_transformers.py",
+    "mbert export runs/cls -t mood --format sentence-transformers --no-head -o vectors": "likewise",
 }
 """Commands of `mbert` that are not run. Their options are parsed, and recipes are loaded with their settings."""
 

@@ -19,14 +19,15 @@ def export(
     run: Run,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write.")],
     format_: Annotated[
-        Literal["onnx", "transformers"], typer.Option("--format", help="The program that reads the folder.")
+        Literal["onnx", "transformers", "sentence-transformers"],
+        typer.Option("--format", help="The program that reads the folder."),
     ] = "onnx",
     tasks: Annotated[
         list[str] | None,
         typer.Option("--task", "-t", metavar="TASK", help="Export only this task. With onnx, may be repeated."),
     ] = None,
     no_head: Annotated[
-        bool, typer.Option("--no-head", help="Leave out the head of the task: export its encoder. Not for onnx.")
+        bool, typer.Option("--no-head", help="Leave out the head: export the encoder of the task. Not for onnx.")
     ] = False,
     force: Force = False,
     encoder: Encoder = None,
@@ -41,6 +42,8 @@ def export(
     onnx: one graph for each task, of any model; neither mbert nor PyTorch is needed. Requires the extra [onnx].
 
     transformers: one task, for AutoModelForSequenceClassification and AutoModel. Adapters are folded into the weights.
+
+    sentence-transformers: one task, for SentenceTransformer; for CrossEncoder if it reads pairs as one sequence.
 
     A task that a format cannot express is refused, with the reason. See `mbert guide export`.
     """
@@ -58,7 +61,7 @@ def export(
     if format_ == "onnx":
         _export_onnx(saved, list(dict.fromkeys(tasks or saved.model.task_names)), output, console)
     else:
-        _export_one(saved, _only(tasks or saved.model.task_names, format_), output, console, not no_head)
+        _export_one(saved, format_, _only(tasks or saved.model.task_names, format_), output, console, not no_head)
 
 
 def _is_export(folder: Path) -> bool:
@@ -98,12 +101,14 @@ def _export_onnx(saved: "SavedModel", tasks: list[str], output: Path, console: C
             )
 
 
-def _export_one(saved: "SavedModel", task: str, output: Path, console: Console, head: bool) -> None:
+def _export_one(saved: "SavedModel", format_: str, task: str, output: Path, console: Console, head: bool) -> None:
     from mbert_cli.export.export_card import differences
+    from mbert_cli.export.sentence_transformers import export_sentence_transformers
     from mbert_cli.export.transformers import export_transformers
 
-    _write(task, output, lambda at: export_transformers(saved, task, at, head), console)
-    opened_by = "AutoModelForSequenceClassification and AutoModel" if head else "AutoModel"
-    console.info(f"wrote {output}, which {opened_by} of transformers open{'' if head else 's'}")
+    write = {"transformers": export_transformers, "sentence-transformers": export_sentence_transformers}[format_]
+    opened_by = []
+    _write(task, output, lambda at: opened_by.append(write(saved, task, at, head)), console)
+    console.info(f"wrote {output}; open it with {opened_by[0]} of {format_}")
     for note in differences(saved, task) if head else ():
         console.info(f"task {task}: {note}")

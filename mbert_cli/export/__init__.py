@@ -1,1 +1,1 @@
-"""Export models: as ONNX graphs, for transformers, and to the Hugging Face Hub."""
+"""Export models: as ONNX graphs, for transformers and sentence-transformers, and to the Hugging Face Hub."""

@@ -72,7 +72,7 @@ def differences(saved: SavedModel, task: str) -> list[str]:
     if isinstance(head, MultiLabel) and any(head.decision.cuts.values()):
         thresholds = {name: round(head.decision.threshold(name), 4) for name in head.labels.names}
         notes.append(f"mbert predicts a label if its probability is above its threshold: {thresholds}.")
-    if section.symmetric:
+    if section.symmetric and "whole" in head.sides:
         notes.append("mbert averages over both orders of the two texts; this model reads the order that it gets.")
     if task in saved.limits.windows:
         notes.append("mbert reads longer texts in windows; this model cuts them.")

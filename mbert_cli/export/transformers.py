@@ -27,7 +27,7 @@ FORMAT = "mbert-transformers"
 _REMEDY = "use --format onnx, or --no-head for the encoder alone"
 
 
-def export_transformers(saved: SavedModel, task: str, folder: Path, head: bool = True) -> None:
+def export_transformers(saved: SavedModel, task: str, folder: Path, head: bool = True) -> str:
     """Write one task of a model as a checkpoint.
 
     Args:
@@ -35,6 +35,9 @@ def export_transformers(saved: SavedModel, task: str, folder: Path, head: bool =
         task: the task.
         folder: an existing folder for the files.
         head: write the head as well; otherwise only the encoder, which `AutoModel` opens.
+
+    Returns:
+        The classes that open the folder.
 
     Raises:
         UsageError: the class for sequence classification of the encoder's family cannot compute the task.
@@ -47,6 +50,7 @@ def export_transformers(saved: SavedModel, task: str, folder: Path, head: bool =
         write_encoder(encoder, folder)
     saved.tokenizer.save(folder, encoder.shape.type_vocab_size > 1)
     write_card(folder, saved, task, Exported(FORMAT, "transformers", _usage(saved, task, head), _notes(saved, head)))
+    return "AutoModelForSequenceClassification or AutoModel" if head else "AutoModel"
 
 
 def single_model(saved: SavedModel) -> MultiTaskBert:

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -39,7 +40,7 @@ def export(*words):
 def test_an_exported_folder_predicts_as_the_run_and_the_message_names_the_differences(run, tmp_path, capsys):
     export(run, "--format", "transformers", "-o", tmp_path / "out")
     printed = capsys.readouterr().err.replace("\n", " ")
-    assert "which AutoModelForSequenceClassification and AutoModel of transformers open" in printed
+    assert "out; open it with AutoModelForSequenceClassification or AutoModel of transformers" in printed
     assert "task mood: mbert reads longer texts in windows; this model cuts them." in printed
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md", "mbert.json"} <= {
         path.name for path in (tmp_path / "out").iterdir()
@@ -109,7 +110,10 @@ def two_tasks(recipe):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--format", "transfomers"], "--format: 'transfomers' is not one of 'onnx', 'transformers'"),
+        (
+            ["--format", "transfomers"],
+            "--format: 'transfomers' is not one of 'onnx', 'transformers', 'sentence-transformers'",
+        ),
         (["--no-head"], "--no-head: a graph of --format onnx always has a head; use --format transformers."),
         (["--format", "transformers", "--head"], "there is no option --head; did you mean '--no-head'?"),
     ],
@@ -136,10 +140,21 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(run, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_vectors_for_sentence_transformers_are_those_of_embed(run, tmp_path, capsys):
+    library = pytest.importorskip("sentence_transformers")
+    with pytest.raises(UsageError, match=r"task mood: sentence-transformers has no heads for single texts"):
+        export(run, "--format", "sentence-transformers", "-o", tmp_path / "mood")
+    export(run, "--format", "sentence-transformers", "--no-head", "-o", tmp_path / "mood")
+    assert "open it with SentenceTransformer of sentence-transformers" in capsys.readouterr().err.replace("\n", " ")
+    texts = ["a cat", "man runs great"]
+    theirs = library.SentenceTransformer(str(tmp_path / "mood"), device="cpu").encode(texts)
+    ours = Predictor(run, device="cpu", precision="fp32", kernels="torch").embed(texts, "mood")
+    assert np.abs(ours - theirs).max() <= 1e-5
+
+
 def test_help_lists_the_formats():
     text = CliRunner().invoke(app, ["export", "--help"], env={"COLUMNS": "120"}).output
-    assert "onnx" in text
-    assert "transformers" in text
+    assert all(f" {name}: " in text for name in ("onnx", "transformers", "sentence-transformers"))
 
 
 @pytest.mark.real_weights

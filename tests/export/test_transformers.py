@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from family_models import CASE_OF_FAMILY, reference_encoder
-from random_models import outputs_of, random_model
+from random_models import outputs_of, random_model, vectors_of
 from tokenizer_kinds import byte_pairs, word_pieces
 from word_salad import sentences
 
@@ -139,17 +139,12 @@ def test_a_pipeline_shows_the_probabilities_that_mbert_predicts(tiny_checkpoint,
 def test_without_the_head_auto_model_gives_the_hidden_states_of_the_task(tiny_checkpoint, tmp_path):
     from transformers import AutoTokenizer
 
-    from mbert_cli.data.batching import TaskData
-
     saved = random_model(tmp_path, tiny_checkpoint, {"kind": "cosine_similarity"}, FOLDED, texts=2)
     folder = exported(saved, tmp_path / "out", head=False)
     tokens = AutoTokenizer.from_pretrained(folder)(FIRSTS, padding=True, return_tensors="pt")
     with torch.no_grad():
         theirs = opened(folder, "AutoModel")(**tokens).last_hidden_state[:, 0]
-    from mbert_cli.prediction.run_model import run_model
-
-    ours = run_model(saved.model, "mood", TaskData((saved.tokenizer.encode(FIRSTS),), None), vectors=True)
-    assert (ours - theirs).abs().max() <= 1e-5
+    assert (vectors_of(saved, FIRSTS) - theirs).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize(
