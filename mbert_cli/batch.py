@@ -54,8 +54,7 @@ class Layout:
         lengths: number of tokens of each sentence, in the order of the stream; each at least 1.
         segments: number of sentences of each segment (contiguous sentences of one task). Default: one segment.
         device: device of the index tensors.
-        numbers: the place of each sentence's first token in the whole batch, if the stream is a part of one or has
-            padding. Default: its place in this stream.
+        numbers: the place of each sentence's first token in the whole batch. Default: its place in this stream.
     """
 
     def __init__(
@@ -117,6 +116,11 @@ class Layout:
     def sentence_of_token(self) -> Int[Tensor, " tokens"]:
         """For each token, the index of its sentence."""
         return self._tensor(np.repeat(np.arange(self.num_sentences), self._lengths))
+
+    @cached_property
+    def sentence_bounds(self) -> Int[Tensor, "2 tokens"]:
+        """For each token, the index of the first token of its sentence, and of the end of its sentence; int32."""
+        return self._tensor(np.array([self.host_starts, self._ends], dtype=np.int32).repeat(self._lengths, 1))
 
     @cached_property
     def rows(self) -> Int[Tensor, " tokens"]:

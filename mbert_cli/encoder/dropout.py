@@ -54,13 +54,23 @@ class _Sites:
         once, because launching an operation on a GPU takes longer than the operation.
         """
         part, place = divmod(self.count - 1, _AT_ONCE)
-        if part not in self._keys:
-            numbers = range(part * _AT_ONCE + 1, (part + 1) * _AT_ONCE + 1)
-            self._keys[part] = as_tensor(np.array([self._key(number) for number in numbers]), rows.device)[:, None]
         if (part, id(rows)) not in self._row_keys:
             # `rows` is stored, too, so that no other tensor gets its id.
-            self._row_keys[part, id(rows)] = rows, _row_keys(rows, self._keys[part])
+            self._row_keys[part, id(rows)] = rows, _row_keys(rows, self._keys_of(part, rows.device)[:, None])
         return self._row_keys[part, id(rows)][1][place]
+
+    def next_key_on(self, device: torch.device) -> Int[Tensor, ""]:
+        """Return the next key as a tensor on a device."""
+        self.count += 1
+        part, place = divmod(self.count - 1, _AT_ONCE)
+        return self._keys_of(part, device)[place]
+
+    def _keys_of(self, part: int, device: torch.device) -> Tensor:
+        """Return the keys of `_AT_ONCE` sites, which are copied to a GPU at once."""
+        if part not in self._keys:
+            numbers = range(part * _AT_ONCE + 1, (part + 1) * _AT_ONCE + 1)
+            self._keys[part] = as_tensor(np.array([self._key(number) for number in numbers]), device)
+        return self._keys[part]
 
     def _key(self, number: int) -> int:
         return derive(self._seed, "dropout", self._step, number)
@@ -118,6 +128,15 @@ def draw_key() -> int:
     """Return the key of the next site."""
     sites = _sites.get()
     return int(torch.randint(1 << 62, ())) if sites is None else sites.next_key()
+
+
+def site_key(device: torch.device) -> Int[Tensor, ""]:
+    """Return the key of the next site as a tensor on a device.
+
+    The keys of many sites are copied to a GPU at once.
+    """
+    sites = _sites.get()
+    return as_tensor(np.array(draw_key()), device) if sites is None else sites.next_key_on(device)
 
 
 def row_numbers(x: Float[Tensor, "rows columns"]) -> Rows:

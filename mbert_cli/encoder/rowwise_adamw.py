@@ -122,7 +122,7 @@ class RowwiseAdamW(torch.optim.AdamW):
             rates / (1 - beta_1**steps), 1 / np.sqrt(1 - beta_2**steps),
         )  # fmt: skip
         # A run that began with the fused kernels may go on where they are not available.
-        if why_not_fused(table.device):
+        if table.device.type != "cpu" or why_not_fused(table.device):
             tensors = table.detach(), state["exp_avg"], state["exp_avg_sq"], state["row_step"]
             adamw_plain.replay(*tensors, torch.from_numpy(rows), now, *constants, group["betas"], group["eps"])
             return

@@ -145,7 +145,7 @@ class MultiTaskBert(SentenceModel):
             # One call for all copies: on a GPU, launching a copy takes longer than the copy.
             renew(pair for linear in self._linears for pair in linear.outdated(self.compute_dtype))
         precision = torch.autocast(device, self.compute_dtype, self.compute_dtype != torch.float32)
-        with kernels.using(self.kernels), precision:
+        with kernels.using(self.kernels, device), precision:
             yield
 
     def _pool(self, h: Float[Tensor, "tokens hidden"], batch: Batch) -> list[Tensor]:

@@ -46,7 +46,53 @@ def test_without_numba_the_default_is_torch_and_fused_is_rejected(without_numba)
 
 
 def test_other_devices_have_no_fused_kernels():
-    assert kernels.why_not_fused(torch.device("cuda")) == "they run on CPUs only, and the device is cuda"
+    reason = kernels.why_not_fused(torch.device("mps"))
+    assert reason == "they run on CPUs and NVIDIA GPUs only, and the device is mps"
+
+
+class TestKernelsOfAGpu:
+    """The machine has a made-up GPU of compute capability 9.0, Triton, a C compiler and the header files of Python."""
+
+    @pytest.fixture(autouse=True)
+    def machine(self, monkeypatch):
+        self.monkeypatch = monkeypatch
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+        monkeypatch.setattr(kernels, "find_spec", lambda name: name == "triton")
+        monkeypatch.setattr(kernels.shutil, "which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
+        monkeypatch.setattr(kernels.os.path, "isfile", lambda path: str(path).endswith("Python.h"))
+        monkeypatch.delenv("CC", raising=False)
+
+    def reason(self):
+        return kernels.why_not_fused(torch.device("cuda"))
+
+    def test_they_are_available(self):
+        assert self.reason() is None
+        with kernels.using("fused", "cuda"):
+            assert kernels._chosen.get() == "triton"
+        with kernels.using("torch", "cuda"):
+            assert kernels._chosen.get() == "torch"
+
+    def test_an_old_gpu_has_none(self):
+        self.monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+        assert self.reason() == "they need a GPU with compute capability 8.0 or higher, and this one has 7.5"
+
+    def test_a_gpu_of_amd_has_none(self):
+        self.monkeypatch.setattr(torch.version, "hip", "7.0")
+        assert self.reason() == "they run on CPUs and NVIDIA GPUs only, and this PyTorch is for AMD GPUs"
+
+    def test_triton_must_be_installed(self):
+        self.monkeypatch.setattr(kernels, "find_spec", lambda name: None)
+        assert self.reason() == "they need the package triton, which PyTorch's CUDA wheels for Linux install"
+
+    def test_a_c_compiler_is_needed(self):
+        self.monkeypatch.setattr(kernels.shutil, "which", lambda name: None)
+        assert self.reason() == "Triton needs a C compiler; install gcc, or set CC"
+        self.monkeypatch.setenv("CC", "/opt/cc")
+        assert self.reason() is None
+
+    def test_the_header_files_of_python_are_needed(self):
+        self.monkeypatch.setattr(kernels.os.path, "isfile", lambda path: False)
+        assert self.reason() == "Triton needs the header files of Python; install python3-dev"
 
 
 def test_unknown_kernels_are_rejected():

@@ -5,6 +5,9 @@ computes the same in few passes over memory, in loops that Numba compiles for th
 `using`. The functions of `fused` fall back to `plain` for inputs that they do not support.
 """
 
+import os
+import shutil
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,9 +24,9 @@ from torch import Tensor
 from mbert_cli.encoder.kernels import forks
 
 Activation = Callable[[Tensor], Tensor]
-_MODULES = {"torch": "plain", "fused": "fused", "padded": "padded"}
+_MODULES = {"torch": "plain", "fused": "fused", "padded": "padded", "triton": "triton.fused"}
 NAMES = ("torch", "fused")
-"""The implementations that users can choose; `padded` is for exports."""
+"""The implementations that users can choose; `padded` is for exports, and `triton` is `fused` on a GPU."""
 _chosen: ContextVar[str] = ContextVar("kernels", default="torch")
 
 
@@ -90,12 +93,18 @@ def _imported(name: str) -> ModuleType:
 
 
 @contextmanager
-def using(name: str) -> Iterator[None]:
-    """Select `torch`, `fused` or `padded` within a block; the backward pass then uses the same implementation.
+def using(name: str, device: str = "cpu") -> Iterator[None]:
+    """Select kernels within a block; the backward pass then uses the same implementation.
 
     In a forked process, `fused` selects `torch`; see `forks`.
+
+    Args:
+        name: `torch`, `fused`, `padded` or `triton`.
+        device: type of the device of the tensors; on `cuda`, `fused` selects `triton`.
     """
     is_forked = forks.settle()
+    if name == "fused" and device == "cuda":
+        name = "triton"
     token = _chosen.set("torch" if name == "fused" and is_forked else name)
     try:
         yield
@@ -105,11 +114,29 @@ def using(name: str) -> Iterator[None]:
 
 def why_not_fused(device: torch.device) -> str | None:
     """Return the reason why fused kernels cannot run on a device, or None if they can."""
+    if device.type == "cuda":
+        return _why_not_triton(device)
     if device.type != "cpu":
-        return f"they run on CPUs only, and the device is {device.type}"
+        return f"they run on CPUs and NVIDIA GPUs only, and the device is {device.type}"
     if forks.settle():
         return "this process was forked from one that computed; start it with multiprocessing's spawn"
     return None if find_spec("numba") else "they need the package numba (pip install 'mbert-cli[fast]')"
+
+
+def _why_not_triton(device: torch.device) -> str | None:
+    """Return the reason why Triton's kernels cannot run on a GPU, or None if they can."""
+    if torch.version.hip is not None:
+        return "they run on CPUs and NVIDIA GPUs only, and this PyTorch is for AMD GPUs"
+    major, minor = torch.cuda.get_device_capability(device)
+    if major < 8:
+        return f"they need a GPU with compute capability 8.0 or higher, and this one has {major}.{minor}"
+    if not find_spec("triton"):
+        return "they need the package triton, which PyTorch's CUDA wheels for Linux install"
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        return "Triton needs a C compiler; install gcc, or set CC"
+    if not os.path.isfile(f"{sysconfig.get_paths()['include']}/Python.h"):
+        return "Triton needs the header files of Python; install python3-dev"
+    return None
 
 
 def working_dtype(x: Tensor) -> torch.dtype:

@@ -82,6 +82,10 @@ class Linear(nn.Linear):
         copies = self.weight_in(x.dtype), self.bias_in(x.dtype)
         return cast(Tensor, _Affine.apply(x, self.weight, self.bias, *copies))
 
+    def product(self, x: Float[Tensor, "tokens in"]) -> Float[Tensor, "tokens out"]:
+        """Return x W^T, in the data type of x."""
+        return cast(Tensor, _Affine.apply(x, self.weight, None, self.weight_in(x.dtype), None))
+
 
 def weight_gradient(
     dy: Float[Tensor, "tokens out"], x: Float[Tensor, "tokens in"], dtype: torch.dtype

@@ -1,0 +1,113 @@
+"""The functions of `plain`, each in one or two passes over the memory of a GPU, as PyTorch wrappers of Triton kernels.
+
+The functions fall back to `plain` for inputs that the kernels do not support: other data types, gates, prefixes,
+rotary or relative positions, windows, and activations other than GELU. Dropout masks are those of `encoder.dropout`.
+The backward pass computes them again. All sums are in fp32 and in a fixed order, so results repeat.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mbert_cli.batch import Layout
+from mbert_cli.encoder.kernels import Pending, plain, working_dtype
+from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.kernels.triton.add_dropout import AddDropout
+from mbert_cli.encoder.kernels.triton.add_gelu import AddGelu
+from mbert_cli.encoder.kernels.triton.add_norm import AddNorm
+from mbert_cli.encoder.kernels.triton.attending import WIDEST, Attend
+from mbert_cli.encoder.kernels.triton.launching import fits
+from mbert_cli.encoder.positions import NOWHERE, Relative
+from mbert_cli.encoder.prefix import Prefix
+
+
+def embed(
+    tables: Sequence[nn.Embedding], ids: Sequence[Int[Tensor, " tokens"]], norm: nn.LayerNorm
+) -> Float[Tensor, "tokens hidden"]:
+    """See `plain.embed`."""
+    first, *others = (table(rows) for table, rows in zip(tables, ids, strict=True))
+    sums = sum(others, first)
+    if not fits(sums):
+        return plain.embed(tables, ids, norm)
+    return _norm(sums, norm, owned=True)
+
+
+def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending:
+    """Return W x with a pending bias."""
+    x = x.tensor() if isinstance(x, Pending) else x
+    x = x.to(working_dtype(x))
+    if not isinstance(layer, Linear) or not fits(x):
+        return plain.linear(x, layer)
+    return Pending(layer.product(x), layer.bias)
+
+
+def add_dropout(pending: Pending) -> Float[Tensor, "tokens features"]:
+    """See `plain.add_dropout`."""
+    if pending.value.ndim != 2 or not fits(pending.value):
+        return plain.add_dropout(pending)
+    return cast(Tensor, AddDropout.apply(pending.value.contiguous(), pending.bias, None, pending.dropout_p))
+
+
+def add(x: Float[Tensor, "tokens features"], pending: Pending) -> Float[Tensor, "tokens features"]:
+    """See `plain.add`."""
+    if pending.activation is not None or x.dtype != pending.value.dtype or not fits(x, pending.value):
+        return plain.add(x, pending)
+    arguments = pending.value.contiguous(), pending.bias, x.contiguous(), pending.dropout_p
+    return cast(Tensor, AddDropout.apply(*arguments))
+
+
+def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
+    """See `plain.activate`."""
+    is_gelu = pending.activation is nn.functional.gelu and not pending.dropout_p
+    if pending.bias is None or not is_gelu or not fits(pending.value):
+        return plain.activate(pending)
+    return cast(Tensor, AddGelu.apply(pending.value.contiguous(), pending.bias))
+
+
+def add_norm(
+    pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
+) -> Float[Tensor, "tokens hidden"]:
+    """See `plain.add_norm`."""
+    dtype = working_dtype(residual)
+    z, residual = pending.value.to(dtype).contiguous(), residual.to(dtype).contiguous()
+    if not fits(z, residual) or pending.activation is not None:
+        return plain.add_norm(pending, residual, norm)
+    owned = pending.bias is not None
+    arguments = z, pending.bias, residual, norm.weight, norm.bias, norm.eps, pending.dropout_p, dtype, owned
+    return cast(Tensor, AddNorm.apply(*arguments, torch.is_grad_enabled()))
+
+
+def add_then_norm(
+    pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
+) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "tokens hidden"]]:
+    """See `plain.add_then_norm`."""
+    total = add(residual, pending)
+    if not fits(total):
+        return norm(total).to(working_dtype(total)), total
+    return _norm(total, norm, owned=False), total
+
+
+def _norm(x: Tensor, norm: nn.LayerNorm, owned: bool) -> Tensor:
+    """Return LN(x); if `owned`, x may be overwritten."""
+    arguments = x, None, None, norm.weight, norm.bias, norm.eps, 0.0, working_dtype(x), owned
+    return cast(Tensor, AddNorm.apply(*arguments, torch.is_grad_enabled()))
+
+
+def attend(
+    qkv: Pending,
+    layout: Layout,
+    num_heads: int,
+    dropout_p: float,
+    prefixes: Sequence[Sequence[Prefix]] = (),
+    relative: Relative = NOWHERE,
+) -> Float[Tensor, "tokens features"]:
+    """See `plain.attend`."""
+    x = qkv.value
+    size = x.shape[-1] // (3 * num_heads)
+    plainly = any(prefixes) or relative != NOWHERE or qkv.dropout_p or qkv.activation is not None
+    if plainly or size > WIDEST or not fits(x):
+        return plain.attend(qkv, layout, num_heads, dropout_p, prefixes, relative)
+    return cast(Tensor, Attend.apply(x.contiguous(), qkv.bias, layout, num_heads, dropout_p, torch.is_grad_enabled()))
