@@ -14,6 +14,7 @@ from torch import nn
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
+from mbert_cli.encoder.dropout import keyed
 from mbert_cli.encoder.kernels import Pending, plain
 from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.product import Linear, renew
@@ -238,7 +239,7 @@ def test_flash_attention_gets_the_packed_stream(monkeypatch, heads):
         q, k, v, starts, key_starts, longest, longest_key, dropout_p, is_causal, *, return_debug_mask, scale
     ):
         assert q.shape[-1] % 8 == 0
-        assert dropout_p == 0.25
+        assert dropout_p == 0
         assert not is_causal
         assert not return_debug_mask
         assert starts.dtype == torch.int32
@@ -253,7 +254,18 @@ def test_flash_attention_gets_the_packed_stream(monkeypatch, heads):
     expected = plain.attend(Pending(qkv), layout, heads, 0.0)
     monkeypatch.setattr(plain, "has_flash_attention", lambda *_: True)
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", flash_attention)
-    assert torch.allclose(plain.attend(Pending(qkv), layout, heads, 0.25), expected, atol=1e-6)
+    assert torch.allclose(plain.attend(Pending(qkv), layout, heads, 0.0), expected, atol=1e-6)
+
+
+def test_flash_attention_is_not_used_with_dropout(monkeypatch):
+    """Its masks would not be those of other kernels and devices."""
+    qkv, layout = rows(12, 96).detach(), Layout([5, 7])
+    with keyed(1, 2):
+        expected = plain.attend(Pending(qkv), layout, 2, 0.25)
+    monkeypatch.setattr(plain, "has_flash_attention", lambda *_: True)
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", lambda *_, **__: pytest.fail("it is used"))
+    with keyed(1, 2):
+        assert torch.equal(plain.attend(Pending(qkv), layout, 2, 0.25), expected)
 
 
 def test_pytorch_has_the_private_operators_that_are_called():

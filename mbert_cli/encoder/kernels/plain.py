@@ -98,8 +98,9 @@ def attend(
     if layout.num_tokens == 0:
         return x[:, :features]
     special = relative.bias is not None or relative.disentangled is not None or any(prefixes)
-    if not special and has_flash_attention(x, features // num_heads):
-        return _flash_attention(x, layout, num_heads, dropout_p, relative)
+    # Dropout in FlashAttention draws from PyTorch's generator: its masks are not those of `encoder.dropout`.
+    if not special and not dropped_levels(dropout_p) and has_flash_attention(x, features // num_heads):
+        return _flash_attention(x, layout, num_heads, relative)
     joined, bias = join(prefixes, x), relative.limited_bias(layout.longest, x.device)
     blocks, key = [], draw_key() if dropped_levels(dropout_p) else 0
     slots = to_slots(x, layout).split(layout.bucket_slots)
@@ -134,7 +135,7 @@ def has_flash_attention(x: Tensor, size: int) -> bool:
     return torch.cuda.get_device_capability(x.device) >= (8, 0)
 
 
-def _flash_attention(x: Tensor, layout: Layout, num_heads: int, dropout_p: float, relative: Relative) -> Tensor:
+def _flash_attention(x: Tensor, layout: Layout, num_heads: int, relative: Relative) -> Tensor:
     heads = x.view(len(x), 3, num_heads, -1)
     size = heads.shape[-1]
     if relative.rotation is not None:
@@ -144,16 +145,13 @@ def _flash_attention(x: Tensor, layout: Layout, num_heads: int, dropout_p: float
     # It needs multiples of 8 features; padding with zeros does not change the products.
     q, k, v = (nn.functional.pad(heads, (0, -size % 8)) if size % 8 else heads).unbind(1)
     longest, scale = int(layout.host_lengths.max()), size**-0.5
-    # Call the operator of `torch.nn.attention.varlen` directly: that module has no dropout and imports the compiler.
-    # Its dropout draws from PyTorch's generator, so here masks depend on the other sentences of the batch.
+    # Call the operator of `torch.nn.attention.varlen` directly: that module imports the compiler.
     forward = torch.ops.aten._flash_attention_forward
     window = (
         {} if relative.window is None else dict.fromkeys(("window_size_left", "window_size_right"), relative.window)
     )
     ends = layout.bounds
-    mixed = forward(
-        q, k, v, ends, ends, longest, longest, dropout_p, False, return_debug_mask=False, scale=scale, **window
-    )
+    mixed = forward(q, k, v, ends, ends, longest, longest, 0.0, False, return_debug_mask=False, scale=scale, **window)
     return cast(Tensor, mixed[0])[..., :size].reshape(len(x), -1)
 
 
