@@ -49,6 +49,7 @@ NOT_RUN = {
     "mbert export runs/cls -t near --format sentence-transformers -o near": "likewise; see "
     "export/test_sentence_transformers.py",
     "mbert export runs/cls -t mood --format sentence-transformers --no-head -o vectors": "likewise",
+    "mbert export runs/lora -t mood --format peft -o mood-adapter": "likewise; see export/test_peft.py",
 }
 """Commands of `mbert` that are not run. Their options are parsed, and recipes are loaded with their settings."""
 

@@ -1,7 +1,7 @@
 """LoRA."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, cast
 
 import torch
@@ -75,6 +75,12 @@ class LoRA(Adapter):
     def num_weights(self) -> int:
         """L * d_s * the sum over the targets of (features in + features out)."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def products(self) -> Iterator[tuple[int, Target, "Product"]]:
+        """Yield the index of a layer, a target, and the product at it."""
+        for index, layer in enumerate(self.layers):
+            for target, product in cast(nn.ModuleDict, layer).items():
+                yield index, cast(Target, target), cast(Product, product)
 
     def after_linear(
         self, y: Float[Tensor, "tokens out"], x: Float[Tensor, "tokens in"], name: Linear, layer: int

@@ -19,7 +19,7 @@ def export(
     run: Run,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write.")],
     format_: Annotated[
-        Literal["onnx", "transformers", "sentence-transformers"],
+        Literal["onnx", "transformers", "sentence-transformers", "peft"],
         typer.Option("--format", help="The program that reads the folder."),
     ] = "onnx",
     tasks: Annotated[
@@ -45,11 +45,14 @@ def export(
 
     sentence-transformers: one task, for SentenceTransformer; for CrossEncoder if it reads pairs as one sequence.
 
+    peft: the adapter of one task, if it is lora, ia3 or prefix, for PeftModel on top of the encoder.
+
     A task that a format cannot express is refused, with the reason. See `mbert guide export`.
     """
     go_offline(offline)
-    if no_head and format_ == "onnx":
-        raise UsageError("--no-head: a graph of --format onnx always has a head; use --format transformers.")
+    if no_head and format_ in ("onnx", "peft"):
+        always = "a graph of --format onnx always has a head" if format_ == "onnx" else "--format peft has no heads"
+        raise UsageError(f"--no-head: {always}; remove it, or use --format transformers.")
     check_output_folder(output, force, "mbert export", _is_export)
 
     from mbert_cli.model.saved_model import read_model
@@ -61,7 +64,11 @@ def export(
     if format_ == "onnx":
         _export_onnx(saved, list(dict.fromkeys(tasks or saved.model.task_names)), output, console)
     else:
-        _export_one(saved, format_, _only(tasks or saved.model.task_names, format_), output, console, not no_head)
+        task = _only(tasks or saved.model.task_names, format_)
+        if format_ == "peft":
+            _export_peft(saved, task, output, console, (run, encoder))
+        else:
+            _export_one(saved, format_, task, output, console, not no_head)
 
 
 def _is_export(folder: Path) -> bool:
@@ -112,3 +119,15 @@ def _export_one(saved: "SavedModel", format_: str, task: str, output: Path, cons
     console.info(f"wrote {output}; open it with {opened_by[0]} of {format_}")
     for note in differences(saved, task) if head else ():
         console.info(f"task {task}: {note}")
+
+
+def _export_peft(
+    saved: "SavedModel", task: str, output: Path, console: Console, source: tuple[Path, str | None]
+) -> None:
+    """Write an adapter; `source` is the run and the folder of its encoder, if it was moved."""
+    from mbert_cli.export.peft import base_of, export_peft
+
+    run, encoder = source
+    base = base_of(run, saved, encoder)
+    _write(task, output, lambda at: export_peft(saved, task, at, base), console)
+    console.info(f"wrote {output}; open it with PeftModel of peft, on top of the encoder {base}")

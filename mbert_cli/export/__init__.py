@@ -1,1 +1,1 @@
-"""Export models: as ONNX graphs, for transformers and sentence-transformers, and to the Hugging Face Hub."""
+"""Export models: for onnxruntime, transformers, sentence-transformers and peft, and to the Hugging Face Hub."""

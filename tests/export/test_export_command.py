@@ -112,9 +112,13 @@ def two_tasks(recipe):
     [
         (
             ["--format", "transfomers"],
-            "--format: 'transfomers' is not one of 'onnx', 'transformers', 'sentence-transformers'",
+            "--format: 'transfomers' is not one of 'onnx', 'transformers', 'sentence-transformers', 'peft'",
         ),
-        (["--no-head"], "--no-head: a graph of --format onnx always has a head; use --format transformers."),
+        (
+            ["--no-head"],
+            "--no-head: a graph of --format onnx always has a head; remove it, or use --format transformers.",
+        ),
+        (["--no-head", "--format", "peft"], "--no-head: --format peft has no heads; remove it, or use"),
         (["--format", "transformers", "--head"], "there is no option --head; did you mean '--no-head'?"),
     ],
 )
@@ -152,9 +156,22 @@ def test_vectors_for_sentence_transformers_are_those_of_embed(run, tmp_path, cap
     assert np.abs(ours - theirs).max() <= 1e-5
 
 
+def test_an_adapter_for_peft_names_its_encoder(run, tiny_checkpoint, tmp_path, capsys):
+    export(run, "--format", "peft", "-o", tmp_path / "out")
+    printed = capsys.readouterr().err.replace("\n", "")
+    assert "open it with PeftModel of peft, on top of the encoder" in printed
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(tiny_checkpoint)
+    saved = random_model(tmp_path, tiny_checkpoint, CLASSES, [{"kind": "ia3"}])
+    trained = write_run(tmp_path / "trained", saved, encoder_changed=True)
+    export(trained, "--format", "peft", "-o", tmp_path / "out", "--force", "-q")
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(trained / "model" / "encoder")
+
+
 def test_help_lists_the_formats():
     text = CliRunner().invoke(app, ["export", "--help"], env={"COLUMNS": "120"}).output
-    assert all(f" {name}: " in text for name in ("onnx", "transformers", "sentence-transformers"))
+    assert all(f" {name}: " in text for name in ("onnx", "transformers", "sentence-transformers", "peft"))
 
 
 @pytest.mark.real_weights
