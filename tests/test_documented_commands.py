@@ -76,6 +76,11 @@ def commands_of(page):
     return commands
 
 
+def yaml_blocks(page):
+    """Return the fenced blocks of YAML of a page."""
+    return re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+
+
 ALL = {name: commands_of(path) for name, path in FILES.items()}
 RUN = {
     name: [each for each in commands if each.startswith("mbert ") and each not in NOT_RUN]
@@ -105,6 +110,7 @@ def prepared(encoder, tiny_files, tmp_path_factory):
     for name in ("one.tsv.gz", "two.tsv.gz"):
         (folder / name).write_bytes(gzip.compress(texts.encode()))
     (folder / "plan.yaml").write_text(PLAN, encoding="utf-8")
+    (folder / "tone.yaml").write_text(yaml_blocks(FILES["tasks"])[0], encoding="utf-8")
     app(["train", str(recipe), "-o", str(folder / "runs" / "demo"), "-q"], standalone_mode=False)
     for name in ("my", "large"):
         shutil.copytree(folder / "runs" / "demo", folder / "runs" / name)
@@ -218,8 +224,9 @@ def test_commands_within_sentences_have_options_that_exist(name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_recipes_in_a_page_can_be_loaded(name, tmp_path):
-    blocks = re.findall(r"^```yaml\n(.*?)^```", FILES[name].read_text(encoding="utf-8"), re.S | re.M)
-    for number, block in enumerate(each for each in blocks if {"encoder", "tasks"} <= {*(yaml.safe_load(each) or ())}):
+    for number, block in enumerate(
+        each for each in yaml_blocks(FILES[name]) if {"encoder", "tasks"} <= {*(yaml.safe_load(each) or ())}
+    ):
         recipe = tmp_path / f"{number}.yaml"
         recipe.write_text(block, encoding="utf-8")
         load_recipe(str(recipe), [])

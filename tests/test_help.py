@@ -32,7 +32,7 @@ def all_commands(group, path=()):
 
 
 COMMANDS = dict(all_commands(get_command(app)))
-GROUPS = ("", "recipes")
+GROUPS = ("", "recipes", "tasks")
 
 
 def helps_at(width):

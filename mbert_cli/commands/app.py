@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from mbert_cli import __version__
-from mbert_cli.commands import recipes
+from mbert_cli.commands import recipes, tasks
+from mbert_cli.commands.add_task import add_task
 from mbert_cli.commands.compare import compare
 from mbert_cli.commands.count_params import count_params
 from mbert_cli.commands.cv import cv
@@ -56,6 +57,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "init": init,
     "validate": validate,
     "train": train,
+    "add-task": add_task,
     "evaluate": evaluate,
     "report": report,
     "compare": compare,
@@ -73,3 +75,4 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 for _name, _command in _COMMANDS.items():
     app.command(_name, cls=Command, help=help_text(_command), short_help=summary(_command))(_command)
 app.add_typer(recipes.app, name="recipes", short_help=recipes.app.info.help)
+app.add_typer(tasks.app, name="tasks", short_help=tasks.app.info.help)

@@ -23,7 +23,7 @@ def push(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a model to the Hugging Face Hub.
+    """Upload a model, or a task folder, to the Hugging Face Hub.
 
     $ mbert push runs/demo me/moods --dry-run
     $ mbert push runs/demo me/moods --private

@@ -10,7 +10,7 @@ from mbert_cli.evaluation.options import EvaluationFiles, Fitting
 from mbert_cli.evaluation.run_outcomes import RunOutcomes, check_dev_files, run_outcomes
 from mbert_cli.evaluation.tune import check_fits, reset_decisions, tune
 from mbert_cli.machine.process_group import ALONE, Processes
-from mbert_cli.model.saved_model import write_decisions
+from mbert_cli.model.decisions import write_decisions
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.reports.figures import draw_if_possible, write_figures

@@ -133,23 +133,36 @@ def build_model(section: ModelSection, shape: EncoderShape, encoder: PackedEncod
     Raises:
         RecipeError: a component rejects one of its options for these sizes.
     """
-    parts = {}
+    parts = {name: build_part(section, name, shape, encoder, seed) for name in section.tasks}
+    return MultiTaskBert(encoder, build_pooling(section, encoder), parts)
+
+
+def build_part(section: ModelSection, name: str, shape: EncoderShape, encoder: PackedEncoder, seed: int) -> TaskPart:
+    """Build the adapters and the head of a task; arguments and errors are those of `build_model`."""
+    task = section.tasks[name]
     with torch.random.fork_rng(devices=[]):
-        for name, task in section.tasks.items():
-            torch.manual_seed(derive(seed, "initial values", name))
-            own = shape.dropping(task.encoder_dropout)
-            adapters: list[Adapter] = [build("adapters", each, own) for each in section.adapters]
-            parts[name] = TaskPart(adapters, build("heads", task.head, shape.hidden_size), _window_pooling(task))
-        for part in parts.values():
-            for adapter in part.adapter_list():
-                adapter.start_from(encoder)
+        torch.manual_seed(derive(seed, "initial values", name))
+        own = shape.dropping(task.encoder_dropout)
+        adapters: list[Adapter] = [build("adapters", each, own) for each in section.adapters_of(name)]
+        part = TaskPart(adapters, build("heads", task.head, shape.hidden_size), _window_pooling(task))
+        for adapter in part.adapter_list():
+            adapter.start_from(encoder)
+    return part
+
+
+def build_pooling(section: ModelSection, encoder: PackedEncoder) -> Pooling:
+    """Build the pooling of a model.
+
+    Raises:
+        RecipeError: it needs a pooler, which the encoder does not have; or it rejects an option.
+    """
     pooling: Pooling = build("pooling", section.pooling)
     if pooling.pooler and encoder.pooler is None:
         raise RecipeError(
-            f"{section.pooling.place_of('pooler')} is true, but an encoder of the family {shape.family} has no pooler; "
-            "set it to false."
+            f"{section.pooling.place_of('pooler')} is true, but an encoder of the family {encoder.shape.family} has no "
+            "pooler; set it to false."
         )
-    return MultiTaskBert(encoder, pooling, parts)
+    return pooling
 
 
 def _window_pooling(task: TaskSection) -> Pooling | None:

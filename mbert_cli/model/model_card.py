@@ -1,7 +1,7 @@
 """The model card: the README.md of a saved model, with metadata for the Hugging Face Hub. No network."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -11,10 +11,9 @@ from mbert_cli import __version__
 from mbert_cli.data.hub import PREFIX
 from mbert_cli.data.labels import NamedLabels
 from mbert_cli.errors import counted
-from mbert_cli.heads import Head
 from mbert_cli.messages import one_line
-from mbert_cli.model.sentence_model import SentenceModel
-from mbert_cli.recipe.sections import Recipe
+from mbert_cli.model.components import build_labels
+from mbert_cli.recipe.sections import ModelSection, Recipe, TaskSection
 from mbert_cli.recipe.training_options import training_options
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -22,14 +21,87 @@ _METRICS = ("accuracy", "f1", "micro_f1", "macro_f1", "average_precision", "pear
 _MOST_LABELS = 20
 
 
-def model_card(recipe: Recipe, model: SentenceModel, scores: Mapping[str, Any]) -> str:
-    """Return the card of a model. It depends only on the arguments and on the version of mbert.
+def card_facts(recipe: Recipe, num_members: int) -> dict[str, Any]:
+    """Return what the card of a model says about its training, as JSON: `card` of its config.json.
 
     Args:
         recipe: the recipe of the training run.
-        model: the model.
-        scores: the metrics on dev of the epoch whose weights are kept.
+        num_members: number of models that predict together.
     """
+    soft = [name for name, task in recipe.tasks.items() if task.soft_labels is not None]
+    return {
+        **recipe.card.model_dump(),
+        "kinds": sorted({each.kind for each in recipe.adapters}),
+        "training": [
+            f"adapters: {' + '.join(each.kind for each in recipe.adapters) or 'none'}; pooling: {recipe.pooling.kind}",
+            f"loss balancing: {recipe.loss_balancing.kind}; curriculum: {recipe.curriculum.kind}; "
+            f"{counted(recipe.training.epochs, 'epoch')}; seed {recipe.training.seed}",
+            *(f"{name}: {text}" for name, text in training_options(recipe).items()),
+            *[f"an ensemble of {num_members} models"] * (num_members > 1),
+            *[f"also trained on another model's predictions: {', '.join(soft)}"] * bool(soft),
+        ],
+    }
+
+
+def model_card(section: ModelSection, config: Mapping[str, Any]) -> str:
+    """Return the card of a model. It depends only on the arguments and on the version of mbert.
+
+    Args:
+        section: the sections of the recipe that define the model.
+        config: the content of the model's config.json: `scores`, the metrics on dev of the epoch whose weights are
+            kept; `card`, see `card_facts`; `added`, the same of each task that was trained apart from the model.
+    """
+    facts = config.get("card", {})
+    title = one_line(facts.get("title") or "A multi-task sentence model")
+    return render_card(
+        "model_card.md",
+        metadata=_metadata(section, config, title).to_yaml(line_break="\n"),
+        title=title,
+        description=facts.get("description"),
+        num_tasks=counted(len(section.tasks), "task"),
+        encoder=_encoder(section),
+        training=facts.get("training", []),
+        rows=[task_row(name, task, config["scores"]["tasks"][name]) for name, task in section.tasks.items()],
+        overall=config["scores"]["overall"],
+        added={name: own["training"] for name, own in config.get("added", {}).items()},
+    )
+
+
+def task_card(section: ModelSection, config: Mapping[str, Any]) -> str:
+    """Return the card of a task folder.
+
+    Args:
+        section: the sections of the recipe that define a model with this task only.
+        config: the content of config.json of the folder.
+    """
+    ((name, task),) = section.tasks.items()
+    facts, metrics = config["card"], config["scores"]
+    metadata = ModelCardData(
+        model_name=name,
+        license=facts["license"],
+        language=facts["language"],
+        datasets=hub_datasets(section.tasks, []) or None,
+        library_name="mbert",
+        pipeline_tag="text-classification",
+        tags=["bert", "adapters", *sorted({each.kind for each in section.adapters})],
+        eval_results=eval_results(name, task, metrics),
+    )
+    return render_card(
+        "task_card.md",
+        metadata=metadata.to_yaml(line_break="\n"),
+        name=name,
+        encoder=_encoder(section),
+        encoders=config["encoder_sha256"],
+        adapters=[each.describe() for each in section.adapters],
+        pooling=section.pooling.describe(),
+        max_length=config["max_length"],
+        training=facts["training"],
+        row=task_row(name, task, metrics),
+    )
+
+
+def render_card(template: str, **values: Any) -> str:
+    """Return a card from its template in `templates/`."""
     # Imported here because the import is slow and predictions write no card.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -41,37 +113,29 @@ def model_card(recipe: Recipe, model: SentenceModel, scores: Mapping[str, Any]) 
         keep_trailing_newline=True,
     )
     environment.filters["markdown"] = _escaped
-    title = one_line(recipe.card.title or "A multi-task sentence model")
-    return environment.get_template("model_card.md").render(
-        recipe=recipe,
-        metadata=_metadata(recipe, model, scores, title).to_yaml(line_break="\n"),
-        title=title,
-        version=__version__,
-        num_tasks=counted(len(recipe.tasks), "task"),
-        num_epochs=counted(recipe.training.epochs, "epoch"),
-        training_options=training_options(recipe),
-        num_members=len(model.members()),
-        encoder=_encoder(recipe),
-        soft_tasks=[name for name, task in recipe.tasks.items() if task.soft_labels is not None],
-        rows=[_row(name, recipe, model.head(name), scores) for name in recipe.tasks],
-        overall=scores["overall"],
-    )
+    return environment.get_template(template).render(version=__version__, **values)
 
 
-def _encoder(recipe: Recipe) -> str:
+def _encoder(section: ModelSection) -> str:
     """Return the encoder's name. If it is a folder, return only the folder's name: other machines have other paths."""
-    name = recipe.encoder.checkpoint
+    name = section.encoder.checkpoint
     return one_line(PurePath(name).name if name.startswith(("/", ".")) else name)
 
 
-def _row(name: str, recipe: Recipe, head: Head, scores: Mapping[str, Any]) -> list[str]:
-    """Return the cells of a task's row."""
-    labels = "a number"
-    if isinstance(head.labels, NamedLabels):
-        more = f" and {len(head.labels) - _MOST_LABELS} more" if len(head.labels) > _MOST_LABELS else ""
-        labels = ", ".join(head.labels.names[:_MOST_LABELS]) + more
-    metric, task = head.main_metric, recipe.tasks[name]
-    return [name, ", ".join(task.text), labels, f"{metric} {scores['tasks'][name][metric]:.3f}", _file(task.train)]
+def task_row(name: str, task: TaskSection, metrics: Mapping[str, Any]) -> list[str]:
+    """Return the cells of a task's row: its name, texts, labels, main metric and training file.
+
+    Args:
+        name: the name of the task.
+        task: the task.
+        metrics: its metrics on dev.
+    """
+    names, own = "a number", build_labels(task.head)
+    if isinstance(own, NamedLabels):
+        more = f" and {len(own) - _MOST_LABELS} more" if len(own) > _MOST_LABELS else ""
+        names = ", ".join(own.names[:_MOST_LABELS]) + more
+    metric = metrics["main_metric"]
+    return [name, ", ".join(task.text), names, f"{metric} {metrics[metric]:.3f}", _file(task.train)]
 
 
 def _file(path: str) -> str:
@@ -79,11 +143,11 @@ def _file(path: str) -> str:
     return one_line(path.removeprefix(PREFIX) if path.startswith(PREFIX) else PurePath(path).name)
 
 
-def hub_datasets(recipe: Recipe) -> list[str]:
-    """Return the names of the data sets on the Hub, without repetitions: those of the card, then those of tasks."""
-    files = [path for task in recipe.tasks.values() for path in (task.train, task.dev)]
+def hub_datasets(tasks: Mapping[str, TaskSection], datasets: Sequence[str]) -> list[str]:
+    """Return the names of data sets on the Hub, without repetitions: those of the card, then those of tasks."""
+    files = [path for task in tasks.values() for path in (task.train, task.dev)]
     named = ["/".join(_file(path).split("#")[0].split("/")[:2]) for path in files if path.startswith(PREFIX)]
-    return list(dict.fromkeys([*recipe.card.datasets, *named]))
+    return list(dict.fromkeys([*datasets, *named]))
 
 
 def _escaped(text: str) -> str:
@@ -91,33 +155,37 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", one_line(text))
 
 
-def _metadata(recipe: Recipe, model: SentenceModel, scores: Mapping[str, Any], title: str) -> ModelCardData:
-    results = []
-    for name, task in recipe.tasks.items():
-        metrics = scores["tasks"][name]
-        kind = "text-classification" if isinstance(model.head(name).labels, NamedLabels) else "sentence-similarity"
-        results += [
-            EvalResult(
-                task_type=kind,
-                task_name=name,
-                dataset_type=name,
-                dataset_name=_file(task.dev),
-                dataset_split="dev" if task.fold is None else f"fold {task.fold.number} of {task.fold.of}",
-                metric_type=metric,
-                metric_value=metrics[metric],
-            )
-            for metric in _METRICS
-            if isinstance(metrics.get(metric), float)
-        ]
-    is_hub_name = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", recipe.encoder.checkpoint) is not None
+def _metadata(section: ModelSection, config: Mapping[str, Any], title: str) -> ModelCardData:
+    facts, scores = config.get("card", {}), config["scores"]["tasks"]
+    results = [each for name, task in section.tasks.items() for each in eval_results(name, task, scores[name])]
+    kinds = {each.kind for adapters in section.task_adapters.values() for each in adapters}
+    is_hub_name = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", section.encoder.checkpoint) is not None
     return ModelCardData(
         model_name=title,
-        license=recipe.card.license,
-        language=recipe.card.language,
-        base_model=recipe.encoder.checkpoint if is_hub_name else None,
-        datasets=hub_datasets(recipe) or None,
+        license=facts.get("license"),
+        language=facts.get("language"),
+        base_model=section.encoder.checkpoint if is_hub_name else None,
+        datasets=hub_datasets(section.tasks, facts.get("datasets", [])) or None,
         library_name="mbert",
         pipeline_tag="text-classification",
-        tags=["multi-task", "bert", "adapters", *sorted({each.kind for each in recipe.adapters})],
+        tags=["multi-task", "bert", "adapters", *sorted({*facts.get("kinds", []), *kinds})],
         eval_results=results,
     )
+
+
+def eval_results(name: str, task: TaskSection, metrics: Mapping[str, Any]) -> list[EvalResult]:
+    """Return the scores of a task on dev, for the metadata of a card."""
+    is_classification = isinstance(build_labels(task.head), NamedLabels)
+    return [
+        EvalResult(
+            task_type="text-classification" if is_classification else "sentence-similarity",
+            task_name=name,
+            dataset_type=name,
+            dataset_name=_file(task.dev),
+            dataset_split="dev" if task.fold is None else f"fold {task.fold.number} of {task.fold.of}",
+            metric_type=metric,
+            metric_value=metrics[metric],
+        )
+        for metric in _METRICS
+        if isinstance(metrics.get(metric), float)
+    ]

@@ -61,8 +61,9 @@ class MultiTaskBert(SentenceModel):
         self.encoder = encoder
         self.pooling = pooling
         self.task_names = tuple(tasks)
+        self._loaded = list(tasks)
         self._parts = nn.ModuleList(tasks.values())
-        self._linears = tuple(module for module in self.modules() if isinstance(module, Linear))
+        self._linears = [module for module in self.modules() if isinstance(module, Linear)]
         self.compute_with(torch.float32, "torch")
 
     def members(self) -> list["MultiTaskBert"]:
@@ -76,7 +77,7 @@ class MultiTaskBert(SentenceModel):
 
     def task(self, name: str) -> TaskPart:
         """Return the task-specific part of a task."""
-        part = self._parts[self.task_names.index(name)]
+        part = self._parts[self._loaded.index(name)]
         assert isinstance(part, TaskPart)
         return part
 

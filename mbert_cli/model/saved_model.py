@@ -1,10 +1,12 @@
 """The folder of a saved model. Training writes it after an epoch; evaluation and prediction read it without a recipe.
 
-config.json           the sections of the recipe that define the model, and its scores
+config.json           the sections of the recipe that define the model, its scores, and what the card says about its
+                      training. For tasks that were added later: their adapters, if these differ from those of the
+                      model, and their training
 encoder/              a Hugging Face checkpoint: config.json, tokenizer.json, tokenizer_config.json (with max_length),
                       and model.safetensors if the encoder was trained. Otherwise config.json of the model has the name
                       of the checkpoint, its SHA-256 and, if it is a folder, the relative path
-tasks/NAME.safetensors  the adapters and the head of each task
+tasks/NAME.safetensors  the adapters and the head of each task. No other file has tensors of the task
 members/N/            only in an ensemble: encoder/ and tasks/ of each member. The tokenizer and the encoder's sizes are
                       in encoder/ of the model
 README.md             a model card
@@ -19,28 +21,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from mbert_cli import __version__
 from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape, save_config, save_weights
 from mbert_cli.encoder.location import has_weights, is_local, locate, own_encoder, referred, weights_sha256
+from mbert_cli.encoder.packed_encoder import PackedEncoder
+from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.messages import nearest
 from mbert_cli.model.components import problems
-from mbert_cli.model.compose import build_model
+from mbert_cli.model.compose import build_part, build_pooling
+from mbert_cli.model.decisions import check_decisions, read_decisions, set_decision
 from mbert_cli.model.ensemble import Ensemble
-from mbert_cli.model.model_card import model_card
-from mbert_cli.model.multi_task_bert import MultiTaskBert
+from mbert_cli.model.lazy_model import LazyMultiTaskBert
+from mbert_cli.model.model_card import card_facts, model_card
+from mbert_cli.model.multi_task_bert import MultiTaskBert, TaskPart
 from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.model.tensor_files import load_tensors, size_of, write_tensors
 from mbert_cli.recipe.sections import ModelSection, Recipe, TaskSection, as_spec
-from mbert_cli.recipe.validation_message import validation_message
-from mbert_cli.storage.atomic import DECISIONS, MANIFEST, amend_folder, amendment, read_json, sha256_of
-from mbert_cli.storage.model_folder import model_folder, section_of
+from mbert_cli.storage.atomic import MANIFEST, check_file, check_folder, read_json, sha256_of
+from mbert_cli.storage.model_folder import FORMAT, check_format, committed_model, is_of_a_task, section_of
 
-_FORMAT = 1
 _TEXTS = 9_000  # bytes of config.json, README.md, the encoder's config.json and the manifest
 
 
@@ -95,7 +97,7 @@ def write_model(
         scores: the metrics of the epoch.
     """
     section = {key: as_spec(getattr(recipe, key)) for key in ("encoder", "adapters", "pooling", "tasks")}
-    config = {"format": _FORMAT, "mbert": __version__, **section, "max_length": tokenizer.max_length}
+    config = {"format": FORMAT, "mbert": __version__, **section, "max_length": tokenizer.max_length}
     (folder / "encoder").mkdir()
     save_config(model.shape, folder / "encoder")
     tokenizer.save(folder / "encoder", has_types=model.shape.type_vocab_size > 1)
@@ -114,8 +116,20 @@ def write_model(
         for name in each.task_names:
             write_tensors(place / "tasks" / f"{name}.safetensors", each.task(name).state_dict())
     config["scores"] = scores
+    config["card"] = card_facts(recipe, len(model.members()))
+    write_texts(folder, config, recipe)
+
+
+def write_texts(folder: Path, config: Mapping[str, Any], section: ModelSection) -> None:
+    """Write config.json and README.md of a model.
+
+    Args:
+        folder: the folder of the model.
+        config: the content of config.json.
+        section: the sections of the recipe that define the model.
+    """
     (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(model_card(recipe, model, scores), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(section, config), encoding="utf-8")
 
 
 def model_size(model: MultiTaskBert, tokenizer: Tokenizer, encoder_changed: bool) -> int:
@@ -141,24 +155,24 @@ def _member(folder: Path, number: int) -> Path:
 
 
 def read_model(run: Path, encoder: str | Path | None = None) -> SavedModel:
-    """Read the best model of a run.
+    """Read the best model of a run. The adapters and the head of a task are read when they are first used.
 
     Args:
         run: a run folder, or the folder of a saved model.
         encoder: the folder of the encoder that the model refers to, if it was moved; its SHA-256 must be the same.
 
     Raises:
-        CheckpointError: there is no model, or its files were altered or do not fit each other.
+        CheckpointError: there is no model, or its files were altered or do not fit each other; for the file of a task,
+            at its first use.
         UsageError: `encoder` is given, but the model contains its encoder.
     """
-    folder = model_folder(run)
+    folder = committed_model(run)
+    hashes = check_folder(folder, later=is_of_a_task)
     config = read_json(folder / "config.json")
-    if config.get("format") != _FORMAT:
-        raise CheckpointError(
-            f"{folder / 'config.json'}: has format {config.get('format')!r}, but this mbert ({__version__}) reads "
-            f"format {_FORMAT}; use the mbert that wrote it."
-        )
+    check_format(folder, config)
     section = section_of(config, folder, problems)
+    decisions = read_decisions(folder)
+    check_decisions(folder, decisions, section.tasks)
     count = config.get("members")
     places = [folder] if count is None else [_member(folder, number) for number in range(1, int(count) + 1)]
     weights = [next((each for each in (place, folder) if has_weights(each / "encoder")), None) for place in places]
@@ -167,61 +181,50 @@ def read_model(run: Path, encoder: str | Path | None = None) -> SavedModel:
     elif encoder is not None:
         raise UsageError(own_encoder(run))
     models = [
-        _read_weights(folder, place, section, shared if own is None else own / "encoder")
+        _read_member(_Files(folder, place, section, hashes, decisions), shared if own is None else own / "encoder")
         for place, own in zip(places, weights, strict=True)
     ]
     model: SentenceModel = models[0] if count is None else Ensemble(models)
-    _read_decisions(folder, model)
     tokenizer = Tokenizer(folder / "encoder", int(config["max_length"]))
     return SavedModel(section, model.eval(), tokenizer, sha256_of(folder / MANIFEST))
 
 
-def _read_weights(folder: Path, place: Path, section: ModelSection, weights: Path) -> MultiTaskBert:
-    """Read a model or a member of an ensemble.
+@dataclass(frozen=True)
+class _Files:
+    """The files of a model, or of a member of an ensemble.
 
     Args:
         folder: the folder of the saved model.
         place: the folder that contains `tasks/`.
         section: the sections of the recipe that define the model.
-        weights: the folder of the encoder's weights.
+        hashes: the SHA-256 of each file, as they were when the model was opened.
+        decisions: the temperatures and cuts of each task.
     """
-    shape = read_shape(folder / "encoder")
+
+    folder: Path
+    place: Path
+    section: ModelSection
+    hashes: Mapping[str, str]
+    decisions: Mapping[str, Any]
+
+    def read_task(self, name: str, shape: EncoderShape, encoder: PackedEncoder) -> TaskPart:
+        """Read the adapters and the head of a task."""
+        path = self.place / "tasks" / f"{name}.safetensors"
+        known = self.hashes.get(path.relative_to(self.folder).as_posix())
+        if known is None:
+            raise CheckpointError(f"{path}: is missing; copy the folder again, or train again.")
+        # A model that was replaced since then has other hashes.
+        check_file(path, known)
+        part = build_part(self.section, name, shape, encoder, seed=0)
+        load_tensors(part, path)
+        set_decision(self.folder, name, part.head, self.decisions)
+        return part
+
+
+def _read_member(files: _Files, weights: Path) -> MultiTaskBert:
+    """Read a model, or a member of an ensemble; `weights` is the folder of the encoder's weights."""
+    shape = read_shape(files.folder / "encoder")
     encoder, _ = load_encoder(weights, shape)
-    model = build_model(section, shape, encoder, seed=0)
-    for name in model.task_names:
-        load_tensors(model.task(name), place / "tasks" / f"{name}.safetensors")
-    return model
-
-
-def write_decisions(folder: Path, model: SentenceModel) -> None:
-    """Save the temperatures and cuts of a model. After a crash, either the previous values or the new ones are saved.
-
-    Args:
-        folder: the folder of the saved model.
-        model: the model.
-
-    Raises:
-        ResourceError: the disk is full.
-        UsageError: the folder cannot be written to.
-    """
-    heads = {name: model.head(name) for name in model.task_names}
-    decisions = {name: head.decision.model_dump() for name, head in heads.items() if head.decision is not None}
-    amend_folder(folder, DECISIONS, json.dumps({"tasks": decisions}, indent=2) + "\n")
-
-
-def _read_decisions(folder: Path, model: SentenceModel) -> None:
-    """Set the saved temperatures and cuts in the heads of a model, if there are any."""
-    path = amendment(folder, DECISIONS)
-    if path is None:
-        return
-    tasks = read_json(path).get("tasks")
-    for name, values in tasks.items() if isinstance(tasks, dict) else ():
-        head = model.head(name) if name in model.task_names else None
-        if head is None or head.decision is None:
-            raise CheckpointError(f"{path}: has task '{name}', but the model has no such classification; fit again.")
-        try:
-            head.decision = type(head.decision).model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, (name, *first["loc"])))
-            raise CheckpointError(f"{path}: {key} {validation_message(first)}; fit again.") from None
+    pooling = build_pooling(files.section, encoder)
+    names = list(files.section.tasks)
+    return LazyMultiTaskBert(encoder, pooling, names, lambda name: files.read_task(name, shape, encoder))

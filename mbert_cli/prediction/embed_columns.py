@@ -19,7 +19,7 @@ def task_to_embed(saved: SavedModel, task: str | None) -> str:
             "embed with one of its members: RUN/members/1."
         )
     if task is None:
-        if len(names) > 1 and any(model.task(name).adapter_list() for name in names):
+        if len(names) > 1 and any(saved.section.adapters_of(name) for name in names):
             raise UsageError(f"vectors differ by task: choose one with -t: {', '.join(names)}.")
         task = names[0]
     saved.task(task)

@@ -35,6 +35,9 @@ ComponentCheck = Callable[[str, Component], list[tuple[KeyPath, str]]]
 PathResolver = Callable[[str, Path], str]
 """Maps a path as written, and the folder that it refers to, to an absolute path; raises ValueError."""
 
+TASK_NAME = "a name of at most 64 letters, digits, - and _ that begins with a letter or digit"
+"""What the name of a task must be, for messages."""
+
 _NEEDED_BY_A_TASK = {"train", "dev", "text", "label", "head"}
 _SectionType = TypeVar("_SectionType", bound=Section)
 
@@ -77,7 +80,7 @@ def validate(document: Document, check: ComponentCheck) -> Recipe:
     reader.check_keys((), values, Recipe)
     sections: dict[str, Any] = {
         "encoder": reader.encoder(),
-        "adapters": reader.components("adapters"),
+        "adapters": reader.adapters(),
         "pooling": reader.component(("pooling",), "pooling", "mean"),
         "tasks": reader.tasks(),
         "loss_balancing": reader.component(("loss_balancing",), "loss_balancing", "total"),
@@ -204,13 +207,13 @@ class Reader:
             self.problem((*path, *below), what)
         return None if problems else component
 
-    def components(self, key: str) -> tuple[Component, ...]:
-        """Read a list of components."""
-        items = self.document.values.get(key) or []
+    def adapters(self, path: KeyPath = ("adapters",)) -> tuple[Component, ...]:
+        """Read a list of adapters."""
+        items = self.value(path) or []
         if not isinstance(items, list):
-            self.problem((key,), "must be a list, such as [{kind: low_rank}, {kind: top}].")
+            self.problem(path, "must be a list, such as [{kind: low_rank}, {kind: top}].")
             return ()
-        components = [self.component((key, index), key) for index in range(len(items))]
+        components = [self.component((*path, index), "adapters") for index in range(len(items))]
         return tuple(component for component in components if component is not None)
 
     def tasks(self) -> dict[str, TaskSection] | None:
@@ -222,10 +225,8 @@ class Reader:
         sections: dict[str, TaskSection | None] = {}
         for name, values in tasks.items():
             path = ("tasks", name)
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
-                self.problem(
-                    path, "must be a name of at most 64 letters, digits, - and _ that begins with a letter or digit."
-                )
+            if not is_task_name(name):
+                self.problem(path, f"must be {TASK_NAME}.")
             if isinstance(values, dict) and isinstance(values.get("text"), str):
                 values["text"] = [values["text"]]
             for below, what in _label_columns(values) if isinstance(values, dict) else ():
@@ -240,6 +241,11 @@ class Reader:
             sections[name] = self.section(path, TaskSection, paths=paths, **given)
         valid = {name: task for name, task in sections.items() if task is not None}
         return valid if len(valid) == len(sections) else None
+
+
+def is_task_name(name: str) -> bool:
+    """Whether a text can be the name of a task, which is also a part of file names."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) is not None
 
 
 def _training(reader: Reader) -> TrainingSection | None:

@@ -291,13 +291,28 @@ class CardSection(Section):
 
 
 class ModelSection(Section):
-    """The part of a recipe that a model is built from."""
+    """The part of a recipe that a model is built from.
+
+    Args:
+        encoder: the encoder.
+        adapters: the adapters of each task.
+        pooling: the pooling, which all tasks share.
+        tasks: the tasks.
+        task_adapters: in a saved model, the adapters of tasks that were trained with others than `adapters`; they are
+            not part of a recipe.
+        document: the values as they were written; None if they were not read from a file.
+    """
 
     encoder: EncoderSection
     adapters: tuple[Component, ...] = ()
     pooling: Component = Component(kind="mean")
     tasks: Mapping[str, TaskSection]
+    task_adapters: Annotated[Mapping[str, tuple[Component, ...]], Field(exclude=True)] = {}
     document: Annotated[Document | None, Field(exclude=True, repr=False)] = None
+
+    def adapters_of(self, task: str) -> tuple[Component, ...]:
+        """Return the adapters of a task."""
+        return self.task_adapters.get(task, self.adapters)
 
     def place(self, *path: str | int) -> str:
         """Return the place and the name of a value, for messages: ``x.yaml:7: tasks.sst.train``."""

@@ -209,6 +209,7 @@ def _read_run(path: Path) -> RunReport:
             f"{path}: no epoch of this run has been scored yet; wait for one, or continue training with --resume."
         )
     seconds = sum(line.seconds.train for line in lines)
-    fitted = fitted_tasks(RunFolder(path))
+    # Tasks that were added to a model are scored without its other tasks.
+    fitted = [name for name in fitted_tasks(RunFolder(path)) if name in kept.tasks]
     intervals = score_intervals(path, kept)
     return RunReport(path, recipe, len(lines), kept, seconds, fitted, intervals, ended_early(lines))

@@ -84,7 +84,7 @@ def _share(new: Path, hashes: Mapping[str, str], like: Iterable[Path]) -> None:
     twins: dict[str, Path] = {}
     for folder in like:
         with suppress(CheckpointError):
-            twins |= {sha256: folder / name for name, sha256 in _hashes(folder).items()}
+            twins |= {sha256: folder / name for name, sha256 in hashes_in(folder).items()}
     for name, sha256 in hashes.items():
         if name.endswith(".safetensors") and sha256 in twins:
             file, link = new / name, new / f"{name}.link"
@@ -97,6 +97,11 @@ def _share(new: Path, hashes: Mapping[str, str], like: Iterable[Path]) -> None:
 def committed(folder: Path) -> Path | None:
     """Return the folder itself, or `NAME.old` after a crash, whichever was committed; None if neither was."""
     return next((each for each in (folder, _beside(folder, _OLD)) if os.path.isfile(each / MANIFEST)), None)
+
+
+def final_name(folder: Path) -> Path:
+    """Return the name of a committed folder that a crash may have left as `NAME.old`."""
+    return folder.with_suffix("") if folder.suffix == _OLD else folder
 
 
 def remove_folder(folder: Path) -> None:
@@ -137,27 +142,45 @@ def holds_only_what_was_committed(folder: Path) -> bool:
     """Whether the manifest of `commit_folder` names every file in a folder."""
     if not (folder / MANIFEST).is_file():
         return False
-    known = {MANIFEST, *_hashes(folder)}
+    known = {MANIFEST, *hashes_in(folder)}
     return all(path.relative_to(folder).as_posix() in known for path in folder.rglob("*") if not path.is_dir())
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, later: Callable[[str], bool] = lambda _: False) -> dict[str, str]:
     """Check the manifest of a committed folder, and the SHA-256 of every file that it names.
+
+    Args:
+        folder: the folder.
+        later: whether a file, given its name in the manifest, is not checked now, because `check_file` checks it when
+            it is read.
+
+    Returns:
+        The SHA-256 of each file, by its name in the manifest.
 
     Raises:
         CheckpointError: a file is missing or was altered, or the manifest does not name a file with weights.
     """
-    hashes = _hashes(folder)
+    hashes = hashes_in(folder)
     for name, expected in hashes.items():
-        path = folder / name
-        if not os.path.isfile(path):
-            raise CheckpointError(f"{path}: is missing; copy the folder again, or train again.")
-        actual = sha256_of(path)
-        if actual != expected:
-            raise CheckpointError(f"{path}: was altered: its sha256 is {actual}, but the manifest has {expected}.")
+        if not later(name):
+            check_file(folder / name, expected)
     for path in sorted(folder.rglob("*.safetensors")):
         if path.relative_to(folder).as_posix() not in hashes:
             raise CheckpointError(f"{path}: is not in the manifest of its folder; remove it.")
+    return hashes
+
+
+def check_file(path: Path, expected: str) -> None:
+    """Check the SHA-256 of a file of a committed folder.
+
+    Raises:
+        CheckpointError: the file is missing or was altered.
+    """
+    if not os.path.isfile(path):
+        raise CheckpointError(f"{path}: is missing; copy the folder again, or train again.")
+    actual = sha256_of(path)
+    if actual != expected:
+        raise CheckpointError(f"{path}: was altered: its sha256 is {actual}, but the manifest has {expected}.")
 
 
 def amend_folder(folder: Path, name: str, text: str) -> None:
@@ -178,8 +201,8 @@ def amend_folder(folder: Path, name: str, text: str) -> None:
         UsageError: the folder is not writable.
     """
     digest = hashlib.sha256(text.encode()).hexdigest()
-    new = folder / f"{name}-{digest[:8]}.json"
-    others = {each: sha256 for each, sha256 in _hashes(folder).items() if not _is_amendment(each, name)}
+    new = folder / amendment_name(name, text)
+    others = {each: sha256 for each, sha256 in hashes_in(folder).items() if not _is_amendment(each, name)}
     replace_file(new, text)
     replace_file(folder / MANIFEST, _manifest({**others, new.name: digest}))
     with disk_errors(folder):
@@ -188,9 +211,14 @@ def amend_folder(folder: Path, name: str, text: str) -> None:
                 each.unlink()
 
 
+def amendment_name(name: str, text: str) -> str:
+    """Return the name of the file that `amend_folder` writes."""
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+
+
 def amendment(folder: Path, name: str) -> Path | None:
     """Return the file that `amend_folder` added to a folder; None if there is none."""
-    return next((folder / each for each in _hashes(folder) if _is_amendment(each, name)), None)
+    return next((folder / each for each in hashes_in(folder) if _is_amendment(each, name)), None)
 
 
 def _is_amendment(file: str, name: str) -> bool:
@@ -203,8 +231,8 @@ def _manifest(hashes: dict[str, str]) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    """Return the file names and hashes in the manifest of a folder.
+def hashes_in(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file in the manifest of a committed folder, by its name.
 
     Raises:
         CheckpointError: the manifest was altered; or it names a file outside its folder.

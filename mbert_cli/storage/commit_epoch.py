@@ -13,7 +13,7 @@ Must not import torch: fast start-up.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mbert_cli.storage.atomic import commit_folder, replace_file
@@ -32,6 +32,7 @@ def commit_epoch(
     keep: int,
     best: tuple[Write, Write] | None,
     position: tuple[int, int] | None = None,
+    like: Sequence[Path] = (),
 ) -> None:
     """Commit an epoch, or another round.
 
@@ -42,10 +43,11 @@ def commit_epoch(
         keep: number of states to keep.
         best: write the model and its evaluation; None if the epoch is not the best so far.
         position: number of finished epochs, and of steps since then; by default those at the end of the epoch.
+        like: more folders whose weights the model may share; see `commit_folder`.
     """
     if best is not None:
         write_model, write_evaluation = best
-        commit_folder(run.model, write_model, run.folders_with_weights())
+        commit_folder(run.model, write_model, [*like, *run.folders_with_weights()])
         commit_folder(run.evaluation, write_evaluation)
     # A process that was killed before it committed its state may have left lines for this epoch or later ones.
     kept = [each for each in run.read_metrics() if each.epoch < record.epoch]

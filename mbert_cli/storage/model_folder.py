@@ -3,16 +3,25 @@
 Must not import torch: fast start-up.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mbert_cli.errors import CheckpointError, MbertError
+from mbert_cli import __version__
+from mbert_cli.errors import CheckpointError, MbertError, RecipeError
 from mbert_cli.recipe.document import Document
-from mbert_cli.recipe.reader import ComponentCheck, validate
+from mbert_cli.recipe.reader import ComponentCheck, Reader, validate
 from mbert_cli.recipe.sections import ModelSection
 from mbert_cli.storage.atomic import DECISIONS, MANIFEST, amendment, check_folder, committed, read_json
 from mbert_cli.storage.run_folder import RunFolder, run_below
+
+FORMAT = 1
+"""The format of a saved model, in its config.json."""
+TASK_ADAPTERS = "task_adapters"
+"""The key of config.json that contains the adapters of single tasks."""
+TASK_FORMAT = "mbert-task"
+"""The format of a task folder; see `model/task_folder.py`."""
 
 
 def model_folder(path: Path) -> Path:
@@ -24,9 +33,14 @@ def model_folder(path: Path) -> Path:
     Raises:
         CheckpointError: there is no model, or one of its files was altered.
     """
-    folder = _committed_model(path)
+    folder = committed_model(path)
     check_folder(folder)
     return folder
+
+
+def is_of_a_task(name: str) -> bool:
+    """Whether a file of a saved model, given its name in the manifest, contains the tensors of one task."""
+    return re.fullmatch(r"(members/[0-9]+/)?tasks/[^/]+\.safetensors", name) is not None
 
 
 def model_section(path: Path) -> ModelSection:
@@ -39,12 +53,33 @@ def model_section(path: Path) -> ModelSection:
         CheckpointError: there is no model, or its config.json cannot be read.
         RecipeError: config.json contains a value that is not allowed in a recipe.
     """
-    folder = _committed_model(path)
+    folder = committed_model(path)
     try:
-        return section_of(read_json(folder / "config.json"), folder, lambda *_: [])
+        config = read_json(folder / "config.json")
+        check_format(folder, config)
+        return section_of(config, folder, lambda *_: [])
     except MbertError:
         check_folder(folder)  # if a file was altered, this error names it
         raise
+
+
+def check_format(folder: Path, config: Mapping[str, Any]) -> None:
+    """Check that a folder is a saved model, and that this version can read it.
+
+    Args:
+        folder: the folder.
+        config: the content of its config.json.
+
+    Raises:
+        CheckpointError: it is not, or it cannot.
+    """
+    if config.get("format") == TASK_FORMAT:
+        raise CheckpointError(f"{folder}: is the folder of one task; add it to a model with mbert tasks import.")
+    if config.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{folder / 'config.json'}: has format {config.get('format')!r}, but this mbert ({__version__}) reads "
+            f"format {FORMAT}; use the mbert that wrote it."
+        )
 
 
 def fitted_tasks(run: RunFolder) -> list[str]:
@@ -66,11 +101,25 @@ def section_of(config: Mapping[str, Any], folder: Path, check: ComponentCheck) -
     Raises:
         RecipeError: with all problems.
     """
+    place, below = str(folder / "config.json"), folder.resolve()
     values = {key: config.get(key) for key in ("encoder", "adapters", "pooling", "tasks")}
-    return validate(Document(values, {}, str(folder / "config.json"), folder.resolve()), check)
+    section = validate(Document(values, {}, place, below), check)
+    reader = Reader(Document({TASK_ADAPTERS: config.get(TASK_ADAPTERS)}, {}, place, below), check)
+    adapters = {name: reader.adapters((TASK_ADAPTERS, name)) for name in config.get(TASK_ADAPTERS) or {}}
+    if reader.problems:
+        raise RecipeError(*reader.problems)
+    return section.model_copy(update={TASK_ADAPTERS: adapters})
 
 
-def _committed_model(path: Path) -> Path:
+def committed_model(path: Path) -> Path:
+    """Return the folder of a saved model. Its hashes are not checked.
+
+    Args:
+        path: a run folder, or the folder of a saved model itself.
+
+    Raises:
+        CheckpointError: there is no model.
+    """
     run = RunFolder(path)
     folder = committed(run.model) or committed(path)
     if folder is None:

@@ -64,7 +64,7 @@ def check_recipe(recipe: Recipe) -> None:
     if select not in known:
         problems.append(f"{recipe.place('training', 'select')} is '{select}'{nearest(select, known)}")
     if recipe.training.cache_features:
-        problems += _reasons_not_to_cache(recipe)
+        problems += reasons_not_to_cache(recipe)
     problems += [*_dropout_conflicts(recipe), *_empty_micro_batches(recipe), *_missing_trackers(recipe)]
     if problems:
         raise RecipeError(*problems)
@@ -127,7 +127,7 @@ def has_inner_adapters(recipe: Recipe) -> bool:
     return any(is_inner(each.kind) for each in recipe.adapters)
 
 
-def _reasons_not_to_cache(recipe: Recipe) -> list[str]:
+def reasons_not_to_cache(recipe: Recipe) -> list[str]:
     """Return why the hidden states of the encoder cannot be cached; none if they can."""
     place = recipe.place("training", "cache_features")
     problems = []

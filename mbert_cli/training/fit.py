@@ -64,6 +64,8 @@ def prepare(recipe: Recipe, folder: RunFolder, options: RunOptions) -> TrainingR
         check_room(folder.path, size.added if options.resume else size.most)
         encoder = weights_sha256(setup.encoder_folder)
         fingerprint = fingerprint_of(setup.recipe, setup.data, options.hardware, encoder, processes.count)
+        if options.base is not None:
+            fingerprint["base"] = options.base.sha256
         state = TrainingState()
         if options.resume:
             state = read_state(folder, fingerprint, setup.learner, console, options.allow_drift)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from mbert_cli.machine.hardware import Hardware
 from mbert_cli.machine.process_group import ALONE, Processes
+from mbert_cli.model.saved_parts import ModelFiles
 from mbert_cli.terminal.console import Console
 
 
@@ -21,6 +22,7 @@ class RunOptions:
         jobs: number of members of an ensemble that train at the same time. They share the cores.
         processes: the processes that train together. Only the first one writes.
         prune_below: for a trial of a search, the scores below which it ends; see `Pruning`.
+        base: the model that the tasks are added to; see `added_tasks`. None for a model of its own.
     """
 
     hardware: Hardware
@@ -31,3 +33,4 @@ class RunOptions:
     jobs: int = 1
     processes: Processes = ALONE
     prune_below: Mapping[int, float] = field(default_factory=dict)
+    base: ModelFiles | None = None

@@ -14,6 +14,7 @@ from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.storage.commit_epoch import commit_epoch, commit_state
 from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.training.added_tasks import write_extended
 from mbert_cli.training.datasets import dev_files
 from mbert_cli.training.finite import check_weights
 from mbert_cli.training.setup import TrainingSetup
@@ -74,11 +75,14 @@ class Saver:
             record: the results of the epoch.
             evaluation: its scores and predictions on the dev files; None if it was not scored.
         """
-        recipe, learner = self._setup.recipe, self._setup.learner
+        recipe, learner, base = self._setup.recipe, self._setup.learner, self._setup.base
 
         def write_best_model(at: Path) -> None:
             # Without the times in the record, so that a repeated run writes the same bytes.
-            write_model(at, learner.model, recipe, learner.tokenizer, self._encoder_changed(), record.scores())
+            if base is not None:
+                write_extended(at, base, learner.model, recipe, record.scores())
+            else:
+                write_model(at, learner.model, recipe, learner.tokenizer, self._encoder_changed(), record.scores())
 
         best = None
         if evaluation is not None and record.best:
@@ -86,7 +90,8 @@ class Saver:
             best = (write_best_model, lambda at: write_evaluation(at, scored))
         if self._writes:
             position = (self._state.epoch, self._state.epoch_step)
-            commit_epoch(self._folder, record, self._write_state, recipe.training.keep, best, position)
+            like = [] if base is None else [base.folder]
+            commit_epoch(self._folder, record, self._write_state, recipe.training.keep, best, position, like)
         self._note_save()
 
     def _note_save(self) -> None:

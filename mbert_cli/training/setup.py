@@ -17,6 +17,7 @@ from mbert_cli.model.components import build
 from mbert_cli.model.compose import build_model, encoder_shape, reinitialise
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.ranks import with_ranks
+from mbert_cli.model.saved_parts import ModelFiles
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.training.data_summary import TaskFacts, data_facts
 from mbert_cli.training.datasets import TrainingData, read_training_examples, tokenise_examples
@@ -37,6 +38,7 @@ class TrainingSetup:
         phases: the steps of all epochs.
         facts: what is known about each task's data.
         encoder_folder: the folder with the weights that the encoder starts from.
+        base: the model that the tasks are added to; None for a model of its own.
     """
 
     recipe: Recipe
@@ -45,6 +47,7 @@ class TrainingSetup:
     phases: RunPhases
     facts: Mapping[str, TaskFacts]
     encoder_folder: Path
+    base: ModelFiles | None = None
 
 
 def set_up(recipe: Recipe, options: RunOptions) -> TrainingSetup:
@@ -73,7 +76,8 @@ def set_up(recipe: Recipe, options: RunOptions) -> TrainingSetup:
     if source.note:
         console.info(source.note)
     learner = _learner(recipe, shape, source, tokenizer, data, options)
-    return TrainingSetup(recipe, learner, data, RunPhases(recipe, data.sizes), facts, source.folder)
+    phases = RunPhases(recipe, data.sizes)
+    return TrainingSetup(recipe, learner, data, phases, facts, source.folder, options.base)
 
 
 def _learner(

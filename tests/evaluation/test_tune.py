@@ -24,7 +24,8 @@ from mbert_cli.evaluation.options import EvaluationFiles, Fitting
 from mbert_cli.evaluation.run_outcomes import run_outcomes
 from mbert_cli.evaluation.tune import check_fits, threshold_hint, tune
 from mbert_cli.model.components import load_recipe
-from mbert_cli.model.saved_model import read_model, write_decisions
+from mbert_cli.model.decisions import write_decisions
+from mbert_cli.model.saved_model import read_model
 from mbert_cli.prediction.fingerprint import fingerprint_of
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.storage.atomic import amend_folder, check_folder
@@ -293,7 +294,7 @@ def test_outputs_that_are_not_finite_can_be_evaluated_but_not_fitted(trained):
 def test_decisions_of_another_model_are_refused(run, tasks, message):
     amend_folder(run / "model", "decisions", json.dumps({"tasks": tasks}))
     with pytest.raises(CheckpointError, match=r"decisions-[0-9a-f]{8}\.json: ") as error:
-        predictor_of(run)
+        predictor_of(run).saved.model.head("same")
     assert message in str(error.value)
 
 

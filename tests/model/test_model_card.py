@@ -5,7 +5,7 @@ from huggingface_hub import ModelCard
 
 from mbert_cli.cli import app
 from mbert_cli.model.model_card import hub_datasets
-from mbert_cli.recipe.sections import CardSection, Component, Recipe, TaskSection
+from mbert_cli.recipe.sections import Component, TaskSection
 
 
 @pytest.fixture
@@ -54,8 +54,7 @@ def test_each_data_set_of_the_hub_is_listed_once():
         return TaskSection(train=train, dev="dev.tsv", text=["a"], label="b", head=Component(kind="classification"))
 
     tasks = {"a": task("hub:me/toys/small#train"), "b": task("hub:me/toys#train"), "c": task("c.tsv")}
-    recipe = Recipe.model_construct(tasks=tasks, card=CardSection(datasets=["you/toys"]))
-    assert hub_datasets(recipe) == ["you/toys", "me/toys"]
+    assert hub_datasets(tasks, ["you/toys"]) == ["you/toys", "me/toys"]
 
 
 def test_line_ends_in_names_are_escaped(card):

@@ -361,7 +361,7 @@ def test_an_altered_model_file_is_refused_by_name(run, name):
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match=rf"{path.name}: was altered: its sha256 is"):
-        Predictor(run)
+        Predictor(run)({"text": ["cat"]}, task="mood")
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

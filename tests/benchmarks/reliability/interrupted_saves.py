@@ -8,6 +8,7 @@ the file that is being written is left half written.
 
 import errno
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ _SETTINGS = ["training.state_every=5"]
 _CALLS = [
     *((os, name) for name in ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")),
     (Path, "write_text"),
+    (shutil, "copyfile"),
     (mbert_cli.model.tensor_files, "save_file"),
     (mbert_cli.encoder.checkpoint, "save_file"),
 ]
@@ -62,12 +64,15 @@ def watched(interrupt: Callable[[int, str, tuple[object, ...]], None]) -> Iterat
             setattr(owner, name, real)
 
 
-def _leave_half(name: str, arguments: tuple[object, ...]) -> None:
+def leave_half(name: str, arguments: tuple[object, ...]) -> None:
     """If the call writes a file, write half of it."""
     if name == "write_text":
         text = str(arguments[1])
         with open(str(arguments[0]), "w", encoding="utf-8") as file:
             file.write(text[: len(text) // 2])
+    if name == "copyfile":
+        data = Path(str(arguments[0])).read_bytes()
+        Path(str(arguments[1])).write_bytes(data[: len(data) // 2])
     if name == "save_file":
         Path(str(arguments[1])).write_bytes(b"\x10\0\0\0\0\0\0\0{")
 
@@ -110,7 +115,7 @@ def _refused(chance: Chance, folder: Path) -> None:
 
     def refuse(made: int, name: str, arguments: tuple[object, ...]) -> None:
         if made == number:
-            _leave_half(name, arguments)
+            leave_half(name, arguments)
             if name == "save_file":
                 raise SafetensorError(f"Error while serializing: I/O error: {os.strerror(code)} (os error {code})")
             raise OSError(code, os.strerror(code))
@@ -143,7 +148,7 @@ refusal_in_a_save = Experiment(
 def _die(made: int, name: str, arguments: tuple[object, ...]) -> None:
     if made == int(sys.argv[1]):
         if made % 3 == 0:
-            _leave_half(name, arguments)
+            leave_half(name, arguments)
         os._exit(_DIED)
 
 

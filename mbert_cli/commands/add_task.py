@@ -1,0 +1,124 @@
+"""`mbert add-task`."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mbert_cli.commands.completion import recipe_or_file
+from mbert_cli.commands.options import (
+    BatchSize,
+    Device,
+    Encoder,
+    Force,
+    Kernels,
+    Limit,
+    Offline,
+    Precision,
+    Quiet,
+    Run,
+    Settings,
+    Verbose,
+    go_offline,
+)
+from mbert_cli.errors import UsageError, counted
+from mbert_cli.terminal.console import Console
+
+
+def add_task(
+    run: Run,
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe with the new tasks: a file, or a shipped one.",
+            autocompletion=recipe_or_file,
+        ),
+    ],
+    settings: Settings = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="The folder of the new run.", show_default=False),
+    ] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option("--task", "-t", metavar="TASK", help="Add only this task of the recipe. May be repeated."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped or killed.")] = False,
+    allow_drift: Annotated[
+        bool,
+        typer.Option(
+            "--allow-drift",
+            help="With --resume: continue even if the recipe, data, hardware or versions have changed.",
+        ),
+    ] = False,
+    force: Force = False,
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    kernels: Kernels = "auto",
+    encoder: Encoder = None,
+    offline: Offline = False,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of all random numbers.")] = None,
+    limit: Limit = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print events as JSON, one object per line: start, epoch, end.")
+    ] = False,
+) -> None:
+    """Train new tasks on the frozen encoder of a trained model.
+
+    $ mbert add-task runs/demo new.yaml -o runs/more
+    $ mbert add-task runs/demo new.yaml -t topic -o x
+
+    The new model has the tasks of RUN, whose files and predictions keep their bytes, and the tasks of RECIPE. Encoder,
+    pooling and maximum number of tokens are those of RUN; adapters and training are those of RECIPE. If no adapter acts
+    inside the encoder, the encoder runs only once per text. RUN does not change. To train the encoder, too, use
+    mbert train.
+    """
+    from mbert_cli.storage.run_folder import RunFolder
+    from mbert_cli.storage.run_lock import locked
+
+    console = Console(quiet, verbose, as_json)
+    started = time.monotonic()
+    go_offline(offline)
+    if output is None:
+        raise UsageError(f"-o DIR is missing: the folder of the new run; {run} does not change.")
+    if resume and force:
+        raise UsageError("--resume and --force cannot be used together.")
+    if allow_drift and not resume:
+        raise UsageError("--allow-drift requires --resume.")
+    chosen = list(settings or [])
+    if batch_size is not None:
+        chosen.append(f"training.batch_size={batch_size}")
+    if seed is not None:
+        chosen.append(f"training.seed={seed}")
+    from mbert_cli.model.saved_parts import ModelFiles
+
+    base = ModelFiles.of(run)
+    folder = RunFolder(output)
+    if output.resolve() in (base.folder.resolve(), base.folder.resolve().parent):
+        raise UsageError(f"{output}: is RUN itself; choose another -o.")
+    with locked(folder, resume, force):
+        from mbert_cli.machine.hardware import choose
+        from mbert_cli.model.components import load_recipe
+        from mbert_cli.training.added_tasks import encoder_of, recipe_of_new_tasks
+        from mbert_cli.training.console import print_next_steps, summary
+        from mbert_cli.training.fit import fit
+        from mbert_cli.training.options import RunOptions
+
+        checkpoint = encoder_of(base, encoder)
+        loaded = load_recipe(recipe, [*chosen, f"encoder.checkpoint={json.dumps(checkpoint)}"])
+        loaded = recipe_of_new_tasks(loaded, base, tasks or [], checkpoint)
+        hardware = choose(device, precision, kernels)
+        console.show_log()
+        kept = f"{counted(len(base.task_names), 'task')} of {run}: {', '.join(base.task_names)}"
+        console.info(f"adding {', '.join(loaded.tasks)} to the {kept}")
+        best = fit(loaded, folder, RunOptions(hardware, console, resume, limit, allow_drift, base=base))
+    console.event("end", {"run": str(folder.path), "kept": best.as_dict()})
+    if not as_json:
+        console.report(summary(best, folder.path))
+        print_next_steps(console, best, folder.path, time.monotonic() - started)

@@ -1,0 +1,257 @@
+"""Tasks of saved models: read alone, exported, imported, removed and renamed."""
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+import tiny
+
+from mbert_cli import Predictor
+from mbert_cli.cli import app
+from mbert_cli.errors import CheckpointError, MbertError
+from mbert_cli.model.decisions import decisions_text
+from mbert_cli.model.saved_parts import ModelFiles
+from mbert_cli.storage.atomic import DECISIONS, amend_folder, check_folder, commit_folder, hashes_in, sha256_of
+
+FAST = ("-q", "training.epochs=1", "training.keep=1")
+
+
+def mbert(*words):
+    app([*map(str, words)], standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_checkpoint, tiny_files, tmp_path_factory):
+    """Runs of the tiny recipe.
+
+    three: all tasks, with a frozen encoder. one: the task `mood` with other adapters, on the same encoder, with a
+    fitted temperature. trained: with a trained encoder. both: an ensemble with a frozen encoder.
+    """
+    folder = tmp_path_factory.mktemp("tasks")
+    recipe = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny_files)
+    frozen, alone = "training.freeze_encoder=true", ("tasks.same=null", "tasks.near=null")
+    mbert("train", recipe, "-o", folder / "three", *FAST, frozen)
+    mbert("train", recipe, "-o", folder / "one", *FAST, frozen, *alone, "adapters=[{kind: top}]")
+    amend_folder(folder / "one" / "model", DECISIONS, decisions_text({"mood": {"temperature": 2.0}}))
+    mbert("train", recipe, "-o", folder / "trained", *FAST, "curriculum=simultaneous")
+    mbert("train", recipe, "-o", folder / "both", *FAST, frozen, *alone, "training.members=2")
+    mbert("tasks", "export", folder / "one", "mood", "-o", folder / "mood", "-q")
+    mbert("tasks", "export", folder / "both", "mood", "-o", folder / "mood-of-both", "-q")
+    return folder
+
+
+@pytest.fixture
+def here(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def predictions(model, task, rows, precision="fp32", name="pred.tsv"):
+    mbert("predict", model, rows, "-t", task, "-o", name, "-F", "-q", "--precision", precision)
+    return Path(name).read_bytes()
+
+
+def tensors(model):
+    return {name: sha256 for name, sha256 in hashes_in(model).items() if name.endswith(".safetensors")}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_imported_task_predicts_the_same_bytes_and_the_files_of_others_keep_theirs(
+    runs, tiny_files, here, precision
+):
+    rows = tiny_files / "mood-dev.tsv"
+    mbert("tasks", "rename", runs / "three", "mood", "feeling", "-o", "renamed", "-q")
+    mbert("tasks", "import", "renamed", runs / "mood", "-o", "new", "-q")
+    for old, task, new in ((runs / "one", "mood", "mood"), (runs / "three", "mood", "feeling")):
+        assert predictions(old, task, rows, precision) == predictions("new", new, rows, precision)
+    before, after = tensors(runs / "three" / "model"), tensors(here / "new")
+    before["tasks/feeling.safetensors"] = before.pop("tasks/mood.safetensors")
+    assert after == {**before, "tasks/mood.safetensors": sha256_of(runs / "mood" / "task.safetensors")}
+    check_folder(here / "new")
+
+
+def test_an_imported_task_keeps_its_adapters_temperature_scores_and_card(runs, here, capsys):
+    mbert("tasks", "rename", runs / "three", "mood", "feeling", "-o", "renamed", "-q")
+    mbert("tasks", "import", "renamed", runs / "mood", "-o", "new", "-q")
+    old, new = ModelFiles.of(runs / "one"), ModelFiles.of(here / "new")
+    assert new.decisions["mood"] == old.decisions["mood"]
+    assert new.decisions["mood"]["temperature"] == 2
+    assert [each.kind for each in new.section.adapters_of("mood")] == ["top"]
+    assert [each.kind for each in new.section.adapters_of("feeling")] == ["low_rank", "top"]
+    assert new.config["scores"]["tasks"]["mood"] == old.config["scores"]["tasks"]["mood"]
+    card = (here / "new" / "README.md").read_text()
+    assert "BERT encoder for 4 tasks" in card
+    assert "| mood | text | low, mid, high | accuracy " in card
+    assert "mood:\n\n- adapters: top; pooling: mean\n" in card
+    assert new.encoders[0] in (runs / "mood" / "README.md").read_text()
+    mbert("tasks", "ls", "new", "--json")
+    listed = {each["task"]: each for each in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert [name for name, each in listed.items() if each["is_apart"]] == ["mood"]
+    model = Predictor(here / "new").saved.model
+    assert listed["mood"]["parameters"] == sum(each.numel() for each in model.task("mood").parameters())
+    mbert("tasks", "ls", "new")
+    assert "apart" in capsys.readouterr().out
+
+
+def test_a_new_model_shares_the_weights_of_its_encoder_on_the_disk(runs, here):
+    mbert("tasks", "remove", runs / "trained", "near", "-o", "fewer", "-q")
+    part = "encoder/model.safetensors"
+    assert (here / "fewer" / part).samefile(runs / "trained" / "model" / part)
+    assert not (here / "fewer" / "tasks" / "near.safetensors").exists()
+
+
+def test_without_an_output_the_model_of_the_run_is_replaced_and_its_history_stays(runs, tiny_files, here):
+    run = shutil.copytree(runs / "one", here / "run")
+    rows, history = tiny_files / "mood-dev.tsv", (run / "metrics.jsonl").read_bytes()
+    expected = predictions(run, "mood", rows)
+    mbert("tasks", "rename", run, "mood", "feeling", "-q")
+    assert predictions(run, "feeling", rows) == expected
+    assert (run / "metrics.jsonl").read_bytes() == history
+    # A crash can leave the folder with another name, under which the next command finds it.
+    (run / "model").rename(run / "model.old")
+    mbert("tasks", "rename", run, "feeling", "mood", "-q")
+    assert predictions(run, "mood", rows) == expected
+    assert not (run / "model.old").exists()
+
+
+def test_a_task_of_an_ensemble_carries_all_members(runs, tiny_files, here):
+    mbert("tasks", "rename", runs / "both", "mood", "feeling", "-o", "renamed", "-q")
+    mbert("tasks", "import", "renamed", runs / "mood-of-both", "-o", "new", "-q")
+    mbert("tasks", "remove", "new", "feeling", "-q")
+    rows = tiny_files / "mood-dev.tsv"
+    assert predictions("new", "mood", rows) == predictions(runs / "both", "mood", rows)
+
+
+def test_a_predictor_reads_only_the_tasks_that_it_uses(runs, here):
+    run = shutil.copytree(runs / "three", here / "run")
+    text = {"text": ["cat dog"]}
+    expected = Predictor(run)(text, task="mood")
+    damaged = run / "model" / "tasks" / "near.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    predictor = Predictor(run)
+    assert predictor.tasks == ("mood", "same", "near")
+    assert predictor(text, task="mood") == expected
+    with pytest.raises(CheckpointError, match=r"near.safetensors: was altered"):
+        predictor({"one": ["cat"], "two": ["dog"]}, task="near")
+    with pytest.raises(CheckpointError, match=r"near.safetensors: was altered"):
+        mbert("tasks", "remove", run, "mood", "-q")
+
+
+def test_a_task_of_a_model_that_was_replaced_after_it_was_opened_is_not_mixed_with_the_new_one(runs, here):
+    run = shutil.copytree(runs / "three", here / "run")
+    predictor = Predictor(run)
+    shutil.rmtree(run / "model")
+    shutil.copytree(runs / "trained" / "model", run / "model")
+    with pytest.raises(CheckpointError, match=r"mood.safetensors: was altered"):
+        predictor({"text": ["cat dog"]}, task="mood")
+
+
+def test_a_task_folder_is_uploaded_without_paths_and_read_from_the_hub(runs, here, monkeypatch):
+    uploaded = here / "uploaded"
+
+    class Api:
+        endpoint = "https://hub"
+
+        def create_repo(self, name, **_):
+            assert name == "me/mood"
+
+        def upload_folder(self, repo_id, folder_path, **_):
+            shutil.copytree(folder_path, uploaded)
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(uploaded))
+    mbert("push", runs / "mood", "me/mood", "-q")
+    assert str(runs.parent) not in "".join(path.read_text() for path in uploaded.glob("*.json"))
+    mbert("tasks", "rename", runs / "three", "mood", "feeling", "-o", "renamed", "-q")
+    mbert("tasks", "import", "renamed", "hub:me/mood", "-o", "new", "-q")
+    assert ModelFiles.of(here / "new").task_names == ["feeling", "same", "near", "mood"]
+
+
+MISTAKES = {
+    "another encoder": (
+        "tasks import {trained} {mood} -o new",
+        r"was trained on an encoder with sha256 [0-9a-f]{64}, but the model's encoder has [0-9a-f]{64}; import it into",
+    ),
+    "a task of that name": (
+        "tasks import {three} {mood} -o new",
+        r"already has a task 'mood'; rename one of them with mbert tasks rename, and export it again\.",
+    ),
+    "the same folder twice": (
+        "tasks import {renamed} {mood} {mood} -o new",
+        r"mood already has a task 'mood'; rename one of them",
+    ),
+    "a task of an ensemble into one model": (
+        "tasks import {renamed} {mood-of-both} -o new",
+        r"is a task of an ensemble of 2, but .*renamed is one model; import it into a model of the same members\.",
+    ),
+    "another number of tokens": ("tasks import {renamed} {longer} -o new", r"training.max_length 7, but the model has"),
+    "another pooling": ("tasks import {renamed} {cls} -o new", r"with pooling cls, but the model has mean; train the"),
+    "another tokenizer": ("tasks import {renamed} {words} -o new", r"with a tokenizer with sha256 x, but that of the"),
+    "a newer format": (
+        "tasks import {renamed} {newer} -o new",
+        r"has version 9, but this mbert \(.*\) reads version 1",
+    ),
+    "a run instead of a task folder": ("tasks import {renamed} {one} -o new", r"is not a task folder; mbert tasks exp"),
+    "a model instead of a task folder": ("tasks import {renamed} {one}/model -o new", r"is not a task folder; write"),
+    "no task folder": ("tasks import {renamed} nowhere -o new", r"nowhere: there is no such folder; mbert tasks expor"),
+    "a damaged task folder": ("tasks import {renamed} {damaged} -o new", r"task.safetensors: was altered: its sha256"),
+    "half a name on the Hub": ("tasks import {renamed} hub:mood -o new", r"hub:mood: must have the form hub:OWNER/NAM"),
+    "a misspelt task": ("tasks export {three} moood -o new", r"three: has no task 'moood'; did you mean 'mood'\?"),
+    "a misspelt task to remove": ("tasks remove {three} nea -o new", r"three: has no task 'nea'; did you mean 'near'"),
+    "the only task": ("tasks remove {one} mood -o new", r"one: has no other task than 'mood', and a model needs one\."),
+    "a name that is taken": ("tasks rename {three} mood near -o new", r"three: already has a task 'near'; choose anot"),
+    "a name with a slash": ("tasks rename {three} mood a/b -o new", r"'a/b': must be a name of at most 64 letters"),
+    "a task folder instead of a run": ("tasks ls {mood}", r"mood: is the folder of one task; add it to a model with"),
+    "prediction with a task folder": ("predict {mood} x.tsv", r"mood: is the folder of one task; add it to a model wi"),
+    "no run": ("tasks ls nowhere", r"nowhere: there is no such run folder"),
+    "an output that exists": (
+        "tasks export {three} near -o {mood}",
+        r"mood: exists; replace it with --force, or choose",
+    ),
+    "another folder as output": ("tasks export {three} near -o {runs} -F", r"contains files that mbert tasks export d"),
+    "the run as output": ("tasks remove {three} near -o {three} -F", r"contains files that mbert tasks remove did not"),
+    "the model as output": ("tasks remove {three} near -o {three}/model -F", r"is the model itself; choose another"),
+    "an encoder for a task folder": (
+        "push {mood} me/mood --encoder x",
+        r"is a task folder, which contains no encoder;",
+    ),
+}
+
+
+def write_changed(task, config, folder):
+    shutil.copy(task / "task.safetensors", folder)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.fixture(scope="module")
+def folders(runs, tmp_path_factory):
+    """The folders that the mistakes name."""
+    made = tmp_path_factory.mktemp("mistakes")
+    named = {path.name: path for path in runs.iterdir()} | {"runs": runs}
+    mbert("tasks", "rename", runs / "three", "mood", "feeling", "-o", made / "renamed", "-q")
+    changes = {
+        "longer": {"max_length": 7},
+        "cls": {"pooling": {"kind": "cls"}},
+        "words": {"tokenizer_sha256": "x"},
+        "newer": {"version": 9},
+    }
+    for name, change in changes.items():
+        config = {**json.loads((runs / "mood" / "config.json").read_text()), **change}
+        write = partial(write_changed, runs / "mood", config)
+        commit_folder(made / name, write)
+    shutil.copytree(runs / "mood", made / "damaged")
+    (made / "damaged" / "task.safetensors").write_bytes(b"")
+    return named | {path.name: path for path in made.iterdir()}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_has_one_line_with_the_remedy_and_writes_nothing(name, runs, folders, here):
+    command, message = MISTAKES[name]
+    before = sorted(runs.rglob("*"))
+    with pytest.raises(MbertError, match=message) as error:
+        mbert(*(word.format(**folders) for word in command.split()))
+    assert len(error.value.problems) == 1
+    assert not any(here.iterdir())
+    assert sorted(runs.rglob("*")) == before
