@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mbert_cli import __version__
 from mbert_cli.errors import CheckpointError, MbertError, RecipeError
 from mbert_cli.recipe.document import Document
 from mbert_cli.recipe.reader import ComponentCheck, Reader, validate
@@ -76,9 +75,11 @@ def check_format(folder: Path, config: Mapping[str, Any]) -> None:
     if config.get("format") == TASK_FORMAT:
         raise CheckpointError(f"{folder}: is the folder of one task; add it to a model with mbert tasks import.")
     if config.get("format") != FORMAT:
+        from importlib.metadata import version  # here, because the import is slow
+
         raise CheckpointError(
-            f"{folder / 'config.json'}: has format {config.get('format')!r}, but this mbert ({__version__}) reads "
-            f"format {FORMAT}; use the mbert that wrote it."
+            f"{folder / 'config.json'}: has format {config.get('format')!r}, but this mbert ({version('mbert-cli')}) "
+            f"reads format {FORMAT}; use the mbert that wrote it."
         )
 
 
