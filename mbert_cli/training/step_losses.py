@@ -11,7 +11,6 @@ from mbert_cli.encoder.dropout import keyed
 from mbert_cli.machine import signals
 from mbert_cli.machine.process_group import Processes
 from mbert_cli.model.multi_task_bert import MultiTaskBert
-from mbert_cli.randomness import derive
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.training.distillation import SoftLabels
 from mbert_cli.training.micro_batches import accumulate, summed_losses
@@ -61,8 +60,6 @@ class StepLosses:
 
     def _part(self, step: int, portion: Portion) -> dict[str, Tensor]:
         """Return what a part of the batch contributes to the losses."""
-        # Only FlashAttention on a GPU draws from PyTorch's generator.
-        torch.manual_seed(derive(self._seed, "step", step) + portion.number)
         with keyed(self._seed, step):
             outputs = self._model(portion.batch)
         heads = {task: self._model.head(task) for task in portion.batch.tasks}

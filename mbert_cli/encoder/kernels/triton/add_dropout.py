@@ -9,15 +9,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mbert_cli.encoder.dropout import row_numbers
-from mbert_cli.encoder.kernels.triton.hashing import kept
-from mbert_cli.encoder.kernels.triton.launching import dropping, parts_of, real, sums_like, tile_of
+from mbert_cli.encoder.kernels.triton.hashing import kept, scaled
+from mbert_cli.encoder.kernels.triton.launching import dropping, kernel, parts_of, real, sums_like, tile_of
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _add_drop(
     z, bias, residual, key, numbers, y, rows, columns,
-    dropped: tl.constexpr, scale: tl.constexpr, real: tl.constexpr, tile: tl.constexpr, width: tl.constexpr,
+    dropped, real: tl.constexpr, tile: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0) * tile + tl.arange(0, tile)
     column = tl.arange(0, width)
@@ -26,19 +26,18 @@ def _add_drop(
     value = tl.load(z + place, inside, 0).to(real)
     if bias is not None:
         value += tl.load(bias + column, column < columns, 0).to(real)[None, :]
-    if dropped > 0:
-        mask = kept(tl.load(key), tl.load(numbers + row, row < rows, 0), column, dropped)
-        value = tl.where(mask, value * scale, 0)
+    if key is not None:
+        value = scaled(value, kept(key, tl.load(numbers + row, row < rows, 0), column, dropped), dropped)
     if residual is not None:
         value += tl.load(residual + place, inside, 0).to(real)
     tl.store(y + place, value.to(y.dtype.element_ty), inside)
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _add_drop_backward(
     dy, key, numbers, dz, dbias, rows, columns, parts,
-    dropped: tl.constexpr, scale: tl.constexpr, real: tl.constexpr, tile: tl.constexpr, width: tl.constexpr,
+    dropped, real: tl.constexpr, tile: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
     part = tl.program_id(0)
     column = tl.arange(0, width)
@@ -48,9 +47,8 @@ def _add_drop_backward(
         inside = (row < rows)[:, None] & (column < columns)[None, :]
         place = row.to(tl.int64)[:, None] * columns + column[None, :]
         value = tl.load(dy + place, inside, 0).to(real)
-        if dropped > 0:
-            mask = kept(tl.load(key), tl.load(numbers + row, row < rows, 0), column, dropped)
-            value = tl.where(mask, value * scale, 0)
+        if key is not None:
+            value = scaled(value, kept(key, tl.load(numbers + row, row < rows, 0), column, dropped), dropped)
         tl.store(dz + place, value.to(dz.dtype.element_ty), inside)
         sums += tl.sum(value, 0)
     if dbias is not None:
@@ -65,9 +63,9 @@ class AddDropout(torch.autograd.Function):
         """Compute the values."""
         ctx.dropping, ctx.bias = dropping(p, lambda: row_numbers(z), z.device), bias
         rows, columns = z.shape
-        y, (tile, width), (key, numbers, *constants) = torch.empty_like(z), tile_of(columns), ctx.dropping
+        y, (tile, width), (key, numbers, dropped) = torch.empty_like(z), tile_of(columns), ctx.dropping
         _add_drop[(triton.cdiv(rows, tile),)](
-            z, bias, residual, key, numbers, y, rows, columns, *constants, real(z), tile, width
+            z, bias, residual, key, numbers, y, rows, columns, dropped, real(z), tile, width
         )
         return y
 
@@ -78,14 +76,12 @@ class AddDropout(torch.autograd.Function):
         dy = gradients[0].contiguous()
         needs = ctx.needs_input_grad
         beside = dy if needs[2] else None
-        key, numbers, *constants = ctx.dropping
+        key, numbers, dropped = ctx.dropping
         if not ctx.dropping.dropped and not needs[1]:
             return dy, None, beside, None
         (rows, columns), dz = dy.shape, torch.empty_like(dy)
         tile, width = tile_of(columns)
         parts = parts_of(rows, tile)
         dbias = sums_like(dy, parts, columns) if needs[1] else None
-        _add_drop_backward[(parts,)](
-            dy, key, numbers, dz, dbias, rows, columns, parts, *constants, real(dy), tile, width
-        )
+        _add_drop_backward[(parts,)](dy, key, numbers, dz, dbias, rows, columns, parts, dropped, real(dy), tile, width)
         return dz, None if dbias is None else dbias.sum(0).to(ctx.bias.dtype), beside, None

@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mbert_cli.encoder.kernels.triton.launching import parts_of, real, sums_like
+from mbert_cli.encoder.kernels.triton.launching import kernel, parts_of, real, sums_like
 
 _TILE, _WIDTH = 16, 128
 
@@ -20,7 +20,7 @@ def _normal(x):
     return 0.5 * tl.erf(x * 0.7071067811865476) + 0.5
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _add_gelu(z, bias, y, rows, columns, real: tl.constexpr, tile: tl.constexpr, width: tl.constexpr):
     row = tl.program_id(0) * tile + tl.arange(0, tile)
@@ -31,7 +31,7 @@ def _add_gelu(z, bias, y, rows, columns, real: tl.constexpr, tile: tl.constexpr,
     tl.store(y + place, (x * _normal(x)).to(y.dtype.element_ty), inside)
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _add_gelu_backward(
     dy, z, bias, dz, dbias, rows, columns, parts, real: tl.constexpr, tile: tl.constexpr, width: tl.constexpr

@@ -9,15 +9,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mbert_cli.encoder.dropout import row_numbers
-from mbert_cli.encoder.kernels.triton.hashing import kept
-from mbert_cli.encoder.kernels.triton.launching import dropping, parts_of, real, sums_like, tile_of
+from mbert_cli.encoder.kernels.triton.hashing import kept, scaled
+from mbert_cli.encoder.kernels.triton.launching import dropping, kernel, parts_of, real, sums_like, tile_of
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _add_norm(
     z, bias, residual, gamma, beta, key, numbers, states, scales, y, rows, columns, eps,
-    dropped: tl.constexpr, scale: tl.constexpr, real: tl.constexpr, tile: tl.constexpr, width: tl.constexpr,
+    dropped, real: tl.constexpr, tile: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0) * tile + tl.arange(0, tile)
     column = tl.arange(0, width)
@@ -27,9 +27,8 @@ def _add_norm(
     value = tl.load(z + place, inside, 0).to(real)
     if bias is not None:
         value += tl.load(bias + column, within, 0).to(real)[None, :]
-    if dropped > 0:
-        mask = kept(tl.load(key), tl.load(numbers + row, row < rows, 0), column, dropped)
-        value = tl.where(mask, value * scale, 0)
+    if key is not None:
+        value = scaled(value, kept(key, tl.load(numbers + row, row < rows, 0), column, dropped), dropped)
     if residual is not None:
         value += tl.load(residual + place, inside, 0).to(real)
     mean = tl.sum(value, 1) / columns
@@ -45,11 +44,11 @@ def _add_norm(
     tl.store(y + place, state.to(y.dtype.element_ty), inside)
 
 
-@triton.jit
+@kernel
 @no_type_check
 def _add_norm_backward(
     dy, states, scales, gamma, key, numbers, dz, dresidual, sums, rows, columns, parts,
-    dropped: tl.constexpr, scale: tl.constexpr, real: tl.constexpr, tile: tl.constexpr, width: tl.constexpr,
+    dropped, real: tl.constexpr, tile: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
     part = tl.program_id(0)
     column = tl.arange(0, width)
@@ -69,9 +68,8 @@ def _add_norm_backward(
         factor = tl.load(scales + row, row < rows, 0)
         value = (into - mean[:, None] - state * along[:, None]) * factor[:, None]
         tl.store(dresidual + place, value.to(dresidual.dtype.element_ty), inside)
-        if dropped > 0:
-            mask = kept(tl.load(key), tl.load(numbers + row, row < rows, 0), column, dropped)
-            value = tl.where(mask, value * scale, 0)
+        if key is not None:
+            value = scaled(value, kept(key, tl.load(numbers + row, row < rows, 0), column, dropped), dropped)
             tl.store(dz + place, value.to(dz.dtype.element_ty), inside)
         dbias += tl.sum(value, 0)
     if sums is not None:
@@ -108,10 +106,10 @@ class AddNorm(torch.autograd.Function):
         trains = graph and any(ctx.needs_input_grad)
         states = None if not trains else z if owned else torch.empty_like(z)
         scales = None if states is None else sums_like(z, rows)
-        (tile, width), (key, numbers, *constants) = tile_of(columns), ctx.dropping
+        (tile, width), (key, numbers, dropped) = tile_of(columns), ctx.dropping
         _add_norm[(triton.cdiv(rows, tile),)](
             z, bias, residual, gamma, beta, key, numbers, states, scales, y, rows, columns, eps,
-            *constants, real(z), tile, width,
+            dropped, real(z), tile, width,
         )  # fmt: skip
         ctx.save_for_backward(states, scales, gamma)
         return y
@@ -127,10 +125,10 @@ class AddNorm(torch.autograd.Function):
         tile, width = tile_of(columns)
         parts = parts_of(rows, tile)
         sums = sums_like(states, parts, 3, columns) if needs[1] or needs[3] or needs[4] else None
-        key, numbers, *constants = ctx.dropping
+        key, numbers, dropped = ctx.dropping
         _add_norm_backward[(parts,)](
             gradients[0].contiguous(), states, scales, gamma, key, numbers, dz, dresidual, sums, rows, columns, parts,
-            *constants, real(states), tile, width,
+            dropped, real(states), tile, width,
         )  # fmt: skip
         vectors = [None] * 3 if sums is None else list(sums.sum(0).to(gamma.dtype).unbind())
         dgamma, dbeta, dbias = (vector if needs[at] else None for vector, at in zip(vectors, (3, 4, 1), strict=True))

@@ -30,17 +30,9 @@ class Attend(torch.autograd.Function):
     ) -> Tensor:
         """Compute the values."""
         tokens, size = len(qkv), qkv.shape[1] // (3 * num_heads)
-        key, numbers, *constants = dropping(p, lambda: layout.rows, qkv.device)
-        ctx.sizes = (
-            tokens,
-            num_heads,
-            size**-0.5,
-            *constants,
-            real(qkv),
-            size,
-            max(16, triton.next_power_of_2(size)),
-            TILES[qkv.dtype],
-        )
+        key, numbers, dropped = dropping(p, lambda: layout.rows, qkv.device)
+        width = max(16, triton.next_power_of_2(size))
+        ctx.sizes = tokens, num_heads, size**-0.5, dropped, real(qkv), size, width, TILES[qkv.dtype]
         out = qkv.new_empty(tokens, num_heads * size)
         logs = sums_like(qkv, num_heads, tokens) if graph and any(ctx.needs_input_grad) else None
         grid = triton.cdiv(tokens, TILES[qkv.dtype]), num_heads

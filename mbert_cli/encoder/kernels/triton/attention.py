@@ -13,7 +13,8 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from mbert_cli.encoder.kernels.triton.hashing import kept
+from mbert_cli.encoder.kernels.triton.hashing import kept, scaled
+from mbert_cli.encoder.kernels.triton.launching import kernel
 
 
 @triton.jit
@@ -61,19 +62,19 @@ def extent(bounds, first, tokens, tile: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def mask_rows(numbers, query, tokens, heads, head, dropped: tl.constexpr):
+def mask_rows(numbers, query, tokens, heads, head):
     """Return the numbers of the rows of attention weights in the mask: one row for each token and head."""
     row = query.to(tl.int64)
-    if dropped > 0:
+    if numbers is not None:
         row = tl.load(numbers + query, query < tokens, 0) * heads + head
     return row
 
 
-@triton.jit
+@kernel
 @no_type_check
 def attention(
     qkv, bias, bounds, key, numbers, out, logs, tokens, heads, factor,
-    dropped: tl.constexpr, scale: tl.constexpr, real: tl.constexpr,
+    dropped, real: tl.constexpr,
     size: tl.constexpr, wide: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """Write dropout(softmax(Q K^T / sqrt(d))) V.
@@ -82,15 +83,14 @@ def attention(
         qkv: [tokens, 3 * features]: concatenated queries, keys and values.
         bias: [3 * features], added to qkv; or None.
         bounds: [2, tokens]: for each token, the first token of its sentence and the end of its sentence.
-        key: key of the site of dropout.
-        numbers: [tokens]: the place of each token in the whole batch.
+        key: key of the site of dropout; None without dropout.
+        numbers: [tokens]: the place of each token in the whole batch; None without dropout.
         out: [tokens, features].
         logs: [heads, tokens], receives the logarithm of the sum of the exponentials of each row of scores; or None.
         tokens: number of tokens.
         heads: number of heads.
         factor: 1 / sqrt(d).
         dropped: see `hashing.kept`.
-        scale: 1 / (1 - p).
         real: data type of sums.
         size: number of features of a head.
         wide: `size` rounded up to a power of two, at least 16.
@@ -102,7 +102,7 @@ def attention(
     start = tl.load(bounds + query, query < tokens, -1)
     begin, end = extent(bounds, first, tokens, tile)
     q = read(qkv, bias, query, tokens, 3 * features, head * size, size, wide, real)
-    row = mask_rows(numbers, query, tokens, heads, head, dropped)
+    row = mask_rows(numbers, query, tokens, heads, head)
     top, total = tl.full([tile], -1e30, real), tl.zeros([tile], real)
     mixed = tl.zeros([tile, wide], real)
     for place in range(begin, end, tile):
@@ -116,8 +116,8 @@ def attention(
         weights = tl.where(same, tl.exp(scores - higher[:, None]), 0)
         shrink = tl.exp(top - higher)
         total = total * shrink + tl.sum(weights, 1)
-        if dropped > 0:
-            weights = tl.where(kept(tl.load(key), row, other - theirs, dropped), weights * scale, 0)
+        if key is not None:
+            weights = scaled(weights, kept(key, row, other - theirs, dropped), dropped)
         mixed = mixed * shrink[:, None] + product(weights.to(v.dtype), v, real)
         top = higher
     total = tl.where(query < tokens, total, 1)

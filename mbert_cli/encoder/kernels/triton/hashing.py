@@ -8,16 +8,16 @@ import triton.language as tl
 
 @triton.jit
 @no_type_check
-def kept(key, rows, columns, dropped: tl.constexpr):
+def kept(key, rows, columns, dropped):
     """Return which values dropout keeps, [rows, columns].
 
     Args:
-        key: key of the site, a 64-bit integer.
+        key: pointer to the key of the site, a 64-bit integer.
         rows: the number of each row.
         columns: the number of each column.
         dropped: how many of 65,536 values are dropped.
     """
-    z = (rows.to(tl.uint64) + 1) * 0x9E3779B97F4A7C15 + key.to(tl.uint64, bitcast=True)
+    z = (rows.to(tl.uint64) + 1) * 0x9E3779B97F4A7C15 + tl.load(key).to(tl.uint64, bitcast=True)
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB
     z = z ^ (z >> 31)
@@ -29,3 +29,10 @@ def kept(key, rows, columns, dropped: tl.constexpr):
     x = x ^ (x >> 16) ^ high[:, None]
     halves = tl.where((columns // 16 % 2 == 1)[None, :], x >> 16, x & 0xFFFF)
     return halves >= dropped
+
+
+@triton.jit
+@no_type_check
+def scaled(value, mask, dropped):
+    """Return the values that dropout keeps, divided by 1 - p, and 0 for the others."""
+    return tl.where(mask, value * (65536.0 / tl.maximum(65536 - dropped, 1).to(value.dtype)), 0)

@@ -9,8 +9,12 @@ import triton.language as tl
 from jaxtyping import Int
 from torch import Tensor
 
-from mbert_cli.encoder.dropout import dropped_levels, scale_of, site_key
+from mbert_cli.encoder.dropout import dropped_levels, site_key
 
+kernel: Any = triton.jit(
+    do_not_specialize=("rows", "tokens", "parts", "dropped", "eps"), do_not_specialize_on_alignment=("key",)
+)
+"""Compiles a kernel. It is not compiled again for special values of arguments that differ between steps."""
 PARTS = 256
 """The largest number of partial sums of a column. It is fixed, so that sums do not depend on the GPU."""
 _VALUES = 2048  # values of a tile
@@ -24,13 +28,11 @@ class Dropping(NamedTuple):
         key: key of the site; None without dropout.
         rows: the number of each row; None without dropout.
         dropped: how many of 65,536 values are dropped.
-        scale: 1 / (1 - p).
     """
 
     key: Int[Tensor, ""] | None
     rows: Int[Tensor, " rows"] | None
     dropped: int
-    scale: float
 
 
 def dropping(p: float, rows: Callable[[], Tensor], device: torch.device) -> Dropping:
@@ -43,8 +45,8 @@ def dropping(p: float, rows: Callable[[], Tensor], device: torch.device) -> Drop
     """
     dropped = dropped_levels(p)
     if not dropped:
-        return Dropping(None, None, 0, 1.0)
-    return Dropping(site_key(device), rows(), dropped, scale_of(dropped))
+        return Dropping(None, None, 0)
+    return Dropping(site_key(device), rows(), dropped)
 
 
 def fits(*tensors: Tensor) -> bool:
