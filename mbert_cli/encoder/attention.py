@@ -51,8 +51,8 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.num_heads = shape.num_heads
         self.dropout_p, self.distance_dropout_p = shape.attention_dropout, shape.dropout
-        self.qkv = Linear(shape.hidden_size, 3 * shape.hidden_size, shape.attention_bias)
-        self.output = Linear(shape.hidden_size, shape.hidden_size, shape.attention_bias)
+        self.qkv: nn.Linear = Linear(shape.hidden_size, 3 * shape.hidden_size, shape.attention_bias)
+        self.output: nn.Linear = Linear(shape.hidden_size, shape.hidden_size, shape.attention_bias)
 
     def drop(self, shape: EncoderShape) -> None:
         """Set the dropout probabilities to those of `shape`."""

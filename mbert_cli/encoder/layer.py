@@ -59,8 +59,8 @@ class EncoderLayer(nn.Module):
         hidden = shape.hidden_size
         self.attention = SelfAttention(shape)
         self.attention_norm = nn.LayerNorm(hidden, eps=shape.layer_norm_eps, bias=shape.norm_bias)
-        self.intermediate = Linear(hidden, shape.intermediate_width, shape.intermediate_bias)
-        self.output = Linear(shape.intermediate_size, hidden, shape.output_bias)
+        self.intermediate: nn.Linear = Linear(hidden, shape.intermediate_width, shape.intermediate_bias)
+        self.output: nn.Linear = Linear(shape.intermediate_size, hidden, shape.output_bias)
         self.output_norm = nn.LayerNorm(hidden, eps=shape.layer_norm_eps, bias=shape.norm_bias)
         self.dropout_p = shape.dropout
         self.activation = ACTIVATIONS[shape.activation]

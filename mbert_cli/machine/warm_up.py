@@ -1,32 +1,63 @@
 """Compile the fused kernels for this machine, for `mbert info --warm-up`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import cast
 
 import torch
+from torch import Tensor
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
+from mbert_cli.encoder.kernels import Pending
+from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.encoder.packed_encoder import PackedEncoder
+from mbert_cli.encoder.quantisation import quantise
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.encoder.shape import EncoderShape
 
 
 def compile_kernels() -> None:
-    """Train very small encoders for one step in each precision, which calls and so compiles every loop."""
+    """Train very small encoders for one step and predict with them in int8, in each precision.
+
+    This calls, and so compiles, every loop.
+    """
     hidden = 128  # gradients of smaller weights are not transposed
     shape = EncoderShape(
         vocab_size=8, hidden_size=hidden, num_layers=1, num_heads=2, intermediate_size=2 * hidden, max_positions=8
     )
     for each in (shape, replace(shape, gated=True)):
-        _train_a_step(PackedEncoder(each))
+        encoder = PackedEncoder(each)
+        _train_a_step(encoder)
+        _predict_in_int8(encoder.eval())
 
 
 def _train_a_step(encoder: PackedEncoder) -> None:
     optimizer = RowwiseAdamW([{"params": list(encoder.parameters())}], lr=1e-3)
-    ids = torch.arange(8)
     for dtype in (torch.float32, torch.bfloat16):
-        precision = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
-        with kernels.using("fused"), precision:
-            encoder(ids, torch.zeros_like(ids), ids, Layout([8])).sum().backward()
+        with _computing(dtype):
+            _states(encoder).sum().backward()
         optimizer.step()
     optimizer.catch_up()
+
+
+def _predict_in_int8(encoder: PackedEncoder) -> None:
+    layer = cast(EncoderLayer, quantise(encoder).layers[0])
+    for dtype in (torch.float32, torch.bfloat16):
+        with torch.inference_mode(), _computing(dtype):
+            h = _states(encoder)
+            # Adapters need the result of a product in floats, and return floats for the next LayerNorm.
+            kernels.current().linear(h, layer.attention.output).tensor()
+            kernels.current().add_norm(Pending(h), h, layer.attention_norm)
+
+
+@contextmanager
+def _computing(dtype: torch.dtype) -> Iterator[None]:
+    with kernels.using("fused"), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        yield
+
+
+def _states(encoder: PackedEncoder) -> Tensor:
+    ids = torch.arange(8)
+    return encoder(ids, torch.zeros_like(ids), ids, Layout([8]))

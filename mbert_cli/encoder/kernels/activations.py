@@ -5,11 +5,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mbert_cli.encoder.kernels.gate_loops import GELU, ROUGH_GELU, add_gate, add_gate_backward
+from mbert_cli.encoder.kernels import Gated, Pending
+from mbert_cli.encoder.kernels.gate_loops import GELU, ROUGH_GELU, SILU, add_gate, add_gate_backward
 from mbert_cli.encoder.kernels.gelu_loops import add_gelu, add_gelu_backward, add_gelu_roughly
+from mbert_cli.encoder.kernels.lanes import WIDTH
 from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.kernels.views import CHUNKS, flat, flat_like, summed, sums
@@ -40,6 +42,19 @@ def gated_product(
 ) -> Float[Tensor, "tokens out"]:
     """Return the product of the gated activation of z + bias and W^T, where W is the weight of a layer."""
     return cast(Tensor, _GatedProduct.apply(z.contiguous(), bias, layer.weight, layer.weight_in(z.dtype), kind))
+
+
+def gate_of(pending: Pending) -> int | None:
+    """Return the function of a gated activation that the loops support; None if they do not."""
+    gate = pending.activation
+    if not isinstance(gate, Gated) or pending.dropout_p or pending.value.shape[-1] % (2 * WIDTH):
+        return None
+    return {nn.functional.gelu: GELU, nn.functional.silu: SILU}.get(gate.activation)
+
+
+def has_gelu(pending: Pending) -> bool:
+    """Return whether the activation is GELU, without dropout."""
+    return pending.activation is nn.functional.gelu and not pending.dropout_p
 
 
 def _write_gelu(z: Tensor, bias: Tensor, y: Tensor) -> None:

@@ -38,14 +38,19 @@ from mbert_cli.encoder.kernels.product_loops import multiply, turn
 
 @inlined
 @no_type_check
-def read(source, first, rows, stride, offset, size, bias, scale, out):
-    """Copy (source + bias) * scale to [rows, size], for the columns of one head and the rows of one sentence."""
+def read(source, row_scales, column_scales, first, rows, stride, offset, size, bias, scale, out):
+    """Copy (source + bias) * scale to [rows, size], for the columns of one head and the rows of one sentence.
+
+    If the source is int32, it is first multiplied by the scales of its rows and columns; otherwise these are empty.
+    """
     factor = splat(types.float32(scale))
     for row in range(rows):
         for column in range(0, size, WIDTH):
             place = (first + row) * stride + offset + column
             value = load(source, place)
             prefetch(source, place + size)
+            if len(column_scales):
+                value = value * (load(column_scales, offset + column) * splat(row_scales[first + row]))
             if len(bias):
                 value = value + load(bias, offset + column)
             store(out, row * size + column, value * factor)
@@ -53,11 +58,12 @@ def read(source, first, rows, stride, offset, size, bias, scale, out):
 
 @inlined
 @no_type_check
-def read_qkv(qkv, first, length, features, offset, size, bias, scale, cos, sin, q, k, v):
+def read_qkv(qkv, row_scales, column_scales, first, length, features, offset, size, bias, scale, cos, sin, q, k, v):
     """Copy the queries, times `scale`, the keys and the values of one head and a sentence; rotate queries and keys."""
-    read(qkv, first, length, 3 * features, offset, size, bias, scale, q)
-    read(qkv, first, length, 3 * features, features + offset, size, bias, 1.0, k)
-    read(qkv, first, length, 3 * features, 2 * features + offset, size, bias, 1.0, v)
+    stride = 3 * features
+    read(qkv, row_scales, column_scales, first, length, stride, offset, size, bias, scale, q)
+    read(qkv, row_scales, column_scales, first, length, stride, features + offset, size, bias, 1.0, k)
+    read(qkv, row_scales, column_scales, first, length, stride, 2 * features + offset, size, bias, 1.0, v)
     rotate(q, 0, length, size, cos, sin, 1)
     rotate(k, 0, length, size, cos, sin, 1)
 
@@ -189,11 +195,15 @@ def task_at(task, worker, workers, sentences, heads):
 
 @compiled
 @no_type_check
-def attention(qkv, bias, table, window, cos, sin, starts, lengths, order, heads, dropping, workers, out):
+def attention(
+    qkv, row_scales, column_scales, bias, table, window, cos, sin, starts, lengths, order, heads, dropping, workers, out
+):
     """Write dropout(softmax(Q K^T / sqrt(d) + B)) V.
 
     Args:
-        qkv: [tokens * 3 * features]: concatenated queries, keys and values.
+        qkv: [tokens * 3 * features]: concatenated queries, keys and values; floats, or int32 with scales.
+        row_scales: [tokens], scales of int32; or empty.
+        column_scales: [3 * features], scales of int32; or empty.
         bias: [3 * features], added to qkv; or empty.
         table: [heads * distances], values of B; that of distance d, key minus query, is at d + longest - 1; or empty.
         window: B is -1e30 for distances above it; 0 if there is no such limit.
@@ -218,7 +228,10 @@ def attention(qkv, bias, table, window, cos, sin, starts, lengths, order, heads,
             sentence, head = task_at(task, worker, workers, len(order), heads)
             first, length = starts[order[sentence]], lengths[order[sentence]]
             width, offset = up_to(length, WIDTH), head * size
-            read_qkv(qkv, first, length, features, offset, size, bias, 1.0 / np.sqrt(size), cos, sin, q, k, v)
+            scale = 1.0 / np.sqrt(size)
+            read_qkv(
+                qkv, row_scales, column_scales, first, length, features, offset, size, bias, scale, cos, sin, q, k, v
+            )
             turn(k, length, size, width, turned)
             for row in range(0, length, block_rows(length, window)):
                 count = min(length - row, block_rows(length, window))
@@ -268,8 +281,8 @@ def attention_backward(
             sentence, head = task_at(task, worker, workers, len(order), heads)
             first, length = starts[order[sentence]], lengths[order[sentence]]
             width, offset = up_to(length, WIDTH), head * size
-            read_qkv(qkv, first, length, features, offset, size, bias, scale, cos, sin, q, k, v)
-            read(dout, first, length, features, offset, size, nothing, 1.0, into)
+            read_qkv(qkv, nothing, nothing, first, length, features, offset, size, bias, scale, cos, sin, q, k, v)
+            read(dout, nothing, nothing, first, length, features, offset, size, nothing, 1.0, into)
             turn(k, length, size, width, turned_k)
             turn(v, length, size, width, turned_v)
             dk[: length * size], dv[: length * size] = 0, 0

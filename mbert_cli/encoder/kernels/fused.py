@@ -17,11 +17,13 @@ from torch.autograd.function import once_differentiable
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.dropout import draw_key, dropped_levels, row_numbers, scale_of
-from mbert_cli.encoder.kernels import Gated, Pending, activations, plain, working_dtype
+from mbert_cli.encoder.kernels import Pending, activations, int8_fused, plain, working_dtype
+from mbert_cli.encoder.kernels.activations import gate_of, has_gelu
 from mbert_cli.encoder.kernels.attention_loops import attention, attention_backward
 from mbert_cli.encoder.kernels.dropout_loops import add_drop, add_drop_backward
 from mbert_cli.encoder.kernels.embedding_loops import add_embeddings, add_rows
-from mbert_cli.encoder.kernels.gate_loops import GELU, SILU
+from mbert_cli.encoder.kernels.int8 import Int8Linear
+from mbert_cli.encoder.kernels.int8_fused import Product
 from mbert_cli.encoder.kernels.lanes import WIDTH
 from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm as add_norm_rows
@@ -70,12 +72,14 @@ def _within(tables: Sequence[Tensor], ids: Sequence[Tensor]) -> bool:
 
 def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending:
     """Return W x with a pending bias."""
+    if isinstance(layer, Int8Linear):
+        return int8_fused.linear(x, layer)
     if isinstance(x, Pending):
-        kind = _gate_of(x)
+        kind = gate_of(x)
         if isinstance(layer, Linear) and _fits_both(x.value, layer) and torch.is_grad_enabled():
             if kind is not None:
                 return Pending(activations.gated_product(x.value, x.bias, kind, layer), layer.bias)
-            if x.bias is not None and _has_gelu(x):
+            if x.bias is not None and has_gelu(x):
                 return Pending(activations.gelu_product(x.value, x.bias, layer), layer.bias)
         x = x.tensor()
     x = x.to(working_dtype(x))
@@ -107,30 +111,22 @@ def add(x: Float[Tensor, "tokens features"], pending: Pending) -> Float[Tensor, 
 
 def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
     """See `plain.activate`."""
-    kind = _gate_of(pending)
+    if isinstance(pending, Product):
+        pending = pending.dequantised()
+    kind = gate_of(pending)
     if kind is not None and fits(pending.value):
         return activations.gate(pending.value, pending.bias, kind)
-    if pending.bias is None or not _has_gelu(pending) or not fits(pending.value):
+    if pending.bias is None or not has_gelu(pending) or not fits(pending.value):
         return plain.activate(pending)
     return activations.gelu(pending.value, pending.bias)
-
-
-def _gate_of(pending: Pending) -> int | None:
-    """Return the function of a gated activation that the loops support; None if they do not."""
-    gate = pending.activation
-    if not isinstance(gate, Gated) or pending.dropout_p or pending.value.shape[-1] % (2 * WIDTH):
-        return None
-    return {nn.functional.gelu: GELU, nn.functional.silu: SILU}.get(gate.activation)
-
-
-def _has_gelu(pending: Pending) -> bool:
-    return pending.activation is nn.functional.gelu and not pending.dropout_p
 
 
 def add_norm(
     pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
 ) -> Float[Tensor, "tokens hidden"]:
     """See `plain.add_norm`."""
+    if int8_fused.fits_norm(pending, residual, norm):
+        return int8_fused.add_norm(pending, residual, norm)
     dtype = working_dtype(residual)
     z, residual = pending.value.to(dtype).contiguous(), residual.to(dtype).contiguous()
     if not fits(z, residual):
@@ -144,6 +140,8 @@ def add_then_norm(
     pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
 ) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "tokens hidden"]]:
     """See `plain.add_then_norm`."""
+    if int8_fused.fits_norm(pending, residual, norm):
+        return int8_fused.add_then_norm(pending, residual, norm)
     total = add(residual, pending)
     if not fits(total):
         return norm(total).to(working_dtype(total)), total
@@ -164,15 +162,15 @@ def attend(
     relative: Relative = NOWHERE,
 ) -> Float[Tensor, "tokens features"]:
     """See `plain.attend`."""
-    x = qkv.value
+    x, product = qkv.value, qkv if isinstance(qkv, Product) else None
     size = x.shape[-1] // (3 * num_heads)
     step = WIDTH if relative.rotation is None else 2 * WIDTH
-    if any(prefixes) or size % step or qkv.dropout_p or relative.disentangled is not None or not fits(x):
+    if any(prefixes) or size % step or qkv.dropout_p or relative.disentangled is not None or not (product or fits(x)):
         return plain.attend(qkv, layout, num_heads, dropout_p, prefixes, relative)
     bias = relative.limited_bias(layout.longest, x.device)
     bias = None if bias is None else bias.expand(num_heads, -1)
     places = relative.rotation, relative.window or 0, layout
-    return cast(Tensor, _Attention.apply(x.contiguous(), qkv.bias, bias, *places, num_heads, dropout_p))
+    return cast(Tensor, _Attention.apply(x.contiguous(), qkv.bias, bias, *places, num_heads, dropout_p, product))
 
 
 def _draw(p: float, rows: Callable[[], Tensor]) -> Dropping:
@@ -308,6 +306,7 @@ class _Attention(torch.autograd.Function):
         layout: Layout,
         num_heads: int,
         p: float,
+        product: Product | None,
     ) -> Tensor:
         table = None if by_distance is None else _padded_table(by_distance)
         ctx.save_for_backward(qkv, bias, table)
@@ -315,8 +314,10 @@ class _Attention(torch.autograd.Function):
         order, dropping = np.argsort(-layout.host_lengths, kind="stable"), _draw(p, lambda: layout.rows)
         angles = (_NOTHING, _NOTHING) if rotation is None else tuple(flat(each) for each in rotation)
         ctx.given = (window, *angles, layout.host_starts, layout.host_lengths, order, num_heads, dropping, CHUNKS)
-        out = empty_rows(qkv, qkv.shape[1] // 3)
-        attention(flat(qkv), flat(bias), flat(table), *ctx.given, flat(out))
+        # In fp32 for an int8 product: the result is quantised next, and one data type is compiled instead of two.
+        out = empty_rows(qkv, qkv.shape[1] // 3, None if product is None else torch.float32)
+        scales = (_NOTHING, _NOTHING) if product is None else (flat(product.row_scales), flat(product.column_scales))
+        attention(flat(qkv), *scales, flat(bias), flat(table), *ctx.given, flat(out))
         return out
 
     @staticmethod
@@ -329,7 +330,7 @@ class _Attention(torch.autograd.Function):
         attention_backward(dout, flat(qkv), flat(bias), flat(table), *ctx.given, flat(dqkv), dbias, dtable)
         dtables = summed(dtable)
         by_distance = None if dtables is None else dtables.view(table.shape)[:, : ctx.distances]
-        return dqkv, summed(dbias), by_distance, None, None, None, None, None
+        return dqkv, summed(dbias), by_distance, None, None, None, None, None, None
 
 
 def _padded_table(by_distance: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 LLVM vectorises a loop over single numbers only if it can prove that this is safe, and such a loop takes twice as long
 as one over these vectors. A value of the type `f32x16` is sixteen floats in the processor's vector registers (one with
 AVX-512, two with AVX2, four with SSE or NEON: LLVM splits them). `u32x16` is sixteen unsigned integers. Arrays are
-float32, or int16 with the bits of bf16. `load` and `store` convert; they round to nearest even.
+float32, or int16 with the bits of bf16. `load` and `store` convert; they round to nearest even. `load` also reads
+int32.
 
 Only code compiled by Numba can call these functions, not Python.
 """
@@ -94,6 +95,9 @@ def load(typingctx, array, index):
     def codegen(context, builder, signature, args):
         if signature.args[0].dtype == types.float32:
             return builder.load(_pointer(context, builder, signature.args[0], *args, _FLOATS), align=4)
+        if signature.args[0].dtype == types.int32:
+            numbers = builder.load(_pointer(context, builder, signature.args[0], *args, _INTS), align=4)
+            return builder.sitofp(numbers, _FLOATS)
         bits = builder.load(_pointer(context, builder, signature.args[0], *args, _HALVES), align=2)
         return _widened(builder, bits)
 

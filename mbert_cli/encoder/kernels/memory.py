@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 _STEP = 1024  # the capacity of a block is a multiple of this number of rows
@@ -63,19 +63,23 @@ _activations = _RowPool()
 _gradients = _Pool()
 
 
-def empty_rows(like: Tensor, columns: int | None = None) -> Float[Tensor, "rows columns"]:
+def empty_rows(
+    like: Tensor, columns: int | None = None, dtype: torch.dtype | None = None
+) -> Shaped[Tensor, "rows columns"]:
     """Return an uninitialised matrix with the number of rows, the data type and the device of another matrix.
 
     Args:
         like: the other matrix.
         columns: number of columns; by default that of `like`.
+        dtype: the data type; by default that of `like`.
     """
     rows, features = like.shape
     columns = features if columns is None else columns
+    dtype = like.dtype if dtype is None else dtype
     if rows < _LEAST or like.device.type != "cpu":
-        return like.new_empty(rows, columns)
-    lent = _activations.take(rows, columns * like.element_size())
-    return torch.frombuffer(lent, dtype=like.dtype).view(rows, columns)
+        return like.new_empty(rows, columns, dtype=dtype)
+    lent = _activations.take(rows, columns * dtype.itemsize)
+    return torch.frombuffer(lent, dtype=dtype).view(rows, columns)
 
 
 def empty_gradient(like: Tensor, shape: tuple[int, int], dtype: torch.dtype) -> Float[Tensor, "rows columns"]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mbert_cli.batch import Layout, to_slots, to_tokens
 from mbert_cli.encoder.dropout import draw_key, dropout, dropped_levels
 from mbert_cli.encoder.kernels import Pending, working_dtype
+from mbert_cli.encoder.kernels.int8 import Int8Linear
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.positions import IGNORED, NOWHERE, Relative
 from mbert_cli.encoder.prefix import Joined, Prefix, add_gated, join
@@ -44,6 +45,8 @@ def embed(
 def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending:
     """Return W x + b."""
     x = x.tensor() if isinstance(x, Pending) else x
+    if isinstance(layer, Int8Linear):
+        return Pending(layer(x))
     x = x.to(working_dtype(x))
     if isinstance(layer, Linear) and x.dtype != layer.weight.dtype:
         return Pending(layer.affine(x))
