@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mbert_cli.encoder.kernels import why_not_fused
+from mbert_cli.machine.device_facts import device_facts, devices
 from mbert_cli.machine.hardware import choose
 from mbert_cli.machine.versions import version_of
 from mbert_cli.recipe.shipped import shipped_folder
@@ -21,11 +22,12 @@ _PACKAGES = (
     "pydantic",
     "numpy",
     "numba",
+    "triton",
 )
 
 
 def facts() -> dict[str, Any]:
-    """Return versions, devices, and the precision and kernels that are used by default."""
+    """Return versions, devices, and the precision and kernels that are used by default, on each device, too."""
     hardware = choose()
     problem = why_not_fused(hardware.device)
     cpu = f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
@@ -39,4 +41,13 @@ def facts() -> dict[str, Any]:
         "precision": hardware.precision,
         "kernels": f"torch; fused kernels are not available: {problem}" if problem else hardware.kernels,
         "recipes": str(shipped_folder()),
+        "devices": {str(device): device_facts(device) for device in devices()},
     }
+
+
+def as_rows(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts for a table: those of a device have names such as `cpu: kernels`."""
+    rows = {name: value for name, value in facts.items() if name != "devices"}
+    for device, of_device in facts.get("devices", {}).items():
+        rows |= {f"{device}: {name}": value for name, value in of_device.items()}
+    return rows

@@ -8,9 +8,10 @@ import sys
 import pytest
 import torch
 
+from mbert_cli.commands.app import app
 from mbert_cli.encoder import kernels
 from mbert_cli.errors import UsageError
-from mbert_cli.machine.facts import facts
+from mbert_cli.machine.facts import as_rows, facts
 from mbert_cli.machine.hardware import Hardware, choose, make_reproducible
 
 SOURCE = """
@@ -98,6 +99,87 @@ class TestKernelsOfAGpu:
 def test_unknown_kernels_are_rejected():
     with pytest.raises(UsageError, match=r"--kernels is 'fussed'. Known: auto, torch, fused."):
         choose("cpu", kernels="fussed")
+
+
+def test_facts_of_a_cpu():
+    of_cpu = facts()["devices"]["cpu"]
+    assert set(of_cpu) == {"kernels", "precision", "dropout", "flash attention", "graphs"}
+    assert of_cpu["flash attention"] == "not used: it runs on GPUs only"
+    assert of_cpu["precision"].split(";")[0] == choose("cpu").precision
+    assert as_rows(facts())["cpu: kernels"] == of_cpu["kernels"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "triton", "expected"),
+    [
+        (
+            (9, 0),
+            True,
+            {
+                "kernels": "fused (Triton)",
+                "precision": "bf16",
+                "flash attention": "in bf16 and without dropout, where the fused kernels do not compute attention: "
+                "rotary positions, heads above 64 features",
+            },
+        ),
+        (
+            (9, 0),
+            False,
+            {
+                "kernels": "torch; fused kernels are not available: they need the package triton, which PyTorch's CUDA "
+                "wheels for Linux install",
+                "flash attention": "in bf16 and without dropout; with dropout, attention is computed by PyTorch's "
+                "other operations",
+            },
+        ),
+        (
+            (7, 5),
+            True,
+            {
+                "kernels": "torch; fused kernels are not available: they need a GPU with compute capability 8.0 or "
+                "higher, and this one has 7.5",
+                "precision": "fp32; bf16 needs compute capability 8.0 or higher",
+                "flash attention": "not used: it needs compute capability 8.0 or higher",
+            },
+        ),
+    ],
+)
+def test_facts_of_a_gpu_give_the_reason_for_what_is_not_used(monkeypatch, capability, triton, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(kernels, "find_spec", lambda name: triton)
+    monkeypatch.setattr(kernels.shutil, "which", lambda name: "/usr/bin/gcc")
+    monkeypatch.setattr(kernels.os.path, "isfile", lambda path: True)
+    values = facts()
+    assert list(values["devices"]) == ["cpu", "cuda:0", "cuda:1"]
+    assert expected.items() <= values["devices"]["cuda:1"].items()
+
+
+def test_warming_up_without_fused_kernels_is_refused(monkeypatch):
+    monkeypatch.setattr(kernels, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="--warm-up: kernels are torch; fused kernels are not available: they need"):
+        app(["info", "--warm-up"], standalone_mode=False)
+
+
+def test_warming_up_compiles_for_the_cpu_and_the_gpu(monkeypatch, capsys):
+    devices = {"cpu": {"kernels": "fused (Numba)"}, "cuda:0": {"kernels": "fused (Triton)"}}
+    values = {"kernels": "fused", "device": "cuda", "devices": devices}
+    compiled = []
+    monkeypatch.setattr("mbert_cli.machine.facts.facts", lambda: values)
+    monkeypatch.setattr("mbert_cli.machine.warm_up.compile_kernels", lambda: compiled.append("cpu"))
+    monkeypatch.setattr("mbert_cli.machine.warm_up_gpu.compile_for", lambda device: compiled.append(str(device)))
+    app(["info", "--warm-up", "-q"], standalone_mode=False)
+    assert compiled == ["cpu", "cuda"]
+    assert "cuda:0: kernels" in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+def test_warming_up_computes_on_the_gpu():
+    from mbert_cli.machine.warm_up_gpu import compile_for
+
+    compile_for(torch.device("cuda"))
 
 
 @pytest.mark.parametrize(("device", "expected"), [("cuda:0", "fp32"), ("cuda:1", "bf16")])
