@@ -8,7 +8,7 @@ from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 
-from mbert_cli.encoder.kernels.triton import add_dropout, add_gelu, add_norm, attention, attention_backward
+from mbert_cli.encoder.kernels.triton import add_dropout, add_gelu, add_norm, attention, attention_backward, embedding
 
 ROWS = {"real": tl.float32, "tile": 4, "width": 512}
 HEAD = {"real": tl.float32, "size": 32, "wide": 32, "tile": 64}
@@ -20,11 +20,17 @@ KERNELS = [  # each with its constants, and the arguments that may be None
     (add_gelu._add_gelu_backward, ROWS, ("dbias",)),
     (add_norm._add_norm, ROWS, ("bias", "residual", "beta", "states", "scales", *DROPOUT)),
     (add_norm._add_norm_backward, ROWS, ("sums", *DROPOUT)),
+    (embedding._add_rows, ROWS, ()),
     (attention.attention, HEAD, ("bias", "logs", *DROPOUT)),
     (attention_backward.attention_backward, HEAD, ("bias", "dbias", *DROPOUT)),
 ]
 INTEGERS = ("rows", "columns", "parts", "tokens", "heads", "dropped")
-POINTERS = {"key": "*i64", "numbers": "*i64", "bounds": "*i32"}
+POINTERS = {
+    "key": "*i64",
+    "numbers": "*i64",
+    "bounds": "*i32",
+    **dict.fromkeys(("order", "sorted_ids", "ends"), "*i64"),
+}
 SUMS = ("bias", "gamma", "beta", "scales", "sums", "dbias", "logs")  # in fp32; the other pointers are in bf16
 
 

@@ -19,6 +19,7 @@ from mbert_cli.encoder.kernels.triton.add_dropout import AddDropout
 from mbert_cli.encoder.kernels.triton.add_gelu import AddGelu
 from mbert_cli.encoder.kernels.triton.add_norm import AddNorm
 from mbert_cli.encoder.kernels.triton.attending import WIDEST, Attend
+from mbert_cli.encoder.kernels.triton.embedding import Lookup
 from mbert_cli.encoder.kernels.triton.launching import fits
 from mbert_cli.encoder.positions import NOWHERE, Relative
 from mbert_cli.encoder.prefix import Prefix
@@ -28,10 +29,10 @@ def embed(
     tables: Sequence[nn.Embedding], ids: Sequence[Int[Tensor, " tokens"]], norm: nn.LayerNorm
 ) -> Float[Tensor, "tokens hidden"]:
     """See `plain.embed`."""
-    first, *others = (table(rows) for table, rows in zip(tables, ids, strict=True))
-    sums = sum(others, first)
-    if not fits(sums):
+    if not fits(*(table.weight for table in tables)) or not len(ids[0]):
         return plain.embed(tables, ids, norm)
+    first, *others = (cast(Tensor, Lookup.apply(table.weight, rows)) for table, rows in zip(tables, ids, strict=True))
+    sums = sum(others, first)
     return _norm(sums, norm, owned=True)
 
 
