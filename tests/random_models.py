@@ -63,10 +63,9 @@ def vectors_of(saved, texts) -> torch.Tensor:
 
 def write_run(folder, saved, encoder_changed=False):
     """Write a run folder that contains only a model; return it."""
-    scores = {
-        "overall": 0.5,
-        "tasks": {name: {saved.model.head(name).main_metric: 0.5} for name in saved.model.task_names},
-    }
+    metrics = {name: saved.model.head(name).main_metric for name in saved.model.task_names}
+    tasks = {name: {"main_metric": metric, metric: 0.5} for name, metric in metrics.items()}
+    scores = {"overall": 0.5, "tasks": tasks}
     commit_folder(
         folder / "model",
         lambda at: write_model(at, saved.model, saved.section, saved.tokenizer, encoder_changed, scores),

@@ -44,7 +44,7 @@ def write_card(folder: Path, saved: SavedModel, task: str, exported: Exported) -
 def _card(saved: SavedModel, task: str, exported: Exported) -> str:
     section, name = saved.task(task), saved.section.encoder.checkpoint
     base = [f"base_model: {name}"] if is_hub_name(name) else []
-    kinds = ", ".join(each.kind for each in saved.section.adapters) or "none"
+    kinds = ", ".join(each.kind for each in saved.section.adapters_of(task)) or "none"
     facts = [
         f"encoder: `{one_line(name if is_hub_name(name) else PurePath(name).name)}`",
         f"adapters: {kinds}; pooling: {saved.section.pooling.kind}; head: {section.head.kind}",

@@ -19,7 +19,7 @@ from mbert_cli.export.transformers import single_model
 from mbert_cli.model.saved_model import SavedModel
 from mbert_cli.model.tensor_files import write_tensors
 from mbert_cli.storage.atomic import read_json
-from mbert_cli.storage.model_folder import model_folder
+from mbert_cli.storage.model_folder import committed_model
 
 FORMAT = "mbert-peft"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -37,7 +37,7 @@ def export_peft(saved: SavedModel, task: str, folder: Path, base: str) -> None:
     Raises:
         UsageError: the task has no adapter or several, or peft cannot express it.
     """
-    model, kinds = single_model(saved), [each.kind for each in saved.section.adapters]
+    model, kinds = single_model(saved), [each.kind for each in saved.section.adapters_of(task)]
     if len(kinds) != 1:
         held = " and ".join(kinds) or "none"
         raise UsageError(
@@ -76,7 +76,7 @@ def base_of(run: Path, saved: SavedModel, encoder: str | None = None) -> str:
         saved: the model.
         encoder: the folder of the encoder, if it was moved.
     """
-    folder = model_folder(run)
+    folder = committed_model(run)
     if has_weights(folder / "encoder"):
         return str((folder / "encoder").absolute())
     name = saved.section.encoder.checkpoint

@@ -66,7 +66,7 @@ def export_sentence_transformers(saved: SavedModel, task: str, folder: Path, hea
         UsageError: the library cannot compute the task.
     """
     model = single_model(saved)
-    encoder = plain_encoder(model, task, [each.kind for each in saved.section.adapters])
+    encoder = plain_encoder(model, task, [each.kind for each in saved.section.adapters_of(task)])
     hidden, pairs = encoder.shape.hidden_size, head and is_cross_encoder(saved, task)
     kind = "CrossEncoder" if pairs else "SentenceTransformer"
     modules = [Module("Pooling", _pooling(saved.section.pooling.kind, hidden))]

@@ -43,7 +43,7 @@ def export_transformers(saved: SavedModel, task: str, folder: Path, head: bool =
         UsageError: the class for sequence classification of the encoder's family cannot compute the task.
     """
     model = single_model(saved)
-    encoder = plain_encoder(model, task, [each.kind for each in saved.section.adapters])
+    encoder = plain_encoder(model, task, [each.kind for each in saved.section.adapters_of(task)])
     if head:
         _write_classifier(saved, task, folder, encoder)
     else:

@@ -250,7 +250,7 @@ def is_task_name(name: str) -> bool:
 
 def _training(reader: Reader) -> TrainingSection | None:
     """Read the training section; its trackers must be known."""
-    section = reader.section(("training",), TrainingSection, default={})
+    section = reader.section(("training",), TrainingSection, default={}, paths={"start_from": resolve_path})
     for index, kind in enumerate(section.track if section else ()):
         for _, what in reader.check("tracking", Component(kind=kind)):
             reader.problem(("training", "track", index), what)

@@ -191,6 +191,8 @@ class TrainingSection(Section):
         warmup: share of all steps in which the learning rate rises; not for `constant`.
         max_length: maximum length of a sentence in tokens, with [CLS] and [SEP]; longer sentences are cut.
         strict_length: reject files with longer sentences.
+        start_from: a run, or the folder of a saved model, whose adapters and heads are the initial values of tasks with
+            the same name; see `training/start.py`. `encoder.checkpoint` can be the same run.
         freeze_encoder: do not train the encoder; adapters and heads are trained in the order of the curriculum.
         cache_features: compute the frozen encoder once for each sentence, without dropout, and keep its hidden states
             in a file during the run; only for adapters on top.
@@ -227,6 +229,7 @@ class TrainingSection(Section):
     warmup: Share = 0.1
     max_length: Annotated[int, Field(ge=3, le=100_000)] = 128
     strict_length: bool = False
+    start_from: str | None = None
     freeze_encoder: bool = False
     cache_features: bool = False
     gradient_checkpointing: bool = False

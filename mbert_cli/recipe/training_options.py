@@ -1,5 +1,7 @@
 """What a recipe says about training: unusual learning rates, and the options that differ from the defaults."""
 
+from pathlib import PurePath
+
 from mbert_cli.recipe.sections import Recipe, TaskSection
 
 # Learning rates above which training rarely succeeds: of pretrained weights, and of weights that start at random.
@@ -39,6 +41,8 @@ def training_options(recipe: Recipe) -> dict[str, str]:
         options = {"batches": f"{training.batch_size} rows in {training.accumulate} micro-batches", **options}
     if training.evaluate_every is not None:
         options["scored on dev"] = f"every {training.evaluate_every:,} steps"
+    if training.start_from is not None:
+        options["start"] = f"adapters and heads of {PurePath(training.start_from).name}"
     limits = {name: getattr(training, name) for name in _LIMITS}
     options["limits of training"] = ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit is not None)
     return {name: text for name, text in options.items() if text}

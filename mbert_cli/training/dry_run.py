@@ -31,6 +31,7 @@ from mbert_cli.training.feature_cache import cache_features
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.run_size import check_room, disk_needed, run_size
 from mbert_cli.training.setup import TrainingSetup, set_up
+from mbert_cli.training.start import start_from_run, start_problems
 from mbert_cli.training.state import TrainingState
 from mbert_cli.training.step import OptimizerStep
 
@@ -98,11 +99,13 @@ def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = 
     problems = [
         *_folder_problems(folder, console),
         *_encoder_problems(recipe),
+        *start_problems(recipe),
         *_file_problems(recipe, options.limit, console),
     ]
     if problems:
         raise RecipeError(*problems)
     setup = set_up(recipe, options)
+    start_from_run(setup.recipe, setup.learner.model, setup.encoder_folder, console)
     print_opening(setup, options)
     training = setup.recipe.training
     members = training.members  # they train one after another, and all their models are kept

@@ -41,6 +41,8 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the differences between two fingerprints that can change the result, one phrase each."""
     before, after = flat(then), flat(now)
     ignored = moved_files(before, after)
+    # A state contains what a run has taken over from another one.
+    ignored += [key for key in {**before, **after} if key.startswith("start_sha256")]
     # A run that goes on for longer takes the same steps.
     ignored += ["training.patience", "training.max_time"]
     if not _depends_on_epochs(now):

@@ -15,6 +15,7 @@ from mbert_cli.training.loop import TrainingRun
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.run_size import check_room, run_size
 from mbert_cli.training.setup import set_up
+from mbert_cli.training.start import check_start, recorded_start, start_from_run
 from mbert_cli.training.state import TrainingState, read_state, threads_of_run
 
 
@@ -59,13 +60,19 @@ def prepare(recipe: Recipe, folder: RunFolder, options: RunOptions) -> TrainingR
     """
     console, processes = options.console, options.processes
     with processes.together():
+        started = recorded_start(folder) if options.resume else None
+        if started is None:
+            check_start(recipe)
         setup = set_up(recipe, options)
+        if started is None:
+            started = start_from_run(setup.recipe, setup.learner.model, setup.encoder_folder, console)
         size = run_size(setup)
         check_room(folder.path, size.added if options.resume else size.most)
         encoder = weights_sha256(setup.encoder_folder)
         fingerprint = fingerprint_of(setup.recipe, setup.data, options.hardware, encoder, processes.count)
         if options.base is not None:
             fingerprint["base"] = options.base.sha256
+        fingerprint |= {"start_sha256": started} if started else {}
         state = TrainingState()
         if options.resume:
             state = read_state(folder, fingerprint, setup.learner, console, options.allow_drift)
