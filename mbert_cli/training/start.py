@@ -54,9 +54,7 @@ def _task_problems(name: str, recipe: Recipe, section: ModelSection, run: str) -
     place, remedy = recipe.place("tasks", name, "head"), "rename the task, or remove training.start_from"
     if ours.kind != theirs.kind:
         return [f"{place} is {ours.kind}, but task {name} of {run} has the head {theirs.kind}; {remedy}."]
-    adapters, others = (
-        " + ".join(each.kind for each in one.adapters_of(name)) or "none" for one in (recipe, section)
-    )
+    adapters, others = (" + ".join(each.kind for each in one.adapters_of(name)) or "none" for one in (recipe, section))
     if adapters != others:
         what = f"are {adapters}, but task {name} of {run} has {others}"
         return [f"{recipe.place('adapters')} {what}; use the same kinds, or remove training.start_from."]
