@@ -8,18 +8,11 @@ from pydantic import BaseModel, create_model
 from mbert_cli.encoder.families import model_types
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.model.components import component_class, kinds, options_model
+from mbert_cli.recipe.describing import CardSection, ReferenceSection
 from mbert_cli.recipe.docstrings import argument_texts
 from mbert_cli.recipe.folds import FoldSection
 from mbert_cli.recipe.long_texts import WindowsSection
-from mbert_cli.recipe.sections import (
-    CardSection,
-    EncoderSection,
-    Recipe,
-    ReferenceSection,
-    ShapeSection,
-    TaskSection,
-    TrainingSection,
-)
+from mbert_cli.recipe.sections import EncoderSection, Recipe, ShapeSection, TaskSection, TrainingSection
 
 Schema = dict[str, Any]
 

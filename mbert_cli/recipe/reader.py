@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from mbert_cli.errors import RecipeError
 from mbert_cli.messages import nearest, shown
+from mbert_cli.recipe.describing import CardSection, ReferenceSection
 from mbert_cli.recipe.document import Document, KeyPath, dotted
 from mbert_cli.recipe.folds import FoldSection
 from mbert_cli.recipe.long_texts import WindowsSection
@@ -18,11 +19,9 @@ from mbert_cli.recipe.recipe_file import read_document
 from mbert_cli.recipe.section import Section
 from mbert_cli.recipe.sections import (
     MULTI_LABEL,
-    CardSection,
     Component,
     EncoderSection,
     Recipe,
-    ReferenceSection,
     ShapeSection,
     TaskSection,
     TrainingSection,

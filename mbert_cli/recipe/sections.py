@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from mbert_cli.recipe.describing import CardSection, ReferenceSection
 from mbert_cli.recipe.document import Document, dotted
 from mbert_cli.recipe.field_types import (
     Duration,
@@ -260,37 +261,6 @@ class TrainingSection(Section):
         if self.members > 1:
             return self.members
         return self.epochs if self.evaluate_every is None else None
-
-
-class ReferenceSection(Section):
-    """Published scores that a run is compared with, such as a paper's; they do not change the result.
-
-    Args:
-        source: the publication, e.g. `Multi-BERT paper, Table 5, PAL`.
-        scores: value of the main metric of each task; tasks may be left out.
-    """
-
-    source: Annotated[str, Field(min_length=1)]
-    scores: Annotated[Mapping[str, Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]], Field(min_length=1)]
-
-
-class CardSection(Section):
-    """Entries of the model card that only you can know; they do not change the result.
-
-    Args:
-        title: title of the card.
-        license: license of the model, with the identifier that the Hub uses, e.g. `mit`; the terms of the encoder and
-            of the data may apply as well.
-        language: language of the texts, e.g. `en`.
-        description: intended uses and limits of the model, as Markdown.
-        datasets: names on the Hub of the training data; data sets that a task names with `hub:` are added.
-    """
-
-    title: str | None = None
-    license: str | None = None
-    language: str | None = None
-    description: str | None = None
-    datasets: list[str] = []
 
 
 class ModelSection(Section):

@@ -4,14 +4,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from mbert_cli.model.components import component_class, kinds, options_model
-from mbert_cli.recipe.sections import (
-    CardSection,
-    EncoderSection,
-    ReferenceSection,
-    ShapeSection,
-    TaskSection,
-    TrainingSection,
-)
+from mbert_cli.recipe.describing import CardSection, ReferenceSection
+from mbert_cli.recipe.sections import EncoderSection, ShapeSection, TaskSection, TrainingSection
 from mbert_cli.recipe.validation_message import validation_message
 from mbert_cli.sweeps.plan import PlanSection, RowSection
 
