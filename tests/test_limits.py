@@ -60,7 +60,7 @@ def test_settings_that_the_page_calls_unsupported_are_rejected(tiny_recipe, sett
         ["serve", "a"],
         ["train", "--precision", "fp16"],
         ["train", "--device", "mps"],
-        ["predict", "a", "b.tsv", "--precision", "int8"],
+        ["train", "--precision", "int8"],
     ],
 )
 def test_commands_and_options_that_the_page_calls_unsupported_are_rejected(words, tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Encoder checkpoints: what their files contain, and the names of their weights in both formats."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mbert_cli.encoder.initialisation import initialise, shapes_only
 from mbert_cli.encoder.layer import ACTIVATIONS
 from mbert_cli.encoder.location import WEIGHTS, weight_files, weights_sha256
 from mbert_cli.encoder.packed_encoder import PackedEncoder
+from mbert_cli.encoder.quantisation import quantise
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError
 from mbert_cli.messages import shown
@@ -117,13 +118,17 @@ def shape_problem(shape: EncoderShape) -> tuple[str, str] | None:
     return None
 
 
-def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -> tuple[PackedEncoder, list[str]]:
+def load_encoder(
+    folder: Path, shape: EncoderShape, sha256: str | None = None, int8: Mapping[str, Tensor] | None = None
+) -> tuple[PackedEncoder, list[str]]:
     """Build an encoder in fp32 with the weights of a checkpoint.
 
     Args:
         folder: contains `model.safetensors`, or its shards and their index.
         shape: the encoder's sizes.
         sha256: the expected value of `weights_sha256`; None skips the check.
+        int8: the weights and scales of the linear layers in int8, see `quantisation`. Then the encoder is quantised,
+            and the file is mapped: what is not used takes no memory.
 
     Returns:
         The encoder, and the names of parameters that the checkpoint does not contain. Only the pooler may be absent; it
@@ -146,10 +151,13 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
     state, absent, wrong = {}, [], []
     for name, parameter in encoder.named_parameters():
         sources = _checkpoint_names(of_type, name, shape.num_layers)
+        if int8 is not None and name in int8:
+            continue
         if any(source not in weights for source in sources):
             absent.append(name)
             continue
-        value = torch.cat([weights.pop(source) for source in sources]).float()
+        values = [weights.pop(source) for source in sources]
+        value = (values[0] if int8 is not None and len(values) == 1 else torch.cat(values)).float()
         if value.shape != parameter.shape:
             wrong.append(f"{sources[0]} is {list(value.shape)}, expected {list(parameter.shape)}")
         state[name] = value
@@ -164,8 +172,9 @@ def load_encoder(folder: Path, shape: EncoderShape, sha256: str | None = None) -
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             initialise(encoder.pooler)
-    encoder.load_state_dict(state, assign=True, strict=not absent)
-    return encoder.requires_grad_(True), absent
+    encoder.load_state_dict(state, assign=True, strict=not absent and int8 is None)
+    encoder.requires_grad_(True)
+    return encoder if int8 is None else quantise(encoder, int8), absent
 
 
 def _read_weights(files: list[Path], of_type: Family) -> dict[str, Tensor]:

@@ -24,12 +24,14 @@ def linear_names(num_layers: int) -> list[str]:
 def quantise(encoder: PackedEncoder, parts: Mapping[str, Tensor] | None = None) -> PackedEncoder:
     """Replace the linear layers of an encoder by layers in int8. Return the encoder, which cannot be trained any more.
 
-    Embeddings, LayerNorms, biases and adapters keep their data types.
+    Nothing changes if this was done before. Embeddings, LayerNorms, biases and adapters keep their data types.
 
     Args:
         encoder: the encoder; it is changed.
         parts: the result of `int8_parts` for an encoder with the same weights; by default, the weights are quantised.
     """
+    if isinstance(next(_layers(encoder)).output, Int8Linear):
+        return encoder
     with torch.no_grad():
         for name in linear_names(len(encoder.layers)):
             linear = cast(nn.Linear, encoder.get_submodule(name))

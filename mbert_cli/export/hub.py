@@ -10,11 +10,12 @@ from typing import Any
 from mbert_cli.encoder.location import has_weights, own_encoder, referred, weight_files
 from mbert_cli.errors import UsageError
 from mbert_cli.model.task_folder import is_task_folder
-from mbert_cli.storage.atomic import MANIFEST, check_folder, commit_folder, read_json
+from mbert_cli.storage.atomic import DERIVED, MANIFEST, check_folder, commit_folder, read_json
 from mbert_cli.storage.hub import hub_errors
 from mbert_cli.storage.model_folder import model_folder
 
 _CONFIG = "config.json"
+_NOT_COPIED = shutil.ignore_patterns(MANIFEST, f"{DERIVED}*.safetensors*")
 _PATHS = ("train", "dev", "test")
 
 
@@ -76,7 +77,7 @@ def _upload(
 
 def _copy_task(folder: Path, new: Path) -> None:
     """Copy a task folder for other machines: without local paths."""
-    shutil.copytree(folder, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
+    shutil.copytree(folder, new, dirs_exist_ok=True, ignore=_NOT_COPIED)
     config = read_json(folder / _CONFIG)
     _shorten_paths(config["task"])
     if PurePath(config["encoder"]["checkpoint"]).is_absolute():
@@ -93,7 +94,7 @@ def _shorten_paths(task: dict[str, Any]) -> None:
 
 def _copy(folder: Path, new: Path, own: bool, encoder: str | None) -> None:
     """Copy a model for other machines: without local paths, and with the encoder if it is in a folder."""
-    shutil.copytree(folder, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
+    shutil.copytree(folder, new, dirs_exist_ok=True, ignore=_NOT_COPIED)
     config = read_json(folder / _CONFIG)
     for task in config["tasks"].values():
         _shorten_paths(task)

@@ -20,15 +20,19 @@ class Hardware:
         device: device of the model.
         dtype: type of matrix products in the encoder and the adapters. Parameters, losses and heads are fp32.
         kernels: `torch` or `fused`; see `encoder.kernels`.
+        int8: whether the linear layers of the encoder compute in int8; then `dtype` is the type of everything else.
     """
 
     device: torch.device
     dtype: torch.dtype
     kernels: str = "torch"
+    int8: bool = False
 
     @property
     def precision(self) -> str:
-        """`fp32` or `bf16`."""
+        """`fp32`, `bf16` or `int8`."""
+        if self.int8:
+            return "int8"
         return "bf16" if self.dtype == torch.bfloat16 else "fp32"
 
     @property
@@ -40,7 +44,7 @@ class Hardware:
         """Return everything about the hardware that affects the bytes of a result."""
         facts: dict[str, str | int] = {
             "device": self.device.type,
-            "precision": self.precision,
+            "precision": self.precision if not self.int8 else f"int8 and {str(self.dtype).removeprefix('torch.')}",
             "kernels": self.kernels,
         }
         if self.device.type == "cpu":
@@ -48,36 +52,44 @@ class Hardware:
         return {**facts, "instructions": torch.cuda.get_device_name(self.device)}
 
 
-def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto") -> Hardware:
+def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto", prediction: bool = False) -> Hardware:
     """Choose device, precision and kernels.
 
     Args:
         device: `auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`.
-        precision: `auto` (bf16 if the device has instructions for it), `fp32` or `bf16`.
+        precision: `auto` (bf16 if the device has instructions for it), `fp32`, `bf16`, or in prediction `int8`.
         kernels: `auto` (fused if available), `torch` or `fused`.
+        prediction: whether nothing is trained.
 
     Raises:
         UsageError: the device does not exist, its kernels are not available, or a name is unknown.
     """
-    check_names(precision, kernels)
+    check_names(precision, kernels, prediction)
     forks.note_threads()
     chosen = _device(device)
     problem = seam.why_not_fused(chosen)
     if kernels == "fused" and problem:
         raise UsageError(f"--kernels is 'fused', but {problem}; use --kernels auto.")
-    bf16 = precision == "bf16" or (precision == "auto" and computes_in_bf16(chosen))
+    int8_problem = why_not_int8(chosen) if precision == "int8" else None
+    if int8_problem:
+        raise UsageError(f"--precision is 'int8', but {int8_problem}; use --precision auto.")
+    bf16 = precision == "bf16" or (precision in ("auto", "int8") and computes_in_bf16(chosen))
     fused = problem is None if kernels == "auto" else kernels == "fused"
-    return Hardware(chosen, torch.bfloat16 if bf16 else torch.float32, "fused" if fused else "torch")
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    return Hardware(chosen, dtype, "fused" if fused else "torch", precision == "int8")
 
 
-def check_names(precision: str, kernels: str) -> None:
+def check_names(precision: str, kernels: str, prediction: bool = False) -> None:
     """Check the names of a precision and of kernels, whether or not this machine has them.
 
     Raises:
-        UsageError: a name is unknown.
+        UsageError: a name is unknown, or is only for prediction.
     """
-    if precision not in ("auto", "fp32", "bf16"):
-        raise UsageError(f"--precision is '{precision}'. Known: auto, fp32, bf16.")
+    if precision == "int8" and not prediction:
+        raise UsageError("--precision is 'int8', which is for predictions only; train with --precision auto.")
+    if precision not in ("auto", "fp32", "bf16", "int8"):
+        known = "auto, fp32, bf16" + ", int8" * prediction
+        raise UsageError(f"--precision is '{precision}'. Known: {known}.")
     if kernels not in ("auto", *seam.NAMES):
         raise UsageError(f"--kernels is '{kernels}'. Known: auto, {', '.join(seam.NAMES)}.")
 
@@ -145,6 +157,18 @@ def computes_in_bf16(device: torch.device) -> bool:
         # `torch.cuda.is_bf16_supported` looks at the current device, which may be another one.
         return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def why_not_int8(device: torch.device) -> str | None:
+    """Return the reason why a device does not compute in int8; None if it does.
+
+    Without instructions for products of int8, oneDNN is slower than in fp32, and sums of two products may overflow.
+    """
+    if device.type != "cpu":
+        return f"int8 products run on CPUs only, and the device is {device.type}"
+    if torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported():
+        return None
+    return "this processor has no instructions for int8 products (AVX512-VNNI or AMX)"
 
 
 def _device(name: str) -> torch.device:

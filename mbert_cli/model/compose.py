@@ -137,16 +137,22 @@ def build_model(section: ModelSection, shape: EncoderShape, encoder: PackedEncod
     return MultiTaskBert(encoder, build_pooling(section, encoder), parts)
 
 
-def build_part(section: ModelSection, name: str, shape: EncoderShape, encoder: PackedEncoder, seed: int) -> TaskPart:
-    """Build the adapters and the head of a task; arguments and errors are those of `build_model`."""
+def build_part(
+    section: ModelSection, name: str, shape: EncoderShape, encoder: PackedEncoder | None, seed: int
+) -> TaskPart:
+    """Build the adapters and the head of a task; arguments and errors are those of `build_model`.
+
+    Without an encoder, no adapter takes initial values from it: its values are loaded next.
+    """
     task = section.tasks[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "initial values", name))
         own = shape.dropping(task.encoder_dropout)
         adapters: list[Adapter] = [build("adapters", each, own) for each in section.adapters_of(name)]
         part = TaskPart(adapters, build("heads", task.head, shape.hidden_size), _window_pooling(task))
-        for adapter in part.adapter_list():
-            adapter.start_from(encoder)
+        if encoder is not None:
+            for adapter in part.adapter_list():
+                adapter.start_from(encoder)
     return part
 
 

@@ -25,8 +25,10 @@ from mbert_cli import __version__
 from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import load_encoder, read_shape, save_config, save_weights
-from mbert_cli.encoder.location import has_weights, is_local, locate, own_encoder, referred, weights_sha256
+from mbert_cli.encoder.int8_file import keep_parts, read_parts
+from mbert_cli.encoder.location import WEIGHTS, has_weights, is_local, locate, own_encoder, referred, weights_sha256
 from mbert_cli.encoder.packed_encoder import PackedEncoder
+from mbert_cli.encoder.quantisation import int8_parts, quantise
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.messages import nearest
@@ -154,12 +156,13 @@ def _member(folder: Path, number: int) -> Path:
     return folder / "members" / str(number)
 
 
-def read_model(run: Path, encoder: str | Path | None = None) -> SavedModel:
+def read_model(run: Path, encoder: str | Path | None = None, int8: bool = False) -> SavedModel:
     """Read the best model of a run. The adapters and the head of a task are read when they are first used.
 
     Args:
         run: a run folder, or the folder of a saved model.
         encoder: the folder of the encoder that the model refers to, if it was moved; its SHA-256 must be the same.
+        int8: quantise the encoder. The weights in int8 are kept in the folder of the model, if it can be written.
 
     Raises:
         CheckpointError: there is no model, or its files were altered or do not fit each other; for the file of a task,
@@ -181,7 +184,9 @@ def read_model(run: Path, encoder: str | Path | None = None) -> SavedModel:
     elif encoder is not None:
         raise UsageError(own_encoder(run))
     models = [
-        _read_member(_Files(folder, place, section, hashes, decisions), shared if own is None else own / "encoder")
+        _read_member(
+            _Files(folder, place, section, hashes, decisions), shared if own is None else own / "encoder", int8
+        )
         for place, own in zip(places, weights, strict=True)
     ]
     model: SentenceModel = models[0] if count is None else Ensemble(models)
@@ -207,7 +212,7 @@ class _Files:
     hashes: Mapping[str, str]
     decisions: Mapping[str, Any]
 
-    def read_task(self, name: str, shape: EncoderShape, encoder: PackedEncoder) -> TaskPart:
+    def read_task(self, name: str, shape: EncoderShape) -> TaskPart:
         """Read the adapters and the head of a task."""
         path = self.place / "tasks" / f"{name}.safetensors"
         known = self.hashes.get(path.relative_to(self.folder).as_posix())
@@ -215,16 +220,36 @@ class _Files:
             raise CheckpointError(f"{path}: is missing; copy the folder again, or train again.")
         # A model that was replaced since then has other hashes.
         check_file(path, known)
-        part = build_part(self.section, name, shape, encoder, seed=0)
+        part = build_part(self.section, name, shape, None, seed=0)
         load_tensors(part, path)
         set_decision(self.folder, name, part.head, self.decisions)
         return part
 
+    def read_encoder(self, weights: Path, shape: EncoderShape, int8: bool) -> PackedEncoder:
+        """Read the encoder; in int8, quantise it or read what an earlier call kept.
 
-def _read_member(files: _Files, weights: Path) -> MultiTaskBert:
+        Args:
+            weights: the folder of the encoder's weights.
+            shape: the encoder's sizes.
+            int8: whether the encoder is quantised.
+        """
+        if not int8:
+            return load_encoder(weights, shape)[0]
+        own = weights / WEIGHTS
+        known = self.hashes.get(own.relative_to(self.folder).as_posix()) if own.is_relative_to(self.folder) else None
+        source = known or weights_sha256(weights)
+        parts = read_parts(self.place, source)
+        if parts is not None:
+            return load_encoder(weights, shape, int8=parts)[0]
+        encoder = quantise(load_encoder(weights, shape)[0])
+        keep_parts(self.place, source, int8_parts(encoder))
+        return encoder
+
+
+def _read_member(files: _Files, weights: Path, int8: bool) -> MultiTaskBert:
     """Read a model, or a member of an ensemble; `weights` is the folder of the encoder's weights."""
     shape = read_shape(files.folder / "encoder")
-    encoder, _ = load_encoder(weights, shape)
+    encoder = files.read_encoder(weights, shape, int8)
     pooling = build_pooling(files.section, encoder)
     names = list(files.section.tasks)
-    return LazyMultiTaskBert(encoder, pooling, names, lambda name: files.read_task(name, shape, encoder))
+    return LazyMultiTaskBert(encoder, pooling, names, lambda name: files.read_task(name, shape))

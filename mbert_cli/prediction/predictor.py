@@ -12,6 +12,7 @@ from mbert_cli.data.batching import TaskData, tokenise_texts
 from mbert_cli.data.file_settings import with_file_settings
 from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.data.truncation import Truncation
+from mbert_cli.encoder.quantisation import quantise
 from mbert_cli.errors import UsageError
 from mbert_cli.heads import Columns
 from mbert_cli.machine.hardware import choose
@@ -30,7 +31,7 @@ class Predictor:
     Args:
         run: a run folder, or the folder of a saved model.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        precision: `auto`, `fp32` or `bf16`.
+        precision: `auto`, `fp32`, `bf16` or `int8`.
         kernels: `auto`, `torch` or `fused`.
         batch_size: largest number of examples in a batch; None to limit only the number of tokens.
         fold: fold adapters into copies of the encoder, one per task, where possible; see `encoder.folding`.
@@ -38,7 +39,7 @@ class Predictor:
 
     Raises:
         CheckpointError: there is no model, or it cannot be loaded.
-        UsageError: the device does not exist, or it has no such kernels.
+        UsageError: the device does not exist, or it has no such kernels or precision.
 
     Example:
         >>> Predictor("runs/demo")({"text": ["What a wonderful evening!"]}, task="sentiment")["pred"]
@@ -56,9 +57,10 @@ class Predictor:
         fold: bool = False,
         encoder: str | Path | None = None,
     ) -> None:
-        self.hardware = choose(device, precision, kernels)
+        self.hardware = choose(device, precision, kernels, prediction=True)
         self.run = Path(run)
-        self.saved = read_model(self.run, encoder)
+        # Adapters are folded into the weights before these are quantised.
+        self.saved = read_model(self.run, encoder, int8=self.hardware.int8 and not fold)
         self.saved.model.to(self.hardware.device).compute_with(self.hardware.dtype, self.hardware.kernels)
         self.batch_size = batch_size
         self.fold = fold
@@ -168,7 +170,10 @@ class Predictor:
             return self.saved.model
         # Folded at first use: the last digits may depend on the number of threads, which is chosen after loading.
         if task not in self._folded:
-            self._folded[task] = self.saved.model.folded(task)
+            folded = self.saved.model.folded(task)
+            for member in folded.members() if self.hardware.int8 else ():
+                quantise(member.encoder)
+            self._folded[task] = folded
         return self._folded[task]
 
 

@@ -24,6 +24,8 @@ from mbert_cli.storage.disk import disk_errors
 MANIFEST = "manifest.json"
 DECISIONS = "decisions"
 """Name of the amendment of a model folder with fitted thresholds and temperatures; see `amend_folder`."""
+DERIVED = "int8-"
+"""First part of the names of files that are made of the other files of a folder; see `is_derived`."""
 _NEW = ".new"
 _OLD = ".old"
 
@@ -143,7 +145,13 @@ def holds_only_what_was_committed(folder: Path) -> bool:
     if not (folder / MANIFEST).is_file():
         return False
     known = {MANIFEST, *hashes_in(folder)}
-    return all(path.relative_to(folder).as_posix() in known for path in folder.rglob("*") if not path.is_dir())
+    files = [path for path in folder.rglob("*") if not path.is_dir() and not is_derived(path.name)]
+    return all(path.relative_to(folder).as_posix() in known for path in files)
+
+
+def is_derived(name: str) -> bool:
+    """Whether a name is that of weights in int8, or of one that a crash left incomplete: not part of the commit."""
+    return re.fullmatch(DERIVED + r"[0-9a-f]{16}-[0-9a-f]{16}\.safetensors\w*", name) is not None
 
 
 def check_folder(folder: Path, later: Callable[[str], bool] = lambda _: False) -> dict[str, str]:
@@ -165,7 +173,7 @@ def check_folder(folder: Path, later: Callable[[str], bool] = lambda _: False) -
         if not later(name):
             check_file(folder / name, expected)
     for path in sorted(folder.rglob("*.safetensors")):
-        if path.relative_to(folder).as_posix() not in hashes:
+        if path.relative_to(folder).as_posix() not in hashes and not is_derived(path.name):
             raise CheckpointError(f"{path}: is not in the manifest of its folder; remove it.")
     return hashes
 
