@@ -3,7 +3,7 @@
 import torch
 
 from mbert_cli.encoder.kernels import why_not_fused
-from mbert_cli.machine.hardware import choose, computes_in_bf16
+from mbert_cli.machine.hardware import choose, computes_in_bf16, why_not_int8
 
 _FLASH = "in bf16 and without dropout"
 
@@ -15,11 +15,12 @@ def devices() -> list[torch.device]:
 
 
 def device_facts(device: torch.device) -> dict[str, str]:
-    """Return the kernels, the precision, and the use of dropout, FlashAttention and CUDA graphs on a device."""
+    """Return the kernels, the precisions, and the use of dropout, FlashAttention and CUDA graphs on a device."""
     problem = why_not_fused(device)
     return {
         "kernels": f"torch; fused kernels are not available: {problem}" if problem else f"fused ({_compiler(device)})",
         "precision": _precision(device),
+        "int8": why_not_int8(device) or "for predictions with --precision int8",
         "dropout": "keyed: the masks are the same on every device and with all kernels",
         "flash attention": _flash_attention(device, fused=problem is None),
         "graphs": _graphs(device),

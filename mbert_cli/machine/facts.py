@@ -8,7 +8,7 @@ import torch
 
 from mbert_cli.encoder.kernels import why_not_fused
 from mbert_cli.machine.device_facts import device_facts, devices
-from mbert_cli.machine.hardware import choose, why_not_int8
+from mbert_cli.machine.hardware import choose
 from mbert_cli.machine.versions import version_of
 from mbert_cli.recipe.shipped import shipped_folder
 
@@ -39,7 +39,6 @@ def facts() -> dict[str, Any]:
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or "none",
         "device": str(hardware.device),
         "precision": hardware.precision,
-        "int8": why_not_int8(hardware.device) or "available (--precision int8)",
         "kernels": f"torch; fused kernels are not available: {problem}" if problem else hardware.kernels,
         "recipes": str(shipped_folder()),
         "devices": {str(device): device_facts(device) for device in devices()},

@@ -170,11 +170,16 @@ class Predictor:
             return self.saved.model
         # Folded at first use: the last digits may depend on the number of threads, which is chosen after loading.
         if task not in self._folded:
-            folded = self.saved.model.folded(task)
-            for member in folded.members() if self.hardware.int8 else ():
-                quantise(member.encoder)
-            self._folded[task] = folded
+            self._folded[task] = _folded(self.saved.model, task, self.hardware.int8)
         return self._folded[task]
+
+
+def _folded(model: SentenceModel, task: str, int8: bool) -> SentenceModel:
+    """Return the model for one task, with its adapters folded into the encoder; then quantise the encoder."""
+    folded = model.folded(task)
+    for member in folded.members() if int8 else ():
+        quantise(member.encoder)
+    return folded
 
 
 def _warn_of_cut_rows(limits: LengthLimits, data: TaskData, task: str) -> None:
