@@ -36,7 +36,7 @@ def _compute(encoder: PackedEncoder, device: torch.device, dtype: torch.dtype) -
     ids, layout = torch.arange(8, device=device), Layout([8], device=device)
     for trains in (False, True):
         precision = torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
-        with kernels.using("fused", device.type), precision, torch.set_grad_enabled(trains):
+        with kernels.using("fused", device), precision, torch.set_grad_enabled(trains):
             h = encoder.train(trains)(ids, torch.zeros_like(ids), ids, layout)
         if trains:
             h.sum().backward()

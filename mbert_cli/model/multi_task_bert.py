@@ -141,11 +141,11 @@ class MultiTaskBert(SentenceModel):
 
     @contextmanager
     def _computing(self, batch: Batch) -> Iterator[None]:
-        device = batch.token_ids.device.type
-        if device == "cuda":
+        device = batch.token_ids.device
+        if device.type == "cuda":
             # One call for all copies: on a GPU, launching a copy takes longer than the copy.
             renew(pair for linear in self._linears for pair in linear.outdated(self.compute_dtype))
-        precision = torch.autocast(device, self.compute_dtype, self.compute_dtype != torch.float32)
+        precision = torch.autocast(device.type, self.compute_dtype, self.compute_dtype != torch.float32)
         with kernels.using(self.kernels, device), precision:
             yield
 

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -68,9 +69,14 @@ class TestKernelsOfAGpu:
 
     def test_they_are_available(self):
         assert self.reason() is None
-        with kernels.using("fused", "cuda"):
+
+    def test_they_run_on_the_gpu_of_the_tensors(self):
+        current, gpu = [], torch.device("cuda:1")
+        self.monkeypatch.setattr(torch.cuda, "device", lambda device: current.append(device) or nullcontext())
+        with kernels.using("fused", gpu):
             assert kernels._chosen.get() == "triton"
-        with kernels.using("torch", "cuda"):
+            assert current == [gpu]
+        with kernels.using("torch", gpu):
             assert kernels._chosen.get() == "torch"
 
     def test_an_old_gpu_has_none(self):

@@ -9,7 +9,7 @@ import os
 import shutil
 import sysconfig
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache
@@ -93,21 +93,24 @@ def _imported(name: str) -> ModuleType:
 
 
 @contextmanager
-def using(name: str, device: str = "cpu") -> Iterator[None]:
+def using(name: str, device: torch.device | None = None) -> Iterator[None]:
     """Select kernels within a block; the backward pass then uses the same implementation.
 
     In a forked process, `fused` selects `torch`; see `forks`.
 
     Args:
         name: `torch`, `fused`, `padded` or `triton`.
-        device: type of the device of the tensors; on `cuda`, `fused` selects `triton`.
+        device: device of the tensors; by default the CPU. On a GPU, `fused` selects `triton`, and the GPU becomes the
+            current one: Triton launches kernels on that.
     """
     is_forked = forks.settle()
-    if name == "fused" and device == "cuda":
-        name = "triton"
-    token = _chosen.set("torch" if name == "fused" and is_forked else name)
+    on_gpu = device is not None and device.type == "cuda"
+    if name == "fused":
+        name = "triton" if on_gpu else "torch" if is_forked else "fused"
+    token = _chosen.set(name)
     try:
-        yield
+        with torch.cuda.device(device) if on_gpu and name == "triton" else nullcontext():
+            yield
     finally:
         _chosen.reset(token)
 
