@@ -85,8 +85,17 @@ def test_a_middle_class_is_predicted_before_training():
     outputs = built(torch.tensor([[-1.5], [-0.5], [0.5], [1.5]])).detach()
     assert outputs.argmax(1).tolist() == [0, 0, 3, 3]
     assert built.classes(outputs).tolist() == [0, 1, 2, 3]
-    built.decision = built.decision.model_copy(update={"temperature": 5.0})
-    assert built.classes(outputs).tolist() == [0, 1, 2, 3]
+
+
+def test_a_temperature_changes_no_prediction_and_exported_probabilities_give_the_same():
+    """An exported graph has the probabilities with the temperature; its `config.json` names this rule."""
+    built = head()
+    outputs = built(inputs(40)).detach()
+    classes = built.classes(outputs)
+    built.decision = built.decision.model_copy(update={"temperature": 2.5})
+    assert built.classes(outputs).tolist() == classes.tolist()
+    sums = (built.probabilities(outputs).double().numpy() ** 2.5).cumsum(1)
+    assert (sums < sums[:, -1:] / 2).sum(1).tolist() == classes.tolist()
 
 
 @pytest.mark.parametrize("count", [1, 3, 200])
