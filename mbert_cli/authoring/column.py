@@ -1,13 +1,13 @@
 """Counts of the columns of a file, from which `init` guesses."""
 
 import math
-import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mbert_cli.authoring.foreign_formats import ForeignFormat, foreign_format
 from mbert_cli.data.bad_rows import BadRow, BadRows
 from mbert_cli.data.csv_rows import Quoting
 from mbert_cli.data.delimiter import Delimiter
@@ -21,12 +21,6 @@ _LONGEST_LABEL = 1_000  # characters; longer cells are texts, not labels
 _MOST_BAD = 0.1  # share of rows; if more cannot be read, the delimiter or the quoting may be wrong
 _DELETE = "delete bad rows"
 _REMEDY = f"{_DELETE}; if the columns are wrong, choose another --delimiter or --quoting"
-
-_FROM_FASTTEXT = (
-    """awk 'BEGIN {print "label\\ttext"} {gsub(/\\t/, " "); l = ""; while (match($0, /^__label__[^ ]+ +/)) """
-    """{split($0, w, " "); l = l (l == "" ? "" : ",") substr(w[1], 10); $0 = substr($0, RLENGTH + 1)} """
-    """print l "\\t" $0}'"""
-)
 
 
 @dataclass(frozen=True)
@@ -184,16 +178,15 @@ class CountedFile:
         return next((each for each in self.columns if each.name == name and each.is_distinct), None)
 
     @property
-    def is_fasttext(self) -> bool:
-        """Whether the first line begins with a label as in fastText's files: `__label__good A text`."""
-        return any(column.name.startswith("__label__") and " " in column.name for column in self.columns[:1])
+    def foreign(self) -> ForeignFormat | None:
+        """The format of a published data set that is not a table with a header; None for a table."""
+        return foreign_format(self.delimiter.join(column.name for column in self.columns))
 
     @property
     def remark(self) -> str:
         """A remark if the file seems to have no header; otherwise empty."""
-        if self.is_fasttext:
-            path = shlex.quote(self.path)
-            return f"is in fastText's format, not a table; convert it: {_FROM_FASTTEXT} {path} > {path}.tsv"
+        if self.foreign is not None:
+            return self.foreign.remark(self.path)
         if not self.odd_names:
             return ""
         names = ", ".join(f"'{name[:40]}{'...' if len(name) > 40 else ''}'" for name in self.odd_names[:3])

@@ -36,7 +36,7 @@ def check_headers(files: Collection[CountedFile], text: Sequence[str], labels: S
 def _remedy(file: CountedFile) -> str:
     """Return a command that writes a copy of a text file with a header, and what to do if the row is a header."""
     path, if_header = Path(file.path), "; or if it is a header, add --text and --label"
-    if file.is_fasttext:  # the remark contains a command
+    if file.foreign is not None:  # the remark contains a command
         return ""
     if path.suffix.lower() in (".gz", ".parquet") or not path.is_file():
         return if_header

@@ -8,7 +8,7 @@ from word_salad import sentences
 from mbert_cli.cli import app
 from mbert_cli.data.examples import read_examples
 from mbert_cli.data.table import Table
-from mbert_cli.errors import UsageError
+from mbert_cli.errors import MbertError, UsageError
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import task_labels
 
@@ -73,7 +73,9 @@ def test_a_file_of_fasttext_is_rejected_with_a_command_that_converts_it(here):
     lines = [f"__label__{'ab'[i % 2]} {'__label__c ' if i % 3 else ''}{one}, and so on" for i, (one, _) in
              enumerate(PAIRS)]  # fmt: skip
     (here / "my train.txt").write_text("\n".join(lines) + "\n")
-    with pytest.raises(UsageError, match="is in fastText's format, not a table; convert it: awk") as refusal:
+    with pytest.raises(
+        UsageError, match="is in fastText's format, not a table with a header; convert it: awk"
+    ) as refusal:
         init("my train.txt")
     command = refusal.value.problems[-1].partition("convert it: ")[2].removesuffix(".")
     assert "add a header" not in str(refusal.value)
@@ -83,6 +85,41 @@ def test_a_file_of_fasttext_is_rejected_with_a_command_that_converts_it(here):
             ["a", f"{PAIRS[0][0]}, and so on"],
             ["b,c", f"{PAIRS[1][0]}, and so on"],
         ]
+
+
+FOREIGN = {
+    "TREC's questions": (
+        [f"{('DESC:manner', 'HUM:ind')[i % 2]} {one}, or not ?" for i, (one, _) in enumerate(PAIRS)],
+        ["DESC", "manner", f"{PAIRS[0][0]}, or not ?"],
+    ),
+    "the Financial PhraseBank": (
+        [f"{one}, a {two} .@{('neutral', 'positive')[i % 2]}" for i, (one, two) in enumerate(PAIRS)],
+        ["neutral", f"{PAIRS[0][0]}, a {PAIRS[0][1]} ."],
+    ),
+    "the STS benchmark": (
+        ["\t".join(["main-news", "MSRpar", "2012test", f"{i:04}", f"{i % 5}.000", *pair, *["a source"] * (i % 2 * 2)])
+         for i, pair in enumerate(PAIRS)],
+        ["0.000", *PAIRS[0]],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_file_in_another_format_is_rejected_with_a_command_that_converts_it(here, name):
+    lines, first = FOREIGN[name]
+    (here / "my train.txt").write_text("\n".join(lines) + "\n")
+    with pytest.raises(MbertError, match=f"is in the format of {name}, not a table with a header; convert it: ") as no:
+        init("my train.txt")
+    command = no.value.problems[-1].partition("convert it: ")[2].removesuffix(".")
+    subprocess.run(["sh", "-c", command], check=True)
+    with Table("my train.txt.tsv") as table:
+        assert next(row.cells for row in table.all_rows()) == first
+    init("my train.txt.tsv")
+
+
+def test_an_address_at_the_end_of_a_header_is_no_label(here):
+    write(here / "a.tsv", ("text", "sent to@example"), [(one, "ab"[i % 2]) for i, (one, _) in enumerate(PAIRS)])
+    assert init("a.tsv")["a"].label == "sent to@example"
 
 
 def test_dev_of_mnli_is_recognised_and_only_one_dev_file_is_accepted(here):
