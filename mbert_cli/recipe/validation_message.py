@@ -1,5 +1,6 @@
 """Messages for misspelt keys of a recipe, and for the validation errors of pydantic."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,6 +56,9 @@ _REQUIREMENTS = {
 """What a value must be, by the type of the error; the fields are those of its `ctx`."""
 
 
+_DIGITS = "[0-9]+(e[+-]?[0-9]+)?"  # of a number after its decimal comma
+
+
 def unknown_key_message(key: str, known: Sequence[str]) -> str:
     """Return the end of a sentence that begins with the name of a misspelt key: the nearest key, and all known keys.
 
@@ -62,6 +66,8 @@ def unknown_key_message(key: str, known: Sequence[str]) -> str:
         key: the unknown key, without its section.
         known: the keys of the section.
     """
+    if re.fullmatch(_DIGITS, key):
+        return f"is not a known key; write a decimal point, not a comma, before {key}."
     meant = OTHER_NAMES.get(key, key)
     return f"is not a known key{nearest(meant if meant in known else key, known)}"
 
@@ -82,7 +88,18 @@ def validation_message(error: ErrorDetails) -> str:
     if kind not in _REQUIREMENTS:
         return f"is not valid: {error['msg']}"
     values = {name: _number(value) for name, value in context.items()}
-    return f"{_REQUIREMENTS[kind].format(**values)}, but is {shown(error['input'])}"
+    return f"{_REQUIREMENTS[kind].format(**values)}, but is {shown(error['input'])}{_comma(kind, error['input'])}"
+
+
+def _comma(kind: str, value: Any) -> str:
+    """Return a remedy if a value is a number with a comma, such as `1,5e-5` or `10,000`; otherwise an empty text."""
+    if not isinstance(value, str):
+        return ""
+    if kind.startswith("int") and re.fullmatch("[0-9]{1,3}(,[0-9]{3})+", value):
+        return f"; write {value.replace(',', '')}"
+    if kind.startswith("float") and re.fullmatch(f"[+-]?[0-9]*,{_DIGITS}", value):
+        return f"; write a decimal point: {value.replace(',', '.')}"
+    return ""
 
 
 def _number(value: Any) -> Any:

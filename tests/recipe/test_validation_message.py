@@ -2,8 +2,12 @@ import math
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from typer.exceptions import TyperException
 
-from mbert_cli.model.components import component_class, kinds, options_model
+from mbert_cli.cli import app
+from mbert_cli.commands.mistakes import mistake
+from mbert_cli.errors import RecipeError
+from mbert_cli.model.components import component_class, kinds, load_recipe, options_model
 from mbert_cli.recipe.describing import CardSection, ReferenceSection
 from mbert_cli.recipe.sections import EncoderSection, ShapeSection, TaskSection, TrainingSection
 from mbert_cli.recipe.validation_message import validation_message
@@ -107,3 +111,24 @@ def test_an_unknown_type_of_error_has_pydantics_message():
         TypeAdapter(complex).validate_python("many")
     found = error.value.errors()[0]
     assert validation_message(found) == f"is not valid: {found['msg']}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.learning_rate=1,5e-5", "must be a number, but is '1,5e-5'; write a decimal point: 1.5e-5"),
+        ("training.max_steps=10,000", "must be a whole number, but is '10,000'; write 10000"),
+        ("training={warmup: 0,25}", "is not a known key; write a decimal point, not a comma, before 25."),
+        ("tasks.mood.head={kind: classification, num_classes: 3, focal: 1,5e0}", "not a comma, before 5e0."),
+    ],
+)
+def test_a_comma_in_a_number_is_reported_with_the_number(tiny_recipe, setting, message):
+    with pytest.raises(RecipeError) as refusal:
+        load_recipe(str(tiny_recipe), [setting])
+    assert any(message in problem for problem in refusal.value.problems)
+
+
+def test_a_comma_in_the_number_of_an_option_is_reported():
+    with pytest.raises(TyperException) as refusal:
+        app(["train", "--limit", "1,000"], prog_name="mbert", standalone_mode=False)
+    assert "--limit must be a whole number, but is '1,000'; write 1000." in mistake(refusal.value)
