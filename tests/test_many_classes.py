@@ -14,9 +14,10 @@ from mbert_cli.calibration import negative_log_likelihood
 from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.errors import RecipeError
 from mbert_cli.heads.classification import Classification
-from mbert_cli.metrics import Confusion, classification_metrics
+from mbert_cli.metrics import classification_metrics
 from mbert_cli.model.components import load_recipe
 from mbert_cli.recipe.differences import differences
+from mbert_cli.reports.confusion import Confusion
 from mbert_cli.reports.evaluation_folder import Evaluation, Predictions, write_evaluation
 from mbert_cli.reports.figures import draw
 from mbert_cli.reports.largest_errors import top_errors

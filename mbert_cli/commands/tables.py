@@ -7,8 +7,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mbert_cli.messages import one_line
-from mbert_cli.metrics import Confusion, describe_overall, frequent_classes, percent
+from mbert_cli.metrics import describe_overall, percent
 from mbert_cli.model.parameter_count import BYTES, Comparison, Counts
+from mbert_cli.reports.confusion import Confusion, frequent_classes
 from mbert_cli.reports.evaluation_folder import data_name
 from mbert_cli.reports.largest_errors import TopError, measure_of
 from mbert_cli.terminal.tables import FittedTable, new_table

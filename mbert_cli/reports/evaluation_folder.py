@@ -19,7 +19,8 @@ from typing import Any
 from mbert_cli.data.table_writer import as_cell
 from mbert_cli.data.text_output import csv_line
 from mbert_cli.messages import one_line
-from mbert_cli.metrics import MATRIX_LIMIT, Confusion
+from mbert_cli.metrics import MATRIX_LIMIT
+from mbert_cli.reports.confusion import Confusion
 
 METRICS = "metrics.json"
 CONFUSION = "_confusion.tsv"

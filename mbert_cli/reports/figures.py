@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.errors import counted
-from mbert_cli.metrics import Confusion, frequent_classes
+from mbert_cli.reports.confusion import Confusion, frequent_classes
 from mbert_cli.reports.evaluation_folder import PREDICTIONS, data_name, read_numbers, read_summary
 from mbert_cli.storage.atomic import commit_folder
 from mbert_cli.storage.metrics_file import read_metrics

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.messages import one_line
-from mbert_cli.metrics import SCALAR_METRICS, Confusion, frequent_classes
+from mbert_cli.metrics import SCALAR_METRICS
 from mbert_cli.reports.bootstrap import interval_text
+from mbert_cli.reports.confusion import Confusion, frequent_classes
 from mbert_cli.reports.evaluation_folder import PREDICTIONS, read_numbers, read_summary
 from mbert_cli.reports.largest_errors import TopError, top_errors, with_texts
 from mbert_cli.reports.page_text import short_text
