@@ -1,8 +1,8 @@
 """A replacement for a training run that takes no time and writes the same files into its run folder.
 
 Scores are a function of epoch, seed, number of adapters, and weight decay, whose default changes nothing. The learning
-rate selects a fault: 1e6 is a loss that is not finite, 2e6 a kill by the system, and 3e6 a long epoch, unless its
-progress was saved before.
+rate selects a fault: 1e6 is a loss that is not finite, 2e6 a kill by the system, 3e6 a long epoch, unless its progress
+was saved before, and 4e6 too little memory.
 """
 
 import os
@@ -25,7 +25,7 @@ from mbert_cli.storage.run_lock import locked
 from mbert_cli.training.pruning import Pruning, read_limits
 
 COMMAND = [sys.executable, "-P", __file__]
-NOT_FINITE, KILLED, SLOW = 1e6, 2e6, 3e6
+NOT_FINITE, KILLED, SLOW, NO_MEMORY = 1e6, 2e6, 3e6, 4e6
 
 
 def accuracy(epoch, seed, adapters, weight_decay=0.01):
@@ -70,6 +70,9 @@ def train(recipe, folder, resume, force, threads, hardware, limits=()):
             if rate == NOT_FINITE:
                 print("the loss is nan", file=sys.stderr, flush=True)
                 raise SystemExit(5)
+            if rate == NO_MEMORY:
+                print("out of memory", file=sys.stderr, flush=True)
+                raise SystemExit(4)
             if rate == KILLED:
                 raise SystemExit(-signal.SIGKILL)  # as subprocess reports it
             if rate == SLOW:

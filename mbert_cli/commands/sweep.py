@@ -20,7 +20,7 @@ from mbert_cli.commands.options import (
     Quiet,
 )
 from mbert_cli.commands.output import print_json, print_tables
-from mbert_cli.errors import RecipeError, RunInUseError, UsageError
+from mbert_cli.errors import RecipeError, RunInUseError, UsageError, counted
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -89,6 +89,9 @@ def sweep(
     planned = read_plan_file(file, whole=dry_run)
     planned, runs = runs_so_far(planned, folder, jobs or 1)
     if dry_run:
+        if planned.search is not None and not is_over(planned, runs):
+            most = counted(planned.search.trials, "trial")
+            console.info(f"a search of at most {most}: more trials follow, and depend on the scores of the first ones.")
         print_tables([runs_table(runs, planned.rows, options)])
         return
     if table:

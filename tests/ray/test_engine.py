@@ -1,5 +1,6 @@
 """`--engine ray` with two workers: the results of one machine, whatever happens to the workers."""
 
+import csv
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from word_salad import sentences
 
 from mbert_cli.cli import app
 from mbert_cli.errors import RunFailedError, Stopped, UsageError
+from mbert_cli.machine import child_process
 from mbert_cli.machine.hardware import computing_with
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.ray import EmbedBatch, PredictBatch
@@ -312,6 +314,28 @@ def test_runs_of_a_sweep_have_the_bytes_of_runs_on_this_machine(plan, capsys):
     assert files
     for file in files:
         assert Path("out/runs", FIRST, file).read_bytes() == Path("local", file).read_bytes()
+
+
+SEARCH = """\
+title: A search
+settings: [training.epochs=2]
+search:
+  recipe: recipe.yaml
+  trials: 4
+  ranges: {training.weight_decay: {uniform: [0, 0.3]}, adapters: [[], [top]]}
+"""
+
+
+def test_a_search_suggests_the_trials_of_one_machine(plan, stand_ins, monkeypatch):
+    pytest.importorskip("optuna", reason="needs the extra [search]")
+    plan.write_text(SEARCH)
+    mbert_sweep("-q", "-j", "2")
+    monkeypatch.setattr(child_process, "spawn", stand_in.Process)
+    mbert("sweep", "plan.yaml", "-o", "local", "-q", "-j", "2")
+    texts = [Path(name, "table.tsv").read_text() for name in ("out", "local")]
+    tables = [list(csv.DictReader(text.splitlines(), delimiter="\t")) for text in texts]
+    assert [[row.pop("device") for row in table] for table in tables] == [["cpu"] * 4, ["auto"] * 4]
+    assert tables[0] == tables[1]
 
 
 def test_a_run_whose_worker_was_killed_fails_and_is_resumed_by_the_next_sweep(plan, stand_ins, cluster, capsys):

@@ -151,12 +151,12 @@ def test_a_finished_cross_validation_trains_nothing_and_prints_the_same(done):
     assert len(Process.started) == before
 
 
-def test_killed_folds_give_the_same_bytes_as_others(done, project, monkeypatch):
+def test_killed_folds_give_the_same_bytes_as_others_and_as_two_folds_at_a_time(done, project, monkeypatch):
     names = [f"{task}_predictions.tsv" for task in ("mood", "same", "near")] + ["folds.json"]
     before = {name: Path("out", name).read_bytes() for name in names}
     monkeypatch.setattr("mbert_cli.training.loop.draw_figures", lambda *_: None)
     app(
-        ["cv", "recipe.yaml", "-o", "whole", "--folds", "3", *SETTINGS, "--stratify", "-q", "--json"],
+        ["cv", "recipe.yaml", "-o", "whole", "--folds", "3", *SETTINGS, "--stratify", "-j", "2", "-q", "--json"],
         standalone_mode=False,
     )
     assert {name: Path("whole", name).read_bytes() for name in names} == before

@@ -207,13 +207,20 @@ def test_the_trials_at_the_same_time_do_not_depend_on_their_durations(search, mo
     assert json.loads((search / "out" / "search.json").read_text()) == {"parallel": 2}
 
 
-def test_a_loss_that_is_not_finite_is_a_result_of_a_trial(search, capsys):
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        (stand_in.NOT_FINITE, "failed with exit code 5: the loss is nan"),
+        (stand_in.NO_MEMORY, "failed with exit code 4: out of memory"),
+    ],
+)
+def test_a_loss_that_is_not_finite_or_too_little_memory_is_a_result_of_a_trial(search, capsys, fault, problem):
     """Such a trial is not repeated: later trials are suggested without it."""
-    ranges = f"    training.learning_rate: [1e-3, {stand_in.NOT_FINITE:g}]\n"
+    ranges = f"    training.learning_rate: [1e-3, {fault:g}]\n"
     text = SEARCH.partition("    training.weight")[0].replace(f"trials: {TRIALS}", "trials: 4") + ranges
     (search / "plan.yaml").write_text(text)
     mbert_sweep()
-    assert "failed with exit code 5: the loss is nan" in capsys.readouterr().out
+    assert problem in capsys.readouterr().out
     assert {row["state"] for row in rows(search)} == {"done", "failed"}
     assert len(starts(search)) == 2  # trials with the same values share a run
     mbert_sweep("-q")
@@ -259,7 +266,11 @@ def test_the_page_and_markdown_have_the_importance_and_the_best_trial(done):
 
 def test_dry_run_lists_the_first_trial_and_writes_nothing(search, capsys):
     mbert_sweep("--dry-run")
-    assert "trial-1-seed-1" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "trial-1-seed-1" in out
+    assert (
+        err == f"a search of at most {TRIALS} trials: more trials follow, and depend on the scores of the first ones.\n"
+    )
     assert not (search / "out").exists()
 
 
