@@ -9,7 +9,8 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from mbert_cli import __version__
 from mbert_cli.data.hub import PREFIX
-from mbert_cli.data.labels import NamedLabels
+from mbert_cli.data.label_sets import LabelSets
+from mbert_cli.data.labels import NamedLabels, ScaleLabels
 from mbert_cli.errors import counted
 from mbert_cli.messages import one_line
 from mbert_cli.model.components import build_labels
@@ -130,11 +131,16 @@ def task_row(name: str, task: TaskSection, metrics: Mapping[str, Any]) -> list[s
         task: the task.
         metrics: its metrics on dev.
     """
-    names, own = "a number", build_labels(task.head)
-    if isinstance(own, NamedLabels):
+    names, own, metric = "a number", build_labels(task.head), metrics["main_metric"]
+    if isinstance(own, ScaleLabels):
+        names = f"a number from {own.low:g} to {own.high:g}"
+    elif isinstance(own, NamedLabels):
         more = f" and {len(own) - _MOST_LABELS} more" if len(own) > _MOST_LABELS else ""
         names = ", ".join(own.names[:_MOST_LABELS]) + more
-    metric = metrics["main_metric"]
+        if isinstance(own, LabelSets):
+            names += f" (several, joined by {own.delimiter})"
+        elif metric == "quadratic_kappa":
+            names += " (ordered)"
     return [name, ", ".join(task.text), names, f"{metric} {metrics[metric]:.3f}", _file(task.train)]
 
 

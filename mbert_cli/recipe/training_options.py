@@ -1,13 +1,17 @@
-"""What a recipe says about training: unusual learning rates, and the options that differ from the defaults."""
+"""What a recipe says about training: unusual learning rates, keys without effect, options other than the defaults."""
 
 from pathlib import PurePath
+from typing import Any
 
 from mbert_cli.recipe.sections import Recipe, TaskSection
 
 # Learning rates above which training rarely succeeds: of pretrained weights, and of weights that start at random.
 _HIGH_RATE, _HIGH_RATE_OF_NEW = 0.01, 0.1
 _LIMITS = ("patience", "max_steps", "max_time")
-_OF_TASK, _OF_HEAD = ("learning_rate", "loss_weight", "epoch_share"), ("label_smoothing", "focal")
+_OF_TASK, _OF_HEAD = (
+    ("learning_rate", "loss_weight", "epoch_share"),
+    ("label_smoothing", "focal", "class_weights", "positive_weight"),
+)
 
 
 def rate_warnings(recipe: Recipe) -> list[str]:
@@ -29,6 +33,39 @@ def rate_warnings(recipe: Recipe) -> list[str]:
     ]
 
 
+def unused_warnings(recipe: Recipe) -> list[str]:
+    """Return a warning for each key that the recipe sets to a value of its own, and that has no effect."""
+    training = recipe.training
+    frozen = "the encoder is frozen"
+    own_rates = training.head_learning_rate is not None and (
+        training.adapter_learning_rate is not None or not recipe.adapters
+    )
+    reasons = {
+        "learning_rate": (
+            training.freeze_encoder and own_rates and "the encoder is frozen, and all other parts have their own rates"
+        ),
+        "layer_decay": training.freeze_encoder and frozen,
+        "gradient_checkpointing": training.cache_features and "the encoder's features are cached",
+        "warmup": training.schedule == "constant" and "the schedule is constant",
+        "adapter_learning_rate": (
+            not recipe.adapters and training.head_learning_rate is not None and "the recipe has no adapters"
+        ),
+    }
+    fields = type(training).model_fields
+    return [
+        f"training.{name} is {_shown(getattr(training, name))}, but has no effect: {reason}"
+        for name, reason in reasons.items()
+        if reason and name in training.model_fields_set and getattr(training, name) != fields[name].default
+    ]
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a recipe has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
 def training_options(recipe: Recipe) -> dict[str, str]:
     """Return the options of batches and tasks that differ from the defaults, for reports and model cards.
 
@@ -43,6 +80,8 @@ def training_options(recipe: Recipe) -> dict[str, str]:
         options["scored on dev"] = f"every {training.evaluate_every:,} steps"
     if training.start_from is not None:
         options["start"] = f"adapters and heads of {PurePath(training.start_from).name}"
+    if training.schedule != "constant":
+        options["learning rates"] = f"{training.schedule} schedule, warm-up in {training.warmup:.0%} of the steps"
     limits = {name: getattr(training, name) for name in _LIMITS}
     options["limits of training"] = ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit is not None)
     return {name: text for name, text in options.items() if text}
@@ -52,4 +91,4 @@ def _options_of(task: TaskSection) -> str:
     values = {name: getattr(task, name) for name in _OF_TASK if getattr(task, name) not in (None, 1.0)}
     sections = [each.describe() for each in (task.windows, task.fold) if each is not None]
     values |= {name: task.head.options[name] for name in _OF_HEAD if task.head.options.get(name)}
-    return ", ".join([*(f"{name} {value:g}" for name, value in values.items()), *sections])
+    return ", ".join([*(f"{name} {_shown(value)}" for name, value in values.items()), *sections])

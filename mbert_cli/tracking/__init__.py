@@ -49,10 +49,12 @@ class Tracker(ABC):
     Attributes:
         module: the Python module that the tracker needs.
         package: what `pip install` needs for it.
+        empty_size: size of its files for a run without points, in bytes, for the estimate of the disk space.
     """
 
     module: ClassVar[str]
     package: ClassVar[str]
+    empty_size: ClassVar[int] = 5_000
 
     @abstractmethod
     def start(self, run: TrackedRun) -> str:

@@ -18,6 +18,7 @@ class MLflow(Tracker):
 
     module = "mlflow"
     package = "mlflow-skinny alembic sqlalchemy"
+    empty_size = 1_000_000  # the tables of the database
 
     def start(self, run: TrackedRun) -> str:
         """Create a run, or set the run with `run.id` to running again."""

@@ -11,7 +11,7 @@ from mbert_cli.messages import one_line
 from mbert_cli.metrics import describe_overall
 from mbert_cli.recipe.ending import ending_warnings
 from mbert_cli.recipe.sections import TrainingSection, as_spec
-from mbert_cli.recipe.training_options import rate_warnings
+from mbert_cli.recipe.training_options import rate_warnings, unused_warnings
 from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.tables import FittedTable, new_table
@@ -39,7 +39,11 @@ def print_opening(setup: TrainingSetup, options: RunOptions) -> None:
     limits = LengthLimits.of(recipe.training.max_length, model.encoder.shape.max_positions, recipe.tasks)
     lines = [_facts_line(name, each) for name, each in facts.items()]
     console.show(_facts_table(facts), lines)
-    for warning in [*rate_warnings(recipe), *ending_warnings(recipe, setup.phases.total_steps)]:
+    for warning in [
+        *rate_warnings(recipe),
+        *unused_warnings(recipe),
+        *ending_warnings(recipe, setup.phases.total_steps),
+    ]:
         console.info(f"{warning}.")
     for name, each in facts.items():
         for warning in each.warnings(name, limits):

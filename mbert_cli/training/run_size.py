@@ -20,6 +20,7 @@ from mbert_cli.training.phases import RunPhases
 from mbert_cli.training.rounds import lines_of
 from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import state_size
+from mbert_cli.training.trackers import tracking_size
 
 _BYTES_PER_SECOND = 150e6
 _RECIPE = 2_000  # bytes of recipe.yaml
@@ -34,7 +35,7 @@ class RunSize:
         states: sizes of all states that are written, in order; a state is larger once the encoder has been trained.
         model: size of the saved model.
         model_weights: size of the weights in it that a state of the same epoch shares with it on the disk.
-        texts: size of the evaluation, the recipe and the metrics.
+        texts: size of the evaluation, the recipe, the metrics and the files of trackers.
         figures: size of the figures that are drawn at the end.
         features: size of the file that contains the encoder's hidden states during the run.
         keep: the largest number of states that are kept.
@@ -99,6 +100,8 @@ def run_size(setup: TrainingSetup, epoch_seconds: float = math.inf) -> RunSize:
     rounds, scored = lines_of(training, setup.phases)
     lines = rounds * (_LINE + sum(metrics_size(len(data.dev[name]), each) for name, each in classes.items()))
     evaluation = sum(evaluation_size(len(data.dev[name]), count) for name, count in classes.items())
+    metrics = sum(len(head.metric_names) for head in heads.values())
+    tracked = tracking_size(training.track, setup.phases.total_steps, rounds, len(heads), metrics)
     kinds = list(zip(trains, changed, strict=True))
     size_of = {kind: state_size(model, setup.learner.balancing, *kind) for kind in set(kinds)}
     sizes = [size_of[kind] for kind in kinds]
@@ -108,7 +111,7 @@ def run_size(setup: TrainingSetup, epoch_seconds: float = math.inf) -> RunSize:
         states=sizes,
         model=model_size(model, setup.learner.tokenizer, changed[-1]),
         model_weights=weights_size(model, changed[-1]),
-        texts=_RECIPE + lines + evaluation,
+        texts=_RECIPE + lines + evaluation + tracked,
         figures=figures_size(len(heads)),
         features=features_size(model, data) if training.cache_features else 0,
         keep=training.keep,

@@ -1,24 +1,25 @@
 """The trackers of a run: `training.track`. A tracker that fails is left out; training never fails because of one."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from types import TracebackType
 from typing import Any
 
 from mbert_cli.errors import Stopped
-from mbert_cli.model.components import build
+from mbert_cli.model.components import build, component_class
 from mbert_cli.recipe.differences import flat
 from mbert_cli.recipe.sections import Component, Recipe, as_spec
 from mbert_cli.storage.metrics_file import EpochRecord
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_names import run_name
-from mbert_cli.tracking import Ending, TrackedRun
+from mbert_cli.tracking import Ending, TrackedRun, Tracker
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.tracker_thread import TrackerThread
 
 _EVERY = 10  # steps
 _START_SECONDS, _END_SECONDS, _STOP_SECONDS = 180.0, 60.0, 10.0
+_BYTES = 60  # of a value
 _KEPT = ("epoch", "overall", "tasks")
 
 
@@ -142,6 +143,21 @@ class Trackers:
         # Trackers print to stdout, where the events of --json are.
         with self._console.status(what), redirect_stdout(io.StringIO()):
             yield
+
+
+def tracking_size(kinds: Sequence[str], steps: int, rounds: int, tasks: int, metrics: int) -> int:
+    """Return the size of `RUN/tracking` at the end of a run, in bytes.
+
+    Args:
+        kinds: the trackers.
+        steps: number of steps of the run.
+        rounds: number of rounds.
+        tasks: number of tasks.
+        metrics: number of metrics of all tasks.
+    """
+    values = (steps // _EVERY + rounds) * (tasks + 1) + (rounds + 1) * (metrics + 2 * tasks + 10)
+    trackers: list[type[Tracker]] = [component_class("tracking", kind) for kind in kinds]
+    return sum(each.empty_size + _BYTES * values for each in trackers)
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -114,14 +114,18 @@ def test_the_exit_code_is_that_of_the_process_that_failed_first(codes, first, ex
     assert ("process 1 was killed by SIGKILL; run it again." in str(error)) == (-9 in codes.values())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_signal_saves_and_stops_all_processes_and_another_number_is_not_resumed(recipe, tmp_path):
-    process = start(recipe, tmp_path / "run", "training.epochs=200")
+    process = start(recipe, tmp_path / "run", "training.epochs=200", "training.track=[tensorboard]")
     wait_for_epochs(tmp_path / "run", 1)
+    first = ranks_of(process.pid)[0]
     process.send_signal(signal.SIGTERM)
     code, _, err = finished(process)
     assert code == 143
     assert err.count("stopped; epoch ") == 1
     assert "Traceback" not in err
+    (written,) = (tmp_path / "run" / "tracking" / "tensorboard").iterdir()  # only the first process has a tracker
+    assert int(written.name.split(".")[-2]) == first
     one = [sys.executable, "-m", "mbert_cli", "train"]
     code, _, err = finished(start(recipe, tmp_path / "run", "training.epochs=200", "--resume", command=one))
     assert code == 2

@@ -44,6 +44,21 @@ KINDS = {
 }
 
 
+def test_the_files_of_trackers_are_counted(tiny_recipe, tmp_path):
+    settings = [
+        "training.track=[tensorboard]",
+        "training.epochs=12",
+        "curriculum=simultaneous",
+        "training.state_every=null",
+    ]
+    recipe = load_recipe(str(tiny_recipe), settings)
+    plain = run_size(prepare(load_recipe(str(tiny_recipe), settings[1:]), RunFolder(tmp_path), options()).setup)
+    size = run_size(prepare(recipe, RunFolder(tmp_path), options()).setup)
+    (tmp_path / "run").mkdir()
+    fit(recipe, RunFolder(tmp_path / "run"), options())
+    assert size.texts - plain.texts == pytest.approx(bytes_of(tmp_path / "run" / "tracking"), rel=1 / 3)
+
+
 def bytes_of(folder):
     """Return the size of the files in a folder; a file with several links counts once."""
     sizes = {}

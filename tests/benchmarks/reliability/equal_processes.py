@@ -31,6 +31,12 @@ _WINDOWS = (
     "tasks.near.windows={stride: 0, most: 2}",
 )
 _BALANCED = "tasks.mood.head={kind: classification, labels: [low, mid, high], class_weights: balanced}"
+_OTHER_HEADS = (
+    "tasks.mood.head={kind: ordinal, labels: [low, mid, high]}",
+    "tasks.same.head={kind: multi_label, labels: ['0', '1'], positive_weight: balanced, focal: 2}",
+    "tasks.near.head={kind: unbounded_regression}",
+    "training.gradient_checkpointing=true",
+)
 _LOSSES, _GRADIENTS = 1e-6, 3e-6  # largest relative differences from one process, at equal weights
 _IN_FP64 = 1e-12  # the same of losses and gradients that are computed in fp64
 _AFTER_100_STEPS = 1e-5
@@ -73,6 +79,8 @@ def case_of(recipe: Path, chosen: tuple[str, str, str], chance: random.Random) -
     kernels = chance.choice(["torch", "fused"])
     if chance.random() < 0.5:
         settings += _WINDOWS
+    if chance.random() < 0.5:
+        settings += _OTHER_HEADS
     return {"recipe": str(recipe), "settings": settings, "kernels": kernels, "steps": 2}
 
 
