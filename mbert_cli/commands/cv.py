@@ -111,8 +111,9 @@ def cv(
     if is_done and not dry_run:
         engine = "local"  # there is nothing to train
     else:
-        plan = _plan(name, chosen, division, True, console)
-        runs = folder.runs_of(plan)
+        if not dry_run:  # otherwise it is checked already
+            plan = _plan(name, chosen, division, True, console)
+            runs = folder.runs_of(plan)
         check_hardware(engine, options)
     facts = _facts(folder, plan.rows[0].recipe, is_done and not dry_run, console)
     if dry_run:

@@ -94,10 +94,11 @@ def _validate_plan(name: str, settings: list[str], as_json: bool) -> None:
     else:
         runs = sum(len(row.seeds) for row in plan.rows)
         contents = f"{counted(len(plan.rows), 'row')} with {counted(runs, 'run')}"
+    listed = "them" if plan.search is None else "the first ones"
     if as_json:
         print_json({"event": "plan", "title": plan.title, "contents": contents})
     else:
-        typer.echo(f"no problems found; {contents}; `mbert sweep {name} --dry-run` lists them")
+        typer.echo(f"no problems found; {contents}; `mbert sweep {name} --dry-run` lists {listed}")
 
 
 def print_estimate(

@@ -244,9 +244,10 @@ def test_mistakes_are_reported_before_training(project, words, message):
 
 
 def test_a_dry_run_lists_the_rows_and_writes_nothing(project):
-    with redirect_stdout(StringIO()) as out:
-        app(["cv", "recipe.yaml", "-o", "new", "--folds", "2", "--group", "same=one", "--dry-run", "--json", "-q"],
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        app(["cv", "recipe.yaml", "-o", "new", "--folds", "2", "--group", "same=one", "--dry-run", "--json"],
             standalone_mode=False)  # fmt: skip
+    assert err.getvalue().count("each fold keeps the epoch with the best score") == 1
     facts = json.loads(out.getvalue())
     assert {name: sum(own["rows"]) for name, own in facts.items()} == {"mood": 20, "same": 30, "near": 12}
     assert not Path("new").exists()
