@@ -80,9 +80,11 @@ def run(recipe):
     """A run of seven steps that was killed after the fifth, and resumed."""
     folder = recipe.parent / "resumed"
     folder.mkdir()
-    with dying_after(1, 2):
-        train(recipe, folder)
-    train(recipe, folder, resume=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mbert_cli.training.loop.draw_figures", lambda *_: None)  # slow
+        with dying_after(1, 2):
+            train(recipe, folder)
+        train(recipe, folder, resume=True)
     return folder
 
 
