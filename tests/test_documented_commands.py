@@ -38,6 +38,15 @@ NOT_RUN = {
     "mbert train my.yaml training.max_length=512 training.gradient_checkpointing=true -o runs/long": "the tiny encoder "
     "reads no more than 64 tokens",
     "mbert sweep search.yaml -o sweeps/search": "trains four runs; tests/sweeps/test_search.py has stand-ins for them",
+    "mbert train heads.yaml --limit 1000 --seed 1 -o runs/heads": "reads the course's data",
+    "mbert evaluate runs/heads": "reads the course's data",
+    "mbert evaluate runs/heads -t moods --tune-thresholds f1": "reads the course's data",
+    "mbert train cs224n_minilm tasks.quora=null tasks.sts=null reference=null training.epochs=2 "
+    "training.track=[tensorboard] --limit 200 -o runs/tracked": "reads the course's data",
+    "mbert sweep options.yaml --limit 1000 -o sweeps/options": "reads the course's data",
+    "mbert compare sweeps/options/runs/plain-seed-1 sweeps/options/runs/cosine-seed-1": "reads the course's data",
+    "mbert train long.yaml --limit 64 --dry-run": "reads the course's data",
+    "mbert train long.yaml training.gradient_checkpointing=true --limit 64 --dry-run": "reads the course's data",
     "mbert sweep rates.yaml --limit 300 -o sweeps/rates": "reads the course's data",
     "mbert cv my.yaml --folds 3 --stratify -o cv/my": "run by sweeps/test_cross_validation.py",
     "mbert cv cs224n_minilm tasks.quora=null tasks.sts=null reference=null training.epochs=3 --limit 1000 --stratify "
@@ -53,7 +62,11 @@ NOT_RUN = {
 }
 """Commands of `mbert` that are not run. Their options are parsed, and recipes are loaded with their settings."""
 
-OTHER_PROGRAMS = {"python3": "installs packages", "python": "a benchmark", "export": "sets a variable"}
+OTHER_PROGRAMS = {
+    "python3": "installs packages",
+    "python": "a benchmark, or a script that the page shows",
+    "export": "sets a variable",
+}
 """Programs other than `mbert`. Of benchmarks, the options are looked up."""
 
 PLAN = """
@@ -111,6 +124,11 @@ def prepared(encoder, tiny_files, tmp_path_factory):
         (folder / name).write_bytes(gzip.compress(texts.encode()))
     (folder / "plan.yaml").write_text(PLAN, encoding="utf-8")
     (folder / "tone.yaml").write_text(yaml_blocks(FILES["tasks"])[0], encoding="utf-8")
+    for page in FILES.values():  # the recipes and plans of the pages whose first line is their name
+        text = page.read_text(encoding="utf-8")
+        for block, name in re.findall(r"^```yaml\n(# (\w+\.yaml)\n.*?)^```", text, re.S | re.M):
+            if not (folder / name).exists():
+                (folder / name).write_text(block, encoding="utf-8")
     app(["train", str(recipe), "-o", str(folder / "runs" / "demo"), "-q"], standalone_mode=False)
     for name in ("my", "large"):
         shutil.copytree(folder / "runs" / "demo", folder / "runs" / name)

