@@ -1,6 +1,7 @@
 """Models with random adapters and heads, without training."""
 
 import json
+from pathlib import Path
 
 import torch
 
@@ -47,6 +48,15 @@ def random_model(
     for parameter in model.task("mood").parameters():
         parameter.data.add_(torch.randn(parameter.shape, generator=generator) * std)
     return SavedModel(loaded, model.eval(), Tokenizer(checkpoint, max_length), "0" * 64)
+
+
+def untrained(recipe, *settings) -> SavedModel:
+    """Return the model of a recipe, as it is before training."""
+    loaded = load_recipe(str(recipe), settings)
+    folder = Path(loaded.encoder.checkpoint)
+    encoder, _ = load_encoder(folder, read_shape(folder))
+    model = build_model(loaded, encoder.shape, encoder, loaded.training.seed)
+    return SavedModel(loaded, model.eval(), Tokenizer(folder, loaded.training.max_length), "0" * 64)
 
 
 def outputs_of(saved, *sides) -> torch.Tensor:

@@ -14,6 +14,7 @@ from mbert_cli.commands.cv import cv
 from mbert_cli.commands.embed import embed
 from mbert_cli.commands.evaluate import evaluate
 from mbert_cli.commands.export import export
+from mbert_cli.commands.fuse import fuse
 from mbert_cli.commands.guide import guide
 from mbert_cli.commands.help_text import CONTEXT, MARKUP, Command, Group, help_text, summary
 from mbert_cli.commands.info import info
@@ -61,6 +62,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "report": report,
     "compare": compare,
+    "fuse": fuse,
     "cv": cv,
     "sweep": sweep,
     "predict": predict,

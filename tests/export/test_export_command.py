@@ -5,10 +5,9 @@ import re
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from crashes import contents
-from random_models import random_model, write_run
+from random_models import random_model, untrained, write_run
 from typer.testing import CliRunner
 from word_salad import sentences
 
@@ -85,26 +84,19 @@ def test_force_replaces_an_export_and_nothing_else(run, tmp_path):
 def test_several_tasks_an_unknown_task_and_an_ensemble_are_refused(tiny_recipe, tiny_checkpoint, tmp_path):
     saved = random_model(tmp_path, tiny_checkpoint, CLASSES)
     with pytest.raises(UsageError, match=r"--format transformers exports one task; choose it with --task: mood, same"):
-        export(write_run(tmp_path / "two", two_tasks(tiny_recipe)), "--format", "transformers", "-o", tmp_path / "out")
+        export(
+            write_run(tmp_path / "two", untrained(tiny_recipe, "tasks.near=null")),
+            "--format",
+            "transformers",
+            "-o",
+            tmp_path / "out",
+        )
     with pytest.raises(Exception, match=r"the model has no task 'moood'; did you mean 'mood'\?"):
         export(tmp_path / "two", "--format", "transformers", "-t", "moood", "-o", tmp_path / "out")
     object.__setattr__(saved, "model", Ensemble([saved.model, saved.model]))
     with pytest.raises(UsageError, match=r"an ensemble of 2, which only --format onnx can export; .* RUN/members/1"):
         export(write_run(tmp_path / "both", saved), "--format", "transformers", "-o", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def two_tasks(recipe):
-    from mbert_cli.data.tokenizer import Tokenizer
-    from mbert_cli.encoder.checkpoint import load_encoder, read_shape
-    from mbert_cli.model.components import load_recipe
-    from mbert_cli.model.compose import build_model
-    from mbert_cli.model.saved_model import SavedModel
-
-    loaded = load_recipe(str(recipe), ["tasks.near=null"])
-    checkpoint = tiny.Path(loaded.encoder.checkpoint)
-    encoder, _ = load_encoder(checkpoint, read_shape(checkpoint))
-    return SavedModel(loaded, build_model(loaded, encoder.shape, encoder, 1), Tokenizer(checkpoint, 16), "0" * 64)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,9 @@ def first(tiny_checkpoint, tiny_files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("start")
     recipe = tiny.write_recipe(folder / "recipe.yaml", tiny_checkpoint, tiny_files)
     (folder / "a").mkdir()
-    train(recipe, folder / "a", *FROZEN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mbert_cli.training.loop.draw_figures", lambda *_: None)
+        train(recipe, folder / "a", *FROZEN)
     return folder
 
 
