@@ -23,6 +23,7 @@ import gpu_figures
 import gpu_session
 import limit
 import many_classes
+import many_tasks
 import predict_peers
 import predict_speed
 import profile_step
@@ -34,6 +35,7 @@ import train_peers
 import train_speed
 import watched_steps
 
+from mbert_cli.cli import app
 from mbert_cli.encoder.shape import EncoderShape
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
@@ -206,6 +208,21 @@ def test_every_command_on_many_classes_does_its_work(run, encoder):
     check_all_ran(found["rows"], many_classes.COMMANDS)
     for row in found["rows"]:
         assert all(row[key] > 0 for key in ("rss_mb", "metrics_line_bytes", "output_bytes", "seconds"))
+
+
+def test_every_command_on_many_tasks_does_its_work(run, encoder, monkeypatch):
+    def measured(folder, options, *words):
+        """Run the command in this process, because a process of its own takes seconds."""
+        monkeypatch.chdir(folder)
+        app([*words, "-q"], standalone_mode=False)
+        output = folder / words[words.index("-o") + 1]
+        return {"seconds": 1.0, "rss_mb": output.stat().st_size}
+
+    monkeypatch.setattr(many_tasks, "measured", measured)
+    found = run(many_tasks, "--tasks", 2, "--rank", 4, "--rounds", 1, "--encoder", encoder)["rows"]
+    # Both models predict the same row for the same task.
+    assert found["ratios"] == {"seconds": 1.0, "rss_mb": 1.0}
+    assert found["commands"].keys() == many_tasks.COMMANDS.keys()
 
 
 def test_the_limit_of_a_gated_encoder_with_factorised_embeddings_has_their_products():

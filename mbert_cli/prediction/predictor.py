@@ -24,7 +24,7 @@ from mbert_cli.prediction.run_model import run_model
 
 
 class Predictor:
-    """A saved model that predicts and embeds texts.
+    """A saved model that predicts and embeds texts. It reads the adapters and the head of a task at their first use.
 
     Calls and `embed` cut texts that are longer than the model reads. They warn once per call (`UserWarning`).
 

@@ -86,7 +86,8 @@ def save_untrained(recipe, run):
     shape, source = encoder_shape(recipe.encoder), locate(recipe.encoder.checkpoint)
     model = build_model(recipe, shape, load_encoder(source, shape)[0], recipe.training.seed)
     tokenizer = Tokenizer(source, recipe.training.max_length)
-    nothing = {name: {model.head(name).main_metric: 0.0} for name in model.task_names}
+    metrics = {name: model.head(name).main_metric for name in model.task_names}
+    nothing = {name: {"main_metric": metric, metric: 0.0} for name, metric in metrics.items()}
     scores = {"tasks": nothing, "overall": 0.0}
     commit_folder(RunFolder(run).model, lambda at: write_model(at, model, recipe, tokenizer, False, scores))
 

@@ -1,6 +1,8 @@
 """Tasks of saved models: read alone, exported, imported, removed and renamed."""
 
+import errno
 import json
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -10,7 +12,7 @@ import tiny
 
 from mbert_cli import Predictor
 from mbert_cli.cli import app
-from mbert_cli.errors import CheckpointError, MbertError
+from mbert_cli.errors import CheckpointError, MbertError, ResourceError
 from mbert_cli.model.decisions import decisions_text
 from mbert_cli.model.saved_parts import ModelFiles
 from mbert_cli.storage.atomic import DECISIONS, amend_folder, check_folder, commit_folder, hashes_in, sha256_of
@@ -148,6 +150,22 @@ def test_a_task_of_a_model_that_was_replaced_after_it_was_opened_is_not_mixed_wi
         predictor({"text": ["cat dog"]}, task="mood")
 
 
+def test_a_full_disk_leaves_the_old_model(runs, here, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    run = shutil.copytree(runs / "one", here / "run")
+    before = hashes_in(run / "model")
+    monkeypatch.setattr(shutil, "copyfile", full)
+    for words in (("rename", run, "mood", "feeling"), ("export", run, "mood", "-o", here / "task")):
+        with pytest.raises(ResourceError, match="the disk is full"):
+            mbert("tasks", *words, "-q")
+    assert hashes_in(run / "model") == before
+    check_folder(run / "model")
+    assert [path.name for path in here.iterdir()] == ["run"]
+    assert not (run / "model.new").exists()
+
+
 def test_a_task_folder_is_uploaded_without_paths_and_read_from_the_hub(runs, here, monkeypatch):
     uploaded = here / "uploaded"
 
@@ -213,6 +231,10 @@ MISTAKES = {
     "another folder as output": ("tasks export {three} near -o {runs} -F", r"contains files that mbert tasks export d"),
     "the run as output": ("tasks remove {three} near -o {three} -F", r"contains files that mbert tasks remove did not"),
     "the model as output": ("tasks remove {three} near -o {three}/model -F", r"is the model itself; choose another"),
+    "tasks for an ensemble": (
+        "add-task {both} {one}/recipe.yaml -o new",
+        r"both: is an ensemble, and mbert add-task adds to one model; add to a member, such as .*both/members/1\.",
+    ),
     "an encoder for a task folder": (
         "push {mood} me/mood --encoder x",
         r"is a task folder, which contains no encoder;",
