@@ -52,6 +52,9 @@ NOT_RUN = {
     "mbert cv cs224n_minilm tasks.quora=null tasks.sts=null reference=null training.epochs=3 --limit 1000 --stratify "
     "-o cv/sst": "reads the course's data",
     "mbert info --warm-up": "compiles for up to a minute",
+    "mbert predict runs/demo new.tsv -t mood -o predicted.tsv --precision int8": "some processors refuse it; "
+    "prediction/test_int8_prediction.py has both cases",
+    "mbert evaluate runs/demo --precision int8": "likewise",
     "mbert export runs/demo --format onnx -o exported": "run by test_python_guide.py, with the code that follows it",
     "mbert export runs/cls -t mood --format transformers -o mood": "the tiny run has adapters that cannot be exported; "
     "see export/test_export_command.py",

@@ -101,6 +101,9 @@ def evaluate(
     reports: of the positive class for pairs, macro F1 otherwise. balanced is the mean of the recall of both classes.
     --reset removes what was fitted.
 
+    With --precision int8, a table compares the scores with those in fp32. The comparison on dev is saved beside the
+    model.
+
     --devices shares the rows among processes on this machine, as torchrun does; see `mbert guide scale`.
     """
     from mbert_cli.evaluation.options import EvaluationFiles, Fitting
@@ -145,9 +148,9 @@ def evaluate(
             console = Console(quiet=True)
         console.show_log()
 
-        def load() -> Predictor:
+        def load(in_precision: str = precision) -> Predictor:
             predictor = Predictor(
-                run, device=device, precision=precision, kernels=kernels, batch_size=batch_size, encoder=encoder
+                run, device=device, precision=in_precision, kernels=kernels, batch_size=batch_size, encoder=encoder
             )
             names = other_columns(columns, predictor.saved.section)
             predictor.read_files_with(names, quoting=quoting, delimiter=delimiter, on_bad_row=on_bad_row)
@@ -155,7 +158,7 @@ def evaluate(
             check_names_in_files(section, files.of_tasks(section.tasks), names)
             return predictor
 
-        result = evaluate_run(run, load, files, fitting, most_errors, console, processes)
+        result = evaluate_run(run, load, files, fitting, most_errors, console, processes, lambda: load("fp32"))
         if processes.is_first:
             if output is not None:
                 result.write(output, console)

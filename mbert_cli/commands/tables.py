@@ -111,7 +111,23 @@ def metrics_tables(evaluation: Mapping[str, Any]) -> list[RenderableType]:
             tables += [Text(f"Labels of {task}"), _labels(metrics)]
     if "fitted" in evaluation:
         tables += [Text("Fitted on dev"), _fitted(evaluation["fitted"])]
+    if "int8" in evaluation:
+        tables += [Text("int8 compared with fp32"), _int8(evaluation["int8"])]
     return tables
+
+
+def _int8(comparison: Mapping[str, Any]) -> RenderableType:
+    columns = ("fp32", "int8", "difference", "largest change of an output")
+    table = new_table("task", "metric", *((name, "right") for name in columns))
+    for task, own in comparison["tasks"].items():
+        table.add_row(task, own["metric"], *_scores_in_int8(own), f"{own['largest_change']:.3f}")
+    table.add_section()
+    table.add_row("overall", "", *_scores_in_int8(comparison["overall"]), "")
+    return table
+
+
+def _scores_in_int8(own: Mapping[str, Any]) -> list[str]:
+    return [f"{own['fp32']:.4f}", f"{own['int8']:.4f}", f"{own['difference']:+.4f}"]
 
 
 def _decided(decision: Mapping[str, Any] | None) -> str:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from mbert_cli.evaluation.int8_comparison import compare_with_fp32, save_comparison
 from mbert_cli.evaluation.options import EvaluationFiles, Fitting
 from mbert_cli.evaluation.run_outcomes import RunOutcomes, check_dev_files, run_outcomes
 from mbert_cli.evaluation.tune import check_fits, reset_decisions, tune
@@ -65,6 +66,7 @@ def evaluate_run(
     most_errors: int,
     console: Console,
     processes: Processes = ALONE,
+    load_fp32: Callable[[], Predictor] | None = None,
 ) -> RunEvaluation:
     """Evaluate a run's best model.
 
@@ -76,6 +78,7 @@ def evaluate_run(
         most_errors: number of largest errors to return per task.
         console: prints notes.
         processes: the processes that share the batches; only the first one changes the model, all get the result.
+        load_fp32: loads the model in fp32, with which a model in int8 is compared; None for no comparison.
 
     Raises:
         CheckpointError: there is no model, or it has no such task.
@@ -88,6 +91,11 @@ def evaluate_run(
     evaluation = outcomes.evaluation()
     if fitted:
         evaluation.metrics["fitted"] = fitted
+    if load_fp32 is not None and outcomes.predictor.hardware.int8:
+        exact = run_outcomes(load_fp32(), files, Console(quiet=True), processes)
+        evaluation.metrics["int8"] = compare_with_fp32(outcomes, exact)
+        if processes.is_first:
+            save_comparison(outcomes, files, evaluation.metrics["int8"], console)
     errors: dict[str, list[TopError]] = {}
     if most_errors:
         with tempfile.TemporaryDirectory() as at:

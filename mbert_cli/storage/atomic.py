@@ -26,6 +26,8 @@ DECISIONS = "decisions"
 """Name of the amendment of a model folder with fitted thresholds and temperatures; see `amend_folder`."""
 DERIVED = "int8-"
 """First part of the names of files that are made of the other files of a folder; see `is_derived`."""
+INT8_SCORES = f"{DERIVED}scores.json"
+"""What int8 costs, as `mbert evaluate` measured it on dev."""
 _NEW = ".new"
 _OLD = ".old"
 
@@ -150,8 +152,9 @@ def holds_only_what_was_committed(folder: Path) -> bool:
 
 
 def is_derived(name: str) -> bool:
-    """Whether a name is that of weights in int8, or of one that a crash left incomplete: not part of the commit."""
-    return re.fullmatch(DERIVED + r"[0-9a-f]{16}-[0-9a-f]{16}\.safetensors\w*", name) is not None
+    """Whether a file is made of the others and not part of the commit: weights or scores in int8, whole or not."""
+    weights = re.fullmatch(DERIVED + r"[0-9a-f]{16}-[0-9a-f]{16}\.safetensors\w*", name)
+    return weights is not None or name.startswith(INT8_SCORES)
 
 
 def check_folder(folder: Path, later: Callable[[str], bool] = lambda _: False) -> dict[str, str]:

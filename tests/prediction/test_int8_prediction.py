@@ -12,6 +12,7 @@ from tiny_runs import options
 from word_salad import sentences
 
 from mbert_cli import Predictor
+from mbert_cli.cli import app
 from mbert_cli.encoder import int8_file
 from mbert_cli.encoder.int8_file import keep_parts, read_parts
 from mbert_cli.encoder.kernels.int8 import Int8Linear
@@ -152,3 +153,30 @@ def test_int8_is_refused_with_the_reason(monkeypatch):
     with pytest.raises(UsageError, match="no instructions for int8 products"):
         choose("cpu", "int8", prediction=True)
     assert why_not_int8(torch.device("cuda")) == "int8 products run on CPUs only, and the device is cuda"
+
+
+@needs_int8
+def test_evaluate_compares_int8_with_fp32_and_saves_the_comparison(run, capsys):
+    def metrics(*words):
+        app(["evaluate", str(run), "--device", "cpu", "--json", *words], standalone_mode=False)
+        return json.loads(capsys.readouterr().out)
+
+    exact = metrics("--precision", "fp32")
+    assert "int8" not in exact
+    assert metrics("--precision", "int8", "--limit", "5")["int8"].keys() == {"tasks", "overall"}
+    path = run / "model" / "int8-scores.json"
+    assert not path.exists()
+    found = metrics("--precision", "int8")
+    compared = found.pop("int8")
+    for name, own in compared["tasks"].items():
+        metric = own["metric"]
+        assert own["int8"] == found["tasks"][name][metric]
+        assert own["fp32"] == pytest.approx(exact["tasks"][name][metric])
+        assert own["difference"] == own["int8"] - own["fp32"]
+        assert 0 < own["largest_change"] < 0.2
+    assert compared["overall"]["int8"] == found["overall"]
+    assert compared["overall"]["fp32"] == pytest.approx(exact["overall"])
+    assert json.loads(path.read_text())["tasks"] == compared["tasks"]
+    check_folder(run / "model")
+    app(["evaluate", str(run), "--device", "cpu", "--precision", "int8"], standalone_mode=False)
+    assert "int8 compared with fp32" in capsys.readouterr().out

@@ -1,0 +1,56 @@
+"""What int8 costs: the scores and outputs of a model in int8 and in fp32, on the same rows."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mbert_cli.errors import MbertError
+from mbert_cli.evaluation.options import EvaluationFiles
+from mbert_cli.evaluation.run_outcomes import RunOutcomes
+from mbert_cli.storage.atomic import INT8_SCORES, replace_file
+from mbert_cli.storage.model_folder import model_folder
+from mbert_cli.terminal.console import Console
+
+
+def compare_with_fp32(int8: RunOutcomes, fp32: RunOutcomes) -> dict[str, Any]:
+    """Return the scores of both and their difference, int8 minus fp32, for each task and overall.
+
+    `largest_change` is the largest absolute difference of an output: a logit, a cosine or a number.
+
+    Args:
+        int8: the outcomes in int8.
+        fp32: the outcomes of the same model in fp32, on the same files.
+    """
+    ours, exact = int8.evaluation().metrics, fp32.evaluation().metrics
+    tasks = {}
+    for name, metrics in ours["tasks"].items():
+        metric = metrics["main_metric"]
+        change = (int8.tasks[name].outputs - fp32.tasks[name].outputs).abs().max()
+        own = _scores(metrics[metric], exact["tasks"][name][metric])
+        tasks[name] = {"metric": metric, **own, "largest_change": float(change)}
+    return {"tasks": tasks, "overall": _scores(ours["overall"], exact["overall"])}
+
+
+def _scores(int8: float, fp32: float) -> dict[str, float]:
+    return {"fp32": fp32, "int8": int8, "difference": int8 - fp32}
+
+
+def save_comparison(int8: RunOutcomes, files: EvaluationFiles, comparison: Mapping[str, Any], console: Console) -> None:
+    """Write a comparison on the whole dev split beside the model, where its card refers to it.
+
+    Nothing else of the model changes. Another split, other files or fewer rows are not saved.
+
+    Args:
+        int8: the outcomes in int8.
+        files: the files of the evaluation.
+        comparison: the result of `compare_with_fp32`.
+        console: prints a note if the folder cannot be written to.
+    """
+    saved = int8.predictor.saved
+    if files.split != "dev" or files.others or files.limit is not None or set(int8.tasks) != set(saved.section.tasks):
+        return
+    content = {**comparison, "split": "dev", "model": saved.sha256}
+    try:
+        replace_file(model_folder(int8.predictor.run) / INT8_SCORES, json.dumps(content, indent=2) + "\n")
+    except MbertError as error:
+        console.note(f"the comparison of int8 with fp32 is not saved: {error}")
