@@ -62,6 +62,7 @@ NOT_RUN = {
     "export/test_sentence_transformers.py",
     "mbert export runs/cls -t mood --format sentence-transformers --no-head -o vectors": "likewise",
     "mbert export runs/lora -t mood --format peft -o mood-adapter": "likewise; see export/test_peft.py",
+    "mbert tasks import runs/lora mood-adapter --from peft -o runs/lora-2": "likewise; see export/test_peft_import.py",
 }
 """Commands of `mbert` that are not run. Their options are parsed, and recipes are loaded with their settings."""
 

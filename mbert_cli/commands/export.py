@@ -126,8 +126,9 @@ def _export_peft(
 ) -> None:
     """Write an adapter; `source` is the run and the folder of its encoder, if it was moved."""
     from mbert_cli.export.peft import base_of, export_peft
+    from mbert_cli.model.saved_parts import ModelFiles
 
     run, encoder = source
-    base = base_of(run, saved, encoder)
-    _write(task, output, lambda at: export_peft(saved, task, at, base), console)
+    base, sha256 = base_of(run, saved, encoder), ModelFiles.of(run, with_tasks=False).encoders[0]
+    _write(task, output, lambda at: export_peft(saved, task, at, base, sha256), console)
     console.info(f"wrote {output}; open it with PeftModel of peft, on top of the encoder {base}")

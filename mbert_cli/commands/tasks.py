@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -98,6 +98,12 @@ def tasks_import(
         list[str], typer.Argument(metavar="DIR...", help="Task folders, or their names on the Hub: hub:OWNER/NAME.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the new model.")],
+    from_: Annotated[
+        Literal["mbert", "peft"], typer.Option("--from", help="peft: DIR is an adapter of peft for a task of RUN.")
+    ] = "mbert",
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", metavar="TASK", help="With --from peft, the task with the adapter.")
+    ] = None,
     force: Force = False,
     offline: Offline = False,
     quiet: Quiet = False,
@@ -109,6 +115,8 @@ def tasks_import(
 
     The SHA-256 of encoder and tokenizer, the pooling and the maximum number of tokens must be those of the model. Each
     task predicts as before. RUN does not change.
+
+    With --from peft, no task is added: a task of RUN gets the adapter of DIR. See `mbert guide export`.
     """
     from mbert_cli.model.edit_tasks import all_tasks
     from mbert_cli.model.saved_parts import ModelFiles
@@ -116,6 +124,11 @@ def tasks_import(
 
     go_offline(offline)
     model = ModelFiles.of(run)
+    if from_ == "peft":
+        _import_peft(model, folders, task, output, force, Console(quiet))
+        return
+    if task is not None:
+        raise UsageError("-t: only --from peft has a task; a task folder contains the name of its task.")
     tasks = all_tasks(model)
     sources = dict.fromkeys(tasks, str(run))
     for folder in folders:
@@ -129,6 +142,27 @@ def tasks_import(
         tasks[new.name], sources[new.name] = new.task, folder
     _write(model, tasks, output, force, "mbert tasks import")
     Console(quiet).info(f"wrote {output}: {counted(len(tasks), 'task')}: {', '.join(tasks)}")
+
+
+def _import_peft(
+    model: "ModelFiles", folders: list[str], task: str | None, output: Path, force: bool, console: Console
+) -> None:
+    """Write a model with the adapter of a folder of peft."""
+    from tempfile import TemporaryDirectory
+
+    from mbert_cli.export.peft_import import task_of, with_adapter
+    from mbert_cli.model.edit_tasks import all_tasks
+
+    if len(folders) > 1:
+        raise UsageError(f"--from peft reads one folder, but got {len(folders)}; import them one after another.")
+    folder = Path(folders[0])
+    name = task_of(folder, model, task)
+    with TemporaryDirectory() as temporary:
+        changed, ignored = with_adapter(model, name, folder, Path(temporary) / "task.safetensors")
+        _write(model, {**all_tasks(model), name: changed}, output, force, "mbert tasks import")
+    for each in ignored:
+        console.info(f"{folder}: {each} is no part of the adapter and was left out; task {name} keeps its head")
+    console.info(f"wrote {output}: task {name} has the adapter of {folder}; score it with mbert evaluate {output}")
 
 
 def tasks_remove(run: Run, task: Task, output: NewModel = None, force: Force = False, quiet: Quiet = False) -> None:

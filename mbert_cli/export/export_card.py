@@ -1,7 +1,7 @@
 """The card and the record of an exported task: README.md and mbert.json."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -25,6 +25,7 @@ class Exported:
         usage: Python code that uses the folder.
         notes: sentences about this format.
         pipeline: what the Hub calls the task.
+        record: more entries of mbert.json.
     """
 
     format: str
@@ -32,11 +33,13 @@ class Exported:
     usage: str
     notes: Sequence[str] = field(default_factory=list)
     pipeline: str = "text-classification"
+    record: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_card(folder: Path, saved: SavedModel, task: str, exported: Exported) -> None:
     """Write the card and the record of an exported task. They contain no local path."""
     record = {"format": exported.format, "mbert": __version__, "task": task, "model_sha256": saved.sha256}
+    record |= exported.record
     (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_card(saved, task, exported), encoding="utf-8")
 

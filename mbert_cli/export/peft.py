@@ -25,7 +25,7 @@ FORMAT = "mbert-peft"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
-def export_peft(saved: SavedModel, task: str, folder: Path, base: str) -> None:
+def export_peft(saved: SavedModel, task: str, folder: Path, base: str, sha256: str) -> None:
     """Write the adapter of one task.
 
     Args:
@@ -33,6 +33,7 @@ def export_peft(saved: SavedModel, task: str, folder: Path, base: str) -> None:
         task: the task.
         folder: an existing folder for the files.
         base: the encoder: a name on the Hub, or a folder.
+        sha256: the SHA-256 of the encoder's weights.
 
     Raises:
         UsageError: the task has no adapter or several, or peft cannot express it.
@@ -65,7 +66,8 @@ def export_peft(saved: SavedModel, task: str, folder: Path, base: str) -> None:
     saved.tokenizer.save(folder, has_types)
     length = len(adapter.keys[0]) if isinstance(adapter, Prefix) else 0
     usage = _usage(base if is_hub_name(base) else "ENCODER", length, has_types)
-    write_card(folder, saved, task, Exported(FORMAT, "peft", usage, _notes(length), "feature-extraction"))
+    record = {"encoder_sha256": sha256}
+    write_card(folder, saved, task, Exported(FORMAT, "peft", usage, _notes(length), "feature-extraction", record))
 
 
 def base_of(run: Path, saved: SavedModel, encoder: str | None = None) -> str:

@@ -39,7 +39,7 @@ def checkpoint_of(family, folder):
 
 def exported(saved, folder, base):
     folder.mkdir()
-    export_peft(saved, "mood", folder, str(base))
+    export_peft(saved, "mood", folder, str(base), "0" * 64)
     return folder
 
 
@@ -152,7 +152,7 @@ def test_an_adapter_of_a_larger_encoder_is_refused(tiny_checkpoint, tmp_path):
 def test_what_peft_cannot_express_is_refused_with_the_reason(family, adapters, texts, reason, tmp_path):
     saved = random_model(tmp_path, checkpoint_of(family, tmp_path), CLASSES, adapters, texts=texts)
     with pytest.raises(UsageError, match=rf"^task mood: .*{reason}.*--format onnx"):
-        export_peft(saved, "mood", tmp_path, "base")
+        export_peft(saved, "mood", tmp_path, "base", "0" * 64)
 
 
 @pytest.mark.real_weights
