@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mbert_cli.batch import as_tensor
+from mbert_cli.encoder import kernels
 from mbert_cli.randomness import derive
 
 LEVELS = 1 << 16
@@ -144,7 +145,7 @@ def row_numbers(x: Float[Tensor, "rows columns"]) -> Rows:
     numbers = _rows.get()
     rows = None if numbers is None else numbers()
     if rows is None:
-        return torch.arange(len(x), device=x.device)
+        return as_tensor(np.arange(len(x)), x.device)
     assert len(rows) == len(x), f"{len(rows)} row numbers for {len(x)} rows"
     return rows
 
@@ -265,4 +266,7 @@ class Dropout(nn.Module):
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Apply dropout in training; otherwise return x."""
-        return dropout(x, self.p) if self.training else x
+        if not self.training or dropped_levels(self.p) == 0:
+            return x
+        dropped: Tensor = kernels.current().add_dropout(kernels.Pending(x, dropout_p=self.p))
+        return dropped

@@ -119,8 +119,7 @@ class EncoderLayer(nn.Module):
     def _add_norm(
         self, adapters: SegmentAdapters, x: Pending, stream: Stream, name: adapter.Norm, layer: int
     ) -> Stream:
-        h = adapters.add_norm(x, stream.residual, self.norms()[name], name, layer)
-        return Stream(h, h)
+        return Stream(*adapters.add_norm(x, stream.residual, self.norms()[name], name, layer))
 
     def _add_then_norm(
         self, adapters: SegmentAdapters, x: Pending, stream: Stream, name: adapter.Norm, layer: int

@@ -22,7 +22,8 @@ class RowwiseAdamW(torch.optim.AdamW):
     These steps are replayed before the row is read again: call `catch_up` before each forward pass. Up to rounding, the
     result is that of AdamW with dense gradients, but time and memory traffic depend only on the rows that occur.
 
-    A step changes nothing if `found_inf` is set to 1, as `torch.amp.GradScaler` does on a GPU.
+    A step changes nothing if `found_inf` is set to 1, as `torch.amp.GradScaler` does on a GPU. It divides dense
+    gradients by `grad_scale` if that is set.
 
     The state of a table has two additional tensors: `row_step`, the last step of each row, and `rates`, the learning
     rates of the latest steps, including all steps that a row may have skipped.
@@ -33,6 +34,7 @@ class RowwiseAdamW(torch.optim.AdamW):
     """
 
     found_inf: Tensor | None = None
+    grad_scale: Tensor | None = None
 
     def __init__(self, groups: Iterable[dict[str, Any]], lr: float) -> None:
         super().__init__(groups, lr=lr, fused=True)
@@ -52,7 +54,7 @@ class RowwiseAdamW(torch.optim.AdamW):
                 if table.device.type != "cpu":
                     # Gradients on a GPU are dense. To compare the steps before each forward pass would wait for it.
                     self._take_dense(table, group)
-                elif bool((state["row_step"] < state["step"]).any()):
+                elif (state["row_step"].numpy() < state["step"].numpy()).any():
                     self._replay(table, group, np.arange(len(table)) if rows is None else np.unique(rows.cpu()))
                     if rows is None:
                         state["rates"] = state["rates"][:0]
@@ -72,7 +74,11 @@ class RowwiseAdamW(torch.optim.AdamW):
                     parameter.grad = None
                 elif gradient is not None and "row_step" in self.state.get(parameter, {}):
                     self._take_dense(parameter, group)
-        super().step()
+        groups, self.param_groups = self.param_groups, _merged(self.param_groups)
+        try:
+            super().step()
+        finally:
+            self.param_groups = groups
         # PyTorch's fused kernel does not increment the version of a parameter, but cached copies are compared by it.
         torch.autograd.graph.increment_version(updated)
         for table, group, gradient in sparse:
@@ -92,8 +98,8 @@ class RowwiseAdamW(torch.optim.AdamW):
         rows = gradient.indices()[0].numpy()
         self._replay(table, group, rows)
         state["step"] += 1
-        state["rates"] = torch.cat([state["rates"], torch.tensor([group["lr"]], dtype=torch.float64)])
-        now, (beta_1, beta_2) = int(state["step"]), group["betas"]
+        state["rates"] = torch.from_numpy(np.append(state["rates"].numpy(), group["lr"]))
+        now, (beta_1, beta_2) = int(state["step"].numpy()), group["betas"]
         update(
             *_arrays(table, state), rows, gradient.values().view(-1).numpy(), now,
             1 - group["lr"] * group["weight_decay"], group["lr"] / (1 - beta_1**now), 1 / math.sqrt(1 - beta_2**now),
@@ -112,7 +118,7 @@ class RowwiseAdamW(torch.optim.AdamW):
 
     def _replay(self, table: Tensor, group: dict[str, Any], rows: np.ndarray) -> None:
         state, (beta_1, beta_2) = self.state[table], group["betas"]
-        now, rates = int(state["step"]), state["rates"].cpu().numpy()
+        now, rates = int(state["step"].cpu().numpy()), state["rates"].cpu().numpy()
         if not len(rates):
             return
         steps = np.arange(now - len(rates) + 1, now + 1)
@@ -132,6 +138,15 @@ class RowwiseAdamW(torch.optim.AdamW):
             *_arrays(table, state), rows, now, len(rates), *constants,
             beta_1, beta_2, group["eps"], table.shape[1], _CHUNKS,
         )  # fmt: skip
+
+
+def _merged(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return groups with the same options as one group, so that one operation updates all of it."""
+    merged: dict[tuple[float, float], dict[str, Any]] = {}
+    for group in groups:
+        same = merged.setdefault((group["lr"], group["weight_decay"]), {**group, "params": []})
+        same["params"] += group["params"]
+    return list(merged.values())
 
 
 def _arrays(table: Tensor, state: dict[str, Tensor]) -> tuple[np.ndarray, ...]:

@@ -80,9 +80,11 @@ class SegmentAdapters:
 
     def add_norm(
         self, x: Pending, residual: Float[Tensor, "tokens hidden"], module: nn.LayerNorm, name: Norm, layer: int
-    ) -> Float[Tensor, "tokens hidden"]:
-        """Return LN(residual + x), then apply the adapters after the LayerNorm."""
-        return self.after_norm(kernels.current().add_norm(x, residual, module), name, layer)
+    ) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "tokens hidden"]]:
+        """Return LN(residual + x) with the adapters after the LayerNorm twice; see `plain.add_norm`."""
+        y, beside = kernels.current().add_norm(x, residual, module)
+        changed = self.after_norm(y, name, layer)
+        return (y, beside) if changed is y else (changed, changed)
 
     def add_then_norm(
         self, x: Pending, residual: Float[Tensor, "tokens hidden"], module: nn.LayerNorm, name: Norm, layer: int

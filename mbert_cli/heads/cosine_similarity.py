@@ -2,9 +2,11 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mbert_cli.encoder.cosine import cosines
 from mbert_cli.encoder.initialisation import start_identity
 from mbert_cli.heads import Columns, Limit, ScaleHead
 from mbert_cli.metrics import Metrics
@@ -58,6 +60,8 @@ class CosineSimilarity(ScaleHead):
     ) -> Float[Tensor, " examples"]:
         """Return the cosines, from -1 to 1."""
         project = nn.Sequential(self.first, self.between, self.second)
+        if torch.is_grad_enabled():
+            return cosines(project(torch.cat([u, v])))
         return nn.functional.cosine_similarity(project(u), project(v))
 
     def loss(self, outputs: Float[Tensor, " examples"], labels: Float[Tensor, " examples"]) -> Float[Tensor, ""]:
@@ -83,7 +87,7 @@ class CosineSimilarity(ScaleHead):
     def _values(self, cosines: Tensor, training: bool) -> Tensor:
         if self.activation == "relu" or (self.activation == "clamp" and not training):
             # Rounding can make a cosine larger than 1; a prediction must not exceed the scale.
-            cosines = cosines.clamp(min=0, max=None if training else 1)
+            cosines = cosines.relu() if training else cosines.clamp(0, 1)
         elif self.activation == "affine":
             cosines = (cosines + 1) / 2
         return self.on_scale(cosines)

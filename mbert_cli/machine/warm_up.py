@@ -17,6 +17,8 @@ from mbert_cli.encoder.quantisation import quantise
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.encoder.shape import EncoderShape
 
+_LAYOUT = Layout([8])
+
 
 def compile_kernels() -> None:
     """Train very small encoders for one step and predict with them in int8, in each precision.
@@ -37,7 +39,7 @@ def _train_a_step(encoder: PackedEncoder) -> None:
     optimizer = RowwiseAdamW([{"params": list(encoder.parameters())}], lr=1e-3)
     for dtype in (torch.float32, torch.bfloat16):
         with _computing(dtype):
-            _states(encoder).sum().backward()
+            kernels.current().mean(_states(encoder), _LAYOUT).sum().backward()
         optimizer.step()
     optimizer.catch_up()
 
@@ -60,4 +62,4 @@ def _computing(dtype: torch.dtype) -> Iterator[None]:
 
 def _states(encoder: PackedEncoder) -> Tensor:
     ids = torch.arange(8)
-    return encoder(ids, torch.zeros_like(ids), ids, Layout([8]))
+    return encoder(ids, torch.zeros_like(ids), ids, _LAYOUT)

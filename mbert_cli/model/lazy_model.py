@@ -5,7 +5,6 @@ from threading import Lock
 
 import torch
 
-from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.model.multi_task_bert import MultiTaskBert, TaskPart
 from mbert_cli.pooling import Pooling
@@ -43,5 +42,4 @@ class LazyMultiTaskBert(MultiTaskBert):
     def _add(self, name: str, part: TaskPart) -> None:
         part.to(self.encoder.word_embeddings.weight.device).train(self.training)
         self._parts.append(part)
-        self._linears += [module for module in part.modules() if isinstance(module, Linear)]
         self._loaded.append(name)

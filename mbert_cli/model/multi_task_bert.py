@@ -63,7 +63,7 @@ class MultiTaskBert(SentenceModel):
         self.task_names = tuple(tasks)
         self._loaded = list(tasks)
         self._parts = nn.ModuleList(tasks.values())
-        self._linears = [module for module in self.modules() if isinstance(module, Linear)]
+        self._linears: dict[str, tuple[Linear, ...]] = {}  # of the encoder and one task, which is only then read
         self.compute_with(torch.float32, "torch")
 
     def members(self) -> list["MultiTaskBert"]:
@@ -115,6 +115,10 @@ class MultiTaskBert(SentenceModel):
     def forward(self, batch: Batch, both_orders: bool = False) -> dict[str, Tensor]:
         """Return the outputs of each task's head for the batch's examples; see `SentenceModel.forward`."""
         h, layout = self._hidden(batch), batch.layout
+        with kernels.using(self.kernels, batch.token_ids.device):
+            return self._outputs(h, batch, layout, both_orders)
+
+    def _outputs(self, h: Tensor, batch: Batch, layout: Layout, both_orders: bool) -> dict[str, Tensor]:
         # Pooling and heads are a small part of the work, and the losses need full precision.
         sentences, tokens = self._pool(h, batch), h.split(layout.segment_tokens)
         outputs = {}
@@ -122,9 +126,9 @@ class MultiTaskBert(SentenceModel):
             head = self.head(name)
             # A segment contains one side of all examples, then the next side of all examples.
             count = len(head.sides) + both_orders * head.sides.count("whole")
-            sides = vectors.view(count, -1, vectors.shape[-1])
+            sides = vectors.view(count, -1, vectors.shape[-1]).unbind() if count > 1 else (vectors,)
             texts = place.joined(batch.windows[name]) if name in batch.windows else place
-            late = [max_sim(states, texts, sides.shape[1])] if head.late_interaction else []
+            late = [max_sim(states, texts, len(sides[0]))] if head.late_interaction else []
             with numbered(partial(batch.places.get, name)):
                 output = head(*sides[: len(head.sides)], *late)
             outputs[name] = (output + head(*_exchanged(head, sides), *late)) / 2 if both_orders else output
@@ -141,13 +145,21 @@ class MultiTaskBert(SentenceModel):
 
     @contextmanager
     def _computing(self, batch: Batch) -> Iterator[None]:
-        device = batch.token_ids.device
-        if device.type == "cuda":
+        if self.compute_dtype != torch.float32:
             # One call for all copies: on a GPU, launching a copy takes longer than the copy.
-            renew(pair for linear in self._linears for pair in linear.outdated(self.compute_dtype))
+            linears = dict.fromkeys(linear for name in batch.tasks for linear in self._linears_of(name))
+            renew(pair for linear in linears for pair in linear.outdated(self.compute_dtype))
+        device = batch.token_ids.device
         precision = torch.autocast(device.type, self.compute_dtype, self.compute_dtype != torch.float32)
         with kernels.using(self.kernels, device), precision:
             yield
+
+    def _linears_of(self, name: str) -> tuple[Linear, ...]:
+        """Return the layers of the encoder and of a task whose weights have copies."""
+        if name not in self._linears:
+            parts = self.encoder, self.task(name)
+            self._linears[name] = tuple(each for part in parts for each in part.modules() if isinstance(each, Linear))
+        return self._linears[name]
 
     def _pool(self, h: Float[Tensor, "tokens hidden"], batch: Batch) -> list[Tensor]:
         """Return the sentence vectors of each task; a text with several windows has one vector."""
@@ -160,7 +172,7 @@ class MultiTaskBert(SentenceModel):
         return [self.task(name).window_pooling(own, windows[name]) if name in windows else own for name, own in vectors]
 
 
-def _exchanged(head: Head, sides: Float[Tensor, "sides examples hidden"]) -> list[Tensor]:
+def _exchanged(head: Head, sides: Sequence[Float[Tensor, "examples hidden"]]) -> list[Tensor]:
     """Return the vectors of a head's sides with the two texts swapped."""
     vectors = dict(zip((*head.sides, "again"), sides, strict=False))
     return [vectors[{"first": "second", "second": "first", "whole": "again"}[side]] for side in head.sides]

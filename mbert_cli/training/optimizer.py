@@ -3,13 +3,17 @@
 import math
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.recipe.sections import TrainingSection
+
+_EPS = 1e-6  # is added to the norm, as in PyTorch's clip_grad_norm_
 
 
 def make_optimizer(
@@ -85,19 +89,34 @@ def learning_rate_factor(training: TrainingSection, step: int, total_steps: int)
     return left if training.schedule == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
-def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
-    """Scale all gradients, dense and sparse, so that their joint norm is at most `max_norm`.
+class Clipping:
+    """Scales all gradients, dense and sparse, so that their joint norm is at most `max_norm`.
 
-    Returns:
-        The norm before scaling.
+    Args:
+        parameters: the parameters, whose gradients are computed.
+        max_norm: the largest norm.
+
+    Attributes:
+        norm: the norm before scaling.
     """
-    values = []
-    for parameter in parameters:
-        if parameter.grad is None:
-            continue
-        if parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.coalesce()  # add up gradients of repeated rows first
-        values.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
-    norm = nn.utils.get_total_norm(values)
-    torch._foreach_mul_(values, (max_norm / (norm + 1e-6)).clamp(max=1.0))
-    return norm
+
+    def __init__(self, parameters: Iterable[Tensor], max_norm: float) -> None:
+        self._max_norm = max_norm
+        self._values = []
+        for parameter in parameters:
+            if parameter.grad is None:
+                continue
+            if parameter.grad.is_sparse:
+                parameter.grad = parameter.grad.coalesce()  # add up gradients of repeated rows first
+            self._values.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
+        self.norm = nn.utils.get_total_norm(self._values)
+
+    def scale(self) -> None:
+        """Scale the gradients, which are on a CPU."""
+        divisor = (self.norm.numpy() + np.float32(_EPS)) / np.float32(self._max_norm)
+        if divisor > 1:
+            torch._foreach_div_(self._values, float(divisor))
+
+    def divisor(self) -> Float[Tensor, ""]:
+        """Return the number that the gradients must be divided by; unlike `scale`, without waiting for a GPU."""
+        return ((self.norm + _EPS) / self._max_norm).clamp(min=1.0)

@@ -15,7 +15,7 @@ from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.randomness import derive
 from mbert_cli.training.encoder_dropout import EncoderDropout
 from mbert_cli.training.gradient_sum import sum_gradients
-from mbert_cli.training.optimizer import clip_gradients, learning_rate_factor
+from mbert_cli.training.optimizer import Clipping, learning_rate_factor
 from mbert_cli.training.pair_order import PairOrder
 from mbert_cli.training.portion import Portion
 from mbert_cli.training.setup import TrainingSetup
@@ -94,10 +94,12 @@ class OptimizerStep:
         losses = self._compute(portions)
         self._results.start(self.state.position(training.epochs, steps_ahead=1), rows, losses)
         self._backward(self._weighted(losses), portions[0].whole)
-        norm = None
-        if training.clip_norm is not None:
-            norm = clip_gradients(self.model.parameters(), training.clip_norm)
-        self.optimizer.found_inf = self._results.finish(norm)
+        clipping = None if training.clip_norm is None else Clipping(self.model.parameters(), training.clip_norm)
+        self.optimizer.found_inf = self._results.finish(None if clipping is None else clipping.norm)
+        if clipping is not None and self.optimizer.found_inf is None:
+            clipping.scale()
+        elif clipping is not None:
+            self.optimizer.grad_scale = clipping.divisor()
         self.optimizer.step()
         # Free the gradients now, not before the next backward pass: the activations of the next step need the memory.
         self.optimizer.zero_grad(set_to_none=True)

@@ -78,7 +78,7 @@ class StepResults:
         """
         self._step = _Step(position, rows, losses)
         if self._found_inf is None:
-            self._results.append(self._checked(self._step, _stacked(losses).tolist()))
+            self._results.append(self._checked(self._step, [float(loss.detach().numpy()) for loss in losses.values()]))
 
     def finish(self, norm: Float[Tensor, ""] | None) -> Float[Tensor, ""] | None:
         """Receive the norm of the step's gradients, before its update.
@@ -95,7 +95,7 @@ class StepResults:
         step = self._step
         if self._found_inf is None:
             if norm is not None:
-                self._check_norm(step, float(norm))
+                self._check_norm(step, float(norm.numpy()))
             return None
         values = _stacked(step.losses if norm is None else {**step.losses, "": norm})
         self._found_inf = torch.maximum(self._found_inf, (~values.isfinite().all()).to(torch.float32))

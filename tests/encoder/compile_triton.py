@@ -19,7 +19,7 @@ KERNELS = [  # each with its constants, and the arguments that may be None
     (add_gelu._add_gelu, ROWS, ()),
     (add_gelu._add_gelu_backward, ROWS, ("dbias",)),
     (add_norm._add_norm, ROWS, ("bias", "residual", "beta", "states", "scales", *DROPOUT)),
-    (add_norm._add_norm_backward, ROWS, ("sums", *DROPOUT)),
+    (add_norm._add_norm_backward, ROWS, ("beside", "sums", *DROPOUT)),
     (embedding._add_rows, ROWS, ()),
     (attention.attention, HEAD, ("bias", "logs", *DROPOUT)),
     (attention_backward.attention_backward, HEAD, ("bias", "dbias", *DROPOUT)),

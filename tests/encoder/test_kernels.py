@@ -345,7 +345,7 @@ def test_the_backward_pass_drops_what_the_forward_pass_dropped(what, p):
             if what == "add_dropout":
                 return kernels.current().add_dropout(Pending(x, dropout_p=p))
             if what == "add_norm":
-                return kernels.current().add_norm(Pending(x, dropout_p=p), residual, norm)
+                return kernels.current().add_norm(Pending(x, dropout_p=p), residual, norm)[0]
             return kernels.current().attend(Pending(x), layout, 2, p)
 
     weights = rows(*apply(x).shape, seed=4).detach()

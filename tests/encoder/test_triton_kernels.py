@@ -109,7 +109,8 @@ class TestRows:
             norm = nn.LayerNorm(columns, eps=1e-12, dtype=gamma.dtype, device=DEVICE)
             del norm.weight, norm.bias
             norm.weight, norm.bias = gamma, beta
-            return module.add_norm(Pending(z * 1, bias, dropout_p=p), residual, norm)
+            y, beside = module.add_norm(Pending(z * 1, bias, dropout_p=p), residual, norm)
+            return y + 2 * beside  # both have a gradient
 
         matrices = [values(rows, columns), values(columns), values(rows, columns, seed=1)]
         assert_equal_plain(add_norm, [*matrices, values(columns, seed=2) + 1, values(columns, seed=3)], dtype)

@@ -7,7 +7,7 @@ from torch import nn
 
 from mbert_cli.encoder.rowwise_adamw import RowwiseAdamW
 from mbert_cli.recipe.sections import TrainingSection
-from mbert_cli.training.optimizer import clip_gradients, learning_rate_factor
+from mbert_cli.training.optimizer import Clipping, learning_rate_factor
 
 pytest.importorskip("numba")
 ROWS, HIDDEN = 60, 32
@@ -155,13 +155,13 @@ def test_clipping_counts_sparse_and_dense_gradients():
     weight.grad, table.grad = torch.randn(3, 4), sparse(rows, values.clone())
     expected = [weight.grad.clone(), dense(rows, values)]
     norm = torch.cat([each.flatten() for each in expected]).norm()
-    clip_gradients([weight, table, nn.Parameter(torch.zeros(1))], 0.5 * float(norm))
+    Clipping([weight, table, nn.Parameter(torch.zeros(1))], 0.5 * float(norm)).scale()
     assert torch.allclose(weight.grad, 0.5 * expected[0], atol=1e-6)
     assert torch.allclose(table.grad.to_dense(), 0.5 * expected[1], atol=1e-6)
     table.grad = sparse(rows, values) + sparse(rows, values)
-    clip_gradients([table], float(values.norm()))
+    Clipping([table], float(values.norm())).scale()
     assert torch.allclose(table.grad.to_dense(), dense(rows, values), atol=1e-6)
-    clip_gradients([weight], 2 * float(norm))
+    Clipping([weight], 2 * float(norm)).scale()
     assert torch.allclose(weight.grad, 0.5 * expected[0], atol=1e-6)
 
 

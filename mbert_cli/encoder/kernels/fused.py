@@ -21,10 +21,11 @@ from mbert_cli.encoder.kernels import Pending, activations, int8_fused, plain, w
 from mbert_cli.encoder.kernels.activations import gate_of, has_gelu
 from mbert_cli.encoder.kernels.attention_loops import attention, attention_backward
 from mbert_cli.encoder.kernels.dropout_loops import add_drop, add_drop_backward
-from mbert_cli.encoder.kernels.embedding_loops import add_embeddings, add_rows
+from mbert_cli.encoder.kernels.embedding import Embeddings, are_rows
 from mbert_cli.encoder.kernels.int8 import Int8Linear
 from mbert_cli.encoder.kernels.int8_fused import Product
 from mbert_cli.encoder.kernels.lanes import WIDTH
+from mbert_cli.encoder.kernels.mean_loops import mean_rows, mean_rows_backward
 from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm as add_norm_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm_backward
@@ -50,24 +51,16 @@ def embed(
 ) -> Float[Tensor, "tokens hidden"]:
     """See `plain.embed`; the gradient of the word embeddings is sparse, with the rows of the words that occur."""
     weights = [table.weight for table in tables]
-    if len(tables) > 3 or not fits(*weights) or not _within(weights, ids):
+    if len(tables) > 3 or not fits(*weights) or not are_rows(weights, ids):
         return plain.embed(tables, ids, norm)
     # The loop adds three tables: the third one may be a row of zeros.
     missing = 3 - len(tables)
-    rows = [*ids, *[torch.zeros_like(ids[0])] * missing]
-    sums = cast(Tensor, _Embeddings.apply(*rows, *weights, *[torch.zeros(1, weights[0].shape[1])] * missing))
-    y = cast(
-        Tensor, _AddNorm.apply(sums, None, None, norm.weight, _beta(norm), norm.eps, 0.0, True, torch.is_grad_enabled())
-    )
-    return y.to(working_dtype(y))
-
-
-def _within(tables: Sequence[Tensor], ids: Sequence[Tensor]) -> bool:
-    """Return whether there are ids and all are valid rows; the loops do not check bounds."""
-    if not len(ids[0]):
-        return False
-    bounds = [(*rows.aminmax(), len(table)) for table, rows in zip(tables, ids, strict=True)]
-    return all(int(least) >= 0 and int(most) < rows for least, most, rows in bounds)
+    rows = [*ids, *[torch.from_numpy(np.zeros(len(ids[0]), np.int64))] * missing]
+    zeros = torch.from_numpy(np.zeros((1, weights[0].shape[1]), np.float32))
+    sums = cast(Tensor, Embeddings.apply(*rows, *weights, *[zeros] * missing))
+    arguments = (sums, None, None, norm.weight, _beta(norm), norm.eps, 0.0, True, working_dtype(sums))
+    y, _ = _AddNorm.apply(*arguments, torch.is_grad_enabled())
+    return cast(Tensor, y)
 
 
 def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending:
@@ -96,7 +89,7 @@ def _fits_both(x: Tensor, layer: Linear) -> bool:
 
 def add_dropout(pending: Pending) -> Float[Tensor, "tokens features"]:
     """See `plain.add_dropout`."""
-    if not fits(pending.value):
+    if pending.value.ndim != 2 or not fits(pending.value):
         return plain.add_dropout(pending)
     return cast(Tensor, _AddDropout.apply(pending.value.contiguous(), pending.bias, None, pending.dropout_p))
 
@@ -123,17 +116,19 @@ def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
 
 def add_norm(
     pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
-) -> Float[Tensor, "tokens hidden"]:
+) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "tokens hidden"]]:
     """See `plain.add_norm`."""
     if int8_fused.fits_norm(pending, residual, norm):
-        return int8_fused.add_norm(pending, residual, norm)
+        y = int8_fused.add_norm(pending, residual, norm)
+        return y, y
     dtype = working_dtype(residual)
     z, residual = pending.value.to(dtype).contiguous(), residual.to(dtype).contiguous()
     if not fits(z, residual):
         return plain.add_norm(pending, residual, norm)
     owned = pending.bias is not None
-    arguments = (z, pending.bias, residual, norm.weight, _beta(norm), norm.eps, pending.dropout_p, owned)
-    return cast(Tensor, _AddNorm.apply(*arguments, torch.is_grad_enabled()))
+    arguments = (z, pending.bias, residual, norm.weight, _beta(norm), norm.eps, pending.dropout_p, owned, dtype)
+    y, beside = _AddNorm.apply(*arguments, torch.is_grad_enabled())
+    return y, beside
 
 
 def add_then_norm(
@@ -145,8 +140,20 @@ def add_then_norm(
     total = add(residual, pending)
     if not fits(total):
         return norm(total).to(working_dtype(total)), total
-    arguments = (total, None, None, norm.weight, _beta(norm), norm.eps, 0.0, False, torch.is_grad_enabled())
-    return cast(Tensor, _AddNorm.apply(*arguments)), total
+    arguments = (
+        total,
+        None,
+        None,
+        norm.weight,
+        _beta(norm),
+        norm.eps,
+        0.0,
+        False,
+        total.dtype,
+        torch.is_grad_enabled(),
+    )
+    y, _ = _AddNorm.apply(*arguments)
+    return y, total
 
 
 def _beta(norm: nn.LayerNorm) -> Tensor:
@@ -173,48 +180,17 @@ def attend(
     return cast(Tensor, _Attention.apply(x.contiguous(), qkv.bias, bias, *places, num_heads, dropout_p, product))
 
 
+def mean(x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "sentences hidden"]:
+    """See `plain.mean`."""
+    return cast(Tensor, _Mean.apply(x.contiguous(), layout)) if fits(x) else plain.mean(x, layout)
+
+
 def _draw(p: float, rows: Callable[[], Tensor]) -> Dropping:
     """Return the `dropping` argument of the loops for the next site; `rows` returns the number of each row."""
     dropped = dropped_levels(p)
     if not dropped:
         return np.uint64(0), np.uint32(0), np.float32(1), _NO_ROWS
     return np.uint64(draw_key()), np.uint32(dropped), np.float32(scale_of(dropped)), rows().numpy()
-
-
-class _Embeddings(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, *arguments: Tensor) -> Tensor:
-        ids, tables = arguments[:3], arguments[3:]
-        ctx.ids = [rows.numpy() for rows in ids]
-        ctx.sizes = [table.shape for table in tables]
-        hidden = tables[0].shape[1]
-        out = torch.empty(len(ids[0]), hidden)
-        add_embeddings(*(flat(table) for table in tables), *ctx.ids, hidden, CHUNKS, flat(out))
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        dy = gradients[0].contiguous()
-        derivatives: list[Tensor | None] = [None, None, None]
-        for index, (ids, (rows, hidden)) in enumerate(zip(ctx.ids, ctx.sizes, strict=True)):
-            if not ctx.needs_input_grad[3 + index]:
-                derivatives.append(None)
-                continue
-            order = np.argsort(ids, kind="stable")
-            distinct, starts = np.unique(ids[order], return_index=True)
-            sums = torch.empty(len(distinct), hidden)
-            add_rows(flat(dy), order, np.append(starts, len(ids)), hidden, CHUNKS, flat(sums))
-            places = torch.from_numpy(distinct)
-            if index == 0:
-                derivatives.append(
-                    torch.sparse_coo_tensor(
-                        places[None], sums, (rows, hidden), is_coalesced=True, check_invariants=False
-                    )
-                )
-            else:
-                derivatives.append(torch.zeros(rows, hidden).index_copy_(0, places, sums))
-        return tuple(derivatives)
 
 
 class _AddDropout(torch.autograd.Function):
@@ -253,6 +229,8 @@ class _Product(torch.autograd.Function):
 
 
 class _AddNorm(torch.autograd.Function):
+    """LN(residual + dropout(z + bias)) twice, so that the backward pass adds up both gradients as it reads them."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -264,34 +242,56 @@ class _AddNorm(torch.autograd.Function):
         eps: float,
         p: float,
         owned: bool,
+        dtype: torch.dtype,
         graph: bool,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
         ctx.dropping = _draw(p, lambda: row_numbers(z))
         trains = graph and any(ctx.needs_input_grad)
-        scales = torch.empty(len(z))
-        y = empty_rows(z) if trains or not owned else z
+        ctx.scales = np.empty(len(z), np.float32)
+        y = empty_rows(z, dtype=dtype) if trains or not owned or z.dtype != dtype else z
         states = None if not trains else z if owned else empty_rows(z)
         vectors = (flat(bias), flat(residual), flat(gamma), flat(beta))
-        add_norm_rows(flat(z), *vectors, eps, ctx.dropping, CHUNKS, flat_like(states, z), flat(scales), flat(y))
-        ctx.save_for_backward(states, scales, gamma)
-        return y
+        add_norm_rows(flat(z), *vectors, eps, ctx.dropping, CHUNKS, flat_like(states, z), ctx.scales, flat(y))
+        ctx.save_for_backward(states, gamma)
+        return y, y.view_as(y)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        states, scales, gamma = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        states, gamma = ctx.saved_tensors
         needs = ctx.needs_input_grad
+        dy, *others = [each.contiguous() for each in gradients if each is not None]
+        beside = others[0] if others else None
         dresidual = empty_rows(states)
         dz = empty_rows(states) if ctx.dropping[1] and needs[0] else None
         hidden = len(gamma)
         dgamma, dbeta, dbias = sums(needs[3], hidden), sums(needs[3], hidden), sums(needs[1], hidden)
         add_norm_backward(
-            flat(gradients[0].contiguous()), flat(states), flat(scales), flat(gamma), ctx.dropping, CHUNKS,
+            flat(dy), flat_like(beside, dy), flat(states), ctx.scales, flat(gamma), ctx.dropping, CHUNKS,
             flat_like(dz, states), flat(dresidual), dgamma, dbeta, dbias,
         )  # fmt: skip
         into = dresidual if dz is None else dz
         beside = dresidual if needs[2] else None
-        return into, summed(dbias), beside, summed(dgamma), summed(dbeta), None, None, None, None
+        return into, summed(dbias), beside, summed(dgamma), summed(dbeta), None, None, None, None, None
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layout: Layout) -> Tensor:
+        ctx.dtype, ctx.hidden, ctx.tokens = x.dtype, x.shape[1], len(x)
+        ctx.sentences = layout.host_starts, layout.host_lengths
+        y = np.empty((layout.num_sentences, ctx.hidden), np.float32)
+        mean_rows(flat(x), *ctx.sentences, ctx.hidden, CHUNKS, y.ravel())
+        return torch.from_numpy(y)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        dy = gradients[0].contiguous()
+        dx = empty_rows(dy, dtype=ctx.dtype, rows=ctx.tokens)
+        mean_rows_backward(flat(dy), *ctx.sentences, ctx.hidden, CHUNKS, flat(dx))
+        return dx, None
 
 
 class _Attention(torch.autograd.Function):

@@ -64,18 +64,18 @@ _gradients = _Pool()
 
 
 def empty_rows(
-    like: Tensor, columns: int | None = None, dtype: torch.dtype | None = None
+    like: Tensor, columns: int | None = None, dtype: torch.dtype | None = None, rows: int | None = None
 ) -> Shaped[Tensor, "rows columns"]:
-    """Return an uninitialised matrix with the number of rows, the data type and the device of another matrix.
+    """Return an uninitialised matrix on the device of another matrix.
 
     Args:
         like: the other matrix.
         columns: number of columns; by default that of `like`.
-        dtype: the data type; by default that of `like`.
+        dtype: data type; by default that of `like`.
+        rows: number of rows; by default that of `like`.
     """
-    rows, features = like.shape
-    columns = features if columns is None else columns
-    dtype = like.dtype if dtype is None else dtype
+    columns, dtype = like.shape[1] if columns is None else columns, dtype or like.dtype
+    rows = len(like) if rows is None else rows
     if rows < _LEAST or like.device.type != "cpu":
         return like.new_empty(rows, columns, dtype=dtype)
     lent = _activations.take(rows, columns * dtype.itemsize)

@@ -70,11 +70,12 @@ def add_norm(z, bias, residual, gamma, beta, eps, dropping, chunks, states, scal
 
 @compiled
 @no_type_check
-def add_norm_backward(dy, states, scales, gamma, dropping, chunks, dz, dresidual, dgamma, dbeta, dbias):
+def add_norm_backward(dy, beside, states, scales, gamma, dropping, chunks, dz, dresidual, dgamma, dbeta, dbias):
     """Write the derivatives of `add_norm`.
 
     Args:
         dy, states: [rows * hidden].
+        beside: [rows * hidden], is added to dy; or empty.
         scales: [rows].
         gamma: [hidden].
         dropping: see `dropout_loops`.
@@ -86,11 +87,15 @@ def add_norm_backward(dy, states, scales, gamma, dropping, chunks, dz, dresidual
     """
     hidden, rows = len(gamma), len(scales)
     for chunk in prange(chunks):
+        both = np.empty(hidden, np.float32)
         for row in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
             at = row * hidden
             along, sums = splat(types.float32(0)), splat(types.float32(0))
             for column in range(0, hidden, WIDTH):
                 into = load(dy, at + column)
+                if len(beside):
+                    into = into + load(beside, at + column)
+                store(both, column, into)
                 state = load(states, at + column)
                 if len(dgamma):
                     store(dgamma[chunk], column, fma(into, state, load(dgamma[chunk], column)))
@@ -107,7 +112,7 @@ def add_norm_backward(dy, states, scales, gamma, dropping, chunks, dz, dresidual
                     column = pair + half * WIDTH
                     if column < hidden:
                         state = load(states, at + column)
-                        value = fma(load(dy, at + column), load(gamma, column), mean)
+                        value = fma(load(both, column), load(gamma, column), mean)
                         value = fma(share, state, value) * scale
                         store(dresidual, at + column, value)
                         value = drop(value, bits, half, dropping)

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from mbert_cli.batch import Layout, to_slots, to_tokens
 from mbert_cli.encoder.dropout import draw_key, dropout, dropped_levels
@@ -81,10 +82,16 @@ def add_then_norm(
 
 def add_norm(
     pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
-) -> Float[Tensor, "tokens hidden"]:
-    """Return LN(residual + pending)."""
+) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "tokens hidden"]]:
+    """Return LN(residual + pending) twice: for the next sublayer, and for the residual connection around it."""
     y = norm(residual + pending.tensor())
-    return y.to(working_dtype(y))
+    y = y.to(working_dtype(y))
+    return y, y
+
+
+def mean(x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "sentences hidden"]:
+    """Return the mean of the rows of each sentence, in at least fp32."""
+    return cast(Tensor, _Mean.apply(x, layout))
 
 
 def attend(
@@ -211,3 +218,19 @@ def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | No
         scores = scores.masked_fill(~mask, float("-inf"))
     weights = scores.softmax(-1)
     return (weights if drop is None else drop(weights)) @ v
+
+
+class _Mean(torch.autograd.Function):
+    # PyTorch's built-in backward pass takes longer than everything else between the encoder and the losses.
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layout: Layout) -> Tensor:
+        ctx.layout, ctx.dtype = layout, x.dtype
+        wide = x.to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+        # `unsafe` skips a check of the lengths, for which the CPU would wait for a GPU.
+        return torch.segment_reduce(wide, "mean", lengths=layout.lengths, axis=0, unsafe=True)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        share = (gradients[0] / ctx.layout.lengths[:, None]).to(ctx.dtype)
+        return share.index_select(0, ctx.layout.sentence_of_token), None

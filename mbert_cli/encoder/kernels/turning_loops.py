@@ -1,11 +1,11 @@
-"""The transpose of a bf16 matrix."""
+"""The transpose of a bf16 matrix, and its values in fp32."""
 
 from typing import no_type_check
 
 from numba import prange
 
 from mbert_cli.encoder.kernels.compiling import compiled
-from mbert_cli.encoder.kernels.lanes import WIDTH, transpose
+from mbert_cli.encoder.kernels.lanes import WIDTH, load, store, transpose
 
 COLUMNS = 2 * WIDTH
 """If the result of a product is transposed too, the columns of both matrices must be a multiple of this number."""
@@ -35,3 +35,19 @@ def turn(x, columns, chunks, out):
         for column in range(first, last):
             for row in range(whole, rows):
                 out[column * rows + row] = x[row * columns + column]
+
+
+@compiled
+@no_type_check
+def widen(x, chunks, out):
+    """Write the values of x.
+
+    Args:
+        x: bf16; its size is a multiple of 16.
+        chunks: number of parts that x is split into.
+        out: as many values, fp32.
+    """
+    blocks = len(x) // WIDTH
+    for chunk in prange(chunks):
+        for place in range(chunk * blocks // chunks * WIDTH, (chunk + 1) * blocks // chunks * WIDTH, WIDTH):
+            store(out, place, load(x, place))

@@ -9,7 +9,7 @@ from mbert_cli.encoder.kernels.lanes import WIDTH
 CHUNKS = 32
 """The number of parts that work is split into. It is fixed, so that sums do not depend on the number of threads."""
 
-_NOTHING = np.empty(0, np.float32)
+_NOTHING, _NO_HALVES = np.empty(0, np.float32), np.empty(0, np.int16)
 
 
 def fits(*tensors: Tensor) -> bool:
@@ -40,4 +40,6 @@ def summed(parts: np.ndarray) -> Tensor | None:
 
 def flat_like(x: Tensor | None, like: Tensor) -> np.ndarray:
     """Return a contiguous tensor as a flat array; None as an empty array of the data type of `like`."""
-    return flat(like.new_empty(0) if x is None else x)
+    if x is None:
+        return _NO_HALVES if like.dtype == torch.bfloat16 else _NOTHING
+    return flat(x)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mbert_cli.encoder.kernels import product
 from mbert_cli.encoder.kernels.memory import empty_gradient, empty_rows
-from mbert_cli.encoder.kernels.turning_loops import COLUMNS, turn
+from mbert_cli.encoder.kernels.turning_loops import COLUMNS, turn, widen
 from mbert_cli.encoder.kernels.views import CHUNKS, fits, flat
 
 _LEAST = 128  # minimum number of features of the narrower matrix; below this a transpose does not pay off
@@ -30,6 +30,7 @@ def weight_gradient(
     result = torch.mm(transposed, wide, out=empty_gradient(x, (features, wide.shape[1]), x.dtype))
     gradient = empty_gradient(x, (dy.shape[1], x.shape[1]), dtype)
     if narrow is dy:
-        return gradient.copy_(result)
+        widen(flat(result), CHUNKS, flat(gradient))
+        return gradient
     turn(flat(result), result.shape[1], CHUNKS, flat(gradient))
     return gradient

@@ -47,7 +47,7 @@ def _add_norm(
 @kernel
 @no_type_check
 def _add_norm_backward(
-    dy, states, scales, gamma, key, numbers, dz, dresidual, sums, rows, columns, parts,
+    dy, beside, states, scales, gamma, key, numbers, dz, dresidual, sums, rows, columns, parts,
     dropped, real: tl.constexpr, tile: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
     part = tl.program_id(0)
@@ -60,6 +60,8 @@ def _add_norm_backward(
         inside = (row < rows)[:, None] & within[None, :]
         place = row.to(tl.int64)[:, None] * columns + column[None, :]
         into = tl.load(dy + place, inside, 0).to(real)
+        if beside is not None:
+            into += tl.load(beside + place, inside, 0).to(real)
         state = tl.load(states + place, inside, 0).to(real)
         dgamma += tl.sum(into * state, 0)
         dbeta += tl.sum(into, 0)
@@ -80,8 +82,9 @@ def _add_norm_backward(
 
 
 class AddNorm(torch.autograd.Function):
-    """LN(residual + dropout(z + bias)), for (z, bias, residual, gamma, beta, eps, p, dtype, owned, graph).
+    """LN(residual + dropout(z + bias)) twice, for (z, bias, residual, gamma, beta, eps, p, dtype, owned, graph).
 
+    The backward pass adds up the gradients of both results as it reads them.
     Bias, residual and beta may be None. The result has the type `dtype`. If `owned`, the normalised rows, which the
     backward pass needs, overwrite z. `graph` is whether autograd records operations.
     """
@@ -99,8 +102,9 @@ class AddNorm(torch.autograd.Function):
         dtype: torch.dtype,
         owned: bool,
         graph: bool,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """Compute the values."""
+        ctx.set_materialize_grads(False)
         ctx.dropping = dropping(p, lambda: row_numbers(z), z.device)
         (rows, columns), y = z.shape, torch.empty_like(z, dtype=dtype)
         trains = graph and any(ctx.needs_input_grad)
@@ -112,14 +116,15 @@ class AddNorm(torch.autograd.Function):
             dropped, real(z), tile, width,
         )  # fmt: skip
         ctx.save_for_backward(states, scales, gamma)
-        return y
+        return y, y.view_as(y)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Compute the derivatives."""
         states, scales, gamma = ctx.saved_tensors
         needs = ctx.needs_input_grad
+        dy, *others = [each.contiguous() for each in gradients if each is not None]
         (rows, columns), dresidual = states.shape, torch.empty_like(states)
         dz = torch.empty_like(states) if ctx.dropping.dropped else dresidual
         tile, width = tile_of(columns)
@@ -127,8 +132,8 @@ class AddNorm(torch.autograd.Function):
         sums = sums_like(states, parts, 3, columns) if needs[1] or needs[3] or needs[4] else None
         key, numbers, dropped = ctx.dropping
         _add_norm_backward[(parts,)](
-            gradients[0].contiguous(), states, scales, gamma, key, numbers, dz, dresidual, sums, rows, columns, parts,
-            dropped, real(states), tile, width,
+            dy, others[0] if others else None, states, scales, gamma, key, numbers, dz, dresidual, sums,
+            rows, columns, parts, dropped, real(states), tile, width,
         )  # fmt: skip
         vectors = [None] * 3 if sums is None else list(sums.sum(0).to(gamma.dtype).unbind())
         dgamma, dbeta, dbias = (vector if needs[at] else None for vector, at in zip(vectors, (3, 4, 1), strict=True))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.kernels import Pending, plain, working_dtype
+from mbert_cli.encoder.kernels.plain import mean
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.kernels.triton.add_dropout import AddDropout
 from mbert_cli.encoder.kernels.triton.add_gelu import AddGelu
@@ -23,6 +24,8 @@ from mbert_cli.encoder.kernels.triton.embedding import Lookup
 from mbert_cli.encoder.kernels.triton.launching import fits
 from mbert_cli.encoder.positions import NOWHERE, Relative
 from mbert_cli.encoder.prefix import Prefix
+
+__all__ = ["activate", "add", "add_dropout", "add_norm", "add_then_norm", "attend", "embed", "linear", "mean"]
 
 
 def embed(
@@ -70,7 +73,7 @@ def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
 
 def add_norm(
     pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
-) -> Float[Tensor, "tokens hidden"]:
+) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "tokens hidden"]]:
     """See `plain.add_norm`."""
     dtype = working_dtype(residual)
     z, residual = pending.value.to(dtype).contiguous(), residual.to(dtype).contiguous()
@@ -78,7 +81,8 @@ def add_norm(
         return plain.add_norm(pending, residual, norm)
     owned = pending.bias is not None
     arguments = z, pending.bias, residual, norm.weight, norm.bias, norm.eps, pending.dropout_p, dtype, owned
-    return cast(Tensor, AddNorm.apply(*arguments, torch.is_grad_enabled()))
+    y, beside = AddNorm.apply(*arguments, torch.is_grad_enabled())
+    return y, beside
 
 
 def add_then_norm(
@@ -94,7 +98,8 @@ def add_then_norm(
 def _norm(x: Tensor, norm: nn.LayerNorm, owned: bool) -> Tensor:
     """Return LN(x); if `owned`, x may be overwritten."""
     arguments = x, None, None, norm.weight, norm.bias, norm.eps, 0.0, working_dtype(x), owned
-    return cast(Tensor, AddNorm.apply(*arguments, torch.is_grad_enabled()))
+    y, _ = AddNorm.apply(*arguments, torch.is_grad_enabled())
+    return cast(Tensor, y)
 
 
 def attend(
