@@ -1,6 +1,7 @@
 """Padding of a packed stream, so that few different numbers of tokens occur."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -10,25 +11,53 @@ from torch import Tensor
 
 from mbert_cli.batch import Layout, as_tensor
 
-_MULTIPLE = 64
 _LEAST = 512  # tokens; for fewer tokens the padding costs more than it saves
 
 
-class Padding:
-    """Appends a dummy sentence to a stream, and optionally to each of its segments, to reach a multiple of 64 tokens.
+@dataclass(frozen=True)
+class Rounding:
+    """How numbers of tokens are rounded up.
 
-    Libraries for matrix products spend time and memory on every new number of tokens, and are fastest at multiples of
-    64.
+    Args:
+        multiple: rounded numbers are multiples of this number.
+        sentences: number of dummy sentences that are added. If it is above 1, they are always added, so that the
+            number of sentences does not depend on the number of tokens.
+    """
+
+    multiple: int
+    sentences: int
+
+    def added(self, tokens: int) -> list[int]:
+        """Return the lengths of the dummy sentences that are added to a number of tokens."""
+        missing = -tokens % self.multiple
+        if tokens == 0 or (self.sentences == 1 and (tokens < _LEAST or not missing)):
+            return []
+        if missing < self.sentences:
+            missing += self.multiple
+        return [(missing + index) // self.sentences for index in range(self.sentences)]
+
+
+FAST = Rounding(64, 1)
+"""Libraries for matrix products spend time and memory on every new number of tokens, and are fastest at multiples of
+64."""
+STATIC = Rounding(256, 4)
+"""Few different shapes occur, so that a GPU can replay the same operations. Sentences of up to 65 tokens are added."""
+
+
+class Padding:
+    """Appends dummy sentences to a stream, and optionally to each of its segments, to round the number of tokens up.
 
     Args:
         layout: layout of the stream.
         segments: also pad each segment, because adapters multiply single segments.
+        rounding: how numbers of tokens are rounded up.
     """
 
-    def __init__(self, layout: Layout, segments: bool) -> None:
+    def __init__(self, layout: Layout, segments: bool, rounding: Rounding = FAST) -> None:
         counts = layout.segment_tokens
-        added = [_missing(tokens) if segments else 0 for tokens in counts]
-        last = _missing(sum(counts) + sum(added))
+        added = [rounding.added(tokens) if segments else [] for tokens in counts]
+        total = sum(counts) + sum(map(sum, added))
+        last = [] if rounding == STATIC and segments else rounding.added(total)
         self.more_segments = 1 if last else 0
         self._source: Tensor | None = None
         self._real: Tensor | None = None  # None if all padding is at the end
@@ -36,19 +65,19 @@ class Padding:
         if last or any(added):
             self._build(layout, counts, added, last)
 
-    def _build(self, layout: Layout, counts: Sequence[int], added: Sequence[int], last: int) -> None:
+    def _build(self, layout: Layout, counts: Sequence[int], added: Sequence[list[int]], last: list[int]) -> None:
         ends = np.cumsum(counts)
         sources, lengths, sentences, numbers = [], [], [], []
         for end, tokens, more, segment in zip(ends, counts, added, layout.segments, strict=True):
-            sources += [np.arange(end - tokens, end), np.full(more, end - tokens)]
-            lengths.append(np.append(segment.host_lengths, more) if more else segment.host_lengths)
-            numbers.append(np.append(segment.numbers, 0) if more else segment.numbers)
+            sources += [np.arange(end - tokens, end), np.full(sum(more), end - tokens)]
+            lengths.append(np.append(segment.host_lengths, np.array(more, np.int64)))
+            numbers.append(np.append(segment.numbers, np.zeros(len(more), np.int64)))
             sentences.append(len(lengths[-1]))
         if last:
-            sources.append(np.zeros(last, np.int64))
-            lengths.append(np.array([last]))
-            numbers.append(np.array([0]))
-            sentences.append(1)
+            sources.append(np.zeros(sum(last), np.int64))
+            lengths.append(np.array(last))
+            numbers.append(np.zeros(len(last), np.int64))
+            sentences.append(len(last))
         # Every second source is padding, and so is the one after all segments.
         is_added = [index % 2 == 1 or index == 2 * len(counts) for index in range(len(sources))]
         added_here = np.repeat(is_added, [len(source) for source in sources])
@@ -75,10 +104,6 @@ class Padding:
         if self._real is None:
             return h[: self._tokens]
         return cast(Tensor, _Unpad.apply(h, self._real, self._source, self._added))
-
-
-def _missing(tokens: int) -> int:
-    return -tokens % _MULTIPLE if tokens >= _LEAST else 0
 
 
 class _Unpad(torch.autograd.Function):
