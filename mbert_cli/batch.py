@@ -1,6 +1,6 @@
 """Packed sentences: one stream of tokens without padding, and a layout with the position of each sentence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -28,6 +28,30 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
     if torch.device(device).type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def as_tensors(arrays: Sequence[np.ndarray], device: torch.device | str) -> list[Tensor]:
+    """Copy arrays to a device; to a GPU all at once, because starting a copy takes longer than a short copy."""
+    if torch.device(device).type != "cuda":
+        return [torch.from_numpy(each) for each in arrays]
+    return unpacked(as_tensor(packed(arrays), device), arrays)
+
+
+def packed(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the bits of arrays of any types, one after another, as one int32 array; each starts at 16 bytes."""
+    parts = [np.frombuffer(each.tobytes() + bytes(-each.nbytes % 16), np.int32) for each in arrays]
+    return np.concatenate([np.empty(0, np.int32), *parts])
+
+
+def unpacked(buffer: Int[Tensor, " words"], like: Sequence[np.ndarray]) -> list[Tensor]:
+    """Return views of the arrays in a copy of the result of `packed`; `like` has their shapes and types."""
+    tensors, start = [], 0
+    for each in like:
+        words = -(-each.nbytes // 16) * 4
+        view = buffer[start : start + words].view(torch.from_numpy(np.empty(0, each.dtype)).dtype)
+        tensors.append(view[: each.size].view(each.shape))
+        start += words
+    return tensors
 
 
 @dataclass(frozen=True)
@@ -69,6 +93,7 @@ class Layout:
         self._ends = np.cumsum(self._lengths)
         self._segments = [len(self._lengths)] if segments is None else list(segments)
         self.numbers = self.host_starts if numbers is None else numbers
+        self._tensors: dict[str, Tensor] = {}
         assert sum(self._segments) == len(self._lengths), "segments must cover every sentence"
         assert self._lengths.size == 0 or self._lengths.min() > 0, "a packed sentence has at least one token"
 
@@ -100,32 +125,32 @@ class Layout:
     @cached_property
     def lengths(self) -> Int[Tensor, " sentences"]:
         """Number of tokens of each sentence."""
-        return self._tensor(self._lengths)
+        return self._loaded("lengths")
 
     @cached_property
     def first_tokens(self) -> Int[Tensor, " sentences"]:
         """Index of each sentence's first token, its [CLS]."""
-        return self._tensor(self._ends - self._lengths)
+        return self._loaded("first_tokens")
 
     @cached_property
     def bounds(self) -> Int[Tensor, " bounds"]:
         """Index of each sentence's first token, then of the end of the stream; int32."""
-        return self._tensor(np.append(0, self._ends).astype(np.int32))
+        return self._loaded("bounds")
 
     @cached_property
     def sentence_of_token(self) -> Int[Tensor, " tokens"]:
         """For each token, the index of its sentence."""
-        return self._tensor(np.repeat(np.arange(self.num_sentences), self._lengths))
+        return self._loaded("sentence_of_token")
 
     @cached_property
     def sentence_bounds(self) -> Int[Tensor, "2 tokens"]:
         """For each token, the index of the first token of its sentence, and of the end of its sentence; int32."""
-        return self._tensor(np.array([self.host_starts, self._ends], dtype=np.int32).repeat(self._lengths, 1))
+        return self._loaded("sentence_bounds")
 
     @cached_property
     def rows(self) -> Int[Tensor, " tokens"]:
         """For each token, its place in the whole batch. Dropout masks depend on it."""
-        return self._tensor(self.host_rows)
+        return self._loaded("rows")
 
     @property
     def host_rows(self) -> np.ndarray:
@@ -195,6 +220,34 @@ class Layout:
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return as_tensor(values, self.device)
+
+    def load_with(self, arrays: Sequence[np.ndarray]) -> list[Tensor]:
+        """Return arrays on the device of the layout; a GPU receives its own arrays in the same copy."""
+        if self.device.type != "cuda":
+            return as_tensors(arrays, self.device)
+        names = list(_ARRAYS)
+        own, others = [_ARRAYS[name](self) for name in names], list(arrays)
+        tensors = as_tensors([*own, *others], self.device)
+        self._tensors.update(zip(names, tensors, strict=False))
+        return tensors[len(own) :]
+
+    def _loaded(self, name: str) -> Tensor:
+        if name not in self._tensors and self.device.type == "cuda":
+            self.load_with([])
+        return self._tensors[name] if name in self._tensors else self._tensor(_ARRAYS[name](self))
+
+
+_ARRAYS: dict[str, Callable[[Layout], np.ndarray]] = {
+    "lengths": lambda layout: layout.host_lengths,
+    "first_tokens": lambda layout: layout.host_starts,
+    "bounds": lambda layout: np.append(0, layout.host_lengths.cumsum()).astype(np.int32),
+    "sentence_of_token": lambda layout: np.repeat(np.arange(layout.num_sentences), layout.host_lengths),
+    "sentence_bounds": lambda layout: np.array(
+        [layout.host_starts, layout.host_starts + layout.host_lengths], np.int32
+    ).repeat(layout.host_lengths, 1),
+    "rows": lambda layout: layout.host_rows,
+}
+"""The arrays of a layout that a GPU receives together."""
 
 
 def _padded(lengths: np.ndarray, device: torch.device) -> tuple[tuple[Bucket, ...], Tensor, Tensor, Tensor]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbert_cli.batch import Layout, to_slots, to_tokens
+from mbert_cli.batch import Layout, packed, to_slots, to_tokens, unpacked
 
 RAGGED = [[1], [5], [3, 1, 4, 1, 5], [8, 9, 16, 17, 2], [70, 1, 33, 2, 70], [7] * 6]
 
@@ -142,3 +142,34 @@ def test_at_most_half_of_a_block_of_long_texts_is_padding():
     lengths = [1030, 8192, 3000, 100_000, 5000]
     for bucket in Layout(lengths).buckets:
         assert bucket.mask is None or bucket.mask.float().mean() >= 0.5
+
+
+def test_arrays_of_all_types_share_one_buffer_and_become_views_of_it():
+    arrays = [
+        np.arange(5),
+        np.array([1.5, -2.0, 7.25], np.float32),
+        np.array([[1, -2], [3, 4], [5, 6]], np.int32),
+        np.array([True, False, True]),
+        np.empty((0, 2), np.int64),
+        np.array([1 << 62]),
+    ]
+    buffer = torch.from_numpy(packed(arrays))
+    assert buffer.dtype == torch.int32
+    tensors = unpacked(buffer, arrays)
+    for array, tensor in zip(arrays, tensors, strict=True):
+        assert torch.equal(tensor, torch.from_numpy(array))
+        assert tensor.untyped_storage().data_ptr() == buffer.untyped_storage().data_ptr()
+
+
+def test_a_layout_and_its_batch_reach_a_gpu_in_one_copy(monkeypatch):
+    """The copy stays on the CPU here."""
+    names, copies = ("lengths", "first_tokens", "bounds", "sentence_of_token", "sentence_bounds"), []
+    expected = {name: getattr(Layout([3, 1, 4]), name) for name in names}
+    monkeypatch.setattr("mbert_cli.batch.to_device", lambda tensor, _: copies.append(tensor) or tensor)
+    layout = Layout([3, 1, 4], device="cuda", numbers=np.array([0, 9, 20]))
+    (ids,) = layout.load_with([np.arange(8)])
+    assert torch.equal(ids, torch.arange(8))
+    for name in names:
+        assert torch.equal(getattr(layout, name), expected[name])
+    assert layout.rows.tolist() == [0, 1, 2, 9, 20, 21, 22, 23]
+    assert len(copies) == 1

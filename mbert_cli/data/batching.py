@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbert_cli.batch import Batch, Layout, Side, as_tensor, to_device
+from mbert_cli.batch import Batch, Layout, Side, to_device
 from mbert_cli.data.examples import Examples
 from mbert_cli.data.tokenizer import Tokenizer, Tokens
 from mbert_cli.recipe.long_texts import WindowsSection
@@ -96,8 +96,8 @@ def pack(
         rows = {task: indices[part[task]] for task, indices in rows.items()}
     sources, segments = [], []
     sequences: list[np.ndarray] = []
-    labels: dict[str, Tensor] = {}
-    soft: dict[str, Tensor] = {}
+    labels: dict[str, np.ndarray] = {}
+    soft: dict[str, np.ndarray] = {}
     windows: dict[str, Layout] = {}
     for task, indices in rows.items():
         sides = data[task].sides
@@ -110,7 +110,7 @@ def pack(
             windows[task] = Layout(counts, None, device)
         for values, own in ((data[task].labels, labels), (data[task].soft, soft)):
             if values is not None:
-                own[task] = as_tensor(values[indices], device)
+                own[task] = values[indices]
     lengths = np.concatenate(sequences)
     ends = np.cumsum(lengths)
     positions = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
@@ -118,16 +118,22 @@ def pack(
     ids = np.concatenate([side.ids[own] for (side, _), own in zip(sources, places, strict=True)])
     types = np.concatenate([side.types[own] for (side, _), own in zip(sources, places, strict=True)])
     known = [each for task in rows for each in data[task].features or ()]
+    layout = Layout(lengths, segments, device, None if part is None else _starts_in_whole(data, whole, part))
+    own_places = {} if part is None else {task: part[task] for task in rows}
+    of_tokens = [ids.astype(np.int64), types.astype(np.int64), positions]
+    of_examples = [*labels.values(), *soft.values(), *own_places.values()]
+    token_ids, token_types, token_positions, *others = layout.load_with([*of_tokens, *of_examples])
+    rest = iter(others)
     return Batch(
-        token_ids=as_tensor(ids.astype(np.int64), device),
-        token_types=as_tensor(types.astype(np.int64), device),
-        positions=as_tensor(positions, device),
-        layout=Layout(lengths, segments, device, None if part is None else _starts_in_whole(data, whole, part)),
+        token_ids=token_ids,
+        token_types=token_types,
+        positions=token_positions,
+        layout=layout,
         tasks=tuple(rows),
-        labels=labels,
-        soft=soft,
+        labels=dict(zip(labels, rest, strict=False)),
+        soft=dict(zip(soft, rest, strict=False)),
         features=_gather(known, places, device) if known else None,
-        places={} if part is None else {task: as_tensor(part[task], device) for task in rows},
+        places=dict(zip(own_places, rest, strict=False)),
         windows=windows,
     )
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from mbert_cli.batch import Layout, as_tensor
+from mbert_cli.batch import Layout
 
 _LEAST = 512  # tokens; for fewer tokens the padding costs more than it saves
 
@@ -81,13 +81,12 @@ class Padding:
         # Every second source is padding, and so is the one after all segments.
         is_added = [index % 2 == 1 or index == 2 * len(counts) for index in range(len(sources))]
         added_here = np.repeat(is_added, [len(source) for source in sources])
-        device = layout.device
-        self.layout = Layout(np.concatenate(lengths), sentences, device, np.concatenate(numbers))
-        self._source = as_tensor(np.concatenate(sources), device)
+        self.layout = Layout(np.concatenate(lengths), sentences, layout.device, np.concatenate(numbers))
         self._tokens = layout.num_tokens
-        if any(added):
-            self._real = as_tensor(np.flatnonzero(~added_here), device)
-            self._added = as_tensor(np.flatnonzero(added_here), device)
+        places = [np.flatnonzero(~added_here), np.flatnonzero(added_here)] if any(added) else []
+        self._source, *on_device = self.layout.load_with([np.concatenate(sources), *places])
+        if on_device:
+            self._real, self._added = on_device
 
     def pad(self, x: Shaped[Tensor, "tokens *rest"]) -> Shaped[Tensor, "padded *rest"]:
         """Add values for the padding tokens; they are copies of the values of a token of the stream."""
