@@ -326,8 +326,7 @@ class ScaleHead(ValueHead):
 
     def on_scale(self, shares: Tensor) -> Tensor:
         """Return values from `min` to `max` for shares of the scale from 0 to 1."""
-        values = (self.labels.high - self.labels.low) * shares
-        return self.labels.low + values if self.labels.low else values
+        return self.labels.low + (self.labels.high - self.labels.low) * shares
 
     def shares(self, labels: Tensor) -> Tensor:
         """Return labels as shares of the scale, from 0 to 1."""
