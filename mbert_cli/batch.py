@@ -93,7 +93,7 @@ class Layout:
         self._ends = np.cumsum(self._lengths)
         self._segments = [len(self._lengths)] if segments is None else list(segments)
         self.numbers = self.host_starts if numbers is None else numbers
-        self._tensors: dict[str, Tensor] = {}
+        self.loaded: dict[str, Tensor] = {}
         assert sum(self._segments) == len(self._lengths), "segments must cover every sentence"
         assert self._lengths.size == 0 or self._lengths.min() > 0, "a packed sentence has at least one token"
 
@@ -125,32 +125,32 @@ class Layout:
     @cached_property
     def lengths(self) -> Int[Tensor, " sentences"]:
         """Number of tokens of each sentence."""
-        return self._loaded("lengths")
+        return _loaded(self, "lengths")
 
     @cached_property
     def first_tokens(self) -> Int[Tensor, " sentences"]:
         """Index of each sentence's first token, its [CLS]."""
-        return self._loaded("first_tokens")
+        return _loaded(self, "first_tokens")
 
     @cached_property
     def bounds(self) -> Int[Tensor, " bounds"]:
         """Index of each sentence's first token, then of the end of the stream; int32."""
-        return self._loaded("bounds")
+        return _loaded(self, "bounds")
 
     @cached_property
     def sentence_of_token(self) -> Int[Tensor, " tokens"]:
         """For each token, the index of its sentence."""
-        return self._loaded("sentence_of_token")
+        return _loaded(self, "sentence_of_token")
 
     @cached_property
     def sentence_bounds(self) -> Int[Tensor, "2 tokens"]:
         """For each token, the index of the first token of its sentence, and of the end of its sentence; int32."""
-        return self._loaded("sentence_bounds")
+        return _loaded(self, "sentence_bounds")
 
     @cached_property
     def rows(self) -> Int[Tensor, " tokens"]:
         """For each token, its place in the whole batch. Dropout masks depend on it."""
-        return self._loaded("rows")
+        return _loaded(self, "rows")
 
     @property
     def host_rows(self) -> np.ndarray:
@@ -221,20 +221,21 @@ class Layout:
     def _tensor(self, values: np.ndarray) -> Tensor:
         return as_tensor(values, self.device)
 
-    def load_with(self, arrays: Sequence[np.ndarray]) -> list[Tensor]:
-        """Return arrays on the device of the layout; a GPU receives its own arrays in the same copy."""
-        if self.device.type != "cuda":
-            return as_tensors(arrays, self.device)
-        names = list(_ARRAYS)
-        own, others = [_ARRAYS[name](self) for name in names], list(arrays)
-        tensors = as_tensors([*own, *others], self.device)
-        self._tensors.update(zip(names, tensors, strict=False))
-        return tensors[len(own) :]
 
-    def _loaded(self, name: str) -> Tensor:
-        if name not in self._tensors and self.device.type == "cuda":
-            self.load_with([])
-        return self._tensors[name] if name in self._tensors else self._tensor(_ARRAYS[name](self))
+def load_with(layout: Layout, arrays: Sequence[np.ndarray]) -> list[Tensor]:
+    """Return arrays on the device of a layout; a GPU receives the arrays of the layout in the same copy."""
+    if layout.device.type != "cuda":
+        return as_tensors(arrays, layout.device)
+    own = [array(layout) for array in _ARRAYS.values()]
+    tensors = as_tensors([*own, *arrays], layout.device)
+    layout.loaded.update(zip(_ARRAYS, tensors, strict=False))
+    return tensors[len(own) :]
+
+
+def _loaded(layout: Layout, name: str) -> Tensor:
+    if name not in layout.loaded and layout.device.type == "cuda":
+        load_with(layout, [])
+    return layout.loaded[name] if name in layout.loaded else as_tensor(_ARRAYS[name](layout), layout.device)
 
 
 _ARRAYS: dict[str, Callable[[Layout], np.ndarray]] = {

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbert_cli.batch import Layout, packed, to_slots, to_tokens, unpacked
+from mbert_cli.batch import Layout, load_with, packed, to_slots, to_tokens, unpacked
 
 RAGGED = [[1], [5], [3, 1, 4, 1, 5], [8, 9, 16, 17, 2], [70, 1, 33, 2, 70], [7] * 6]
 
@@ -167,7 +167,7 @@ def test_a_layout_and_its_batch_reach_a_gpu_in_one_copy(monkeypatch):
     expected = {name: getattr(Layout([3, 1, 4]), name) for name in names}
     monkeypatch.setattr("mbert_cli.batch.to_device", lambda tensor, _: copies.append(tensor) or tensor)
     layout = Layout([3, 1, 4], device="cuda", numbers=np.array([0, 9, 20]))
-    (ids,) = layout.load_with([np.arange(8)])
+    (ids,) = load_with(layout, [np.arange(8)])
     assert torch.equal(ids, torch.arange(8))
     for name in names:
         assert torch.equal(getattr(layout, name), expected[name])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbert_cli.batch import Batch, Layout, Side, to_device
+from mbert_cli.batch import Batch, Layout, Side, load_with, to_device
 from mbert_cli.data.examples import Examples
 from mbert_cli.data.tokenizer import Tokenizer, Tokens
 from mbert_cli.recipe.long_texts import WindowsSection
@@ -122,7 +122,7 @@ def pack(
     own_places = {} if part is None else {task: part[task] for task in rows}
     of_tokens = [ids.astype(np.int64), types.astype(np.int64), positions]
     of_examples = [*labels.values(), *soft.values(), *own_places.values()]
-    token_ids, token_types, token_positions, *others = layout.load_with([*of_tokens, *of_examples])
+    token_ids, token_types, token_positions, *others = load_with(layout, [*of_tokens, *of_examples])
     rest = iter(others)
     return Batch(
         token_ids=token_ids,

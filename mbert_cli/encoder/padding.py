@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from mbert_cli.batch import Layout
+from mbert_cli.batch import Layout, load_with
 
 _LEAST = 512  # tokens; for fewer tokens the padding costs more than it saves
 
@@ -84,7 +84,7 @@ class Padding:
         self.layout = Layout(np.concatenate(lengths), sentences, layout.device, np.concatenate(numbers))
         self._tokens = layout.num_tokens
         places = [np.flatnonzero(~added_here), np.flatnonzero(added_here)] if any(added) else []
-        self._source, *on_device = self.layout.load_with([np.concatenate(sources), *places])
+        self._source, *on_device = load_with(self.layout, [np.concatenate(sources), *places])
         if on_device:
             self._real, self._added = on_device
 
