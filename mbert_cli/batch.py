@@ -197,7 +197,7 @@ class Layout:
         """For each bucket, the segment index of each of its sentences."""
         of_sentence = np.repeat(np.arange(len(self._segments)), self._segments)
         of_bucket = np.searchsorted(_BUCKET_WIDTHS, self._lengths)
-        return tuple(self._tensor(of_sentence[of_bucket == bucket]) for bucket in np.unique(of_bucket))
+        return tuple(as_tensor(of_sentence[of_bucket == bucket], self.device) for bucket in np.unique(of_bucket))
 
     @cached_property
     def token_of_slot(self) -> Int[Tensor, " slots"]:
@@ -217,9 +217,6 @@ class Layout:
     @cached_property
     def _padding(self) -> tuple[tuple[Bucket, ...], Tensor, Tensor, Tensor]:
         return _padded(self._lengths, self.device)
-
-    def _tensor(self, values: np.ndarray) -> Tensor:
-        return as_tensor(values, self.device)
 
 
 def load_with(layout: Layout, arrays: Sequence[np.ndarray]) -> list[Tensor]:

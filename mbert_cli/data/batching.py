@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -121,13 +122,9 @@ def pack(
     layout = Layout(lengths, segments, device, None if part is None else _starts_in_whole(data, whole, part))
     own_places = {} if part is None else {task: part[task] for task in rows}
     of_tokens = [ids.astype(np.int64), types.astype(np.int64), positions]
-    of_examples = [*labels.values(), *soft.values(), *own_places.values()]
-    token_ids, token_types, token_positions, *others = load_with(layout, [*of_tokens, *of_examples])
-    rest = iter(others)
+    rest = iter(load_with(layout, [*of_tokens, *labels.values(), *soft.values(), *own_places.values()]))
     return Batch(
-        token_ids=token_ids,
-        token_types=token_types,
-        positions=token_positions,
+        *islice(rest, len(of_tokens)),
         layout=layout,
         tasks=tuple(rows),
         labels=dict(zip(labels, rest, strict=False)),
