@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 import torch
@@ -124,7 +123,9 @@ def pack(
     of_tokens = [ids.astype(np.int64), types.astype(np.int64), positions]
     rest = iter(load_with(layout, [*of_tokens, *labels.values(), *soft.values(), *own_places.values()]))
     return Batch(
-        *islice(rest, len(of_tokens)),
+        token_ids=next(rest),
+        token_types=next(rest),
+        positions=next(rest),
         layout=layout,
         tasks=tuple(rows),
         labels=dict(zip(labels, rest, strict=False)),
