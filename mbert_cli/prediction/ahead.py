@@ -1,10 +1,13 @@
 """Stages of a computation that run at the same time, each in its own thread."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
+
+from mbert_cli.machine.signals import deferred
 
 Item = TypeVar("Item")
 _WAIT = 0.05  # seconds between two looks at whether the consumer has stopped
@@ -17,27 +20,31 @@ class _End:
         self.error = error
 
 
-def ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
-    """Yield the items of an iterator that another thread advances, by at most two items.
+@contextmanager
+def ahead(items: Iterator[Item]) -> Iterator[Iterator[Item]]:
+    """A block with the items of an iterator that another thread advances, by at most two items.
 
-    Items and exceptions arrive in their order. Closing this generator stops the thread after its current item, closes
-    the iterator, and waits for both. The iterator must not wait forever, for example for a pipe.
-
-    Raises:
-        Exception: as the iterator.
+    Items and exceptions arrive in their order. The end of the block stops the thread after its current item, closes the
+    iterator, and waits for both. The iterator must not wait forever, for example for a pipe.
     """
     queue: Queue[Item | _End] = Queue(maxsize=1)
     stopped = Event()
     thread = Thread(target=copy_context().run, args=(_advance, items, queue, stopped), name="mbert-ahead", daemon=True)
-    thread.start()
     try:
-        while not isinstance(item := _next(queue, thread), _End):
-            yield item
-        if item.error is not None:
-            raise item.error
+        with deferred():  # an interrupted start cannot be waited for
+            thread.start()
+        yield _arriving(queue, thread)
     finally:
         stopped.set()
-        thread.join()
+        if thread.ident is not None:  # it was started
+            thread.join()
+
+
+def _arriving(queue: "Queue[Item | _End]", thread: Thread) -> Iterator[Item]:
+    while not isinstance(item := _next(queue, thread), _End):
+        yield item
+    if item.error is not None:
+        raise item.error
 
 
 def _next(queue: "Queue[Item | _End]", thread: Thread) -> Item | _End:

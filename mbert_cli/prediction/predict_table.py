@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 from mbert_cli.data.batching import TaskData
 from mbert_cli.data.parquet_output import Types
@@ -57,10 +57,10 @@ def predict_table(
         overlap = _overlap(predictor, table)
         tokenised = _tokenised(predictor, table, tasks, read, truncation)
         if overlap:
-            tokenised = threads.enter_context(closing(ahead(tokenised)))
+            tokenised = threads.enter_context(ahead(tokenised))
         predicted = _predicted(predictor, tokenised)
         if overlap:
-            predicted = threads.enter_context(closing(ahead(predicted)))
+            predicted = threads.enter_context(ahead(predicted))
         for window, columns in predicted:
             for row, values in zip(window.own_rows, zip(*columns, strict=True), strict=True):
                 writer.write(row, list(values))

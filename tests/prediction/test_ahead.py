@@ -1,11 +1,14 @@
 """Prediction in several threads: the same bytes, the same errors, and no thread remains."""
 
+import signal
 import threading
+import time
 
 import pytest
 
 from mbert_cli.cli import app
 from mbert_cli.errors import MbertError, Stopped
+from mbert_cli.machine.signals import listening_to_interrupts, received
 from mbert_cli.prediction import predict_table, windows
 from mbert_cli.prediction.ahead import ahead
 from mbert_cli.prediction.predictor import Predictor
@@ -36,25 +39,36 @@ def test_items_arrive_in_order_from_another_thread():
             threads.add(threading.current_thread().name)
             yield number
 
-    assert list(ahead(items())) == list(range(100))
+    with ahead(items()) as arriving:
+        assert list(arriving) == list(range(100))
     assert threads == {"mbert-ahead"}
     assert seen[-1] == "closed"
 
 
 def test_an_error_arrives_after_the_items_before_it():
     seen, arrived = [], []
-    with pytest.raises(ValueError, match="after two"):
-        arrived.extend(ahead(counting(2, seen, ValueError("after two"))))
+    with ahead(counting(2, seen, ValueError("after two"))) as items, pytest.raises(ValueError, match="after two"):
+        arrived.extend(items)
     assert arrived == [0, 1]
 
 
-def test_closing_stops_the_thread_and_closes_the_iterator():
+def test_the_end_of_the_block_stops_the_thread_and_closes_the_iterator():
     seen = []
-    items = ahead(counting(1000, seen))
-    assert next(items) == 0
-    items.close()
+    with ahead(counting(1000, seen)) as items:
+        assert next(items) == 0
     assert seen[-1] == "closed"
     assert len(seen) <= 5, "it is at most two items ahead"
+
+
+def test_a_signal_interrupts_the_wait_for_an_item_and_ends_the_thread():
+    def items():
+        signal.raise_signal(signal.SIGINT)  # the main thread handles it
+        while received() is None:
+            time.sleep(0.001)
+        yield 1
+
+    with listening_to_interrupts(), pytest.raises(Stopped), ahead(items()) as arriving:
+        next(arriving)
 
 
 # Prediction, with windows of three rows
