@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import commands
 import pytest
 import tiny
+import torch
 from word_salad import sentences
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
@@ -21,6 +22,7 @@ import encoders
 import estimates
 import gpu_figures
 import gpu_session
+import int8_differences
 import limit
 import many_classes
 import many_tasks
@@ -37,6 +39,7 @@ import watched_steps
 
 from mbert_cli.cli import app
 from mbert_cli.encoder.shape import EncoderShape
+from mbert_cli.machine.hardware import why_not_int8
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 ROWS = {"sst": 9, "quora": 7, "sts": 8}
@@ -44,6 +47,8 @@ BATCH_SIZE = 32  # rows of each task in a step of train_speed.py
 PACKAGES = {
     "hf": {"transformers"},
     "st": {"sentence-transformers"},
+    "ov": {"sentence-transformers", "optimum-intel", "openvino", "nncf"},
+    "ort": {"sentence-transformers", "optimum-onnx", "onnxruntime"},
     "houlsby": {"adapters"},
     "lora": {"peft"},
 }
@@ -124,7 +129,15 @@ def test_every_contender_of_prediction_writes_all_rows(run, encoder):
     )
     for row in found["rows"]:
         assert row["sentences"] == (2 * ROWS["quora"] if row["name"].startswith("quora") else ROWS["sst"])
-        assert row["largest_difference"] < (0.02 if "bf16" in row["name"] else 1e-4)
+        precision = row["name"].split("_")[-1]
+        assert row["largest_difference"] < {"bf16": 0.02, "int8": 0.05, "fp32": 1e-4}[precision]
+
+
+@pytest.mark.skipif(why_not_int8(torch.device("cpu")) is not None, reason="no int8 instructions")
+def test_differences_of_int8_are_small_for_every_kind_of_text(run, encoder):
+    found = run(int8_differences, "--rows", 5, "--encoder", encoder)["rows"]
+    assert [row["rows"] for row in found] == [5] * 6 + [1, len(int8_differences.ODD)]
+    assert all(0 < row["mean"] < 0.1 * row["deviation"] for row in found)
 
 
 def test_every_contender_of_training_trains_on_all_tokens(run, encoder):

@@ -185,7 +185,7 @@ def against_best(own, rows, ratios, time_of):
 
 
 def _precision(name):
-    return "bf16" if "bf16" in name else "fp32"
+    return next((each for each in ("bf16", "int8") if each in name), "fp32")
 
 
 def table(title, *columns):

@@ -4,11 +4,13 @@ import csv
 import os
 import time
 import warnings
+from pathlib import Path
 
+import optimised_peers
 from peer_encoder import open_encoder
 from workload import MAX_LENGTH, memory, report, settings_of_worker
 
-PEERS = ("hf_fp32", "hf_bf16", "st_fp32", "st_bf16")
+PEERS = ("hf_fp32", "hf_bf16", "st_fp32", "st_bf16", *optimised_peers.NAMES)
 _BATCH_SIZE = 32
 
 
@@ -48,13 +50,28 @@ def embed_with_sentence_transformers(settings, dtype, work):
 
     encoder = Transformer(settings["encoder"], max_seq_length=MAX_LENGTH, model_kwargs={"dtype": dtype})
     pooling = Pooling(encoder.get_embedding_dimension(), "mean")
-    model = SentenceTransformer(modules=[encoder, pooling], device=settings["device"])
+    return _encode_with(SentenceTransformer(modules=[encoder, pooling], device=settings["device"]), work)
 
+
+def embed_with_optimised_model(settings, _, work):
+    """Return a function from texts to sentence vectors, on OpenVINO or ONNX Runtime; `work` as above."""
+    import torch
+
+    folder = Path(settings["output"]).parent
+    threads = torch.get_num_threads()
+    return _encode_with(
+        optimised_peers.sentence_transformer(settings["name"], settings["encoder"], folder, threads), work
+    )
+
+
+def _encode_with(model, work):
     def count(_, inputs):
         work["sentences"] += len(inputs[0]["attention_mask"])
         work["tokens"] += int(inputs[0]["attention_mask"].sum())
 
-    encoder.register_forward_pre_hook(count)
+    model[0].register_forward_pre_hook(count)
+    model.encode(["warm up"])
+    work.update(dict.fromkeys(work, 0))
     return lambda texts: model.encode(texts, batch_size=_BATCH_SIZE, convert_to_tensor=True).float().cpu()
 
 
@@ -79,6 +96,7 @@ def main():
 
     library, precision = settings["name"].split("_")
     makers = {"hf": embed_with_transformers, "st": embed_with_sentence_transformers}
+    makers |= dict.fromkeys(("ov", "ort"), embed_with_optimised_model)
     work = {"sentences": 0, "tokens": 0}
     embed = makers[library](settings, torch.bfloat16 if precision == "bf16" else torch.float32, work)
     weights = load_file(settings["head"])

@@ -10,7 +10,7 @@ from encoders import HELP, checkpoint_folder
 from predict_peers import PEERS
 from workload import COLUMNS, MAX_LENGTH, course_file
 
-OURS = ("bf16", "fp32")
+OURS = ("bf16", "fp32", "int8")
 TASKS = {"quora": "dev", "sst": "train"}
 """The split that is predicted for each task. SST's dev file is too small."""
 
@@ -25,6 +25,8 @@ def main():
     parser.add_argument("--sentences", type=contest.positive, default=6000, help="maximum number of SST sentences")
     parser.add_argument("--encoder", default="minilm", help=HELP)
     options = parser.parse_args()
+    if options.device != "cpu":
+        options.ours = [name for name in options.ours if name != "int8"]  # it runs on CPUs only
     contest.check_names(options.ours, OURS, "--ours")
     contest.check_names(options.peers, PEERS, "--peers")
     contest.check_names(options.tasks, TASKS, "--tasks")

@@ -109,7 +109,7 @@ def test_unknown_kernels_are_rejected():
 
 def test_facts_of_a_cpu():
     of_cpu = facts()["devices"]["cpu"]
-    assert set(of_cpu) == {"kernels", "precision", "dropout", "flash attention", "graphs"}
+    assert set(of_cpu) == {"kernels", "precision", "int8", "dropout", "flash attention", "graphs"}
     assert of_cpu["flash attention"] == "not used: it runs on GPUs only"
     assert of_cpu["precision"].split(";")[0] == choose("cpu").precision
     assert as_rows(facts())["cpu: kernels"] == of_cpu["kernels"]
