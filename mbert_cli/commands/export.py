@@ -20,7 +20,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write.")],
     format_: Annotated[
         Literal["onnx", "transformers", "sentence-transformers", "peft"],
-        typer.Option("--format", help="The program that reads the folder."),
+        typer.Option("--format", metavar="FORMAT", help="onnx, transformers, sentence-transformers or peft."),
     ] = "onnx",
     tasks: Annotated[
         list[str] | None,
