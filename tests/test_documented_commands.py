@@ -51,6 +51,10 @@ NOT_RUN = {
     "mbert cv my.yaml --folds 3 --stratify -o cv/my": "run by sweeps/test_cross_validation.py",
     "mbert cv cs224n_minilm tasks.quora=null tasks.sts=null reference=null training.epochs=3 --limit 1000 --stratify "
     "-o cv/sst": "reads the course's data",
+    "mbert train paper/minilm/table4_simultaneous tasks.quora=null reference=null --limit 400 training.epochs=1 "
+    "training.learning_rate=5e-5 training.head_learning_rate=1e-3 training.schedule=linear encoder.sha256=null "
+    "encoder.checkpoint=runs/first training.start_from=runs/first --seed 1 -o runs/seed-1": "reads the course's data",
+    "mbert fuse runs/seed-1 runs/seed-2 runs/seed-3 -o runs/soup": "needs the runs of the course's data",
     "mbert info --warm-up": "compiles for up to a minute",
     "mbert predict runs/demo new.tsv -t mood -o predicted.tsv --precision int8": "some processors refuse it; "
     "prediction/test_int8_prediction.py has both cases",
