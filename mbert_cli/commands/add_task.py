@@ -74,10 +74,10 @@ def add_task(
     $ mbert add-task runs/demo new.yaml -o runs/more
     $ mbert add-task runs/demo new.yaml -t topic -o x
 
-    The new model has the tasks of RUN, whose files and predictions keep their bytes, and the tasks of RECIPE. Encoder,
-    pooling and maximum number of tokens are those of RUN; adapters and training are those of RECIPE. If no adapter acts
-    inside the encoder, the encoder runs only once per text. RUN does not change. To train the encoder, too, use
-    mbert train.
+    The new model has the tasks of RUN and those of RECIPE. The tasks of RUN keep the same weights and predictions, byte
+    for byte. Encoder, pooling and maximum number of tokens come from RUN; adapters and training settings come from
+    RECIPE. If no adapter acts inside the encoder, the encoder runs only once per text. RUN does not change. To train
+    the encoder as well, use mbert train.
     """
     from mbert_cli.storage.run_folder import RunFolder
     from mbert_cli.storage.run_lock import locked
@@ -86,16 +86,16 @@ def add_task(
     started = time.monotonic()
     go_offline(offline)
     if output is None:
-        raise UsageError(f"-o DIR is missing: the folder of the new run; {run} does not change.")
+        raise UsageError("-o DIR is missing; give the folder of the new run.")
     if resume and force:
         raise UsageError("--resume and --force cannot be used together.")
     if allow_drift and not resume:
         raise UsageError("--allow-drift requires --resume.")
-    chosen = list(settings or [])
+    overrides = list(settings or [])
     if batch_size is not None:
-        chosen.append(f"training.batch_size={batch_size}")
+        overrides.append(f"training.batch_size={batch_size}")
     if seed is not None:
-        chosen.append(f"training.seed={seed}")
+        overrides.append(f"training.seed={seed}")
     from mbert_cli.model.saved_parts import ModelFiles
 
     base = ModelFiles.of(run)
@@ -111,12 +111,12 @@ def add_task(
         from mbert_cli.training.options import RunOptions
 
         checkpoint = encoder_of(base, encoder)
-        loaded = load_recipe(recipe, [*chosen, f"encoder.checkpoint={json.dumps(checkpoint)}"])
+        loaded = load_recipe(recipe, [*overrides, f"encoder.checkpoint={json.dumps(checkpoint)}"])
         loaded = recipe_of_new_tasks(loaded, base, tasks or [], checkpoint)
         hardware = choose(device, precision, kernels)
         console.show_log()
-        kept = f"{counted(len(base.task_names), 'task')} of {run}: {', '.join(base.task_names)}"
-        console.info(f"adding {', '.join(loaded.tasks)} to the {kept}")
+        existing = f"{counted(len(base.task_names), 'task')} of {run}: {', '.join(base.task_names)}"
+        console.info(f"adding {', '.join(loaded.tasks)} to the {existing}")
         best = fit(loaded, folder, RunOptions(hardware, console, resume, limit, allow_drift, base=base))
     console.event("end", {"run": str(folder.path), "kept": best.as_dict()})
     if not as_json:

@@ -27,7 +27,8 @@ def export(
         typer.Option("--task", "-t", metavar="TASK", help="Export only this task. With onnx, may be repeated."),
     ] = None,
     no_head: Annotated[
-        bool, typer.Option("--no-head", help="Leave out the head: export the encoder of the task. Not for onnx.")
+        bool,
+        typer.Option("--no-head", help="Leave out the head: export the encoder of the task. Not for onnx and peft."),
     ] = False,
     force: Force = False,
     encoder: Encoder = None,
@@ -39,7 +40,7 @@ def export(
     $ mbert export runs/demo --format onnx -o exported
     $ mbert export runs/a --format transformers -o mood
 
-    onnx: one graph for each task, of any model; neither mbert nor PyTorch is needed. Requires the extra [onnx].
+    onnx: one graph for each task, of any model; it runs without mbert and PyTorch. Requires the extra [onnx].
 
     transformers: one task, for AutoModelForSequenceClassification and AutoModel. Adapters are folded into the weights.
 
@@ -47,12 +48,14 @@ def export(
 
     peft: the adapter of one task, if it is lora, ia3 or prefix, for PeftModel on top of the encoder.
 
-    A task that a format cannot express is refused, with the reason. See `mbert guide export`.
+    If a format cannot express a task, the command prints the reason and writes nothing. See `mbert guide export`.
     """
     go_offline(offline)
     if no_head and format_ in ("onnx", "peft"):
-        always = "a graph of --format onnx always has a head" if format_ == "onnx" else "--format peft has no heads"
-        raise UsageError(f"--no-head: {always}; remove it, or use --format transformers.")
+        reason = (
+            "--format onnx always exports the head" if format_ == "onnx" else "--format peft never exports the head"
+        )
+        raise UsageError(f"--no-head: {reason}; remove it, or use --format transformers.")
     check_output_folder(output, force, "mbert export", _is_export)
 
     from mbert_cli.model.saved_model import read_model
@@ -64,7 +67,7 @@ def export(
     if format_ == "onnx":
         _export_onnx(saved, list(dict.fromkeys(tasks or saved.model.task_names)), output, console)
     else:
-        task = _only(tasks or saved.model.task_names, format_)
+        task = _single_task(tasks or saved.model.task_names, format_)
         if format_ == "peft":
             _export_peft(saved, task, output, console, (run, encoder))
         else:
@@ -79,8 +82,12 @@ def _is_export(folder: Path) -> bool:
     return any(str(read_json(file).get("format", "")).startswith("mbert-") for file in files)
 
 
-def _only(tasks: "list[str] | tuple[str, ...]", format_: str) -> str:
-    """Return the task if there is only one."""
+def _single_task(tasks: "list[str] | tuple[str, ...]", format_: str) -> str:
+    """Return the only task.
+
+    Raises:
+        UsageError: there are several.
+    """
     names = list(dict.fromkeys(tasks))
     if len(names) > 1:
         raise UsageError(f"--format {format_} exports one task; choose it with --task: {', '.join(names)}.")
@@ -103,8 +110,8 @@ def _export_onnx(saved: "SavedModel", tasks: list[str], output: Path, console: C
     for task in tasks:
         if task in saved.limits.windows:
             console.info(
-                f"task {task}: mbert predict reads longer texts in windows, a graph does not; its predictions for them "
-                "differ."
+                f"task {task}: mbert predict reads longer texts in windows, but the graph does not, so predictions for "
+                "longer texts differ."
             )
 
 
@@ -124,11 +131,11 @@ def _export_one(saved: "SavedModel", format_: str, task: str, output: Path, cons
 def _export_peft(
     saved: "SavedModel", task: str, output: Path, console: Console, source: tuple[Path, str | None]
 ) -> None:
-    """Write an adapter; `source` is the run and the folder of its encoder, if it was moved."""
+    """Write an adapter. `source` is the run, and the folder of its encoder if the encoder was moved."""
     from mbert_cli.export.peft import base_of, export_peft
     from mbert_cli.model.saved_parts import ModelFiles
 
     run, encoder = source
-    base, sha256 = base_of(run, saved, encoder), ModelFiles.of(run, with_tasks=False).encoders[0]
+    base, sha256 = base_of(run, saved, encoder), ModelFiles.of(run, with_tasks=False).encoder_hashes[0]
     _write(task, output, lambda at: export_peft(saved, task, at, base, sha256), console)
     console.info(f"wrote {output}; open it with PeftModel of peft, on top of the encoder {base}")

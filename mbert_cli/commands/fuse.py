@@ -49,14 +49,13 @@ def fuse(
     $ mbert fuse runs/a runs/b runs/c -o runs/mean
     $ mbert fuse runs/a runs/b -o runs/mean --greedy
 
-    The new model is as fast as one of the runs. It is scored on the dev files beside them. Sizes, tokenizers, poolings,
-    adapters and tasks must be equal. Averaging needs runs that start from the same weights: the same encoder and, with
-    training.start_from, the same adapters and heads. Thresholds and temperatures are not averaged.
+    The new model is as fast as one run. Each run and the new model are scored on the dev files. All runs must have the
+    same sizes, tokenizer, pooling, adapters and tasks. Averaging only works for runs that start from the same weights:
+    the same encoder and, with training.start_from, the same adapters and heads. Thresholds and temperatures are not
+    averaged.
     """
-    from mbert_cli.storage.atomic import read_json
-
     go_offline(offline)
-    check_output_folder(output, force, "mbert fuse", lambda at: "fused" in read_json(at / "config.json"))
+    check_output_folder(output, force, "mbert fuse", _is_fused)
 
     from mbert_cli.evaluation.fuse import fuse as fuse_runs
 
@@ -76,6 +75,14 @@ def fuse(
     else:
         print_tables([_table(fused, output)])
     console.info(f"wrote {output}: the {fused.mean.name} of {len(runs)} runs")
+
+
+def _is_fused(folder: Path) -> bool:
+    """Whether `mbert fuse` has written a folder."""
+    from mbert_cli.storage.atomic import read_json
+    from mbert_cli.storage.model_folder import is_model_folder
+
+    return is_model_folder(folder) and "fused" in read_json(folder / "config.json")
 
 
 def _scores(row: "Scored") -> dict[str, object]:

@@ -21,7 +21,7 @@ app = typer.Typer(cls=Group, help="List, copy, add, rename and remove the tasks 
 Task = Annotated[str, typer.Argument(metavar="TASK", help="The name of a task of the model.")]
 NewModel = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="DIR", help="Write the new model to this folder, and leave RUN as it is."),
+    typer.Option("--output", "-o", metavar="DIR", help="Write the new model to this folder; RUN does not change."),
 ]
 
 
@@ -35,10 +35,10 @@ def tasks_ls(run: Run, as_json: AsJson = False) -> None:
 
     model = ModelFiles.of(run, with_tasks=False)
     tasks = {name: model.task(name) for name in model.task_names}
-    rows = [_facts(name, task) for name, task in tasks.items()]
+    rows = [_row(name, task) for name, task in tasks.items()]
     if as_json:
         for row in rows:
-            print_json({**row, "encoder_sha256": model.encoders})
+            print_json({**row, "encoder_sha256": model.encoder_hashes})
         return
     from mbert_cli.terminal.tables import new_table
 
@@ -46,13 +46,14 @@ def tasks_ls(run: Run, as_json: AsJson = False) -> None:
     for row in rows:
         score = "-" if row["score"] is None else f"{row['metric']} {row['score']:.3f}"
         adapters = " + ".join(each["kind"] for each in row["adapters"]) or "none"
-        apart = "apart" if row["is_apart"] else "with the model"
+        trained = "separately" if row["trained_separately"] else "with the model"
         texts = ", ".join(row["text"])
-        table.add_row(row["task"], texts, row["head"], adapters, f"{row['parameters']:,}", score, apart)
+        table.add_row(row["task"], texts, row["head"], adapters, f"{row['parameters']:,}", score, trained)
     print_tables([table])
 
 
-def _facts(name: str, task: "TaskFiles") -> dict[str, Any]:
+def _row(name: str, task: "TaskFiles") -> dict[str, Any]:
+    """Return what `mbert tasks ls --json` prints about a task."""
     metric = task.metrics.get("main_metric")
     return {
         "task": name,
@@ -63,7 +64,7 @@ def _facts(name: str, task: "TaskFiles") -> dict[str, Any]:
         "bytes": sum(file.stat().st_size for file in task.files),
         "metric": metric,
         "score": None if metric is None else task.metrics[metric],
-        "is_apart": task.is_apart,
+        "trained_separately": task.trained_separately,
     }
 
 
@@ -99,10 +100,11 @@ def tasks_import(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the new model.")],
     from_: Annotated[
-        Literal["mbert", "peft"], typer.Option("--from", help="peft: DIR is an adapter of peft for a task of RUN.")
+        Literal["mbert", "peft"], typer.Option("--from", help="peft: DIR is a PEFT adapter for a task of RUN.")
     ] = "mbert",
     task: Annotated[
-        str | None, typer.Option("--task", "-t", metavar="TASK", help="With --from peft, the task with the adapter.")
+        str | None,
+        typer.Option("--task", "-t", metavar="TASK", help="With --from peft: the task that gets the adapter."),
     ] = None,
     force: Force = False,
     offline: Offline = False,
@@ -113,10 +115,10 @@ def tasks_import(
     $ mbert tasks import runs/demo mood-task -o both
     $ mbert tasks import runs/demo hub:me/mood -o both
 
-    The SHA-256 of encoder and tokenizer, the pooling and the maximum number of tokens must be those of the model. Each
-    task predicts as before. RUN does not change.
+    The model must have the same encoder and tokenizer (compared by SHA-256), pooling and maximum number of tokens. The
+    predictions of each task stay the same. RUN does not change.
 
-    With --from peft, no task is added: a task of RUN gets the adapter of DIR. See `mbert guide export`.
+    With --from peft, no task is added: the adapter in DIR replaces those of a task. See `mbert guide export`.
     """
     from mbert_cli.model.edit_tasks import all_tasks
     from mbert_cli.model.saved_parts import ModelFiles
@@ -128,7 +130,7 @@ def tasks_import(
         _import_peft(model, folders, task, output, force, Console(quiet))
         return
     if task is not None:
-        raise UsageError("-t: only --from peft has a task; a task folder contains the name of its task.")
+        raise UsageError(f"-t {task}: requires --from peft; remove it, because a task folder contains the task's name.")
     tasks = all_tasks(model)
     sources = dict.fromkeys(tasks, str(run))
     for folder in folders:
@@ -147,7 +149,7 @@ def tasks_import(
 def _import_peft(
     model: "ModelFiles", folders: list[str], task: str | None, output: Path, force: bool, console: Console
 ) -> None:
-    """Write a model with the adapter of a folder of peft."""
+    """Write a model in which a PEFT adapter replaces the adapters of one task."""
     from tempfile import TemporaryDirectory
 
     from mbert_cli.export.peft_import import task_of, with_adapter
@@ -161,8 +163,8 @@ def _import_peft(
         changed, ignored = with_adapter(model, name, folder, Path(temporary) / "task.safetensors")
         _write(model, {**all_tasks(model), name: changed}, output, force, "mbert tasks import")
     for each in ignored:
-        console.info(f"{folder}: {each} is no part of the adapter and was left out; task {name} keeps its head")
-    console.info(f"wrote {output}: task {name} has the adapter of {folder}; score it with mbert evaluate {output}")
+        console.info(f"{folder}: skipped {each}, which is not part of the adapter; task {name} keeps its head")
+    console.info(f"wrote {output}: task {name} has the adapter from {folder}; score it with mbert evaluate {output}")
 
 
 def tasks_remove(run: Run, task: Task, output: NewModel = None, force: Force = False, quiet: Quiet = False) -> None:
@@ -176,7 +178,7 @@ def tasks_remove(run: Run, task: Task, output: NewModel = None, force: Force = F
 
     def without(tasks: dict[str, "TaskFiles"]) -> dict[str, "TaskFiles"]:
         if len(tasks) == 1:
-            raise UsageError(f"{run}: has no other task than '{task}', and a model needs one.")
+            raise UsageError(f"{run}: '{task}' is its only task; add another task first, with mbert add-task.")
         return {name: each for name, each in tasks.items() if name != task}
 
     place = _edit(run, task, without, output, force, "mbert tasks remove")
@@ -206,7 +208,7 @@ def tasks_rename(
     def renamed(tasks: dict[str, "TaskFiles"]) -> dict[str, "TaskFiles"]:
         if name in tasks:
             raise UsageError(f"{run}: already has a task '{name}'; choose another name.")
-        return {name if each == task else each: own for each, own in tasks.items()}
+        return {name if old == task else old: files for old, files in tasks.items()}
 
     place = _edit(run, task, renamed, output, force, "mbert tasks rename")
     Console(quiet).info(f"renamed task {task} to {name}: {place}")
@@ -216,12 +218,12 @@ _Change = Callable[[dict[str, "TaskFiles"]], dict[str, "TaskFiles"]]
 
 
 def _edit(run: Path, task: str, change: _Change, output: Path | None, force: bool, command: str) -> Path:
-    """Write a model with other tasks; return its folder.
+    """Change the tasks of a model; return the folder of the result.
 
     Args:
         run: the model.
-        task: a task that it must have.
-        change: returns the tasks of the new model.
+        task: a task that the model must have.
+        change: receives the tasks of the model, and returns those of the new model.
         output: the folder of the new model; None to replace the model in `run`.
         force: replace an existing folder.
         command: the command, for messages.
@@ -245,13 +247,14 @@ def _edit(run: Path, task: str, change: _Change, output: Path | None, force: boo
 
 
 def _write(model: "ModelFiles", tasks: "Mapping[str, TaskFiles]", output: Path, force: bool, command: str) -> None:
-    """Write a model with other tasks to a folder of its own. Its weights are linked to those of the first one."""
+    """Write a model with the given tasks to a new folder. Weights equal to those of `model` become hard links."""
     from mbert_cli.model.edit_tasks import write_with_tasks
-    from mbert_cli.storage.atomic import commit_folder, committed, read_json
+    from mbert_cli.storage.atomic import commit_folder, committed
+    from mbert_cli.storage.model_folder import is_model_folder
 
     if committed(output) is not None and output.resolve() == model.folder.resolve():
         raise UsageError(f"{output}: is the model itself; choose another -o.")
-    check_output_folder(output, force, command, lambda at: isinstance(read_json(at / "config.json").get("tasks"), dict))
+    check_output_folder(output, force, command, is_model_folder)
     commit_folder(output, lambda at: write_with_tasks(at, model, tasks), [model.folder])
 
 

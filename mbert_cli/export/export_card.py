@@ -17,14 +17,14 @@ RECORD = "mbert.json"
 
 @dataclass(frozen=True)
 class Exported:
-    """What a card needs besides the model.
+    """What the card and the record of an exported task contain besides facts about the model.
 
     Args:
         format: the value of `format` in mbert.json.
-        library: the library that opens the folder, as the Hub calls it.
+        library: the name on the Hub of the library that opens the folder.
         usage: Python code that uses the folder.
         notes: sentences about this format.
-        pipeline: what the Hub calls the task.
+        pipeline: the kind of task, as a name of the Hub.
         record: more entries of mbert.json.
     """
 
@@ -76,7 +76,7 @@ def differences(saved: SavedModel, task: str) -> list[str]:
         thresholds = {name: round(head.decision.threshold(name), 4) for name in head.labels.names}
         notes.append(f"mbert predicts a label if its probability is above its threshold: {thresholds}.")
     if section.symmetric and "whole" in head.sides:
-        notes.append("mbert averages over both orders of the two texts; this model reads the order that it gets.")
+        notes.append("mbert averages over both orders of the two texts; this model reads only the given order.")
     if task in saved.limits.windows:
         notes.append("mbert reads longer texts in windows; this model cuts them.")
     return notes

@@ -27,7 +27,9 @@ def push_model(
     dry_run: bool = False,
     encoder: str | None = None,
 ) -> tuple[str, list[str]]:
-    """Upload a run's best model, but no other files of the run. Paths of data files are reduced to the file names.
+    """Upload the best model of a run, or a task folder. Other files of the run are not uploaded.
+
+    Only the names of data files are uploaded, not their folders.
 
     Args:
         run: a run folder, the folder of a saved model, or a task folder.
@@ -86,7 +88,7 @@ def _copy_task(folder: Path, new: Path) -> None:
 
 
 def _shorten_paths(task: dict[str, Any]) -> None:
-    """Reduce the paths of a task's data files to the names of the files."""
+    """Replace the paths of a task's data files by the names of the files."""
     for split in _PATHS:
         if task.get(split):
             task[split] = PurePath(task[split]).name

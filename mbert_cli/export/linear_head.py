@@ -39,17 +39,17 @@ def linear_head(saved: SavedModel, task: str, remedy: str) -> LinearHead:
     Args:
         saved: a model that is not an ensemble.
         task: the task.
-        remedy: what the message proposes instead.
+        remedy: what the error message recommends.
 
     Raises:
-        UsageError: the head is no linear layer on one vector.
+        UsageError: the head is not a linear layer on one vector.
     """
     head, section = saved.model.head(task), saved.task(task)
     if isinstance(head, Classification | MultiLabel):
         kind = "single_label" if isinstance(head, Classification) else "multi_label"
-        heat = head.decision.temperature
+        temperature = head.decision.temperature
         weight, bias = _values(head.linear)
-        return LinearHead(weight / heat, bias / heat, f"{kind}_classification", list(head.labels.names))
+        return LinearHead(weight / temperature, bias / temperature, f"{kind}_classification", list(head.labels.names))
     names = section.label_columns
     if isinstance(head, Regression):
         return LinearHead(*_values(head.linear), "regression", names, (head.labels.low, head.labels.high))
@@ -57,8 +57,10 @@ def linear_head(saved: SavedModel, task: str, remedy: str) -> LinearHead:
         weight, bias = _values(head.linear)
         mean, deviation = head.mean.double(), head.deviation.double()
         return LinearHead(deviation * weight, deviation * bias + mean, "regression", names)
-    apart = "first" in head.sides
-    reason = "reads the two texts of a pair apart" if apart else "is not a linear layer on the sentence vector"
+    separately = "first" in head.sides
+    reason = (
+        "reads the two texts of a pair separately" if separately else "is not a linear layer on the sentence vector"
+    )
     raise UsageError(f"task {task}: the head {section.head.kind} {reason}; {remedy}.")
 
 

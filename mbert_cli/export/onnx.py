@@ -1,8 +1,8 @@
-"""The procedure of `mbert export`: write a saved model as ONNX graphs, one per task, for use without mbert and PyTorch.
+"""The procedure of `mbert export --format onnx`: one ONNX graph for each task, for use without mbert and PyTorch.
 
-TASK.onnx        maps ids, mask and types of padded sentences to probabilities or values
-tokenizer.json   for the library tokenizers; together with tokenizer_config.json, for transformers
-config.json      max_length, at which texts are cut, in tokens; columns, inputs, labels and thresholds of each task
+TASK.onnx        computes probabilities or values from ids, mask and types of padded sentences
+tokenizer.json   for the library tokenizers; with tokenizer_config.json, also for transformers
+config.json      max_length, the number of tokens at which texts are cut; columns, inputs, labels and thresholds
 """
 
 import io
@@ -126,7 +126,7 @@ def _export(model: SentenceModel, task: str, file: Path) -> None:
     model.compute_with(torch.float32, "padded")
     module = PaddedTask(model, task).eval()
     names = input_names(model.head(task).sides)
-    # All sizes differ, so that the exporter does not take two of them for the same.
+    # All sizes differ, so that the exporter does not merge two of them.
     example = tuple(torch.ones(2, 7, dtype=torch.int64) for _ in names)
     rows = torch.export.Dim("examples", min=1, max=1 << 16)
     shapes = []

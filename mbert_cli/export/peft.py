@@ -1,4 +1,4 @@
-"""The procedure of `mbert export --format peft`: the adapter of one task for the library peft.
+"""The procedure of `mbert export --format peft`: the adapter of one task, for the library PEFT.
 
 adapter_config.json, adapter_model.safetensors   the adapter of the encoder, which peft loads on top of it
 tokenizer*.json                                  the tokenizer, which cuts texts at the model's maximum length
@@ -14,7 +14,8 @@ from mbert_cli.adapters.prefix import Prefix
 from mbert_cli.encoder.location import has_weights, is_hub_name, referred
 from mbert_cli.errors import UsageError
 from mbert_cli.export.export_card import Exported, write_card
-from mbert_cli.export.peft_adapters import NoFormError, to_peft
+from mbert_cli.export.not_expressible import NotExpressibleError
+from mbert_cli.export.peft_adapters import to_peft
 from mbert_cli.export.transformers import single_model
 from mbert_cli.model.saved_model import SavedModel
 from mbert_cli.model.tensor_files import write_tensors
@@ -40,10 +41,9 @@ def export_peft(saved: SavedModel, task: str, folder: Path, base: str, sha256: s
     """
     model, kinds = single_model(saved), [each.kind for each in saved.section.adapters_of(task)]
     if len(kinds) != 1:
-        held = " and ".join(kinds) or "none"
         raise UsageError(
-            f"task {task}: a folder of peft holds one adapter, but the task has {held}; use --format transformers, "
-            "which folds adapters, or --format onnx."
+            f"task {task}: a PEFT folder contains one adapter, but the task has {' and '.join(kinds) or 'none'}; use "
+            "--format transformers, which folds adapters into the weights, or --format onnx."
         )
     (adapter,) = model.task(task).adapter_list()
     shape = model.encoder.shape
@@ -51,7 +51,7 @@ def export_peft(saved: SavedModel, task: str, folder: Path, base: str, sha256: s
         if isinstance(adapter, Prefix):
             _check_types(saved, task)
         converted = to_peft(adapter, shape)
-    except NoFormError as problem:
+    except NotExpressibleError as problem:
         raise UsageError(f"task {task}: the adapter {kinds[0]} {problem}; use --format onnx.") from None
     config = {
         **converted.config,
@@ -71,7 +71,7 @@ def export_peft(saved: SavedModel, task: str, folder: Path, base: str, sha256: s
 
 
 def base_of(run: Path, saved: SavedModel, encoder: str | None = None) -> str:
-    """Return the encoder of a model, as peft finds it: a name on the Hub, or a folder.
+    """Return the location of the encoder of a model: a name on the Hub, or a folder.
 
     Args:
         run: the folder that `saved` was read from.
@@ -90,7 +90,7 @@ def base_of(run: Path, saved: SavedModel, encoder: str | None = None) -> str:
 def _check_types(saved: SavedModel, task: str) -> None:
     pairs = "whole" in saved.model.head(task).sides and len(saved.task(task).text) > 1
     if pairs and saved.model.shape.type_vocab_size > 1:
-        raise NoFormError("reads pairs with token types, which peft ignores for prefixes")
+        raise NotExpressibleError("reads pairs with token types, which peft ignores for prefixes")
 
 
 def _notes(length: int) -> list[str]:
@@ -107,11 +107,11 @@ def _usage(base: str, length: int, has_types: bool) -> str:
     """Return Python code that loads the adapter on top of the encoder.
 
     Args:
-        base: the name of the encoder.
+        base: the name of the encoder, or a placeholder.
         length: number of positions of a prefix; 0 for other adapters.
         has_types: whether the encoder reads token types.
     """
-    move = [
+    move_positions = [
         "table = encoder.embeddings.position_embeddings.weight",
         f"table.data = table.data.roll({length}, 0)",
     ]
@@ -121,11 +121,11 @@ def _usage(base: str, length: int, has_types: bool) -> str:
             "from transformers import AutoModel, AutoTokenizer",
             "",
             f'encoder = AutoModel.from_pretrained("{base}")',
-            *move * bool(length),
+            *(move_positions if length else []),
             'model = PeftModel.from_pretrained(encoder, "FOLDER").eval()',
             'tokenizer = AutoTokenizer.from_pretrained("FOLDER")',
             'tokens = tokenizer("A sentence.", truncation=True, return_tensors="pt")',
-            *['del tokens["token_type_ids"]  # peft ignores them for prefixes'] * bool(length and has_types),
+            *(['del tokens["token_type_ids"]  # peft ignores them for prefixes'] if length and has_types else []),
             "states = model(**tokens).last_hidden_state",
         ]
     )

@@ -1,7 +1,7 @@
-"""The values of LoRA, (IA)^3 and prefixes in the form of the library peft, and back.
+"""Conversion of LoRA, (IA)^3 and prefixes to the library PEFT, and back.
 
-peft attaches an adapter to the modules of transformers' encoder. Names of tensors are those of the modules, after
-`base_model.model.`; adapters of a classifier also have the family's prefix there.
+PEFT attaches an adapter to the modules of the encoder in transformers. The name of a tensor is `base_model.model.` and
+the name of its module. In adapters of a classifier, the family's prefix precedes the name of the module.
 """
 
 import re
@@ -18,6 +18,7 @@ from mbert_cli.adapters.prefix import Prefix
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.families import Family, family
 from mbert_cli.encoder.shape import EncoderShape
+from mbert_cli.export.not_expressible import NotExpressibleError
 
 _START = "base_model.model."
 _QKV = ("query", "key", "value")
@@ -26,16 +27,12 @@ _PREFIX_FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "e
 """The families whose classes in transformers accept keys and values that precede the text."""
 
 
-class NoFormError(Exception):
-    """peft cannot express an adapter, or mbert cannot; the message is the reason, without a subject."""
-
-
 @dataclass(frozen=True)
 class PeftAdapter:
-    """An adapter of peft.
+    """An adapter in the form of PEFT.
 
     Args:
-        config: the content of adapter_config.json that depends on the adapter.
+        config: the entries of adapter_config.json that depend on the adapter.
         tensors: the content of adapter_model.safetensors.
     """
 
@@ -45,12 +42,12 @@ class PeftAdapter:
 
 @dataclass(frozen=True)
 class OwnAdapter:
-    """An adapter of mbert that was read from peft.
+    """An adapter in the form of mbert, read from a PEFT folder.
 
     Args:
         spec: its section in a recipe.
         state: the values of its parameters.
-        ignored: the names of tensors that belong to no adapter, such as those of a head.
+        ignored: the names of tensors that are not part of an adapter, such as those of a head.
     """
 
     spec: dict[str, Any]
@@ -59,22 +56,22 @@ class OwnAdapter:
 
 
 def to_peft(adapter: Adapter, shape: EncoderShape) -> PeftAdapter:
-    """Return an adapter in the form of peft.
+    """Convert an adapter to the form of PEFT.
 
     Raises:
-        NoFormError: peft cannot express it.
+        NotExpressibleError: PEFT cannot express it.
     """
     if isinstance(adapter, Prefix):
         return _prefix_to_peft(adapter, shape)
     if not isinstance(adapter, LoRA | IA3):
-        raise NoFormError("is not a method of peft; it has LoRA, (IA)^3 and prefixes of mbert")
+        raise NotExpressibleError("has no counterpart in peft; only lora, ia3 and prefix have one")
     if shape.shares_layers:
-        raise NoFormError(f"differs by layer, but all layers of {shape.family} are one module")
+        raise NotExpressibleError(f"differs by layer, but all layers of {shape.family} share one module")
     return _lora_to_peft(adapter, shape) if isinstance(adapter, LoRA) else _ia3_to_peft(adapter, shape)
 
 
 def from_peft(config: Mapping[str, Any], tensors: Mapping[str, Tensor], shape: EncoderShape) -> OwnAdapter:
-    """Return an adapter of peft in the form of mbert.
+    """Convert a PEFT adapter to the form of mbert.
 
     Args:
         config: the content of adapter_config.json.
@@ -82,25 +79,29 @@ def from_peft(config: Mapping[str, Any], tensors: Mapping[str, Tensor], shape: E
         shape: sizes of the encoder.
 
     Raises:
-        NoFormError: mbert cannot express it, or it belongs to another encoder.
+        NotExpressibleError: mbert cannot express it, or it belongs to another encoder.
     """
     readers = {"LORA": _lora_from_peft, "IA3": _ia3_from_peft, "PREFIX_TUNING": _prefix_from_peft}
     kind = config.get("peft_type")
     if kind not in readers:
-        raise NoFormError(f"peft_type is {kind!r}, but mbert reads {', '.join(readers)}")
+        raise NotExpressibleError(f"has peft_type={kind!r}, but mbert reads {', '.join(readers)}")
     if kind != "PREFIX_TUNING" and shape.shares_layers:
-        raise NoFormError(f"belongs to one module, but all layers of {shape.family} are that module")
+        raise NotExpressibleError(
+            f"has values for one module, which all layers of {shape.family} share, but mbert needs them for each layer"
+        )
     rest = dict(tensors) if kind == "PREFIX_TUNING" else _without_prefix(tensors, shape)
     return readers[kind](config, rest, shape)
 
 
 def _names(of_type: Family, target: str) -> tuple[str, ...]:
-    """Return the modules of a layer that a target stands for; their outputs are concatenated."""
+    """Return the names of a target's modules in a layer. The outputs of several modules are concatenated."""
     names = of_type.layer_modules["attention.qkv" if target in _QKV else _MODULES[target]]
     if target not in _QKV:
         return (names,) if isinstance(names, str) else names
     if isinstance(names, str):
-        raise NoFormError(f"acts on the {target}, but {of_type.model_type} has one module for query, key and value")
+        raise NotExpressibleError(
+            f"acts on the {target}, but {of_type.model_type} has one module for query, key and value"
+        )
     return (names[_QKV.index(target)],)
 
 
@@ -135,18 +136,20 @@ def _lora_to_peft(adapter: LoRA, shape: EncoderShape) -> PeftAdapter:
 def _lora_from_peft(config: Mapping[str, Any], rest: dict[str, Tensor], shape: EncoderShape) -> OwnAdapter:
     for key, usual in {"bias": "none", "use_dora": False, "use_rslora": False, "lora_bias": False}.items():
         if config.get(key, usual) != usual:
-            raise NoFormError(f"{key} is {config[key]!r}, but mbert has only LoRA with {usual!r}")
+            raise NotExpressibleError(f"has {key}={config[key]!r}, but mbert reads only {key}={usual!r}")
     for key in ("r", "lora_alpha"):
         if not isinstance(config.get(key), int | float):
-            raise NoFormError(f"{key} in adapter_config.json must be a number, but is {config.get(key)!r}")
+            raise NotExpressibleError(
+                f"has {key}={config.get(key)!r} in adapter_config.json, but {key} must be a number"
+            )
     for key in ("rank_pattern", "alpha_pattern"):
         if config.get(key):
-            raise NoFormError(f"{key} is set, but LoRA of mbert has one rank and one alpha for all layers")
+            raise NotExpressibleError(f"has a {key}, but LoRA of mbert has one rank and one alpha for all layers")
     of_type = family(shape.family)
     known = [target for target in (*_QKV, *_MODULES) if not (target in _QKV and _is_joined(of_type))]
     targets = [each for each in known if any(_is_of(name, _names(of_type, each), ".lora_A.") for name in rest)]
     if not targets:
-        raise NoFormError("has LoRA for no linear layer that mbert knows")
+        raise NotExpressibleError(f"has no LoRA at {', '.join(known)}")
     spec = {
         "kind": "lora",
         "rank": config["r"],
@@ -160,7 +163,9 @@ def _lora_from_peft(config: Mapping[str, Any], rest: dict[str, Tensor], shape: E
             places = [f"{of_type.layer.format(layer)}.{name}" for name in _names(of_type, target)]
             downs, ups = ([_taken(rest, f"{place}.lora_{x}.weight") for place in places] for x in "AB")
             if any(not torch.equal(downs[0], each) for each in downs):
-                raise NoFormError(f"has different values of lora_A for {' and '.join(places)}, which mbert has in one")
+                raise NotExpressibleError(
+                    f"has different values of lora_A for {' and '.join(places)}, but mbert has one lora_A for all"
+                )
             state |= {f"layers.{layer}.{target}.down": downs[0], f"layers.{layer}.{target}.up": torch.cat(ups)}
     return OwnAdapter(spec, state, _ignored(rest, ".lora_"))
 
@@ -193,9 +198,9 @@ def _ia3_from_peft(_: Mapping[str, Any], rest: dict[str, Tensor], shape: Encoder
 
 def _prefix_to_peft(adapter: Prefix, shape: EncoderShape) -> PeftAdapter:
     if len(adapter.gates):
-        raise NoFormError("has gates, but prefixes of peft have none (gate: none)")
+        raise NotExpressibleError("has gates, but prefixes of peft have none (gate: none)")
     if shape.family not in _PREFIX_FAMILIES:
-        raise NoFormError(
+        raise NotExpressibleError(
             f"needs keys and values before the text, which {shape.family} of transformers does not accept"
         )
     rows = [each for pair in zip(adapter.keys, adapter.values, strict=True) for each in pair]
@@ -214,10 +219,10 @@ def _prefix_to_peft(adapter: Prefix, shape: EncoderShape) -> PeftAdapter:
 
 def _prefix_from_peft(config: Mapping[str, Any], rest: dict[str, Tensor], shape: EncoderShape) -> OwnAdapter:
     if config.get("prefix_projection"):
-        raise NoFormError("has a projection of its prefix, which mbert does not have")
+        raise NotExpressibleError("has a projection of its prefix, which mbert does not have")
     table = _taken(rest, "prompt_embeddings")
     if table.ndim != 2 or table.shape[1] != 2 * shape.num_layers * shape.hidden_size:
-        raise NoFormError(
+        raise NotExpressibleError(
             f"has a prefix of {list(table.shape)} values, but the encoder has {shape.num_layers} layers of "
             f"{shape.hidden_size} features"
         )
@@ -235,7 +240,7 @@ def _is_joined(of_type: Family) -> bool:
 
 
 def _without_prefix(tensors: Mapping[str, Tensor], shape: EncoderShape) -> dict[str, Tensor]:
-    """Return tensors by their names in the encoder."""
+    """Return tensors by their names in the encoder, without the prefixes of PEFT and of the family."""
     prefix = family(shape.family).prefix
     return {name.removeprefix(_START).removeprefix(prefix): value for name, value in tensors.items()}
 
@@ -246,14 +251,23 @@ def _is_of(tensor: str, modules: tuple[str, ...], part: str) -> bool:
 
 
 def _taken(tensors: dict[str, Tensor], name: str) -> Tensor:
+    """Remove a tensor from `tensors`, and return it."""
     if name not in tensors:
-        raise NoFormError(f"has no tensor {name}; it belongs to another encoder, or to some of its layers only")
+        raise NotExpressibleError(
+            f"has no tensor {name}; it was trained for another encoder, or for only some of the layers"
+        )
     return tensors.pop(name)
 
 
 def _ignored(rest: Mapping[str, Tensor], part: str) -> list[str]:
-    """Return the names of tensors that are left, none of which may be part of the adapter."""
+    """Return the names of the remaining tensors.
+
+    Raises:
+        NotExpressibleError: one of them is part of the adapter.
+    """
     unknown = [name for name in rest if part in name]
     if unknown:
-        raise NoFormError(f"has values for {unknown[0].partition(part)[0]}, where mbert has no such adapter")
+        raise NotExpressibleError(
+            f"has values for {unknown[0].partition(part)[0]}, where mbert cannot have this adapter"
+        )
     return sorted(rest)

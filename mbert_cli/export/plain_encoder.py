@@ -1,4 +1,4 @@
-"""The encoder of one task without adapters: their effect is part of its weights, so that other libraries can run it."""
+"""The encoder of one task with the adapters folded into its weights, so that other libraries can run it."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -46,9 +46,7 @@ def plain_encoder(model: MultiTaskBert, task: str, kinds: Sequence[str]) -> Pack
     for kind, adapter in zip(kinds, adapters, strict=True):
         problem = _problem(adapter, model.encoder)
         if problem is not None:
-            raise UsageError(
-                f"task {task}: the adapter {kind} {problem}, so that only --format onnx can export the task."
-            )
+            raise UsageError(f"task {task}: the adapter {kind} {problem}; use --format onnx.")
     shares = model.encoder.shape.shares_layers
     if shares and adapters:
         raise UsageError(
@@ -59,7 +57,7 @@ def plain_encoder(model: MultiTaskBert, task: str, kinds: Sequence[str]) -> Pack
     encoder = fold(model.encoder, adapters) if folds else copy.deepcopy(model.encoder).eval()
     encoder.requires_grad_(False)
     if folds:
-        _settle_biases(encoder, task)
+        _match_biases(encoder, task)
     for adapter in adapters:
         if isinstance(adapter, Top):
             encoder.layers.append(copy.deepcopy(adapter.layer).eval().requires_grad_(False))
@@ -68,9 +66,9 @@ def plain_encoder(model: MultiTaskBert, task: str, kinds: Sequence[str]) -> Pack
 
 
 def _problem(adapter: Adapter, encoder: PackedEncoder) -> str | None:
-    """Return why an adapter cannot be part of the weights, after its name; None if it can."""
+    """Return why an adapter cannot be part of the weights, as a predicate; None if it can."""
     if any(acts_at(type(adapter), site) for site in INNER_SITES if site not in AFFINE_SITES):
-        return "is a computation of its own inside the layers and cannot be folded into their weights"
+        return "computes inside the layers, so it cannot be folded into their weights"
     if not acts_at(type(adapter), "on_top"):
         return None
     if not isinstance(adapter, Top):
@@ -87,11 +85,11 @@ def _same(one: nn.Module, two: nn.Module) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name].cpu(), second[name].cpu()) for name in first)
 
 
-def _settle_biases(encoder: PackedEncoder, task: str) -> None:
-    """Make the shape agree with the biases: remove those that are all zero, or record that the encoder has them.
+def _match_biases(encoder: PackedEncoder, task: str) -> None:
+    """Remove the added biases that are all zero; for the others, record in the shape that the encoder has biases.
 
     Raises:
-        UsageError: checkpoints of the family cannot have a bias that an adapter has added.
+        UsageError: an adapter has added a bias that checkpoints of the family cannot have.
     """
     shape = encoder.shape
     missing = {field for field in set(_BIASES.values()) if not getattr(shape, field)}

@@ -37,10 +37,10 @@ _VECTOR, _SCORES = "sentence_embedding", "scores"
 
 @dataclass(frozen=True)
 class Module:
-    """One module.
+    """One module of a model of sentence-transformers.
 
     Args:
-        kind: its class.
+        kind: the name of its class.
         config: its settings.
         tensors: its weights.
     """
@@ -51,7 +51,7 @@ class Module:
 
 
 def export_sentence_transformers(saved: SavedModel, task: str, folder: Path, head: bool = True) -> str:
-    """Write one task of a model.
+    """Write one task of a model as a model of sentence-transformers.
 
     Args:
         saved: the model.
@@ -63,13 +63,13 @@ def export_sentence_transformers(saved: SavedModel, task: str, folder: Path, hea
         The class that opens the folder.
 
     Raises:
-        UsageError: the library cannot compute the task.
+        UsageError: the library cannot express the task.
     """
     model = single_model(saved)
     encoder = plain_encoder(model, task, [each.kind for each in saved.section.adapters_of(task)])
     hidden, pairs = encoder.shape.hidden_size, head and is_cross_encoder(saved, task)
     kind = "CrossEncoder" if pairs else "SentenceTransformer"
-    modules = [Module("Pooling", _pooling(saved.section.pooling.kind, hidden))]
+    modules = [Module("Pooling", _pooling(task, saved.section.pooling.kind, hidden))]
     if model.pooling.pooler:
         assert encoder.pooler is not None  # checked by `build_model`
         modules.append(_dense(encoder.pooler.weight, encoder.pooler.bias, _TANH))
@@ -122,10 +122,11 @@ def _similarity(saved: SavedModel, task: str) -> list[Module]:
     )
 
 
-def _pooling(kind: str, hidden: int) -> dict[str, Any]:
+def _pooling(task: str, kind: str, hidden: int) -> dict[str, Any]:
+    """Return the settings of the module that pools the hidden states."""
     modes = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
     if kind not in modes:
-        raise UsageError(f"sentence-transformers has no pooling {kind}; use --format onnx.")
+        raise UsageError(f"task {task}: sentence-transformers has no pooling {kind}; use --format onnx.")
     return {"word_embedding_dimension": hidden, **{f"pooling_mode_{mode}": kind == key for key, mode in modes.items()}}
 
 
@@ -164,11 +165,12 @@ def _write(path: Path, content: Any) -> None:
 
 
 def _notes(saved: SavedModel, task: str, head: bool) -> list[str]:
-    labels = saved.model.head(task)
-    if head and isinstance(labels, CosineSimilarity):
+    own = saved.model.head(task)
+    if head and isinstance(own, CosineSimilarity):
         return [
-            f"The cosine of two vectors is the column `score` of mbert; mbert maps it to {labels.labels.low:g} to "
-            f"{labels.labels.high:g} by the activation `{labels.activation}`."
+            "The cosine of two vectors is the column `score` of mbert. mbert predicts a value from "
+            f"{own.labels.low:g} to {own.labels.high:g}, which it computes from the cosine with the activation "
+            f"`{own.activation}`."
         ]
     if head and is_cross_encoder(saved, task) and saved.task(task).head.kind in ("classification", "multi_label"):
         function = "softmax" if saved.task(task).head.kind == "classification" else "sigmoid"

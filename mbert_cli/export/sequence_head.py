@@ -22,13 +22,10 @@ from torch import Tensor
 
 from mbert_cli.encoder.families import Classifier
 from mbert_cli.export.linear_head import LinearHead
+from mbert_cli.export.not_expressible import NotExpressibleError
 
 _TINY = 2.0**-20  # s; tanh(s y) / s differs from y by y^3 s^2 / 3, which is below rounding for y up to 1000
 _LARGE = 2.0**20  # c
-
-
-class NoFormError(Exception):
-    """The class for sequence classification cannot compute a head; the message continues the name of the class."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +66,12 @@ def with_pooler(head: LinearHead, classifier: Classifier, pooler: torch.nn.Linea
     """Return a head behind a pooler tanh(W_1 x + b_1).
 
     Raises:
-        NoFormError: the head has a sigmoid, or the class has no tanh.
+        NotExpressibleError: the head has a sigmoid, or the class has no tanh.
     """
     if classifier.activation != "tanh":
-        raise NoFormError("has no tanh, which the pooler ends with")
+        raise NotExpressibleError("has no tanh, which the pooler needs")
     if head.limits is not None:
-        raise NoFormError("has no sigmoid after the pooler, which the regression ends with")
+        raise NotExpressibleError("has no sigmoid after the pooler, which the regression needs")
     first = pooler.weight.detach().cpu().double(), pooler.bias.detach().cpu().double()
     return SequenceHead(first, (head.weight, head.bias), "tanh")
 
@@ -83,12 +80,12 @@ def without_pooler(head: LinearHead, classifier: Classifier) -> SequenceHead:
     """Return a head on the hidden state itself.
 
     Raises:
-        NoFormError: the head has a sigmoid, but the class has no tanh; or too many outputs.
+        NotExpressibleError: the head has a sigmoid, but the class has no tanh; or the head has too many outputs.
     """
     if head.limits is None:
         return _linear(head, "linear" if classifier.activation_key else classifier.activation, classifier)
     if classifier.norm is not None or (classifier.activation_key is None and classifier.activation != "tanh"):
-        raise NoFormError("has no sigmoid or tanh, which the regression ends with")
+        raise NotExpressibleError("has no sigmoid or tanh, which the regression needs")
     low, high = head.limits
     middle = torch.full_like(head.bias, (low + high) / 2)
     selected = torch.eye(len(head.bias), head.weight.shape[1], dtype=torch.float64)
@@ -103,7 +100,7 @@ def _linear(head: LinearHead, activation: str, classifier: Classifier) -> Sequen
         weight, bias = torch.cat([weight, -weight]), torch.cat([bias, -bias])
     added = 0 if classifier.norm is None else 3
     if len(bias) + added > hidden:
-        raise NoFormError(f"has no room for {outputs} outputs with {hidden} features")
+        raise NotExpressibleError(f"has no room for {outputs} outputs with {hidden} features")
     first = _square(weight, bias)
     second = torch.zeros(outputs, hidden, dtype=torch.float64)
     second[:, :outputs] = torch.eye(outputs) / scale

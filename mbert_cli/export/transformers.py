@@ -18,8 +18,9 @@ from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.errors import UsageError
 from mbert_cli.export.export_card import Exported, write_card
 from mbert_cli.export.linear_head import LinearHead, linear_head
+from mbert_cli.export.not_expressible import NotExpressibleError
 from mbert_cli.export.plain_encoder import plain_encoder
-from mbert_cli.export.sequence_head import NoFormError, SequenceHead, with_pooler, without_pooler
+from mbert_cli.export.sequence_head import SequenceHead, with_pooler, without_pooler
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_model import SavedModel
 
@@ -62,7 +63,7 @@ def single_model(saved: SavedModel) -> MultiTaskBert:
     if not isinstance(saved.model, MultiTaskBert):
         raise UsageError(
             f"the model is an ensemble of {len(saved.model.members())}, which only --format onnx can export; or export "
-            "one of its members: RUN/members/1."
+            "one of its members, such as RUN/members/1."
         )
     return saved.model
 
@@ -83,23 +84,25 @@ def _write_classifier(saved: SavedModel, task: str, folder: Path, encoder: Packe
             f"task {task}: {architecture} reads the first token, but the pooling of the model is {pooling}; {_REMEDY}."
         )
     try:
-        fitting = _fitting(saved, encoder, linear, names)
-    except NoFormError as problem:
+        sequence_head = _sequence_head(saved, encoder, linear, names)
+    except NotExpressibleError as problem:
         raise UsageError(f"task {task}: {architecture} {problem}; {_REMEDY}.") from None
     tensors = {f"{of_type.prefix}{name}": value for name, value in named_tensors(encoder)}
     pooler = f"{of_type.prefix}{of_type.modules.get('pooler', 'pooler')}."
     tensors = {name: value for name, value in tensors.items() if not name.startswith(pooler)}
-    tensors |= fitting.tensors(names, encoder.shape.norm_bias)
+    tensors |= sequence_head.tensors(names, encoder.shape.norm_bias)
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     config = {**encoder_config(encoder.shape), "architectures": [architecture], **names.written}
     if names.activation_key:
-        config[names.activation_key] = fitting.activation
+        config[names.activation_key] = sequence_head.activation
     if names.pooling_key:
         config[names.pooling_key] = pooling
     labels = {"id2label": dict(enumerate(linear.labels)), "label2id": {each: k for k, each in enumerate(linear.labels)}}
     # CrossEncoder of sentence-transformers also opens this folder; its default for one output is a sigmoid.
-    plain = {"activation_fn": "torch.nn.modules.linear.Identity"}
-    _write_config(folder, {**config, **labels, "problem_type": linear.problem_type, "sentence_transformers": plain})
+    cross_encoder = {"activation_fn": "torch.nn.modules.linear.Identity"}
+    _write_config(
+        folder, {**config, **labels, "problem_type": linear.problem_type, "sentence_transformers": cross_encoder}
+    )
 
 
 def sequence_class(of_type: Family) -> str:
@@ -107,7 +110,7 @@ def sequence_class(of_type: Family) -> str:
     return of_type.architecture.removesuffix("Model") + "ForSequenceClassification"
 
 
-def _fitting(saved: SavedModel, encoder: PackedEncoder, linear: LinearHead, names: Classifier) -> SequenceHead:
+def _sequence_head(saved: SavedModel, encoder: PackedEncoder, linear: LinearHead, names: Classifier) -> SequenceHead:
     assert isinstance(saved.model, MultiTaskBert)
     if not saved.model.pooling.pooler:
         return without_pooler(linear, names)

@@ -13,11 +13,11 @@ from mbert_cli.model.compose import head_class
 from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.recipe.sections import TaskSection
 from mbert_cli.recipe.validation_message import validation_message
-from mbert_cli.storage.atomic import DECISIONS, amend_folder, amendment, read_json
+from mbert_cli.storage.atomic import DECISIONS, amend_folder, amendment
 
 
 def decisions_text(tasks: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the content of the file for the values of each task."""
+    """Return the content of `decisions-*.json` for the given values of each task."""
     return json.dumps({"tasks": tasks}, indent=2) + "\n"
 
 
@@ -37,22 +37,18 @@ def write_decisions(folder: Path, model: SentenceModel) -> None:
     amend_folder(folder, DECISIONS, decisions_text(decisions))
 
 
-def read_decisions(folder: Path) -> dict[str, Any]:
-    """Return the saved temperatures and cuts of each task of a model; empty if nothing was fitted."""
-    path = amendment(folder, DECISIONS)
-    tasks = {} if path is None else read_json(path).get("tasks")
-    return tasks if isinstance(tasks, dict) else {}
-
-
 def check_decisions(folder: Path, decisions: Mapping[str, Any], tasks: Mapping[str, TaskSection]) -> None:
-    """Check that saved temperatures and cuts belong to classifications of the model.
+    """Check that saved temperatures and cuts belong to classification tasks of the model.
 
     Raises:
         CheckpointError: they do not.
     """
     for name in decisions:
         if name not in tasks or not issubclass(head_class(tasks[name]), DecidingHead):
-            raise CheckpointError(_no_classification(folder, name))
+            raise CheckpointError(
+                f"{amendment(folder, DECISIONS)}: has values for task '{name}', but the model has no classification "
+                "task of that name; fit again with mbert evaluate."
+            )
 
 
 def set_decision(folder: Path, name: str, head: Head, decisions: Mapping[str, Any]) -> None:
@@ -76,9 +72,4 @@ def set_decision(folder: Path, name: str, head: Head, decisions: Mapping[str, An
         first = error.errors()[0]
         key = ".".join(map(str, (name, *first["loc"])))
         path = amendment(folder, DECISIONS)
-        raise CheckpointError(f"{path}: {key} {validation_message(first)}; fit again.") from None
-
-
-def _no_classification(folder: Path, name: str) -> str:
-    path = amendment(folder, DECISIONS)
-    return f"{path}: has task '{name}', but the model has no such classification; fit again."
+        raise CheckpointError(f"{path}: {key} {validation_message(first)}; fit again with mbert evaluate.") from None

@@ -1,6 +1,5 @@
-"""New versions of a saved model with more, fewer or renamed tasks. Files of the other tasks keep their bytes."""
+"""New versions of a saved model with more, fewer or renamed tasks. The files of the other tasks do not change."""
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,15 +19,15 @@ def all_tasks(model: ModelFiles) -> dict[str, TaskFiles]:
 
 
 def write_with_tasks(folder: Path, model: ModelFiles, tasks: Mapping[str, TaskFiles]) -> None:
-    """Write a model with the encoder of another one and with given tasks.
+    """Write a model that has the encoder of another model, and the given tasks.
 
     Args:
         folder: an existing, empty folder.
         model: the model whose encoder, pooling and settings are used.
-        tasks: the tasks by their names. They fit the encoder.
+        tasks: the tasks by their names. They must fit the encoder; this is not checked here.
 
     Raises:
-        CheckpointError: the model was replaced since it was opened, or a file was altered.
+        CheckpointError: the model was replaced after it was opened, or a file was altered.
     """
     model.check_unchanged()
     for name, sha256 in model.hashes.items():
@@ -36,8 +35,8 @@ def write_with_tasks(folder: Path, model: ModelFiles, tasks: Mapping[str, TaskFi
             check_file(model.folder / name, sha256)
             _copy(model.folder / name, folder / name)
     for name, task in tasks.items():
-        for place, file in zip(model.places, task.files, strict=True):
-            _copy(file, folder / f"{place}tasks/{name}.safetensors")
+        for prefix, file in zip(model.member_prefixes, task.files, strict=True):
+            _copy(file, folder / f"{prefix}tasks/{name}.safetensors")
     decisions = {name: task.decision for name, task in tasks.items() if task.decision is not None}
     if decisions:
         text = decisions_text(decisions)
@@ -50,23 +49,21 @@ def _config(folder: Path, model: ModelFiles, tasks: Mapping[str, TaskFiles]) -> 
     """Return config.json of a model with given tasks."""
     config = {key: value for key, value in model.config.items() if key not in (TASK_ADAPTERS, "added")}
     metrics = {name: task.metrics for name, task in tasks.items()}
-    mean = overall({name: (own["main_metric"], own[own["main_metric"]]) for name, own in metrics.items()})
+    mean = overall({name: (each["main_metric"], each[each["main_metric"]]) for name, each in metrics.items()})
     config |= {
         "tasks": {name: task.section for name, task in tasks.items()},
         "scores": {**config["scores"], "tasks": metrics, "overall": mean},
     }
     adapters = {name: task.adapters for name, task in tasks.items() if task.adapters != config["adapters"]}
-    added = {name: {"training": task.training} for name, task in tasks.items() if task.is_apart}
+    added = {name: {"training": task.training} for name, task in tasks.items() if task.trained_separately}
     config |= {key: value for key, value in ((TASK_ADAPTERS, adapters), ("added", added)) if value}
     if "encoder_path" in config:
-        # The path is relative to the model, so that it stays correct if a project is moved as a whole.
-        encoder = os.path.normpath(os.path.realpath(model.folder) + os.sep + config["encoder_path"])
-        config["encoder_path"] = os.path.relpath(encoder, os.path.realpath(folder))
+        config["encoder_path"] = model.encoder_path_from(folder)
     return config
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file, unless it is in its place already."""
+    """Copy a file, unless it is already in its place."""
     if source == target:
         return
     target.parent.mkdir(parents=True, exist_ok=True)

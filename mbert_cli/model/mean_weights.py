@@ -5,7 +5,6 @@ increasing inference time".
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -28,17 +27,18 @@ from mbert_cli.storage.model_folder import section_of
 
 FUSED = "fused"
 """The key of config.json that names the runs whose weights were averaged."""
-_SHOWN_OF_A_HASH = 12
+_HASH_DIGITS = 12  # of a SHA-256, in messages
 
 
 def check_alike(models: Sequence[ModelFiles]) -> None:
     """Check that the weights of models can be averaged.
 
     Raises:
-        UsageError: a model is an ensemble; or encoder sizes, tokenizers, poolings or tasks differ; with both values.
+        UsageError: a model is an ensemble; or encoder sizes, tokenizers, poolings, adapters or tasks differ. The
+            message contains both values.
     """
     for model in models:
-        if "members" in model.config:
+        if model.is_ensemble:
             raise UsageError(f"{model.run}: is an ensemble; fuse its members, such as {model.run}/members/1.")
     first = _facts(models[0])
     for model in models[1:]:
@@ -52,11 +52,11 @@ def check_alike(models: Sequence[ModelFiles]) -> None:
 
 
 def _facts(model: ModelFiles) -> dict[str, str]:
-    """Return what the models must have in common, by its name in messages."""
+    """Return the properties that must be equal in all models, by their names in messages."""
     section = model.section
     facts = {"the number of tokens that texts are cut at": str(model.config["max_length"])}
     facts |= {f"the encoder's {key}": str(value) for key, value in asdict(read_shape(model.folder / "encoder")).items()}
-    facts |= {"the SHA-256 of the tokenizer": model.tokenizer[:_SHOWN_OF_A_HASH]}
+    facts |= {"the SHA-256 of the tokenizer": model.tokenizer_hash[:_HASH_DIGITS]}
     facts |= {"the pooling": section.pooling.describe(), "the list of tasks": ", ".join(sorted(section.tasks))}
     for name, task in section.tasks.items():
         facts[f"the head of task {name}"] = task.head.kind
@@ -117,9 +117,14 @@ def write_fused(
         model: the model with the mean.
         scores: its metrics on dev, as `write_model` gets them.
         how: how the models were chosen, for the card.
+
+    Raises:
+        CheckpointError: a model was replaced after it was opened.
     """
+    for each in models:
+        each.check_unchanged()
     base = models[0]
-    same_encoder = len({sha256 for each in models for sha256 in each.encoders}) == 1
+    same_encoder = len({sha256 for each in models for sha256 in each.encoder_hashes}) == 1
     for name in base.hashes:
         if name.startswith("encoder/") and (
             same_encoder or not name.endswith((WEIGHTS, ".safetensors", ".index.json"))
@@ -148,7 +153,5 @@ def _config(
         config.pop("encoder_sha256", None)
         config.pop("encoder_path", None)
     elif "encoder_path" in config:
-        # The path is relative to the model, so that it stays correct if a project is moved as a whole.
-        encoder = os.path.normpath(os.path.realpath(base.folder) + os.sep + config["encoder_path"])
-        config["encoder_path"] = os.path.relpath(encoder, os.path.realpath(folder))
+        config["encoder_path"] = base.encoder_path_from(folder)
     return config

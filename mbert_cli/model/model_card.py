@@ -50,7 +50,7 @@ def model_card(section: ModelSection, config: Mapping[str, Any]) -> str:
     Args:
         section: the sections of the recipe that define the model.
         config: the content of the model's config.json: `scores`, the metrics on dev of the epoch whose weights are
-            kept; `card`, see `card_facts`; `added`, the same of each task that was trained apart from the model.
+            kept; `card`, see `card_facts`; `added`, the same of each task that was trained separately.
     """
     facts = config.get("card", {})
     title = one_line(facts.get("title") or "A multi-task sentence model")

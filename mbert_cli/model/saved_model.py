@@ -34,7 +34,7 @@ from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.messages import nearest
 from mbert_cli.model.components import problems
 from mbert_cli.model.compose import build_part, build_pooling
-from mbert_cli.model.decisions import check_decisions, read_decisions, set_decision
+from mbert_cli.model.decisions import check_decisions, set_decision
 from mbert_cli.model.ensemble import Ensemble
 from mbert_cli.model.lazy_model import LazyMultiTaskBert
 from mbert_cli.model.model_card import card_facts, model_card
@@ -43,7 +43,14 @@ from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.model.tensor_files import load_tensors, size_of, write_tensors
 from mbert_cli.recipe.sections import ModelSection, Recipe, TaskSection, as_spec
 from mbert_cli.storage.atomic import MANIFEST, check_file, check_folder, read_json, sha256_of
-from mbert_cli.storage.model_folder import FORMAT, check_format, committed_model, is_of_a_task, section_of
+from mbert_cli.storage.model_folder import (
+    FORMAT,
+    check_format,
+    committed_model,
+    is_of_a_task,
+    read_decisions,
+    section_of,
+)
 
 _TEXTS = 9_000  # bytes of config.json, README.md, the encoder's config.json and the manifest
 

@@ -1,9 +1,11 @@
-"""A saved model as files: its tasks, each with its tensors and its settings, and the encoder that they share.
+"""A saved model as files: the tensors and settings of each task, and the encoder that they share.
 
-The commands that add, copy, rename and remove tasks work with these files. They load no weights.
+The commands that add, copy, rename and remove tasks use these files. They do not load weights.
 """
 
 import json
+import math
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +17,15 @@ from mbert_cli.encoder.location import has_weights, weights_sha256
 from mbert_cli.errors import CheckpointError
 from mbert_cli.messages import nearest
 from mbert_cli.recipe.sections import ModelSection
-from mbert_cli.storage.atomic import DECISIONS, MANIFEST, amendment, check_folder, read_json, sha256_of
-from mbert_cli.storage.model_folder import TASK_ADAPTERS, check_format, committed_model, is_of_a_task, section_of
+from mbert_cli.storage.atomic import MANIFEST, check_folder, read_json, sha256_of
+from mbert_cli.storage.model_folder import (
+    TASK_ADAPTERS,
+    check_format,
+    committed_model,
+    is_of_a_task,
+    read_decisions,
+    section_of,
+)
 
 TOKENIZER = "encoder/tokenizer.json"
 
@@ -28,11 +37,11 @@ class TaskFiles:
     Args:
         section: its section of the recipe, as JSON.
         adapters: its adapters, as in a recipe.
-        files: the file with its tensors; for an ensemble, that of each member.
+        files: the file with its tensors; for an ensemble, one file for each member.
         metrics: its metrics on dev.
-        training: what a card says about its training, one line each.
+        training: how it was trained, as lines of the model card.
         decision: its temperature and cuts; None if they were not fitted.
-        is_apart: whether it was trained apart from the model.
+        trained_separately: whether it was trained after the model, or in another run.
     """
 
     section: dict[str, Any]
@@ -41,7 +50,7 @@ class TaskFiles:
     metrics: dict[str, Any]
     training: list[str]
     decision: dict[str, Any] | None
-    is_apart: bool
+    trained_separately: bool
 
     def num_parameters(self) -> int:
         """Return the number of values in the tensors of the task, of all members together."""
@@ -94,33 +103,45 @@ class ModelFiles:
         return list(self.config["tasks"])
 
     @property
-    def places(self) -> list[str]:
-        """The folder of each member of an ensemble, relative to that of the model; one empty name otherwise."""
+    def is_ensemble(self) -> bool:
+        """Whether the model is an ensemble."""
+        return "members" in self.config
+
+    @property
+    def member_prefixes(self) -> list[str]:
+        """The folder of each member of an ensemble, relative to the model, such as `members/1/`; otherwise `[""]`."""
         count = self.config.get("members")
         return [""] if count is None else [f"members/{number}/" for number in range(1, int(count) + 1)]
 
     @cached_property
-    def encoders(self) -> list[str]:
-        """The SHA-256 of the encoder's weights, for each member of an ensemble."""
-        return [self._encoder_of(self.folder / place) for place in self.places]
+    def encoder_hashes(self) -> list[str]:
+        """The SHA-256 of the encoder's weights; for an ensemble, one for each member."""
+        return [self._encoder_hash(self.folder / prefix) for prefix in self.member_prefixes]
 
-    def _encoder_of(self, place: Path) -> str:
+    def _encoder_hash(self, place: Path) -> str:
         own = next((each / "encoder" for each in (place, self.folder) if has_weights(each / "encoder")), None)
-        known = self.config.get("encoder_sha256") if own is None else weights_sha256(own)
-        if not isinstance(known, str):
+        sha256 = self.config.get("encoder_sha256") if own is None else weights_sha256(own)
+        if not isinstance(sha256, str):
             raise CheckpointError(f"{self.folder / 'config.json'}: has no encoder_sha256; copy the folder again.")
-        return known
+        return sha256
+
+    def encoder_path_from(self, folder: Path) -> str:
+        """Return `encoder_path` of config.json, the path of an encoder outside the model, relative to another folder.
+
+        It is relative, so that it stays correct if a project is moved as a whole.
+        """
+        encoder = os.path.normpath(os.path.realpath(self.folder) + os.sep + str(self.config["encoder_path"]))
+        return os.path.relpath(encoder, os.path.realpath(folder))
 
     @property
-    def tokenizer(self) -> str:
+    def tokenizer_hash(self) -> str:
         """The SHA-256 of the tokenizer."""
         return self.hashes[TOKENIZER]
 
     @property
     def decisions(self) -> dict[str, Any]:
         """The temperatures and cuts of each task for which they were fitted."""
-        path = amendment(self.folder, DECISIONS)
-        return {} if path is None else read_json(path)["tasks"]
+        return read_decisions(self.folder)
 
     def check_unchanged(self) -> None:
         """Check that no other command has replaced the model since it was opened.
@@ -130,7 +151,10 @@ class ModelFiles:
         """
         manifest = self.folder / MANIFEST
         if not manifest.is_file() or sha256_of(manifest) != self.sha256:
-            raise CheckpointError(f"{self.run}: another command has changed its model; start again with --force.")
+            raise CheckpointError(
+                f"{self.run}: another command has changed its model; run this command again, with --force if its "
+                "output exists."
+            )
 
     def check_task(self, name: str) -> None:
         """Check that the model has a task.
@@ -153,11 +177,11 @@ class ModelFiles:
         return TaskFiles(
             section=config["tasks"][name],
             adapters=config.get(TASK_ADAPTERS, {}).get(name, config["adapters"]),
-            files=[self.folder / f"{place}tasks/{name}.safetensors" for place in self.places],
+            files=[self.folder / f"{prefix}tasks/{name}.safetensors" for prefix in self.member_prefixes],
             metrics=config["scores"]["tasks"].get(name, {}),
             training=list(card.get("training", [])),
             decision=self.decisions.get(name),
-            is_apart=added is not None,
+            trained_separately=added is not None,
         )
 
 
@@ -166,11 +190,5 @@ def _num_values(path: Path) -> int:
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
-    total = 0
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            size = 1
-            for width in tensor["shape"]:
-                size *= width
-            total += size
-    return total
+    shapes: list[list[int]] = [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
+    return sum(math.prod(shape) for shape in shapes)

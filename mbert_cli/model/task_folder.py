@@ -1,4 +1,4 @@
-"""The folder of one task, which another model with the same encoder can import.
+"""Task folders: one task of a model, which another model with the same encoder can import.
 
 config.json           the task: its section of the recipe, adapters, labels, pooling, scores, decision (temperature and
                       cuts), and the SHA-256 of the encoder and of the tokenizer that it was trained with
@@ -48,17 +48,17 @@ class TaskFolder:
         return str(self.config["name"])
 
     def check_fits(self, model: ModelFiles) -> None:
-        """Check that a task predicts the same with a model as with the one that it was exported from.
+        """Check that a task predicts the same in a model as in the model that it was exported from.
 
         Raises:
             CheckpointError: the encoder, the tokenizer, the pooling, or the maximum number of tokens differ.
         """
-        own, others = self.config["encoder_sha256"], model.encoders
+        own, others = self.config["encoder_sha256"], model.encoder_hashes
         if len(own) != len(others):
             kinds = [f"an ensemble of {len(each)}" if len(each) > 1 else "one model" for each in (own, others)]
             raise CheckpointError(
-                f"{self.source}: is a task of {kinds[0]}, but {model.run} is {kinds[1]}; import it into a model of the "
-                "same members."
+                f"{self.source}: is a task of {kinds[0]}, but {model.run} is {kinds[1]}; import it into a model with "
+                "the same encoders."
             )
         place = f"{self.source}: does not fit {model.run}"
         remedy = "import it into a model with its encoder, or train the task there with mbert add-task"
@@ -68,27 +68,28 @@ class TaskFolder:
                     f"{place}: it was trained on an encoder with sha256 {mine}, but the model's encoder has {other}; "
                     f"{remedy}."
                 )
-        if self.config["tokenizer_sha256"] != model.tokenizer:
+        if self.config["tokenizer_sha256"] != model.tokenizer_hash:
             raise CheckpointError(
                 f"{place}: it was trained with a tokenizer with sha256 {self.config['tokenizer_sha256']}, but that of "
-                f"the model has {model.tokenizer}; {remedy}."
+                f"the model has {model.tokenizer_hash}; {remedy}."
             )
         for key, what in (("pooling", "pooling"), ("max_length", "training.max_length")):
             if self.config[key] != model.config[key]:
                 raise CheckpointError(
-                    f"{place}: it was trained with {what} {_words(self.config[key])}, but the model has "
-                    f"{_words(model.config[key])}; train the task there with mbert add-task."
+                    f"{place}: it was trained with {what} {_described(self.config[key])}, but the model has "
+                    f"{_described(model.config[key])}; train the task there with mbert add-task."
                 )
 
 
-def _words(value: Any) -> str:
+def _described(value: Any) -> str:
+    """Return a value of config.json as messages show it."""
     if not isinstance(value, dict):
         return str(value)
     return ", ".join([str(value["kind"]), *(f"{key} {each}" for key, each in value.items() if key != "kind")])
 
 
 def write_task_folder(folder: Path, model: ModelFiles, name: str) -> None:
-    """Write a task of a model into an empty folder.
+    """Write a task of a model to a task folder.
 
     Args:
         folder: an existing, empty folder.
@@ -110,15 +111,15 @@ def write_task_folder(folder: Path, model: ModelFiles, name: str) -> None:
         "pooling": config["pooling"],
         "max_length": config["max_length"],
         "encoder": config["encoder"],
-        "encoder_sha256": model.encoders,
-        "tokenizer_sha256": model.tokenizer,
+        "encoder_sha256": model.encoder_hashes,
+        "tokenizer_sha256": model.tokenizer_hash,
         "scores": task.metrics,
         "decision": task.decision,
         "card": {**card, "training": task.training},
     }
-    for place, file in zip(model.places, task.files, strict=True):
-        (folder / place).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, folder / place / _TENSORS)
+    for target, file in zip(_tensor_files(folder, len(task.files)), task.files, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
     section = section_of({**content, "tasks": {name: task.section}}, folder, lambda *_: [])
     (folder / "config.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(task_card(section, content), encoding="utf-8")
@@ -126,7 +127,14 @@ def write_task_folder(folder: Path, model: ModelFiles, name: str) -> None:
 
 def is_task_folder(folder: Path) -> bool:
     """Whether a folder is a task folder."""
-    return (folder / MANIFEST).is_file() and read_json(folder / "config.json").get("format") == TASK_FORMAT
+    config = folder / "config.json"
+    return (folder / MANIFEST).is_file() and config.is_file() and read_json(config).get("format") == TASK_FORMAT
+
+
+def _tensor_files(folder: Path, num_members: int) -> list[Path]:
+    """Return the files with the tensors of a task: one file, or one for each of several members of an ensemble."""
+    prefixes = [""] if num_members == 1 else [f"members/{number}/" for number in range(1, num_members + 1)]
+    return [folder / f"{prefix}{_TENSORS}" for prefix in prefixes]
 
 
 def read_task_folder(source: str) -> TaskFolder:
@@ -141,9 +149,7 @@ def read_task_folder(source: str) -> TaskFolder:
     folder = _downloaded(source) if source.startswith(PREFIX) else Path(source)
     if not folder.is_dir():
         raise CheckpointError(f"{source}: there is no such folder; mbert tasks export writes a task folder.")
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{source}: is not a task folder; mbert tasks export RUN TASK -o DIR writes one.")
-    config = read_json(folder / "config.json")
+    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     if config.get("format") != TASK_FORMAT:
         raise CheckpointError(f"{source}: is not a task folder; write one with mbert tasks export RUN TASK -o DIR.")
     if config.get("version") != _VERSION:
@@ -154,16 +160,14 @@ def read_task_folder(source: str) -> TaskFolder:
     if not (folder / MANIFEST).is_file():
         raise CheckpointError(f"{folder / MANIFEST}: is missing; copy the folder again.")
     check_folder(folder)
-    count = len(config["encoder_sha256"])
-    places = [""] if count == 1 else [f"members/{number}/" for number in range(1, count + 1)]
     task = TaskFiles(
         section=config["task"],
         adapters=config["adapters"],
-        files=[folder / f"{place}{_TENSORS}" for place in places],
+        files=_tensor_files(folder, len(config["encoder_sha256"])),
         metrics=config["scores"],
         training=config["card"]["training"],
         decision=config["decision"],
-        is_apart=True,
+        trained_separately=True,
     )
     return TaskFolder(source, config, task)
 

@@ -40,7 +40,8 @@ def commit_folder(folder: Path, write: Callable[[Path], None], like: Iterable[Pa
     3. Rename `NAME.new` to `NAME`; flush the parent folder to disk.
     4. Remove `NAME.old`.
 
-    A crash before step 2 leaves `NAME`; between 2 and 3, `NAME.old`; after 3, the new `NAME`. `committed` finds it.
+    A crash before step 2 leaves `NAME`; between 2 and 3, `NAME.old`; after 3, the new `NAME`. `committed` finds it. An
+    error in step 1 removes `NAME.new`.
 
     Args:
         folder: the folder.
@@ -55,8 +56,8 @@ def commit_folder(folder: Path, write: Callable[[Path], None], like: Iterable[Pa
         shutil.rmtree(new, ignore_errors=True)
         try:
             _write_whole(new, write, like)
-        except OSError:
-            shutil.rmtree(new, ignore_errors=True)  # frees the space on a full disk
+        except Exception:
+            shutil.rmtree(new, ignore_errors=True)  # leave no incomplete folder; frees the space on a full disk
             raise
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)

@@ -83,11 +83,23 @@ def check_format(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
+def is_model_folder(folder: Path) -> bool:
+    """Whether a folder contains a saved model. Neither its hashes nor its settings are checked."""
+    config = folder / "config.json"
+    return (folder / MANIFEST).is_file() and config.is_file() and read_json(config).get("format") == FORMAT
+
+
+def read_decisions(folder: Path) -> dict[str, Any]:
+    """Return the fitted temperatures and cuts of each task of a saved model; empty if nothing was fitted."""
+    path = amendment(folder, DECISIONS)
+    tasks = {} if path is None else read_json(path).get("tasks")
+    return tasks if isinstance(tasks, dict) else {}
+
+
 def fitted_tasks(run: RunFolder) -> list[str]:
     """Return the tasks whose threshold or temperature was fitted after training."""
     folder = committed(run.model)
-    path = None if folder is None else amendment(folder, DECISIONS)
-    tasks = {} if path is None else read_json(path).get("tasks", {})
+    tasks = {} if folder is None else read_decisions(folder)
     return [name for name, each in tasks.items() if each.get("criterion") or each.get("temperature", 1.0) != 1.0]
 
 

@@ -1,7 +1,7 @@
 """New tasks for a trained model: the procedure of `mbert add-task`.
 
-The new tasks are trained as a run of their own, with the frozen encoder of the model. The model that the run keeps also
-has the tasks of the first model, with the same bytes.
+A new run trains the new tasks on the frozen encoder of the model. The model that it saves also has the tasks of the
+first model, byte for byte.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,12 @@ def encoder_of(base: ModelFiles, encoder: str | None = None) -> str:
         encoder: the folder of the encoder that the model refers to, if it was moved.
 
     Raises:
-        CheckpointError: the encoder in the folder is another one.
+        CheckpointError: `encoder` is not the encoder of the model.
         UsageError: the model is an ensemble; or `encoder` is given, but the model contains its encoder.
     """
-    if len(base.places) > 1:
+    if base.is_ensemble:
         raise UsageError(
-            f"{base.run}: is an ensemble, and mbert add-task adds to one model; add to a member, such as "
+            f"{base.run}: is an ensemble, but mbert add-task needs a single model; add the tasks to a member, such as "
             f"{base.run}/members/1."
         )
     if encoder is None:
@@ -46,7 +46,7 @@ def encoder_of(base: ModelFiles, encoder: str | None = None) -> str:
 def recipe_of_new_tasks(recipe: Recipe, base: ModelFiles, tasks: Sequence[str], encoder: str) -> Recipe:
     """Return the recipe that trains new tasks on the frozen encoder of a model, with its pooling.
 
-    Features are cached if the recipe does not forbid it and the tasks allow it.
+    The hidden states of the encoder are cached if the recipe does not forbid it, and the tasks allow it.
 
     Args:
         recipe: the recipe with the new tasks.
@@ -55,7 +55,7 @@ def recipe_of_new_tasks(recipe: Recipe, base: ModelFiles, tasks: Sequence[str], 
         encoder: the result of `encoder_of`.
 
     Raises:
-        RecipeError: the recipe asks for something that would change the model.
+        RecipeError: a setting of the recipe would change the encoder, the pooling or the maximum number of tokens.
         UsageError: the recipe has no such task, or the model already has a task of that name.
     """
     _check_tasks(recipe, base, tasks)
@@ -76,12 +76,12 @@ def recipe_of_new_tasks(recipe: Recipe, base: ModelFiles, tasks: Sequence[str], 
             ),
         }
     )
-    if "cache_features" not in _written(recipe, "training") and not reasons_not_to_cache(new):
+    if "cache_features" not in _explicit(recipe, "training") and not reasons_not_to_cache(new):
         new = new.model_copy(update={"training": new.training.model_copy(update={"cache_features": True})})
     return new
 
 
-def _written(recipe: Recipe, key: str) -> Mapping[str, Any]:
+def _explicit(recipe: Recipe, key: str) -> Mapping[str, Any]:
     """Return the values of a section that the recipe contains, without defaults."""
     section = {} if recipe.document is None else recipe.document.values.get(key)
     return section if isinstance(section, dict) else {}
@@ -99,7 +99,7 @@ def _check_tasks(recipe: Recipe, base: ModelFiles, tasks: Sequence[str]) -> None
 
 
 def _check_settings(recipe: Recipe, base: ModelFiles) -> None:
-    training, problems = _written(recipe, "training"), []
+    training, problems = _explicit(recipe, "training"), []
     if training.get("freeze_encoder") is False:
         problems.append(
             f"{recipe.place('training', 'freeze_encoder')} is false, but mbert add-task does not train the encoder; "
@@ -107,8 +107,8 @@ def _check_settings(recipe: Recipe, base: ModelFiles) -> None:
         )
     if recipe.encoder.reinitialise != 0:
         problems.append(
-            f"{recipe.place('encoder', 'reinitialise')} would change the encoder, which mbert add-task does not train; "
-            "remove it."
+            f"{recipe.place('encoder', 'reinitialise')} is {recipe.encoder.reinitialise}, but mbert add-task does not "
+            "change the encoder; remove it."
         )
     if recipe.training.members > 1:
         problems.append(
@@ -122,7 +122,7 @@ def _check_settings(recipe: Recipe, base: ModelFiles) -> None:
             f"{length} tokens; remove it, and read longer texts with windows."
         )
     own = base.section.pooling
-    if _written(recipe, "pooling") and recipe.pooling.spec() != own.spec():
+    if _explicit(recipe, "pooling") and recipe.pooling.spec() != own.spec():
         problems.append(
             f"{recipe.place('pooling')} is {recipe.pooling.describe()}, but all tasks of {base.run} use "
             f"{own.describe()}; remove it."
@@ -134,7 +134,7 @@ def _check_settings(recipe: Recipe, base: ModelFiles) -> None:
 def write_extended(
     folder: Path, base: ModelFiles, model: MultiTaskBert, recipe: Recipe, scores: Mapping[str, Any]
 ) -> None:
-    """Write a model with the tasks of another one and with new tasks.
+    """Write a model that has the tasks of another model, and new tasks.
 
     Args:
         folder: an existing, empty folder.
@@ -154,6 +154,6 @@ def write_extended(
             metrics=dict(scores["tasks"][name]),
             training=training,
             decision=None,
-            is_apart=True,
+            trained_separately=True,
         )
     write_with_tasks(folder, base, tasks)

@@ -285,10 +285,13 @@ def test_outputs_that_are_not_finite_can_be_evaluated_but_not_fitted(trained):
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
-        ({"other": {}}, "has task 'other', but the model has no such classification"),
-        ({"near": {"cut": 1.0}}, "has task 'near', but the model has no such classification"),
-        ({"same": {"cut": "high"}}, "same.cut must be a number, but is 'high'; fit again."),
-        ({"same": {"temperature": 0.0}}, "same.temperature must be greater than 0, but is 0.0; fit again."),
+        ({"other": {}}, "has values for task 'other', but the model has no classification task of that name"),
+        ({"near": {"cut": 1.0}}, "has values for task 'near', but the model has no classification task of that name"),
+        ({"same": {"cut": "high"}}, "same.cut must be a number, but is 'high'; fit again with mbert evaluate."),
+        (
+            {"same": {"temperature": 0.0}},
+            "same.temperature must be greater than 0, but is 0.0; fit again with mbert evaluate.",
+        ),
     ],
 )
 def test_decisions_of_another_model_are_refused(run, tasks, message):

@@ -108,9 +108,9 @@ def test_several_tasks_an_unknown_task_and_an_ensemble_are_refused(tiny_recipe, 
         ),
         (
             ["--no-head"],
-            "--no-head: a graph of --format onnx always has a head; remove it, or use --format transformers.",
+            "--no-head: --format onnx always exports the head; remove it, or use --format transformers.",
         ),
-        (["--no-head", "--format", "peft"], "--no-head: --format peft has no heads; remove it, or use"),
+        (["--no-head", "--format", "peft"], "--no-head: --format peft never exports the head; remove it, or use"),
         (["--format", "transformers", "--head"], "there is no option --head; did you mean '--no-head'?"),
     ],
 )

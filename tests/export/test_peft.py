@@ -14,8 +14,9 @@ from word_salad import sentences
 
 from mbert_cli.encoder.checkpoint import read_shape
 from mbert_cli.errors import UsageError
+from mbert_cli.export.not_expressible import NotExpressibleError
 from mbert_cli.export.peft import export_peft
-from mbert_cli.export.peft_adapters import NoFormError, from_peft
+from mbert_cli.export.peft_adapters import from_peft
 from mbert_cli.model.components import build
 from mbert_cli.recipe.sections import Component
 
@@ -110,43 +111,45 @@ def test_an_adapter_of_a_classifier_is_read_without_its_head(tiny_checkpoint, tm
 @pytest.mark.parametrize(
     ("kind", "options", "reason"),
     [
-        ("LoraConfig", {"r": 2, "use_dora": True}, "use_dora is True, but mbert has only LoRA with False"),
-        ("LoraConfig", {"r": 2, "bias": "all"}, "bias is 'all', but mbert has only LoRA with 'none'"),
-        ("LoraConfig", {"r": 2, "rank_pattern": {"query": 1}}, "rank_pattern is set, but LoRA of mbert has one rank"),
+        ("LoraConfig", {"r": 2, "use_dora": True}, "has use_dora=True, but mbert reads only use_dora=False"),
+        ("LoraConfig", {"r": 2, "bias": "all"}, "has bias='all', but mbert reads only bias='none'"),
+        ("LoraConfig", {"r": 2, "rank_pattern": {"query": 1}}, "has a rank_pattern, but LoRA of mbert has one rank"),
         ("LoraConfig", {"r": 2, "layers_to_transform": [1]}, "has no tensor encoder.layer.0.attention.self.query."),
-        ("LoraConfig", {"r": 2, "target_modules": ["pooler.dense"]}, "has LoRA for no linear layer that mbert knows"),
+        ("LoraConfig", {"r": 2, "target_modules": ["pooler.dense"]}, "has no LoRA at query, key, value, attention_"),
         ("LoraConfig", {"r": 2, "target_modules": ["pooler.dense", "query"]}, "has values for pooler.dense, where"),
-        ("IA3Config", {}, "has values for encoder.layer.0.attention.output.dense, where mbert has no such adapter"),
+        ("IA3Config", {}, "has values for encoder.layer.0.attention.output.dense, where mbert cannot have this"),
         ("PrefixTuningConfig", {"num_virtual_tokens": 2, "prefix_projection": True}, "has a projection of its prefix"),
-        ("PromptTuningConfig", {"num_virtual_tokens": 2}, "peft_type is 'PROMPT_TUNING', but mbert reads LORA, IA3"),
+        ("PromptTuningConfig", {"num_virtual_tokens": 2}, "has peft_type='PROMPT_TUNING', but mbert reads LORA, IA3"),
     ],
 )  # fmt: skip
 def test_adapters_of_peft_that_mbert_lacks_are_refused(kind, options, reason, tiny_checkpoint, tmp_path):
     if kind == "LoraConfig":
         options = {"target_modules": ["query"], **options}
     folder = written_by_peft(tmp_path / "theirs", tiny_checkpoint, options, kind)
-    with pytest.raises(NoFormError, match=reason):
+    with pytest.raises(NotExpressibleError, match=reason):
         read(folder, tiny_checkpoint)
 
 
 def test_an_adapter_of_a_larger_encoder_is_refused(tiny_checkpoint, tmp_path):
     saved = random_model(tmp_path, tiny_checkpoint, CLASSES, [PREFIX])
     folder = exported(saved, tmp_path / "out", tiny_checkpoint)
-    with pytest.raises(NoFormError, match=r"has a prefix of \[3, 64\] values, but the encoder has 3 layers of 32"):
+    with pytest.raises(
+        NotExpressibleError, match=r"has a prefix of \[3, 64\] values, but the encoder has 3 layers of 32"
+    ):
         read(folder, checkpoint_of("bert", tmp_path))
 
 
 @pytest.mark.parametrize(
     ("family", "adapters", "texts", "reason"),
     [
-        ("bert", [], 1, "a folder of peft holds one adapter, but the task has none"),
-        ("bert", [LORA, {"kind": "top"}], 1, "holds one adapter, but the task has lora and top; use --format transf"),
-        ("bert", [{"kind": "bitfit"}], 1, "the adapter bitfit is not a method of peft; it has LoRA, .IA.*3 and pref"),
+        ("bert", [], 1, "a PEFT folder contains one adapter, but the task has none"),
+        ("bert", [LORA, {"kind": "top"}], 1, "contains one adapter, but the task has lora and top; use --format trans"),
+        ("bert", [{"kind": "bitfit"}], 1, "the adapter bitfit has no counterpart in peft; only lora, ia3 and prefix"),
         ("bert", [{"kind": "prefix", "length": 2}], 1, "the adapter prefix has gates, but prefixes of peft have none"),
         ("bert", [PREFIX], 2, "the adapter prefix reads pairs with token types, which peft ignores for prefixes"),
         ("mpnet", [PREFIX], 1, "which mpnet of transformers does not accept"),
         ("modernbert", [LORA], 1, "acts on the query, but modernbert has one module for query, key and value"),
-        ("albert", [IA3], 1, "the adapter ia3 differs by layer, but all layers of albert are one module"),
+        ("albert", [IA3], 1, "the adapter ia3 differs by layer, but all layers of albert share one module"),
     ],
 )
 def test_what_peft_cannot_express_is_refused_with_the_reason(family, adapters, texts, reason, tmp_path):

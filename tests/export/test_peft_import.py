@@ -49,10 +49,10 @@ def test_a_changed_adapter_changes_predictions_and_the_card(work, tmp_path, caps
     save_file({**{name: value * 2 for name, value in tensors.items()}, **extra}, adapter / "adapter_model.safetensors")
     imported(work / "run", adapter, "-o", tmp_path / "new")
     printed = capsys.readouterr().err.replace("\n", " ")
-    assert "classifier.weight is no part of the adapter and was left out; task mood keeps its head" in printed
+    assert "classifier.weight, which is not part of the adapter; task mood keeps its head" in printed
     assert predicted(tmp_path / "new") != predicted(work / "run")
     assert (
-        "its adapter was then read from peft (changed); the scores are older"
+        "its adapter was then imported from peft (changed); the scores are those before the import"
         in (tmp_path / "new/README.md").read_text()
     )
 
@@ -78,14 +78,14 @@ def test_mistakes_are_one_line_and_write_nothing(work, tiny_checkpoint, tmp_path
         (
             [work / "run", work / "run"],
             CheckpointError,
-            r"run: has no adapter_config\.json; give the folder of an adapter",
+            r"run: has no adapter_config\.json; give the folder of a PEFT adapter",
         ),
         ([work / "run", tmp_path / "gone"], CheckpointError, r"gone: has no adapter_config\.json"),
         ([work / "run", work / "adapter", other], UsageError, "--from peft reads one folder, but got 2"),
         ([work / "run", work / "adapter", "-t", "moood"], CheckpointError, "has no task 'moood'; did you mean 'mood'"),
         ([work / "run", other], CheckpointError, f"an encoder with sha256 {'1' * 64}, but the model's encoder has"),
         ([work / "run", wide], CheckpointError, r"does not fit the encoder: \S+ is \[3, 3\], expected \[2, 16\]"),
-        ([work / "run", broken], CheckpointError, r"broken: the adapter peft_type is 'LOHA', but mbert reads LORA"),
+        ([work / "run", broken], CheckpointError, r"broken: the adapter has peft_type='LOHA', but mbert reads LORA"),
     ]
     for words, kind, message in cases:
         with pytest.raises(kind, match=message) as refusal:
@@ -93,5 +93,5 @@ def test_mistakes_are_one_line_and_write_nothing(work, tiny_checkpoint, tmp_path
         assert isinstance(refusal.value, MbertError)
         assert len(refusal.value.problems) == 1
         assert not new.exists()
-    with pytest.raises(UsageError, match="-t: only --from peft has a task"):
+    with pytest.raises(UsageError, match="-t mood: requires --from peft; remove it"):
         app(["tasks", "import", str(work / "run"), "x", "-t", "mood", "-o", str(new)], standalone_mode=False)

@@ -1,4 +1,4 @@
-"""Tasks of saved models: read alone, exported, imported, removed and renamed."""
+"""Tasks of saved models: read one at a time, exported, imported, removed and renamed."""
 
 import errno
 import json
@@ -15,6 +15,7 @@ from mbert_cli.cli import app
 from mbert_cli.errors import CheckpointError, MbertError, ResourceError
 from mbert_cli.model.decisions import decisions_text
 from mbert_cli.model.saved_parts import ModelFiles
+from mbert_cli.model.task_folder import read_task_folder
 from mbert_cli.storage.atomic import DECISIONS, amend_folder, check_folder, commit_folder, hashes_in, sha256_of
 
 FAST = ("-q", "training.epochs=1", "training.keep=1")
@@ -60,7 +61,7 @@ def tensors(model):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_an_imported_task_predicts_the_same_bytes_and_the_files_of_others_keep_theirs(
+def test_importing_a_task_changes_neither_its_predictions_nor_the_files_of_other_tasks(
     runs, tiny_files, here, precision
 ):
     rows = tiny_files / "mood-dev.tsv"
@@ -87,24 +88,24 @@ def test_an_imported_task_keeps_its_adapters_temperature_scores_and_card(runs, h
     assert "BERT encoder for 4 tasks" in card
     assert "| mood | text | low, mid, high | accuracy " in card
     assert "mood:\n\n- adapters: top; pooling: mean\n" in card
-    assert new.encoders[0] in (runs / "mood" / "README.md").read_text()
+    assert new.encoder_hashes[0] in (runs / "mood" / "README.md").read_text()
     mbert("tasks", "ls", "new", "--json")
     listed = {each["task"]: each for each in map(json.loads, capsys.readouterr().out.splitlines())}
-    assert [name for name, each in listed.items() if each["is_apart"]] == ["mood"]
+    assert [name for name, each in listed.items() if each["trained_separately"]] == ["mood"]
     model = Predictor(here / "new").saved.model
     assert listed["mood"]["parameters"] == sum(each.numel() for each in model.task("mood").parameters())
     mbert("tasks", "ls", "new")
-    assert "apart" in capsys.readouterr().out
+    assert "separately" in capsys.readouterr().out
 
 
-def test_a_new_model_shares_the_weights_of_its_encoder_on_the_disk(runs, here):
+def test_the_encoder_of_a_new_model_is_a_hard_link(runs, here):
     mbert("tasks", "remove", runs / "trained", "near", "-o", "fewer", "-q")
     part = "encoder/model.safetensors"
     assert (here / "fewer" / part).samefile(runs / "trained" / "model" / part)
     assert not (here / "fewer" / "tasks" / "near.safetensors").exists()
 
 
-def test_without_an_output_the_model_of_the_run_is_replaced_and_its_history_stays(runs, tiny_files, here):
+def test_without_an_output_the_model_of_the_run_is_replaced_but_not_its_history(runs, tiny_files, here):
     run = shutil.copytree(runs / "one", here / "run")
     rows, history = tiny_files / "mood-dev.tsv", (run / "metrics.jsonl").read_bytes()
     expected = predictions(run, "mood", rows)
@@ -118,12 +119,27 @@ def test_without_an_output_the_model_of_the_run_is_replaced_and_its_history_stay
     assert not (run / "model.old").exists()
 
 
-def test_a_task_of_an_ensemble_carries_all_members(runs, tiny_files, here):
+def test_a_task_of_an_ensemble_contains_the_parts_of_all_members(runs, tiny_files, here):
     mbert("tasks", "rename", runs / "both", "mood", "feeling", "-o", "renamed", "-q")
     mbert("tasks", "import", "renamed", runs / "mood-of-both", "-o", "new", "-q")
     mbert("tasks", "remove", "new", "feeling", "-q")
     rows = tiny_files / "mood-dev.tsv"
     assert predictions("new", "mood", rows) == predictions(runs / "both", "mood", rows)
+
+
+def test_a_task_of_an_ensemble_with_one_member_can_be_read(runs, here):
+    """A run that is stopped after its first member leaves such an ensemble."""
+
+    def write(folder):
+        ignored = shutil.ignore_patterns("manifest.json", "2")
+        shutil.copytree(runs / "both" / "model", folder, dirs_exist_ok=True, ignore=ignored)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "members": 1}))
+
+    commit_folder(here / "model", write)
+    mbert("tasks", "export", here / "model", "mood", "-o", here / "task", "-q")
+    (file,) = read_task_folder(str(here / "task")).task.files
+    assert file.read_bytes() == (here / "model" / "members" / "1" / "tasks" / "mood.safetensors").read_bytes()
 
 
 def test_a_predictor_reads_only_the_tasks_that_it_uses(runs, here):
@@ -141,7 +157,7 @@ def test_a_predictor_reads_only_the_tasks_that_it_uses(runs, here):
         mbert("tasks", "remove", run, "mood", "-q")
 
 
-def test_a_task_of_a_model_that_was_replaced_after_it_was_opened_is_not_mixed_with_the_new_one(runs, here):
+def test_a_predictor_rejects_a_task_of_a_model_that_replaced_its_own(runs, here):
     run = shutil.copytree(runs / "three", here / "run")
     predictor = Predictor(run)
     shutil.rmtree(run / "model")
@@ -202,7 +218,7 @@ MISTAKES = {
     ),
     "a task of an ensemble into one model": (
         "tasks import {renamed} {mood-of-both} -o new",
-        r"is a task of an ensemble of 2, but .*renamed is one model; import it into a model of the same members\.",
+        r"is a task of an ensemble of 2, but .*renamed is one model; import it into a model with the same encoders\.",
     ),
     "another number of tokens": ("tasks import {renamed} {longer} -o new", r"training.max_length 7, but the model has"),
     "another pooling": ("tasks import {renamed} {cls} -o new", r"with pooling cls, but the model has mean; train the"),
@@ -211,14 +227,14 @@ MISTAKES = {
         "tasks import {renamed} {newer} -o new",
         r"has version 9, but this mbert \(.*\) reads version 1",
     ),
-    "a run instead of a task folder": ("tasks import {renamed} {one} -o new", r"is not a task folder; mbert tasks exp"),
+    "a run instead of a task folder": ("tasks import {renamed} {one} -o new", r"is not a task folder; write one with"),
     "a model instead of a task folder": ("tasks import {renamed} {one}/model -o new", r"is not a task folder; write"),
     "no task folder": ("tasks import {renamed} nowhere -o new", r"nowhere: there is no such folder; mbert tasks expor"),
     "a damaged task folder": ("tasks import {renamed} {damaged} -o new", r"task.safetensors: was altered: its sha256"),
     "half a name on the Hub": ("tasks import {renamed} hub:mood -o new", r"hub:mood: must have the form hub:OWNER/NAM"),
     "a misspelt task": ("tasks export {three} moood -o new", r"three: has no task 'moood'; did you mean 'mood'\?"),
     "a misspelt task to remove": ("tasks remove {three} nea -o new", r"three: has no task 'nea'; did you mean 'near'"),
-    "the only task": ("tasks remove {one} mood -o new", r"one: has no other task than 'mood', and a model needs one\."),
+    "the only task": ("tasks remove {one} mood -o new", r"one: 'mood' is its only task; add another task first"),
     "a name that is taken": ("tasks rename {three} mood near -o new", r"three: already has a task 'near'; choose anot"),
     "a name with a slash": ("tasks rename {three} mood a/b -o new", r"'a/b': must be a name of at most 64 letters"),
     "a task folder instead of a run": ("tasks ls {mood}", r"mood: is the folder of one task; add it to a model with"),
@@ -231,9 +247,17 @@ MISTAKES = {
     "another folder as output": ("tasks export {three} near -o {runs} -F", r"contains files that mbert tasks export d"),
     "the run as output": ("tasks remove {three} near -o {three} -F", r"contains files that mbert tasks remove did not"),
     "the model as output": ("tasks remove {three} near -o {three}/model -F", r"is the model itself; choose another"),
+    "an ONNX export as output": (
+        "tasks remove {three} near -o {onnx} -F",
+        r"contains files that mbert tasks remove di",
+    ),
+    "a PEFT adapter as output": (
+        "tasks export {three} near -o {peft} -F",
+        r"contains files that mbert tasks export di",
+    ),
     "tasks for an ensemble": (
         "add-task {both} {one}/recipe.yaml -o new",
-        r"both: is an ensemble, and mbert add-task adds to one model; add to a member, such as .*both/members/1\.",
+        r"both: is an ensemble, but mbert add-task needs a single model; add .* a member, such as .*both/members/1\.",
     ),
     "an encoder for a task folder": (
         "push {mood} me/mood --encoder x",
@@ -263,13 +287,15 @@ def folders(runs, tmp_path_factory):
         config = {**json.loads((runs / "mood" / "config.json").read_text()), **change}
         write = partial(write_changed, runs / "mood", config)
         commit_folder(made / name, write)
+    commit_folder(made / "onnx", lambda at: (at / "config.json").write_text('{"format": "mbert-onnx", "tasks": {}}'))
+    commit_folder(made / "peft", lambda at: (at / "adapter_config.json").write_text("{}"))
     shutil.copytree(runs / "mood", made / "damaged")
     (made / "damaged" / "task.safetensors").write_bytes(b"")
     return named | {path.name: path for path in made.iterdir()}
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_has_one_line_with_the_remedy_and_writes_nothing(name, runs, folders, here):
+def test_a_mistake_prints_one_line_with_the_remedy_and_writes_nothing(name, runs, folders, here):
     command, message = MISTAKES[name]
     before = sorted(runs.rglob("*"))
     with pytest.raises(MbertError, match=message) as error:

@@ -52,6 +52,16 @@ def test_a_full_or_failing_disk_is_reported_and_leaves_the_old_folder(tmp_path, 
     assert (model_folder(run.path) / "a.txt").read_text() == "old"
 
 
+def test_an_error_while_a_folder_is_written_leaves_no_incomplete_folder(tmp_path):
+    def fail(folder):
+        (folder / "a.txt").touch()
+        raise UsageError("x")
+
+    with pytest.raises(UsageError):
+        commit_folder(tmp_path / "x", fail)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_damaged_file_is_reported_with_both_hashes(tmp_path):
     commit_folder(tmp_path / "x", write("text"))
     (tmp_path / "x" / "a.txt").write_text("test")

@@ -53,7 +53,7 @@ def predictions(run, task, rows, output):
     return output.read_bytes()
 
 
-def test_files_and_predictions_of_other_tasks_keep_their_bytes(made, tiny_files, tmp_path):
+def test_files_and_predictions_of_other_tasks_do_not_change(made, tiny_files, tmp_path):
     before, after = (hashes_in(made / run / "model") for run in ("run", "more"))
     kept = {name: sha256 for name, sha256 in before.items() if name.startswith(("encoder/", "tasks/"))}
     assert {name: after[name] for name in kept} == kept
@@ -67,7 +67,7 @@ def test_files_and_predictions_of_other_tasks_keep_their_bytes(made, tiny_files,
     assert (made / "more" / part).samefile(made / "run" / part)
 
 
-def test_the_new_tasks_are_those_of_a_run_of_the_same_recipe_on_the_frozen_encoder(made, tmp_path):
+def test_an_added_task_has_the_weights_of_a_run_of_the_same_recipe_on_the_frozen_encoder(made, tmp_path):
     mbert("train", made / "more" / "recipe.yaml", "-o", tmp_path / "alone", *FP32)
     alone, more = (hashes_in(run / "model") for run in (tmp_path / "alone", made / "more"))
     for task in ("tone", "twin"):
@@ -99,7 +99,7 @@ def test_features_are_cached_unless_an_adapter_acts_inside_the_encoder_or_the_re
         assert recipe.training.freeze_encoder
 
 
-def test_a_run_that_was_killed_resumes_to_the_same_bytes(made, tmp_path):
+def test_a_resumed_run_has_the_same_files_as_an_uninterrupted_run(made, tmp_path):
     words = (made / "run", made / "new.yaml", tmp_path / "more")
     with dying_after(1):
         add(*words)
@@ -118,7 +118,7 @@ def test_tasks_can_be_added_to_a_model_with_added_tasks(made, tmp_path):
     assert names == {f"tasks/{name}.safetensors" for name in ("mood", "same", "near", "sound", "twin", "tone")}
 
 
-def test_a_run_does_not_resume_after_the_model_that_it_adds_to_has_changed(made, tmp_path):
+def test_a_run_is_not_resumed_if_the_model_that_it_extends_has_changed(made, tmp_path):
     run = shutil.copytree(made / "run", tmp_path / "run")
     words = (run, made / "new.yaml", tmp_path / "more", "tasks.twin=null")
     with dying_after(1):
@@ -129,7 +129,7 @@ def test_a_run_does_not_resume_after_the_model_that_it_adds_to_has_changed(made,
 
 
 MISTAKES = {
-    "no output": ("{run} {new}", r"-o DIR is missing: the folder of the new run; .*run does not change\."),
+    "no output": ("{run} {new}", r"-o DIR is missing; give the folder of the new run\."),
     "the run as output": ("{run} {new} -o {run} -F", r"run: is RUN itself; choose another -o\."),
     "the model as output": ("{run} {new} -o {run}/model", r"model: is RUN itself; choose another -o\."),
     "an output that exists": (
@@ -149,7 +149,7 @@ MISTAKES = {
         "{run} {new} training.freeze_encoder=false -o x",
         r"training.freeze_encoder is false, but mbert add-task does not train the encoder; remove it, or train all",
     ),
-    "new initial values": ("{run} {new} encoder.reinitialise=1 -o x", r"encoder.reinitialise would change the encod"),
+    "new initial values": ("{run} {new} encoder.reinitialise=1 -o x", r"encoder.reinitialise is 1, but mbert add-task"),
     "an ensemble": ("{run} {new} training.members=2 -o x", r"training.members is 2, but mbert add-task trains one mo"),
     "another pooling": ("{run} {new} pooling=cls -o x", r"pooling is cls, but all tasks of .*run use mean; remove it"),
     "longer texts": ("{run} {new} training.max_length=12 -o x", r"read 16 tokens; remove it, and read longer texts wi"),
@@ -160,7 +160,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_has_one_line_with_the_remedy_and_writes_nothing(name, made, tmp_path, monkeypatch):
+def test_a_mistake_prints_one_line_with_the_remedy_and_writes_nothing(name, made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command, message = MISTAKES[name]
     places = {"run": made / "run", "more": made / "more", "new": made / "new.yaml", "old": made / "recipe.yaml"}

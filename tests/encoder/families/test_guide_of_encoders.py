@@ -22,7 +22,7 @@ def rows_of(heading):
 
 
 FAMILIES = {row[0]: row for row in rows_of("Families")}
-CHECKPOINTS = {row[0]: row for row in rows_of("Which one to take")}
+CHECKPOINTS = {row[0]: row for row in rows_of("Which one to choose")}
 SHAPES = {
     # Of the defaults of these families, the positions or the token types are not those of the usual checkpoints.
     "roberta": "roberta-base",
@@ -53,6 +53,6 @@ def test_the_row_of_a_checkpoint_is_correct(name):
 
 
 def test_every_recommended_checkpoint_has_a_row_and_its_owner():
-    names = re.findall(r"`([\w-]+)/([\w.-]+)`", PAGE.partition("## Which one to take")[2].partition("\n|")[0])
+    names = re.findall(r"`([\w-]+)/([\w.-]+)`", PAGE.partition("## Which one to choose")[2].partition("\n|")[0])
     assert {name for _, name in names} == set(CHECKPOINTS)
     assert all(known_shape(f"{owner}/{name}") is not None for owner, name in names)
