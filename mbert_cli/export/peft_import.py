@@ -78,17 +78,13 @@ def with_adapter(model: ModelFiles, name: str, folder: Path, file: Path) -> tupl
     new |= {f"{_ADAPTERS}0.{key}": value.to(next(iter(old.values())).dtype) for key, value in own.state.items()}
     write_tensors(file, new)
     same = file.read_bytes() == task.files[0].read_bytes()
+    note = f"its adapter was then imported from peft ({folder.resolve().name}); the scores are those before the import"
     changed = TaskFiles(
         section=task.section,
         adapters=[own.spec],
         files=[file],
         metrics=task.metrics,
-        training=task.training
-        if same
-        else [
-            *task.training,
-            f"its adapter was then imported from peft ({folder.resolve().name}); the scores are those before the import",
-        ],
+        training=task.training if same else [*task.training, note],
         decision=task.decision if same else None,
         trained_separately=task.trained_separately or not same,
     )
