@@ -230,7 +230,8 @@ def _edit(run: Path, task: str, change: _Change, output: Path | None, force: boo
     """
     from mbert_cli.model.edit_tasks import all_tasks, write_with_tasks
     from mbert_cli.model.saved_parts import ModelFiles
-    from mbert_cli.storage.atomic import commit_folder, final_name
+    from mbert_cli.storage.atomic import commit_folder
+    from mbert_cli.storage.model_folder import model_place
     from mbert_cli.storage.run_lock import model_locked
 
     if output is not None:
@@ -242,7 +243,7 @@ def _edit(run: Path, task: str, change: _Change, output: Path | None, force: boo
         model = ModelFiles.of(run)
         model.check_task(task)
         tasks = change(all_tasks(model))
-        commit_folder(final_name(model.folder), lambda at: write_with_tasks(at, model, tasks), [model.folder])
+        commit_folder(model_place(run), lambda at: write_with_tasks(at, model, tasks), [model.folder])
     return run
 
 

@@ -104,11 +104,6 @@ def committed(folder: Path) -> Path | None:
     return next((each for each in (folder, _beside(folder, _OLD)) if os.path.isfile(each / MANIFEST)), None)
 
 
-def final_name(folder: Path) -> Path:
-    """Return the name of a committed folder that a crash may have left as `NAME.old`."""
-    return folder.with_suffix("") if folder.suffix == _OLD else folder
-
-
 def remove_folder(folder: Path) -> None:
     """Remove a committed folder, and what a crash may have left beside it."""
     for each in (folder, _beside(folder, _NEW), _beside(folder, _OLD)):

@@ -124,6 +124,16 @@ def section_of(config: Mapping[str, Any], folder: Path, check: ComponentCheck) -
     return section.model_copy(update={TASK_ADAPTERS: adapters})
 
 
+def model_place(path: Path) -> Path:
+    """Return the folder in which a saved model belongs. A crash may have left the model itself beside it.
+
+    Args:
+        path: a run folder, or the folder of a saved model itself.
+    """
+    model = RunFolder(path).model
+    return path if committed(model) is None else model
+
+
 def committed_model(path: Path) -> Path:
     """Return the folder of a saved model. Its hashes are not checked.
 
@@ -133,8 +143,7 @@ def committed_model(path: Path) -> Path:
     Raises:
         CheckpointError: there is no model.
     """
-    run = RunFolder(path)
-    folder = committed(run.model) or committed(path)
+    run, folder = RunFolder(path), committed(model_place(path))
     if folder is None:
         if not path.is_dir():
             raise CheckpointError(f"{path}: there is no such run folder; mbert train writes one with -o.")

@@ -119,6 +119,15 @@ def test_without_an_output_the_model_of_the_run_is_replaced_but_not_its_history(
     assert not (run / "model.old").exists()
 
 
+def test_a_model_in_a_folder_called_old_is_not_taken_for_the_remains_of_a_crash(runs, here):
+    for name in ("copy", "copy.old"):
+        shutil.copytree(runs / "three" / "model", here / name)
+    before = hashes_in(here / "copy")
+    mbert("tasks", "remove", here / "copy.old", "near", "-q")
+    assert hashes_in(here / "copy") == before
+    assert ModelFiles.of(here / "copy.old").task_names == ["mood", "same"]
+
+
 def test_a_task_of_an_ensemble_contains_the_parts_of_all_members(runs, tiny_files, here):
     mbert("tasks", "rename", runs / "both", "mood", "feeling", "-o", "renamed", "-q")
     mbert("tasks", "import", "renamed", runs / "mood-of-both", "-o", "new", "-q")
