@@ -66,11 +66,11 @@ class PairOrder:
         drawn = self._drawn_rows(rows, step)
         lengths = {task: self._data[task].lengths[own] for task, own in drawn.items()}
         numbers = range(processes.rank * accumulate, (processes.rank + 1) * accumulate)
-        dealt = [(number, *deal(lengths, number, processes.count * accumulate)) for number in numbers]
+        dealt = [deal(lengths, number, processes.count * accumulate) for number in numbers]
         whole = pack(self._texts, drawn)
         return [
-            Portion(pack(self._data, drawn, device, places), whole, idle, number)
-            for number, places, idle in [each for each in dealt if len(each[2]) < len(rows)] or dealt[:1]
+            Portion(pack(self._data, drawn, device, places), whole, idle)
+            for places, idle in [each for each in dealt if len(each[1]) < len(rows)] or dealt[:1]
         ]
 
     def _drawn_rows(self, rows: Mapping[str, np.ndarray], step: int) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ def deal(lengths: Mapping[str, np.ndarray], rank: int, count: int) -> tuple[dict
     """Deal the examples of a step to parts, so that all have about as many tokens.
 
     The examples of a task are dealt by length, forwards and backwards in turn. A part that gets no example of a task
-    repeats one of another part, so that all parts run the same modules; it must not count.
+    repeats one of another part, so that all parts run the same modules. The repeated example must not count.
 
     Args:
         lengths: for each task, the number of tokens of each of its examples.
@@ -50,13 +50,11 @@ class Portion:
         batch: the examples of this part.
         whole: the examples of all parts, on the CPU; `batch` itself if there is only one part.
         idle: the tasks whose example in `batch` must not count; see `deal`.
-        number: number of the part, over all processes.
     """
 
     batch: Batch
     whole: Batch
     idle: frozenset[str] = frozenset()
-    number: int = 0
 
     @property
     def is_whole(self) -> bool:
