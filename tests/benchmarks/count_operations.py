@@ -1,10 +1,9 @@
-"""The number of PyTorch's operations in a training step, which is what the step costs the CPU that launches it.
+"""Count PyTorch's operations in a training step: for a GPU, the CPU launches each of them.
 
     python tests/benchmarks/count_operations.py
 
-It takes a few steps with random weights and made-up sentences on a CPU, and counts the operations of the last one: its
-forward pass, backward pass and update. Views do not count, because they launch nothing. Loops that Numba compiles do
-not count either.
+It takes a few steps on a CPU, with random weights and made-up sentences, and counts the operations of the last step:
+forward pass, backward pass and update. It does not count views, which launch nothing, or loops that Numba compiles.
 """
 
 import os
@@ -26,7 +25,7 @@ CASES = {
 }
 """The encoder and the adapters of each case; all parameters train."""
 KERNELS = ("fused", "torch")
-_STEPS = 3  # the first ones make the state of the optimizer
+_STEPS = 3  # the first steps create the state of the optimizer
 _ROWS = 120  # of each made-up file
 
 
@@ -42,7 +41,7 @@ class Operations(TorchDispatchMode):
         self.counts = Counter()
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        """Count and call an operation."""
+        """Count an operation and call it."""
         if operation.namespace == "aten" and not operation.is_view:
             self.counts[operation.overloadpacket.__name__] += 1
         return operation(*args, **(kwargs or {}))
@@ -100,24 +99,24 @@ def main():
     options = parser.parse_args()
     contest.check_names(options.cases, CASES, "--cases")
     contest.check_names(options.kernels, KERNELS, "--kernels")
-    found = {
+    operations = {
         (name, kernels): count_steps(*CASES[name], kernels, options.precision)
         for name in options.cases
         for kernels in options.kernels
     }
-    shown = contest.table(f"operations of a step, {options.precision}", "", "all", "matrix products", "others")
-    for (name, kernels), each in found.items():
-        shown.add_row(f"{name}: {kernels}", str(each.total), str(each.products), str(each.total - each.products))
-    contest.show(shown)
+    table = contest.table(f"operations of a step, {options.precision}", "", "all", "matrix products", "others")
+    for (name, kernels), each in operations.items():
+        table.add_row(f"{name}: {kernels}", str(each.total), str(each.products), str(each.total - each.products))
+    contest.show(table)
     if options.each:
-        for (name, kernels), each in found.items():
+        for (name, kernels), each in operations.items():
             single = contest.table(f"{name}: {kernels}", "", "calls")
             for operation, count in each.counts.most_common():
                 single.add_row(operation, str(count))
             contest.show(single)
     counts = [
         {"case": name, "kernels": kernels, "all": each.total, "products": each.products, "each": each.counts}
-        for (name, kernels), each in found.items()
+        for (name, kernels), each in operations.items()
     ]
     contest.write_json(options.json, counts)
 

@@ -1,7 +1,7 @@
-"""How much int8 changes what the demo's encoder computes: its vectors, and the outputs of heads on the course's data.
+"""Compare int8 with fp32 on the course's data: sentence vectors of the demo's encoder, and outputs of heads.
 
-The heads of the paper's three tasks get random weights, so no training is needed. Besides the texts of the course, it
-reads texts that are difficult to quantise: empty ones, one word repeated, symbols, and texts of 512 tokens.
+The heads of the paper's three tasks have random weights, so no training is needed. The texts are those of the course,
+and texts that are difficult to quantise: empty ones, one word repeated, symbols, and texts of 512 tokens.
 """
 
 import argparse

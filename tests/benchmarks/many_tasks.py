@@ -2,8 +2,8 @@
 
     python tests/benchmarks/many_tasks.py --tasks 100 --rounds 5
 
-The models have MiniLM's weights (extra [demo]), and for each task untrained low-rank adapters and a head. Then the time
-of each command that copies tasks is shown for the larger model.
+The models have MiniLM's weights (extra [demo]), and for each task untrained low-rank adapters and a head. Then it
+prints the time of each command that copies tasks, for the larger model.
 """
 
 import os
@@ -28,7 +28,7 @@ COMMANDS = {
 
 
 def main():
-    """Predict with both models, one after the other, in several rounds; then run each command once."""
+    """Predict with both models alternately, in several rounds; then run each command once."""
     parser = contest.parser("Measure mbert on a model with many tasks.", rounds=5)
     parser.add_argument("--tasks", type=contest.positive, default=100, help="number of tasks")
     parser.add_argument("--rank", type=contest.positive, default=64, help="rank of each task's low-rank adapters")
@@ -38,17 +38,20 @@ def main():
         folder = Path(name)
         write_models(folder, options.encoder, options.tasks, options.rank)
         results = [predictions(folder, options) for _ in range(options.rounds)]
-        found = {model: {key: statistics.median(each[model][key] for each in results) for key in ("seconds", "rss_mb")}
-                 for model in ("one", "many")}  # fmt: skip
-        found["ratios"] = {key: found["many"][key] / found["one"][key] for key in found["one"]}
-        found["commands"] = {each: measured(folder, options, "tasks", each, *words)["seconds"]
-                             for each, words in COMMANDS.items()}  # fmt: skip
-    contest.write_json(options.json, {"rows": found, "settings": contest.facts(options)})
-    print(text_of(options.tasks, found))
+        medians = {
+            model: {key: statistics.median(each[model][key] for each in results) for key in ("seconds", "rss_mb")}
+            for model in ("one", "many")
+        }
+        medians["ratios"] = {key: medians["many"][key] / medians["one"][key] for key in medians["one"]}
+        medians["commands"] = {
+            each: measured(folder, options, "tasks", each, *words)["seconds"] for each, words in COMMANDS.items()
+        }
+    contest.write_json(options.json, {"rows": medians, "settings": contest.facts(options)})
+    print(text_of(options.tasks, medians))
 
 
 def write_models(folder, encoder, tasks, rank):
-    """Write a model of one task, and one of many tasks, into the folders `one` and `many`; and an input."""
+    """Write a model of one task to `one`, a model of many tasks to `many`, and an input file."""
     head = {"kind": "classification", "num_classes": 3}
     task = {"train": "train.tsv", "dev": "dev.tsv", "text": "text", "label": "label", "head": head}
     for name, count in (("one", 1), ("many", tasks)):
@@ -62,13 +65,13 @@ def write_models(folder, encoder, tasks, rank):
 
 
 def predictions(folder, options):
-    """Predict one row with both models; return the figures of each."""
+    """Predict one row with each model; return the time and memory of each."""
     words = ("new.tsv", "-t", "task0", "-F", "--device", options.device)
     return {name: measured(folder, options, "predict", name, *words, "-o", f"{name}.tsv") for name in ("one", "many")}
 
 
 def measured(folder, options, *words):
-    """Run a command; return its time in seconds and its largest memory in MB."""
+    """Run a command; return its time in seconds and its peak memory in MB."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "PYTHONPATH": os.pathsep.join(sys.path)}
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "mbert_cli", *words, "-q"], cwd=folder, env=environment)
@@ -79,15 +82,15 @@ def measured(folder, options, *words):
     return {"seconds": time.monotonic() - started, "rss_mb": usage.ru_maxrss / 1000}
 
 
-def text_of(tasks, found):
+def text_of(tasks, medians):
     """Return the figures as text."""
     lines = [
-        f"{name}: {found[model]['seconds']:.2f} s, {found[model]['rss_mb']:.0f} MB"
+        f"{name}: {medians[model]['seconds']:.2f} s, {medians[model]['rss_mb']:.0f} MB"
         for name, model in (("1 task", "one"), (f"{tasks} tasks", "many"))
     ]
-    ratios = found["ratios"]
+    ratios = medians["ratios"]
     lines.append(f"ratio: time {ratios['seconds']:.2f}, memory {ratios['rss_mb']:.2f}")
-    lines += [f"mbert tasks {name}: {seconds:.1f} s" for name, seconds in found["commands"].items()]
+    lines += [f"mbert tasks {name}: {seconds:.1f} s" for name, seconds in medians["commands"].items()]
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """sentence-transformers on OpenVINO and on ONNX Runtime, in fp32 and int8: peers in prediction on CPUs.
 
-They need an environment of their own: see README.md. The models are made once for each folder of a benchmark, before
-the time is taken.
+They need an environment of their own: see README.md. The models are converted once for each folder of a benchmark,
+before the measurement starts.
 """
 
 import csv
@@ -21,18 +21,18 @@ def sentence_transformer(name, encoder, folder, threads):
     Args:
         name: the peer.
         encoder: the folder of the checkpoint.
-        folder: a folder for the converted models; other workers of the benchmark use them, too.
+        folder: a folder for the converted models, which all workers of the benchmark share.
         threads: number of threads.
     """
-    made = Path(folder) / f"{name}-model"
+    converted = Path(folder) / f"{name}-model"
     if name.startswith("ov"):
-        if not made.exists():
-            _write(made, _export_to_openvino if name == "ov_fp32" else _quantise_for_openvino, encoder)
-        return _model(made, backend="openvino", ov_config={"INFERENCE_NUM_THREADS": str(threads)})
-    if not made.exists():
-        _write(made, _quantise_for_onnx_runtime, encoder)
-    (file,) = (made / "onnx").glob("*qint8*")
-    return _model(made, backend="onnx", provider="CPUExecutionProvider", file_name=file.name)
+        if not converted.exists():
+            _write(converted, _export_to_openvino if name == "ov_fp32" else _quantise_for_openvino, encoder)
+        return _model(converted, backend="openvino", ov_config={"INFERENCE_NUM_THREADS": str(threads)})
+    if not converted.exists():
+        _write(converted, _quantise_for_onnx_runtime, encoder)
+    (file,) = (converted / "onnx").glob("*qint8*")
+    return _model(converted, backend="onnx", provider="CPUExecutionProvider", file_name=file.name)
 
 
 def _model(encoder, backend, **options):
@@ -58,7 +58,7 @@ def _export_to_openvino(encoder, folder):
 
 
 def _quantise_for_openvino(encoder, folder):
-    """Static int8 by nncf, calibrated on sentences of the course's training data."""
+    """Write a model in static int8 by nncf, calibrated on sentences of the course's training data."""
     from datasets import Dataset
     from optimum.intel import OVConfig, OVModelForFeatureExtraction, OVQuantizationConfig, OVQuantizer
     from transformers import AutoTokenizer
@@ -76,7 +76,7 @@ def _quantise_for_openvino(encoder, folder):
 
 
 def _quantise_for_onnx_runtime(encoder, folder):
-    """Dynamic int8, as sentence-transformers recommends it for AVX512-VNNI."""
+    """Write a model in dynamic int8, as sentence-transformers recommends for AVX512-VNNI."""
     from sentence_transformers import export_dynamic_quantized_onnx_model
 
     model = _model(encoder, backend="onnx", provider="CPUExecutionProvider", export=True)
