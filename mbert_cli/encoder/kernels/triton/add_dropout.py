@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from mbert_cli.encoder.dropout import row_numbers
 from mbert_cli.encoder.kernels.triton.hashing import kept, scaled
-from mbert_cli.encoder.kernels.triton.launching import dropping, kernel, parts_of, real, sums_like, tile_of
+from mbert_cli.encoder.kernels.triton.launching import dropping, kernel, parts_of, sum_dtype, sums_like, tile_of
 
 
 @kernel
@@ -56,7 +56,7 @@ def _add_drop_backward(
 
 
 class AddDropout(torch.autograd.Function):
-    """residual + dropout(z + bias), for (z, bias or None, residual or None, p)."""
+    """residual + dropout(z + bias). Arguments: z, bias or None, residual or None, p."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, bias: Tensor | None, residual: Tensor | None, p: float) -> Tensor:
@@ -65,7 +65,7 @@ class AddDropout(torch.autograd.Function):
         rows, columns = z.shape
         y, (tile, width), (key, numbers, dropped) = torch.empty_like(z), tile_of(columns), ctx.dropping
         _add_drop[(triton.cdiv(rows, tile),)](
-            z, bias, residual, key, numbers, y, rows, columns, dropped, real(z), tile, width
+            z, bias, residual, key, numbers, y, rows, columns, dropped, sum_dtype(z), tile, width
         )
         return y
 
@@ -75,13 +75,15 @@ class AddDropout(torch.autograd.Function):
         """Compute the derivatives."""
         dy = gradients[0].contiguous()
         needs = ctx.needs_input_grad
-        beside = dy if needs[2] else None
+        dresidual = dy if needs[2] else None
         key, numbers, dropped = ctx.dropping
         if not ctx.dropping.dropped and not needs[1]:
-            return dy, None, beside, None
+            return dy, None, dresidual, None
         (rows, columns), dz = dy.shape, torch.empty_like(dy)
         tile, width = tile_of(columns)
         parts = parts_of(rows, tile)
         dbias = sums_like(dy, parts, columns) if needs[1] else None
-        _add_drop_backward[(parts,)](dy, key, numbers, dz, dbias, rows, columns, parts, dropped, real(dy), tile, width)
-        return dz, None if dbias is None else dbias.sum(0).to(ctx.bias.dtype), beside, None
+        _add_drop_backward[(parts,)](
+            dy, key, numbers, dz, dbias, rows, columns, parts, dropped, sum_dtype(dy), tile, width
+        )
+        return dz, None if dbias is None else dbias.sum(0).to(ctx.bias.dtype), dresidual, None

@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mbert_cli.encoder.kernels.triton.launching import kernel, parts_of, real, sums_like
+from mbert_cli.encoder.kernels.triton.launching import kernel, parts_of, sum_dtype, sums_like
 
 _TILE, _WIDTH = 16, 128
 
@@ -54,7 +54,7 @@ def _add_gelu_backward(
 
 
 class AddGelu(torch.autograd.Function):
-    """GELU(z + bias), for (z, bias)."""
+    """GELU(z + bias). Arguments: z, bias."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, bias: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class AddGelu(torch.autograd.Function):
         ctx.save_for_backward(z, bias)
         (rows, columns), y = z.shape, torch.empty_like(z)
         grid = triton.cdiv(rows, _TILE), triton.cdiv(columns, _WIDTH)
-        _add_gelu[grid](z, bias, y, rows, columns, real(z), _TILE, _WIDTH)
+        _add_gelu[grid](z, bias, y, rows, columns, sum_dtype(z), _TILE, _WIDTH)
         return y
 
     @staticmethod
@@ -75,6 +75,6 @@ class AddGelu(torch.autograd.Function):
         dbias = sums_like(z, parts, columns) if ctx.needs_input_grad[1] else None
         grid = parts, triton.cdiv(columns, _WIDTH)
         _add_gelu_backward[grid](
-            gradients[0].contiguous(), z, bias, dz, dbias, rows, columns, parts, real(z), _TILE, _WIDTH
+            gradients[0].contiguous(), z, bias, dz, dbias, rows, columns, parts, sum_dtype(z), _TILE, _WIDTH
         )
         return dz, None if dbias is None else dbias.sum(0).to(bias.dtype)

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from mbert_cli.encoder.dropout import row_numbers
 from mbert_cli.encoder.kernels.triton.hashing import kept, scaled
-from mbert_cli.encoder.kernels.triton.launching import dropping, kernel, parts_of, real, sums_like, tile_of
+from mbert_cli.encoder.kernels.triton.launching import dropping, kernel, parts_of, sum_dtype, sums_like, tile_of
 
 
 @kernel
@@ -82,11 +82,11 @@ def _add_norm_backward(
 
 
 class AddNorm(torch.autograd.Function):
-    """LN(residual + dropout(z + bias)) twice, for (z, bias, residual, gamma, beta, eps, p, dtype, owned, graph).
+    """LN(residual + dropout(z + bias)), returned twice; the backward pass adds the gradients of both results.
 
-    The backward pass adds up the gradients of both results as it reads them.
-    Bias, residual and beta may be None. The result has the type `dtype`. If `owned`, the normalised rows, which the
-    backward pass needs, overwrite z. `graph` is whether autograd records operations.
+    Arguments: z, bias, residual, gamma, beta, eps, p, dtype, owned, graph. Bias, residual and beta may be None. The
+    result has the type `dtype`. If `owned`, the normalised rows, which the backward pass needs, overwrite z. `graph` is
+    whether autograd records operations.
     """
 
     @staticmethod
@@ -113,7 +113,7 @@ class AddNorm(torch.autograd.Function):
         (tile, width), (key, numbers, dropped) = tile_of(columns), ctx.dropping
         _add_norm[(triton.cdiv(rows, tile),)](
             z, bias, residual, gamma, beta, key, numbers, states, scales, y, rows, columns, eps,
-            dropped, real(z), tile, width,
+            dropped, sum_dtype(z), tile, width,
         )  # fmt: skip
         ctx.save_for_backward(states, scales, gamma)
         return y, y.view_as(y)
@@ -133,7 +133,7 @@ class AddNorm(torch.autograd.Function):
         key, numbers, dropped = ctx.dropping
         _add_norm_backward[(parts,)](
             dy, others[0] if others else None, states, scales, gamma, key, numbers, dz, dresidual, sums,
-            rows, columns, parts, dropped, real(states), tile, width,
+            rows, columns, parts, dropped, sum_dtype(states), tile, width,
         )  # fmt: skip
         vectors = [None] * 3 if sums is None else list(sums.sum(0).to(gamma.dtype).unbind())
         dgamma, dbeta, dbias = (vector if needs[at] else None for vector, at in zip(vectors, (3, 4, 1), strict=True))

@@ -10,16 +10,16 @@ from torch.autograd.function import once_differentiable
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.kernels.triton.attention import attention
 from mbert_cli.encoder.kernels.triton.attention_backward import attention_backward
-from mbert_cli.encoder.kernels.triton.launching import dropping, real, sums_like
+from mbert_cli.encoder.kernels.triton.launching import dropping, sum_dtype, sums_like
 
 TILES = {torch.bfloat16: 64, torch.float32: 32, torch.float64: 64}
-"""Number of tokens of a tile; a larger tile of fp32 does not fit into the registers. fp64 is for tests on a CPU."""
+"""Number of tokens of a tile; a larger tile in fp32 does not fit into the registers. Tests on a CPU use fp64."""
 WIDEST = 64
 """The largest number of features of a head: with more, a tile does not fit into the memory of every GPU."""
 
 
 class Attend(torch.autograd.Function):
-    """dropout(softmax(Q K^T / sqrt(d))) V, for (qkv, bias or None, layout, num_heads, p, graph).
+    """dropout(softmax(Q K^T / sqrt(d))) V. Arguments: qkv, bias or None, layout, num_heads, p, graph.
 
     `graph` is whether autograd records operations.
     """
@@ -32,7 +32,7 @@ class Attend(torch.autograd.Function):
         tokens, size = len(qkv), qkv.shape[1] // (3 * num_heads)
         key, numbers, dropped = dropping(p, lambda: layout.rows, qkv.device)
         width = max(16, triton.next_power_of_2(size))
-        ctx.sizes = tokens, num_heads, size**-0.5, dropped, real(qkv), size, width, TILES[qkv.dtype]
+        ctx.sizes = tokens, num_heads, size**-0.5, dropped, sum_dtype(qkv), size, width, TILES[qkv.dtype]
         out = qkv.new_empty(tokens, num_heads * size)
         logs = sums_like(qkv, num_heads, tokens) if graph and any(ctx.needs_input_grad) else None
         grid = triton.cdiv(tokens, TILES[qkv.dtype]), num_heads

@@ -4,8 +4,8 @@ A program computes a tile of tokens of the stream, 64 in bf16, and one head. A t
 or a part of a long one. The program loops over the tiles of keys from the first token of the first sentence to the last
 token of the last sentence, and ignores the scores between different sentences. So the number of programs depends only
 on the number of tokens. The softmax over several tiles is that of FlashAttention (Dao 2023). Attention weights are not
-stored: the backward pass computes them again. Each program writes its own rows, without atomic additions, so results
-repeat. A value that is NaN or infinite affects all sentences of a tile.
+stored: the backward pass computes them again. Each program writes its own rows, without atomic additions, so a repeated
+run has the same result. A value that is NaN or infinite affects all sentences of a tile.
 """
 
 from typing import no_type_check

@@ -1,4 +1,4 @@
-"""The rows of an embedding table, with a gradient that is added up row by row, in the order of the tokens."""
+"""Lookup in an embedding table. The gradient of a row is the sum over its tokens, added in their order."""
 
 from typing import Any, no_type_check
 
@@ -8,10 +8,10 @@ import triton.language as tl
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mbert_cli.encoder.kernels.triton.launching import kernel, real
+from mbert_cli.encoder.kernels.triton.launching import kernel, sum_dtype
 
 _TILE, _WIDTH = 32, 128
-_FEW = 16  # rows of a table whose gradient is a matrix product: each of them has many tokens
+_FEW = 16  # for a table of at most so many rows, the gradient is a matrix product: each row has many tokens
 
 
 @kernel
@@ -33,7 +33,7 @@ def _add_rows(dy, order, sorted_ids, ends, out, columns, real: tl.constexpr, til
 
 
 class Lookup(torch.autograd.Function):
-    """The rows of a table, for (table, ids). Nothing waits for the GPU, and sizes do not depend on the ids."""
+    """The rows of a table. Arguments: table, ids. The CPU never waits for the GPU, as no size depends on the ids."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, ids: Tensor) -> Tensor:
@@ -54,5 +54,5 @@ class Lookup(torch.autograd.Function):
         sorted_ids, order = ids.sort(stable=True)
         ends = torch.searchsorted(sorted_ids, sorted_ids, right=True)
         grid = len(ids), triton.cdiv(columns, _WIDTH)
-        _add_rows[grid](dy, order, sorted_ids, ends, out, columns, real(dy), _TILE, _WIDTH)
+        _add_rows[grid](dy, order, sorted_ids, ends, out, columns, sum_dtype(dy), _TILE, _WIDTH)
         return out, None

@@ -2,7 +2,7 @@
 
 The functions fall back to `plain` for inputs that the kernels do not support: other data types, gates, prefixes,
 rotary or relative positions, windows, and activations other than GELU. Dropout masks are those of `encoder.dropout`.
-The backward pass computes them again. All sums are in fp32 and in a fixed order, so results repeat.
+The backward pass computes them again. All sums are in fp32 and in a fixed order, so a repeated run has the same result.
 """
 
 from collections.abc import Sequence
@@ -113,7 +113,7 @@ def attend(
     """See `plain.attend`."""
     x = qkv.value
     size = x.shape[-1] // (3 * num_heads)
-    plainly = any(prefixes) or relative != NOWHERE or qkv.dropout_p or qkv.activation is not None
-    if plainly or size > WIDEST or not fits(x):
+    unsupported = any(prefixes) or relative != NOWHERE or qkv.dropout_p or qkv.activation is not None
+    if unsupported or size > WIDEST or not fits(x):
         return plain.attend(qkv, layout, num_heads, dropout_p, prefixes, relative)
     return cast(Tensor, Attend.apply(x.contiguous(), qkv.bias, layout, num_heads, dropout_p, torch.is_grad_enabled()))

@@ -1,4 +1,4 @@
-"""What the wrappers of all Triton kernels need: data types, sizes of tiles, and the arguments of dropout."""
+"""Functions that the wrappers of all Triton kernels use: data types, sizes of tiles, arguments of dropout."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,9 +14,9 @@ from mbert_cli.encoder.dropout import dropped_levels, site_key
 kernel: Any = triton.jit(
     do_not_specialize=("rows", "tokens", "parts", "dropped", "eps"), do_not_specialize_on_alignment=("key",)
 )
-"""Compiles a kernel. It is not compiled again for special values of arguments that differ between steps."""
+"""Compiles a kernel. New values of the arguments that differ between steps do not compile it again."""
 PARTS = 256
-"""The largest number of partial sums of a column. It is fixed, so that sums do not depend on the GPU."""
+"""The largest number of partial sums of a column. It is fixed, so the order of additions does not depend on the GPU."""
 _VALUES = 2048  # values of a tile
 _DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 
@@ -54,7 +54,7 @@ def fits(*tensors: Tensor) -> bool:
     return all(x.dtype in _DTYPES and x.numel() for x in tensors)
 
 
-def real(x: Tensor) -> Any:
+def sum_dtype(x: Tensor) -> Any:
     """Return the data type of sums: fp32, or fp64 for values in fp64."""
     return tl.float64 if x.dtype == torch.float64 else tl.float32
 
@@ -65,11 +65,11 @@ def sums_like(x: Tensor, *sizes: int) -> Tensor:
 
 
 def tile_of(columns: int) -> tuple[int, int]:
-    """Return the number of rows and of columns, a power of two, of a tile that spans a matrix of that width."""
+    """Return the number of rows and columns of a tile that is as wide as a matrix; the columns are a power of two."""
     width = triton.next_power_of_2(columns)
     return max(1, _VALUES // width), width
 
 
 def parts_of(rows: int, tile: int) -> int:
-    """Return the number of programs that share the rows of a matrix and each add a part of its columns."""
+    """Return the number of programs that share the rows of a matrix. Each writes one partial sum of every column."""
     return min(PARTS, triton.cdiv(rows, tile))
