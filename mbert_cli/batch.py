@@ -38,13 +38,13 @@ def as_tensors(arrays: Sequence[np.ndarray], device: torch.device | str) -> list
 
 
 def packed(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the bits of arrays of any types, one after another, as one int32 array; each starts at 16 bytes."""
+    """Return the bytes of arrays of any types as one int32 array; each array starts at a multiple of 16 bytes."""
     parts = [np.frombuffer(each.tobytes() + bytes(-each.nbytes % 16), np.int32) for each in arrays]
     return np.concatenate([np.empty(0, np.int32), *parts])
 
 
 def unpacked(buffer: Int[Tensor, " words"], like: Sequence[np.ndarray]) -> list[Tensor]:
-    """Return views of the arrays in a copy of the result of `packed`; `like` has their shapes and types."""
+    """Return the arrays as views of a copy of the result of `packed`; `like` gives their shapes and types."""
     tensors, start = [], 0
     for each in like:
         words = -(-each.nbytes // 16) * 4
@@ -154,7 +154,7 @@ class Layout:
 
     @property
     def host_rows(self) -> np.ndarray:
-        """The same as a NumPy array."""
+        """For each token, its place in the whole batch, as a NumPy array."""
         return np.arange(self.num_tokens) + np.repeat(self.numbers - self.host_starts, self._lengths)
 
     @cached_property
@@ -288,10 +288,10 @@ class Batch:
         labels: for each task, one label per example; empty if there are no labels.
         features: the tokens' hidden states after the encoder's last layer, if they are already known.
         soft: soft labels of the tasks that have them, one row per example.
-        places: if this is a part of a batch, for each task the place of each example among the task's examples of the
-            whole batch; otherwise empty.
-        windows: for each task with a text of several windows, which are sentences of the stream: the layout of the
-            windows, whose lengths are the number of windows of each text.
+        places: in a part of a batch: for each task, the index of each example among the task's examples in the whole
+            batch. Otherwise empty.
+        windows: for each task with a text of several windows: a layout whose lengths are the number of windows of each
+            text. Each window is a sentence of the stream.
     """
 
     token_ids: Int[Tensor, " tokens"]

@@ -85,7 +85,7 @@ _rows: ContextVar[Callable[[], Rows | None] | None] = ContextVar("rows", default
 def keyed(seed: int, step: int) -> Iterator[None]:
     """Make the masks of one forward pass a function of the seed and the step.
 
-    Outside of this block, a key is drawn from PyTorch's generator.
+    Outside of this block, keys are drawn from PyTorch's generator.
     """
     token = _sites.set(_Sites(seed, step))
     try:
@@ -109,10 +109,10 @@ def numbered(rows: Callable[[], Rows | None]) -> Iterator[None]:
 
 
 def same_keys(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Return a function whose calls all draw the keys of the next sites, also after the forward pass.
+    """Return a function that draws the same keys in every call, also after the forward pass.
 
-    Each call sees the kernels and the row numbers of the present context. The caller does not draw keys between two
-    calls, except in another `keyed` block.
+    These are the keys of the next sites. Each call uses the kernels and the row numbers of the present context. The
+    caller must not draw keys between two calls, except in another `keyed` block.
     """
     sites, context = _sites.get(), copy_context()
     count = 0 if sites is None else sites.count
@@ -172,9 +172,9 @@ def dropout(
     Args:
         x: values.
         p: a probability, rounded to a multiple of 2^-16; with 0 the function returns x itself.
-        rows: the number of each row in the whole batch. By default those of `numbered`; for other than two dimensions,
-            rows count from 0.
-        key: key of the site; by default that of the next site. The parts of a site have the same key.
+        rows: the number of each row in the whole batch. Default: those of `numbered` if x is a matrix; otherwise, rows
+            are counted from 0.
+        key: key of the site, the same for all parts of a site. Default: the key of the next site.
         first: number of the first column.
     """
     dropped = dropped_levels(p)
@@ -216,7 +216,7 @@ def kept(
 
 def _kept(row_keys: Tensor, columns: int, dropped: int, first: int) -> Tensor:
     """Return `kept` for rows with these keys."""
-    # The lower half of each key is first: PyTorch's machines are little-endian.
+    # On little-endian machines, the lower half of each key is first.
     low, high = row_keys.contiguous()[..., None].view(torch.int32).split(1, -1)
     start, end = first // (2 * _HALF), -(-(first + columns) // (2 * _HALF))
     x = _counters(start * _HALF, end * _HALF, row_keys.device) ^ low
@@ -231,12 +231,12 @@ def _kept(row_keys: Tensor, columns: int, dropped: int, first: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _counters(start: int, end: int, device: torch.device) -> Tensor:
-    """Return the 32-bit hashes of numbers from `start` to `end`, which are the same in all steps."""
+    """Return the 32-bit hashes of the numbers from `start` to `end`; all steps use the same ones."""
     return torch.arange(start, end, device=device, dtype=torch.int32).mul_(_signed(0x9E3779B9))
 
 
 def _row_keys(rows: Tensor, key: int | Tensor) -> Tensor:
-    """Return the hash of each key and row with 64-bit integers, which overflow as in C."""
+    """Return the hash of each key and row. The 64-bit integers wrap around."""
     z = (rows + 1) * _signed(0x9E3779B97F4A7C15, 64) + key
     z = (z ^ _shifted(z, 30, 64)) * _signed(0xBF58476D1CE4E5B9, 64)
     z = (z ^ _shifted(z, 27, 64)) * _signed(0x94D049BB133111EB, 64)
@@ -244,7 +244,7 @@ def _row_keys(rows: Tensor, key: int | Tensor) -> Tensor:
 
 
 def _shifted(x: Tensor, bits: int, width: int = 32) -> Tensor:
-    """Shift right without the sign."""
+    """Shift right as for unsigned integers."""
     return (x >> bits).bitwise_and_((1 << (width - bits)) - 1)
 
 

@@ -1,7 +1,8 @@
-"""A file beside a saved model with the encoder's weights in int8, so that they are quantised only once.
+"""A cache of an encoder's weights in int8, in the folder of the saved model, so that they are quantised only once.
 
-Its name is int8-SOURCE-OWN.safetensors, with sixteen digits of two hashes: that of the encoder's weights, which decides
-whether the file is current, and its own, which shows damage. It may be removed at any time.
+The file has the name int8-SOURCE-OWN.safetensors, with 16 digits of each of two hashes. SOURCE is a hash of the
+encoder's weights: it shows whether the file is current. OWN is the hash of the file: it shows damage. The file may be
+removed at any time.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_parts(folder: Path, source: str) -> dict[str, Tensor] | None:
-    """Return the weights and scales in int8 of an encoder, mapped into memory; None if there is no current, whole file.
+    """Return the int8 weights and scales of an encoder, mapped into memory; None if no file is current and undamaged.
 
     Args:
         folder: the folder of the saved model, or of a member of an ensemble.
@@ -38,7 +39,7 @@ def read_parts(folder: Path, source: str) -> dict[str, Tensor] | None:
 
 
 def keep_parts(folder: Path, source: str, parts: Mapping[str, Tensor]) -> None:
-    """Write the file, and remove files of other weights. Without space or permission, only a message is logged.
+    """Write the file, and remove the files of other weights. If there is no space or no permission, log a message.
 
     Processes that write it at the same time write the same bytes under the same name.
 
@@ -61,7 +62,7 @@ def keep_parts(folder: Path, source: str, parts: Mapping[str, Tensor]) -> None:
             if is_derived(each.name) and each != path:
                 each.unlink(missing_ok=True)
     except OSError as error:
-        _log.info("the weights in int8 are not kept, because %s cannot be written (%s)", path, error.strerror)
+        _log.info("%s cannot be written (%s); the weights are quantised again at each start", path, error.strerror)
         if temporary is not None:
             with suppress(OSError):
                 Path(temporary).unlink()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mbert_cli.batch import Layout, load_with
 
-_LEAST = 512  # tokens; for fewer tokens the padding costs more than it saves
+_MIN_TOKENS = 512  # for fewer tokens, the padding costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Rounding:
     def added(self, tokens: int) -> list[int]:
         """Return the lengths of the dummy sentences that are added to a number of tokens."""
         missing = -tokens % self.multiple
-        if tokens == 0 or (self.sentences == 1 and (tokens < _LEAST or not missing)):
+        if tokens == 0 or (self.sentences == 1 and (tokens < _MIN_TOKENS or not missing)):
             return []
         if missing < self.sentences:
             missing += self.multiple
@@ -41,7 +41,7 @@ FAST = Rounding(64, 1)
 """Libraries for matrix products spend time and memory on every new number of tokens, and are fastest at multiples of
 64."""
 STATIC = Rounding(256, 4)
-"""Few different shapes occur, so that a GPU can replay the same operations. Sentences of up to 65 tokens are added."""
+"""For training on a GPU: few different shapes occur. The four dummy sentences have at most 65 tokens each."""
 
 
 class Padding:
@@ -51,6 +51,10 @@ class Padding:
         layout: layout of the stream.
         segments: also pad each segment, because adapters multiply single segments.
         rounding: how numbers of tokens are rounded up.
+
+    Attributes:
+        layout: layout of the padded stream.
+        more_segments: 1 if the last dummy sentences are a segment of their own, otherwise 0.
     """
 
     def __init__(self, layout: Layout, segments: bool, rounding: Rounding = FAST) -> None:
@@ -89,7 +93,7 @@ class Padding:
             self._real, self._added = on_device
 
     def pad(self, x: Shaped[Tensor, "tokens *rest"]) -> Shaped[Tensor, "padded *rest"]:
-        """Add values for the padding tokens; they are copies of the values of a token of the stream."""
+        """Add the values of the padding tokens, which are copies of the values of real tokens."""
         if self._source is None:
             return x
         if x.device.type == "cpu" and not x.is_floating_point():

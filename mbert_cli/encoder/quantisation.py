@@ -22,13 +22,14 @@ def linear_names(num_layers: int) -> list[str]:
 
 
 def quantise(encoder: PackedEncoder, parts: Mapping[str, Tensor] | None = None) -> PackedEncoder:
-    """Replace the linear layers of an encoder by layers in int8. Return the encoder, which cannot be trained any more.
+    """Replace the linear layers of an encoder by int8 layers, in place. Return the encoder, which can only predict now.
 
-    Nothing changes if this was done before. Embeddings, LayerNorms, biases and adapters keep their data types.
+    An encoder that is already quantised stays as it is. Embeddings, LayerNorms, biases and adapters keep their data
+    types.
 
     Args:
         encoder: the encoder; it is changed.
-        parts: the result of `int8_parts` for an encoder with the same weights; by default, the weights are quantised.
+        parts: the result of `int8_parts` for an encoder with the same weights. Default: the weights are quantised here.
     """
     if isinstance(next(_layers(encoder)).output, Int8Linear):
         return encoder
@@ -45,7 +46,7 @@ def quantise(encoder: PackedEncoder, parts: Mapping[str, Tensor] | None = None) 
 
 
 def int8_parts(encoder: PackedEncoder) -> dict[str, Tensor]:
-    """Return the weights and scales of the layers in int8 of a quantised encoder, by name."""
+    """Return the integers and scales of the int8 layers of a quantised encoder, by name."""
     layers = {name: cast(Int8Linear, encoder.get_submodule(name)) for name in linear_names(len(encoder.layers))}
     return {
         f"{name}.{part}": getattr(layer, part).detach()

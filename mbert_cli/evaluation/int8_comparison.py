@@ -1,4 +1,4 @@
-"""What int8 costs: the scores and outputs of a model in int8 and in fp32, on the same rows."""
+"""Compare a model in int8 with the same model in fp32: scores and outputs on the same rows."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from mbert_cli.terminal.console import Console
 
 
 def compare_with_fp32(int8: RunOutcomes, fp32: RunOutcomes) -> dict[str, Any]:
-    """Return the scores of both and their difference, int8 minus fp32, for each task and overall.
+    """Return the main score in int8 and in fp32, and their difference int8 - fp32, for each task and overall.
 
     `largest_change` is the largest absolute difference of an output: a logit, a cosine or a number.
 
@@ -21,14 +21,14 @@ def compare_with_fp32(int8: RunOutcomes, fp32: RunOutcomes) -> dict[str, Any]:
         int8: the outcomes in int8.
         fp32: the outcomes of the same model in fp32, on the same files.
     """
-    ours, exact = int8.evaluation().metrics, fp32.evaluation().metrics
+    int8_metrics, fp32_metrics = int8.evaluation().metrics, fp32.evaluation().metrics
     tasks = {}
-    for name, metrics in ours["tasks"].items():
+    for name, metrics in int8_metrics["tasks"].items():
         metric = metrics["main_metric"]
         change = (int8.tasks[name].outputs - fp32.tasks[name].outputs).abs().max()
-        own = _scores(metrics[metric], exact["tasks"][name][metric])
-        tasks[name] = {"metric": metric, **own, "largest_change": float(change)}
-    return {"tasks": tasks, "overall": _scores(ours["overall"], exact["overall"])}
+        scores = _scores(metrics[metric], fp32_metrics["tasks"][name][metric])
+        tasks[name] = {"metric": metric, **scores, "largest_change": float(change)}
+    return {"tasks": tasks, "overall": _scores(int8_metrics["overall"], fp32_metrics["overall"])}
 
 
 def _scores(int8: float, fp32: float) -> dict[str, float]:
@@ -36,9 +36,9 @@ def _scores(int8: float, fp32: float) -> dict[str, float]:
 
 
 def save_comparison(int8: RunOutcomes, files: EvaluationFiles, comparison: Mapping[str, Any], console: Console) -> None:
-    """Write a comparison on the whole dev split beside the model, where its card refers to it.
+    """Write a comparison on the whole dev split into the folder of the model; the model card refers to it.
 
-    Nothing else of the model changes. Another split, other files or fewer rows are not saved.
+    No other file of the model changes. Nothing is saved for another split, other files, fewer rows or fewer tasks.
 
     Args:
         int8: the outcomes in int8.

@@ -1,4 +1,4 @@
-"""What mbert uses on each device by default, and why it does not use the rest."""
+"""The kernels, precisions and features that mbert uses on each device, and why it does not use others."""
 
 import torch
 
@@ -40,7 +40,7 @@ def _precision(device: torch.device) -> str:
 
 
 def _flash_attention(device: torch.device, fused: bool) -> str:
-    """Return when attention is that of PyTorch's FlashAttention."""
+    """Return when PyTorch's FlashAttention computes attention."""
     if device.type == "cpu":
         return "not used: it runs on GPUs only"
     if torch.cuda.get_device_capability(device) < (8, 0):
@@ -54,4 +54,4 @@ def _graphs(device: torch.device) -> str:
     """Return whether steps are captured as CUDA graphs."""
     if device.type == "cpu":
         return "not used: CUDA graphs run on GPUs only"
-    return "not used: mbert launches each operation of a step"
+    return "not used: mbert launches the operations of a step one by one"

@@ -27,7 +27,7 @@ _PACKAGES = (
 
 
 def facts() -> dict[str, Any]:
-    """Return versions, devices, and the precision and kernels that are used by default, on each device, too."""
+    """Return versions, devices, and the precision and kernels that are used by default, also for each device."""
     hardware = choose()
     problem = why_not_fused(hardware.device)
     cpu = f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
@@ -46,7 +46,7 @@ def facts() -> dict[str, Any]:
 
 
 def as_rows(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return facts for a table: those of a device have names such as `cpu: kernels`."""
+    """Return facts as rows of a table; the facts of a device have names such as `cpu: kernels`."""
     rows = {name: value for name, value in facts.items() if name != "devices"}
     for device, of_device in facts.get("devices", {}).items():
         rows |= {f"{device}: {name}": value for name, value in of_device.items()}

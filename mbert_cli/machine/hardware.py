@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mbert_cli.encoder import kernels as seam
+from mbert_cli.encoder import kernels as kernel_modules
 from mbert_cli.encoder.kernels import forks
 from mbert_cli.errors import UsageError
 
@@ -20,7 +20,7 @@ class Hardware:
         device: device of the model.
         dtype: type of matrix products in the encoder and the adapters. Parameters, losses and heads are fp32.
         kernels: `torch` or `fused`; see `encoder.kernels`.
-        int8: whether the linear layers of the encoder compute in int8; then `dtype` is the type of everything else.
+        int8: whether the linear layers of the encoder compute in int8. Then `dtype` is the type of all other products.
     """
 
     device: torch.device
@@ -59,7 +59,7 @@ def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto",
         device: `auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`.
         precision: `auto` (bf16 if the device has instructions for it), `fp32`, `bf16`, or in prediction `int8`.
         kernels: `auto` (fused if available), `torch` or `fused`.
-        prediction: whether nothing is trained.
+        prediction: whether the model only predicts; then `int8` is allowed.
 
     Raises:
         UsageError: the device does not exist, its kernels are not available, or a name is unknown.
@@ -67,7 +67,7 @@ def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto",
     check_names(precision, kernels, prediction)
     forks.note_threads()
     chosen = _device(device)
-    problem = seam.why_not_fused(chosen)
+    problem = kernel_modules.why_not_fused(chosen)
     if kernels == "fused" and problem:
         raise UsageError(f"--kernels is 'fused', but {problem}; use --kernels auto.")
     int8_problem = why_not_int8(chosen) if precision == "int8" else None
@@ -83,15 +83,15 @@ def check_names(precision: str, kernels: str, prediction: bool = False) -> None:
     """Check the names of a precision and of kernels, whether or not this machine has them.
 
     Raises:
-        UsageError: a name is unknown, or is only for prediction.
+        UsageError: a name is unknown, or the precision is `int8` although `prediction` is False.
     """
     if precision == "int8" and not prediction:
         raise UsageError("--precision is 'int8', which is for predictions only; train with --precision auto.")
     if precision not in ("auto", "fp32", "bf16", "int8"):
         known = "auto, fp32, bf16" + ", int8" * prediction
         raise UsageError(f"--precision is '{precision}'. Known: {known}.")
-    if kernels not in ("auto", *seam.NAMES):
-        raise UsageError(f"--kernels is '{kernels}'. Known: auto, {', '.join(seam.NAMES)}.")
+    if kernels not in ("auto", *kernel_modules.NAMES):
+        raise UsageError(f"--kernels is '{kernels}'. Known: auto, {', '.join(kernel_modules.NAMES)}.")
 
 
 def gpu_in_turn(device: str, slot: int) -> str:
@@ -162,7 +162,7 @@ def computes_in_bf16(device: torch.device) -> bool:
 def why_not_int8(device: torch.device) -> str | None:
     """Return the reason why a device does not compute in int8; None if it does.
 
-    Without instructions for products of int8, oneDNN is slower than in fp32, and sums of two products may overflow.
+    Without such instructions, oneDNN is slower in int8 than in fp32, and sums of two products may overflow.
     """
     if device.type != "cpu":
         return f"int8 products run on CPUs only, and the device is {device.type}"

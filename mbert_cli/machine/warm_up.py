@@ -21,9 +21,9 @@ _LAYOUT = Layout([8])
 
 
 def compile_kernels() -> None:
-    """Train very small encoders for one step and predict with them in int8, in each precision.
+    """Call every loop, which compiles it: train very small encoders for one step, then predict with them in int8.
 
-    This calls, and so compiles, every loop.
+    Both are done in fp32 and in bf16.
     """
     hidden = 128  # gradients of smaller weights are not transposed
     shape = EncoderShape(
@@ -49,7 +49,7 @@ def _predict_in_int8(encoder: PackedEncoder) -> None:
     for dtype in (torch.float32, torch.bfloat16):
         with torch.inference_mode(), _computing(dtype):
             h = _states(encoder)
-            # Adapters need the result of a product in floats, and return floats for the next LayerNorm.
+            # Adapters read the result of a product as floats, and the next LayerNorm gets floats from them.
             kernels.current().linear(h, layer.attention.output).tensor()
             kernels.current().add_norm(Pending(h), h, layer.attention_norm)
 

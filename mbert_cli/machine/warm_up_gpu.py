@@ -16,11 +16,11 @@ _SIZES = ((384, 12), (768, 12), (1024, 16))
 
 
 def compile_for(device: torch.device) -> None:
-    """Compute one layer of encoders of common sizes, with and without dropout and gradients.
+    """Compute one layer of encoders of common sizes: in evaluation, and in training with dropout and gradients.
 
     Triton keeps the compiled kernels on disk, in `~/.triton` or TRITON_CACHE_DIR.
     """
-    _log.info("compiling the fused kernels for %s, up to some minutes", torch.cuda.get_device_name(device))
+    _log.info("compiling the fused kernels for %s; this takes up to a few minutes", torch.cuda.get_device_name(device))
     for hidden, heads in _SIZES:
         shape = EncoderShape(
             vocab_size=8, hidden_size=hidden, num_layers=1, num_heads=heads, intermediate_size=4 * hidden,
@@ -32,7 +32,7 @@ def compile_for(device: torch.device) -> None:
 
 
 def _compute(encoder: PackedEncoder, device: torch.device, dtype: torch.dtype) -> None:
-    """Compute with frozen and with trained parameters, in evaluation and in training."""
+    """Run one forward pass in evaluation, then a forward and a backward pass in training."""
     ids, layout = torch.arange(8, device=device), Layout([8], device=device)
     for trains in (False, True):
         precision = torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Stages of a computation that run at the same time, each in its own thread."""
+"""Prefetch the items of an iterator in a thread, so that the stages of a computation run at the same time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from typing import TypeVar
 from mbert_cli.machine.signals import deferred
 
 Item = TypeVar("Item")
-_WAIT = 0.05  # seconds between two looks at whether the consumer has stopped
+_WAIT = 0.05  # seconds between two checks whether the consumer has stopped
 
 
 class _End:
-    """Comes after the last item, with the exception that ended the iteration, if there was one."""
+    """Follows the last item; contains the exception that ended the iteration, or None."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
@@ -22,16 +22,16 @@ class _End:
 
 @contextmanager
 def ahead(items: Iterator[Item]) -> Iterator[Iterator[Item]]:
-    """A block with the items of an iterator that another thread advances, by at most two items.
+    """Prefetch the items of an iterator within a block: another thread computes at most two items in advance.
 
-    Items and exceptions arrive in their order. The end of the block stops the thread after its current item, closes the
-    iterator, and waits for both. The iterator must not wait forever, for example for a pipe.
+    Items and exceptions arrive in order. At the end of the block, the thread finishes its current item, closes the
+    iterator and ends; the block waits for this. The iterator must not block forever, for example on a pipe.
     """
     queue: Queue[Item | _End] = Queue(maxsize=1)
     stopped = Event()
     thread = Thread(target=copy_context().run, args=(_advance, items, queue, stopped), name="mbert-ahead", daemon=True)
     try:
-        with deferred():  # an interrupted start cannot be waited for
+        with deferred():  # a thread whose start was interrupted cannot be joined
             thread.start()
         yield _arriving(queue, thread)
     finally:
@@ -53,11 +53,11 @@ def _next(queue: "Queue[Item | _End]", thread: Thread) -> Item | _End:
         try:
             return queue.get(timeout=_WAIT)
         except Empty:
-            assert thread.is_alive() or not queue.empty(), "the thread puts an end into the queue"
+            assert thread.is_alive() or not queue.empty(), "the thread ended without an `_End` in the queue"
 
 
 def _advance(items: Iterator[Item], queue: "Queue[Item | _End]", stopped: Event) -> None:
-    """Put all items into the queue, then an end."""
+    """Put all items into the queue, then an `_End`."""
     error = None
     try:
         for item in items:

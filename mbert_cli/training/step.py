@@ -29,8 +29,8 @@ class OptimizerStep:
     """Takes one optimizer step: packs a batch, computes the losses, balances them, clips gradients, updates weights.
 
     Args:
-        setup: what is trained.
-        state: how far the run is. A step adds 1 to `state.step`.
+        setup: the model, the data and the recipe.
+        state: the progress of the run. A step adds 1 to `state.step`.
         device: the device of the batches.
         processes: the processes that train together; each computes a part of the batch.
 
@@ -75,7 +75,7 @@ class OptimizerStep:
             rows: for each task of the step, the indices of its rows.
 
         Returns:
-            On a CPU, the result of this step. On a GPU, those of earlier steps that are computed by now.
+            On a CPU, the result of this step. On a GPU, the results of earlier steps that are computed by now.
 
         Raises:
             NotFiniteError: a loss or the norm of the gradients is NaN or infinite, in this step or, on a GPU, in an
@@ -89,7 +89,7 @@ class OptimizerStep:
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         portions = self._pack(rows, step)
-        # All processes replay the same rows, so that these are rounded alike.
+        # All processes catch up the same embedding rows, so that the rows have the same bits everywhere.
         self.optimizer.catch_up(portions[0].whole.token_ids)
         losses = self._compute(portions)
         self._results.start(self.state.position(training.epochs, steps_ahead=1), rows, losses)
@@ -126,7 +126,7 @@ class OptimizerStep:
         return [replace(portion, batch=batch, whole=whole) for portion, batch in zip(portions, batches, strict=True)]
 
     def _compute(self, portions: Sequence[Portion]) -> dict[str, Tensor]:
-        """Return the loss of each task. With micro-batches, add their gradients to `.grad` at once where possible."""
+        """Return the loss of each task. With micro-batches and fixed weights, also add up the gradients."""
         tasks, fixed = portions[0].batch.tasks, None
         if self.recipe.training.accumulate > 1:
             fixed = self._balancing.fixed_weights() if len(tasks) > 1 else torch.ones(1)
@@ -136,7 +136,7 @@ class OptimizerStep:
         return self._losses.accumulate(portions, self.state.step, weights)
 
     def _weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the losses that are balanced: each multiplied by the `loss_weight` of its task."""
+        """Return the losses, each multiplied by the `loss_weight` of its task, for the loss balancing."""
         return {task: loss if self._weights[task] == 1 else self._weights[task] * loss for task, loss in losses.items()}
 
     def _backward(self, losses: Mapping[str, Tensor], whole: Batch) -> None:
@@ -156,7 +156,7 @@ class OptimizerStep:
 
 
 def shared_of(model: MultiTaskBert, seed: int) -> Shared:
-    """Return the parameters that all tasks train, given the last call of `model.train_only`, and the step's seed."""
+    """Return the parameters that all tasks train now (see `model.train_only`), with the seed of the step."""
     parameters = [each for part in (model.encoder, model.pooling) for each in part.parameters() if each.requires_grad]
     last = model.encoder.layers[-1]
     assert isinstance(last, EncoderLayer)

@@ -111,9 +111,9 @@ def test_padding_does_not_change_masks(run_with, monkeypatch, kernels):
         pytest.importorskip("numba")
     run = run_with(kernels)
     batch: Batch = whole_batch(run)
-    assert batch.layout.num_tokens < padding._LEAST
+    assert batch.layout.num_tokens < padding._MIN_TOKENS
     expected = outputs_of(run, batch)
-    monkeypatch.setattr(padding, "_LEAST", 1)
+    monkeypatch.setattr(padding, "_MIN_TOKENS", 1)
     for task, outputs in outputs_of(run, batch).items():
         assert torch.allclose(outputs, expected[task], atol=2e-5)
 
