@@ -149,3 +149,12 @@ def test_an_activation_without_a_loop_is_computed_in_floats():
             inside = kernels.current().linear(x, Int8Linear.of(first)).activated(activation)
             found = kernels.current().linear(inside, Int8Linear.of(second)).tensor()
         assert (found - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+def test_add_norm_reads_the_scales_of_a_product_while_autograd_records():
+    layer, norm, x = Int8Linear.of(nn.Linear(64, 64)), nn.LayerNorm(64), torch.randn(9, 64)
+    results = []
+    for name in ("torch", "fused"):
+        with kernels.using(name):
+            results.append(kernels.current().add_norm(kernels.current().linear(x, layer), x, norm)[0])
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-4)

@@ -121,9 +121,11 @@ def add_norm(
     if int8_fused.fits_norm(pending, residual, norm):
         y = int8_fused.add_norm(pending, residual, norm)
         return y, y
+    if isinstance(pending, Product):
+        pending = pending.dequantised()
     dtype = working_dtype(residual)
     z, residual = pending.value.to(dtype).contiguous(), residual.to(dtype).contiguous()
-    if not fits(z, residual):
+    if not fits(z, residual) or pending.activation is not None:
         return plain.add_norm(pending, residual, norm)
     owned = pending.bias is not None
     arguments = (z, pending.bias, residual, norm.weight, _beta(norm), norm.eps, pending.dropout_p, owned, dtype)
