@@ -13,7 +13,7 @@ from mbert_cli.encoder.kernels.views import CHUNKS, flat
 
 
 def are_rows(tables: Sequence[Tensor], ids: Sequence[Tensor]) -> bool:
-    """Return whether there are ids and all are valid rows; the loops do not check bounds."""
+    """Return whether there are ids and each is a row of its table. The loops do not check bounds."""
     if not len(ids[0]):
         return False
     arrays = [rows.numpy() for rows in ids]
@@ -21,7 +21,7 @@ def are_rows(tables: Sequence[Tensor], ids: Sequence[Tensor]) -> bool:
 
 
 class Embeddings(torch.autograd.Function):
-    """The sum of the rows of three tables, for three arrays of row numbers and three tables."""
+    """For each token, the sum of one row of each of three tables. Arguments: three arrays of rows, three tables."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Rows:
 
 
 def quantised(x: Float[Tensor, "tokens features"]) -> Rows:
-    """Quantise rows; a row of zeros has the scale 0. A row with a value that is not finite has such a scale."""
+    """Quantise rows. The scale of a row of zeros is 0. The scale of a row with NaN or infinity is NaN or infinite."""
     x = x.float()
     most = x.abs().amax(-1)
     factor = torch.where(most == 0, most, _MOST / most)
@@ -45,7 +45,7 @@ def quantised(x: Float[Tensor, "tokens features"]) -> Rows:
 def keep_rows(y: Float[Tensor, "tokens features"], rows: Rows) -> Float[Tensor, "tokens features"]:
     """Attach the quantised rows of a tensor to it; return the tensor.
 
-    Any operation on the tensor returns another one without them. No operation may write to the tensor.
+    The results of operations on the tensor do not have these rows. Do not write to the tensor.
     """
     setattr(y, _ROWS, rows)
     return y
@@ -60,7 +60,7 @@ class Int8Linear(nn.Linear):
     """A linear layer in int8, for prediction only. It replaces an `nn.Linear`.
 
     Args:
-        weight: the integers of the weight.
+        weight: the quantised weight.
         scales: the scale of each output feature.
         bias: the bias, in fp32; None if there is none.
     """

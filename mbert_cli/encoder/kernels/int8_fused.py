@@ -21,13 +21,13 @@ _NO_INTEGERS = np.empty(0, np.int8)
 
 @dataclass(frozen=True, kw_only=True)
 class Product(Pending):
-    """activation(value * row_scales * column_scales + bias) for the int32 result of an int8 product, not computed yet.
+    """activation(value * row_scales * column_scales + bias), not computed yet.
 
     Args:
-        value: the result.
+        value: the int32 result of an int8 product.
         row_scales: the scale of each row.
         column_scales: the scale of each column.
-        dtype: the data type of results that are floats.
+        dtype: the data type of the dequantised tensor.
     """
 
     value: Int32[Tensor, "tokens features"]
@@ -40,13 +40,13 @@ class Product(Pending):
         return self.dequantised().tensor()
 
     def dequantised(self) -> Pending:
-        """Return the same as floats, with the bias added; activation and dropout are still pending."""
+        """Return the product as floats, with the bias added; activation and dropout are still pending."""
         y = empty_rows(self.value, dtype=self.dtype)
         dequantise(*self.arrays(), CHUNKS, flat(y))
         return Pending(y, None, self.activation, self.dropout_p)
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """Return the first arguments of the loops: integers, scales and bias."""
+        """Return the first four arguments of the loops: integers, scales of rows and columns, bias."""
         return flat(self.value), flat(self.row_scales), flat(self.column_scales), flat(self.bias)
 
 
@@ -100,7 +100,7 @@ def fits_norm(pending: Pending, residual: Tensor, norm: nn.LayerNorm) -> bool:
 def add_norm(
     pending: Pending, residual: Float[Tensor, "tokens hidden"], norm: nn.LayerNorm
 ) -> Float[Tensor, "tokens hidden"]:
-    """See `plain.add_norm`; if int8 products follow, the result is also quantised."""
+    """Return LN(residual + pending); if int8 products follow, the result is also quantised."""
     return _add_norm(pending, residual, norm, None)
 
 
@@ -123,6 +123,6 @@ def _add_norm(pending: Pending, residual: Tensor, norm: nn.LayerNorm, sums: Tens
         arrays = (flat(pending.value.contiguous()), flat(None), flat(None), flat(pending.bias))
     beta = torch.zeros_like(norm.weight) if norm.bias is None else norm.bias
     vectors = flat(residual.contiguous()), flat(norm.weight), flat(beta)
-    kept = flat(residual.new_empty(0)) if sums is None else flat(sums)
-    norm_rows(*arrays, *vectors, norm.eps, CHUNKS, kept, flat(y), *values)
+    flat_sums = flat(residual.new_empty(0)) if sums is None else flat(sums)
+    norm_rows(*arrays, *vectors, norm.eps, CHUNKS, flat_sums, flat(y), *values)
     return y if rows is None else keep_rows(y, rows)

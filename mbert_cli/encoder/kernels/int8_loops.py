@@ -1,4 +1,4 @@
-"""What stands between two int8 products, each in one pass over the rows.
+"""The operations between two int8 products; each loop is one pass over the rows.
 
 A product of int8 rows and int8 weights is a matrix z of int32. Its value is z[t, j] * row_scales[t] * column_scales[j].
 The loops compute it, add the bias, apply an activation or a LayerNorm, and quantise the result for the next product: a

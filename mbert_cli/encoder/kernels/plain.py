@@ -20,7 +20,7 @@ from mbert_cli.encoder.prefix import Joined, Prefix, add_gated, join
 from mbert_cli.encoder.relative_bias import toeplitz
 from mbert_cli.encoder.rotation import Rotation
 
-_BLOCK = 64  # queries of a long sentence whose tokens attend to near ones
+_BLOCK = 64  # queries that are computed together if the tokens of a long sentence attend to a window only
 
 Drop = partial[Tensor]
 """`dropout` of attention weights, with the numbers of their rows."""
@@ -187,7 +187,7 @@ def _attention_rows(layout: Layout, bucket: int, num_heads: int) -> Int[Tensor, 
 def _mix_near(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None, window: int, drop: Drop | None
 ) -> Tensor:
-    """Return `_mix`, computed in blocks of queries with the keys that are within the window of a block."""
+    """Return `_mix`, computed in blocks of queries; each block reads only the keys in its window."""
     width, parts = q.shape[2], []
     assert bias is not None  # the window is part of it
     for row in range(0, width, _BLOCK):
