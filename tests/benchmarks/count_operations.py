@@ -6,6 +6,7 @@ It takes a few steps on a CPU, with random weights and made-up sentences, and co
 forward pass, backward pass and update. It does not count views, which launch nothing, or loops that Numba compiles.
 """
 
+import argparse
 import os
 import tempfile
 from collections import Counter
@@ -91,11 +92,12 @@ def count_steps(encoder, adapters, kernels, precision="bf16", batch_size=32):
 
 def main():
     """Count the operations of each case with each of the kernels."""
-    parser = contest.parser(__doc__.splitlines()[0], rounds=1)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kernels", type=contest.words, default=",".join(KERNELS), help="fused, torch")
     parser.add_argument("--cases", type=contest.words, default=",".join(CASES), help=", ".join(CASES))
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--each", action="store_true", help="also print the counts of single operations")
+    parser.add_argument("--json", type=Path, help="write the counts to this file")
     options = parser.parse_args()
     contest.check_names(options.cases, CASES, "--cases")
     contest.check_names(options.kernels, KERNELS, "--kernels")
