@@ -10,7 +10,7 @@ from mbert_cli.commands.help_text import Command, Group, help_text, summary
 from mbert_cli.commands.options import AsJson, Force, Offline, Quiet, Run, go_offline
 from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import UsageError, counted
-from mbert_cli.storage.output_folder import check_output_folder
+from mbert_cli.storage.output_folder import check_not_the_working_folder, check_output_folder
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -239,6 +239,7 @@ def _edit(run: Path, task: str, change: _Change, output: Path | None, force: boo
         model.check_task(task)
         _write(model, change(all_tasks(model)), output, force, command)
         return output
+    check_not_the_working_folder(model_place(run), "go to another folder, or use -o")
     with model_locked(run):
         model = ModelFiles.of(run)
         model.check_task(task)

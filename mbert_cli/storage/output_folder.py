@@ -23,6 +23,7 @@ def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable
     """
     if is_stream(path):
         raise UsageError(f"{path}: is a stream, but this command writes a folder; name a folder.")
+    check_not_the_working_folder(path, "name another folder")
     parent = path.resolve().parent
     if os.path.exists(path) and not path.is_dir():
         raise UsageError(f"{path}: is a file; name a folder.")
@@ -35,3 +36,17 @@ def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable
             raise UsageError(f"{path}: contains files that {command} did not write; choose another folder.")
         if not force:
             raise UsageError(f"{path}: exists; replace it with --force, or choose another folder.")
+
+
+def check_not_the_working_folder(path: Path, remedy: str) -> None:
+    """Check that a folder that will be replaced is not the working folder, which the shell of the user would lose.
+
+    Args:
+        path: the folder.
+        remedy: what the user can do instead, for the message.
+
+    Raises:
+        UsageError: it is the working folder.
+    """
+    if path.resolve() == Path.cwd():
+        raise UsageError(f"{path}: is the working folder, which would be replaced; {remedy}.")

@@ -3,6 +3,7 @@
 import json
 import re
 
+import commands
 import numpy as np
 import pytest
 import torch
@@ -114,15 +115,10 @@ def test_several_tasks_an_unknown_task_and_an_ensemble_are_refused(tiny_recipe, 
         (["--format", "transformers", "--head"], "there is no option --head; did you mean '--no-head'?"),
     ],
 )
-def test_mistakes_of_the_command_line_are_one_line(words, message, run, tmp_path, capfd, monkeypatch):
-    from mbert_cli.cli import main
-
-    monkeypatch.setattr("sys.argv", ["mbert", "export", str(run), "-o", str(tmp_path / "out"), *words])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 2
-    printed = capfd.readouterr().err
-    assert message in printed.replace("\n", " ")
+def test_mistakes_of_the_command_line_are_one_line(words, message, run, tmp_path):
+    done = commands.mbert("export", run, "-o", "out", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr.replace("\n", " ")
     assert not (tmp_path / "out").exists()
 
 

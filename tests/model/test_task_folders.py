@@ -264,6 +264,7 @@ MISTAKES = {
         "tasks export {three} near -o {peft} -F",
         r"contains files that mbert tasks export di",
     ),
+    "the working folder as output": ("tasks export {three} near -o .", r"\.: is the working folder, which would be"),
     "tasks for an ensemble": (
         "add-task {both} {one}/recipe.yaml -o new",
         r"both: is an ensemble, but mbert add-task needs a single model; add .* a member, such as .*both/members/1\.",
@@ -312,3 +313,10 @@ def test_a_mistake_prints_one_line_with_the_remedy_and_writes_nothing(name, runs
     assert len(error.value.problems) == 1
     assert not any(here.iterdir())
     assert sorted(runs.rglob("*")) == before
+
+
+def test_the_working_folder_is_not_replaced(runs, here, monkeypatch):
+    shutil.copytree(runs / "three" / "model", here / "copy")
+    monkeypatch.chdir(here / "copy")
+    with pytest.raises(MbertError, match=r"^\.: is the working folder, which would be replaced; go to another folder"):
+        mbert("tasks", "remove", ".", "near")

@@ -170,7 +170,7 @@ def test_evaluate_suggests_and_accepts_data_for_a_moved_dev_file(project, monkey
 
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory):
-    """A recipe whose bytes depend on the number of threads: 32 features, and a head of five classes."""
+    """With PyTorch's kernels, the bytes of this recipe depend on the number of threads: 32 features, five classes."""
     folder = tmp_path_factory.mktemp("threads")
     tiny.write_files(folder)
     tiny.write_checkpoint(folder / "encoder", hidden_size=32)
@@ -199,8 +199,10 @@ def test_a_resumed_run_uses_the_number_of_threads_that_it_was_started_with(
     one, two, resumed = (tmp_path / name for name in ("one", "two", "resumed"))
     train_with(1, counted, one, kernels, precision)
     train_with(2, counted, two, kernels, precision)
-    # If this fails, the number of threads no longer changes the bytes, and the fingerprint does not need it.
-    assert contents(one / "model" / "tasks") != contents(two / "model" / "tasks")
+    # If this fails, the number of threads no longer changes the bytes, and the fingerprint does not need it. The fused
+    # kernels add in one order with any number of threads; PyTorch's products between them may not, for larger sizes.
+    if kernels == "torch":
+        assert contents(one / "model" / "tasks") != contents(two / "model" / "tasks")
     with dying_after(0, 2):
         train_with(2, counted, resumed, kernels, precision)
     capsys.readouterr()

@@ -68,10 +68,10 @@ def _damaged_model(rng: random.Random, folder: Path) -> None:
     model = shutil.copytree(trained_run(folder) / "model", folder / "run" / "model")
     files = _files(model)
     changed = _damage(rng, model, rng.choice(files))
-    _check_named(refusal(lambda: _read_all(folder / "run")), changed, files)
+    _check_named(refusal(lambda: read_all(folder / "run")), changed, files)
 
 
-def _read_all(run: Path) -> None:
+def read_all(run: Path) -> None:
     """Read a model with all its tasks, as `mbert predict` reads them."""
     model = read_model(run).model
     for name in model.task_names:

@@ -12,14 +12,13 @@ from unittest import mock
 
 import numpy as np
 import torch
-from damaged_checkpoints import trained_run
+from damaged_checkpoints import read_all, trained_run
 from experiment import Chance, Experiment, check
 from outcomes import refusal
 from processes import recipe_of
 
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import load_recipe
-from mbert_cli.model.saved_model import read_model
 from mbert_cli.storage.atomic import MANIFEST, commit_folder
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import locked
@@ -143,7 +142,7 @@ def _in_a_model(rng: Chance, trial: Path, folder: Path, canary: Path) -> None:
     name = _IN_A_MODEL[rng.index % len(_IN_A_MODEL)]
     _replaced(rng, trained_run(trial) / "model", folder / "run" / "model", name, canary)
     with _nothing_is_unpickled(canary):
-        error = refusal(lambda: read_model(folder / "run"))
+        error = refusal(lambda: read_all(folder / "run"))
     check(error is not None, f"{name} was accepted")
 
 
