@@ -48,7 +48,7 @@ def test_the_similarity_of_two_texts_is_the_score_of_a_cosine_head(between, tiny
     assert one.norm(dim=1) == pytest.approx(torch.ones(len(FIRSTS)), abs=1e-6)
     assert model.similarity_fn_name == "cosine"
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "mbert maps it to 0 to 5 by the activation `relu`" in card
+    assert "0 to 5, which it computes from the cosine with the activation `relu`." in card
     assert "both orders" not in card  # a cosine is the same in both
 
 
