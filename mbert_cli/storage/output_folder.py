@@ -23,7 +23,6 @@ def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable
     """
     if is_stream(path):
         raise UsageError(f"{path}: is a stream, but this command writes a folder; name a folder.")
-    check_not_the_working_folder(path, "name another folder")
     parent = path.resolve().parent
     if os.path.exists(path) and not path.is_dir():
         raise UsageError(f"{path}: is a file; name a folder.")
@@ -36,6 +35,7 @@ def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable
             raise UsageError(f"{path}: contains files that {command} did not write; choose another folder.")
         if not force:
             raise UsageError(f"{path}: exists; replace it with --force, or choose another folder.")
+    check_not_the_working_folder(path, "name another folder")
 
 
 def check_not_the_working_folder(path: Path, remedy: str) -> None:
