@@ -9,6 +9,7 @@ import typer
 
 from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.commands.options import (
+    AllowDrift,
     BatchSize,
     Device,
     Encoder,
@@ -18,7 +19,9 @@ from mbert_cli.commands.options import (
     Offline,
     Precision,
     Quiet,
+    Resume,
     Run,
+    Seed,
     Settings,
     Verbose,
     go_offline,
@@ -46,14 +49,8 @@ def add_task(
         list[str] | None,
         typer.Option("--task", "-t", metavar="TASK", help="Add only this task of the recipe. May be repeated."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped or killed.")] = False,
-    allow_drift: Annotated[
-        bool,
-        typer.Option(
-            "--allow-drift",
-            help="With --resume: continue even if the recipe, data, hardware or versions have changed.",
-        ),
-    ] = False,
+    resume: Resume = False,
+    allow_drift: AllowDrift = False,
     force: Force = False,
     batch_size: BatchSize = None,
     device: Device = "auto",
@@ -61,7 +58,7 @@ def add_task(
     kernels: Kernels = "auto",
     encoder: Encoder = None,
     offline: Offline = False,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of all random numbers.")] = None,
+    seed: Seed = None,
     limit: Limit = None,
     quiet: Quiet = False,
     verbose: Verbose = False,

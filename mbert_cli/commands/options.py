@@ -26,6 +26,14 @@ Kernels = Annotated[
 BatchSize = Annotated[
     int | None, typer.Option("--batch-size", "-b", metavar="N", min=1, help="Number of examples in a batch.")
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped or killed.")]
+AllowDrift = Annotated[
+    bool,
+    typer.Option(
+        "--allow-drift", help="With --resume: continue even if the recipe, data, hardware or versions have changed."
+    ),
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of all random numbers.")]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", metavar="N", min=1, help="Use at most N rows of each file, spread evenly over it."),

@@ -10,6 +10,7 @@ import typer
 
 from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.commands.options import (
+    AllowDrift,
     BatchSize,
     Device,
     Force,
@@ -18,6 +19,8 @@ from mbert_cli.commands.options import (
     Offline,
     Precision,
     Quiet,
+    Resume,
+    Seed,
     Settings,
     Verbose,
     go_offline,
@@ -46,14 +49,8 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run folder. Default: runs/RECIPE.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped or killed.")] = False,
-    allow_drift: Annotated[
-        bool,
-        typer.Option(
-            "--allow-drift",
-            help="With --resume: continue even if the recipe, data, hardware or versions have changed.",
-        ),
-    ] = False,
+    resume: Resume = False,
+    allow_drift: AllowDrift = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and estimate time, memory and disk; train nothing.")
     ] = False,
@@ -82,7 +79,7 @@ def train(
     precision: Precision = "auto",
     kernels: Kernels = "auto",
     offline: Offline = False,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of all random numbers.")] = None,
+    seed: Seed = None,
     limit: Limit = None,
     prune_below: Annotated[Path | None, typer.Option("--prune-below", hidden=True)] = None,  # from mbert sweep
     quiet: Quiet = False,
