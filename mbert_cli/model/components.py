@@ -49,13 +49,13 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 
 def kinds(family: str) -> list[str]:
-    """Return the kinds of a family: the file names of its package.
+    """Return the kinds of a family: the file names of its package. A package inside it contains base classes.
 
     Args:
         family: `adapters`, `pooling`, `heads`, `loss_balancing`, `curricula` or `tracking`.
     """
     package = importlib.import_module(f"mbert_cli.{family}")
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg)
 
 
 def component_class(family: str, kind: str) -> type:
