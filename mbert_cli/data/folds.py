@@ -137,9 +137,10 @@ def read_rows_of_folds(
         remedy = "choose fewer --folds"
         if units >= fold.of:  # stratified folds then all have rows
             remedy = f"add --stratify, which fills all folds, or {remedy}"
-        raise DataError(
-            f"{task.train}: fold {empty} of {fold.of} of task {name} has no rows; the file has {what}; {remedy}."
-        )
+        elif fold.limit is not None:
+            remedy = f"raise --limit, which is {fold.limit}, or {remedy}"
+        has = "the file has" if fold.limit is None else f"the {counted(fold.limit, 'row')} of --limit have"
+        raise DataError(f"{task.train}: fold {empty} of {fold.of} of task {name} has no rows; {has} {what}; {remedy}.")
     return examples, numbers
 
 

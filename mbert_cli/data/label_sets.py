@@ -40,7 +40,8 @@ class LabelSets(NamedLabels):
             raise OptionError("delimiter", f"must be a visible text or a space, but is {shown(delimiter)}")
         split = next((name for name in (*self.texts, *self.names) if delimiter in name), None)
         if split is not None:
-            raise OptionError("delimiter", f"is {shown(delimiter)}, but the label {shown(split)} contains it")
+            what = f"is {shown(delimiter)}, but the label {shown(split)} contains it; choose another delimiter"
+            raise OptionError("delimiter", what)
         self.delimiter = delimiter
 
     def parse(self, text: str) -> tuple[float, ...]:

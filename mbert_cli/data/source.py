@@ -7,12 +7,14 @@ import shlex
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 from mbert_cli.data.problem import Problem
 from mbert_cli.errors import DataError, UsageError
+from mbert_cli.messages import closest
 from mbert_cli.storage.atomic import sha256_of
 from mbert_cli.storage.remote import is_url
 
@@ -52,6 +54,15 @@ def open_source(path: str) -> tuple[io.BufferedIOBase, Kind]:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     kind: Kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "text")
     return (_Unzipped(file) if kind == "gzip" else file), kind
+
+
+def missing_file_hint(path: str) -> str:
+    """Return the remedy for a path that does not exist: a file with a similar name, or what to do."""
+    siblings: list[str] = []
+    with suppress(OSError):  # there is no such folder, or it cannot be listed
+        siblings = [each.name for each in Path(path).parent.iterdir()]
+    close = closest(Path(path).name, siblings)
+    return f"did you mean '{close}'?" if close else "correct the path, or put the file there."
 
 
 def sha256_of_data(path: str) -> str | None:
@@ -97,6 +108,8 @@ def _open(path: str) -> io.BufferedReader:
         raise DataError(f"{path}: is a folder; name the file in it.")
     try:
         return open(path, "rb")
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file; {missing_file_hint(path)}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     except ValueError:

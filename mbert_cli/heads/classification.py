@@ -129,7 +129,9 @@ class Classification(ClassHead):
         self.balanced = class_weights == "balanced"
         weights = [1.0] * count if self.balanced else class_weights
         if weights is not None and len(weights) != count:
-            raise OptionError("class_weights", f"must be as many as the classes, {count}, but are {len(weights)}")
+            raise OptionError(
+                "class_weights", f"must list a weight for each of the {count} classes, but lists {len(weights)}"
+            )
         # Balanced weights are saved with the model, because an evaluation has no training labels to count.
         buffer = None if weights is None else torch.tensor(weights)
         self.register_buffer("class_weights", buffer, persistent=self.balanced)

@@ -89,7 +89,8 @@ class MultiLabel(DecidingHead):
         weights = [1.0] * count if isinstance(positive_weight, str) else positive_weight
         weights = [weights] * count if isinstance(weights, float) else weights
         if len(weights) != count:
-            raise OptionError("positive_weight", f"must be as many as the labels, {count}, but are {len(weights)}")
+            what = f"must list a weight for each of the {count} labels, but lists {len(weights)}"
+            raise OptionError("positive_weight", what)
         # Balanced weights are saved with the model, because an evaluation has no training labels to count.
         buffer = torch.tensor(weights, dtype=torch.float32) if self.balanced or {*weights} != {1.0} else None
         self.register_buffer("positive_weight", buffer, persistent=self.balanced)

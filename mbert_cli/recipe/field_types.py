@@ -86,9 +86,8 @@ def _label_columns(value: Any) -> str | list[str]:
     if isinstance(value, str):
         return value
     if isinstance(value, list) and len(value) > 1 and all(isinstance(each, str) for each in value):
-        doubled = next((each for each in value if value.count(each) > 1), None)
-        if doubled is not None:
-            raise ValueError(f"must name different columns, but names '{doubled}' twice")
+        if len(set(value)) < len(value):
+            raise ValueError("must name each column once")
         return value
     raise ValueError("must be the name of a column, or a list of at least two names")
 

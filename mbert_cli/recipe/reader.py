@@ -264,6 +264,9 @@ def _label_columns(values: dict[str, Any]) -> list[tuple[KeyPath, str]]:
     if head.get("kind") != MULTI_LABEL:
         what = f"names {len(columns)} columns, but only a head {{kind: {MULTI_LABEL}}} has several labels"
         return [(("label",), f"{what}; name one column.")]
+    if len(columns) < 2 or len(columns) > len(set(map(str, columns))):
+        head["labels"] = ["0", "1"]  # the columns are reported; wrong labels would only repeat it
+        return []
     if list(head.setdefault("labels", list(columns)) or ()) != columns:
         rule = "must be left out, or map each column of label, in the same order, to a name"
         return [(("head", "labels"), f"{rule}, but is {shown(head['labels'])}.")]

@@ -3,6 +3,7 @@
 from pathlib import PurePath
 from typing import Any
 
+from mbert_cli.recipe.section import Section
 from mbert_cli.recipe.sections import Recipe, TaskSection
 
 # Learning rates above which training rarely succeeds: of pretrained weights, and of weights that start at random.
@@ -51,12 +52,22 @@ def unused_warnings(recipe: Recipe) -> list[str]:
             not recipe.adapters and training.head_learning_rate is not None and "the recipe has no adapters"
         ),
     }
-    fields = type(training).model_fields
-    return [
-        f"training.{name} is {_shown(getattr(training, name))}, but has no effect: {reason}"
-        for name, reason in reasons.items()
-        if reason and name in training.model_fields_set and getattr(training, name) != fields[name].default
-    ]
+    warnings = [_unused("training", training, name, reason) for name, reason in reasons.items() if reason]
+    for task, section in recipe.tasks.items():
+        windows = section.windows
+        if windows is not None and windows.pool == "first":
+            place = f"tasks.{task}.windows"
+            reason = "only the first window is read, because pool is first"
+            warnings += [_unused(place, windows, name, reason) for name in ("stride", "most")]
+    return [warning for warning in warnings if warning]
+
+
+def _unused(place: str, section: Section, name: str, reason: str) -> str:
+    """Return a warning if a section sets a key to a value that is not the default; otherwise an empty text."""
+    value = getattr(section, name)
+    if name not in section.model_fields_set or value == type(section).model_fields[name].default:
+        return ""
+    return f"{place}.{name} is {_shown(value)}, but has no effect: {reason}"
 
 
 def _shown(value: Any) -> str:

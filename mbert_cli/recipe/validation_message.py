@@ -27,9 +27,23 @@ OTHER_NAMES = {
     "eval_steps": "evaluate_every",
     "val_check_interval": "evaluate_every",
     "early_stopping_patience": "patience",
+    "early_stopping": "patience",
+    "early_stopping_rounds": "patience",
     "max_train_steps": "max_steps",
+    "max_duration": "max_time",
+    "time_limit": "max_time",
+    "gradient_accumulation_steps": "accumulate",
+    "accumulate_grad_batches": "accumulate",
+    "report_to": "track",
+    "logger": "track",
+    "loggers": "track",
 }
 """What other tools call the keys of a recipe's `training` section."""
+
+_OF_HEADS = {"class_weights": "positive_weight", "pos_weight": "positive_weight", "num_classes": "labels"}
+"""What other heads or other tools call options of heads."""
+_IN_A_TASK = ("windows", "loss_weight", "epoch_share", "soft_labels", "symmetric", "token_dropout")
+"""Keys of a task that are easily written into the `training` section."""
 
 _REQUIREMENTS = {
     "bool_parsing": "must be true or false",
@@ -68,7 +82,9 @@ def unknown_key_message(key: str, known: Sequence[str]) -> str:
     """
     if re.fullmatch(_DIGITS, key):
         return f"is not a known key; write a decimal point, not a comma, before {key}."
-    meant = OTHER_NAMES.get(key, key)
+    meant = OTHER_NAMES.get(key, _OF_HEADS.get(key, key))
+    if key in _IN_A_TASK and "epochs" in known:
+        return f"is a key of a task; write tasks.NAME.{key}."
     return f"is not a known key{nearest(meant if meant in known else key, known)}"
 
 
@@ -88,11 +104,13 @@ def validation_message(error: ErrorDetails) -> str:
     if kind not in _REQUIREMENTS:
         return f"is not valid: {error['msg']}"
     values = {name: _number(value) for name, value in context.items()}
-    return f"{_REQUIREMENTS[kind].format(**values)}, but is {shown(error['input'])}{_comma(kind, error['input'])}"
+    return f"{_REQUIREMENTS[kind].format(**values)}, but is {shown(error['input'])}{_remedy(kind, error['input'])}"
 
 
-def _comma(kind: str, value: Any) -> str:
-    """Return a remedy if a value is a number with a comma, such as `1,5e-5` or `10,000`; otherwise an empty text."""
+def _remedy(kind: str, value: Any) -> str:
+    """Return a remedy for a number such as `1,5e-5`, `10,000` or `1e3`; otherwise an empty text."""
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
     if not isinstance(value, str):
         return ""
     if kind.startswith("int") and re.fullmatch("[0-9]{1,3}(,[0-9]{3})+", value):

@@ -157,7 +157,7 @@ def compare(a: RunPredictions, b: RunPredictions, tasks: Sequence[str] = ()) -> 
         task, resamples = _compare_task(name, a, b)
         compared.append(task)
         differences.append(resamples)
-    notes = []
+    notes = ["A and B are the same run, so all differences are 0."] if a.path.resolve() == b.path.resolve() else []
     for one, other in ((a, b), (b, a)):
         alone = [name for name in one.tasks if name not in other.tasks]
         if alone and not tasks:

@@ -133,7 +133,10 @@ def groups_of(recipe: Recipe, words: Sequence[str]) -> dict[str, str | None]:
         if not having:
             whose = f"the training file of task {name}" if chosen == [name] else "no training file"
             verb = "has no" if chosen == [name] else "has a"
-            raise UsageError(f"--group {word}: {whose} {verb} column '{column}'{nearest(column, headers)}")
+            if equals and name not in recipe.tasks:
+                raise UsageError(f"--group {word}: the recipe has no task '{name}'{nearest(name, list(recipe.tasks))}")
+            known = list(dict.fromkeys(headers))
+            raise UsageError(f"--group {word}: {whose} {verb} column '{column}'{nearest(column, known)}")
         for task in having:
             if groups[task] not in (None, column):
                 raise UsageError(f"--group {word}: task {task} has the group {groups[task]} already; name one.")

@@ -1,11 +1,11 @@
 """Checks of a recipe that need neither its data nor its encoder."""
 
-import difflib
 import importlib.util
 import os
 from pathlib import Path
 
 from mbert_cli.data.hub import FORM, PREFIX, is_well_formed
+from mbert_cli.data.source import missing_file_hint
 from mbert_cli.encoder.segment_adapters import INNER_SITES, acts_at
 from mbert_cli.errors import RecipeError
 from mbert_cli.messages import nearest
@@ -55,10 +55,8 @@ def check_recipe(recipe: Recipe) -> None:
                 if not is_well_formed(getattr(task, split)):
                     problems.append(f"{recipe.place('tasks', name, split)} must have the form {FORM}.")
             elif not os.path.exists(path):
-                siblings = [each.name for each in path.parent.iterdir()] if os.path.isdir(path.parent) else []
-                close = difflib.get_close_matches(path.name, siblings, n=1)
-                hint = f"did you mean '{close[0]}'?" if close else "correct the path, or put the file there."
-                problems.append(f"{recipe.place('tasks', name, split)}: there is no file {path}; {hint}")
+                place = recipe.place("tasks", name, split)
+                problems.append(f"{place}: there is no file {path}; {missing_file_hint(str(path))}")
     select = recipe.training.select
     known = ["overall", *(f"{name}.{metric}" for name, head in heads.items() for metric in head.metric_names)]
     if select not in known:

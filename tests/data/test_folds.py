@@ -92,6 +92,7 @@ def test_rows_with_the_same_value_of_the_group_are_in_the_same_fold(tiny_recipe)
         ({"of": 30}, r"fold \d+ of 30 of task mood has no rows; the file has 20 distinct rows; choose fewer --folds\."),
         ({"of": 4, "group": "mood"}, r"has no rows; the file has 3 groups of mood; choose fewer --folds\."),
         ({"of": 19}, r"the file has 20 distinct rows; add --stratify, which fills all folds, or choose fewer --folds"),
+        ({"of": 3, "limit": 2}, "the 2 rows of --limit have 2 distinct rows; raise --limit, which is 2, or choose few"),
         ({"group": "user"}, "has no column 'user', needed as group of task mood"),
     ],
 )

@@ -167,7 +167,9 @@ def test_a_folder_is_refused(tmp_path):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    assert refusal(str(tmp_path / "no.tsv")).startswith("F: cannot be read (No such file")
+    assert refusal(str(tmp_path / "no.tsv")) == ("F: there is no such file; correct the path, or put the file there.")
+    (tmp_path / "now.tsv").touch()
+    assert refusal(str(tmp_path / "no.tsv")).endswith("did you mean 'now.tsv'?")
 
 
 def test_an_invalid_file_name_is_bad_usage():

@@ -152,7 +152,11 @@ def test_a_renamed_class_is_read_under_its_text_and_predicted_under_its_new_name
     [
         ({}, "num_classes", "or labels must say which classes there are"),
         ({"num_classes": 3, "labels": ["a", "b"]}, "num_classes", "is 3, but 2 labels are named; leave it out"),
-        ({"num_classes": 3, "class_weights": [1.0]}, "class_weights", "must be as many as the classes, 3, but are 1"),
+        (
+            {"num_classes": 3, "class_weights": [1.0]},
+            "class_weights",
+            "must list a weight for each of the 3 classes, but lists 1",
+        ),
         ({"labels": []}, "labels", "must name at least 2 classes, but names 0"),
         ({"labels": ["a"]}, "labels", "must name at least 2 classes, but names 1"),
         ({"labels": ["a", "b", "a"]}, "labels", "must be distinct, but 'a' appears twice"),

@@ -26,6 +26,14 @@ def test_a_key_without_effect_is_reported(tiny_recipe, start):
     assert warning.startswith(f"training.{start}, but has no effect: ")
 
 
+def test_options_of_windows_that_are_not_read_are_reported(tiny_recipe):
+    windows = "tasks.mood.windows={pool: first, stride: 2, most: 4}"
+    assert unused_warnings(load_recipe(str(tiny_recipe), [windows])) == [
+        f"tasks.mood.windows.{key}, but has no effect: only the first window is read, because pool is first"
+        for key in ("stride is 2", "most is 4")
+    ]
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -34,6 +42,8 @@ def test_a_key_without_effect_is_reported(tiny_recipe, start):
         (FROZEN, "training.adapter_learning_rate=1e-4", "adapters=[]"),  # so do the heads
         ("training.schedule=linear", "training.warmup=0.2"),
         ("training.layer_decay=0.9", *OWN_RATES),
+        ("tasks.mood.windows={pool: first}",),
+        ("tasks.mood.windows={stride: 2, most: 4}",),
     ],
 )
 def test_a_key_with_an_effect_causes_no_warning(tiny_recipe, settings):

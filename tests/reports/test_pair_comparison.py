@@ -141,6 +141,7 @@ def test_a_run_is_equal_to_itself(tmp_path):
             (0, (0, 0), 1)
         }
     assert compared.overall.p == 1
+    assert compared.notes == ["A and B are the same run, so all differences are 0."]
     assert compared == compare(own, own)
 
 

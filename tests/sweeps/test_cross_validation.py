@@ -227,7 +227,11 @@ def test_no_word_of_the_tables_is_cut_on_a_narrow_terminal(done, width, monkeypa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--group", "user"], "--group user: no training file has a column 'user'"),
+        (
+            ["--group", "user"],
+            "--group user: no training file has a column 'user'. Known: id, mood, near, one, same, text, two",
+        ),
+        (["--group", "moo=id"], "--group moo=id: the recipe has no task 'moo'; did you mean 'mood'"),
         (
             ["--group", "mood=one"],
             "--group mood=one: the training file of task mood has no column 'one'. Known: id, mood",

@@ -25,6 +25,16 @@ MISTAKES = {
     "training.accumulate=9": "training.accumulate is 9, but training.batch_size is 8, and each micro-batch needs a "
     "row; set accumulate to at most 8.",
     "training.accumulate=auto": "training.accumulate must be a whole number, but is 'auto'.",
+    "training.gradient_accumulation_steps=4": "is not a known key; did you mean 'accumulate'?",
+    "training.early_stopping=3": "is not a known key; did you mean 'patience'?",
+    "training.report_to=tensorboard": "is not a known key; did you mean 'track'?",
+    "training.max_time=30 min": "training.max_time must be a time such as 45s, 30min or 2h, but is '30 min'.",
+    "training.max_time=half an hour": "training.max_time must be a time such as 45s, 30min or 2h, but is 'half an hour'",
+    "training.max_steps=1e3": "training.max_steps must be a whole number, but is 1000.0; write 1000.",
+    "training.windows={stride: 4}": "training.windows is a key of a task; write tasks.NAME.windows.",
+    "training.loss_weight=2": "training.loss_weight is a key of a task; write tasks.NAME.loss_weight.",
+    "tasks.mood.label=[mood]": "tasks.mood.label must be the name of a column, or a list of at least two names, but is",
+    "tasks.mood.label=[mood,mood]": "tasks.mood.label must name each column once, but is ['mood', 'mood'].",
     "tasks.mood.learning_rate=0": "tasks.mood.learning_rate must be greater than 0, but is 0.",
     "tasks.mood.loss_weight=-1": "tasks.mood.loss_weight must be greater than 0, but is -1.",
     "tasks.mood.loss_weight=.inf": "tasks.mood.loss_weight must be a finite number",
@@ -40,8 +50,9 @@ MISTAKES = {
 
 @pytest.mark.parametrize("setting", MISTAKES)
 def test_a_mistake_is_reported_in_one_line(recipe_file, setting):
+    several = ["tasks.mood.head={kind: multi_label}"] if "label=[" in setting else []
     with pytest.raises(RecipeError) as refusal:
-        check_recipe(load_recipe(str(recipe_file), [setting]))
+        check_recipe(load_recipe(str(recipe_file), [*several, setting]))
     (line,) = refusal.value.problems
     assert MISTAKES[setting] in line
 
