@@ -40,15 +40,35 @@ SETTINGS = (
 )
 
 
+OTHER_HEADS = (
+    "tasks.mood.head={kind: classification, labels: [low, mid, high], class_weights: [1, 2, 5], label_smoothing: 0.2}",
+    "tasks.same.head={kind: multi_label, labels: ['0', '1'], positive_weight: balanced, focal: 2}",
+    "tasks.same.text=one",
+    "tasks.same.symmetric=false",
+    "tasks.near.head={kind: unbounded_regression, loss: absolute_error}",
+)
+ORDERED = "tasks.mood.head={kind: ordinal, labels: [low, mid, high]}"
+
+
 @pytest.fixture(scope="module")
-def run(tiny_files, even_checkpoint, tmp_path_factory):
-    """Return a run with dropout at every site."""
-    folder = tmp_path_factory.mktemp("micro-batches")
-    path = tiny.write_recipe(folder / "recipe.yaml", even_checkpoint, tiny_files)
-    chosen = RunOptions(choose("cpu", "fp32", "fused"), QUIET)
-    made = prepare(load_recipe(str(path), SETTINGS), RunFolder(folder), chosen)
-    assert made.setup.facts["mood"].most_windows > 1
+def made(tiny_files, even_checkpoint, tmp_path_factory):
+    """Return a function that makes a run with dropout at every site."""
+
+    def made(*settings):
+        folder = tmp_path_factory.mktemp("micro-batches")
+        path = tiny.write_recipe(folder / "recipe.yaml", even_checkpoint, tiny_files)
+        chosen = RunOptions(choose("cpu", "fp32", "fused"), QUIET)
+        run = prepare(load_recipe(str(path), [*SETTINGS, *settings]), RunFolder(folder), chosen)
+        assert run.setup.facts["mood"].most_windows > 1
+        return run
+
     return made
+
+
+@pytest.fixture(scope="module")
+def run(made):
+    """Return a run with dropout at every site and weighted losses."""
+    return made()
 
 
 def step_of(run, balancing="total", accumulate=1, tasks=None, weight=0.5):
@@ -104,6 +124,16 @@ def test_four_micro_batches_equal_one_batch(run, balancing, rows):
     assert values.keys() == expected[2].keys()
     for name, value in expected[2].items():
         torch.testing.assert_close(values[name], value, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("settings", [OTHER_HEADS, (*OTHER_HEADS, ORDERED)], ids=["smoothed", "ordinal"])
+def test_four_micro_batches_equal_one_batch_with_every_other_loss(made, settings):
+    run = made(*settings)
+    for balancing, rows in (("total", ROWS), ("squared", UNEVEN)):
+        losses, gradients, _ = results_of(run, rows, balancing, 4)
+        expected = results_of(run, rows, balancing)
+        assert losses == pytest.approx(expected[0], rel=1e-6)
+        assert distance(gradients, expected[1]) < 1e-6
 
 
 def test_micro_batches_with_gradient_checkpointing_equal_one_batch(run, monkeypatch):

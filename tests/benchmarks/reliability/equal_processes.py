@@ -22,7 +22,12 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 CASES = 28  # of one trial; the test suite takes fewer
 PROCESSES = (2, 3)  # the test suite takes three only
 # The learning rate is so small that no weight changes.
-_FIXED = ("training.learning_rate=1e-30", "encoder.dropout=0.2", "training.epochs=2")
+_FIXED = (
+    "training.learning_rate=1e-30",
+    "encoder.dropout=0.2",
+    "training.epochs=2",
+    "tasks.same.head={kind: pair_classification, positive_weight: 2, label_smoothing: 0.1}",
+)
 _TRAINED = ("training.learning_rate=5e-5", "training.batch_size=5", "training.epochs=30")
 _WINDOWS = (
     "training.max_length=9",
@@ -30,7 +35,10 @@ _WINDOWS = (
     "tasks.same.windows={stride: 3, pool: max}",
     "tasks.near.windows={stride: 0, most: 2}",
 )
-_BALANCED = "tasks.mood.head={kind: classification, labels: [low, mid, high], class_weights: balanced}"
+_BALANCED = [
+    f"tasks.mood.head={{kind: classification, labels: [low, mid, high], class_weights: balanced, {option}}}"
+    for option in ("label_smoothing: 0.1", "focal: 2")
+]
 _OTHER_HEADS = (
     "tasks.mood.head={kind: ordinal, labels: [low, mid, high]}",
     "tasks.same.head={kind: multi_label, labels: ['0', '1'], positive_weight: balanced, focal: 2}",
@@ -67,7 +75,7 @@ def case_of(recipe: Path, chosen: tuple[str, str, str], chance: random.Random) -
     settings = [*_FIXED, f"curriculum={curriculum}", f"loss_balancing={balancing}", f"adapters={adapters}"]
     settings.append(f"training.batch_size={chance.choice([2, 5, 7])}")
     if chance.random() < 0.5:
-        settings.append(_BALANCED)
+        settings.append(chance.choice(_BALANCED))
     if chance.random() < 0.5:
         settings.append("tasks.same.symmetric=true")
     if adapter == "top" and chance.random() < 0.5:
