@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.metrics import classification_metrics, multi_label_metrics, regression_metrics
@@ -87,6 +88,28 @@ def test_mcnemars_p_value_is_the_binomial_probability_of_both_tails(only_a, only
     number = only_a + only_b
     tail = sum(math.comb(number, k) for k in range(min(only_a, only_b) + 1)) / 2**number
     assert mcnemar(only_a, only_b) == pytest.approx(min(1, 2 * tail), abs=1e-12)
+    if number:
+        assert mcnemar(only_a, only_b) == pytest.approx(stats.binomtest(only_a, number).pvalue, abs=1e-12)
+
+
+def test_the_interval_of_a_difference_is_the_paired_bootstrap_of_scipy(tmp_path, monkeypatch):
+    monkeypatch.setattr("mbert_cli.reports.bootstrap.RESAMPLES", 4000)
+    (task,) = compare(run(tmp_path / "a", near=near(NEAR_A)), run(tmp_path / "b", near=near(NEAR_B))).tasks
+    own = {metric.name: metric for metric in task.metrics}
+
+    def pearson(x, y, axis):
+        return stats.pearsonr(x, y, axis=axis).statistic
+
+    differences = {
+        "pearson": lambda a, b, y, axis: pearson(b, y, axis) - pearson(a, y, axis),
+        "mae": lambda a, b, y, axis: np.abs(b - y).mean(axis) - np.abs(a - y).mean(axis),
+    }
+    for name, difference in differences.items():
+        options = {"paired": True, "vectorized": True, "method": "percentile", "n_resamples": 4000}
+        other = stats.bootstrap((NEAR_A, NEAR_B, NEAR), difference, **options, rng=np.random.default_rng(7))
+        assert own[name].difference == pytest.approx(difference(NEAR_A, NEAR_B, NEAR, 0), abs=1e-12)
+        width = np.diff(other.confidence_interval).item()
+        assert own[name].interval == pytest.approx(tuple(other.confidence_interval), abs=0.1 * width)
 
 
 def test_numbers_and_sets_are_compared_by_the_bootstrap(tmp_path):
