@@ -18,7 +18,10 @@ from mbert_cli.encoder.kernels.int8 import Int8Linear, integer_product, quantise
 from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.quantisation import quantise
 
-fused = pytest.importorskip("mbert_cli.encoder.kernels.fused")
+numba = pytest.importorskip("numba")
+from mbert_cli.encoder.kernels import dot_lanes, fused, int8_fused  # noqa: E402 -- they need Numba
+from mbert_cli.encoder.kernels.int8_block_loops import multiply_block  # noqa: E402
+
 SIZES = {"vocab_size": 40, "hidden_size": 64, "num_layers": 3, "num_heads": 2, "intermediate_size": 96}
 LENGTHS = [5, 1, 17, 16, 33, 2]
 
@@ -98,6 +101,31 @@ def test_states_of_a_sentence_do_not_depend_on_the_batch():
     packed = stream([17, *LENGTHS, 512, *LENGTHS * 5])
     together, alone = states(encoder, packed, "fused"), states(encoder, first_sentence(packed), "fused")
     assert torch.equal(together[:17], alone)
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert"])
+def test_products_in_blocks_give_the_same_bytes_as_whole_products(name, monkeypatch):
+    encoder, packed = quantise(encoder_of(name)), stream([*LENGTHS, 200, *LENGTHS * 3])
+    in_blocks = states(encoder, packed, "fused")
+    monkeypatch.setattr(int8_fused, "IN_BLOCKS", False)
+    assert torch.equal(in_blocks, states(encoder, packed, "fused"))
+
+
+@pytest.mark.skipif(not dot_lanes.is_supported(), reason="the loops need AVX512-VNNI, and AMX is faster")
+@pytest.mark.parametrize(("rows", "size", "columns"), [(1, 16, 16), (7, 48, 80), (100, 400, 64)])
+def test_loops_multiply_the_largest_integers_exactly(rows, size, columns):
+    rng = np.random.default_rng(rows)
+    x, weight = (rng.choice([-127, 127, 0, 5], size=(count, size)).astype(np.int8) for count in (rows, columns))
+    x[0], weight[-1] = 127, -127
+    width = -(-columns // 64) * 64
+    z, sums = np.empty(rows * width, np.int32), np.empty(rows, np.int32)
+    multiply(x.ravel(), rows, size, dot_lanes.packed(torch.from_numpy(weight)), width, sums, z)
+    assert (z.reshape(rows, width)[:, :columns] == x.astype(np.int64) @ weight.astype(np.int64).T).all()
+
+
+@numba.njit
+def multiply(x, rows, size, weights, width, sums, z):
+    multiply_block(x, 0, rows, size, weights, width, sums, z)
 
 
 def first_sentence(packed):

@@ -58,9 +58,10 @@ def read(source, row_scales, column_scales, first, rows, stride, offset, size, b
 
 @inlined
 @no_type_check
-def read_qkv(qkv, row_scales, column_scales, first, length, features, offset, size, bias, scale, cos, sin, q, k, v):
+def read_qkv(
+    qkv, row_scales, column_scales, first, length, stride, features, offset, size, bias, scale, cos, sin, q, k, v
+):
     """Copy the queries, times `scale`, the keys and the values of one head and a sentence; rotate queries and keys."""
-    stride = 3 * features
     read(qkv, row_scales, column_scales, first, length, stride, offset, size, bias, scale, q)
     read(qkv, row_scales, column_scales, first, length, stride, features + offset, size, bias, 1.0, k)
     read(qkv, row_scales, column_scales, first, length, stride, 2 * features + offset, size, bias, 1.0, v)
@@ -193,6 +194,41 @@ def task_at(task, worker, workers, sentences, heads):
     return worker + task // heads * workers, task % heads
 
 
+@inlined
+@no_type_check
+def attend_head(
+    q, k, v, length, size, table, window, first, heads, head, dropping, turned, weights, mixed, nothing, features, out
+):
+    """Write dropout(softmax(Q K^T + B)) V of one head and one sentence.
+
+    Args:
+        q, k, v: [length * size]; q is already scaled.
+        length: number of tokens of the sentence.
+        size: number of features of the head.
+        table: values of B; that of distance d is at d + length - 1; or empty.
+        window: see `attention`.
+        first: the sentence's first token.
+        heads, head: the number of heads and the head.
+        dropping: see `dropout_loops`.
+        turned, weights, mixed: memory for the transposed keys, the weights and the result of a block.
+        nothing: an empty array.
+        features: number of features of all heads.
+        out: [tokens * features].
+    """
+    width = up_to(length, WIDTH)
+    turn(k, length, size, width, turned)
+    for row in range(0, length, block_rows(length, window)):
+        count = min(length - row, block_rows(length, window))
+        key, end = first_key(row, window), last_key(row, count, length, window)
+        wide = up_to(end - key, WIDTH)
+        start = length - 1 + key - row
+        weigh(q[row * size :], size, turned[key:], width, table, start, count, end - key, wide, weights)
+        if dropping[1]:
+            thin(weights, count, wide, first + row, key, heads, head, dropping, weights)
+        multiply(weights, wide, 1, end - key, v[key * size :], size, count, size, mixed)
+        write(count, size, mixed, 1.0, first + row, features, head * size, out, nothing)
+
+
 @compiled
 @no_type_check
 def attention(
@@ -227,22 +263,16 @@ def attention(
         for task in range(tasks_of(worker, workers, len(order), heads)):
             sentence, head = task_at(task, worker, workers, len(order), heads)
             first, length = starts[order[sentence]], lengths[order[sentence]]
-            width, offset = up_to(length, WIDTH), head * size
-            scale = 1.0 / np.sqrt(size)
+            offset = head * size
+            own_table = table[len(table) // heads * head + longest - length :]
             read_qkv(
-                qkv, row_scales, column_scales, first, length, features, offset, size, bias, scale, cos, sin, q, k, v
-            )
-            turn(k, length, size, width, turned)
-            for row in range(0, length, block_rows(length, window)):
-                count = min(length - row, block_rows(length, window))
-                key, end = first_key(row, window), last_key(row, count, length, window)
-                wide = up_to(end - key, WIDTH)
-                start = len(table) // heads * head + longest - 1 + key - row
-                weigh(q[row * size :], size, turned[key:], width, table, start, count, end - key, wide, weights)
-                if dropping[1]:
-                    thin(weights, count, wide, first + row, key, heads, head, dropping, weights)
-                multiply(weights, wide, 1, end - key, v[key * size :], size, count, size, mixed)
-                write(count, size, mixed, 1.0, first + row, features, offset, out, nothing)
+                qkv, row_scales, column_scales, first, length, 3 * features, features, offset, size, bias,
+                1.0 / np.sqrt(size), cos, sin, q, k, v,
+            )  # fmt: skip
+            attend_head(
+                q, k, v, length, size, own_table, window, first, heads, head, dropping, turned, weights, mixed, nothing,
+                features, out,
+            )  # fmt: skip
 
 
 @compiled
@@ -281,7 +311,24 @@ def attention_backward(
             sentence, head = task_at(task, worker, workers, len(order), heads)
             first, length = starts[order[sentence]], lengths[order[sentence]]
             width, offset = up_to(length, WIDTH), head * size
-            read_qkv(qkv, nothing, nothing, first, length, features, offset, size, bias, scale, cos, sin, q, k, v)
+            read_qkv(
+                qkv,
+                nothing,
+                nothing,
+                first,
+                length,
+                3 * features,
+                features,
+                offset,
+                size,
+                bias,
+                scale,
+                cos,
+                sin,
+                q,
+                k,
+                v,
+            )
             read(dout, nothing, nothing, first, length, features, offset, size, nothing, 1.0, into)
             turn(k, length, size, width, turned_k)
             turn(v, length, size, width, turned_v)

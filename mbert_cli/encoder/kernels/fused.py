@@ -30,7 +30,7 @@ from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm as add_norm_rows
 from mbert_cli.encoder.kernels.norm_loops import add_norm_backward
 from mbert_cli.encoder.kernels.product import Linear
-from mbert_cli.encoder.kernels.views import CHUNKS, fits, flat, flat_like, summed, sums
+from mbert_cli.encoder.kernels.views import CHUNKS, angles_of, fits, flat, flat_like, padded_table, summed, sums
 from mbert_cli.encoder.kernels.weight_gradient import weight_gradient
 from mbert_cli.encoder.positions import NOWHERE, Relative
 from mbert_cli.encoder.prefix import Prefix
@@ -171,15 +171,17 @@ def attend(
     relative: Relative = NOWHERE,
 ) -> Float[Tensor, "tokens features"]:
     """See `plain.attend`."""
-    x, product = qkv.value, qkv if isinstance(qkv, Product) else None
+    x, product = qkv.value, qkv if isinstance(qkv, Product) and not dropout_p else None
     size = x.shape[-1] // (3 * num_heads)
     step = WIDTH if relative.rotation is None else 2 * WIDTH
     if any(prefixes) or size % step or qkv.dropout_p or relative.disentangled is not None or not (product or fits(x)):
         return plain.attend(qkv, layout, num_heads, dropout_p, prefixes, relative)
-    bias = relative.limited_bias(layout.longest, x.device)
+    bias = relative.limited_bias(layout.longest, layout.device)
     bias = None if bias is None else bias.expand(num_heads, -1)
+    if product is not None:
+        return int8_fused.attend(product, layout, num_heads, bias, relative.rotation, relative.window or 0)
     places = relative.rotation, relative.window or 0, layout
-    return cast(Tensor, _Attention.apply(x.contiguous(), qkv.bias, bias, *places, num_heads, dropout_p, product))
+    return cast(Tensor, _Attention.apply(x.contiguous(), qkv.bias, bias, *places, num_heads, dropout_p))
 
 
 def mean(x: Float[Tensor, "tokens hidden"], layout: Layout) -> Float[Tensor, "sentences hidden"]:
@@ -308,18 +310,14 @@ class _Attention(torch.autograd.Function):
         layout: Layout,
         num_heads: int,
         p: float,
-        product: Product | None,
     ) -> Tensor:
-        table = None if by_distance is None else _padded_table(by_distance)
+        table = None if by_distance is None else padded_table(by_distance)
         ctx.save_for_backward(qkv, bias, table)
         ctx.distances = 0 if by_distance is None else by_distance.shape[1]
         order, dropping = np.argsort(-layout.host_lengths, kind="stable"), _draw(p, lambda: layout.rows)
-        angles = (_NOTHING, _NOTHING) if rotation is None else tuple(flat(each) for each in rotation)
-        ctx.given = (window, *angles, layout.host_starts, layout.host_lengths, order, num_heads, dropping, CHUNKS)
-        # In fp32 for an int8 product: the result is quantised next, and one data type is compiled instead of two.
-        out = empty_rows(qkv, qkv.shape[1] // 3, None if product is None else torch.float32)
-        scales = (_NOTHING, _NOTHING) if product is None else (flat(product.row_scales), flat(product.column_scales))
-        attention(flat(qkv), *scales, flat(bias), flat(table), *ctx.given, flat(out))
+        ctx.given = (window, *angles_of(rotation), layout.host_starts, layout.host_lengths, order, num_heads, dropping)
+        out = empty_rows(qkv, qkv.shape[1] // 3)
+        attention(flat(qkv), _NOTHING, _NOTHING, flat(bias), flat(table), *ctx.given, CHUNKS, flat(out))
         return out
 
     @staticmethod
@@ -329,12 +327,7 @@ class _Attention(torch.autograd.Function):
         dqkv, dbias = empty_rows(qkv), sums(ctx.needs_input_grad[1], qkv.shape[1])
         dtable = sums(ctx.needs_input_grad[2], 0 if table is None else table.numel())
         dout = flat(gradients[0].contiguous())
-        attention_backward(dout, flat(qkv), flat(bias), flat(table), *ctx.given, flat(dqkv), dbias, dtable)
+        attention_backward(dout, flat(qkv), flat(bias), flat(table), *ctx.given, CHUNKS, flat(dqkv), dbias, dtable)
         dtables = summed(dtable)
         by_distance = None if dtables is None else dtables.view(table.shape)[:, : ctx.distances]
         return dqkv, summed(dbias), by_distance, None, None, None, None, None, None
-
-
-def _padded_table(by_distance: Tensor) -> Tensor:
-    """Return values by distance in fp32, with zeros after those of each head: the loops read sixteen at once."""
-    return nn.functional.pad(by_distance.float(), (0, WIDTH))

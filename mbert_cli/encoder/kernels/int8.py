@@ -8,7 +8,9 @@ Source: Yao et al. 2022, "ZeroQuant", section 4.1 (scales per row of the weights
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int8, Int32
 from torch import Tensor, nn
@@ -73,6 +75,13 @@ class Int8Linear(nn.Linear):
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.scales = nn.Parameter(scales, requires_grad=False)
         self.register_parameter("bias", None if bias is None else nn.Parameter(bias, requires_grad=False))
+
+    @cached_property
+    def packed(self) -> np.ndarray:
+        """The weight in the order in which the compiled products read it."""
+        from mbert_cli.encoder.kernels.dot_lanes import packed  # needs Numba
+
+        return packed(self.weight)
 
     @classmethod
     def of(cls, linear: nn.Linear) -> "Int8Linear":

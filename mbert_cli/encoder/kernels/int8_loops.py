@@ -48,6 +48,68 @@ def quantise_row(values, columns, peak, rows8, at):
     return most / types.float32(_MOST)
 
 
+@inlined
+@no_type_check
+def gelu_row(z, at, row_scale, column_scales, bias, values, rows8, to):
+    """Write GELU(z + bias) of a row of z that starts at `at` in int8, from rows8[to] on; return its scale.
+
+    `values` has memory for a row.
+    """
+    columns, peak = len(column_scales), splat(types.float32(0))
+    for column in range(0, columns, WIDTH):
+        x = read_value(z, at, column, row_scale, column_scales, bias)
+        value = x * normal_roughly(x)
+        peak = larger_magnitude(peak, value)
+        store(values, column, value)
+    return quantise_row(values, columns, peak, rows8, to)
+
+
+@inlined
+@no_type_check
+def gate_row(z, at, row_scale, column_scales, bias, kind, values, rows8, to):
+    """Write f(a) * b of a row [a; b] of z + bias in int8; see `gelu_row`, and `gate_loops.add_gate` for the kind."""
+    columns, peak = len(column_scales) // 2, splat(types.float32(0))
+    for column in range(0, columns, WIDTH):
+        a = read_value(z, at, column, row_scale, column_scales, bias)
+        b = read_value(z, at, columns + column, row_scale, column_scales, bias)
+        value = a * share_of(a, kind) * b
+        peak = larger_magnitude(peak, value)
+        store(values, column, value)
+    return quantise_row(values, columns, peak, rows8, to)
+
+
+@inlined
+@no_type_check
+def norm_row(z, start, row_scale, column_scales, bias, residual, gamma, beta, eps, row, values, sums, y, rows8, scales):
+    """Write y = LN(residual + z + bias) of one row, and y in int8; see `norm_rows`.
+
+    The row starts at `start` in z, and has the number `row` in the other arrays. `values` has memory for a row.
+    """
+    hidden = len(gamma)
+    at, along = row * hidden, splat(types.float32(0))
+    for column in range(0, hidden, WIDTH):
+        value = read_value(z, start, column, row_scale, column_scales, bias) + load(residual, at + column)
+        if len(sums):
+            store(sums, at + column, value)
+        along = along + value
+        store(values, column, value)
+    mean = splat(types.float32(total(along) / hidden))
+    squares = splat(types.float32(0))
+    for column in range(0, hidden, WIDTH):
+        centred = load(values, column) - mean
+        squares = fma(centred, centred, squares)
+        store(values, column, centred)
+    factor = splat(types.float32(1.0 / np.sqrt(total(squares) / hidden + eps)))
+    peak = splat(types.float32(0))
+    for column in range(0, hidden, WIDTH):
+        value = fma(load(values, column) * factor, load(gamma, column), load(beta, column))
+        peak = larger_magnitude(peak, value)
+        store(values, column, value)
+        store(y, at + column, value)
+    if len(scales):
+        scales[row] = quantise_row(values, hidden, peak, rows8, at)
+
+
 @compiled
 @no_type_check
 def quantise(x, columns, chunks, rows8, scales):
@@ -111,13 +173,8 @@ def gelu_rows(z, row_scales, column_scales, bias, chunks, rows8, scales):
     for chunk in prange(chunks):
         values = np.empty(columns, np.float32)
         for row in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
-            at, peak = row * columns, splat(types.float32(0))
-            for column in range(0, columns, WIDTH):
-                x = read_value(z, at, column, row_scales[row], column_scales, bias)
-                value = x * normal_roughly(x)
-                peak = larger_magnitude(peak, value)
-                store(values, column, value)
-            scales[row] = quantise_row(values, columns, peak, rows8, at)
+            at = row * columns
+            scales[row] = gelu_row(z, at, row_scales[row], column_scales, bias, values, rows8, at)
 
 
 @compiled
@@ -139,14 +196,8 @@ def gate_rows(z, row_scales, column_scales, bias, kind, chunks, rows8, scales):
     for chunk in prange(chunks):
         values = np.empty(columns, np.float32)
         for row in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
-            at, peak = 2 * row * columns, splat(types.float32(0))
-            for column in range(0, columns, WIDTH):
-                a = read_value(z, at, column, row_scales[row], column_scales, bias)
-                b = read_value(z, at, columns + column, row_scales[row], column_scales, bias)
-                value = a * share_of(a, kind) * b
-                peak = larger_magnitude(peak, value)
-                store(values, column, value)
-            scales[row] = quantise_row(values, columns, peak, rows8, row * columns)
+            at = row * columns
+            scales[row] = gate_row(z, 2 * at, row_scales[row], column_scales, bias, kind, values, rows8, at)
 
 
 @compiled
@@ -173,26 +224,8 @@ def norm_rows(z, row_scales, column_scales, bias, residual, gamma, beta, eps, ch
     for chunk in prange(chunks):
         values = np.empty(hidden, np.float32)
         for row in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
-            at, row_scale = row * hidden, scale_of_row(row_scales, row)
-            along = splat(types.float32(0))
-            for column in range(0, hidden, WIDTH):
-                value = read_value(z, at, column, row_scale, column_scales, bias) + load(residual, at + column)
-                if len(sums):
-                    store(sums, at + column, value)
-                along = along + value
-                store(values, column, value)
-            mean = splat(types.float32(total(along) / hidden))
-            squares = splat(types.float32(0))
-            for column in range(0, hidden, WIDTH):
-                centred = load(values, column) - mean
-                squares = fma(centred, centred, squares)
-                store(values, column, centred)
-            factor = splat(types.float32(1.0 / np.sqrt(total(squares) / hidden + eps)))
-            peak = splat(types.float32(0))
-            for column in range(0, hidden, WIDTH):
-                value = fma(load(values, column) * factor, load(gamma, column), load(beta, column))
-                peak = larger_magnitude(peak, value)
-                store(values, column, value)
-                store(y, at + column, value)
-            if len(scales):
-                scales[row] = quantise_row(values, hidden, peak, rows8, at)
+            row_scale = scale_of_row(row_scales, row)
+            norm_row(
+                z, row * hidden, row_scale, column_scales, bias, residual, gamma, beta, eps, row, values, sums, y,
+                rows8, scales,
+            )  # fmt: skip

@@ -1,0 +1,148 @@
+"""int8 products and what follows them, for a block of rows at a time: intermediate results stay in a core's cache.
+
+`int8_loops` has the same operations on the whole results of products. Both give the same bytes.
+"""
+
+from typing import no_type_check
+
+import numpy as np
+from numba import prange
+
+from mbert_cli.encoder.kernels.attention_loops import attend_head, read_qkv
+from mbert_cli.encoder.kernels.compiling import compiled, inlined
+from mbert_cli.encoder.kernels.dot_lanes import PANEL, ROWS, multiply_tile, sum_of_bytes
+from mbert_cli.encoder.kernels.int8_loops import gate_row, gelu_row, norm_row
+from mbert_cli.encoder.kernels.lanes import WIDTH
+from mbert_cli.encoder.kernels.position_loops import most_scores, up_to
+
+BLOCK = 96  # rows; more rows would need more than the cache of a core, fewer would read the weights more often
+
+UNGATED = -1  # the kind of an activation that is GELU without a gate
+
+
+@inlined
+@no_type_check
+def multiply_block(rows8, first, rows, size, weights, columns, sums, z):
+    """Write the products of a block of rows and a weight.
+
+    Args:
+        rows8: int8, [_ * size].
+        first: the block's first row.
+        rows: number of rows of the block.
+        size: numbers of a row.
+        weights: the result of `dot_lanes.packed`.
+        columns: outputs of the weight, rounded up to a multiple of 64.
+        sums: memory for `rows` numbers.
+        z: int32, [rows * columns].
+    """
+    for row in range(rows):
+        sums[row] = -128 * sum_of_bytes(rows8, (first + row) * size, size)
+    for panel in range(0, columns, PANEL):
+        for row in range(0, rows, ROWS):
+            count = min(ROWS, rows - row)
+            at, place = (first + row) * size, row * columns + panel
+            multiply_tile(rows8, at, size, count, weights, panel * size, sums, row, z, place, columns)
+
+
+@compiled
+@no_type_check
+def multiply_norm(
+    x8, x_scales, inner_weights, inner_scales, inner_bias, kind, weights, column_scales, bias, residual, gamma, beta,
+    eps, sums, y, rows8, scales,
+):  # fmt: skip
+    """Write y = LN(residual + W x + bias), and y in int8. If there are inner weights W', x is f(W' x' + bias').
+
+    Args:
+        x8: int8, [rows * size], the rows of x, or of x' if there are inner weights.
+        x_scales: [rows].
+        inner_weights: the result of `dot_lanes.packed` for W'; or empty.
+        inner_scales: the scale of each output of W'; or empty.
+        inner_bias: or empty.
+        kind: f: UNGATED, or the kind of a gate; see `gate_loops.add_gate`.
+        weights: the result of `dot_lanes.packed` for W.
+        column_scales: [hidden].
+        bias: [hidden], or empty.
+        residual, gamma, beta, eps, sums, y, rows8, scales: see `int8_loops.norm_rows`.
+    """
+    rows, hidden = len(x_scales), len(gamma)
+    size, width, inside = len(x8) // rows, up_to(hidden, PANEL), up_to(len(inner_scales), PANEL)
+    features = len(inner_scales) if kind == UNGATED else len(inner_scales) // 2
+    for block in prange((rows + BLOCK - 1) // BLOCK):
+        first = block * BLOCK
+        count = min(BLOCK, rows - first)
+        values, starts = np.empty(max(features, hidden), np.float32), np.empty(BLOCK, np.int32)
+        z = np.empty(BLOCK * max(inside, width), np.int32)
+        if len(inner_weights):
+            fed8, fed_scales = np.empty(BLOCK * features, np.int8), np.empty(BLOCK, np.float32)
+            multiply_block(x8, first, count, size, inner_weights, inside, starts, z)
+            for row in range(count):
+                at, to, scale = row * inside, row * features, x_scales[first + row]
+                if kind == UNGATED:
+                    fed_scales[row] = gelu_row(z, at, scale, inner_scales, inner_bias, values, fed8, to)
+                else:
+                    fed_scales[row] = gate_row(z, at, scale, inner_scales, inner_bias, kind, values, fed8, to)
+            multiply_block(fed8, 0, count, features, weights, width, starts, z)
+        else:
+            fed_scales = x_scales[first:]
+            multiply_block(x8, first, count, size, weights, width, starts, z)
+        for row in range(count):
+            norm_row(
+                z, row * width, fed_scales[row], column_scales, bias, residual, gamma, beta, eps, first + row, values,
+                sums, y, rows8, scales,
+            )  # fmt: skip
+
+
+@inlined
+@no_type_check
+def end_of_block(lengths, first, end):
+    """Return the end of the longest block of sentences with at most BLOCK tokens; it has at least one sentence."""
+    tokens = lengths[first]
+    last = first + 1
+    while last < end and tokens + lengths[last] <= BLOCK:
+        tokens += lengths[last]
+        last += 1
+    return last
+
+
+@compiled
+@no_type_check
+def multiply_attention(
+    x8, x_scales, weights, column_scales, bias, table, window, cos, sin, starts, lengths, parts, heads, dropping, out
+):
+    """Write softmax(Q K^T / sqrt(d) + B) V, where [Q K V] are the products of int8 rows and a weight, plus the bias.
+
+    Args:
+        x8: int8, [tokens * size].
+        x_scales: [tokens].
+        weights: see `multiply_norm`.
+        column_scales: [3 * features].
+        bias, table, window, cos, sin, starts, lengths, heads, out: see `attention_loops.attention`.
+        parts: the first sentence of each part that the work is split into; then the number of sentences.
+        dropping: without dropout; see `dropout_loops`.
+    """
+    tokens, features = len(x_scales), len(column_scales) // 3
+    size, head_size, longest = len(x8) // tokens, features // heads, lengths.max()
+    width, rows, most = up_to(3 * features, PANEL), up_to(longest, WIDTH), max(BLOCK, longest)
+    for part in prange(len(parts) - 1):
+        q, k = np.zeros(rows * head_size, np.float32), np.zeros(rows * head_size, np.float32)
+        v, mixed = np.zeros(rows * head_size, np.float32), np.zeros(rows * head_size, np.float32)
+        turned, scores = np.zeros(head_size * rows, np.float32), np.zeros(most_scores(longest, window), np.float32)
+        z, sums, nothing = np.empty(most * width, np.int32), np.empty(most, np.int32), np.zeros(0, np.float32)
+        sentence = parts[part]
+        while sentence < parts[part + 1]:
+            block, end = starts[sentence], end_of_block(lengths, sentence, parts[part + 1])
+            count = starts[end - 1] + lengths[end - 1] - block
+            multiply_block(x8, block, count, size, weights, width, sums, z)
+            while sentence < end:
+                first, length = starts[sentence], lengths[sentence]
+                for head in range(heads):
+                    own_table = table[len(table) // heads * head + longest - length :]
+                    read_qkv(
+                        z, x_scales[block:], column_scales, first - block, length, width, features, head * head_size,
+                        head_size, bias, 1.0 / np.sqrt(head_size), cos, sin, q, k, v,
+                    )  # fmt: skip
+                    attend_head(
+                        q, k, v, length, head_size, own_table, window, first, heads, head, dropping, turned, scores,
+                        mixed, nothing, features, out,
+                    )  # fmt: skip
+                sentence += 1
