@@ -8,9 +8,9 @@ from typing import no_type_check
 import numpy as np
 from numba import prange
 
-from mbert_cli.encoder.kernels.attention_loops import attend_head, read_qkv
 from mbert_cli.encoder.kernels.compiling import compiled, inlined
 from mbert_cli.encoder.kernels.dot_lanes import PANEL, ROWS, multiply_tile, sum_of_bytes
+from mbert_cli.encoder.kernels.head_loops import attend_head, read_qkv
 from mbert_cli.encoder.kernels.int8_loops import gate_row, gelu_row, norm_row
 from mbert_cli.encoder.kernels.lanes import WIDTH
 from mbert_cli.encoder.kernels.position_loops import most_scores, up_to
