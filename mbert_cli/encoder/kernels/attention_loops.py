@@ -151,23 +151,9 @@ def attention_backward(
             first, length = starts[order[sentence]], lengths[order[sentence]]
             width, offset = up_to(length, WIDTH), head * size
             read_qkv(
-                qkv,
-                nothing,
-                nothing,
-                first,
-                length,
-                3 * features,
-                features,
-                offset,
-                size,
-                bias,
-                scale,
-                cos,
-                sin,
-                q,
-                k,
+                qkv, nothing, nothing, first, length, 3 * features, features, offset, size, bias, scale, cos, sin, q, k,
                 v,
-            )
+            )  # fmt: skip
             read(dout, nothing, nothing, first, length, features, offset, size, nothing, 1.0, into)
             turn(k, length, size, width, turned_k)
             turn(v, length, size, width, turned_v)
