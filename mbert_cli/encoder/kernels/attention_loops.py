@@ -105,8 +105,8 @@ def attention(
             offset = head * size
             own_table = table[len(table) // heads * head + longest - length :]
             read_qkv(
-                qkv, row_scales, column_scales, first, length, 3 * features, features, offset, size, bias,
-                1.0 / np.sqrt(size), cos, sin, q, k, v,
+                qkv, row_scales, column_scales, first, length, 3 * features, features, offset, size, bias, cos, sin, q, k,
+                v,
             )  # fmt: skip
             attend_head(
                 q, k, v, length, size, own_table, window, first, heads, head, dropping, turned, weights, mixed, nothing,
@@ -151,9 +151,8 @@ def attention_backward(
             first, length = starts[order[sentence]], lengths[order[sentence]]
             width, offset = up_to(length, WIDTH), head * size
             read_qkv(
-                qkv, nothing, nothing, first, length, 3 * features, features, offset, size, bias, scale, cos, sin, q, k,
-                v,
-            )  # fmt: skip
+                qkv, nothing, nothing, first, length, 3 * features, features, offset, size, bias, cos, sin, q, k, v
+            )
             read(dout, nothing, nothing, first, length, features, offset, size, nothing, 1.0, into)
             turn(k, length, size, width, turned_k)
             turn(v, length, size, width, turned_v)

@@ -34,11 +34,9 @@ def read(source, row_scales, column_scales, first, rows, stride, offset, size, b
 
 @inlined
 @no_type_check
-def read_qkv(
-    qkv, row_scales, column_scales, first, length, stride, features, offset, size, bias, scale, cos, sin, q, k, v
-):
-    """Copy the queries, times `scale`, the keys and the values of one head and a sentence; rotate queries and keys."""
-    read(qkv, row_scales, column_scales, first, length, stride, offset, size, bias, scale, q)
+def read_qkv(qkv, row_scales, column_scales, first, length, stride, features, offset, size, bias, cos, sin, q, k, v):
+    """Copy the queries / sqrt(size), the keys and the values of one head and a sentence; rotate queries and keys."""
+    read(qkv, row_scales, column_scales, first, length, stride, offset, size, bias, 1.0 / np.sqrt(size), q)
     read(qkv, row_scales, column_scales, first, length, stride, features + offset, size, bias, 1.0, k)
     read(qkv, row_scales, column_scales, first, length, stride, 2 * features + offset, size, bias, 1.0, v)
     rotate(q, 0, length, size, cos, sin, 1)

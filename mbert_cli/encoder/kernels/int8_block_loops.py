@@ -139,7 +139,7 @@ def multiply_attention(
                     own_table = table[len(table) // heads * head + longest - length :]
                     read_qkv(
                         z, x_scales[block:], column_scales, first - block, length, width, features, head * head_size,
-                        head_size, bias, 1.0 / np.sqrt(head_size), cos, sin, q, k, v,
+                        head_size, bias, cos, sin, q, k, v,
                     )  # fmt: skip
                     attend_head(
                         q, k, v, length, head_size, own_table, window, first, heads, head, dropping, turned, scores,
