@@ -105,8 +105,8 @@ def attention(
             offset = head * size
             own_table = table[len(table) // heads * head + longest - length :]
             read_qkv(
-                qkv, row_scales, column_scales, first, length, 3 * features, features, offset, size, bias, cos, sin, q, k,
-                v,
+                qkv, row_scales, column_scales, first, length, 3 * features, features, offset, size, bias, cos, sin, q,
+                k, v,
             )  # fmt: skip
             attend_head(
                 q, k, v, length, size, own_table, window, first, heads, head, dropping, turned, weights, mixed, nothing,
@@ -135,12 +135,13 @@ def attention_backward(
     size, longest = features // heads, lengths[order[0]]
     rows, most = up_to(longest, WIDTH), most_scores(longest, window)
     for worker in prange(workers):
-        q, k, v = (
+        q, k = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
+        v, into, part = (
+            np.zeros(rows * size, np.float32),
             np.zeros(rows * size, np.float32),
             np.zeros(rows * size, np.float32),
             np.zeros(rows * size, np.float32),
         )
-        into, part = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
         dk, dv = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
         turned_k, turned_v = np.zeros(size * rows, np.float32), np.zeros(size * rows, np.float32)
         weights, thinned, slopes = np.zeros(most, np.float32), np.zeros(most, np.float32), np.zeros(most, np.float32)
