@@ -136,16 +136,12 @@ def attention_backward(
     rows, most = up_to(longest, WIDTH), most_scores(longest, window)
     for worker in prange(workers):
         q, k = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
-        v, into, part = (
-            np.zeros(rows * size, np.float32),
-            np.zeros(rows * size, np.float32),
-            np.zeros(rows * size, np.float32),
-            np.zeros(rows * size, np.float32),
-        )
+        v, into = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
+        part, nothing = np.zeros(rows * size, np.float32), np.zeros(0, np.float32)
         dk, dv = np.zeros(rows * size, np.float32), np.zeros(rows * size, np.float32)
         turned_k, turned_v = np.zeros(size * rows, np.float32), np.zeros(size * rows, np.float32)
         weights, thinned, slopes = np.zeros(most, np.float32), np.zeros(most, np.float32), np.zeros(most, np.float32)
-        nothing, scale = np.zeros(0, np.float32), 1.0 / np.sqrt(size)
+        scale = 1.0 / np.sqrt(size)
         sums = dbias[worker] if len(dbias) else nothing
         for task in range(tasks_of(worker, workers, len(order), heads)):
             sentence, head = task_at(task, worker, workers, len(order), heads)
