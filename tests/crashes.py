@@ -58,7 +58,6 @@ _CHANGES = {
     "os.truncate",
     "shutil.rmtree",
 }
-REMOVALS = ("shutil.rmtree", "os.remove", "os.rmdir")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -75,17 +74,14 @@ class _Changes:
 
     count: int | None = None  # None outside a block
     crash_at = 0
-    ignored: tuple[str, ...] = ()
 
     def event(self, name, arguments):
         if self.count is None:
             return
         if name in _CHANGES or name == "os.fsync" or (name == "open" and arguments[2] & _WRITING):
-            self.change(name)
+            self.change()
 
-    def change(self, name):
-        if name in self.ignored:
-            return
+    def change(self):
         self.count += 1
         if self.count > self.crash_at:
             self.count = None  # code that cleans up after the crash runs to its end
@@ -96,14 +92,13 @@ _changes = _Changes()
 sys.addaudithook(_changes.event)
 
 
-def crashes(folder, prepare, act, ignored=()):
+def crashes(folder, prepare, act):
     """Yield the folder of a process that died in `act`, for each of its changes to the disk: it dies before that one.
 
     Args:
         folder: an empty folder for all of them.
         prepare: makes what `act` changes, in the folder that it is given.
         act: what dies, in the folder that it is given.
-        ignored: audit events that count as no change.
     """
     real = os.fsync
 
@@ -117,7 +112,7 @@ def crashes(folder, prepare, act, ignored=()):
         prepare(here)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "fsync", fsync)
-            _changes.count, _changes.crash_at, _changes.ignored = 0, number, ignored
+            _changes.count, _changes.crash_at = 0, number
             try:
                 act(here)
             except Crash:

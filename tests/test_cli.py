@@ -355,8 +355,9 @@ def test_evaluate_replaces_only_a_folder_that_it_wrote_and_only_with_force(run, 
     assert mbert(*words, "empty", "--force", cwd=tmp_path).returncode == 0
     assert contents(tmp_path / "empty") == before
     (tmp_path / "empty" / "notes.txt").write_text("precious")
-    (tmp_path / "notes.old").mkdir()
-    (tmp_path / "notes.old" / "thesis.txt").write_text("precious")
+    for name in ("notes.old", "notes.new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("precious")
     for name in ("empty", "run", "run/evaluation", "run/model", "notes.old", "."):
         before = contents(tmp_path / name)
         refused = mbert(*words, name, "--force", cwd=tmp_path)
@@ -367,7 +368,7 @@ def test_evaluate_replaces_only_a_folder_that_it_wrote_and_only_with_force(run, 
         assert contents(tmp_path / name) == before
     # Neither NAME.old nor NAME.new beside it is touched.
     assert mbert(*words, "notes", cwd=tmp_path).returncode == 0
-    assert (tmp_path / "notes.old" / "thesis.txt").exists()
+    assert len(list(tmp_path.glob("notes.*/thesis.txt"))) == 2
 
 
 @pytest.mark.parametrize(

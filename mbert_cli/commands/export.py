@@ -95,10 +95,10 @@ def _single_task(tasks: "list[str] | tuple[str, ...]", format_: str) -> str:
 
 
 def _write(what: str, output: Path, write: Callable[[Path], None], console: Console) -> None:
-    from mbert_cli.storage.atomic import replace_folder
+    from mbert_cli.storage.atomic import commit_folder
 
     with console.status(f"exporting {what}"):
-        replace_folder(output, write)
+        commit_folder(output, write)
 
 
 def _export_onnx(saved: "SavedModel", tasks: list[str], output: Path, console: Console) -> None:

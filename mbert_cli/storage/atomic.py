@@ -1,7 +1,7 @@
 """Atomic writes of files and folders: a crash at any moment leaves the old version or the new one.
 
-A new folder is written under a temporary name beside its final one, flushed to disk with fsync, and renamed. Its
-`manifest.json` contains the SHA-256 of every other file, so that a damaged file is detected.
+A new file or folder is written as `.NAME.mbert-new` beside its final place, flushed to disk with fsync, and renamed.
+The `manifest.json` of a folder contains the SHA-256 of every other file, so that a damaged file is detected.
 
 Must not import torch: fast start-up.
 """
@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -28,20 +27,21 @@ DERIVED = "int8-"
 """First part of the names of files that are made of the other files of a folder; see `is_derived`."""
 INT8_SCORES = f"{DERIVED}scores.json"
 """What int8 costs, as `mbert evaluate` measured it on dev."""
-_NEW = ".new"
-_OLD = ".old"
+# Suffixes of hidden names, which no file of a user has: `NAME.new` may be the next version of a thesis.
+_NEW = ".mbert-new"
+_OLD = ".mbert-old"
 
 
 def commit_folder(folder: Path, write: Callable[[Path], None], like: Iterable[Path] = ()) -> None:
     """Write a folder and its manifest, or replace it, atomically.
 
-    1. Write the files and their manifest into `NAME.new`, and flush them to disk.
-    2. Rename the existing folder, if there is one, to `NAME.old`.
-    3. Rename `NAME.new` to `NAME`; flush the parent folder to disk.
-    4. Remove `NAME.old`.
+    1. Write the files and their manifest into `.NAME.mbert-new`, and flush them to disk.
+    2. Rename the existing folder, if there is one, to `.NAME.mbert-old`.
+    3. Rename `.NAME.mbert-new` to `NAME`; flush the parent folder to disk.
+    4. Remove `.NAME.mbert-old`.
 
-    A crash before step 2 leaves `NAME`; between 2 and 3, `NAME.old`; after 3, the new `NAME`. `committed` finds it. An
-    error in step 1 removes `NAME.new`.
+    A crash before step 2 leaves `NAME`; between 2 and 3, `.NAME.mbert-old`; after 3, the new `NAME`. `committed` finds
+    it. An error in step 1 removes `.NAME.mbert-new`; an error in step 3 brings the existing folder back.
 
     Args:
         folder: the folder.
@@ -51,19 +51,22 @@ def commit_folder(folder: Path, write: Callable[[Path], None], like: Iterable[Pa
     Raises:
         ResourceError: the disk is full.
     """
-    new, old = _beside(folder, _NEW), _beside(folder, _OLD)
+    place = folder.resolve()
+    new, old = _beside(place, _NEW), _beside(place, _OLD)
     with disk_errors(folder):
         shutil.rmtree(new, ignore_errors=True)
         try:
             _write_whole(new, write, like)
-        except Exception:
+            if place.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                place.rename(old)
+            new.rename(place)
+        except (Exception, KeyboardInterrupt):
+            if os.path.exists(old) and not os.path.exists(place):
+                old.rename(place)
             shutil.rmtree(new, ignore_errors=True)  # leave no incomplete folder; frees the space on a full disk
             raise
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            folder.rename(old)
-        new.rename(folder)
-        _sync(folder.parent)
+        _sync(place.parent)
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -100,42 +103,25 @@ def _share(new: Path, hashes: Mapping[str, str], like: Iterable[Path]) -> None:
 
 
 def committed(folder: Path) -> Path | None:
-    """Return the folder itself, or `NAME.old` after a crash, whichever was committed; None if neither was."""
-    return next((each for each in (folder, _beside(folder, _OLD)) if os.path.isfile(each / MANIFEST)), None)
+    """Return the folder itself, or `.NAME.mbert-old` after a crash, whichever was committed; None if neither was."""
+    places = (folder, _beside(folder.resolve(), _OLD), *_of_an_earlier_version(folder))
+    return next((each for each in places if os.path.isfile(each / MANIFEST)), None)
+
+
+def _of_an_earlier_version(folder: Path) -> list[Path]:
+    """Return `NAME.old`, as an earlier version of mbert called it, if that version crashed between two renames.
+
+    Only in a run folder, and beside the complete `NAME.new`. Any other `NAME.old` belongs to the user.
+    """
+    new, old = (folder.parent / f"{folder.name}{suffix}" for suffix in (".new", ".old"))
+    crashed = not os.path.exists(folder) and os.path.isfile(new / MANIFEST)
+    return [old] if crashed and os.path.isfile(folder.parent / "recipe.yaml") else []
 
 
 def remove_folder(folder: Path) -> None:
     """Remove a committed folder, and what a crash may have left beside it."""
-    for each in (folder, _beside(folder, _NEW), _beside(folder, _OLD)):
+    for each in (folder, *(_beside(folder.resolve(), suffix) for suffix in (_NEW, _OLD))):
         shutil.rmtree(each, ignore_errors=True)
-
-
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write or replace a folder among a user's own files: no other file is touched, and a failure keeps the old folder.
-
-    Args:
-        folder: the folder; its parent exists.
-        write: writes the files into the folder that it is given.
-
-    Raises:
-        ResourceError: the disk is full.
-        UsageError: the folder cannot be written.
-    """
-    folder = folder.resolve()
-    with disk_errors(folder):
-        own = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            _write_whole(own / "new", write, ())
-            if folder.exists():
-                folder.rename(own / "old")
-            (own / "new").rename(folder)
-            _sync(folder.parent)
-        except BaseException:
-            if (own / "old").exists() and not folder.exists():
-                (own / "old").rename(folder)
-            raise
-        finally:
-            shutil.rmtree(own, ignore_errors=True)
 
 
 def holds_only_what_was_committed(folder: Path) -> bool:
@@ -143,8 +129,8 @@ def holds_only_what_was_committed(folder: Path) -> bool:
     if not (folder / MANIFEST).is_file():
         return False
     known = {MANIFEST, *hashes_in(folder)}
-    files = [path for path in folder.rglob("*") if not path.is_dir() and not is_derived(path.name)]
-    return all(path.relative_to(folder).as_posix() in known for path in files)
+    files = [path for path in folder.rglob("*") if not path.is_dir() and not is_derived(finished(path).name)]
+    return all(path.relative_to(folder).as_posix() in known or left_by_a_crash(path) for path in files)
 
 
 def is_derived(name: str) -> bool:
@@ -214,7 +200,7 @@ def amend_folder(folder: Path, name: str, text: str) -> None:
     replace_file(folder / MANIFEST, _manifest({**others, new.name: digest}))
     with disk_errors(folder):
         for each in folder.iterdir():
-            if _is_amendment(each.name.removesuffix(_NEW), name) and each != new:
+            if _is_amendment(finished(each).name, name) and each != new:
                 each.unlink()
 
 
@@ -306,12 +292,18 @@ def give_rights(path: Path) -> None:
 
 def left_by_a_crash(path: Path) -> bool:
     """Whether a path has the name of an incomplete file or folder, as a crash may leave it."""
-    return path.suffix in (_NEW, _OLD)
+    return finished(path) != path
+
+
+def finished(path: Path) -> Path:
+    """Return the final path of what a crash may have left under a hidden name; other paths stay as they are."""
+    match = re.fullmatch(rf"\.(.+)(?:{_NEW}|{_OLD})", path.name)
+    return path if match is None else path.with_name(match[1])
 
 
 def _beside(path: Path, suffix: str) -> Path:
     whole = path.resolve() if path.name in ("", "..") else path  # "." has a name after resolving
-    return whole.parent / f"{whole.name}{suffix}"
+    return whole.parent / f".{whole.name}{suffix}"
 
 
 def _sync(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import filelock
 
 from mbert_cli.errors import RunInUseError, UsageError
-from mbert_cli.storage.atomic import committed, left_by_a_crash
+from mbert_cli.storage.atomic import committed, finished
 from mbert_cli.storage.disk import disk_errors
 from mbert_cli.storage.locks import take_lock
 from mbert_cli.storage.model_folder import model_folder
@@ -153,4 +153,5 @@ def _check_links(run: RunFolder) -> None:
 
 def _is_incomplete_part(run: RunFolder, path: Path) -> bool:
     """Whether a path was left by a run that was killed before it had committed anything."""
-    return left_by_a_crash(path) and path.with_suffix("") in (*run.folders, *run.files)
+    earlier = path.with_suffix("") if path.suffix == ".new" else path  # such names had earlier versions
+    return not ({finished(path), earlier} - {path}).isdisjoint((*run.folders, *run.files))

@@ -113,10 +113,10 @@ def test_without_an_output_the_model_of_the_run_is_replaced_but_not_its_history(
     assert predictions(run, "feeling", rows) == expected
     assert (run / "metrics.jsonl").read_bytes() == history
     # A crash can leave the folder with another name, under which the next command finds it.
-    (run / "model").rename(run / "model.old")
+    (run / "model").rename(run / ".model.mbert-old")
     mbert("tasks", "rename", run, "feeling", "mood", "-q")
     assert predictions(run, "mood", rows) == expected
-    assert not (run / "model.old").exists()
+    assert not (run / ".model.mbert-old").exists()
 
 
 def test_a_model_in_a_folder_called_old_is_not_taken_for_the_remains_of_a_crash(runs, here):
@@ -126,6 +126,42 @@ def test_a_model_in_a_folder_called_old_is_not_taken_for_the_remains_of_a_crash(
     mbert("tasks", "remove", here / "copy.old", "near", "-q")
     assert hashes_in(here / "copy") == before
     assert ModelFiles.of(here / "copy.old").task_names == ["mood", "same"]
+
+
+WRITERS = {
+    "tasks export": ("tasks", "export", "{one}", "mood", "-o", "copy"),
+    "tasks import": ("tasks", "import", "{three}", "{renamed}", "-o", "copy"),
+    "tasks remove": ("tasks", "remove", "{three}", "near", "-o", "copy"),
+    "tasks rename": ("tasks", "rename", "copy", "mood", "feeling"),
+    "add-task": ("add-task", "{one}", "{recipe}", "-t", "near", "-o", "copy", "training.epochs=1"),
+    "fuse": ("fuse", "{one}", "{model}", "-o", "copy", "--limit", "2"),
+    "export": ("export", "{one}", "--format", "transformers", "--no-head", "-o", "copy"),
+    "compare": ("compare", "{one}", "{two}", "-o", "copy"),
+}
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_command_that_writes_a_folder_touches_nothing_beside_it(command, runs, here):
+    """Another version of mbert used NAME.new and NAME.old for itself, and removed what the user had there."""
+    for name in ("copy.new", "copy.old", "model.new", "model.old"):
+        (here / name).mkdir()
+        (here / name / "thesis.txt").write_text("precious")
+    places = {"recipe": runs / "recipe.yaml", "one": runs / "one", "two": here / "two", "three": runs / "three"}
+    made = {"renamed": here / "renamed", "model": here / "model"}
+    shutil.copytree(runs / "one", places["two"])
+    shutil.copytree(runs / "one" / "model", made["model"])
+    if command == "tasks import":
+        mbert("tasks", "rename", made["model"], "mood", "tone", "-q")
+        mbert("tasks", "export", made["model"], "tone", "-o", made["renamed"], "-q")
+    if command == "tasks rename":
+        shutil.copytree(made["model"], here / "copy")
+    before = {path.name for path in here.iterdir()}
+    for force in ([], ["-F"]):
+        words = [word.format(**places, **made) for word in WRITERS[command]]
+        if "-o" in words or not force:
+            mbert(*words, *force, "-q")
+    assert {path.name for path in here.iterdir()} == {*before, "copy"}
+    assert len(list(here.glob("*/thesis.txt"))) == 4
 
 
 def test_a_task_of_an_ensemble_contains_the_parts_of_all_members(runs, tiny_files, here):
@@ -188,7 +224,7 @@ def test_a_full_disk_leaves_the_old_model(runs, here, monkeypatch):
     assert hashes_in(run / "model") == before
     check_folder(run / "model")
     assert [path.name for path in here.iterdir()] == ["run"]
-    assert not (run / "model.new").exists()
+    assert not list(run.glob(".model.*"))
 
 
 def test_a_task_folder_is_uploaded_without_paths_and_read_from_the_hub(runs, here, monkeypatch):

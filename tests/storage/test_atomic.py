@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crashes import REMOVALS, crashes
+from crashes import crashes
 
 from mbert_cli.errors import CheckpointError, ResourceError, UsageError
 from mbert_cli.storage.atomic import (
@@ -15,7 +15,8 @@ from mbert_cli.storage.atomic import (
     committed,
     holds_only_what_was_committed,
     read_json,
-    replace_folder,
+    remove_folder,
+    replace_file,
 )
 from mbert_cli.storage.model_folder import model_folder
 from mbert_cli.storage.run_folder import RunFolder
@@ -95,31 +96,77 @@ def test_a_name_too_long_for_the_disk_is_refused(tmp_path):
         commit_folder(tmp_path / ("x" * 300), write("text"))
 
 
-def test_replacing_a_folder_touches_nothing_beside_it(tmp_path):
-    for name in ("out.new", "out.old"):
+def test_writing_and_removing_touch_nothing_beside_their_target(tmp_path):
+    for name in ("out.new", "out.old", "notes.new", "notes.old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "thesis.txt").touch()
-    replace_folder(tmp_path / "out", write("first"))
-    replace_folder(tmp_path / "out", write("second"))
+    commit_folder(tmp_path / "out", write("first"))
+    commit_folder(tmp_path / "out", write("second"))
     check_folder(tmp_path / "out")
     assert (tmp_path / "out" / "a.txt").read_text() == "second"
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["out", "out.new", "out.old"]
-    assert (tmp_path / "out.old" / "thesis.txt").exists()
+    replace_file(tmp_path / "notes", "first")
+    replace_file(tmp_path / "notes", "second")
+    names = ["notes", "notes.new", "notes.old", "out", "out.new", "out.old"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == names
+    remove_folder(tmp_path / "out")
+    assert committed(tmp_path / "out") is None
+    names.remove("out")
+    assert sorted(each.name for each in tmp_path.iterdir()) == names
+    assert len(list(tmp_path.glob("*/thesis.txt"))) == 4
 
 
-def test_a_failure_while_replacing_leaves_the_old_or_the_new_folder_and_nothing_else(tmp_path):
-    def replace(text):
-        return lambda here: replace_folder(here / "out", write(text))
+@pytest.mark.parametrize("stop", [OSError(errno.EIO, "no"), KeyboardInterrupt()])
+def test_a_failure_while_replacing_leaves_the_old_or_the_new_folder_and_nothing_else(tmp_path, monkeypatch, stop):
+    """Unlike a crash, which `committed` repairs, a failure leaves the folder under its own name."""
+    commit_folder(tmp_path / "out", write("old"))
+    rename, calls = Path.rename, []
 
-    found = []
-    for here in crashes(tmp_path, replace("old"), replace("new"), ignored=REMOVALS):
-        found.append((here / "out" / "a.txt").read_text())
-        assert [each.name for each in here.iterdir()] == ["out"]
-    assert set(found) == {"old", "new"}
+    def failing(path, target):
+        calls.append(path)
+        if len(calls) == failing.at:
+            raise stop
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    for failing.at in (1, 2):
+        calls.clear()
+        with pytest.raises((ResourceError, KeyboardInterrupt)):
+            commit_folder(tmp_path / "out", write("new"))
+        assert (tmp_path / "out" / "a.txt").read_text() == "old"
+        assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_symbolic_link_to_a_folder_stays_and_its_target_is_replaced(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "deep" / "real")
+    for text in ("old", "new"):
+        commit_folder(tmp_path / "out", write(text))
+        assert (tmp_path / "deep" / "real" / "a.txt").read_text() == text
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["a.txt", "deep", "manifest.json", "out", "real"]
+    (tmp_path / "deep" / "real").rename(tmp_path / "deep" / ".real.mbert-old")  # as a crash leaves it
+    assert (committed(tmp_path / "out") / "a.txt").read_text() == "new"
+
+
+def test_a_model_that_an_earlier_version_left_is_found_only_after_a_crash_in_a_run(tmp_path):
+    """It called the folders NAME.old and NAME.new. Alone, or outside a run, such folders belong to the user."""
+    for name in ("old", "new"):
+        commit_folder(tmp_path / f"model.{name}", write(name))
+    assert committed(tmp_path / "model") is None
+    (tmp_path / "recipe.yaml").touch()
+    assert committed(tmp_path / "model") == tmp_path / "model.old"
+    (tmp_path / "model.new").rename(tmp_path / "kept")
+    assert committed(tmp_path / "model") is None
+    (tmp_path / "kept").rename(tmp_path / "model.new")
+    commit_folder(tmp_path / "model", write("newest"))
+    assert committed(tmp_path / "model") == tmp_path / "model"
+    remove_folder(tmp_path / "model")
+    assert (tmp_path / "model.old" / "a.txt").exists()
 
 
 def test_a_file_that_was_not_committed_is_detected(tmp_path):
     commit_folder(tmp_path / "x", write("text"))
+    assert holds_only_what_was_committed(tmp_path / "x")
+    (tmp_path / "x" / ".manifest.json.mbert-new").touch()  # a crash while `amend_folder` wrote it
     assert holds_only_what_was_committed(tmp_path / "x")
     (tmp_path / "x" / "deep").mkdir()
     (tmp_path / "x" / "deep" / "thesis.txt").touch()

@@ -14,7 +14,7 @@ def write(text):
 def test_the_newest_undamaged_state_is_found_and_the_oldest_are_removed(tmp_path):
     run = RunFolder(tmp_path)
     for epoch, step in ((9_999, 0), (9_999, 90), (9_999, 110), (10_000, 0)):
-        (run.states / "epoch-9999-step-00000100.new").mkdir(parents=True)  # of a process that died
+        (run.states / ".epoch-9999-step-00000100.mbert-new").mkdir(parents=True)  # of a process that died
         commit_state(run, epoch, step, write(f"{epoch} {step}"), keep=2)
     assert sorted(each.name for each in run.states.iterdir()) == ["epoch-10000", "epoch-9999-step-00000110"]
     newest, problems = run.newest_state()

@@ -73,15 +73,18 @@ def test_another_file_named_like_the_metrics_is_not_replaced(text, tmp_path):
 
 
 def test_leftovers_of_a_run_that_died_at_its_first_write_are_ignored(tmp_path):
-    (tmp_path / "recipe.yaml.new").touch()
+    (tmp_path / ".recipe.yaml.mbert-new").touch()
+    (tmp_path / "recipe.yaml.new").touch()  # of an earlier version
     (tmp_path / ".lock").touch()
     run = RunFolder(tmp_path)
     check_free(run, resume=False, force=False)
     with pytest.raises(UsageError, match="no run to resume"):
         check_free(run, resume=True, force=False)
-    (tmp_path / "thesis.new").touch()
-    with pytest.raises(UsageError, match="is not empty and contains no run"):
-        check_free(run, resume=False, force=False)
+    for name in ("thesis.new", ".thesis.mbert-new", "evaluation"):
+        (tmp_path / name).touch()
+        with pytest.raises(UsageError, match="is not empty and contains no run"):
+            check_free(run, resume=False, force=False)
+        (tmp_path / name).unlink()
 
 
 def test_a_symbolic_link_in_a_run_is_refused(tmp_path):

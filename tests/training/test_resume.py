@@ -17,7 +17,7 @@ from mbert_cli.machine import signals
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.components import kinds, load_recipe
 from mbert_cli.storage import commit_epoch, run_lock
-from mbert_cli.storage.atomic import commit_folder, remove_folder
+from mbert_cli.storage.atomic import commit_folder, finished, left_by_a_crash, remove_folder
 from mbert_cli.storage.model_folder import model_folder
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import locked
@@ -113,12 +113,17 @@ def training(recipe, *words):
     return ["train", str(recipe), "--precision", "fp32", "--device", "cpu", *words]
 
 
+def order(state):
+    """Return a key that sorts states by their age; an incomplete one replaces the complete one of the same name."""
+    return finished(state).name, left_by_a_crash(state)
+
+
 def start_and_wait_for(path, tmp_path, recipe, *words):
     """Start a training run; return the process when a path, or a later state, exists: old states are removed."""
     process = start(*training(recipe, *words), cwd=tmp_path)
     deadline = time.monotonic() + 240
     while process.poll() is None and time.monotonic() < deadline:
-        if path.parent.exists() and any(each.name >= path.name for each in path.parent.iterdir()):
+        if path.parent.exists() and any(order(each) >= order(path) for each in path.parent.iterdir()):
             break
         time.sleep(0.001)
     return process
@@ -128,11 +133,11 @@ def start_and_wait_for(path, tmp_path, recipe, *words):
     ("curriculum", "state"),
     [
         ("hybrid", "epoch-0000-step-00000002"),  # within the phase of the first task
-        ("hybrid", "epoch-0000-step-00000005.new"),  # during a save, within the phase of the second task
+        ("hybrid", ".epoch-0000-step-00000005.mbert-new"),  # during a save, within the phase of the second task
         ("hybrid", "epoch-0001-step-00000002"),  # within the simultaneous phase
         ("sequential", "epoch-0000-step-00000008"),
-        ("simultaneous", "epoch-0001.new"),
-        ("annealed", "epoch-0001-step-00000003.new"),
+        ("simultaneous", ".epoch-0001.mbert-new"),
+        ("annealed", ".epoch-0001-step-00000003.mbert-new"),
     ],
 )
 def test_a_killed_process_resumes_to_the_same_bytes(tiny_recipe, tmp_path, curriculum, state, figures):

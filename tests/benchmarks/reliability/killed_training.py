@@ -25,7 +25,7 @@ def _kill_somewhere(rng: random.Random, run: Path, words: list[str], epoch: int 
     process = start(*words)
     at = f"epoch-{rng.randrange(2) if epoch is None else epoch:04d}-step-{rng.randint(1, _STEPS):08d}"
     in_a_save = rng.random() < 0.5
-    new, whole = run / "state" / f"{at}.new", run / "state" / at
+    new, whole = run / "state" / f".{at}.mbert-new", run / "state" / at
     if wait_until(lambda: whole.exists() or (in_a_save and new.exists()), process):
         time.sleep(rng.random() * (0.004 if in_a_save else 0.04))
         kill(process)
