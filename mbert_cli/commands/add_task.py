@@ -76,6 +76,7 @@ def add_task(
     RECIPE. If no adapter acts inside the encoder, the encoder runs only once per text. RUN does not change. To train
     the encoder as well, use mbert train.
     """
+    from mbert_cli.storage.output_folder import check_not_in_use
     from mbert_cli.storage.run_folder import RunFolder
     from mbert_cli.storage.run_lock import locked
 
@@ -99,6 +100,7 @@ def add_task(
     folder = RunFolder(output)
     if output.resolve() in (base.folder.resolve(), base.folder.resolve().parent):
         raise UsageError(f"{output}: is RUN itself; choose another -o.")
+    check_not_in_use(output)
     with locked(folder, resume, force):
         from mbert_cli.machine.hardware import choose
         from mbert_cli.model.components import load_recipe

@@ -8,7 +8,7 @@ import typer
 
 from mbert_cli.commands.options import Encoder, Force, Offline, Quiet, Run, go_offline
 from mbert_cli.errors import UsageError
-from mbert_cli.storage.output_folder import check_output_folder
+from mbert_cli.storage.output_folder import check_output_folder, write_output_folder
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -95,10 +95,8 @@ def _single_task(tasks: "list[str] | tuple[str, ...]", format_: str) -> str:
 
 
 def _write(what: str, output: Path, write: Callable[[Path], None], console: Console) -> None:
-    from mbert_cli.storage.atomic import commit_folder
-
     with console.status(f"exporting {what}"):
-        commit_folder(output, write)
+        write_output_folder(output, write)
 
 
 def _export_onnx(saved: "SavedModel", tasks: list[str], output: Path, console: Console) -> None:

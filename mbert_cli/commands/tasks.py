@@ -10,7 +10,11 @@ from mbert_cli.commands.help_text import Command, Group, help_text, summary
 from mbert_cli.commands.options import AsJson, Force, Offline, Quiet, Run, go_offline
 from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import UsageError, counted
-from mbert_cli.storage.output_folder import check_not_the_working_folder, check_output_folder
+from mbert_cli.storage.output_folder import (
+    check_not_the_working_folder,
+    check_output_folder,
+    write_output_folder,
+)
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -84,12 +88,11 @@ def tasks_export(
     """
     from mbert_cli.model.saved_parts import ModelFiles
     from mbert_cli.model.task_folder import is_task_folder, write_task_folder
-    from mbert_cli.storage.atomic import commit_folder
 
     check_output_folder(output, force, "mbert tasks export", is_task_folder)
     model = ModelFiles.of(run)
     model.check_task(task)
-    commit_folder(output, lambda at: write_task_folder(at, model, task))
+    write_output_folder(output, lambda at: write_task_folder(at, model, task))
     Console(quiet).info(f"wrote {output}: task {task} of {run}, without the encoder")
 
 
@@ -251,13 +254,13 @@ def _edit(run: Path, task: str, change: _Change, output: Path | None, force: boo
 def _write(model: "ModelFiles", tasks: "Mapping[str, TaskFiles]", output: Path, force: bool, command: str) -> None:
     """Write a model with the given tasks to a new folder. Weights equal to those of `model` become hard links."""
     from mbert_cli.model.edit_tasks import write_with_tasks
-    from mbert_cli.storage.atomic import commit_folder, committed
+    from mbert_cli.storage.atomic import committed
     from mbert_cli.storage.model_folder import is_model_folder
 
     if committed(output) is not None and output.resolve() == model.folder.resolve():
         raise UsageError(f"{output}: is the model itself; choose another -o.")
     check_output_folder(output, force, command, is_model_folder)
-    commit_folder(output, lambda at: write_with_tasks(at, model, tasks), [model.folder])
+    write_output_folder(output, lambda at: write_with_tasks(at, model, tasks), [model.folder])
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {

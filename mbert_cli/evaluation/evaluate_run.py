@@ -16,7 +16,7 @@ from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.reports.figures import draw_if_possible, write_figures
 from mbert_cli.reports.largest_errors import TopError, errors_of, write_top_errors
-from mbert_cli.storage.atomic import commit_folder
+from mbert_cli.storage.output_folder import write_output_folder
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import model_locked
 from mbert_cli.terminal.console import Console
@@ -55,7 +55,7 @@ class RunEvaluation:
             write_top_errors(at, self.errors)
             write_figures(at, draw_if_possible(at, RunFolder(self.run).metrics_file, console))
 
-        commit_folder(folder, write)
+        write_output_folder(folder, write)
 
 
 def evaluate_run(

@@ -14,7 +14,7 @@ from pathlib import Path
 from mbert_cli.reports.differing_rows import write_differing_rows
 from mbert_cli.reports.pair_comparison import Comparison
 from mbert_cli.reports.pair_page import pair_page
-from mbert_cli.storage.atomic import commit_folder
+from mbert_cli.storage.output_folder import write_output_folder
 
 COMPARISON = "comparison.json"
 PAGE = "comparison.html"
@@ -35,4 +35,4 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
         for task in comparison.tasks:
             write_differing_rows(at, task.name, task.differing)
 
-    commit_folder(folder, write)
+    write_output_folder(folder, write)

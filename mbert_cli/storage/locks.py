@@ -6,6 +6,9 @@ import filelock
 
 from mbert_cli.errors import RunInUseError
 
+LOCK_FILE = ".lock"
+"""The name of the lock file in the folder of a run or sweep."""
+
 
 def take_lock(file: Path, in_use: str) -> filelock.BaseFileLock:
     """Take a lock, without waiting. The caller releases it.

@@ -1,11 +1,14 @@
-"""Output folders: checks before a command computes what it will write."""
+"""Output folders: checks before a command computes what it will write, and writing it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mbert_cli.errors import UsageError
-from mbert_cli.storage.atomic import holds_only_what_was_committed
+from mbert_cli.storage.atomic import commit_folder, holds_only_what_was_committed
+from mbert_cli.storage.disk import disk_errors
+from mbert_cli.storage.locks import LOCK_FILE, take_lock
 from mbert_cli.storage.output_file import is_stream
 
 
@@ -19,6 +22,7 @@ def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable
         is_ours: returns whether the command wrote a folder.
 
     Raises:
+        RunInUseError: see `check_not_in_use`.
         UsageError: the folder must not be written.
     """
     if is_stream(path):
@@ -36,6 +40,7 @@ def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable
         if not force:
             raise UsageError(f"{path}: exists; replace it with --force, or choose another folder.")
     check_not_the_working_folder(path, "name another folder")
+    check_not_in_use(path)
 
 
 def check_not_the_working_folder(path: Path, remedy: str) -> None:
@@ -50,3 +55,44 @@ def check_not_the_working_folder(path: Path, remedy: str) -> None:
     """
     if path.resolve() == Path.cwd():
         raise UsageError(f"{path}: is the working folder, which would be replaced; {remedy}.")
+
+
+def write_output_folder(path: Path, write: Callable[[Path], None], like: Iterable[Path] = ()) -> None:
+    """Write or replace a folder atomically. If it is inside a run folder, no other process trains there meanwhile.
+
+    Args:
+        path: a folder that `check_output_folder` has checked.
+        write: see `commit_folder`.
+        like: see `commit_folder`.
+
+    Raises:
+        ResourceError: the disk is full.
+        RunInUseError: another process has locked a run that contains the folder.
+    """
+    with _runs_locked(path):
+        commit_folder(path, write, like)
+
+
+def check_not_in_use(path: Path) -> None:
+    """Check that an output folder is not inside the folder of a run or sweep that another process uses.
+
+    Raises:
+        RunInUseError: it is.
+    """
+    with _runs_locked(path):
+        pass
+
+
+@contextmanager
+def _runs_locked(path: Path) -> Iterator[None]:
+    """Take the locks of the folders that contain a path. A folder that mbert never locked has no lock file."""
+    with ExitStack() as stack:
+        for parent in path.resolve().parents:
+            file = parent / LOCK_FILE
+            if file.is_file() and file.stat().st_size == 0:  # a file with contents belongs to another program
+                with disk_errors(parent):
+                    lock = take_lock(
+                        file, f"{path}: {parent} is in use by another mbert; wait for it to end, or choose another -o."
+                    )
+                stack.callback(lock.release)
+        yield

@@ -27,6 +27,7 @@ from pathlib import Path
 from mbert_cli.errors import CheckpointError, DataError
 from mbert_cli.storage.atomic import check_folder, remove_folder, replace_file
 from mbert_cli.storage.disk import disk_errors
+from mbert_cli.storage.locks import LOCK_FILE
 from mbert_cli.storage.metrics_file import METRICS_FILE, EpochRecord, read_metrics
 
 
@@ -63,7 +64,7 @@ class RunFolder:
         self.members = path / "members"
         self.tracking = path / "tracking"
         self.data_frames = path / "data_frames"
-        self.lock_file = path / ".lock"
+        self.lock_file = path / LOCK_FILE
         self.folders = (self.states, self.model, self.evaluation, self.figures, self.members, self.tracking)
         self.files = (self.metrics_file, self.recipe_file)
 

@@ -30,7 +30,7 @@ from mbert_cli.errors import UsageError
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.storage.atomic import left_by_a_crash, read_json
 from mbert_cli.storage.disk import disk_errors
-from mbert_cli.storage.locks import take_lock
+from mbert_cli.storage.locks import LOCK_FILE, take_lock
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.sweeps.file_hashes import FileHashes, identity
 from mbert_cli.sweeps.plan import Plan, PlannedRow
@@ -60,7 +60,7 @@ class SweepFolder:
         self.path = path
         self.plan_file = path / "plan.yaml"
         self.search_file = path / "search.json"
-        self._lock = path / ".lock"
+        self._lock = path / LOCK_FILE
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -12,11 +12,13 @@ import tiny
 
 from mbert_cli import Predictor
 from mbert_cli.cli import app
-from mbert_cli.errors import CheckpointError, MbertError, ResourceError
+from mbert_cli.errors import CheckpointError, MbertError, ResourceError, RunInUseError
 from mbert_cli.model.decisions import decisions_text
 from mbert_cli.model.saved_parts import ModelFiles
 from mbert_cli.model.task_folder import read_task_folder
 from mbert_cli.storage.atomic import DECISIONS, amend_folder, check_folder, commit_folder, hashes_in, sha256_of
+from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.storage.run_lock import locked
 
 FAST = ("-q", "training.epochs=1", "training.keep=1")
 
@@ -162,6 +164,20 @@ def test_a_command_that_writes_a_folder_touches_nothing_beside_it(command, runs,
             mbert(*words, *force, "-q")
     assert {path.name for path in here.iterdir()} == {*before, "copy"}
     assert len(list(here.glob("*/thesis.txt"))) == 4
+
+
+def test_no_command_writes_into_a_run_that_another_process_uses(runs, here):
+    other = RunFolder(shutil.copytree(runs / "one", here / "other"))
+    shutil.rmtree(other.model)  # training has saved no model yet
+    places = {"recipe": runs / "recipe.yaml", "one": runs / "one", "two": runs / "three", "three": here / "fewer"}
+    places |= {"renamed": runs / "mood", "model": runs / "one" / "model"}
+    mbert("tasks", "remove", runs / "three", "mood", "-o", here / "fewer", "-q")
+    with locked(other, resume=True):
+        for command, words in WRITERS.items():
+            if "-o" in words:
+                with pytest.raises(RunInUseError, match=r"other/model: .*other is in use by another mbert; wait"):
+                    mbert(*(word.format(**places).replace("copy", "other/model") for word in words), "-q")
+                assert not other.model.exists(), command
 
 
 def test_a_task_of_an_ensemble_contains_the_parts_of_all_members(runs, tiny_files, here):
