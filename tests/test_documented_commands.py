@@ -44,6 +44,7 @@ NOT_RUN = {
     "mbert train cs224n_minilm tasks.quora=null tasks.sts=null reference=null training.epochs=2 "
     "training.track=[tensorboard] --limit 200 -o runs/tracked": "reads the course's data",
     "mbert sweep options.yaml --limit 1000 -o sweeps/options": "reads the course's data",
+    "mbert sweep shares.yaml --limit 300 -o sweeps/shares": "reads the course's data",
     "mbert compare sweeps/options/runs/plain-seed-1 sweeps/options/runs/cosine-seed-1": "reads the course's data",
     "mbert train long.yaml --limit 64 --dry-run": "reads the course's data",
     "mbert train long.yaml training.gradient_checkpointing=true --limit 64 --dry-run": "reads the course's data",

@@ -50,11 +50,13 @@ class Tracker(ABC):
         module: the Python module that the tracker needs.
         package: what `pip install` needs for it.
         empty_size: size of its files for a run without points, in bytes, for the estimate of the disk space.
+        value_size: size of one value in its files, in bytes.
     """
 
     module: ClassVar[str]
     package: ClassVar[str]
     empty_size: ClassVar[int] = 5_000
+    value_size: ClassVar[int] = 60
 
     @abstractmethod
     def start(self, run: TrackedRun) -> str:

@@ -18,7 +18,9 @@ class MLflow(Tracker):
 
     module = "mlflow"
     package = "mlflow-skinny alembic sqlalchemy"
-    empty_size = 1_000_000  # the tables of the database
+    # Measured with MLflow 3.17 and SQLite: a run with 80 settings has 971 kB, and 1,000 values add 233 kB.
+    empty_size = 1_000_000
+    value_size = 240
 
     def start(self, run: TrackedRun) -> str:
         """Create a run, or set the run with `run.id` to running again."""

@@ -19,7 +19,6 @@ from mbert_cli.training.tracker_thread import TrackerThread
 
 _EVERY = 10  # steps
 _START_SECONDS, _END_SECONDS, _STOP_SECONDS = 180.0, 60.0, 10.0
-_BYTES = 60  # of a value
 _KEPT = ("epoch", "overall", "tasks")
 
 
@@ -157,7 +156,7 @@ def tracking_size(kinds: Sequence[str], steps: int, rounds: int, tasks: int, met
     """
     values = (steps // _EVERY + rounds) * (tasks + 1) + (rounds + 1) * (metrics + 2 * tasks + 10)
     trackers: list[type[Tracker]] = [component_class("tracking", kind) for kind in kinds]
-    return sum(each.empty_size + _BYTES * values for each in trackers)
+    return sum(each.empty_size + each.value_size * values for each in trackers)
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
