@@ -1,6 +1,7 @@
 """Packed sentences: one stream of tokens without padding, and a layout with the position of each sentence."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -18,6 +19,10 @@ its only text, or both texts in one sequence."""
 _BUCKET_WIDTHS = 2 ** np.arange(3, 18)  # up to 131,072 tokens, more than any `max_length`
 
 
+capturing: ContextVar[bool] = ContextVar("capturing", default=False)
+"""Whether operations become part of a CUDA graph. It would copy the CPU's values of one step in all steps."""
+
+
 def as_tensor(values: np.ndarray, device: torch.device | str) -> Tensor:
     """Copy an array to a device."""
     return to_device(torch.from_numpy(values), device)
@@ -25,6 +30,8 @@ def as_tensor(values: np.ndarray, device: torch.device | str) -> Tensor:
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
     """Copy a CPU tensor to a device; to a GPU asynchronously through pinned memory."""
+    if capturing.get():
+        raise RuntimeError("a CUDA graph cannot contain a copy from the CPU")
     if torch.device(device).type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
@@ -79,6 +86,7 @@ class Layout:
         segments: number of sentences of each segment (contiguous sentences of one task). Default: one segment.
         device: device of the index tensors.
         numbers: the place of each sentence's first token in the whole batch. Default: its place in this stream.
+        dummies: for each segment, how many sentences at its end are padding; empty if there is no padding.
     """
 
     def __init__(
@@ -87,8 +95,9 @@ class Layout:
         segments: Sequence[int] | None = None,
         device: torch.device | str = "cpu",
         numbers: np.ndarray | None = None,
+        dummies: Sequence[int] = (),
     ) -> None:
-        self.device = torch.device(device)
+        self.device, self.dummies = torch.device(device), tuple(dummies)
         self._lengths = np.asarray(lengths, dtype=np.int64)
         self._ends = np.cumsum(self._lengths)
         self._segments = [len(self._lengths)] if segments is None else list(segments)
@@ -223,19 +232,18 @@ def load_with(layout: Layout, arrays: Sequence[np.ndarray]) -> list[Tensor]:
     """Return arrays on the device of a layout; a GPU receives the arrays of the layout in the same copy."""
     if layout.device.type != "cuda":
         return as_tensors(arrays, layout.device)
-    own = [array(layout) for array in _ARRAYS.values()]
-    tensors = as_tensors([*own, *arrays], layout.device)
-    layout.loaded.update(zip(_ARRAYS, tensors, strict=False))
-    return tensors[len(own) :]
+    tensors = as_tensors([*(array(layout) for array in ARRAYS.values()), *arrays], layout.device)
+    layout.loaded.update(zip(ARRAYS, tensors, strict=False))
+    return tensors[len(ARRAYS) :]
 
 
 def _loaded(layout: Layout, name: str) -> Tensor:
     if name not in layout.loaded and layout.device.type == "cuda":
         load_with(layout, [])
-    return layout.loaded[name] if name in layout.loaded else as_tensor(_ARRAYS[name](layout), layout.device)
+    return layout.loaded[name] if name in layout.loaded else as_tensor(ARRAYS[name](layout), layout.device)
 
 
-_ARRAYS: dict[str, Callable[[Layout], np.ndarray]] = {
+ARRAYS: dict[str, Callable[[Layout], np.ndarray]] = {
     "lengths": lambda layout: layout.host_lengths,
     "first_tokens": lambda layout: layout.host_starts,
     "bounds": lambda layout: np.append(0, layout.host_lengths.cumsum()).astype(np.int32),

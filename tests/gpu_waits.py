@@ -51,12 +51,12 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if _reads(func.overloadpacket.__name__, args, kwargs):
+        if reads(func.overloadpacket.__name__, args, kwargs):
             _record(self.found, str(func))
         return func(*args, **kwargs)
 
 
-def _reads(name, args, kwargs):
+def reads(name, args, kwargs):
     if name == "segment_reduce":
         return not kwargs.get("unsafe", False)  # it checks the lengths
     if name == "repeat_interleave":

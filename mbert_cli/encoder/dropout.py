@@ -9,7 +9,7 @@ the kernels, padding, or how a batch is divided among processes. The fused kerne
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from functools import lru_cache
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from mbert_cli.batch import as_tensor
+from mbert_cli.batch import as_tensor, capturing
 from mbert_cli.encoder import kernels
 from mbert_cli.randomness import derive
 
@@ -37,14 +37,17 @@ class _Sites:
     Args:
         seed: the run's seed.
         step: number of the step in the run.
+        on_device: the keys of all sites, on the device of the model; by default they are computed when needed.
     """
 
-    def __init__(self, seed: int, step: int) -> None:
-        self._seed, self._step, self.count = seed, step, 0
+    def __init__(self, seed: int, step: int, on_device: Int[Tensor, " sites"] | None = None) -> None:
+        self._seed, self._step, self._on_device, self.count = seed, step, on_device, 0
         self._keys: dict[int, Tensor] = {}
         self._row_keys: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def next_key(self) -> int:
+        if capturing.get():
+            raise RuntimeError("a CUDA graph cannot contain the key of a site as a number")
         self.count += 1
         return self._key(self.count)
 
@@ -69,12 +72,24 @@ class _Sites:
     def _keys_of(self, part: int, device: torch.device) -> Tensor:
         """Return the keys of `_AT_ONCE` sites, which are copied to a GPU at once."""
         if part not in self._keys:
-            numbers = range(part * _AT_ONCE + 1, (part + 1) * _AT_ONCE + 1)
-            self._keys[part] = as_tensor(np.array([self._key(number) for number in numbers]), device)
+            first = part * _AT_ONCE
+            if self._on_device is not None:
+                self._keys[part] = self._on_device[first : first + _AT_ONCE]
+            else:
+                self._keys[part] = as_tensor(site_keys(self._seed, self._step, _AT_ONCE, first), device)
         return self._keys[part]
 
     def _key(self, number: int) -> int:
-        return derive(self._seed, "dropout", self._step, number)
+        return _key_of(self._seed, self._step, number)
+
+
+def site_keys(seed: int, step: int, count: int, first: int = 0) -> np.ndarray:
+    """Return the keys of `count` sites of a step, after the `first` ones."""
+    return np.array([_key_of(seed, step, number) for number in range(first + 1, first + count + 1)], np.int64)
+
+
+def _key_of(seed: int, step: int, number: int) -> int:
+    return derive(seed, "dropout", step, number)
 
 
 _sites: ContextVar[_Sites | None] = ContextVar("sites", default=None)
@@ -82,14 +97,24 @@ _rows: ContextVar[Callable[[], Rows | None] | None] = ContextVar("rows", default
 
 
 @contextmanager
-def keyed(seed: int, step: int) -> Iterator[None]:
+def keyed(seed: int, step: int, keys: Int[Tensor, " sites"] | None = None) -> Iterator[Callable[[], int]]:
     """Make the masks of one forward pass a function of the seed and the step.
 
     Outside of this block, keys are drawn from PyTorch's generator.
+
+    Args:
+        seed: the run's seed.
+        step: number of the step in the run.
+        keys: the result of `site_keys` on the device of the model, with a key for each site; by default the keys are
+            copied to the device when needed.
+
+    Yields:
+        A function that returns the number of sites so far.
     """
-    token = _sites.set(_Sites(seed, step))
+    sites = _Sites(seed, step, keys)
+    token = _sites.set(sites)
     try:
-        yield
+        yield lambda: sites.count
     finally:
         _sites.reset(token)
 
@@ -145,7 +170,7 @@ def row_numbers(x: Float[Tensor, "rows columns"]) -> Rows:
     numbers = _rows.get()
     rows = None if numbers is None else numbers()
     if rows is None:
-        return as_tensor(np.arange(len(x)), x.device)
+        return torch.arange(len(x), device=x.device)
     assert len(rows) == len(x), f"{len(rows)} row numbers for {len(x)} rows"
     return rows
 
@@ -164,7 +189,7 @@ def dropout(
     x: Float[Tensor, "*rows columns"],
     p: float,
     rows: Int[Tensor, "*rows"] | None = None,
-    key: int | None = None,
+    key: int | Int[Tensor, ""] | None = None,
     first: int = 0,
 ) -> Tensor:
     """Zero each value with probability `p`, and divide the others by 1 - p.
@@ -197,7 +222,7 @@ def _counted_from_0(x: Tensor) -> Tensor:
 
 
 def kept(
-    rows: Int[Tensor, "*rows"], columns: int, key: int, dropped: int, first: int = 0
+    rows: Int[Tensor, "*rows"], columns: int, key: int | Int[Tensor, ""], dropped: int, first: int = 0
 ) -> Bool[Tensor, "*rows columns"]:
     """Return which values dropout keeps.
 
@@ -229,7 +254,7 @@ def _kept(row_keys: Tensor, columns: int, dropped: int, first: int) -> Tensor:
     return halves.flatten(-3)[..., before : before + columns] >= dropped
 
 
-@lru_cache(maxsize=64)
+@cache  # never freed, because CUDA graphs read it
 def _counters(start: int, end: int, device: torch.device) -> Tensor:
     """Return the 32-bit hashes of the numbers from `start` to `end`; all steps use the same ones."""
     return torch.arange(start, end, device=device, dtype=torch.int32).mul_(_signed(0x9E3779B9))

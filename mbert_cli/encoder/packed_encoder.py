@@ -16,7 +16,7 @@ from mbert_cli.encoder.kernels import Pending
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.layer import EncoderLayer, Stream
 from mbert_cli.encoder.padded_layout import AnyLayout
-from mbert_cli.encoder.padding import FAST, STATIC, Padding
+from mbert_cli.encoder.padding import Padding
 from mbert_cli.encoder.positions import RelativePositions
 from mbert_cli.encoder.recomputation import recomputed
 from mbert_cli.encoder.segment_adapters import SegmentAdapters
@@ -51,7 +51,6 @@ class PackedEncoder(nn.Module):
         self.pooler = nn.Linear(hidden, hidden) if shape.has_pooler else None
         self.folded = False  # see `encoder.folding`
         self.recomputes = False  # in training: see `encoder.recomputation`
-        self.static_shapes = False  # in training: see `encoder.padding`; always on a GPU
 
     def forward(
         self,
@@ -94,8 +93,7 @@ class PackedEncoder(nn.Module):
         return padding.unpad(self.layers_over(ids, types, places, padding.layout, sites))
 
     def _sites(self, layout: Layout, adapters: Sequence[Sequence[Adapter]]) -> tuple[Padding, SegmentAdapters]:
-        is_static = self.training and (self.static_shapes or layout.device.type == "cuda")
-        padding = Padding(layout, any(adapters), STATIC if is_static else FAST)
+        padding = Padding(layout, any(adapters))
         of_padding: list[Sequence[Adapter]] = [[]] * (padding.more_segments if adapters else 0)
         return padding, SegmentAdapters(padding.layout, [*adapters, *of_padding], self.folded)
 

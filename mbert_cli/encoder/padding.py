@@ -41,27 +41,28 @@ FAST = Rounding(64, 1)
 """Libraries for matrix products spend time and memory on every new number of tokens, and are fastest at multiples of
 64."""
 STATIC = Rounding(256, 4)
-"""For training on a GPU: few different shapes occur. The four dummy sentences have at most 65 tokens each."""
+"""For training on a GPU: few different shapes occur. The four dummy sentences have at most 65 tokens each. See
+`training.static_shapes`."""
 
 
 class Padding:
     """Appends dummy sentences to a stream, and optionally to each of its segments, to round the number of tokens up.
 
+    A stream that already contains dummy sentences stays as it is.
+
     Args:
         layout: layout of the stream.
         segments: also pad each segment, because adapters multiply single segments.
-        rounding: how numbers of tokens are rounded up.
 
     Attributes:
         layout: layout of the padded stream.
         more_segments: 1 if the last dummy sentences are a segment of their own, otherwise 0.
     """
 
-    def __init__(self, layout: Layout, segments: bool, rounding: Rounding = FAST) -> None:
+    def __init__(self, layout: Layout, segments: bool) -> None:
         counts = layout.segment_tokens
-        added = [rounding.added(tokens) if segments else [] for tokens in counts]
-        total = sum(counts) + sum(map(sum, added))
-        last = [] if rounding == STATIC and segments else rounding.added(total)
+        added = [FAST.added(tokens) if segments and not layout.dummies else [] for tokens in counts]
+        last = [] if layout.dummies else FAST.added(sum(counts) + sum(map(sum, added)))
         self.more_segments = 1 if last else 0
         self._source: Tensor | None = None
         self._real: Tensor | None = None  # None if all padding is at the end

@@ -1,12 +1,12 @@
 """AdamW for embeddings, whose gradients are zero in most rows."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mbert_cli.encoder.kernels import adamw_plain, why_not_fused
@@ -25,19 +25,30 @@ class RowwiseAdamW(torch.optim.AdamW):
     A step changes nothing if `found_inf` is set to 1, as `torch.amp.GradScaler` does on a GPU. It divides dense
     gradients by `grad_scale` if that is set.
 
+    On a GPU, the learning rates are values of a tensor, `rates`, so that a CUDA graph can read those of each step. They
+    are rounded to fp32.
+
     The state of a table has two additional tensors: `row_step`, the last step of each row, and `rates`, the learning
     rates of the latest steps, including all steps that a row may have skipped.
 
     Args:
         groups: parameter groups, as for PyTorch's AdamW.
         lr: learning rate of groups that do not set one.
+
+    Attributes:
+        found_inf: see above.
+        grad_scale: see above.
+        rates: on a GPU: the learning rate of each parameter group.
+        updated: the parameters that the latest step updated.
     """
 
     found_inf: Tensor | None = None
     grad_scale: Tensor | None = None
+    rates: Float[Tensor, " groups"] | None = None
+    updated: Sequence[Tensor] = ()
 
     def __init__(self, groups: Iterable[dict[str, Any]], lr: float) -> None:
-        super().__init__(groups, lr=lr, fused=True)
+        super().__init__(groups, lr=lr, fused=True, capturable=True)
 
     @torch.no_grad()
     def catch_up(self, rows: Int[Tensor, " rows"] | None = None) -> None:
@@ -74,13 +85,14 @@ class RowwiseAdamW(torch.optim.AdamW):
                     parameter.grad = None
                 elif gradient is not None and "row_step" in self.state.get(parameter, {}):
                     self._take_dense(parameter, group)
-        groups, self.param_groups = self.param_groups, _merged(self.param_groups)
+        groups, self.param_groups = self.param_groups, _merged(self.param_groups, self.rates)
         try:
             super().step()
         finally:
             self.param_groups = groups
         # PyTorch's fused kernel does not increment the version of a parameter, but cached copies are compared by it.
         torch.autograd.graph.increment_version(updated)
+        self.updated = updated
         for table, group, gradient in sparse:
             self._take_rows(table, group, gradient.coalesce())
             table.grad = gradient
@@ -140,11 +152,15 @@ class RowwiseAdamW(torch.optim.AdamW):
         )  # fmt: skip
 
 
-def _merged(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _merged(groups: Sequence[dict[str, Any]], rates: Tensor | None) -> list[dict[str, Any]]:
     """Return groups with the same options as one group, so that one operation updates all of it."""
     merged: dict[tuple[float, float], dict[str, Any]] = {}
-    for group in groups:
-        same = merged.setdefault((group["lr"], group["weight_decay"]), {**group, "params": []})
+    for index, group in enumerate(groups):
+        # Without a schedule: a CUDA graph has the same groups in all steps.
+        rate = group["lr"] if rates is None else group["base_lr"]
+        if (rate, group["weight_decay"]) not in merged:
+            merged[rate, group["weight_decay"]] = {**group, "params": [], "lr": rate if rates is None else rates[index]}
+        same = merged[rate, group["weight_decay"]]
         same["params"] += group["params"]
     return list(merged.values())
 

@@ -57,6 +57,8 @@ class LossBalancing(nn.Module, ABC):
 
     sums_shared: ClassVar[bool] = False
     """Whether `backward` sums the gradients of the shared parameters over all processes."""
+    on_device: ClassVar[bool] = True
+    """Whether `backward` and `after_step` never read a value on the CPU, so that they can be part of a CUDA graph."""
     cancels_factors: ClassVar[bool] = False
     """Whether it learns weights that cancel a constant factor of a task's loss, such as `loss_weight`."""
 

@@ -28,6 +28,7 @@ class PCGrad(LossBalancing):
     """
 
     sums_shared = True
+    on_device = False
 
     def forward(self, losses: Losses) -> Float[Tensor, ""]:
         """Return the sum of the losses."""

@@ -23,7 +23,7 @@ def device_facts(device: torch.device) -> dict[str, str]:
         "int8": why_not_int8(device) or "for predictions with --precision int8",
         "dropout": "keyed: the masks are the same on every device and with all kernels",
         "flash attention": _flash_attention(device, fused=problem is None),
-        "graphs": _graphs(device),
+        "graphs": _graphs(device, fused=problem is None),
     }
 
 
@@ -50,8 +50,10 @@ def _flash_attention(device: torch.device, fused: bool) -> str:
     return f"{_FLASH}; with dropout, attention is computed by PyTorch's other operations"
 
 
-def _graphs(device: torch.device) -> str:
-    """Return whether steps are captured as CUDA graphs."""
-    if device.type == "cpu":
-        return "not used: CUDA graphs run on GPUs only"
-    return "not used: mbert launches the operations of a step one by one"
+def _graphs(device: torch.device, fused: bool) -> str:
+    """Return which steps of training are captured as CUDA graphs; see also `training.why_no_graphs`."""
+    if device.type == "cpu" or torch.version.hip is not None:
+        return "not used: CUDA graphs run on NVIDIA GPUs only"
+    if not fused:
+        return "not used: they need the fused kernels"
+    return "for training steps whose shapes occur again; see `mbert guide gpu`"

@@ -102,6 +102,13 @@ class MultiTaskBert(SentenceModel):
         for name in tasks or ():
             self.task(name).requires_grad_(True)
 
+    def renew_copies(self, tasks: Sequence[str]) -> None:
+        """Update the outdated copies of weights, in the data type of the computation, that a batch of tasks reads."""
+        if self.compute_dtype != torch.float32:
+            # One call for all copies: on a GPU, launching a copy takes longer than the copy.
+            linears = dict.fromkeys(linear for name in tasks for linear in self._linears_of(name))
+            renew(pair for linear in linears for pair in linear.outdated(self.compute_dtype))
+
     def body(self, batch: Batch) -> Float[Tensor, "tokens hidden"]:
         """Return the hidden states after the encoder's last layer, before the adapters on top."""
         with self._computing(batch):
@@ -145,10 +152,7 @@ class MultiTaskBert(SentenceModel):
 
     @contextmanager
     def _computing(self, batch: Batch) -> Iterator[None]:
-        if self.compute_dtype != torch.float32:
-            # One call for all copies: on a GPU, launching a copy takes longer than the copy.
-            linears = dict.fromkeys(linear for name in batch.tasks for linear in self._linears_of(name))
-            renew(pair for linear in linears for pair in linear.outdated(self.compute_dtype))
+        self.renew_copies(batch.tasks)
         device = batch.token_ids.device
         precision = torch.autocast(device.type, self.compute_dtype, self.compute_dtype != torch.float32)
         with kernels.using(self.kernels, device), precision:
@@ -167,9 +171,18 @@ class MultiTaskBert(SentenceModel):
         if self.pooling.pooler:
             assert self.encoder.pooler is not None  # checked by `build_model`
             sentences = torch.tanh(self.encoder.pooler(sentences))
-        vectors = zip(batch.tasks, sentences.split(batch.layout.segment_sentences), strict=True)
+        vectors = zip(batch.tasks, _of_segments(sentences, batch.layout), strict=True)
         windows = batch.windows
         return [self.task(name).window_pooling(own, windows[name]) if name in windows else own for name, own in vectors]
+
+
+def _of_segments(sentences: Float[Tensor, "sentences hidden"], layout: Layout) -> Sequence[Tensor]:
+    """Return the vectors of the sentences of each segment, without those of dummy sentences."""
+    counts = layout.segment_sentences
+    if not layout.dummies:
+        return sentences.split(counts)
+    parts = zip(counts, layout.dummies, strict=True)
+    return sentences.split([size for count, dummies in parts for size in (count - dummies, dummies)])[::2]
 
 
 def _exchanged(head: Head, sides: Sequence[Float[Tensor, "examples hidden"]]) -> list[Tensor]:

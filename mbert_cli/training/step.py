@@ -1,28 +1,30 @@
 """One optimizer step."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from jaxtyping import Float
 
-from mbert_cli.batch import Batch, to_device
-from mbert_cli.encoder.layer import EncoderLayer
-from mbert_cli.loss_balancing import Shared
+from mbert_cli.batch import as_tensor
+from mbert_cli.data.device_batch import moved
 from mbert_cli.machine.process_group import ALONE, Processes
-from mbert_cli.model.multi_task_bert import MultiTaskBert
-from mbert_cli.randomness import derive
 from mbert_cli.training.encoder_dropout import EncoderDropout
-from mbert_cli.training.gradient_sum import sum_gradients
-from mbert_cli.training.optimizer import Clipping, learning_rate_factor
+from mbert_cli.training.optimizer import learning_rate_factor
 from mbert_cli.training.pair_order import PairOrder
 from mbert_cli.training.portion import Portion
 from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import TrainingState
-from mbert_cli.training.step_losses import StepLosses
+from mbert_cli.training.static_shapes import is_static, with_dummies
+from mbert_cli.training.step_graphs import StepGraphs
 from mbert_cli.training.step_results import LATE, StepResult, StepResults
+from mbert_cli.training.step_update import StepUpdate
 from mbert_cli.training.token_dropout import TokenDropout
+from mbert_cli.training.why_no_graphs import why_no_graphs
+
+_log = logging.getLogger(__name__)
 
 
 class OptimizerStep:
@@ -36,6 +38,8 @@ class OptimizerStep:
 
     Attributes:
         learning_rate: the learning rate of the encoder in the last step.
+        update: the part of a step that runs on the device.
+        graphs: runs the update as CUDA graphs; None if it runs without.
     """
 
     def __init__(
@@ -49,7 +53,6 @@ class OptimizerStep:
         self.recipe = recipe
         self.optimizer = learner.optimizer
         self.pairs = PairOrder(setup.data.train, recipe.training.seed)
-        self._balancing = learner.balancing
         self._total_steps = setup.phases.total_steps
         self._device = device
         self._processes = processes
@@ -59,14 +62,17 @@ class OptimizerStep:
         self._encoder_dropout = EncoderDropout(
             learner.model.encoder, {name: task.encoder_dropout for name, task in tasks}
         )
-        self._weights = {name: task.loss_weight for name, task in tasks}
-        self._losses = StepLosses(learner.model, recipe, self._total_steps, processes)
         self._results = StepResults(recipe, {task: data.lines for task, data in setup.data.train.items()}, device)
+        self.update = StepUpdate(setup, device, self._results, processes)
+        problem = why_no_graphs(setup, device, processes)
+        if problem is not None and is_static(device):
+            _log.info("training without CUDA graphs: %s", problem)
+        self.graphs = StepGraphs(self.update, self._results, device, recipe.training.seed) if problem is None else None
 
     @property
     def stop(self) -> int | None:
         """The signal that stops the run, if another process may have received it."""
-        return self._losses.stop
+        return self.update.losses.stop
 
     def __call__(self, rows: Mapping[str, np.ndarray]) -> list[StepResult]:
         """Take a step.
@@ -81,32 +87,15 @@ class OptimizerStep:
             NotFiniteError: a loss or the norm of the gradients is NaN or infinite, in this step or, on a GPU, in an
                 earlier one; no weight was changed in that step and after it.
         """
-        training, step = self.recipe.training, self.state.step
         self.model.train()
         self._encoder_dropout(list(rows))
-        factor = learning_rate_factor(training, step, self._total_steps)
-        self.learning_rate = training.learning_rate * factor
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
-        portions = self._pack(rows, step)
+        rates = self._set_rates()
+        portions = self._pack(rows, self.state.step)
         # All processes catch up the same embedding rows, so that the rows have the same bits everywhere.
         self.optimizer.catch_up(portions[0].whole.token_ids)
-        losses = self._compute(portions)
-        self._results.start(self.state.position(training.epochs, steps_ahead=1), rows, losses)
-        self._backward(self._weighted(losses), portions[0].whole)
-        clipping = None if training.clip_norm is None else Clipping(self.model.parameters(), training.clip_norm)
-        self.optimizer.found_inf = self._results.finish(None if clipping is None else clipping.norm)
-        if clipping is not None and self.optimizer.found_inf is None:
-            clipping.scale()
-        elif clipping is not None:
-            self.optimizer.grad_scale = clipping.divisor()
-        self.optimizer.step()
-        # Free the gradients now, not before the next backward pass: the activations of the next step need the memory.
-        self.optimizer.zero_grad(set_to_none=True)
-        if len(losses) > 1:
-            # Autograd stays on although no gradient is computed. Without it, attention runs other kernels, which round
-            # differently.
-            self._balancing.after_step(lambda: self._weighted(self._losses(portions, step)))
+        self._results.start(self.state.position(self.recipe.training.epochs, steps_ahead=1), rows)
+        self._compute(portions, rates)
+        self._results.finish()
         self.state.step += 1
         return self._results.read(LATE)
 
@@ -118,46 +107,39 @@ class OptimizerStep:
         """
         return self._results.read()
 
+    def _set_rates(self) -> Float[np.ndarray, " groups"]:
+        """Set the learning rates of this step; return those of all parameter groups."""
+        training = self.recipe.training
+        factor = learning_rate_factor(training, self.state.step, self._total_steps)
+        self.learning_rate = training.learning_rate * factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        return np.array([group["lr"] for group in self.optimizer.param_groups], np.float32)
+
     def _pack(self, rows: Mapping[str, np.ndarray], step: int) -> list[Portion]:
+        """Return the parts of the batch that this process computes, on the CPU."""
         accumulate = self.recipe.training.accumulate
-        portions = self.pairs.pack_portions(rows, step, self._device, self._processes, accumulate)
+        portions = self.pairs.pack_portions(rows, step, "cpu", self._processes, accumulate)
         batches = [self._token_dropout(portion.batch, step) for portion in portions]
+        if is_static(self._device):
+            each = any(self.model.task(name).adapter_list() for name in rows)
+            batches = [with_dummies(batch, each) for batch in batches]
         whole = batches[0] if portions[0].is_whole else self._token_dropout(portions[0].whole, step)
         return [replace(portion, batch=batch, whole=whole) for portion, batch in zip(portions, batches, strict=True)]
 
-    def _compute(self, portions: Sequence[Portion]) -> dict[str, Tensor]:
-        """Return the loss of each task. With micro-batches and fixed weights, also add up the gradients."""
-        tasks, fixed = portions[0].batch.tasks, None
-        if self.recipe.training.accumulate > 1:
-            fixed = self._balancing.fixed_weights() if len(tasks) > 1 else torch.ones(1)
-        if fixed is None:
-            return self._losses(portions, self.state.step)
-        weights = {task: self._weights[task] * weight for task, weight in zip(tasks, fixed.unbind(), strict=True)}
-        return self._losses.accumulate(portions, self.state.step, weights)
-
-    def _weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the losses, each multiplied by the `loss_weight` of its task, for the loss balancing."""
-        return {task: loss if self._weights[task] == 1 else self._weights[task] * loss for task, loss in losses.items()}
-
-    def _backward(self, losses: Mapping[str, Tensor], whole: Batch) -> None:
-        """Compute the gradients of the balanced loss, over all processes."""
-        done: Sequence[Tensor] = ()
-        if len(losses) > 1:
-            seed = derive(self.recipe.training.seed, "balancing", self.state.step)
-            shared = replace(shared_of(self.model, seed), add_all=self._processes.add_all)
-            self._balancing.backward(losses, shared)
-            done = shared.parameters if self._balancing.sums_shared else ()
+    def _compute(self, portions: Sequence[Portion], rates: Float[np.ndarray, " groups"]) -> None:
+        """Compute the losses, and update the weights."""
+        step = self.state.step
+        if not is_static(self._device):
+            self.update(portions, step)
+        elif self.graphs is not None:
+            self.graphs(portions[0].batch, step, rates)
         else:
-            next(iter(losses.values())).backward()
-        if not self._processes.is_alone:
-            words = to_device(whole.token_ids.unique(), self._device)
-            table = self.model.encoder.word_embeddings.weight
-            sum_gradients(self._processes, self.model.parameters(), table, words, done)
+            self.optimizer.rates = as_tensor(rates, self._device)
+            self.update([_on(portion, self._device) for portion in portions], step)
 
 
-def shared_of(model: MultiTaskBert, seed: int) -> Shared:
-    """Return the parameters that all tasks train now (see `model.train_only`), with the seed of the step."""
-    parameters = [each for part in (model.encoder, model.pooling) for each in part.parameters() if each.requires_grad]
-    last = model.encoder.layers[-1]
-    assert isinstance(last, EncoderLayer)
-    return Shared(parameters, last.output.weight if last.output.weight.requires_grad else None, seed)
+def _on(portion: Portion, device: torch.device) -> Portion:
+    """Return a part of a batch on a device; `whole` stays on the CPU if it is another batch."""
+    batch = moved(portion.batch, device)
+    return replace(portion, batch=batch, whole=batch if portion.is_whole else portion.whole)

@@ -33,15 +33,17 @@ class StepLosses:
         self._processes = processes
         self._soft_labels = SoftLabels({name: task.soft_labels for name, task in recipe.tasks.items()}, total_steps)
         self.stop: int | None = None  # the signal that stops the run, if another process may have received it
+        self.sites = 0  # number of dropout sites in the last forward pass
 
-    def __call__(self, portions: Sequence[Portion], step: int) -> dict[str, Tensor]:
+    def __call__(self, portions: Sequence[Portion], step: int, keys: Tensor | None = None) -> dict[str, Tensor]:
         """Return the losses with their graph. A second call in the same step draws the same dropout.
 
         Args:
             portions: the parts of the batch that this process computes.
             step: number of the batch in the run.
+            keys: the keys of the step's dropout, if they are already on the device; see `keyed`.
         """
-        return self._over_processes(summed_losses(partial(self._part, step), portions))
+        return self._over_processes(summed_losses(partial(self._part, step, keys), portions))
 
     def accumulate(
         self, portions: Sequence[Portion], step: int, weights: Mapping[str, Tensor | float]
@@ -55,13 +57,14 @@ class StepLosses:
             step: number of the batch in the run.
             weights: the weight of each task's loss.
         """
-        losses = accumulate(partial(self._part, step), portions, weights)
+        losses = accumulate(partial(self._part, step, None), portions, weights)
         return self._over_processes({task: loss.requires_grad_() for task, loss in losses.items()})
 
-    def _part(self, step: int, portion: Portion) -> dict[str, Tensor]:
+    def _part(self, step: int, keys: Tensor | None, portion: Portion) -> dict[str, Tensor]:
         """Return what a part of the batch contributes to the losses."""
-        with keyed(self._seed, step):
+        with keyed(self._seed, step, keys) as sites:
             outputs = self._model(portion.batch)
+        self.sites = sites()
         heads = {task: self._model.head(task) for task in portion.batch.tasks}
         return {task: self._soft_labels.loss(head, outputs[task], portion, task, step) for task, head in heads.items()}
 

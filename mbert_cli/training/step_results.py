@@ -37,12 +37,10 @@ class _Step:
     Args:
         position: the step's place in the run, for messages.
         rows: for each task of the step, the indices of its rows.
-        losses: the loss of each task, on the device.
     """
 
     position: str
     rows: Mapping[str, np.ndarray]
-    losses: Mapping[str, Float[Tensor, ""]]
 
 
 class StepResults:
@@ -50,13 +48,19 @@ class StepResults:
 
     On a CPU, this happens at once, before weights change. On a GPU, the CPU would wait until the value is computed, and
     then the GPU would wait for more work. So the results of a step are read after `LATE` later steps have started. In
-    between, a flag on the GPU makes the optimizer skip its update if a value is not finite: see `finish`.
+    between, a flag on the GPU makes the optimizer skip its update if a value is not finite: see `check`. Only `receive`
+    and `check` compute on the GPU, so that they can be part of a CUDA graph.
 
     Args:
         recipe: the recipe.
         lines: for each task, the line of the training file at which each example begins.
         device: the device of the losses.
+
+    Attributes:
+        values: on a GPU: the losses of the latest step, and the norm of its gradients if it was computed.
     """
+
+    values: Float[Tensor, " values"]
 
     def __init__(self, recipe: Recipe, lines: Mapping[str, Sequence[int]], device: torch.device) -> None:
         self._recipe = recipe
@@ -65,22 +69,27 @@ class StepResults:
         self._results: list[StepResult] = []
         self._unread: deque[tuple[_Step, Tensor, torch.cuda.Event]] = deque()
 
-    def start(self, position: str, rows: Mapping[str, np.ndarray], losses: Mapping[str, Tensor]) -> None:
-        """Receive the losses of a step, before its gradients are computed.
+    def start(self, position: str, rows: Mapping[str, np.ndarray]) -> None:
+        """Begin a step.
 
         Args:
             position: the step's place in the run, for messages.
-            rows: for each task of the step, the indices of its rows.
-            losses: the loss of each task.
+            rows: for each task of the step, the indices of its rows, in the order of the losses.
+        """
+        self._step = _Step(position, rows)
+
+    def receive(self, losses: Mapping[str, Tensor]) -> None:
+        """Receive the losses of the step, before its gradients are computed.
 
         Raises:
             NotFiniteError: on a CPU: a loss is not finite.
         """
-        self._step = _Step(position, rows, losses)
+        # Without their graphs, which contain nodes that a CUDA graph must not share.
+        self._losses = [loss.detach() for loss in losses.values()]
         if self._found_inf is None:
-            self._results.append(self._checked(self._step, [float(loss.detach().numpy()) for loss in losses.values()]))
+            self._results.append(self._checked(self._step, [float(loss.numpy()) for loss in self._losses]))
 
-    def finish(self, norm: Float[Tensor, ""] | None) -> Float[Tensor, ""] | None:
+    def check(self, norm: Float[Tensor, ""] | None) -> Float[Tensor, ""] | None:
         """Receive the norm of the step's gradients, before its update.
 
         Args:
@@ -92,18 +101,23 @@ class StepResults:
         Raises:
             NotFiniteError: on a CPU: the norm is not finite.
         """
-        step = self._step
         if self._found_inf is None:
             if norm is not None:
-                self._check_norm(step, float(norm.numpy()))
+                self._check_norm(self._step, float(norm.numpy()))
             return None
-        values = _stacked(step.losses if norm is None else {**step.losses, "": norm})
-        self._found_inf = torch.maximum(self._found_inf, (~values.isfinite().all()).to(torch.float32))
-        on_host = values.to("cpu", non_blocking=True)  # to pinned memory
+        self.values = torch.stack(self._losses if norm is None else [*self._losses, norm])
+        # In place: a CUDA graph always writes to the same memory.
+        self._found_inf.copy_(torch.maximum(self._found_inf, (~self.values.isfinite().all()).to(torch.float32)))
+        return self._found_inf
+
+    def finish(self) -> None:
+        """Start to copy the step's `values` from a GPU to the CPU."""
+        if self._found_inf is None:
+            return
+        on_host = self.values.to("cpu", non_blocking=True, copy=True)  # to pinned memory
         copied = torch.cuda.Event()
         copied.record()
-        self._unread.append((step, on_host, copied))
-        return self._found_inf
+        self._unread.append((self._step, on_host, copied))
 
     def read(self, late: int = 0) -> list[StepResult]:
         """Return the results of the steps that were not returned before, in order, except those of the last `late`.
@@ -114,7 +128,7 @@ class StepResults:
         while len(self._unread) > late:
             step, on_host, copied = self._unread.popleft()
             copied.synchronize()
-            losses, norms = np.split(on_host.numpy(), [len(step.losses)])
+            losses, norms = np.split(on_host.numpy(), [len(step.rows)])
             self._results.append(self._checked(step, losses.tolist()))
             for norm in norms.tolist():
                 self._check_norm(step, norm)
@@ -122,7 +136,7 @@ class StepResults:
         return results
 
     def _checked(self, step: _Step, values: Sequence[float]) -> StepResult:
-        losses = dict(zip(step.losses, values, strict=True))
+        losses = dict(zip(step.rows, values, strict=True))
         for task, value in losses.items():
             self._check(f"the loss of task {task}", value, step.position, {task: step.rows[task]})
         return StepResult({task: len(own) for task, own in step.rows.items()}, losses)
@@ -143,7 +157,3 @@ class StepResults:
 
 def _reads_late(device: torch.device) -> bool:
     return device.type == "cuda"
-
-
-def _stacked(values: Mapping[str, Tensor]) -> Float[Tensor, " values"]:
-    return torch.stack(list(values.values())).detach()

@@ -6,15 +6,17 @@ import tiny
 import torch
 from tiny_runs import QUIET
 
-from mbert_cli.batch import Layout
+from mbert_cli.batch import Batch, Layout
+from mbert_cli.data.device_batch import moved
 from mbert_cli.encoder.packed_encoder import PackedEncoder
-from mbert_cli.encoder.padding import STATIC, Padding
 from mbert_cli.machine.hardware import choose
 from mbert_cli.machine.process_group import ALONE
 from mbert_cli.model.components import load_recipe
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.training.fit import prepare
 from mbert_cli.training.options import RunOptions
+from mbert_cli.training.portion import Portion
+from mbert_cli.training.static_shapes import with_dummies
 
 ADAPTERS = {
     "none": "[]",
@@ -26,20 +28,32 @@ ADAPTERS = {
 }
 
 
+def batch_of(lengths, segments):
+    ids = torch.arange(sum(lengths))
+    return Batch(ids, ids, ids, Layout(lengths, segments), ("a", "b", "c")[: len(segments)], {})
+
+
 @pytest.mark.parametrize("tokens", [1, 100, 252, 253, 255, 256, 2750])
 def test_few_different_shapes_occur(tokens):
-    for segments in (False, True):
-        layout = Padding(Layout([tokens]), segments, STATIC).layout
+    for each in (False, True):
+        layout = with_dummies(batch_of([tokens], [1]), each).layout
         assert layout.num_tokens % 256 == 0
         assert tokens + 4 <= layout.num_tokens < tokens + 4 + 256
-        assert layout.num_sentences == 1 + 4
+        assert (layout.num_sentences, layout.dummies) == (1 + 4, (4,))
         assert layout.host_lengths[1:].max() <= 65
 
 
+def test_the_stream_is_padded_at_its_end():
+    batch = with_dummies(batch_of([100, 20, 300], [1, 2]), each=False)
+    assert (batch.layout.segment_tokens, batch.layout.dummies) == ([100, 412], (0, 4))
+    assert batch.token_ids.tolist() == [*range(420), *[100] * 92]
+
+
 def test_each_segment_is_padded_for_adapters():
-    padding = Padding(Layout([100, 20, 300], [1, 2, 0]), True, STATIC)
-    assert padding.layout.segment_tokens == [256, 512, 0]
-    assert padding.more_segments == 0
+    batch = with_dummies(batch_of([100, 20, 300], [1, 2]), each=True)
+    assert (batch.layout.segment_tokens, batch.layout.dummies) == ([256, 512], (4, 4))
+    assert batch.token_ids.tolist() == [*range(100), *[0] * 156, *range(100, 420), *[100] * 192]
+    assert batch.layout.numbers[[0, 5, 6]].tolist() == [0, 100, 120]  # places in the batch without padding
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +74,13 @@ def prepared(even_checkpoint, tiny_files, tmp_path_factory):
 
 
 def losses_and_gradients(run, rows, static_shapes):
-    run.model.encoder.static_shapes = static_shapes
     run.model.zero_grad()
-    losses = run.step._losses(run.step.pairs.pack_portions(rows, 3, "cpu", ALONE), 3)
+    (portion,) = run.step.pairs.pack_portions(rows, 3, "cpu", ALONE)
+    if static_shapes:
+        each = any(run.model.task(name).adapter_list() for name in rows)
+        batch = moved(with_dummies(portion.batch, each), torch.device("cpu"))
+        portion = Portion(batch, batch)
+    losses = run.step.update.losses([portion], 3)
     sum(losses.values()).backward()
     gradients = [each.grad.flatten() for each in run.model.parameters() if each.grad is not None]
     return torch.stack(list(losses.values())), torch.cat(gradients)

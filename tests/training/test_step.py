@@ -102,7 +102,7 @@ def results_of(run, rows, *chosen):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RowwiseAdamW, "step", watched)
         (losses,) = losses_after(step, rows)
-    return losses, gradients, step._balancing.state_dict()
+    return losses, gradients, step.update.balancing.state_dict()
 
 
 def distance(some, others):

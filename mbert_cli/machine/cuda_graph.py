@@ -1,0 +1,51 @@
+"""CUDA graphs: the GPU repeats many operations after one call of the CPU."""
+
+from collections.abc import Callable
+
+import torch
+
+
+class CudaGraphs:
+    """Captures functions as CUDA graphs, all on one side stream and with one pool of memory.
+
+    The graphs share memory. So the results of a graph are valid until another graph is replayed.
+
+    Source: PyTorch's documentation, "CUDA semantics", section "CUDA Graphs".
+
+    Args:
+        device: the GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def warm_up(self, function: Callable[[], None]) -> None:
+        """Run a function on the side stream.
+
+        It must run once before it is captured, because the first run compiles kernels, allocates workspaces of
+        libraries and creates the state of the optimizer.
+        """
+        current = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            function()
+        current.wait_stream(self._stream)
+
+    def capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Record the operations of a function; return a function that runs them.
+
+        The GPU runs nothing during the capture. Later, the operations read and write the same memory as here, and
+        Python numbers keep their present values.
+
+        Raises:
+            RuntimeError: an operation cannot be captured, or memory is short.
+        """
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._stream.device)
+        try:
+            # Other threads, as of a notebook, may use the GPU meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+                function()
+        finally:
+            torch.cuda.set_stream(current)  # PyTorch does not, if the end of the capture fails
+        return graph.replay

@@ -1,0 +1,51 @@
+"""Dummy sentences at the end of a training batch on a GPU, so that few different shapes occur."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbert_cli.batch import Batch, Layout
+from mbert_cli.encoder.padding import STATIC
+
+
+def is_static(device: torch.device) -> bool:
+    """Return whether the batches of a device get dummy sentences."""
+    return device.type == "cuda"
+
+
+def with_dummies(batch: Batch, each: bool) -> Batch:
+    """Return a batch whose numbers of tokens are rounded up as `STATIC` describes.
+
+    The dummy sentences are at the end of the last segment, or of each segment. The encoder reads them, but no head
+    does, so that they change neither losses nor gradients. Their tokens are copies of the first token of the segment.
+
+    Args:
+        batch: a batch on the CPU.
+        each: whether to pad each segment, because adapters multiply single segments.
+    """
+    layout = batch.layout
+    counts = layout.segment_tokens
+    rounded = counts if each else [*[0] * (len(counts) - 1), sum(counts)]
+    sources, lengths, numbers, sentences, dummies = [], [], [], [], []
+    for segment, tokens, end, number in zip(layout.segments, counts, np.cumsum(counts), rounded, strict=True):
+        added = STATIC.added(number)
+        sources += [np.arange(end - tokens, end), np.full(sum(added), end - tokens)]
+        lengths.append(np.append(segment.host_lengths, np.array(added, np.int64)))
+        numbers.append(np.append(segment.numbers, np.zeros(len(added), np.int64)))
+        sentences.append(len(lengths[-1]))
+        dummies.append(len(added))
+    source = torch.from_numpy(np.concatenate(sources))
+
+    def padded(x: Tensor) -> Tensor:
+        return x.index_select(0, source)
+
+    return replace(
+        batch,
+        token_ids=padded(batch.token_ids),
+        token_types=padded(batch.token_types),
+        positions=padded(batch.positions),
+        layout=Layout(np.concatenate(lengths), sentences, "cpu", np.concatenate(numbers), dummies),
+        features=None if batch.features is None else padded(batch.features),
+    )

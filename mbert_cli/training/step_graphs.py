@@ -1,0 +1,138 @@
+"""Training steps as CUDA graphs: one launch in place of some hundred."""
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mbert_cli.batch import Batch, as_tensor, capturing, packed, unpacked
+from mbert_cli.data.device_batch import arrays_of, with_tensors
+from mbert_cli.encoder.dropout import site_keys
+from mbert_cli.machine.cuda_graph import CudaGraphs
+from mbert_cli.training.portion import Portion
+from mbert_cli.training.step_results import StepResults
+from mbert_cli.training.step_update import StepUpdate
+
+_MOST = 64  # graphs; steps of other shapes run without
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Shape:
+    """The steps of one shape.
+
+    Args:
+        sites: number of dropout sites.
+        buffer: the memory that the graph reads its inputs from.
+        replay: runs the graph; None before the second step of the shape.
+        values: the graph's losses and norm.
+        updated: the parameters that the graph updates.
+    """
+
+    sites: int
+    buffer: Tensor | None = None
+    replay: Callable[[], None] | None = None
+    values: Tensor | None = None
+    updated: list[Tensor] = field(default_factory=list)
+
+
+class StepGraphs:
+    """Runs the updates of steps; captures those that occur again as CUDA graphs.
+
+    Steps have the same graph if their tasks, the parameters that train, and the shapes of all arrays are the same. The
+    first step of a shape is the warm-up of the second one, which is captured and replayed. Each of them is one step of
+    training, with the same bits as without a graph. The inputs of a graph are one buffer on the GPU with all that
+    differs between steps: the batch, the keys of dropout and the learning rates.
+
+    Args:
+        update: the update of a step.
+        results: the results of steps.
+        device: the GPU.
+        seed: the run's seed.
+    """
+
+    def __init__(self, update: StepUpdate, results: StepResults, device: torch.device, seed: int) -> None:
+        self._update = update
+        self._results = results
+        self._device = device
+        self._seed = seed
+        self._graphs = CudaGraphs(device)
+        self._shapes: dict[Hashable, _Shape] = {}
+        self.problem: str | None = None  # why a capture failed; then all later steps run without graphs
+
+    def __call__(self, batch: Batch, step: int, rates: Float[np.ndarray, " groups"]) -> None:
+        """Compute a step, and set `values` of the results.
+
+        Args:
+            batch: the batch on the CPU.
+            step: number of the batch in the run.
+            rates: the learning rate of each parameter group.
+        """
+        rest = arrays_of(batch)
+        key = self._key(batch, rest)
+        shape = self._shapes.get(key)
+        if shape is None or self.problem is not None:
+            self._eager(batch, step, [rates, *rest], key)
+            return
+        arrays = [rates, site_keys(self._seed, step, shape.sites), *rest]
+        on_host = torch.from_numpy(packed(arrays))
+        if shape.buffer is None:
+            shape.buffer = torch.empty(len(on_host), dtype=torch.int32, device=self._device)
+        shape.buffer.copy_(on_host.pin_memory() if self._device.type == "cuda" else on_host, non_blocking=True)
+        # Outside of the graph: which copies are outdated differs between steps.
+        self._update.model.renew_copies(batch.tasks)
+        if shape.replay is None and not self._capture(shape, arrays, batch, step):
+            self._eager(batch, step, [rates, *rest], key)
+            return
+        assert shape.replay is not None
+        assert shape.values is not None
+        shape.replay()
+        # Cached copies are compared by the version of a parameter, which a graph does not increment.
+        torch.autograd.graph.increment_version(shape.updated)
+        self._results.values = shape.values
+
+    def _key(self, batch: Batch, arrays: Sequence[np.ndarray]) -> Hashable:
+        trained = tuple(parameter.requires_grad for parameter in self._update.model.parameters())
+        sizes = tuple((array.shape, array.dtype.str) for array in arrays)
+        return batch.tasks, tuple(batch.soft), trained, tuple(batch.layout.segment_sentences), sizes
+
+    def _eager(self, batch: Batch, step: int, arrays: Sequence[np.ndarray], key: Hashable) -> None:
+        """Compute a step without a graph; it is a warm-up for the graph of its shape."""
+        rates, *rest = unpacked(as_tensor(packed(arrays), self._device), arrays)
+
+        def compute() -> None:
+            self._compute(batch, rates, None, rest, step)
+
+        if self.problem is not None or len(self._shapes) >= _MOST:
+            compute()
+        else:
+            self._graphs.warm_up(compute)
+            self._shapes[key] = _Shape(self._update.losses.sites)
+
+    def _capture(self, shape: _Shape, arrays: list[np.ndarray], batch: Batch, step: int) -> bool:
+        """Capture the graph of a shape; return whether that was possible."""
+        assert shape.buffer is not None
+        rates, keys, *rest = unpacked(shape.buffer, arrays)
+        token = capturing.set(True)
+        try:
+            replay = self._graphs.capture(lambda: self._compute(batch, rates, keys, rest, step))
+        except RuntimeError as error:
+            # Nothing was computed. The step runs without a graph instead.
+            self.problem = str(error).splitlines()[0]
+            _log.warning("training continues without CUDA graphs: a step cannot be captured: %s", self.problem)
+            self._update.optimizer.zero_grad(set_to_none=True)
+            return False
+        finally:
+            capturing.reset(token)
+        shape.replay, shape.values = replay, self._results.values
+        shape.updated = list(self._update.optimizer.updated)
+        return True
+
+    def _compute(self, batch: Batch, rates: Tensor, keys: Tensor | None, rest: list[Tensor], step: int) -> None:
+        on_device = with_tensors(batch, rest, self._device)
+        self._update.optimizer.rates = rates
+        self._update([Portion(on_device, on_device)], step, keys)
