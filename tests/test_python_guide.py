@@ -51,6 +51,9 @@ def test_training(folder, monkeypatch, capsys):
     assert capsys.readouterr() == ("", "")
     assert names["run"].scores["mood"]["accuracy"] == names["run"].overall
     assert names["predictor"](["The soup was cold."])["pred"][0] in ("low", "mid", "high")
+    (code,) = [each for each in blocks() if "import add_task" in each]
+    exec(code, names)
+    assert names["more"].predictor().tasks == ("mood", "tone")
 
 
 def test_training_without_a_recipe_file(tiny_checkpoint, tmp_path, monkeypatch, capsys):

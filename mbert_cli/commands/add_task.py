@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from mbert_cli.commands.options import (
     AllowDrift,
     BatchSize,
     Device,
+    DryRun,
     Encoder,
     Force,
     Kernels,
@@ -26,6 +28,7 @@ from mbert_cli.commands.options import (
     Verbose,
     go_offline,
 )
+from mbert_cli.commands.validate import print_estimate_of
 from mbert_cli.errors import UsageError, counted
 from mbert_cli.terminal.console import Console
 
@@ -51,6 +54,7 @@ def add_task(
     ] = None,
     resume: Resume = False,
     allow_drift: AllowDrift = False,
+    dry_run: DryRun = False,
     force: Force = False,
     batch_size: BatchSize = None,
     device: Device = "auto",
@@ -76,7 +80,6 @@ def add_task(
     RECIPE. If no adapter acts inside the encoder, the encoder runs only once per text. RUN does not change. To train
     the encoder as well, use mbert train.
     """
-    from mbert_cli.storage.output_folder import check_not_in_use
     from mbert_cli.storage.run_folder import RunFolder
     from mbert_cli.storage.run_lock import locked
 
@@ -94,14 +97,12 @@ def add_task(
         overrides.append(f"training.batch_size={batch_size}")
     if seed is not None:
         overrides.append(f"training.seed={seed}")
-    from mbert_cli.model.saved_parts import ModelFiles
+    from mbert_cli.model.saved_parts import ModelFiles, check_new_run
 
     base = ModelFiles.of(run)
     folder = RunFolder(output)
-    if output.resolve() in (base.folder.resolve(), base.folder.resolve().parent):
-        raise UsageError(f"{output}: is RUN itself; choose another -o.")
-    check_not_in_use(output)
-    with locked(folder, resume, force):
+    check_new_run(base, folder.path)
+    with nullcontext() if dry_run else locked(folder, resume, force):
         from mbert_cli.machine.hardware import choose
         from mbert_cli.model.components import load_recipe
         from mbert_cli.training.added_tasks import encoder_of, recipe_of_new_tasks
@@ -116,7 +117,11 @@ def add_task(
         console.show_log()
         existing = f"{counted(len(base.task_names), 'task')} of {run}: {', '.join(base.task_names)}"
         console.info(f"adding {', '.join(loaded.tasks)} to the {existing}")
-        best = fit(loaded, folder, RunOptions(hardware, console, resume, limit, allow_drift, base=base))
+        options = RunOptions(hardware, console, resume, limit, allow_drift, base=base)
+        if dry_run:
+            print_estimate_of(loaded, folder.path, options)
+            return
+        best = fit(loaded, folder, options)
     console.event("end", {"run": str(folder.path), "kept": best.as_dict()})
     if not as_json:
         console.report(summary(best, folder.path))

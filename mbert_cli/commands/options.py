@@ -33,6 +33,9 @@ AllowDrift = Annotated[
         "--allow-drift", help="With --resume: continue even if the recipe, data, hardware or versions have changed."
     ),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything and estimate time, memory and disk; train nothing.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of all random numbers.")]
 Limit = Annotated[
     int | None,

@@ -13,6 +13,7 @@ from mbert_cli.commands.options import (
     AllowDrift,
     BatchSize,
     Device,
+    DryRun,
     Force,
     Kernels,
     Limit,
@@ -51,9 +52,7 @@ def train(
     ] = None,
     resume: Resume = False,
     allow_drift: AllowDrift = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything and estimate time, memory and disk; train nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     force: Force = False,
     batch_size: BatchSize = None,
     jobs: Annotated[

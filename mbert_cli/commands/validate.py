@@ -1,7 +1,7 @@
-"""`mbert validate`, and `mbert train --dry-run`."""
+"""`mbert validate`, and the option --dry-run of `mbert train` and `mbert add-task`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,10 @@ from mbert_cli.commands.options import (
 from mbert_cli.commands.output import print_json
 from mbert_cli.errors import UsageError, counted
 from mbert_cli.terminal.console import Console
+
+if TYPE_CHECKING:
+    from mbert_cli.recipe.sections import Recipe
+    from mbert_cli.training.options import RunOptions
 
 
 def validate(
@@ -123,12 +127,25 @@ def print_estimate(
     """
     from mbert_cli.machine.hardware import choose
     from mbert_cli.model.components import load_recipe
-    from mbert_cli.training.dry_run import validate
     from mbert_cli.training.options import RunOptions
 
     loaded = load_recipe(recipe, settings)
     console.show_log()
-    estimate = validate(loaded, output, RunOptions(choose(*hardware), console, limit=limit), measure)
+    print_estimate_of(loaded, output, RunOptions(choose(*hardware), console, limit=limit), measure)
+
+
+def print_estimate_of(recipe: "Recipe", output: Path, options: "RunOptions", measure: bool = True) -> None:
+    """Check a training run, and print an estimate of its time, memory and disk.
+
+    Args:
+        recipe: the recipe.
+        output: the run folder.
+        options: how to train.
+        measure: take a few steps to estimate time and memory.
+    """
+    from mbert_cli.training.dry_run import validate
+
+    console, estimate = options.console, validate(recipe, output, options, measure)
     if console.events:
         print_json({"event": "estimate", **estimate.as_json()})
     else:

@@ -88,7 +88,7 @@ def fuse(
 
     def score(chosen: Sequence[int]) -> Scored:
         # The predictor of the last run takes on other weights, without its thresholds and temperatures.
-        set_weights(_single(predictor), mean_of([weights[index] for index in chosen]))
+        set_weights(_single(predictor), mean_of({str(runs[index]): weights[index] for index in chosen}))
         reset_decisions(predictor.saved.model, [])
         metrics = run_outcomes(predictor, files, Console(quiet=True)).evaluation().metrics
         return Scored(f"mean of {len(chosen)}", metrics)

@@ -76,24 +76,28 @@ def weights_of(model: MultiTaskBert) -> dict[str, Tensor]:
     return {f"{part}.{name}": value.cpu().clone() for part, values in parts.items() for name, value in values.items()}
 
 
-def mean_of(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of weights, computed in float64.
+def mean_of(weights: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of the weights of runs, computed in float64.
+
+    Args:
+        weights: the weights of each run by their names, by the name of the run.
 
     Raises:
         UsageError: names or shapes differ.
     """
-    first, means = weights[0], {}
-    for name, value in first.items():
-        for other in weights[1:]:
+    (first, own), *others = weights.items()
+    means = {}
+    for name, value in own.items():
+        for run, other in others:
             if name not in other or other[name].shape != value.shape:
                 size = list(other[name].shape) if name in other else "missing"
                 raise UsageError(
-                    f"{name} is {list(value.shape)} in one run, but {size} in another; fuse runs of one recipe."
+                    f"{run}: {name} is {size}, but that of {first} is {list(value.shape)}; fuse runs of one recipe."
                 )
-        if all(torch.equal(value, other[name]) for other in weights[1:]):
+        if all(torch.equal(value, other[name]) for _, other in others):
             means[name] = value  # without rounding
         else:
-            means[name] = torch.stack([each[name].double() for each in weights]).mean(0).to(value.dtype)
+            means[name] = torch.stack([each[name].double() for each in weights.values()]).mean(0).to(value.dtype)
     return means
 
 

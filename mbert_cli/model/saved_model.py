@@ -42,7 +42,7 @@ from mbert_cli.model.multi_task_bert import MultiTaskBert, TaskPart
 from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.model.tensor_files import load_tensors, size_of, write_tensors
 from mbert_cli.recipe.sections import ModelSection, Recipe, TaskSection, as_spec
-from mbert_cli.storage.atomic import MANIFEST, check_file, check_folder, read_json, sha256_of
+from mbert_cli.storage.atomic import MANIFEST, check_file, check_folder, hashes_in, read_json, sha256_of
 from mbert_cli.storage.model_folder import (
     FORMAT,
     check_format,
@@ -222,15 +222,28 @@ class _Files:
     def read_task(self, name: str, shape: EncoderShape) -> TaskPart:
         """Read the adapters and the head of a task."""
         path = self.place / "tasks" / f"{name}.safetensors"
-        known = self.hashes.get(path.relative_to(self.folder).as_posix())
-        if known is None:
+        file = path.relative_to(self.folder).as_posix()
+        if file not in self.hashes:
             raise CheckpointError(f"{path}: is missing; copy the folder again, or train again.")
-        # A model that was replaced since then has other hashes.
-        check_file(path, known)
+        self._check_in_place(name, file)
+        check_file(path, self.hashes[file])
         part = build_part(self.section, name, shape, None, seed=0)
         load_tensors(part, path)
         set_decision(self.folder, name, part.head, self.decisions)
         return part
+
+    def _check_in_place(self, task: str, file: str) -> None:
+        """Check that the manifest still has the hash of a task's file that it had when the model was opened.
+
+        Raises:
+            CheckpointError: the model was moved, removed or replaced, or the manifest was altered.
+        """
+        sha256 = hashes_in(self.folder).get(file) if (self.folder / MANIFEST).exists() else None
+        if sha256 != self.hashes[file]:
+            raise CheckpointError(
+                f"{self.folder}: was moved, removed or replaced after it was opened, and task {task} was not read "
+                "yet; open the model again."
+            )
 
     def read_encoder(self, weights: Path, shape: EncoderShape, int8: bool) -> PackedEncoder:
         """Read the encoder; in int8, quantise it or read what an earlier call kept.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mbert_cli.encoder.location import has_weights, weights_sha256
-from mbert_cli.errors import CheckpointError
+from mbert_cli.errors import CheckpointError, UsageError
 from mbert_cli.messages import nearest
 from mbert_cli.recipe.sections import ModelSection
 from mbert_cli.storage.atomic import MANIFEST, check_folder, read_json, sha256_of
@@ -26,6 +26,7 @@ from mbert_cli.storage.model_folder import (
     read_decisions,
     section_of,
 )
+from mbert_cli.storage.output_folder import check_not_in_use
 
 TOKENIZER = "encoder/tokenizer.json"
 
@@ -183,6 +184,22 @@ class ModelFiles:
             decision=self.decisions.get(name),
             trained_separately=added is not None,
         )
+
+
+def check_new_run(base: ModelFiles, output: Path) -> None:
+    """Check that a new run is not written into the run that it extends, nor into a run that another process uses.
+
+    Args:
+        base: the model that gets new tasks.
+        output: the folder of the new run.
+
+    Raises:
+        RunInUseError: another process uses a run that contains the folder.
+        UsageError: it is the folder of the model, or of its run.
+    """
+    if output.resolve() in (base.folder.resolve(), base.folder.resolve().parent):
+        raise UsageError(f"{output}: is RUN itself; choose another -o.")
+    check_not_in_use(output)
 
 
 def _num_values(path: Path) -> int:

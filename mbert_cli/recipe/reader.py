@@ -93,6 +93,9 @@ def validate(document: Document, check: ComponentCheck) -> Recipe:
     return Recipe.model_construct(document=document, **sections)
 
 
+_ADD_TASK = "To train its tasks on the encoder of a trained model, use mbert add-task."
+
+
 class Reader:
     """Reads the sections of a document and collects their problems in `problems`.
 
@@ -173,6 +176,9 @@ class Reader:
 
     def encoder(self) -> EncoderSection | None:
         """Read the encoder."""
+        if self.value(("encoder",)) is None and self.value(("tasks",)) is not None:
+            self.problem(("encoder",), f"is missing; it needs checkpoint. {_ADD_TASK}")
+            return None
         path = ("encoder", "shape")
         shape = self.section(path, ShapeSection) if self.value(path) is not None else None
         return self.section(("encoder",), EncoderSection, paths={"checkpoint": resolve_checkpoint}, shape=shape)

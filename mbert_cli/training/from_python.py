@@ -1,7 +1,8 @@
-"""`train` for Python programs: trains a recipe on files or data frames, and returns the run."""
+"""`train` and `add_task` for Python programs: train a recipe on files or data frames, and return the run."""
 
+import json
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mbert_cli.machine.hardware import choose, reproducibility_restored
 from mbert_cli.machine.signals import listening_to_interrupts
 from mbert_cli.metrics import SCALAR_METRICS
 from mbert_cli.model.components import problems
+from mbert_cli.model.saved_parts import ModelFiles, check_new_run
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.recipe.document import Document
 from mbert_cli.recipe.merge import expand_kinds
@@ -24,7 +26,9 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import locked
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.notebook import NotebookConsole, is_notebook
+from mbert_cli.training.added_tasks import encoder_of, recipe_of_new_tasks
 from mbert_cli.training.data_frames import Data, name_files, saved
+from mbert_cli.training.fit import fit
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.train import train as train_recipe
 
@@ -121,15 +125,74 @@ def train(
     loaded = validate(document, problems)
     options = RunOptions(choose(device, precision, kernels), _console(progress), resume, limit)
     with locked(folder, resume, force), saved(loaded, data or {}, folder) as own:
-        kept = _kept(own, folder, options)
+        kept = _kept(lambda: train_recipe(own, folder, options))
     return TrainedRun(folder.path, kept, {"device": device, "precision": precision, "kernels": kernels})
 
 
-def _kept(recipe: Recipe, folder: RunFolder, options: RunOptions) -> EpochRecord:
+def add_task(
+    run: str | Path,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    output: str | Path,
+    *,
+    tasks: Sequence[str] = (),
+    data: Data | None = None,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    force: bool = False,
+    limit: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    kernels: str = "auto",
+    encoder: str | Path | None = None,
+    progress: bool | None = None,
+) -> TrainedRun:
+    """Train new tasks on the frozen encoder of a trained model; the same as `mbert add-task`.
+
+    Args:
+        run: a run folder, or the folder of a saved model.
+        recipe: the recipe with the new tasks; see `train`. It needs no encoder.
+        output: the folder of the new run, whose model has the tasks of `run` and the new ones.
+        tasks: add only these tasks of the recipe; all if empty.
+        data: see `train`.
+        settings: see `train`.
+        resume: see `train`.
+        force: see `train`.
+        limit: see `train`.
+        device: see `train`.
+        precision: see `train`.
+        kernels: see `train`.
+        encoder: the folder of the encoder that the model of `run` refers to, if it was moved.
+        progress: see `train`.
+
+    Returns:
+        The new run with the scores of the new tasks.
+
+    Raises:
+        KeyboardInterrupt: training was interrupted; progress was saved.
+        MbertError: see `train`; the model of `run` is an ensemble, or already has a task of that name; or the recipe
+            would change the encoder or the pooling. The message is that of the command.
+    """
+    if resume and force:
+        raise UsageError("resume and force cannot be used together.")
+    base, folder = ModelFiles.of(Path(run)), RunFolder(Path(output))
+    check_new_run(base, folder.path)
+    checkpoint = encoder_of(base, None if encoder is None else str(encoder))
+    document = _document(recipe)
+    override(document, [*settings, f"encoder.checkpoint={json.dumps(checkpoint)}"])
+    name_files(document, data or {}, folder)
+    loaded = recipe_of_new_tasks(validate(document, problems), base, tasks, checkpoint)
+    own_data = {name: frames for name, frames in (data or {}).items() if name in loaded.tasks}
+    options = RunOptions(choose(device, precision, kernels), _console(progress), resume, limit, base=base)
+    with locked(folder, resume, force), saved(loaded, own_data, folder) as own:
+        kept = _kept(lambda: fit(own, folder, options))
+    return TrainedRun(folder.path, kept, {"device": device, "precision": precision, "kernels": kernels})
+
+
+def _kept(train_now: Callable[[], EpochRecord]) -> EpochRecord:
     """Train; return the epoch whose model was kept."""
     try:
         with reproducibility_restored(), listening_to_interrupts():
-            return train_recipe(recipe, folder, options)
+            return train_now()
     except Stopped as stop:
         if stop.number != signal.SIGINT:
             raise

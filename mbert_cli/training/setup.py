@@ -8,9 +8,9 @@ import torch
 
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import load_encoder
-from mbert_cli.encoder.location import EncoderSource, find_encoder
+from mbert_cli.encoder.location import EncoderSource, find_encoder, weight_files, weights_sha256
 from mbert_cli.encoder.shape import EncoderShape
-from mbert_cli.errors import RecipeError
+from mbert_cli.errors import CheckpointError, RecipeError
 from mbert_cli.loss_balancing import LossBalancing
 from mbert_cli.machine.hardware import make_reproducible
 from mbert_cli.model.components import build
@@ -80,6 +80,20 @@ def set_up(recipe: Recipe, options: RunOptions) -> TrainingSetup:
     return TrainingSetup(recipe, learner, data, phases, facts, source.folder, options.base)
 
 
+def _check_pin(recipe: Recipe, source: EncoderSource) -> None:
+    """Check the SHA-256 of the encoder if the recipe contains it.
+
+    Raises:
+        CheckpointError: the weights have another SHA-256.
+    """
+    pin = recipe.encoder.sha256
+    if pin is not None and (actual := weights_sha256(source.folder)) != pin:
+        raise CheckpointError(
+            f"{weight_files(source.folder)[0]}: the sha256 must be {pin}, but is {actual}; the file was altered or "
+            "replaced. If encoder.checkpoint names another encoder on purpose, add encoder.sha256=null."
+        )
+
+
 def _learner(
     recipe: Recipe,
     shape: EncoderShape,
@@ -89,7 +103,8 @@ def _learner(
     options: RunOptions,
 ) -> Learner:
     hardware = options.hardware
-    encoder, absent = load_encoder(source.folder, shape, recipe.encoder.sha256 or source.sha256)
+    _check_pin(recipe, source)
+    encoder, absent = load_encoder(source.folder, shape, source.sha256 if recipe.encoder.sha256 is None else None)
     reinitialise(encoder, recipe.encoder.reinitialise, recipe.training.seed)
     model: MultiTaskBert = build_model(recipe, shape, encoder, recipe.training.seed)
     for name, train in data.train.items():

@@ -115,8 +115,14 @@ def test_the_mean_of_a_run_and_its_copy_is_the_run(runs, tmp_path):
 
 def test_means_are_computed_without_overflow_or_drift():
     values = [torch.tensor([3e38, 1.0]), torch.tensor([3e38, 2.0]), torch.tensor([3e38, 4.0])]
-    mean = mean_of([{"x": value} for value in values])["x"]
+    mean = mean_of({str(number): {"x": value} for number, value in enumerate(values)})["x"]
     assert mean.tolist() == [pytest.approx(3e38), torch.tensor(7 / 3).item()]
+
+
+@pytest.mark.parametrize(("other", "size"), [({"x": torch.ones(3)}, r"\[3\]"), ({}, "missing")])
+def test_weights_of_other_sizes_are_refused_with_the_name_of_the_run(other, size):
+    with pytest.raises(UsageError, match=rf"^runs/b: x is {size}, but that of runs/a is \[2\]; fuse runs of one"):
+        mean_of({"runs/a": {"x": torch.ones(2)}, "runs/b": other})
 
 
 @pytest.mark.parametrize(

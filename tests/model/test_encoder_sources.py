@@ -113,6 +113,12 @@ def test_an_altered_encoder_of_a_run_is_refused_as_a_checkpoint(project, tmp_pat
         train(project / "recipe.yaml", tmp_path / "b", f"encoder.checkpoint={tmp_path / 'a'}")
 
 
+def test_an_encoder_that_differs_from_the_hash_in_the_recipe_is_refused_with_the_remedy(project, tmp_path):
+    message = r"model\.safetensors: the sha256 must be a{64}, but is \w{64}; .* on purpose, add encoder\.sha256=null\.$"
+    with pytest.raises(CheckpointError, match=message):
+        train(project / "recipe.yaml", tmp_path / "b", f"encoder.sha256={'a' * 64}")
+
+
 def test_a_model_finds_its_encoder_when_both_were_moved_together(project, tmp_path):
     before = predicted(project / "runs" / "frozen")
     shutil.copytree(project, tmp_path / "there")

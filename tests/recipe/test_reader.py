@@ -154,6 +154,11 @@ def test_several_problems_are_reported_at_once(write):
     ("text", "message"),
     [
         ("", "encoder is missing; it needs checkpoint."),
+        (
+            "tasks: {}",
+            "encoder is missing; it needs checkpoint. To train its tasks on the encoder of a trained model, use mbert "
+            "add-task.",
+        ),
         ("", "tasks must contain at least one task"),
         ("tasks: {}\n", "r.yaml:1: tasks must contain at least one task"),
         ("tasks: [a]\n", "r.yaml:1: tasks must contain at least one task"),

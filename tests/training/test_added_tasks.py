@@ -1,6 +1,8 @@
 """`mbert add-task`: new tasks on the frozen encoder of a trained model."""
 
+import csv
 import json
+import re
 import shutil
 
 import pytest
@@ -8,6 +10,7 @@ import tiny
 from crashes import contents, dying_after
 from tiny_runs import options
 
+from mbert_cli import add_task
 from mbert_cli.cli import app
 from mbert_cli.errors import MbertError
 from mbert_cli.model.components import load_recipe
@@ -97,6 +100,56 @@ def test_features_are_cached_unless_an_adapter_acts_inside_the_encoder_or_the_re
         recipe = load_recipe(str(tmp_path / name / "recipe.yaml"))
         assert not recipe.training.cache_features
         assert recipe.training.freeze_encoder
+
+
+def test_a_dry_run_checks_everything_and_writes_nothing(made, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mbert("add-task", made / "run", made / "new.yaml", "-o", "x", "--dry-run", *FP32)
+    assert re.match(
+        r"no problems found; about .*: \d+ steps in .*, dev files in .* MB while it runs", capsys.readouterr().out
+    )
+    with pytest.raises(MbertError, match=r"tasks\.tone\.dev: .*gone\.tsv") as error:
+        mbert("add-task", made / "run", made / "new.yaml", "-o", "x", "--dry-run", "tasks.tone.dev=gone.tsv", *FP32)
+    assert len(error.value.problems) == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_python_adds_the_same_tasks_as_the_command_from_files_or_data_frames(made, tiny_files, tmp_path):
+    values = json.loads((made / "new.yaml").read_text())
+    with (
+        (tiny_files / "mood-train.tsv").open(newline="") as train,
+        (tiny_files / "mood-dev.tsv").open(newline="") as dev,
+    ):
+        data = {
+            "tone": {
+                "train": list(csv.DictReader(train, delimiter="\t")),
+                "dev": list(csv.DictReader(dev, delimiter="\t")),
+            }
+        }
+    run = add_task(made / "run", values, tmp_path / "more", data=data, device="cpu", precision="fp32")
+    assert hashes_in(run.path / "model").keys() == hashes_in(made / "more" / "model").keys()
+    for task in ("tone", "twin"):
+        file = f"tasks/{task}.safetensors"
+        assert hashes_in(run.path / "model")[file] == hashes_in(made / "more" / "model")[file]
+    assert sorted(run.scores) == ["tone", "twin"]
+    assert run.predictor().tasks == ("mood", "same", "near", "tone", "twin")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tasks": ["ton"]}, r"-t ton: the recipe has no task 'ton'; did you mean 'tone'\?"),
+        ({"resume": True, "force": True}, r"resume and force cannot be used together\."),
+        ({"settings": ["pooling=cls"]}, r"pooling is cls, but all tasks of .*run use mean; remove it"),
+        ({"output": "run"}, r"run: is RUN itself; choose another -o\."),
+        ({"encoder": "y"}, r"contains its encoder"),
+    ],
+)
+def test_mistakes_in_python_have_the_messages_of_the_command(options, message, made, tmp_path):
+    output = made / options.pop("output") if "output" in options else tmp_path / "x"
+    with pytest.raises(MbertError, match=message):
+        add_task(made / "run", made / "new.yaml", output, **options)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_resumed_run_has_the_same_files_as_an_uninterrupted_run(made, tmp_path):
