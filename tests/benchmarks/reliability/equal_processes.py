@@ -83,7 +83,8 @@ def case_of(recipe: Path, chosen: tuple[str, str, str], chance: random.Random) -
     elif chance.random() < 0.5:
         settings.append("tasks.same.token_dropout=0.3")
     if chance.random() < 0.5:
-        settings += ["training.accumulate=2", "tasks.near.loss_weight=0.5"]
+        settings += ["training.accumulate=2", "tasks.near.loss_weight=0.5", "tasks.mood.learning_rate=2e-30"]
+        settings += ["tasks.same.epoch_share=0.5", "training.schedule=cosine", "training.max_steps=15"]
     kernels = chance.choice(["torch", "fused"])
     if chance.random() < 0.5:
         settings += _WINDOWS
