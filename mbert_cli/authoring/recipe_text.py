@@ -41,7 +41,7 @@ def recipe_text(groups: Sequence[TaskFiles], folder: Path, encoder: NewEncoder) 
             "epochs": 4,
             "batch_size": 32,
             "learning_rate": encoder.learning_rate,
-            "adapter_learning_rate": 3e-4,
+            **({"adapter_learning_rate": 3e-4} if several else {}),
             "head_learning_rate": 1e-3,
             "schedule": "linear",
             "max_length": max_length,

@@ -19,6 +19,7 @@ from mbert_cli.data.table import Table
 from mbert_cli.errors import DataError, UsageError
 from mbert_cli.model.components import load_recipe
 from mbert_cli.model.compose import task_labels
+from mbert_cli.recipe.training_options import unused_warnings
 from mbert_cli.training.checks import check_recipe
 
 
@@ -51,6 +52,7 @@ def test_init_writes_a_valid_recipe_for_two_tasks_with_dev_files(here, capsys):
     write(here / "same.valid.tsv", pairs, ("question1", "question2", "is_duplicate"))
     init("mood-train.tsv", "same.train.tsv", "mood-dev.tsv", "same.valid.tsv", "-o", "mine.yaml")
     recipe = load_recipe("mine.yaml")
+    assert unused_warnings(recipe) == []
     assert [(name, task.text, task.label, task.head.kind) for name, task in recipe.tasks.items()] == [
         ("mood", ["text"], "mood", "classification"),
         ("same", ["question1", "question2"], "is_duplicate", "pair_classification"),
@@ -78,7 +80,9 @@ def test_a_single_file_is_split_without_lost_rows_or_shared_texts(here):
     assert not texts["train"] & texts["dev"]
     assert sum(len(rows) - 1 for rows in parts.values()) == 400
     assert 15 <= len(parts["dev"]) <= 70
-    assert load_recipe("recipe.yaml").tasks["notes"].dev.endswith("/notes-dev.tsv")
+    recipe = load_recipe("recipe.yaml")
+    assert recipe.tasks["notes"].dev.endswith("/notes-dev.tsv")
+    assert unused_warnings(recipe) == []
 
 
 @pytest.mark.parametrize(("name", "written"), [("a.parquet", "a-train.tsv"), ("a.tsv.gz", "a-train.tsv")])
