@@ -28,13 +28,14 @@ TOKENS = (2750, 8000, 16000, 32000)
 ENCODERS = ("minilm-random", "bert-base")
 CONTENDERS = {
     "mbert": {"program": "mbert", "name": "full_bf16"},
+    "mbert_kernels": {"program": "mbert", "name": "full_bf16", "graphs": False},
     "mbert_torch": {"program": "mbert", "name": "full_bf16_plain"},
     "hf_bf16_fused": {"program": "peer", "name": "hf_bf16_fused"},
     "hf_flash": {"program": "peer", "name": "hf_bf16_fused", "attention": "flash_attention_2"},
     "st_bf16": {"program": "peer", "name": "st_bf16"},
 }
-"""mbert with the kernels that it chooses, and with PyTorch's; transformers with SDPA and with FlashAttention's packed
-sequences, both with the fused AdamW; and the trainer of sentence-transformers."""
+"""mbert with CUDA graphs, without them, and with PyTorch's kernels; transformers with SDPA and with FlashAttention's
+packed sequences, both with the fused AdamW; and the trainer of sentence-transformers."""
 PREDICTING = {"hf_bf16": "transformers", "st_bf16": "sentence_transformers"}
 """The package of each contender in prediction."""
 _NEEDS = {"hf_flash": "flash_attn", "st_bf16": "datasets"}  # its trainer reads them
@@ -56,6 +57,9 @@ def main():
     parser.add_argument("--contenders", type=contest.words, default=",".join(CONTENDERS))
     parser.add_argument("--steps", type=contest.positive, default=20, help="timed steps of each size")
     parser.add_argument("--warm-up", type=contest.positive, default=8, help="steps before these")
+    parser.add_argument(
+        "--distinct", type=contest.positive, default=4, help="different steps; mbert captures one in its second turn"
+    )
     parser.add_argument("--profiled", type=int, default=3, help="steps after these, in the profiler")
     parser.add_argument("--pairs", type=contest.positive, default=4000, help="pairs of sentences to predict")
     parser.add_argument("--peak", type=float, help="dense peak of bf16 in TFLOP/s; default: that of a known GPU")
@@ -131,7 +135,7 @@ class Session:
         options = self.options
         sizes = {_rows_for(int(tokens)): int(tokens) for tokens in options.tokens}
         common = {"encoder": str(path), "device": options.device, "sizes": list(sizes), "profiled": options.profiled}
-        common["flowing"] = True
+        common |= {"flowing": True, "distinct": options.distinct}
         settings = {**CONTENDERS[name], **common, "steps": options.steps, "warm_up": options.warm_up}
         command = contest.worker("gpu_steps.py", settings)
         ((found,),) = next(contest.rounds_of({name: command}, 1, options.threads, lambda *_: "")).values()
@@ -212,7 +216,8 @@ def _rows_for(tokens):
 
 def _lengths(rows, options):
     """Return for each step the numbers of tokens of its sentences, which are words of the made-up language."""
-    counts = {"steps": options.steps, "warm_up": options.warm_up, "profiled": options.profiled, "batch_size": rows}
+    names = "steps", "warm_up", "profiled", "distinct"
+    counts = {"batch_size": rows, **{name: getattr(options, name) for name in names}}
     data, steps = course_steps(counts)
     texts = ((text for task in step for index in step[task] for text in data[task][index][:-1]) for step in steps)
     return [[min(len(text.split()) + 2, MAX_LENGTH) for text in each] for each in texts]

@@ -139,7 +139,7 @@ def timed_steps(
     run = training.prepare(recipe, RunFolder(folder), options)
     run.model.train_only(run.model.task_names if recipe.training.freeze_encoder else None)
     look(run)
-    work, before = count_work(run.model), sums_of(run.model)
+    work, before = count_packed(run.step.pairs), sums_of(run.model)
     times, tokens = [], []
     for index, step in enumerate(steps(run.data.sizes)):
         rows = {task: np.asarray(indices) for task, indices in step.items()}
@@ -184,6 +184,23 @@ def count_work(model):
         work["tokens"] += inputs[0].layout.num_tokens
 
     model.register_forward_pre_hook(count)
+    return work
+
+
+def count_packed(pairs):
+    """Return a dict in which the sentences and tokens of training steps are counted from now on.
+
+    A CUDA graph computes without calls of the model.
+    """
+    work, pack = {"sentences": 0, "tokens": 0}, pairs.pack_portions
+
+    def counted(*arguments):
+        portions = pack(*arguments)
+        work["sentences"] += sum(portion.batch.layout.num_sentences for portion in portions)
+        work["tokens"] += sum(portion.batch.layout.num_tokens for portion in portions)
+        return portions
+
+    pairs.pack_portions = counted
     return work
 
 
@@ -246,6 +263,7 @@ def train(settings):
             settings["warm_up"],
             kernels,
             settings["device"],
+            look=lambda run: None if settings.get("graphs", True) else _without_graphs(run),
             waits=not settings.get("flowing"),
         )
     result = {"times": found.times[: settings["steps"]], "tokens": sum(found.tokens), "work": found.work}
@@ -254,6 +272,10 @@ def train(settings):
     if products is not None and settings["device"] == "cpu":
         result["limit_times"] = limit.measure(products, precision == "bf16", len(found.times))
     return result
+
+
+def _without_graphs(run):
+    run.step.graphs = None
 
 
 def predict(settings):

@@ -34,9 +34,10 @@ def prepared(even_checkpoint, tiny_files, tmp_path_factory):
     recipe = tiny.write_recipe(folder / "recipe.yaml", even_checkpoint, tiny_files)
     (folder / "run").mkdir()
 
-    def prepare_with(*settings, precision="fp32"):
+    def prepare_with(*settings, precision="fp32", device="cpu"):
+        kernels = "torch" if device == "cpu" else "fused"
         loaded = load_recipe(str(recipe), [*COMMON, *settings])
-        return prepare(loaded, RunFolder(folder / "run"), RunOptions(choose("cpu", precision, "torch"), QUIET))
+        return prepare(loaded, RunFolder(folder / "run"), RunOptions(choose(device, precision, kernels), QUIET))
 
     return prepare_with
 
@@ -47,10 +48,10 @@ def rows_of(step):
     return {task: np.random.default_rng(step).permutation(size)[:count] for task, size in sizes.items()}
 
 
-def step_of(run, balancing="total"):
+def step_of(run, balancing="total", device="cpu"):
     goals = {task: run.model.head(task).goal for task in run.model.task_names}
-    learner = replace(run.setup.learner, balancing=build("loss_balancing", Component(kind=balancing), goals))
-    return OptimizerStep(replace(run.setup, learner=learner), TrainingState(), torch.device("cpu"))
+    learner = replace(run.setup.learner, balancing=build("loss_balancing", Component(kind=balancing), goals).to(device))
+    return OptimizerStep(replace(run.setup, learner=learner), TrainingState(), torch.device(device))
 
 
 def values_of(model):
@@ -219,3 +220,31 @@ def test_other_reasons(prepared, monkeypatch):
             shape = replace(setup.learner.model.encoder.shape, **change)
             monkeypatch.setattr(setup.learner.model.encoder, "shape", shape)
             assert "do not compute the attention of this encoder" in why_no_graphs(setup, cpu, ALONE)
+
+
+# On a GPU
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("balancing", ["total", "famo"])
+def test_twenty_steps_on_a_gpu_have_the_same_bits(prepared, precision, balancing):
+    results = []
+    for graphs in (False, True):
+        run = prepared(LOW_RANK_TOP, precision=precision, device="cuda")
+        step = step_of(run, balancing, "cuda")
+        assert step.graphs is not None
+        if not graphs:
+            step.graphs = None
+        taken = [result for number in range(20) for result in step(rows_of(number))]
+        results.append(([result.losses for result in (*taken, *step.read())], everything_of(run, step)))
+    (losses, values), (graph_losses, graph_values) = results
+    assert step.graphs.problem is None
+    assert any(shape.replay is not None for shape in step.graphs._shapes.values())
+    assert losses == graph_losses
+    assert_equal(values, graph_values)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step(rows_of(18))  # the CPU does not wait
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
