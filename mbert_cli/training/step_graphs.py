@@ -122,9 +122,10 @@ class StepGraphs:
             replay = self._graphs.capture(lambda: self._compute(batch, rates, keys, rest, step))
         except RuntimeError as error:
             # Nothing was computed. The step runs without a graph instead.
-            self.problem = str(error).splitlines()[0]
+            self.problem = _cause_of(error)
             _log.warning("training continues without CUDA graphs: a step cannot be captured: %s", self.problem)
             self._update.optimizer.zero_grad(set_to_none=True)
+            self._shapes.clear()  # frees the memory of the graphs
             return False
         finally:
             capturing.reset(token)
@@ -136,3 +137,10 @@ class StepGraphs:
         on_device = with_tensors(batch, rest, self._device)
         self._update.optimizer.rates = rates
         self._update([Portion(on_device, on_device)], step, keys)
+
+
+def _cause_of(error: BaseException) -> str:
+    """Return the first line of the first error: the end of a failed capture raises another one."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return f"{type(error).__name__}: {error}".splitlines()[0]
