@@ -14,7 +14,7 @@ from mbert_cli.encoder import kernels
 from mbert_cli.encoder.adapter import Adapter
 from mbert_cli.encoder.dropout import numbered
 from mbert_cli.encoder.folding import can_fold, fold
-from mbert_cli.encoder.kernels.product import Linear, renew
+from mbert_cli.encoder.kernels.product import Copies, Linear, renew
 from mbert_cli.encoder.late_interaction import max_sim
 from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.heads import Head
@@ -102,12 +102,13 @@ class MultiTaskBert(SentenceModel):
         for name in tasks or ():
             self.task(name).requires_grad_(True)
 
-    def renew_copies(self, tasks: Sequence[str]) -> None:
-        """Update the outdated copies of weights, in the data type of the computation, that a batch of tasks reads."""
-        if self.compute_dtype != torch.float32:
-            # One call for all copies: on a GPU, launching a copy takes longer than the copy.
-            linears = dict.fromkeys(linear for name in tasks for linear in self._linears_of(name))
-            renew(pair for linear in linears for pair in linear.outdated(self.compute_dtype))
+    def renew_copies(self, tasks: Sequence[str]) -> Copies:
+        """Update and return the outdated copies of weights, in the data type of the computation, that tasks read."""
+        if self.compute_dtype == torch.float32:
+            return []
+        # One call for all copies: on a GPU, launching a copy takes longer than the copy.
+        linears = dict.fromkeys(linear for name in tasks for linear in self._linears_of(name))
+        return renew(pair for linear in linears for pair in linear.outdated(self.compute_dtype))
 
     def body(self, batch: Batch) -> Float[Tensor, "tokens hidden"]:
         """Return the hidden states after the encoder's last layer, before the adapters on top."""

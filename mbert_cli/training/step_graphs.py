@@ -12,6 +12,7 @@ from torch import Tensor
 from mbert_cli.batch import Batch, as_tensor, capturing, packed, unpacked
 from mbert_cli.data.device_batch import arrays_of, with_tensors
 from mbert_cli.encoder.dropout import site_keys
+from mbert_cli.encoder.kernels.product import Copies, mark_renewed
 from mbert_cli.machine.cuda_graph import CudaGraphs
 from mbert_cli.training.portion import Portion
 from mbert_cli.training.step_results import StepResults
@@ -31,6 +32,7 @@ class _Shape:
         replay: runs the graph; None before the second step of the shape.
         values: the graph's losses and norm.
         updated: the parameters that the graph updates.
+        copies: the copies of weights in bf16 that the graph updates after them.
     """
 
     sites: int
@@ -38,6 +40,7 @@ class _Shape:
     replay: Callable[[], None] | None = None
     values: Tensor | None = None
     updated: list[Tensor] = field(default_factory=list)
+    copies: Copies = field(default_factory=list)
 
 
 class StepGraphs:
@@ -83,7 +86,7 @@ class StepGraphs:
         if shape.buffer is None:
             shape.buffer = torch.empty(len(on_host), dtype=torch.int32, device=self._device)
         shape.buffer.copy_(on_host.pin_memory() if self._device.type == "cuda" else on_host, non_blocking=True)
-        # Outside of the graph: which copies are outdated differs between steps.
+        # Those that a step without a graph, or the graph of other tasks, has left outdated.
         self._update.model.renew_copies(batch.tasks)
         if shape.replay is None and not self._capture(shape, arrays, batch, step):
             self._eager(batch, step, [rates, *rest], key)
@@ -93,6 +96,7 @@ class StepGraphs:
         shape.replay()
         # Cached copies are compared by the version of a parameter, which a graph does not increment.
         torch.autograd.graph.increment_version(shape.updated)
+        mark_renewed(shape.copies)
         self._results.values = shape.values
 
     def _key(self, batch: Batch, arrays: Sequence[np.ndarray]) -> Hashable:
@@ -117,9 +121,14 @@ class StepGraphs:
         """Capture the graph of a shape; return whether that was possible."""
         assert shape.buffer is not None
         rates, keys, *rest = unpacked(shape.buffer, arrays)
+
+        def compute() -> None:
+            self._compute(batch, rates, keys, rest, step)
+            shape.copies = self._update.model.renew_copies(batch.tasks)
+
         token = capturing.set(True)
         try:
-            replay = self._graphs.capture(lambda: self._compute(batch, rates, keys, rest, step))
+            replay = self._graphs.capture(compute)
         except RuntimeError as error:
             # Nothing was computed. The step runs without a graph instead.
             self.problem = _cause_of(error)

@@ -33,14 +33,24 @@ class _Copy:
         return self.value
 
 
-def renew(outdated: Iterable[tuple[_Copy, Tensor]]) -> None:
-    """Update outdated copies in place; new memory would be scattered among the activations."""
+Copies = list[tuple[_Copy, Tensor]]
+"""Copies of parameters, each with its parameter."""
+
+
+def renew(outdated: Iterable[tuple[_Copy, Tensor]]) -> Copies:
+    """Update outdated copies in place, and return them; new memory would be scattered among the activations."""
     pairs = list(outdated)
     copies = [copy.value for copy, _ in pairs if copy.value is not None]
     if copies:
         with torch.inference_mode(False), torch.no_grad():
             torch._foreach_copy_(copies, [parameter.detach() for _, parameter in pairs])
-    for copy, parameter in pairs:
+    mark_renewed(pairs)
+    return pairs
+
+
+def mark_renewed(copies: Copies) -> None:
+    """Mark copies as up to date, after `renew` or a CUDA graph has updated them."""
+    for copy, parameter in copies:
         copy.made_of = (parameter._version, parameter.data_ptr())
 
 
