@@ -1,6 +1,6 @@
 """The Houlsby adapter."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from jaxtyping import Float
 from pydantic import Field
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from mbert_cli.adapters import check_rank
 from mbert_cli.adapters.layer_norm import LayerNorm
-from mbert_cli.encoder import kernels
-from mbert_cli.encoder.adapter import Adapter, Norm
+from mbert_cli.encoder import adapter, kernels
+from mbert_cli.encoder.adapter import Adapter, Norm, Sublayer
 from mbert_cli.encoder.initialisation import start_projections
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.padded_layout import AnyLayout
@@ -74,6 +74,11 @@ class Houlsby(Adapter):
     ) -> Float[Tensor, "tokens hidden"]:
         """Return x + V_D gelu(V_E x)."""
         return self.feed_forward[layer](x)
+
+    def bottleneck(self, site: Sublayer, layer: int) -> adapter.Bottleneck:
+        """Return x + V_D gelu(V_E x)."""
+        own = cast(Bottleneck, (self.attention if site == "after_attention" else self.feed_forward)[layer])
+        return adapter.Bottleneck(own.down, own.up, nn.functional.gelu, "output")
 
     def after_norm(self, y: Float[Tensor, "tokens hidden"], name: Norm, layer: int) -> Float[Tensor, "tokens hidden"]:
         """Apply the task-specific LayerNorm if there is one."""

@@ -1,6 +1,6 @@
 """The paper's low-rank layer."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from jaxtyping import Float
 from pydantic import Field
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mbert_cli.adapters import check_rank
 from mbert_cli.encoder import kernels
-from mbert_cli.encoder.adapter import Adapter
+from mbert_cli.encoder.adapter import Adapter, Bottleneck, Sublayer
 from mbert_cli.encoder.initialisation import start_projections
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.padded_layout import AnyLayout
@@ -71,3 +71,10 @@ class LowRank(Adapter):
         if self.activation is not None:
             inside = inside.activated(self.activation)
         return kernels.current().add(x, linear(inside, self.up[layer]))
+
+    def bottleneck(self, site: Sublayer, layer: int) -> Bottleneck | None:
+        """Return x + V_D V_E h."""
+        if site != "after_feed_forward":
+            return None
+        down, up = cast(Linear, self.down[layer]), cast(Linear, self.up[layer])
+        return Bottleneck(down, up, self.activation, "layer_input")

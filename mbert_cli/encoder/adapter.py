@@ -1,10 +1,12 @@
 """The interface between the encoder and its adapters: sites, each the identity by default."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mbert_cli.encoder.kernels import Activation
+from mbert_cli.encoder.kernels.product import Linear as LinearLayer
 from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.prefix import Prefix
 
@@ -12,6 +14,24 @@ Linear = Literal["qkv", "attention_output", "intermediate", "output"]
 """A linear layer of an encoder layer; `qkv` is one layer for queries, keys and values, concatenated in this order."""
 Norm = Literal["embedding_norm", "attention_norm", "output_norm"]
 """A LayerNorm of the encoder; for `embedding_norm` the layer index is 0."""
+Sublayer = Literal["after_attention", "after_feed_forward"]
+"""A site after a sublayer of an encoder layer."""
+
+
+class Bottleneck(NamedTuple):
+    """The function x + V_D f(V_E s), where x is the output of a sublayer.
+
+    Args:
+        down: V_E.
+        up: V_D.
+        activation: f; None for the identity.
+        source: what s is: `output` for x itself, or `layer_input`.
+    """
+
+    down: LinearLayer
+    up: LinearLayer
+    activation: Activation | None
+    source: Literal["output", "layer_input"]
 
 
 class Adapter(nn.Module):
@@ -66,6 +86,13 @@ class Adapter(nn.Module):
     ) -> Float[Tensor, "tokens hidden"]:
         """Change the output of the feed-forward sublayer, before the residual connection and the LayerNorm."""
         return x
+
+    def bottleneck(self, site: Sublayer, layer: int) -> Bottleneck | None:
+        """Return the bottleneck that equals the adapter at a site; None if it is another function.
+
+        In training, one operation can then multiply the tokens of all tasks.
+        """
+        return None
 
     def on_top(self, x: Float[Tensor, "tokens hidden"], layout: AnyLayout) -> Float[Tensor, "tokens hidden"]:
         """Change the output of the last layer, before pooling."""

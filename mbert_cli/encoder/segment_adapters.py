@@ -1,7 +1,8 @@
 """The adapters of a packed batch. Each adapter acts on the tokens of its task."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
-from mbert_cli.encoder.adapter import Adapter, Linear, Norm
+from mbert_cli.encoder.adapter import Adapter, Linear, Norm, Sublayer
+from mbert_cli.encoder.common_bottlenecks import bottlenecks_at, first_segments
 from mbert_cli.encoder.dropout import numbered
 from mbert_cli.encoder.kernels import Pending
+from mbert_cli.encoder.kernels.bottlenecks import Segments
 from mbert_cli.encoder.padded_layout import AnyLayout
 from mbert_cli.encoder.prefix import Prefix
 
@@ -106,21 +109,44 @@ class SegmentAdapters:
         """See `Adapter.after_attention`."""
         if "after_attention" not in self._acting:
             return x
-        apply = lambda adapter, part, _: adapter.after_attention(part, layer)  # noqa: E731
-        return Pending(self._apply("after_attention", x.tensor(), apply))
+        y = x.tensor()
+        together = self._bottlenecks("after_attention", y, y, layer)
+        if together is not None:
+            return Pending(together)
+        return Pending(self._apply("after_attention", y, lambda adapter, part, _: adapter.after_attention(part, layer)))
 
     def after_feed_forward(self, x: Pending, layer_input: Float[Tensor, "tokens hidden"], layer: int) -> Pending:
         """See `Adapter.after_feed_forward`."""
         if "after_feed_forward" not in self._acting:
             return x
+        y = x.tensor()
+        together = self._bottlenecks("after_feed_forward", y, layer_input, layer)
+        if together is not None:
+            return Pending(together)
         inputs, layouts = self._split(layer_input), self._layout.segments
         apply = lambda adapter, part, i: adapter.after_feed_forward(part, inputs[i], layer, layouts[i])  # noqa: E731
-        return Pending(self._apply("after_feed_forward", x.tensor(), apply))
+        return Pending(self._apply("after_feed_forward", y, apply))
 
     def on_top(self, x: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
         """See `Adapter.on_top`."""
         layouts = self._layout.segments
         return self._apply("on_top", x, lambda adapter, part, i: adapter.on_top(part, layouts[i]))
+
+    @cached_property
+    def _segments(self) -> Segments:
+        return first_segments(cast(Layout, self._layout), sum(map(bool, self._adapters)))
+
+    def _bottlenecks(self, site: Sublayer, x: Tensor, layer_input: Tensor, layer: int) -> Tensor | None:
+        """Apply the bottlenecks of all segments at once; None if this is not possible."""
+        each = bottlenecks_at(site, layer, self._acting[site])
+        if each is None or len(each) != sum(map(bool, self._adapters)):
+            return None
+        if not isinstance(self._layout, Layout) or 0 in self._layout.segment_sentences:
+            return None
+        inputs = x if each[0].source == "output" else layer_input
+        pairs = [(bottleneck.down, bottleneck.up) for bottleneck in each]
+        result: Tensor | None = kernels.current().add_bottlenecks(x, inputs, pairs, each[0].activation, self._segments)
+        return result
 
     def _split(self, x: Tensor) -> list[Tensor]:
         """Return the tokens of each segment."""

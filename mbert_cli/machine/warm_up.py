@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
+from mbert_cli.encoder.common_bottlenecks import first_segments
 from mbert_cli.encoder.kernels import Pending
+from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.quantisation import quantise
@@ -32,6 +34,7 @@ def compile_kernels() -> None:
     for each in (shape, replace(shape, gated=True)):
         encoder = PackedEncoder(each)
         _train_a_step(encoder)
+        _train_bottlenecks(hidden)
         _predict_in_int8(encoder.eval())
 
 
@@ -42,6 +45,17 @@ def _train_a_step(encoder: PackedEncoder) -> None:
             kernels.current().mean(_states(encoder), _LAYOUT).sum().backward()
         optimizer.step()
     optimizer.catch_up()
+
+
+def _train_bottlenecks(hidden: int) -> None:
+    """Compute the bottlenecks of two tasks in bf16, forward and backward."""
+    tasks, rank = Layout([4, 4], [1, 1]), 16
+    pairs = [(Linear(hidden, rank), Linear(rank, hidden)) for _ in tasks.segments]
+    h = torch.ones(tasks.num_tokens, hidden, dtype=torch.bfloat16)
+    with _computing(torch.bfloat16):
+        for activation in (None, nn.functional.gelu):
+            y = kernels.current().add_bottlenecks(h, h, pairs, activation, first_segments(tasks, len(pairs)))
+            y.sum().backward()
 
 
 def _predict_in_int8(encoder: PackedEncoder) -> None:

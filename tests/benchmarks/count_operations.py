@@ -3,7 +3,8 @@
     python tests/benchmarks/count_operations.py
 
 It takes a few steps on a CPU, with random weights and made-up sentences, and counts the operations of the last step:
-forward pass, backward pass and update. It does not count views, which launch nothing, or loops that Numba compiles.
+forward pass, backward pass and update. It does not count what launches nothing, such as views and new memory, or loops
+that Numba compiles. One product of several tasks counts once, as a GPU launches it; a CPU divides it by task.
 """
 
 import argparse
@@ -19,6 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from workload import course_steps
 
 PRODUCTS = ("mm", "addmm", "bmm", "_grouped_mm")
+LAUNCH_NOTHING = ("new_empty", "is_coalesced", "_sparse_coo_tensor_with_dims_and_tensors")
+"""Operations that only allocate memory or describe tensors."""
 CASES = {
     "minilm": ("minilm-random", []),
     "bert-base": ("bert-base", []),
@@ -31,7 +34,7 @@ _ROWS = 120  # of each made-up file
 
 
 class Operations(TorchDispatchMode):
-    """Counts the operations within its block, forward and backward, without views.
+    """Counts the operations within its block, forward and backward, without those that launch nothing.
 
     Attributes:
         counts: number of calls of each operation, by its name without overload.
@@ -43,8 +46,9 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         """Count an operation and call it."""
-        if operation.namespace == "aten" and not operation.is_view:
-            self.counts[operation.overloadpacket.__name__] += 1
+        name = operation.overloadpacket.__name__
+        if operation.namespace == "aten" and not operation.is_view and name not in LAUNCH_NOTHING:
+            self.counts[name] += 1
         return operation(*args, **(kwargs or {}))
 
     @property

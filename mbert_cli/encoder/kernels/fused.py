@@ -7,6 +7,7 @@ The backward pass computes them again.
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +18,15 @@ from torch.autograd.function import once_differentiable
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.dropout import draw_key, dropped_levels, row_numbers, scale_of
-from mbert_cli.encoder.kernels import Pending, activations, int8_fused, plain, working_dtype
+from mbert_cli.encoder.kernels import (
+    Pending,
+    activations,
+    bottlenecks,
+    int8_fused,
+    plain,
+    segments,
+    working_dtype,
+)
 from mbert_cli.encoder.kernels.activations import gate_of, has_gelu
 from mbert_cli.encoder.kernels.attention_loops import attention, attention_backward
 from mbert_cli.encoder.kernels.dropout_loops import add_drop, add_drop_backward
@@ -37,6 +46,7 @@ from mbert_cli.encoder.prefix import Prefix
 from mbert_cli.encoder.rotation import Rotation
 
 Dropping = tuple[np.uint64, np.uint32, np.float32, np.ndarray]
+add_bottlenecks = partial(bottlenecks.add_bottlenecks, segments)
 _NOTHING, _NO_ROWS = np.empty(0, np.float32), np.empty(0, np.int64)
 
 with warnings.catch_warnings():

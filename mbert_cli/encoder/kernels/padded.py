@@ -11,13 +11,34 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.encoder.kernels import Pending
-from mbert_cli.encoder.kernels.plain import activate, add, add_dropout, add_norm, add_then_norm, embed, linear, mean
+from mbert_cli.encoder.kernels.plain import (
+    activate,
+    add,
+    add_bottlenecks,
+    add_dropout,
+    add_norm,
+    add_then_norm,
+    embed,
+    linear,
+    mean,
+)
 from mbert_cli.encoder.padded_layout import PaddedLayout
 from mbert_cli.encoder.positions import NOWHERE, Relative
 from mbert_cli.encoder.prefix import Prefix, add_gated, join
 from mbert_cli.encoder.relative_bias import toeplitz
 
-__all__ = ["activate", "add", "add_dropout", "add_norm", "add_then_norm", "attend", "embed", "linear", "mean"]
+__all__ = [
+    "activate",
+    "add",
+    "add_bottlenecks",
+    "add_dropout",
+    "add_norm",
+    "add_then_norm",
+    "attend",
+    "embed",
+    "linear",
+    "mean",
+]
 
 
 def attend(

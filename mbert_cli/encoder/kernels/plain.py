@@ -65,6 +65,10 @@ def add(x: Float[Tensor, "tokens features"], pending: Pending) -> Float[Tensor, 
     return x + pending.tensor()
 
 
+def add_bottlenecks(*_: Any) -> None:
+    """Return None: each segment is computed by itself. See `bottlenecks.add_bottlenecks`."""
+
+
 def activate(pending: Pending) -> Float[Tensor, "tokens features"]:
     """Return activation(value + bias)."""
     assert pending.activation is not None

@@ -1,6 +1,6 @@
 """The matrix product of a linear layer, with copies of the weights in the data type of the computation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -13,8 +13,9 @@ from mbert_cli.encoder.kernels.memory import empty_gradient, empty_rows
 class _Copy:
     """A copy of a parameter in another data type, updated only after the parameter changes."""
 
-    value: Tensor | None = None
-    made_of: tuple[int, int] = (-1, -1)
+    def __init__(self, value: Tensor | None = None) -> None:
+        self.value = value
+        self.made_of = (-1, -1)
 
     def outdated(self, parameter: Tensor, dtype: torch.dtype) -> bool:
         """Allocate the copy if necessary; return whether its values must be copied."""
@@ -64,6 +65,7 @@ class Linear(nn.Linear):
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias)
         self._copies = {"weight": _Copy(), "bias": _Copy()}
+        self.stacks: dict[tuple[nn.Module, ...], Any] = {}  # see `stacks.stack_of`
 
     def weight_in(self, dtype: torch.dtype) -> Float[Tensor, "out in"]:
         """Return the weight in a data type, detached; do not write to it."""
@@ -83,9 +85,15 @@ class Linear(nn.Linear):
         pairs = ((self._copies[name], parameter) for name, parameter in self.named_parameters())
         return [(copy, parameter) for copy, parameter in pairs if copy.outdated(parameter.detach(), dtype)]
 
+    def copy_into(self, values: Mapping[str, Tensor]) -> None:
+        """Use this memory for the copies of the parameters."""
+        for name, value in values.items():
+            if self._copies[name].value is not value:
+                self._copies[name] = _Copy(value)
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the copies; a pickled or deep-copied layer makes new ones."""
-        return {**super().__getstate__(), "_copies": {"weight": _Copy(), "bias": _Copy()}}
+        return {**super().__getstate__(), "_copies": {"weight": _Copy(), "bias": _Copy()}, "stacks": {}}
 
     def affine(self, x: Float[Tensor, "tokens in"]) -> Float[Tensor, "tokens out"]:
         """Return x W^T + b, in the data type of x."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
 from mbert_cli.encoder.kernels import Pending, plain, working_dtype
-from mbert_cli.encoder.kernels.plain import mean
+from mbert_cli.encoder.kernels.plain import add_bottlenecks, mean
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.kernels.triton.add_dropout import AddDropout
 from mbert_cli.encoder.kernels.triton.add_gelu import AddGelu
@@ -25,7 +25,18 @@ from mbert_cli.encoder.kernels.triton.launching import fits
 from mbert_cli.encoder.positions import NOWHERE, Relative
 from mbert_cli.encoder.prefix import Prefix
 
-__all__ = ["activate", "add", "add_dropout", "add_norm", "add_then_norm", "attend", "embed", "linear", "mean"]
+__all__ = [
+    "activate",
+    "add",
+    "add_bottlenecks",
+    "add_dropout",
+    "add_norm",
+    "add_then_norm",
+    "attend",
+    "embed",
+    "linear",
+    "mean",
+]
 
 
 def embed(
