@@ -69,5 +69,9 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a function that compiled functions call; LLVM inlines it."""
-    return numba.njit(nogil=True, error_model="numpy")(function)
+    """Compile a function that compiled functions call; LLVM inlines it.
+
+    It cannot allocate arrays: it does not count references to them, which would take most of the time of a short loop.
+    """
+    options: dict[str, Any] = {"forceinline": True, "_nrt": False}
+    return numba.njit(nogil=True, error_model="numpy", **options)(function)

@@ -7,7 +7,18 @@ from numba import types
 
 from mbert_cli.encoder.kernels.compiling import inlined
 from mbert_cli.encoder.kernels.dropout_loops import drop, hashed, random_bits
-from mbert_cli.encoder.kernels.lanes import WIDTH, exp, larger, largest, load, prefetch, splat, store, total
+from mbert_cli.encoder.kernels.lanes import (
+    WIDTH,
+    exp,
+    first_numbers,
+    larger,
+    largest,
+    load,
+    prefetch,
+    splat,
+    store,
+    total,
+)
 from mbert_cli.encoder.kernels.position_loops import add_distances, block_rows, first_key, last_key, rotate, up_to
 from mbert_cli.encoder.kernels.product_loops import multiply, turn
 
@@ -60,14 +71,10 @@ def write(rows, size, values, scale, first, stride, offset, out, sums):
 @no_type_check
 def softmax_rows(scores, rows, length, width):
     """Replace [rows, width] by the softmax over the first `length` columns; the other columns become 0."""
-    beyond = np.zeros(WIDTH, np.float32)
-    for lane in range(WIDTH):
-        if width - WIDTH + lane >= length:
-            beyond[lane] = -1e30
     for row in range(rows):
         at = row * width
         last = at + width - WIDTH
-        store(scores, last, load(scores, last) + load(beyond, 0))
+        store(scores, last, first_numbers(load(scores, last), length - (width - WIDTH)))
         top = load(scores, at)
         for column in range(WIDTH, width, WIDTH):
             top = larger(load(scores, at + column), top)

@@ -228,6 +228,13 @@ def absolute(builder: Any, a: Any) -> Any:
     return builder.bitcast(builder.and_(builder.bitcast(a, _INTS), _constant(0x7FFFFFFF, _INTS)), _FLOATS)
 
 
+@_intrinsic(f32x16, f32x16, types.intp)
+def first_numbers(builder: Any, a: Any, count: Any) -> Any:
+    """Return the first `count` numbers of a, followed by -1e30."""
+    lanes, count = ir.Constant(_INTS, list(range(WIDTH))), _splat(builder, builder.trunc(count, ir.IntType(32)), _INTS)
+    return builder.select(builder.icmp_signed("<", lanes, count), a, _constant(-1e30, _FLOATS))
+
+
 @_intrinsic(f32x16, f32x16, f32x16)
 def with_sign_of(builder: Any, a: Any, b: Any) -> Any:
     """Return a with the signs of b; a must not be negative."""
