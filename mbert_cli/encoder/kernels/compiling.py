@@ -11,6 +11,7 @@ from typing import Any
 import numba
 import torch
 from numba.core.caching import FunctionCache, NullCache
+from numba.core.runtime import rtsys
 
 # Use the available threading layer whose threads start fastest: 231, 297 and 339 ms per training step, in this order.
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
@@ -20,22 +21,32 @@ numba.set_num_threads(min(_THREADS, numba.config.NUMBA_NUM_THREADS))  # type: ig
 torch.set_num_threads(_THREADS)
 
 _log = logging.getLogger(__name__)
-_SOURCES = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-).hexdigest()
+
+
+def _compiled_sources() -> str:
+    """Return a hash of the files of this package with code that Numba compiles."""
+    sources = (path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return hashlib.sha256(b"".join(each for each in sources if b"numba" in each or b"compiling" in each)).hexdigest()
+
+
+_SOURCES = _compiled_sources()
 
 
 class _Cache(FunctionCache):
-    """Numba's cache, invalidated when any source file of this package changes; failures of the cache are ignored."""
+    """Numba's cache, invalidated when a file with compiled code changes; failures of the cache are ignored."""
 
     def _index_key(self, *args: Any) -> Any:
         # Numba's key covers the file of a function, but not the files of the functions that it calls.
         return (*super()._index_key(*args), _SOURCES)
 
-    def load_overload(self, *args: Any) -> Any:
+    def load_overload(self, signature: Any, target: Any) -> Any:
         overload = None
         try:
-            overload = super().load_overload(*args)
+            # Numba's method first prepares the compiler: it imports SciPy and registers thousands of functions, which
+            # takes longer than all the rest. Code that is already compiled needs only the runtime, to allocate arrays.
+            rtsys.initialize(target)
+            with self._guard_against_spurious_io_errors():
+                overload = self._load_overload(signature, target)
         except Exception:  # any kind of damaged file: compile again
             with suppress(OSError):
                 self.flush()
