@@ -51,6 +51,23 @@ def test_help_does_not_import_torch(words, tmp_path):
     assert done.stdout
 
 
+def test_predict_imports_only_what_it_uses(run, tmp_path):
+    (tmp_path / "new.tsv").write_text("text\na fine day\n", encoding="utf-8")
+    code = (
+        "import sys; sys.argv = ['mbert', *sys.argv[1:]]\n"
+        "from mbert_cli.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        # Numba's compiler imports scipy.linalg; loading compiled loops from the cache does not need it.
+        "large = {'transformers', 'sklearn', 'scipy.linalg', 'scipy.stats', 'pandas', 'matplotlib', 'sympy', 'jinja2'}\n"
+        "assert not (large | {'torch._dynamo', 'torch._inductor'}) & set(sys.modules), large & set(sys.modules)"
+    )
+    words = ["predict", run, "new.tsv", "-t", "mood", "--precision", "fp32"]
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
 def test_train_prints_one_line_per_epoch_on_stderr(tiny_recipe, tmp_path):
     done = mbert("train", tiny_recipe, "-o", "run", "training.epochs=3", cwd=tmp_path)
     assert done.returncode == 0

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mbert_cli.calibration import Criterion
 from mbert_cli.commands.division import AGAIN, Division, connected, together
 from mbert_cli.commands.options import (
     AsJson,
@@ -33,6 +32,9 @@ from mbert_cli.commands.options import (
 from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.storage.output_folder import check_output_folder
 from mbert_cli.terminal.console import Console
+
+Criterion = Literal["f1", "accuracy", "balanced"]
+"""`calibration.Criterion`; importing it here would load NumPy and pydantic before every command."""
 
 if TYPE_CHECKING:
     from mbert_cli.evaluation.evaluate_run import RunEvaluation

@@ -119,7 +119,11 @@ def shape_problem(shape: EncoderShape) -> tuple[str, str] | None:
 
 
 def load_encoder(
-    folder: Path, shape: EncoderShape, sha256: str | None = None, int8: Mapping[str, Tensor] | None = None
+    folder: Path,
+    shape: EncoderShape,
+    sha256: str | None = None,
+    int8: Mapping[str, Tensor] | None = None,
+    mapped: bool = False,
 ) -> tuple[PackedEncoder, list[str]]:
     """Build an encoder in fp32 with the weights of a checkpoint.
 
@@ -127,8 +131,9 @@ def load_encoder(
         folder: contains `model.safetensors`, or its shards and their index.
         shape: the encoder's sizes.
         sha256: the expected value of `weights_sha256`; None skips the check.
-        int8: the weights and scales of the linear layers in int8, see `quantisation`. Then the encoder is quantised,
-            and the file is mapped: what is not used takes no memory.
+        int8: the weights and scales of the linear layers in int8, see `quantisation`. Then the encoder is quantised.
+        mapped: use the tensors of the file in place, mapped into memory, if possible: a weight that is not read takes
+            no time and no memory. Their addresses are not aligned, which can change the last digits of matrix products.
 
     Returns:
         The encoder, and the names of parameters that the checkpoint does not contain. Only the pooler may be absent; it
@@ -157,7 +162,7 @@ def load_encoder(
             absent.append(name)
             continue
         values = [weights.pop(source) for source in sources]
-        value = (values[0] if int8 is not None and len(values) == 1 else torch.cat(values)).float()
+        value = (values[0] if mapped and len(values) == 1 else torch.cat(values)).float()
         if value.shape != parameter.shape:
             wrong.append(f"{sources[0]} is {list(value.shape)}, expected {list(parameter.shape)}")
         state[name] = value

@@ -163,13 +163,14 @@ def _member(folder: Path, number: int) -> Path:
     return folder / "members" / str(number)
 
 
-def read_model(run: Path, encoder: str | Path | None = None, int8: bool = False) -> SavedModel:
+def read_model(run: Path, encoder: str | Path | None = None, int8: bool = False, mapped: bool = False) -> SavedModel:
     """Read the best model of a run. The adapters and the head of a task are read when they are first used.
 
     Args:
         run: a run folder, or the folder of a saved model.
         encoder: the folder of the encoder that the model refers to, if it was moved; its SHA-256 must be the same.
         int8: quantise the encoder. The weights in int8 are kept in the folder of the model, if it can be written.
+        mapped: map the files of the encoder into memory; see `load_encoder`. int8 always maps them.
 
     Raises:
         CheckpointError: there is no model, or its files were altered or do not fit each other; for the file of a task,
@@ -192,7 +193,7 @@ def read_model(run: Path, encoder: str | Path | None = None, int8: bool = False)
         raise UsageError(own_encoder(run))
     models = [
         _read_member(
-            _Files(folder, place, section, hashes, decisions), shared if own is None else own / "encoder", int8
+            _Files(folder, place, section, hashes, decisions), shared if own is None else own / "encoder", int8, mapped
         )
         for place, own in zip(places, weights, strict=True)
     ]
@@ -245,31 +246,32 @@ class _Files:
                 "yet; open the model again."
             )
 
-    def read_encoder(self, weights: Path, shape: EncoderShape, int8: bool) -> PackedEncoder:
+    def read_encoder(self, weights: Path, shape: EncoderShape, int8: bool, mapped: bool) -> PackedEncoder:
         """Read the encoder; in int8, quantise it or read what an earlier call kept.
 
         Args:
             weights: the folder of the encoder's weights.
             shape: the encoder's sizes.
             int8: whether the encoder is quantised.
+            mapped: whether the file is mapped into memory.
         """
         if not int8:
-            return load_encoder(weights, shape)[0]
+            return load_encoder(weights, shape, mapped=mapped)[0]
         own = weights / WEIGHTS
         known = self.hashes.get(own.relative_to(self.folder).as_posix()) if own.is_relative_to(self.folder) else None
         source = known or weights_sha256(weights)
         parts = read_parts(self.place, source)
         if parts is not None:
-            return load_encoder(weights, shape, int8=parts)[0]
-        encoder = quantise(load_encoder(weights, shape)[0])
+            return load_encoder(weights, shape, int8=parts, mapped=True)[0]
+        encoder = quantise(load_encoder(weights, shape, mapped=True)[0])
         keep_parts(self.place, source, int8_parts(encoder))
         return encoder
 
 
-def _read_member(files: _Files, weights: Path, int8: bool) -> MultiTaskBert:
+def _read_member(files: _Files, weights: Path, int8: bool, mapped: bool) -> MultiTaskBert:
     """Read a model, or a member of an ensemble; `weights` is the folder of the encoder's weights."""
     shape = read_shape(files.folder / "encoder")
-    encoder = files.read_encoder(weights, shape, int8)
+    encoder = files.read_encoder(weights, shape, int8, mapped)
     pooling = build_pooling(files.section, encoder)
     names = list(files.section.tasks)
     return LazyMultiTaskBert(encoder, pooling, names, lambda name: files.read_task(name, shape))

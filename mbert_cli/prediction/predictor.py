@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from mbert_cli.data.batching import TaskData, tokenise_texts
 from mbert_cli.data.file_settings import with_file_settings
@@ -59,8 +60,10 @@ class Predictor:
     ) -> None:
         self.hardware = choose(device, precision, kernels, prediction=True)
         self.run = Path(run)
-        # Adapters are folded into the weights before these are quantised.
-        self.saved = read_model(self.run, encoder, int8=self.hardware.int8 and not fold)
+        # Adapters are folded into the weights before these are quantised. In fp32, products read the parameters, which
+        # must be aligned; in bf16, they read copies.
+        int8, mapped = self.hardware.int8 and not fold, self.hardware.dtype != torch.float32
+        self.saved = read_model(self.run, encoder, int8, mapped)
         self.saved.model.to(self.hardware.device).compute_with(self.hardware.dtype, self.hardware.kernels)
         self.batch_size = batch_size
         self.fold = fold

@@ -11,7 +11,7 @@ from typing import Any
 import numba
 import torch
 from numba.core.caching import FunctionCache, NullCache
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
 
 # Use the available threading layer whose threads start fastest: 231, 297 and 339 ms per training step, in this order.
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
