@@ -132,16 +132,15 @@ def load_encoder(
         shape: the encoder's sizes.
         sha256: the expected value of `weights_sha256`; None skips the check.
         int8: the weights and scales of the linear layers in int8, see `quantisation`. Then the encoder is quantised.
-        mapped: use the tensors of the file in place, mapped into memory, if possible: a weight that is not read takes
-            no time and no memory. Their addresses are not aligned, which can change the last digits of matrix products.
+        mapped: map the file into memory, so that what is not read takes no memory. Addresses are then not aligned,
+            which can change the last digits of matrix products.
 
     Returns:
         The encoder, and the names of parameters that the checkpoint does not contain. Only the pooler may be absent; it
         then has BERT's random initial values.
 
     Raises:
-        CheckpointError: there is no safetensors file, it is altered or truncated, or names or shapes are wrong (the
-            message lists the first five).
+        CheckpointError: there is no safetensors file, it is altered or truncated, or names or shapes are wrong.
     """
     files = weight_files(folder)
     if sha256 is not None and (actual := weights_sha256(folder)) != sha256:

@@ -60,10 +60,9 @@ class Predictor:
     ) -> None:
         self.hardware = choose(device, precision, kernels, prediction=True)
         self.run = Path(run)
-        # Adapters are folded into the weights before these are quantised. In fp32, products read the parameters, which
-        # must be aligned; in bf16, they read copies.
-        int8, mapped = self.hardware.int8 and not fold, self.hardware.dtype != torch.float32
-        self.saved = read_model(self.run, encoder, int8, mapped)
+        # Adapters are folded before weights are quantised. In fp32, products read the parameters, which must be aligned.
+        mapped = self.hardware.dtype != torch.float32
+        self.saved = read_model(self.run, encoder, self.hardware.int8 and not fold, mapped)
         self.saved.model.to(self.hardware.device).compute_with(self.hardware.dtype, self.hardware.kernels)
         self.batch_size = batch_size
         self.fold = fold
