@@ -136,8 +136,7 @@ def load_encoder(
             which can change the last digits of matrix products.
 
     Returns:
-        The encoder, and the names of parameters that the checkpoint does not contain. Only the pooler may be absent; it
-        then has BERT's random initial values.
+        The encoder, and the names of absent parameters: at most the pooler, which then has random initial values.
 
     Raises:
         CheckpointError: there is no safetensors file, it is altered or truncated, or names or shapes are wrong.

@@ -60,7 +60,7 @@ class Predictor:
     ) -> None:
         self.hardware = choose(device, precision, kernels, prediction=True)
         self.run = Path(run)
-        # Adapters are folded before weights are quantised. In fp32, products read the parameters, which must be aligned.
+        # Adapters are folded before weights are quantised. Products in fp32 need aligned parameters.
         mapped = self.hardware.dtype != torch.float32
         self.saved = read_model(self.run, encoder, self.hardware.int8 and not fold, mapped)
         self.saved.model.to(self.hardware.device).compute_with(self.hardware.dtype, self.hardware.kernels)
