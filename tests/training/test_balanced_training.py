@@ -23,7 +23,8 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.fit import fit
 from mbert_cli.training.options import RunOptions
-from mbert_cli.training.step import OptimizerStep, shared_of
+from mbert_cli.training.step import OptimizerStep
+from mbert_cli.training.step_update import shared_of
 
 BALANCINGS = kinds("loss_balancing")
 SAMPLING = ["annealed", "proportional", "round_robin", "square_root", "temperature"]
@@ -190,7 +191,7 @@ def test_steps_of_several_tasks_that_train_own_parameters_leave_the_encoder_unch
         return shared
 
     monkeypatch.setattr(Sequential, "phases", phases)
-    monkeypatch.setattr("mbert_cli.training.step.shared_of", watched)
+    monkeypatch.setattr("mbert_cli.training.step_update.shared_of", watched)
     settings = ("curriculum=sequential", "training.epochs=1", f"loss_balancing={balancing}")
     lines = train(tiny_recipe, tmp_path / "a", *settings)
     assert seen == [(0, None)] * 3
