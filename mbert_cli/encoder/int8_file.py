@@ -58,8 +58,9 @@ def keep_parts(folder: Path, source: str, parts: Mapping[str, Tensor]) -> None:
             file.flush()
             os.fsync(file.fileno())
         put_in_place(Path(temporary), path)
-        for each in folder.glob(f"{DERIVED}*.safetensors"):
-            if is_derived(each.name) and each != path:
+        for each in folder.glob(f"{DERIVED}*.safetensors*"):  # also temporary files that a crash left
+            # Another process may be writing a temporary file of the same name.
+            if is_derived(each.name) and not each.name.startswith(path.name):
                 each.unlink(missing_ok=True)
     except OSError as error:
         _log.info("%s cannot be written (%s); the weights are quantised again at each start", path, error.strerror)

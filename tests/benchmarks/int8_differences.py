@@ -63,7 +63,8 @@ def measured(folder, options):
         outputs = [outputs_of(each, task, sides) for each in (int8, fp32)]
         rows.append(row_of(texts, "outputs of the head", *outputs))
         rows.append(row_of(texts, "sentence vectors", *(vectors_of(each, sides[0]) for each in (int8, fp32))))
-    long = [" ".join(sides[0][start : start + 100]) for start in range(0, len(sides[0]), 100)]
+    sentences = sides_of("sts", options.rows)[0]
+    long = [" ".join(sentences[start : start + 100]) for start in range(0, len(sentences), 100)]
     for texts, name in ((long, f"texts of {longest} tokens"), (list(ODD), "difficult texts")):
         rows.append(row_of(name, "sentence vectors", *(vectors_of(each, texts) for each in (int8, fp32))))
     return rows
