@@ -24,6 +24,7 @@ from mbert_cli.encoder.kernels.int8_block_loops import multiply_block  # noqa: E
 
 SIZES = {"vocab_size": 40, "hidden_size": 64, "num_layers": 3, "num_heads": 2, "intermediate_size": 96}
 LENGTHS = [5, 1, 17, 16, 33, 2]
+NEEDS_VNNI = pytest.mark.skipif(not dot_lanes.is_supported(), reason="the loops need AVX512-VNNI, and AMX is faster")
 
 
 def encoder_of(name="bert", **changes):
@@ -103,6 +104,7 @@ def test_states_of_a_sentence_do_not_depend_on_the_batch():
     assert torch.equal(together[:17], alone)
 
 
+@NEEDS_VNNI
 @pytest.mark.parametrize("name", ["bert", "modernbert"])
 def test_products_in_blocks_give_the_same_bytes_as_whole_products(name, monkeypatch):
     encoder, packed = quantise(encoder_of(name)), stream([*LENGTHS, 200, *LENGTHS * 3])
@@ -111,7 +113,7 @@ def test_products_in_blocks_give_the_same_bytes_as_whole_products(name, monkeypa
     assert torch.equal(in_blocks, states(encoder, packed, "fused"))
 
 
-@pytest.mark.skipif(not dot_lanes.is_supported(), reason="the loops need AVX512-VNNI, and AMX is faster")
+@NEEDS_VNNI
 @pytest.mark.parametrize(("rows", "size", "columns"), [(1, 16, 16), (7, 48, 80), (100, 400, 64)])
 def test_loops_multiply_the_largest_integers_exactly(rows, size, columns):
     rng = np.random.default_rng(rows)
