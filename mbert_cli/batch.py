@@ -20,7 +20,7 @@ _BUCKET_WIDTHS = 2 ** np.arange(3, 18)  # up to 131,072 tokens, more than any `m
 
 
 capturing: ContextVar[bool] = ContextVar("capturing", default=False)
-"""Whether operations become part of a CUDA graph. It would copy the CPU's values of one step in all steps."""
+"""Whether a CUDA graph is being captured. A copy from the CPU would repeat the values of one step in all steps."""
 
 
 def as_tensor(values: np.ndarray, device: torch.device | str) -> Tensor:
@@ -86,7 +86,7 @@ class Layout:
         segments: number of sentences of each segment (contiguous sentences of one task). Default: one segment.
         device: device of the index tensors.
         numbers: the place of each sentence's first token in the whole batch. Default: its place in this stream.
-        dummies: for each segment, how many sentences at its end are padding; empty if there is no padding.
+        dummies: for each segment, the number of dummy sentences at its end; empty if there is no padding.
     """
 
     def __init__(

@@ -76,9 +76,9 @@ class Houlsby(Adapter):
         return self.feed_forward[layer](x)
 
     def bottleneck(self, site: Sublayer, layer: int) -> adapter.Bottleneck:
-        """Return x + V_D gelu(V_E x)."""
-        own = cast(Bottleneck, (self.attention if site == "after_attention" else self.feed_forward)[layer])
-        return adapter.Bottleneck(own.down, own.up, nn.functional.gelu, "output")
+        """Return the bottleneck x + V_D gelu(V_E x)."""
+        block = cast(Bottleneck, (self.attention if site == "after_attention" else self.feed_forward)[layer])
+        return adapter.Bottleneck(block.down, block.up, nn.functional.gelu, "output")
 
     def after_norm(self, y: Float[Tensor, "tokens hidden"], name: Norm, layer: int) -> Float[Tensor, "tokens hidden"]:
         """Apply the task-specific LayerNorm if there is one."""

@@ -73,7 +73,7 @@ class LowRank(Adapter):
         return kernels.current().add(x, linear(inside, self.up[layer]))
 
     def bottleneck(self, site: Sublayer, layer: int) -> Bottleneck | None:
-        """Return x + V_D V_E h."""
+        """Return the bottleneck x + V_D V_E h."""
         if site != "after_feed_forward":
             return None
         down, up = cast(Linear, self.down[layer]), cast(Linear, self.up[layer])

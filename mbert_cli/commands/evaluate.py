@@ -34,7 +34,7 @@ from mbert_cli.storage.output_folder import check_output_folder
 from mbert_cli.terminal.console import Console
 
 Criterion = Literal["f1", "accuracy", "balanced"]
-"""`calibration.Criterion`; importing it here would load NumPy and pydantic before every command."""
+"""The same as `calibration.Criterion`. An import of it would load NumPy and pydantic before every command."""
 
 if TYPE_CHECKING:
     from mbert_cli.evaluation.evaluate_run import RunEvaluation

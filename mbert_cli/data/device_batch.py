@@ -1,4 +1,4 @@
-"""Copies a batch to a device at once: starting a copy to a GPU takes longer than a short copy."""
+"""Copies all tensors of a batch to a device in one copy: to start a copy to a GPU takes longer than a short copy."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,9 +50,12 @@ def moved(batch: Batch, device: torch.device) -> Batch:
 
 
 def _layouts_of(layout: Layout) -> list[Layout]:
-    """Return a layout and, if each segment is padded for adapters, which read its tensors, those of its segments."""
-    several = len(layout.segments) > 1 and all(layout.dummies) and layout.dummies
-    return [layout, *(layout.segments if several else ())]
+    """Return the layouts whose tensors the model reads: that of the batch, and those of its segments for adapters.
+
+    If there are adapters, each segment is padded. A single segment is the batch itself.
+    """
+    has_padded_segments = len(layout.segments) > 1 and layout.dummies and all(layout.dummies)
+    return [layout, *(layout.segments if has_padded_segments else ())]
 
 
 def _on(layout: Layout, device: torch.device) -> Layout:

@@ -25,7 +25,7 @@ class Bottleneck(NamedTuple):
         down: V_E.
         up: V_D.
         activation: f; None for the identity.
-        source: what s is: `output` for x itself, or `layer_input`.
+        source: what s is: `output` for x itself; `layer_input` for the input of the encoder layer.
     """
 
     down: LinearLayer
@@ -88,9 +88,9 @@ class Adapter(nn.Module):
         return x
 
     def bottleneck(self, site: Sublayer, layer: int) -> Bottleneck | None:
-        """Return the bottleneck that equals the adapter at a site; None if it is another function.
+        """Return what the adapter computes at a site as a bottleneck; None if it is another function.
 
-        In training, one operation can then multiply the tokens of all tasks.
+        In training, one operation then multiplies the tokens of all tasks by their bottlenecks.
         """
         return None
 

@@ -132,11 +132,11 @@ def load_encoder(
         shape: the encoder's sizes.
         sha256: the expected value of `weights_sha256`; None skips the check.
         int8: the weights and scales of the linear layers in int8, see `quantisation`. Then the encoder is quantised.
-        mapped: map the file into memory, so that what is not read takes no memory. Addresses are then not aligned,
-            which can change the last digits of matrix products.
+        mapped: map the file into memory, so that unread weights take no memory. Weights are then not aligned in
+            memory, which can change the last digits of matrix products.
 
     Returns:
-        The encoder, and the names of absent parameters: at most the pooler, which then has random initial values.
+        The encoder, and the names of absent parameters. Only the pooler may be absent; it then has random values.
 
     Raises:
         CheckpointError: there is no safetensors file, it is altered or truncated, or names or shapes are wrong.

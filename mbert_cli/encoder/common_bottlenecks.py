@@ -1,4 +1,4 @@
-"""Which adapters of a packed batch are bottlenecks that one operation can compute for all tasks."""
+"""Finds the adapters of a packed batch that are bottlenecks, so that one operation can compute those of all tasks."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from mbert_cli.encoder.kernels.bottlenecks import Segments
 def bottlenecks_at(site: Sublayer, layer: int, acting: Sequence[Sequence[Adapter]]) -> list[Bottleneck] | None:
     """Return the bottleneck of each task; None in prediction, or if the adapters are not bottlenecks of one kind.
 
-    In prediction, each task is computed by itself, so that its results do not depend on the other tasks.
+    Prediction computes each task by itself, so that its results do not depend on the other tasks.
 
     Args:
         site: the site.
@@ -32,7 +32,7 @@ def bottlenecks_at(site: Sublayer, layer: int, acting: Sequence[Sequence[Adapter
 
 
 def first_segments(layout: Layout, count: int) -> Segments:
-    """Return the first segments of a stream."""
+    """Return the first `count` segments of a stream."""
     sentences = np.cumsum(layout.segment_sentences[:count])
     ends = torch.cat([layout.bounds[end : end + 1] for end in sentences])
     return Segments(ends, sum(layout.segment_tokens[:count]))

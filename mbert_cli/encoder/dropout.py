@@ -37,7 +37,7 @@ class _Sites:
     Args:
         seed: the run's seed.
         step: number of the step in the run.
-        on_device: the keys of all sites, on the device of the model; by default they are computed when needed.
+        on_device: the keys of all sites, on the device of the model; None computes them when they are needed.
     """
 
     def __init__(self, seed: int, step: int, on_device: Int[Tensor, " sites"] | None = None) -> None:
@@ -70,7 +70,7 @@ class _Sites:
         return self._keys_of(part, device)[place]
 
     def _keys_of(self, part: int, device: torch.device) -> Tensor:
-        """Return the keys of `_AT_ONCE` sites, which are copied to a GPU at once."""
+        """Return the keys of `_AT_ONCE` sites. One copy brings them to a GPU."""
         if part not in self._keys:
             first = part * _AT_ONCE
             if self._on_device is not None:
@@ -84,7 +84,7 @@ class _Sites:
 
 
 def site_keys(seed: int, step: int, count: int, first: int = 0) -> np.ndarray:
-    """Return the keys of `count` sites of a step, after the `first` ones."""
+    """Return the keys of the sites `first` + 1 to `first` + `count` of a step."""
     return np.array([_key_of(seed, step, number) for number in range(first + 1, first + count + 1)], np.int64)
 
 
@@ -105,8 +105,8 @@ def keyed(seed: int, step: int, keys: Int[Tensor, " sites"] | None = None) -> It
     Args:
         seed: the run's seed.
         step: number of the step in the run.
-        keys: the result of `site_keys` on the device of the model, with a key for each site; by default the keys are
-            copied to the device when needed.
+        keys: the result of `site_keys` for all sites, on the device of the model; None computes the keys when they
+            are needed, and copies them to the device.
 
     Yields:
         A function that returns the number of sites so far.

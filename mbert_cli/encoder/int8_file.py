@@ -58,8 +58,8 @@ def keep_parts(folder: Path, source: str, parts: Mapping[str, Tensor]) -> None:
             file.flush()
             os.fsync(file.fileno())
         put_in_place(Path(temporary), path)
-        for each in folder.glob(f"{DERIVED}*.safetensors*"):  # also temporary files that a crash left
-            # Another process may be writing a temporary file of the same name.
+        for each in folder.glob(f"{DERIVED}*.safetensors*"):  # includes temporary files that a crash left
+            # Keep temporary files of this name: another process may be writing one.
             if is_derived(each.name) and not each.name.startswith(path.name):
                 each.unlink(missing_ok=True)
     except OSError as error:

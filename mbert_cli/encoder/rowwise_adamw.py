@@ -25,8 +25,8 @@ class RowwiseAdamW(torch.optim.AdamW):
     A step changes nothing if `found_inf` is set to 1, as `torch.amp.GradScaler` does on a GPU. It divides dense
     gradients by `grad_scale` if that is set.
 
-    On a GPU, the learning rates are values of a tensor, `rates`, so that a CUDA graph can read those of each step. They
-    are rounded to fp32.
+    On a GPU, the learning rates are in a tensor, `rates`, so that a CUDA graph reads new ones in each step. They are
+    rounded to fp32.
 
     The state of a table has two additional tensors: `row_step`, the last step of each row, and `rates`, the learning
     rates of the latest steps, including all steps that a row may have skipped.
@@ -156,7 +156,7 @@ def _merged(groups: Sequence[dict[str, Any]], rates: Tensor | None) -> list[dict
     """Return groups with the same options as one group, so that one operation updates all of it."""
     merged: dict[tuple[float, float], dict[str, Any]] = {}
     for index, group in enumerate(groups):
-        # Without a schedule: a CUDA graph has the same groups in all steps.
+        # With `rates`, compare the rates before the schedule: a CUDA graph needs the same groups in all steps.
         rate = group["lr"] if rates is None else group["base_lr"]
         if (rate, group["weight_decay"]) not in merged:
             merged[rate, group["weight_decay"]] = {**group, "params": [], "lr": rate if rates is None else rates[index]}

@@ -58,7 +58,7 @@ class LossBalancing(nn.Module, ABC):
     sums_shared: ClassVar[bool] = False
     """Whether `backward` sums the gradients of the shared parameters over all processes."""
     on_device: ClassVar[bool] = True
-    """Whether `backward` and `after_step` never read a value on the CPU, so that they can be part of a CUDA graph."""
+    """Whether `backward` and `after_step` can be part of a CUDA graph: they read no tensor on the CPU, and no seed."""
     cancels_factors: ClassVar[bool] = False
     """Whether it learns weights that cancel a constant factor of a task's loss, such as `loss_weight`."""
 

@@ -6,9 +6,9 @@ import torch
 
 
 class CudaGraphs:
-    """Captures functions as CUDA graphs, all on one side stream and with one pool of memory.
+    """Captures functions as CUDA graphs on one side stream.
 
-    The graphs share memory. So the results of a graph are valid until another graph is replayed.
+    All graphs share one pool of memory. So the results of a graph are valid only until another graph is replayed.
 
     Source: PyTorch's documentation, "CUDA semantics", section "CUDA Graphs".
 
@@ -23,8 +23,8 @@ class CudaGraphs:
     def warm_up(self, function: Callable[[], None]) -> None:
         """Run a function on the side stream.
 
-        It must run once before it is captured, because the first run compiles kernels, allocates workspaces of
-        libraries and creates the state of the optimizer.
+        A function must run once before `capture`: the first run compiles kernels, allocates workspaces of libraries,
+        and creates the state of the optimizer.
         """
         current = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(current)
@@ -35,17 +35,17 @@ class CudaGraphs:
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
         """Record the operations of a function; return a function that runs them.
 
-        The GPU runs nothing during the capture. Later, the operations read and write the same memory as here, and
-        Python numbers keep their present values.
+        The GPU runs nothing during the capture. A replay reads and writes the same memory as the capture. Python
+        numbers keep the values that they have during the capture.
 
         Raises:
             RuntimeError: an operation cannot be captured, or memory is short.
         """
         graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._stream.device)
         try:
-            # Other threads, as of a notebook, may use the GPU meanwhile.
+            # Other threads, such as those of a notebook, may use the GPU during the capture.
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
                 function()
         finally:
-            torch.cuda.set_stream(current)  # PyTorch does not, if the end of the capture fails
+            torch.cuda.set_stream(current)  # if the end of a capture fails, PyTorch does not do this
         return graph.replay

@@ -56,4 +56,4 @@ def _graphs(device: torch.device, fused: bool) -> str:
         return "not used: CUDA graphs run on NVIDIA GPUs only"
     if not fused:
         return "not used: they need the fused kernels"
-    return "for training steps whose shapes occur again; see `mbert guide gpu`"
+    return "used for training steps whose shapes occur again; see `mbert guide gpu`"

@@ -49,7 +49,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 
 def kinds(family: str) -> list[str]:
-    """Return the kinds of a family: the file names of its package. A package inside it contains base classes.
+    """Return the kinds of a family: the file names of its package. Packages inside it are not kinds.
 
     Args:
         family: `adapters`, `pooling`, `heads`, `loss_balancing`, `curricula` or `tracking`.

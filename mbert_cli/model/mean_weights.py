@@ -80,7 +80,7 @@ def mean_of(weights: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the mean of the weights of runs, computed in float64.
 
     Args:
-        weights: the weights of each run by their names, by the name of the run.
+        weights: for the name of each run, its weights by their names.
 
     Raises:
         UsageError: names or shapes differ.

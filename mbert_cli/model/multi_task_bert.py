@@ -103,7 +103,7 @@ class MultiTaskBert(SentenceModel):
             self.task(name).requires_grad_(True)
 
     def renew_copies(self, tasks: Sequence[str]) -> Copies:
-        """Update and return the outdated copies of weights, in the data type of the computation, that tasks read."""
+        """Update the outdated copies of the weights of tasks in the data type of the computation; return them."""
         if self.compute_dtype == torch.float32:
             return []
         # One call for all copies: on a GPU, launching a copy takes longer than the copy.

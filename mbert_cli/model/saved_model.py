@@ -234,7 +234,7 @@ class _Files:
         return part
 
     def _check_in_place(self, task: str, file: str) -> None:
-        """Check that the manifest still has the hash of a task's file that it had when the model was opened.
+        """Check that a task's file has the same hash in the manifest as when the model was opened.
 
         Raises:
             CheckpointError: the model was moved, removed or replaced, or the manifest was altered.

@@ -187,7 +187,7 @@ class ModelFiles:
 
 
 def check_new_run(base: ModelFiles, output: Path) -> None:
-    """Check that a new run is not written into the run that it extends, nor into a run that another process uses.
+    """Check that a new run does not replace the run that it extends, and is not inside a run that is in use.
 
     Args:
         base: the model that gets new tasks.
@@ -195,7 +195,7 @@ def check_new_run(base: ModelFiles, output: Path) -> None:
 
     Raises:
         RunInUseError: another process uses a run that contains the folder.
-        UsageError: it is the folder of the model, or of its run.
+        UsageError: the folder is that of the model or of its run.
     """
     if output.resolve() in (base.folder.resolve(), base.folder.resolve().parent):
         raise UsageError(f"{output}: is RUN itself; choose another -o.")

@@ -271,7 +271,7 @@ def _label_columns(values: dict[str, Any]) -> list[tuple[KeyPath, str]]:
         what = f"names {len(columns)} columns, but only a head {{kind: {MULTI_LABEL}}} has several labels"
         return [(("label",), f"{what}; name one column.")]
     if len(columns) < 2 or len(columns) > len(set(map(str, columns))):
-        head["labels"] = ["0", "1"]  # the columns are reported; wrong labels would only repeat it
+        head["labels"] = ["0", "1"]  # the columns are already a problem; report no second one for the labels
         return []
     if list(head.setdefault("labels", list(columns)) or ()) != columns:
         rule = "must be left out, or map each column of label, in the same order, to a name"

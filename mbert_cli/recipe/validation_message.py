@@ -41,9 +41,9 @@ OTHER_NAMES = {
 """What other tools call the keys of a recipe's `training` section."""
 
 _OF_HEADS = {"class_weights": "positive_weight", "pos_weight": "positive_weight", "num_classes": "labels"}
-"""What other heads or other tools call options of heads."""
+"""The names that other heads or other tools use for options of heads."""
 _IN_A_TASK = ("windows", "loss_weight", "epoch_share", "soft_labels", "symmetric", "token_dropout")
-"""Keys of a task that are easily written into the `training` section."""
+"""Keys of a task that users may write into the `training` section by mistake."""
 
 _REQUIREMENTS = {
     "bool_parsing": "must be true or false",

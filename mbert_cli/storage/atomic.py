@@ -27,7 +27,7 @@ DERIVED = "int8-"
 """First part of the names of files that are made of the other files of a folder; see `is_derived`."""
 INT8_SCORES = f"{DERIVED}scores.json"
 """What int8 costs, as `mbert evaluate` measured it on dev."""
-# Suffixes of hidden names, which no file of a user has: `NAME.new` may be the next version of a thesis.
+# Suffixes of hidden names. A user may have a file `NAME.new`, but not a file `.NAME.mbert-new`.
 _NEW = ".mbert-new"
 _OLD = ".mbert-old"
 
@@ -103,15 +103,15 @@ def _share(new: Path, hashes: Mapping[str, str], like: Iterable[Path]) -> None:
 
 
 def committed(folder: Path) -> Path | None:
-    """Return the folder itself, or `.NAME.mbert-old` after a crash, whichever was committed; None if neither was."""
+    """Return the folder if it is committed; after a crash, `.NAME.mbert-old`; None if there is no committed folder."""
     places = (folder, _beside(folder.resolve(), _OLD), *_of_an_earlier_version(folder))
     return next((each for each in places if os.path.isfile(each / MANIFEST)), None)
 
 
 def _of_an_earlier_version(folder: Path) -> list[Path]:
-    """Return `NAME.old`, as an earlier version of mbert called it, if that version crashed between two renames.
+    """Return `NAME.old` if an earlier version of mbert crashed between its two renames; otherwise nothing.
 
-    Only in a run folder, and beside the complete `NAME.new`. Any other `NAME.old` belongs to the user.
+    It then lies in a run folder, beside a complete `NAME.new`. Any other `NAME.old` belongs to the user.
     """
     new, old = (folder.parent / f"{folder.name}{suffix}" for suffix in (".new", ".old"))
     crashed = not os.path.exists(folder) and os.path.isfile(new / MANIFEST)
@@ -296,7 +296,7 @@ def left_by_a_crash(path: Path) -> bool:
 
 
 def finished(path: Path) -> Path:
-    """Return the final path of what a crash may have left under a hidden name; other paths stay as they are."""
+    """Return the final path for the hidden name of an incomplete file or folder; return any other path unchanged."""
     match = re.fullmatch(rf"\.(.+)(?:{_NEW}|{_OLD})", path.name)
     return path if match is None else path.with_name(match[1])
 

@@ -1,4 +1,4 @@
-"""Output folders: checks before a command computes what it will write, and writing it."""
+"""Output folders: checks before a command starts to compute, and atomic writes of its results."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -58,7 +58,7 @@ def check_not_the_working_folder(path: Path, remedy: str) -> None:
 
 
 def write_output_folder(path: Path, write: Callable[[Path], None], like: Iterable[Path] = ()) -> None:
-    """Write or replace a folder atomically. If it is inside a run folder, no other process trains there meanwhile.
+    """Write or replace a folder atomically. If it is inside a run folder, lock the run during the write.
 
     Args:
         path: a folder that `check_output_folder` has checked.
@@ -77,7 +77,7 @@ def check_not_in_use(path: Path) -> None:
     """Check that an output folder is not inside the folder of a run or sweep that another process uses.
 
     Raises:
-        RunInUseError: it is.
+        RunInUseError: another process uses a run or sweep that contains the folder.
     """
     with _runs_locked(path):
         pass
@@ -85,7 +85,7 @@ def check_not_in_use(path: Path) -> None:
 
 @contextmanager
 def _runs_locked(path: Path) -> Iterator[None]:
-    """Take the locks of the folders that contain a path. A folder that mbert never locked has no lock file."""
+    """Lock all runs and sweeps that contain a path: the folders with a lock file."""
     with ExitStack() as stack:
         for parent in path.resolve().parents:
             file = parent / LOCK_FILE

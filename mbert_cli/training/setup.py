@@ -80,16 +80,16 @@ def set_up(recipe: Recipe, options: RunOptions) -> TrainingSetup:
     return TrainingSetup(recipe, learner, data, phases, facts, source.folder, options.base)
 
 
-def _check_pin(recipe: Recipe, source: EncoderSource) -> None:
-    """Check the SHA-256 of the encoder if the recipe contains it.
+def _check_sha256(recipe: Recipe, source: EncoderSource) -> None:
+    """Check the SHA-256 of the encoder if the recipe sets it.
 
     Raises:
         CheckpointError: the weights have another SHA-256.
     """
-    pin = recipe.encoder.sha256
-    if pin is not None and (actual := weights_sha256(source.folder)) != pin:
+    sha256 = recipe.encoder.sha256
+    if sha256 is not None and (actual := weights_sha256(source.folder)) != sha256:
         raise CheckpointError(
-            f"{weight_files(source.folder)[0]}: the sha256 must be {pin}, but is {actual}; the file was altered or "
+            f"{weight_files(source.folder)[0]}: the sha256 must be {sha256}, but is {actual}; the file was altered or "
             "replaced. If encoder.checkpoint names another encoder on purpose, add encoder.sha256=null."
         )
 
@@ -103,7 +103,7 @@ def _learner(
     options: RunOptions,
 ) -> Learner:
     hardware = options.hardware
-    _check_pin(recipe, source)
+    _check_sha256(recipe, source)
     encoder, absent = load_encoder(source.folder, shape, source.sha256 if recipe.encoder.sha256 is None else None)
     reinitialise(encoder, recipe.encoder.reinitialise, recipe.training.seed)
     model: MultiTaskBert = build_model(recipe, shape, encoder, recipe.training.seed)

@@ -15,19 +15,19 @@ def is_static(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def with_dummies(batch: Batch, each: bool) -> Batch:
+def with_dummies(batch: Batch, each_segment: bool) -> Batch:
     """Return a batch whose numbers of tokens are rounded up as `STATIC` describes.
 
-    The dummy sentences are at the end of the last segment, or of each segment. The encoder reads them, but no head
-    does, so that they change neither losses nor gradients. Their tokens are copies of the first token of the segment.
+    The dummy sentences are at the end of the last segment, or of each segment. Their tokens are copies of the first
+    token of the segment. The encoder reads them, but no head does. So losses and gradients stay the same.
 
     Args:
         batch: a batch on the CPU.
-        each: whether to pad each segment, because adapters multiply single segments.
+        each_segment: whether to pad each segment, because adapters multiply single segments.
     """
     layout = batch.layout
     counts = layout.segment_tokens
-    rounded = counts if each else [*[0] * (len(counts) - 1), sum(counts)]
+    rounded = counts if each_segment else [*[0] * (len(counts) - 1), sum(counts)]
     sources, lengths, numbers, sentences, dummies = [], [], [], [], []
     for segment, tokens, end, number in zip(layout.segments, counts, np.cumsum(counts), rounded, strict=True):
         added = STATIC.added(number)

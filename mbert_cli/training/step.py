@@ -39,7 +39,7 @@ class OptimizerStep:
     Attributes:
         learning_rate: the learning rate of the encoder in the last step.
         update: the part of a step that runs on the device.
-        graphs: runs the update as CUDA graphs; None if it runs without.
+        graphs: runs the update as CUDA graphs; None if the run uses none.
     """
 
     def __init__(
@@ -122,8 +122,8 @@ class OptimizerStep:
         portions = self.pairs.pack_portions(rows, step, "cpu", self._processes, accumulate)
         batches = [self._token_dropout(portion.batch, step) for portion in portions]
         if is_static(self._device):
-            each = any(self.model.task(name).adapter_list() for name in rows)
-            batches = [with_dummies(batch, each) for batch in batches]
+            has_adapters = any(self.model.task(name).adapter_list() for name in rows)
+            batches = [with_dummies(batch, has_adapters) for batch in batches]
         whole = batches[0] if portions[0].is_whole else self._token_dropout(portions[0].whole, step)
         return [replace(portion, batch=batch, whole=whole) for portion, batch in zip(portions, batches, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Training steps as CUDA graphs: one launch in place of some hundred."""
+"""Training steps as CUDA graphs: the CPU launches one graph instead of hundreds of operations."""
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
@@ -18,21 +18,21 @@ from mbert_cli.training.portion import Portion
 from mbert_cli.training.step_results import StepResults
 from mbert_cli.training.step_update import StepUpdate
 
-_MOST = 64  # graphs; steps of other shapes run without
+_MOST = 64  # shapes; steps of later shapes run without a graph
 _log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Shape:
-    """The steps of one shape.
+    """What steps of the same shape share.
 
     Args:
         sites: number of dropout sites.
         buffer: the memory that the graph reads its inputs from.
         replay: runs the graph; None before the second step of the shape.
-        values: the graph's losses and norm.
+        values: the losses and the norm that the graph computes.
         updated: the parameters that the graph updates.
-        copies: the copies of weights in bf16 that the graph updates after them.
+        copies: the copies of weights in bf16 that the graph updates after the parameters.
     """
 
     sites: int
@@ -44,12 +44,14 @@ class _Shape:
 
 
 class StepGraphs:
-    """Runs the updates of steps; captures those that occur again as CUDA graphs.
+    """Runs the updates of steps; captures an update as a CUDA graph if its shape occurs again.
 
-    Steps have the same graph if their tasks, the parameters that train, and the shapes of all arrays are the same. The
-    first step of a shape is the warm-up of the second one, which is captured and replayed. Each of them is one step of
-    training, with the same bits as without a graph. The inputs of a graph are one buffer on the GPU with all that
-    differs between steps: the batch, the keys of dropout and the learning rates.
+    Steps have the same shape if their tasks, the parameters that train, and the shapes of all arrays are the same. The
+    first step of a shape runs without a graph, as the warm-up. The second step is captured and replayed; later steps
+    are replayed. Each is one step of training, and its results have the same bits as without a graph.
+
+    A graph reads what differs between steps from one buffer on the GPU: the batch, the dropout keys and the learning
+    rates.
 
     Args:
         update: the update of a step.
@@ -86,7 +88,7 @@ class StepGraphs:
         if shape.buffer is None:
             shape.buffer = torch.empty(len(on_host), dtype=torch.int32, device=self._device)
         shape.buffer.copy_(on_host.pin_memory() if self._device.type == "cuda" else on_host, non_blocking=True)
-        # Those that a step without a graph, or the graph of other tasks, has left outdated.
+        # A step without a graph, or the graph of other tasks, may have left copies outdated.
         self._update.model.renew_copies(batch.tasks)
         if shape.replay is None and not self._capture(shape, arrays, batch, step):
             self._eager(batch, step, [rates, *rest], key)
@@ -94,7 +96,7 @@ class StepGraphs:
         assert shape.replay is not None
         assert shape.values is not None
         shape.replay()
-        # Cached copies are compared by the version of a parameter, which a graph does not increment.
+        # A copy is outdated if the version of its parameter has changed. A graph does not increment versions.
         torch.autograd.graph.increment_version(shape.updated)
         mark_renewed(shape.copies)
         self._results.values = shape.values
@@ -105,7 +107,7 @@ class StepGraphs:
         return batch.tasks, tuple(batch.soft), trained, tuple(batch.layout.segment_sentences), sizes
 
     def _eager(self, batch: Batch, step: int, arrays: Sequence[np.ndarray], key: Hashable) -> None:
-        """Compute a step without a graph; it is a warm-up for the graph of its shape."""
+        """Compute a step without a graph. It is the warm-up for a graph of the same shape."""
         rates, *rest = unpacked(as_tensor(packed(arrays), self._device), arrays)
 
         def compute() -> None:
@@ -149,7 +151,7 @@ class StepGraphs:
 
 
 def _cause_of(error: BaseException) -> str:
-    """Return the first line of the first error: the end of a failed capture raises another one."""
+    """Return the first line of the first error. After a failed operation, the end of the capture raises another one."""
     while error.__context__ is not None:
         error = error.__context__
     return f"{type(error).__name__}: {error}".splitlines()[0]

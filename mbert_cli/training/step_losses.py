@@ -36,7 +36,7 @@ class StepLosses:
         self.sites = 0  # number of dropout sites in the last forward pass
 
     def __call__(self, portions: Sequence[Portion], step: int, keys: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the losses with their graph. A second call in the same step draws the same dropout.
+        """Return the losses with their autograd graph. A second call in the same step draws the same dropout.
 
         Args:
             portions: the parts of the batch that this process computes.

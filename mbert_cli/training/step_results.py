@@ -48,8 +48,8 @@ class StepResults:
 
     On a CPU, this happens at once, before weights change. On a GPU, the CPU would wait until the value is computed, and
     then the GPU would wait for more work. So the results of a step are read after `LATE` later steps have started. In
-    between, a flag on the GPU makes the optimizer skip its update if a value is not finite: see `check`. Only `receive`
-    and `check` compute on the GPU, so that they can be part of a CUDA graph.
+    between, a flag on the GPU makes the optimizer skip its update if a value is not finite: see `check`. A CUDA graph
+    can contain `receive` and `check`. The other methods compute nothing on the GPU.
 
     Args:
         recipe: the recipe.
@@ -84,7 +84,7 @@ class StepResults:
         Raises:
             NotFiniteError: on a CPU: a loss is not finite.
         """
-        # Without their graphs, which contain nodes that a CUDA graph must not share.
+        # Detached, because a CUDA graph must not share the nodes of autograd.
         self._losses = [loss.detach() for loss in losses.values()]
         if self._found_inf is None:
             self._results.append(self._checked(self._step, [float(loss.numpy()) for loss in self._losses]))

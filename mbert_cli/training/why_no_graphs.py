@@ -1,4 +1,4 @@
-"""Which runs train with CUDA graphs."""
+"""Decides whether a run trains with CUDA graphs."""
 
 import torch
 
@@ -10,8 +10,8 @@ from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.training.setup import TrainingSetup
 
-_KERNELS = "fused"  # the number of blocks of the other kernels' attention depends on the lengths of the texts
-_WIDEST = 64  # features of an attention head: see `kernels.triton.attending`
+_KERNELS = "fused"  # with other kernels, the number of blocks of attention depends on the lengths of the texts
+_WIDEST = 64  # the most features of an attention head; see `kernels.triton.attending`
 
 
 def why_no_graphs(setup: TrainingSetup, device: torch.device, processes: Processes) -> str | None:
@@ -39,7 +39,7 @@ def _has_graphs(device: torch.device) -> bool:
 
 
 def _why_not_recipe(recipe: Recipe) -> str | None:
-    """Return the option of a recipe whose steps cannot be captured."""
+    """Return the option of a recipe because of which its steps cannot be captured; None if they can."""
     training = recipe.training
     if training.accumulate > 1:
         return "training.accumulate divides a step into micro-batches"
@@ -56,7 +56,7 @@ def _why_not_recipe(recipe: Recipe) -> str | None:
 
 
 def _why_not_model(model: MultiTaskBert) -> str | None:
-    """Return the part of a model whose shapes depend on the lengths of texts."""
+    """Return the part of a model because of which its steps cannot be captured; None if they can."""
     if model.kernels != _KERNELS:
         return f"they need the fused kernels, and the kernels are {model.kernels}"
     if not _has_fused_attention(model.encoder.shape):

@@ -1,4 +1,4 @@
-"""The bottlenecks of all tasks of a packed batch in a few operations."""
+"""Computes the bottlenecks of all tasks of a packed batch in a few operations."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -40,7 +40,7 @@ def add_bottlenecks(
     Only training in bf16 is supported. Prediction computes each segment by itself.
 
     Args:
-        operations: `segments` or `triton.segments`.
+        operations: the module `segments`, or one with the same functions for another device.
         x: the values to change.
         h: the input of the bottlenecks.
         pairs: V_E and V_D of each segment.
@@ -65,14 +65,14 @@ def add_bottlenecks(
 
 
 def product(x: Tensor, y: Tensor, ends: Tensor) -> Tensor:
-    """Return the product of the rows of each segment of x with the segment's own matrix.
+    """Return x[rows of s] y[s] for each segment s, one below the other, if y has one matrix for each segment.
 
-    If y has no matrix for each segment, return the product of the columns of each segment of x with its rows of y.
+    If y is a single matrix, return x[:, columns of s] y[rows of s] for each segment s, stacked.
     """
     return torch._grouped_mm(x, y, ends)
 
 
-_BEFORE = 9  # arguments of `_Bottlenecks` before the parameters
+_BEFORE = 9  # number of arguments of `_Bottlenecks.forward` before the parameters
 
 
 class _Bottlenecks(torch.autograd.Function):
@@ -119,13 +119,13 @@ class _Bottlenecks(torch.autograd.Function):
 def _without_padding(
     padded: Sequence[Tensor], shapes: Sequence[torch.Size], wanted: Sequence[bool]
 ) -> list[Tensor | None]:
-    """Return the wanted gradients of parameters in fp32, without the zeros of a stack. One operation copies them."""
+    """Return the wanted gradients in fp32, without the padding of a stack. One operation copies those of weights."""
     gradients: list[Tensor | None] = [None] * len(padded)
     targets, sources = [], []
-    for place, (each, shape) in enumerate(zip(padded, shapes, strict=True)):
+    for place, (gradient, shape) in enumerate(zip(padded, shapes, strict=True)):
         if not wanted[place]:
             continue
-        part = each[tuple(slice(size) for size in shape)]
+        part = gradient[tuple(slice(size) for size in shape)]
         if len(shape) == 2:
             target = empty_gradient(part, (shape[0], shape[1]), torch.float32)
             targets.append(target)

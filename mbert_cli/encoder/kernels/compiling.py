@@ -42,8 +42,8 @@ class _Cache(FunctionCache):
     def load_overload(self, signature: Any, target: Any) -> Any:
         overload = None
         try:
-            # Numba's method first prepares the compiler: it imports SciPy and registers thousands of functions, which
-            # takes longer than all the rest. Code that is already compiled needs only the runtime, to allocate arrays.
+            # Numba's own method first prepares the compiler: it imports SciPy and registers thousands of functions.
+            # That takes most of the time. Compiled code needs only the runtime, which allocates arrays.
             rtsys.initialize(target)
             with self._guard_against_spurious_io_errors():
                 overload = self._load_overload(signature, target)
@@ -82,7 +82,8 @@ def compiled(function: Callable[..., Any]) -> Any:
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a function that compiled functions call; LLVM inlines it.
 
-    It cannot allocate arrays: it does not count references to them, which would take most of the time of a short loop.
+    The function must not allocate arrays, because reference counting is off. Counting would take most of the time of a
+    short loop.
     """
     options: dict[str, Any] = {"forceinline": True, "_nrt": False}
     return numba.njit(nogil=True, error_model="numpy", **options)(function)

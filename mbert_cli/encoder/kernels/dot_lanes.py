@@ -1,4 +1,4 @@
-"""Products of int8 rows with AVX512-VNNI: an instruction multiplies 64 pairs of numbers and adds them to sixteen sums.
+"""Products of int8 rows with AVX512-VNNI: one instruction adds 64 products of two numbers to sixteen sums.
 
 The instruction, VPDPBUSD, multiplies unsigned by signed bytes. So weights are stored as w + 128, and the sums start at
 -128 * (sum of the row): sum_k (w_k + 128) x_k - 128 sum_k x_k = sum_k w_k x_k. All sums are exact, in int32.
@@ -21,14 +21,14 @@ from torch import Tensor
 from mbert_cli.encoder.kernels.lanes import WIDTH
 
 ROWS, PANEL = 6, 64
-"""The rows and columns of a tile: its 24 vectors of sums, and what they are computed from, fit into 32 registers."""
-_GROUP = 4  # numbers of a row that one instruction multiplies and adds
+"""The rows and columns of a tile. Its 24 vectors of sums and their inputs fit into 32 registers."""
+_GROUP = 4  # products that one instruction adds to each sum
 _INT, _BYTE = ir.IntType(32), ir.IntType(8)
 _INTS, _BYTES = ir.VectorType(_INT, WIDTH), ir.VectorType(_BYTE, _GROUP * WIDTH)
 
 
 def is_supported() -> bool:
-    """Return whether these products run on this processor, and are faster than those of oneDNN, which uses AMX."""
+    """Return whether the processor has AVX512-VNNI but not AMX, with which the products of oneDNN are faster."""
     is_other_target = numba.config.CPU_NAME or numba.config.CPU_FEATURES  # type: ignore[attr-defined]
     has_dot = get_host_cpu_features().get("avx512vnni") and not torch.cpu._is_amx_tile_supported()
     return bool(has_dot and not is_other_target)
@@ -63,7 +63,7 @@ def _splat(builder: Any, number: Any) -> Any:
 @intrinsic
 @no_type_check
 def sum_of_bytes(typingctx, array, start, count):
-    """Return the sum of `count` numbers of an int8 array from a start on; `count` is a positive multiple of sixteen."""
+    """Return the sum of `count` numbers of an int8 array from `start` on; `count` is a positive multiple of sixteen."""
 
     def codegen(context, builder, signature, args):
         array, start, count = args
@@ -97,7 +97,7 @@ def _multiply(builder: Any, rows: Sequence[Any], first_sums: Sequence[Any], pane
         rows: pointers to the rows.
         first_sums: the vector in which the sums of each row start.
         panel: pointer to the panel.
-        size: numbers of a row.
+        size: number of values in a row.
     """
     index = size.type
     entry, loop, done = builder.block, builder.append_basic_block("tile"), builder.append_basic_block("multiplied")
@@ -127,17 +127,17 @@ def _multiply(builder: Any, rows: Sequence[Any], first_sums: Sequence[Any], pane
 @intrinsic
 @no_type_check
 def multiply_tile(typingctx, rows8, at, size, rows, weights, panel, first_sums, first, out, place, width):
-    """Write the products of at most six rows and of the 64 columns of a panel of weights.
+    """Write the products of at most six rows and the 64 columns of a panel of weights.
 
     Args:
         typingctx: Numba's.
         rows8: int8; the rows are one after another, the first one starts at `at`.
         at: see `rows8`.
-        size: numbers of a row, a multiple of four.
+        size: number of values in a row, a multiple of four.
         rows: number of rows, 1 to 6.
         weights: the result of `packed`.
         panel: index of the panel's first byte in `weights`.
-        first_sums: int32; the sums of row i start at first_sums[first + i].
+        first_sums: int32; first_sums[first + i] is the value that the sums of row i start with.
         first: see `first_sums`.
         out: int32; the products of row i are written from out[place + i * width] on.
         place: see `out`.
@@ -152,7 +152,7 @@ def multiply_tile(typingctx, rows8, at, size, rows, weights, panel, first_sums, 
 
         last = builder.sub(rows, ir.Constant(size.type, 1))
         numbers = [ir.Constant(size.type, i) for i in range(ROWS)]
-        # A row that does not exist is computed as the last one again.
+        # If there are fewer than six rows, compute the last one several times.
         numbers = [builder.select(builder.icmp_signed("<", i, rows), i, last) for i in numbers]
         sources = [pointer(0, rows8, builder.add(at, builder.mul(i, size))) for i in numbers]
         sums = [_splat(builder, builder.load(pointer(6, first_sums, builder.add(first, i)))) for i in numbers]

@@ -325,9 +325,9 @@ class _Attention(torch.autograd.Function):
         ctx.save_for_backward(qkv, bias, table)
         ctx.distances = 0 if by_distance is None else by_distance.shape[1]
         order, dropping = np.argsort(-layout.host_lengths, kind="stable"), _draw(p, lambda: layout.rows)
-        ctx.given = (window, *angles_of(rotation), layout.host_starts, layout.host_lengths, order, num_heads, dropping)
+        ctx.places = (window, *angles_of(rotation), layout.host_starts, layout.host_lengths, order, num_heads, dropping)
         out = empty_rows(qkv, qkv.shape[1] // 3)
-        attention(flat(qkv), _NOTHING, _NOTHING, flat(bias), flat(table), *ctx.given, CHUNKS, flat(out))
+        attention(flat(qkv), _NOTHING, _NOTHING, flat(bias), flat(table), *ctx.places, CHUNKS, flat(out))
         return out
 
     @staticmethod
@@ -337,7 +337,7 @@ class _Attention(torch.autograd.Function):
         dqkv, dbias = empty_rows(qkv), sums(ctx.needs_input_grad[1], qkv.shape[1])
         dtable = sums(ctx.needs_input_grad[2], 0 if table is None else table.numel())
         dout = flat(gradients[0].contiguous())
-        attention_backward(dout, flat(qkv), flat(bias), flat(table), *ctx.given, CHUNKS, flat(dqkv), dbias, dtable)
+        attention_backward(dout, flat(qkv), flat(bias), flat(table), *ctx.places, CHUNKS, flat(dqkv), dbias, dtable)
         dtables = summed(dtable)
         by_distance = None if dtables is None else dtables.view(table.shape)[:, : ctx.distances]
         return dqkv, summed(dbias), by_distance, None, None, None, None, None, None

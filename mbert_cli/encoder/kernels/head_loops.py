@@ -1,4 +1,4 @@
-"""The parts of attention for one head of one sentence."""
+"""Attention for one head of one sentence, and its parts."""
 
 from typing import no_type_check
 
@@ -46,7 +46,7 @@ def read(source, row_scales, column_scales, first, rows, stride, offset, size, b
 @inlined
 @no_type_check
 def read_qkv(qkv, row_scales, column_scales, first, length, stride, features, offset, size, bias, cos, sin, q, k, v):
-    """Copy the queries / sqrt(size), the keys and the values of one head and a sentence; rotate queries and keys."""
+    """Copy the queries / sqrt(size), the keys and the values of one head and one sentence; rotate queries and keys."""
     read(qkv, row_scales, column_scales, first, length, stride, offset, size, bias, 1.0 / np.sqrt(size), q)
     read(qkv, row_scales, column_scales, first, length, stride, features + offset, size, bias, 1.0, k)
     read(qkv, row_scales, column_scales, first, length, stride, 2 * features + offset, size, bias, 1.0, v)
@@ -142,7 +142,7 @@ def attend_head(
         q, k, v: [length * size]; q is already scaled.
         length: number of tokens of the sentence.
         size: number of features of the head.
-        table: values of B; that of distance d is at d + length - 1; or empty.
+        table: values of B; the value of distance d is at d + length - 1. May be empty.
         window: see `attention`.
         first: the sentence's first token.
         heads, head: the number of heads and the head.

@@ -1,4 +1,4 @@
-"""int8 products and what follows them, for a block of rows at a time: intermediate results stay in a core's cache.
+"""int8 products and the next operations, for one block of rows at a time: a core's cache keeps intermediate results.
 
 `int8_loops` has the same operations on the whole results of products. Both give the same bytes.
 """
@@ -15,9 +15,9 @@ from mbert_cli.encoder.kernels.int8_loops import gate_row, gelu_row, norm_row
 from mbert_cli.encoder.kernels.lanes import WIDTH
 from mbert_cli.encoder.kernels.position_loops import most_scores, up_to
 
-BLOCK = 96  # rows; more rows would need more than the cache of a core, fewer would read the weights more often
+BLOCK = 96  # rows; more would not fit into the cache of a core, fewer would read the weights more often
 
-UNGATED = -1  # the kind of an activation that is GELU without a gate
+UNGATED = -1  # the kind of activation: GELU without a gate
 
 
 @inlined
@@ -73,21 +73,21 @@ def multiply_norm(
         values, starts = np.empty(max(features, hidden), np.float32), np.empty(BLOCK, np.int32)
         z = np.empty(BLOCK * max(inside, width), np.int32)
         if len(inner_weights):
-            fed8, fed_scales = np.empty(BLOCK * features, np.int8), np.empty(BLOCK, np.float32)
+            inner8, row_scales = np.empty(BLOCK * features, np.int8), np.empty(BLOCK, np.float32)
             multiply_block(x8, first, count, size, inner_weights, inside, starts, z)
             for row in range(count):
                 at, to, scale = row * inside, row * features, x_scales[first + row]
                 if kind == UNGATED:
-                    fed_scales[row] = gelu_row(z, at, scale, inner_scales, inner_bias, values, fed8, to)
+                    row_scales[row] = gelu_row(z, at, scale, inner_scales, inner_bias, values, inner8, to)
                 else:
-                    fed_scales[row] = gate_row(z, at, scale, inner_scales, inner_bias, kind, values, fed8, to)
-            multiply_block(fed8, 0, count, features, weights, width, starts, z)
+                    row_scales[row] = gate_row(z, at, scale, inner_scales, inner_bias, kind, values, inner8, to)
+            multiply_block(inner8, 0, count, features, weights, width, starts, z)
         else:
-            fed_scales = x_scales[first:]
+            row_scales = x_scales[first:]
             multiply_block(x8, first, count, size, weights, width, starts, z)
         for row in range(count):
             norm_row(
-                z, row * width, fed_scales[row], column_scales, bias, residual, gamma, beta, eps, first + row, values,
+                z, row * width, row_scales[row], column_scales, bias, residual, gamma, beta, eps, first + row, values,
                 sums, y, rows8, scales,
             )  # fmt: skip
 
@@ -95,7 +95,7 @@ def multiply_norm(
 @inlined
 @no_type_check
 def end_of_block(lengths, first, end):
-    """Return the end of the longest block of sentences with at most BLOCK tokens; it has at least one sentence."""
+    """Return the end of the longest block of sentences with at most BLOCK tokens, or of one longer sentence."""
     tokens = lengths[first]
     last = first + 1
     while last < end and tokens + lengths[last] <= BLOCK:
@@ -117,7 +117,7 @@ def multiply_attention(
         weights: see `multiply_norm`.
         column_scales: [3 * features].
         bias, table, window, cos, sin, starts, lengths, heads, out: see `attention_loops.attention`.
-        parts: the first sentence of each part that the work is split into; then the number of sentences.
+        parts: the first sentence of each part of the work, followed by the number of sentences.
         dropping: without dropout; see `dropout_loops`.
     """
     tokens, features = len(x_scales), len(column_scales) // 3

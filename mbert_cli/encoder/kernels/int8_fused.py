@@ -1,7 +1,7 @@
 """int8 products and the operations between them, in loops that Numba compiles; `fused` calls them. For prediction only.
 
-A product is computed together with what follows it, in blocks of rows, where `dot_lanes` supports the processor.
-Elsewhere PyTorch computes whole products. Both give the same bytes.
+If `dot_lanes` supports the processor, a loop computes a product and the next operation, for one block of rows at a
+time. Otherwise PyTorch computes whole products. Both give the same bytes.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Product(Pending):
     """activation(W x + b) in int8, not computed yet.
 
     Args:
-        value: a tensor on the meta device, which has only the shape of the product.
+        value: a tensor with the shape of the product and without data, on the meta device.
         source: x: quantised rows, or a product whose activation is pending.
         layer: the linear layer.
         dtype: the data type of the dequantised tensor.
@@ -81,7 +81,7 @@ def _product(source: Rows | Product, layer: Int8Linear, dtype: torch.dtype, rows
 
 
 def _kind(product: Product) -> int | None:
-    """Return the activation of a product, as in `multiply_norm`; None if the loops do not support it."""
+    """Return the kind of a product's activation; see `multiply_norm`. None if the loops do not support it."""
     kind = gate_of(product)
     if kind is None:
         return UNGATED if has_gelu(product) else None
@@ -118,7 +118,7 @@ def attend(
     rotation: Rotation | None,
     window: int,
 ) -> Float[Tensor, "tokens features"]:
-    """Return the attention whose queries, keys and values are the outputs of a product.
+    """Return attention; its queries, keys and values are the outputs of a product.
 
     Args:
         product: the product, without activation.
@@ -131,12 +131,12 @@ def attend(
     table = None if by_distance is None else padded_table(by_distance)
     starts, lengths = layout.host_starts, layout.host_lengths
     places = flat(table), window, *angles_of(rotation), starts, lengths
-    # In fp32: the result is quantised next, and one data type is compiled instead of two.
+    # In fp32, because the result is quantised next. So Numba compiles one data type instead of two.
     out = empty_rows(product.layer.weight, product.layer.out_features // 3, torch.float32, layout.num_tokens)
     no_dropout = np.uint64(0), np.uint32(0), np.float32(1), np.empty(0, np.int64)
     if IN_BLOCKS:
         shares = np.arange(CHUNKS + 1) * layout.num_tokens // CHUNKS
-        parts = np.searchsorted(starts, shares)  # all have about the same number of tokens
+        parts = np.searchsorted(starts, shares)  # of about the same number of tokens
         factors = *_arrays_of(product.rows()), *_weights_of(product.layer)
         multiply_attention(*factors, *places, parts, num_heads, no_dropout, flat(out))
     else:

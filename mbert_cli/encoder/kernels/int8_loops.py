@@ -51,9 +51,9 @@ def quantise_row(values, columns, peak, rows8, at):
 @inlined
 @no_type_check
 def gelu_row(z, at, row_scale, column_scales, bias, values, rows8, to):
-    """Write GELU(z + bias) of a row of z that starts at `at` in int8, from rows8[to] on; return its scale.
+    """Write GELU(z + bias) of one row in int8; return its scale.
 
-    `values` has memory for a row.
+    The row starts at z[at]. The result starts at rows8[to]. `values` is memory for a row.
     """
     columns, peak = len(column_scales), splat(types.float32(0))
     for column in range(0, columns, WIDTH):
@@ -67,7 +67,7 @@ def gelu_row(z, at, row_scale, column_scales, bias, values, rows8, to):
 @inlined
 @no_type_check
 def gate_row(z, at, row_scale, column_scales, bias, kind, values, rows8, to):
-    """Write f(a) * b of a row [a; b] of z + bias in int8; see `gelu_row`, and `gate_loops.add_gate` for the kind."""
+    """Like `gelu_row`, but f(a) * b, where z + bias is [a; b]; see `gate_loops.add_gate` for the kind of f."""
     columns, peak = len(column_scales) // 2, splat(types.float32(0))
     for column in range(0, columns, WIDTH):
         a = read_value(z, at, column, row_scale, column_scales, bias)
@@ -83,7 +83,7 @@ def gate_row(z, at, row_scale, column_scales, bias, kind, values, rows8, to):
 def norm_row(z, start, row_scale, column_scales, bias, residual, gamma, beta, eps, row, values, sums, y, rows8, scales):
     """Write y = LN(residual + z + bias) of one row, and y in int8; see `norm_rows`.
 
-    The row starts at `start` in z, and has the number `row` in the other arrays. `values` has memory for a row.
+    The row starts at z[start]. Its number in the other arrays is `row`. `values` is memory for a row.
     """
     hidden = len(gamma)
     at, along = row * hidden, splat(types.float32(0))

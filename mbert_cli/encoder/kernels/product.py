@@ -39,7 +39,7 @@ Copies = list[tuple[_Copy, Tensor]]
 
 
 def renew(outdated: Iterable[tuple[_Copy, Tensor]]) -> Copies:
-    """Update outdated copies in place, and return them; new memory would be scattered among the activations."""
+    """Update outdated copies in place; return them. New memory would be scattered among the activations."""
     pairs = list(outdated)
     copies = [copy.value for copy, _ in pairs if copy.value is not None]
     if copies:
@@ -86,7 +86,7 @@ class Linear(nn.Linear):
         return [(copy, parameter) for copy, parameter in pairs if copy.outdated(parameter.detach(), dtype)]
 
     def copy_into(self, values: Mapping[str, Tensor]) -> None:
-        """Use this memory for the copies of the parameters."""
+        """Keep the copies of the parameters in these tensors. `renew` writes the values."""
         for name, value in values.items():
             if self._copies[name].value is not value:
                 self._copies[name] = _Copy(value)

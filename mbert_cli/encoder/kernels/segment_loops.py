@@ -1,4 +1,4 @@
-"""z + bias and GELU(z + bias) if each segment of the rows has a bias of its own, and their derivatives."""
+"""z + bias and GELU(z + bias), where each segment of the rows has its own bias; and their derivatives."""
 
 from typing import no_type_check
 

@@ -1,4 +1,4 @@
-"""Operations with a bias for each segment of a stream, on a CPU; `triton.segments` has the same functions for a GPU."""
+"""Operations with a bias for each segment of a stream, on a CPU."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from mbert_cli.encoder.kernels.segment_loops import add_of_segments, add_of_segm
 from mbert_cli.encoder.kernels.views import CHUNKS, flat, flat_like
 
 MULTIPLE = WIDTH
-"""The kernels support numbers of columns that are a multiple of this number."""
+"""The number of columns must be a multiple of this number."""
 
 
 def add(
@@ -27,7 +27,7 @@ def add(
         z: values.
         bias: the bias of each segment.
         ends: the end of each segment; int32.
-        residual: is added; only without GELU.
+        residual: values to add; only without GELU.
         has_gelu: whether to apply GELU.
     """
     y = empty_rows(z) if has_gelu else z

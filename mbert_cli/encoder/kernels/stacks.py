@@ -1,4 +1,4 @@
-"""The weights of one linear layer of each task, stacked, so that one operation multiplies all of them."""
+"""Stacks the weights of one linear layer of each task, so that one operation multiplies all of them."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,15 @@ from mbert_cli.encoder.kernels.product import Linear, renew
 
 
 class Stack:
-    """Copies of the parameters of linear layers of the same size in another data type, in two tensors.
+    """The parameters of linear layers of the same size, copied in another data type into two tensors.
 
-    The copies of the layers themselves become views of these tensors. So an update of the copies updates the stack.
+    Each layer has its own copies of its parameters: see `Linear`. They become views of these two tensors. So an update
+    of the layers' copies also updates the stack.
 
     Args:
         layers: the layers; distinct.
         dtype: the data type of the copies.
-        multiple: the numbers of features are rounded up to multiples of this number, with zeros.
+        multiple: zeros pad the numbers of features to multiples of this number.
 
     Attributes:
         weight: the weights.
@@ -31,7 +32,7 @@ class Stack:
         self.layers = tuple(layers)
         rows, columns = layers[0].weight.shape
         size = rows + -rows % multiple, columns + -columns % multiple
-        # Not inference tensors: a later training step could not use them.
+        # Not as inference tensors, because a later training step could not use those.
         with torch.inference_mode(False), torch.no_grad():
             self.weight = layers[0].weight.new_zeros(len(layers), *size, dtype=dtype)
             self.bias = self.weight.new_zeros(len(layers), size[0])

@@ -1,1 +1,1 @@
-"""The base classes of the heads. They are no kinds of heads in a recipe, because this is a package."""
+"""The base classes of heads. A recipe cannot name them as a kind, because `model.components` skips packages."""
