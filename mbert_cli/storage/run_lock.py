@@ -153,5 +153,5 @@ def _check_links(run: RunFolder) -> None:
 
 def _is_incomplete_part(run: RunFolder, path: Path) -> bool:
     """Whether a path was left by a run that was killed before it had committed anything."""
-    earlier = path.with_suffix("") if path.suffix == ".new" else path  # such names had earlier versions
+    earlier = path.with_suffix("") if path.suffix == ".new" else path  # earlier versions used such names
     return not ({finished(path), earlier} - {path}).isdisjoint((*run.folders, *run.files))

@@ -102,7 +102,7 @@ def test_twenty_steps_of_three_tasks_with_adapters_have_the_same_bits(prepared):
 
 
 def test_phases_that_freeze_the_encoder_have_the_same_bits_in_bf16(prepared):
-    """Copies of weights in bf16 are updated although other graphs and steps without graphs changed the weights."""
+    """Copies of weights in bf16 stay up to date if other graphs, or steps without graphs, change the weights."""
     phases = [None, ["mood"], None, ["mood"], ["same"], None, ["mood"], None]
     settings = (LOW_RANK_TOP, "training.head_learning_rate=0.01", "training.layer_decay=0.9")
     step, stand_in = assert_same_bits(lambda: prepared(*settings, precision="bf16"), 8, "total", phases.__getitem__)
@@ -118,7 +118,7 @@ def test_balancings_have_the_same_bits(prepared, balancing):
 
 
 def test_a_resumed_run_has_the_same_bits(prepared):
-    """The steps that warm a graph up, capture it or replay it are other ones after a resumption."""
+    """After a resumption, other steps warm up, capture and replay the graphs."""
     _, expected, _, _ = trained(prepared(LOW_RANK_TOP), True, 9)
     first, last = prepared(LOW_RANK_TOP), prepared(LOW_RANK_TOP)
     trained(first, True, 5)
