@@ -148,7 +148,7 @@ def test_a_symbolic_link_to_a_folder_stays_and_its_target_is_replaced(tmp_path):
 
 
 def test_a_model_that_an_earlier_version_left_is_found_only_after_a_crash_in_a_run(tmp_path):
-    """Its temporary folders are NAME.old and NAME.new. If only one exists, or outside a run, they belong to the user."""
+    """Its temporary folders are NAME.old and NAME.new. One of them alone, or outside a run, belongs to the user."""
     for name in ("old", "new"):
         commit_folder(tmp_path / f"model.{name}", write(name))
     assert committed(tmp_path / "model") is None
