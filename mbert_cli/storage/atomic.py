@@ -297,7 +297,7 @@ def left_by_a_crash(path: Path) -> bool:
 
 def finished(path: Path) -> Path:
     """Return the final path for the hidden name of an incomplete file or folder; return any other path unchanged."""
-    match = re.fullmatch(rf"\.(.+)(?:{_NEW}|{_OLD})", path.name)
+    match = re.fullmatch(rf"\.(.+)(?:{re.escape(_NEW)}|{re.escape(_OLD)})", path.name)
     return path if match is None else path.with_name(match[1])
 
 

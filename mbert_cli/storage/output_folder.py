@@ -89,10 +89,18 @@ def _runs_locked(path: Path) -> Iterator[None]:
     with ExitStack() as stack:
         for parent in path.resolve().parents:
             file = parent / LOCK_FILE
-            if file.is_file() and file.stat().st_size == 0:  # a file with contents belongs to another program
+            if _is_lock(file):
                 with disk_errors(parent):
                     lock = take_lock(
                         file, f"{path}: {parent} is in use by another mbert; wait for it to end, or choose another -o."
                     )
                 stack.callback(lock.release)
         yield
+
+
+def _is_lock(file: Path) -> bool:
+    """Whether a path is a lock file of mbert. One with contents belongs to another program."""
+    try:
+        return file.is_file() and file.stat().st_size == 0
+    except FileNotFoundError:  # removed after `is_file`
+        return False

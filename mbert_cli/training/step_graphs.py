@@ -18,7 +18,8 @@ from mbert_cli.training.portion import Portion
 from mbert_cli.training.step_results import StepResults
 from mbert_cli.training.step_update import StepUpdate
 
-_MOST = 64  # shapes; steps of later shapes run without a graph
+_MOST_GRAPHS = 64  # steps of other shapes run without a graph
+_MOST_SHAPES = 4096  # shapes that are remembered
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +68,7 @@ class StepGraphs:
         self._seed = seed
         self._graphs = CudaGraphs(device)
         self._shapes: dict[Hashable, _Shape] = {}
+        self._captured = 0  # number of graphs
         self.problem: str | None = None  # why a capture failed; then all later steps run without graphs
 
     def __call__(self, batch: Batch, step: int, rates: Float[np.ndarray, " groups"]) -> None:
@@ -80,7 +82,7 @@ class StepGraphs:
         rest = arrays_of(batch)
         key = self._key(batch, rest)
         shape = self._shapes.get(key)
-        if shape is None or self.problem is not None:
+        if shape is None or self.problem is not None or (shape.replay is None and self._captured == _MOST_GRAPHS):
             self._eager(batch, step, [rates, *rest], key)
             return
         arrays = [rates, site_keys(self._seed, step, shape.sites), *rest]
@@ -113,7 +115,7 @@ class StepGraphs:
         def compute() -> None:
             self._compute(batch, rates, None, rest, step)
 
-        if self.problem is not None or len(self._shapes) >= _MOST:
+        if self.problem is not None or key in self._shapes or len(self._shapes) == _MOST_SHAPES:
             compute()
         else:
             self._graphs.warm_up(compute)
@@ -140,6 +142,7 @@ class StepGraphs:
             return False
         finally:
             capturing.reset(token)
+        self._captured += 1
         shape.replay, shape.values = replay, self._results.values
         shape.updated = list(self._update.optimizer.updated)
         return True

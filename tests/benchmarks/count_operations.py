@@ -3,8 +3,9 @@
     python tests/benchmarks/count_operations.py
 
 It takes a few steps on a CPU, with random weights and made-up sentences, and counts the operations of the last step:
-forward pass, backward pass and update. It does not count what launches nothing, such as views and new memory, or loops
-that Numba compiles. One product of several tasks counts once, as a GPU launches it; a CPU divides it by task.
+forward pass, backward pass and update. It does not count operations that launch nothing, such as views and allocations,
+or loops that Numba compiles. One product for several tasks counts once, because a GPU launches it once; a CPU divides
+it by task.
 """
 
 import argparse

@@ -58,7 +58,10 @@ def main():
     parser.add_argument("--steps", type=contest.positive, default=20, help="timed steps of each size")
     parser.add_argument("--warm-up", type=contest.positive, default=8, help="steps before these")
     parser.add_argument(
-        "--distinct", type=contest.positive, default=4, help="different steps; mbert captures one in its second turn"
+        "--distinct",
+        type=contest.positive,
+        default=4,
+        help="number of different steps; mbert captures each of them at its second use",
     )
     parser.add_argument("--profiled", type=int, default=3, help="steps after these, in the profiler")
     parser.add_argument("--pairs", type=contest.positive, default=4000, help="pairs of sentences to predict")

@@ -188,9 +188,9 @@ def count_work(model):
 
 
 def count_packed(pairs):
-    """Return a dict in which the sentences and tokens of training steps are counted from now on.
+    """Return a dict that counts the sentences and tokens of all following training steps.
 
-    A CUDA graph computes without calls of the model.
+    It counts packed batches, because a CUDA graph does not call the model.
     """
     work, pack = {"sentences": 0, "tokens": 0}, pairs.pack_portions
 

@@ -68,7 +68,7 @@ def draw_steps(sizes, count, batch_size=BATCH_SIZE, seed=0):
 def course_steps(settings):
     """Return the rows of each task, and the steps that a training contender takes: warm-up, timed, profiled ones.
 
-    With `distinct` in the settings, only so many steps differ; they are repeated in turn.
+    With `distinct` in the settings, only that many steps differ; they repeat in turn.
     """
     rows = {task: read_rows(task, "train") for task in COLUMNS}
     sizes, count = {task: len(each) for task, each in rows.items()}, settings["warm_up"] + settings["steps"]

@@ -41,7 +41,7 @@ def test_a_moved_batch_has_the_same_values(dummies):
 
 
 def test_the_layouts_of_padded_segments_are_part_of_the_copy():
-    """A CUDA graph reads them; it could not copy them when an adapter asks for them."""
+    """A CUDA graph reads them. A capture cannot copy them later, when an adapter needs them."""
     for dummies, copied in (((0, 1), False), ((1, 1), True)):
         batch = batch_of(dummies)
         on_device = with_tensors(batch, [torch.from_numpy(array) for array in arrays_of(batch)], CPU)

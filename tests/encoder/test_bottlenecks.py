@@ -1,4 +1,4 @@
-"""The bottlenecks of several tasks are computed together, with the results of each task by itself."""
+"""The bottlenecks of several tasks are computed together. The results are those of each task by itself."""
 
 import pickle
 
@@ -87,7 +87,7 @@ def test_a_frozen_layer_gets_no_gradient(pairs):
     assert all((parameter.grad is None) == (id(parameter) in frozen) for parameter in parameters_of(pairs))
 
 
-def test_changed_weights_and_other_combinations_of_tasks_are_noticed(pairs):
+def test_results_follow_changed_weights_and_other_combinations_of_tasks(pairs):
     layout, two = layout_of(False), Layout(SEGMENTS[0] + SEGMENTS[1], [2, 1])
     x, h = (each.detach() for each in inputs(layout.num_tokens))
     for _ in range(2):
@@ -108,7 +108,7 @@ def test_a_pickled_layer_has_no_copies(pairs):
     assert len(pickle.dumps(pairs[0][0])) == size
 
 
-def test_what_is_not_supported_is_left_to_each_task(pairs):
+def test_unsupported_bottlenecks_are_not_computed_together(pairs):
     layout = layout_of()
     x, h = inputs(layout.num_tokens)
     other = [*pairs[:2], (Linear(HIDDEN, 4), Linear(4, HIDDEN))]

@@ -144,7 +144,7 @@ WRITERS = {
 
 @pytest.mark.parametrize("command", WRITERS)
 def test_a_command_that_writes_a_folder_touches_nothing_beside_it(command, runs, here):
-    """Another version of mbert used NAME.new and NAME.old for itself, and removed what the user had there."""
+    """Earlier versions had temporary folders NAME.new and NAME.old, and removed a user's folders of these names."""
     for name in ("copy.new", "copy.old", "model.new", "model.old"):
         (here / name).mkdir()
         (here / name / "thesis.txt").write_text("precious")

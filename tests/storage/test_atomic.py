@@ -117,7 +117,7 @@ def test_writing_and_removing_touch_nothing_beside_their_target(tmp_path):
 
 @pytest.mark.parametrize("stop", [OSError(errno.EIO, "no"), KeyboardInterrupt()])
 def test_a_failure_while_replacing_leaves_the_old_or_the_new_folder_and_nothing_else(tmp_path, monkeypatch, stop):
-    """Unlike a crash, which `committed` repairs, a failure leaves the folder under its own name."""
+    """After a failure, the folder has its own name. After a crash it may have another one, which `committed` finds."""
     commit_folder(tmp_path / "out", write("old"))
     rename, calls = Path.rename, []
 
@@ -148,7 +148,7 @@ def test_a_symbolic_link_to_a_folder_stays_and_its_target_is_replaced(tmp_path):
 
 
 def test_a_model_that_an_earlier_version_left_is_found_only_after_a_crash_in_a_run(tmp_path):
-    """It called the folders NAME.old and NAME.new. Alone, or outside a run, such folders belong to the user."""
+    """Its temporary folders are NAME.old and NAME.new. One of them alone, or outside a run, belongs to the user."""
     for name in ("old", "new"):
         commit_folder(tmp_path / f"model.{name}", write(name))
     assert committed(tmp_path / "model") is None

@@ -17,6 +17,7 @@ from mbert_cli.machine.process_group import ALONE, Processes
 from mbert_cli.model.components import build, kinds, load_recipe
 from mbert_cli.recipe.sections import Component
 from mbert_cli.storage.run_folder import RunFolder
+from mbert_cli.training import step_graphs
 from mbert_cli.training.fit import prepare
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.state import TrainingState
@@ -101,8 +102,14 @@ def test_twenty_steps_of_three_tasks_with_adapters_have_the_same_bits(prepared):
     assert (len(stand_in.captured), stand_in.replays) == (2, 18)
 
 
+def test_shapes_beyond_the_largest_number_of_graphs_run_without(prepared, monkeypatch):
+    monkeypatch.setattr(step_graphs, "_MOST_GRAPHS", 1)
+    _, stand_in = assert_same_bits(lambda: prepared("adapters=[]"), 7)
+    assert (len(stand_in.captured), stand_in.replays) == (1, 4)  # steps 2, 4, 5 and 7; steps 3 and 6 have more rows
+
+
 def test_phases_that_freeze_the_encoder_have_the_same_bits_in_bf16(prepared):
-    """Copies of weights in bf16 are updated although other graphs and steps without graphs changed the weights."""
+    """Copies of weights in bf16 stay up to date if other graphs, or steps without graphs, change the weights."""
     phases = [None, ["mood"], None, ["mood"], ["same"], None, ["mood"], None]
     settings = (LOW_RANK_TOP, "training.head_learning_rate=0.01", "training.layer_decay=0.9")
     step, stand_in = assert_same_bits(lambda: prepared(*settings, precision="bf16"), 8, "total", phases.__getitem__)
@@ -118,7 +125,7 @@ def test_balancings_have_the_same_bits(prepared, balancing):
 
 
 def test_a_resumed_run_has_the_same_bits(prepared):
-    """The steps that warm a graph up, capture it or replay it are other ones after a resumption."""
+    """After a resumption, other steps warm up, capture and replay the graphs."""
     _, expected, _, _ = trained(prepared(LOW_RANK_TOP), True, 9)
     first, last = prepared(LOW_RANK_TOP), prepared(LOW_RANK_TOP)
     trained(first, True, 5)
