@@ -1,5 +1,7 @@
 """Trains an ensemble, member by member."""
 
+import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 from mbert_cli.machine.hardware import make_reproducible
@@ -11,7 +13,7 @@ from mbert_cli.reports.figures import draw_figures
 from mbert_cli.storage.atomic import remove_folder
 from mbert_cli.storage.metrics_file import EpochRecord, is_complete
 from mbert_cli.storage.run_folder import RunFolder
-from mbert_cli.storage.run_lock import locked
+from mbert_cli.storage.run_lock import in_use, locked
 from mbert_cli.terminal.console import Console
 from mbert_cli.training.console import print_member
 from mbert_cli.training.datasets import read_training_examples
@@ -21,6 +23,8 @@ from mbert_cli.training.member_contents import check_unchanged, recorded_content
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.parallel_members import train_at_once
 from mbert_cli.training.trackers import Trackers
+
+_POLL_EVERY = 0.1  # seconds
 
 
 def fit_members(recipe: Recipe, folder: RunFolder, options: RunOptions) -> EpochRecord:
@@ -63,8 +67,8 @@ def fit_members(recipe: Recipe, folder: RunFolder, options: RunOptions) -> Epoch
     with Trackers(recipe, folder, options) as trackers:
         for number, (own, place) in enumerate(members, 1):
             console.info(f"member {number} of {len(members)}, seed {own.training.seed}")
+            _wait_until_free(place, console)
             if not _is_done(own, place):
-                # Locked, because a process that trained the member may outlive its parent until it has saved.
                 with locked(place, force=True):
                     fit(own, place, replace(options, resume=place.states.is_dir()))
             record = ensemble.add(place, recorded_contents(folder, place))
@@ -87,6 +91,13 @@ def _members(recipe: Recipe, folder: RunFolder) -> list[tuple[Recipe, RunFolder]
     """Return the recipe and the run folder of each member."""
     numbers = range(1, recipe.training.members + 1)
     return [(member_recipe(recipe, number), RunFolder(folder.members / str(number))) for number in numbers]
+
+
+def _wait_until_free(place: RunFolder, console: Console) -> None:
+    """Wait for a process that trained the member for a parent that was killed: it saves its state, then it ends."""
+    with console.status(f"waiting for the process that uses {place.path}") if in_use(place) else nullcontext():
+        while in_use(place):
+            time.sleep(_POLL_EVERY)
 
 
 def _is_done(recipe: Recipe, place: RunFolder) -> bool:

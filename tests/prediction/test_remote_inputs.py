@@ -108,7 +108,7 @@ def test_a_url_that_cannot_be_read_does_not_stop_the_others(run, here):
 
 def test_a_missing_input_is_reported_if_the_output_exists(run, here):
     (here / "out.tsv").write_text("old")
-    with pytest.raises(DataError, match=r"none.tsv: cannot be read"):
+    with pytest.raises(DataError, match=r"none.tsv: there is no such file"):
         mbert("predict", run, "none.tsv", "-o", "out.tsv", "--force", *FLAGS)
     assert (here / "out.tsv").read_text() == "old"
 

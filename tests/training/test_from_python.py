@@ -239,4 +239,4 @@ def test_a_notebook_has_a_bar(tiny_recipe, tmp_path, monkeypatch, capsys):
 def test_importing_the_package_is_fast_and_offers_train():
     code = "import sys, mbert_cli; print(mbert_cli.__all__, {'torch', 'numpy', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("['Predictor', '__version__', 'train'] set()\n", "")
+    assert (done.stdout, done.stderr) == ("['Predictor', '__version__', 'add_task', 'train'] set()\n", "")
