@@ -44,13 +44,13 @@ def test_few_different_shapes_occur(tokens):
 
 
 def test_the_stream_is_padded_at_its_end():
-    batch = with_dummies(batch_of([100, 20, 300], [1, 2]), each=False)
+    batch = with_dummies(batch_of([100, 20, 300], [1, 2]), each_segment=False)
     assert (batch.layout.segment_tokens, batch.layout.dummies) == ([100, 412], (0, 4))
     assert batch.token_ids.tolist() == [*range(420), *[100] * 92]
 
 
 def test_each_segment_is_padded_for_adapters():
-    batch = with_dummies(batch_of([100, 20, 300], [1, 2]), each=True)
+    batch = with_dummies(batch_of([100, 20, 300], [1, 2]), each_segment=True)
     assert (batch.layout.segment_tokens, batch.layout.dummies) == ([256, 512], (4, 4))
     assert batch.token_ids.tolist() == [*range(100), *[0] * 156, *range(100, 420), *[100] * 192]
     assert batch.layout.numbers[[0, 5, 6]].tolist() == [0, 100, 120]  # places in the batch without padding
