@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from mbert_cli.encoder.kernels.bf16_products import matmul
 from mbert_cli.encoder.shape import EncoderShape
 
 
@@ -64,8 +65,8 @@ class Disentangled:
         index = rows.expand(*q.shape[:2], width, width)
         q, scale = q * 3**-0.5, q.shape[-1] ** -0.5
         queries, keys = (self._heads(x, q, segments).transpose(-2, -1) for x in (self.queries * 3**-0.5, self.keys))
-        of_keys = ((q * scale) @ keys).gather(-1, index)
-        of_queries = ((k * scale) @ queries).gather(-1, index.transpose(-2, -1))
+        of_keys = matmul(q * scale, keys).gather(-1, index)
+        of_queries = matmul(k * scale, queries).gather(-1, index.transpose(-2, -1))
         return q, of_keys + of_queries.transpose(-2, -1)
 
     def _heads(self, of_distances: Tensor, q: Tensor, segments: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mbert_cli.batch import as_tensor
 from mbert_cli.encoder.dropout import dropout
+from mbert_cli.encoder.kernels.bf16_products import matmul
 from mbert_cli.encoder.padded_layout import AnyLayout
 
 
@@ -95,10 +96,10 @@ def add_gated(
             keys, values = (
                 x.to(q.dtype).unflatten(-1, (num_heads, -1)).transpose(0, 1) for x in (prefix.keys, prefix.values)
             )
-            weights = ((q * q.shape[-1] ** -0.5) @ keys.transpose(1, 2)).softmax(-1)
+            weights = matmul(q * q.shape[-1] ** -0.5, keys.transpose(1, 2)).softmax(-1)
             if dropout_p:
                 weights = dropout(weights, dropout_p, _rows(layout.segments[index], num_heads))
-            shares = (weights @ values) * prefix.gate.to(q.dtype)[:, None, None]
+            shares = matmul(weights, values) * prefix.gate.to(q.dtype)[:, None, None]
             parts[index] = parts[index] + shares.transpose(0, 1).flatten(1)
     return parts[0] if one_segment else torch.cat(parts)
 

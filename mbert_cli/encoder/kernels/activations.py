@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mbert_cli.encoder.kernels import Gated, Pending
+from mbert_cli.encoder.kernels.bf16_products import mm
 from mbert_cli.encoder.kernels.gate_loops import GELU, ROUGH_GELU, SILU, add_gate, add_gate_backward
 from mbert_cli.encoder.kernels.gelu_loops import add_gelu, add_gelu_backward, add_gelu_roughly
 from mbert_cli.encoder.kernels.lanes import WIDTH
@@ -92,7 +93,7 @@ class _GeluProduct(torch.autograd.Function):
         ctx.save_for_backward(z, bias, copy)
         y = empty_rows(z) if any(ctx.needs_input_grad) else z
         _write_gelu(z, bias, y)
-        return torch.mm(y, copy.t(), out=empty_rows(y, len(copy)))
+        return mm(y, copy.t(), out=empty_rows(y, len(copy)))
 
     @staticmethod
     @once_differentiable
@@ -100,7 +101,7 @@ class _GeluProduct(torch.autograd.Function):
         z, bias, copy = ctx.saved_tensors
         dout = gradients[0].contiguous()
         trains = ctx.needs_input_grad[2]
-        dy = torch.mm(dout, copy, out=empty_rows(dout, copy.shape[1]))
+        dy = mm(dout, copy, out=empty_rows(dout, copy.shape[1]))
         y, dbias = empty_rows(z) if trains else None, sums(ctx.needs_input_grad[1], len(bias))
         add_gelu_backward(flat(dy), flat(z), flat(bias), CHUNKS, flat(dy), dbias, flat_like(y, z))
         return dy, summed(dbias), None if y is None else weight_gradient(dout, y, ctx.dtype), None
@@ -149,14 +150,14 @@ class _GatedProduct(torch.autograd.Function):
         ctx.save_for_backward(z, bias, copy)
         y = empty_rows(z, z.shape[1] // 2)
         _write_gate(z, bias, kind, y)
-        return torch.mm(y, copy.t(), out=empty_rows(y, len(copy)))
+        return mm(y, copy.t(), out=empty_rows(y, len(copy)))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         z, bias, copy = ctx.saved_tensors
         dout = gradients[0].contiguous()
-        dy = torch.mm(dout, copy, out=empty_rows(dout, copy.shape[1]))
+        dy = mm(dout, copy, out=empty_rows(dout, copy.shape[1]))
         y = empty_rows(dy) if ctx.needs_input_grad[2] else None
         dbias = sums(ctx.needs_input_grad[1], z.shape[1])
         dz = _write_gate_backward(dy, z, bias, ctx.kind, dbias, y)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mbert_cli.encoder.kernels import Activation
+from mbert_cli.encoder.kernels.bf16_products import grouped_mm
 from mbert_cli.encoder.kernels.memory import empty_gradient
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.kernels.stacks import stack_of
@@ -69,7 +70,7 @@ def product(x: Tensor, y: Tensor, ends: Tensor) -> Tensor:
 
     If y is a single matrix, return x[:, columns of s] y[rows of s] for each segment s, stacked.
     """
-    return torch._grouped_mm(x, y, ends)
+    return grouped_mm(x, y, ends)
 
 
 _BEFORE = 9  # number of arguments of `_Bottlenecks.forward` before the parameters

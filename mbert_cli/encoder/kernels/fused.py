@@ -29,6 +29,7 @@ from mbert_cli.encoder.kernels import (
 )
 from mbert_cli.encoder.kernels.activations import gate_of, has_gelu
 from mbert_cli.encoder.kernels.attention_loops import attention, attention_backward
+from mbert_cli.encoder.kernels.bf16_products import mm
 from mbert_cli.encoder.kernels.dropout_loops import add_drop, add_drop_backward
 from mbert_cli.encoder.kernels.embedding import Embeddings, are_rows
 from mbert_cli.encoder.kernels.int8 import Int8Linear
@@ -231,14 +232,14 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, copy: Tensor) -> Tensor:
         ctx.dtype = weight.dtype
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, copy)
-        return torch.mm(x, copy.t(), out=empty_rows(x, len(copy)))
+        return mm(x, copy.t(), out=empty_rows(x, len(copy)))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, copy = ctx.saved_tensors
         dy = gradients[0].contiguous()
-        dx = torch.mm(dy, copy, out=empty_rows(dy, copy.shape[1])) if ctx.needs_input_grad[0] else None
+        dx = mm(dy, copy, out=empty_rows(dy, copy.shape[1])) if ctx.needs_input_grad[0] else None
         return dx, None if x is None else weight_gradient(dy, x, ctx.dtype), None
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.encoder.kernels import Pending
+from mbert_cli.encoder.kernels.bf16_products import matmul
 from mbert_cli.encoder.kernels.plain import (
     activate,
     add,
@@ -70,10 +71,10 @@ def attend(
         ]
         k, v = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)
         seen = torch.cat([torch.ones_like(seen[..., :1]).expand(-1, -1, -1, joined.keys.shape[1]), seen], -1)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    scores = matmul(q * q.shape[-1] ** -0.5, k.transpose(-2, -1))
     if bias is not None:
         of_prefix = 0 if joined is None else joined.keys.shape[1]
         scores = scores + nn.functional.pad(bias, (of_prefix, 0))
-    mixed = scores.masked_fill(~seen, float("-inf")).softmax(-1) @ v
+    mixed = matmul(scores.masked_fill(~seen, float("-inf")).softmax(-1), v)
     mixed = mixed.transpose(1, 2).reshape(sentences * width, features)
     return add_gated(mixed, x, prefixes, layout, num_heads, dropout_p)

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from mbert_cli.batch import Layout, to_slots, to_tokens
 from mbert_cli.encoder.dropout import draw_key, dropout, dropped_levels
 from mbert_cli.encoder.kernels import Pending, working_dtype
+from mbert_cli.encoder.kernels.bf16_products import matmul
 from mbert_cli.encoder.kernels.int8 import Int8Linear
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.positions import IGNORED, NOWHERE, Relative
@@ -215,13 +216,13 @@ def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | No
             mask = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
         return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     # For short sequences such as sentences, the plain formula is faster on a CPU, especially in the backward pass.
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    scores = matmul(q * q.shape[-1] ** -0.5, k.transpose(-2, -1))
     if bias is not None:
         scores = scores + bias
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
     weights = scores.softmax(-1)
-    return (weights if drop is None else drop(weights)) @ v
+    return matmul(weights if drop is None else drop(weights), v)
 
 
 class _Mean(torch.autograd.Function):

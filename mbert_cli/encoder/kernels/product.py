@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mbert_cli.encoder.kernels import bf16_products
 from mbert_cli.encoder.kernels.memory import empty_gradient, empty_rows
 
 
@@ -112,7 +113,7 @@ def weight_gradient(
     if dy.device.type == "cuda" and dy.dtype != dtype:
         return torch.mm(dy.t(), x, out_dtype=dtype)
     shape = (dy.shape[1], x.shape[1])
-    gradient = torch.mm(dy.t(), x, out=empty_gradient(x, shape, x.dtype))
+    gradient = bf16_products.mm(dy.t(), x, out=empty_gradient(x, shape, x.dtype))
     return gradient if gradient.dtype == dtype else empty_gradient(x, shape, dtype).copy_(gradient)
 
 
@@ -124,12 +125,12 @@ class _Affine(torch.autograd.Function):
         ctx.dtype = weight.dtype
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, copy)
         y = empty_rows(x, len(copy))
-        return torch.mm(x, copy.t(), out=y) if bias_copy is None else torch.addmm(bias_copy, x, copy.t(), out=y)
+        return bf16_products.mm(x, copy.t(), y) if bias_copy is None else bf16_products.addmm(bias_copy, x, copy.t(), y)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, copy = ctx.saved_tensors
         (dy,) = gradients
         dbias = dy.sum(0, dtype=ctx.dtype) if ctx.needs_input_grad[2] else None
-        dx = torch.mm(dy, copy, out=empty_rows(dy, copy.shape[1])) if ctx.needs_input_grad[0] else None
+        dx = bf16_products.mm(dy, copy, out=empty_rows(dy, copy.shape[1])) if ctx.needs_input_grad[0] else None
         return dx, None if x is None else weight_gradient(dy, x, ctx.dtype), dbias, None, None

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mbert_cli.encoder.kernels import product
+from mbert_cli.encoder.kernels.bf16_products import mm
 from mbert_cli.encoder.kernels.memory import empty_gradient, empty_rows
 from mbert_cli.encoder.kernels.turning_loops import COLUMNS, turn, widen
 from mbert_cli.encoder.kernels.views import CHUNKS, fits, flat
@@ -27,7 +28,7 @@ def weight_gradient(
         return product.weight_gradient(dy, x, dtype)
     transposed = empty_rows(narrow).view(features, -1)
     turn(flat(narrow.contiguous()), features, CHUNKS, flat(transposed))
-    result = torch.mm(transposed, wide, out=empty_gradient(x, (features, wide.shape[1]), x.dtype))
+    result = mm(transposed, wide, out=empty_gradient(x, (features, wide.shape[1]), x.dtype))
     gradient = empty_gradient(x, (dy.shape[1], x.shape[1]), dtype)
     if narrow is dy:
         widen(flat(result), CHUNKS, flat(gradient))
