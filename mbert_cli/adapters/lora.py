@@ -13,6 +13,7 @@ from mbert_cli.adapters import check_rank
 from mbert_cli.encoder.adapter import Adapter, Linear
 from mbert_cli.encoder.dropout import Dropout
 from mbert_cli.encoder.initialisation import drawn
+from mbert_cli.encoder.kernels.bf16_products import linear
 from mbert_cli.encoder.shape import EncoderShape
 from mbert_cli.errors import OptionError
 
@@ -115,4 +116,4 @@ class Product(nn.Module):
 
     def forward(self, x: Float[Tensor, "tokens in"]) -> Float[Tensor, "tokens out"]:
         """Return (alpha / r) B A x."""
-        return nn.functional.linear(nn.functional.linear(x, self.down), self.up) * self.scale
+        return linear(linear(x, self.down), self.up) * self.scale

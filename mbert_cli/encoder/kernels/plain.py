@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from mbert_cli.batch import Layout, to_slots, to_tokens
 from mbert_cli.encoder.dropout import draw_key, dropout, dropped_levels
-from mbert_cli.encoder.kernels import Pending, working_dtype
+from mbert_cli.encoder.kernels import Pending, bf16_products, working_dtype
 from mbert_cli.encoder.kernels.bf16_products import matmul
 from mbert_cli.encoder.kernels.int8 import Int8Linear
 from mbert_cli.encoder.kernels.product import Linear
@@ -52,7 +52,7 @@ def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending
     x = x.to(working_dtype(x))
     if isinstance(layer, Linear) and x.dtype != layer.weight.dtype:
         return Pending(layer.affine(x))
-    return Pending(nn.functional.linear(x, layer.weight, layer.bias))
+    return Pending(bf16_products.linear(x, layer.weight, layer.bias))
 
 
 def add_dropout(pending: Pending) -> Float[Tensor, "tokens features"]:
