@@ -7,14 +7,17 @@ not exist before the replay, and graphs overwrite each other's memory.
 
 import gc
 from contextlib import contextmanager
+from functools import partial
 
 import gpu_waits
+import plain_segments
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mbert_cli.encoder.dropout import dropout, site_key
+from mbert_cli.encoder.kernels import bottlenecks
 from mbert_cli.encoder.padding import Rounding
 
 
@@ -80,6 +83,11 @@ class _Recording(TorchDispatchMode):
                 self._own[storage.data_ptr()] = storage
         self._calls.append((func, args, kwargs, result))
         return result
+
+    @property
+    def names(self):
+        """The names of the operations."""
+        return {func.overloadpacket.__name__ for func, *_ in self._calls}
 
     def _save(self, storage):
         if storage.data_ptr() in self._live and storage.data_ptr() not in self._before:
@@ -150,6 +158,8 @@ def gpu_steps(graphs=True):
         patch.setattr("mbert_cli.training.step.is_static", lambda device: True)
         patch.setattr("mbert_cli.training.static_shapes.STATIC", Rounding(128, 4))  # less work
         patch.setattr("mbert_cli.encoder.kernels.plain.attend", attend)
+        add_bottlenecks = partial(bottlenecks.add_bottlenecks, plain_segments)
+        patch.setattr("mbert_cli.encoder.kernels.plain.add_bottlenecks", add_bottlenecks)
         for name in ("_LEAST", "_LEAST_BYTES"):  # a GPU does not use the pools of `memory`
             patch.setattr(f"mbert_cli.encoder.kernels.memory.{name}", 1 << 62)
         if graphs:

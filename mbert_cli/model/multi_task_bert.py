@@ -107,8 +107,11 @@ class MultiTaskBert(SentenceModel):
         if self.compute_dtype == torch.float32:
             return []
         # One call for all copies: on a GPU, launching a copy takes longer than the copy.
-        linears = dict.fromkeys(linear for name in tasks for linear in self._linears_of(name))
-        return renew(pair for linear in linears for pair in linear.outdated(self.compute_dtype))
+        return renew(pair for linear in self.linears_of(tasks) for pair in linear.outdated(self.compute_dtype))
+
+    def linears_of(self, tasks: Sequence[str]) -> list[Linear]:
+        """Return the layers of the encoder and of tasks whose weights have copies."""
+        return list(dict.fromkeys(linear for name in tasks for linear in self._linears_of(name)))
 
     def body(self, batch: Batch) -> Float[Tensor, "tokens hidden"]:
         """Return the hidden states after the encoder's last layer, before the adapters on top."""

@@ -1,7 +1,7 @@
 """Training steps as CUDA graphs: the CPU launches one graph instead of hundreds of operations."""
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from mbert_cli.batch import Batch, as_tensor, capturing, packed, unpacked
 from mbert_cli.data.device_batch import arrays_of, with_tensors
 from mbert_cli.encoder.dropout import site_keys
-from mbert_cli.encoder.kernels.product import Copies, mark_renewed
+from mbert_cli.encoder.kernels.product import Copies, Copy, Linear, mark_renewed
 from mbert_cli.machine.cuda_graph import CudaGraphs
 from mbert_cli.training.portion import Portion
 from mbert_cli.training.step_results import StepResults
@@ -29,6 +29,7 @@ class _Shape:
 
     Args:
         sites: number of dropout sites.
+        used: the copies of weights that the graph reads. Steps of other tasks may use copies in other stacks.
         buffer: the memory that the graph reads its inputs from.
         replay: runs the graph; None before the second step of the shape.
         values: the losses and the norm that the graph computes.
@@ -37,6 +38,7 @@ class _Shape:
     """
 
     sites: int
+    used: list[tuple[Linear, Mapping[str, Copy]]]
     buffer: Tensor | None = None
     replay: Callable[[], None] | None = None
     values: Tensor | None = None
@@ -91,6 +93,8 @@ class StepGraphs:
             shape.buffer = torch.empty(len(on_host), dtype=torch.int32, device=self._device)
         shape.buffer.copy_(on_host.pin_memory() if self._device.type == "cuda" else on_host, non_blocking=True)
         # A step without a graph, or the graph of other tasks, may have left copies outdated.
+        for linear, copies in shape.used:
+            linear.use(copies)
         self._update.model.renew_copies(batch.tasks)
         if shape.replay is None and not self._capture(shape, arrays, batch, step):
             self._eager(batch, step, [rates, *rest], key)
@@ -119,7 +123,8 @@ class StepGraphs:
             compute()
         else:
             self._graphs.warm_up(compute)
-            self._shapes[key] = _Shape(self._update.losses.sites)
+            used = [(linear, linear.copies) for linear in self._update.model.linears_of(batch.tasks)]
+            self._shapes[key] = _Shape(self._update.losses.sites, used)
 
     def _capture(self, shape: _Shape, arrays: list[np.ndarray], batch: Batch, step: int) -> bool:
         """Capture the graph of a shape; return whether that was possible."""

@@ -8,7 +8,15 @@ from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 
-from mbert_cli.encoder.kernels.triton import add_dropout, add_gelu, add_norm, attention, attention_backward, embedding
+from mbert_cli.encoder.kernels.triton import (
+    add_dropout,
+    add_gelu,
+    add_norm,
+    attention,
+    attention_backward,
+    embedding,
+    segments,
+)
 
 ROWS = {"real": tl.float32, "tile": 4, "width": 512}
 HEAD = {"real": tl.float32, "size": 32, "wide": 32, "tile": 64}
@@ -21,20 +29,25 @@ KERNELS = [  # each with its constants, and the arguments that may be None
     (add_norm._add_norm, ROWS, ("bias", "residual", "beta", "states", "scales", *DROPOUT)),
     (add_norm._add_norm_backward, ROWS, ("beside", "sums", *DROPOUT)),
     (embedding._add_rows, ROWS, ()),
+    (segments._add_of_segments, {**ROWS, "gelu": True}, ("residual",)),
+    (segments._add_of_segments_backward, ROWS, ("z", "dz")),
     (attention.attention, HEAD, ("bias", "logs", *DROPOUT)),
     (attention_backward.attention_backward, HEAD, ("bias", "dbias", *DROPOUT)),
 ]
-INTEGERS = ("rows", "columns", "parts", "tokens", "heads", "dropped")
+INTEGERS = ("rows", "columns", "parts", "tokens", "heads", "dropped", "segments")
 POINTERS = {
     "key": "*i64",
     "numbers": "*i64",
     "bounds": "*i32",
-    **dict.fromkeys(("order", "sorted_ids", "ends"), "*i64"),
+    **dict.fromkeys(("order", "sorted_ids"), "*i64"),
 }
+ENDS = {embedding._add_rows: "*i64"}  # in the other kernels in int32
 SUMS = ("bias", "gamma", "beta", "scales", "sums", "dbias", "logs")  # in fp32; the other pointers are in bf16
 
 
-def type_of(name):
+def type_of(name, kernel):
+    if name == "ends":
+        return ENDS.get(kernel, "*i32")
     if name in INTEGERS:
         return "i32"
     return "fp32" if name in ("eps", "factor") else POINTERS.get(name, "*fp32" if name in SUMS else "*bf16")
@@ -43,7 +56,7 @@ def type_of(name):
 def translate(kernel, constants):
     names = kernel.arg_names
     values = {(names.index(name),): value for name, value in constants.items()}
-    signature = {name: "constexpr" if name in constants else type_of(name) for name in names}
+    signature = {name: "constexpr" if name in constants else type_of(name, kernel) for name in names}
     source, target = ASTSource(kernel, signature, values), GPUTarget("cuda", 90, 32)
     backend = make_backend(target)
     options, context = backend.parse_options({}), ir.context()

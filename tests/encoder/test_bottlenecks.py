@@ -1,6 +1,7 @@
 """The bottlenecks of several tasks are computed together. The results are those of each task by itself."""
 
 import pickle
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -10,10 +11,13 @@ from mbert_cli.adapters.low_rank import LowRank
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.common_bottlenecks import bottlenecks_at, first_segments
+from mbert_cli.encoder.kernels import bottlenecks
+from mbert_cli.encoder.kernels.bf16_products import grouped_mm
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.shape import EncoderShape
 
 pytest.importorskip("numba")
+KERNELS = ["fused", *(["triton"] if find_spec("triton") else [])]  # Triton runs in its interpreter
 HIDDEN, RANK = 32, 20  # a rank that the loops support only with zeros after it
 SEGMENTS = [[3, 2], [70], [9, 9, 9]]
 DUMMY = 7  # tokens of a dummy sentence
@@ -62,13 +66,14 @@ def one_by_one(x, h, pairs, activation, layout):
     return torch.cat(parts)
 
 
+@pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("activation", [None, GELU])
 @pytest.mark.parametrize("dummies", [True, False])
-def test_values_and_gradients_are_those_of_each_task_by_itself(pairs, activation, dummies):
+def test_values_and_gradients_are_those_of_each_task_by_itself(pairs, activation, dummies, name):
     layout = layout_of(dummies)
     x, h = inputs(layout.num_tokens)
     weights = drawn(layout.num_tokens, HIDDEN, seed=3)
-    y = together(x, h, pairs, activation, layout)
+    y = together(x, h, pairs, activation, layout, name)
     ours = [y, *torch.autograd.grad((y * weights).sum(), [x, h, *parameters_of(pairs)])]
     x, h = (each.detach().double().requires_grad_() for each in (x, h))
     y = one_by_one(x, h, pairs, activation, layout)
@@ -76,6 +81,62 @@ def test_values_and_gradients_are_those_of_each_task_by_itself(pairs, activation
     for own, expected in zip(ours, exact, strict=True):
         assert own.shape == expected.shape
         assert (own - expected).norm() <= 0.01 * expected.norm()  # bf16 has 8 bits
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("segments", [SEGMENTS, [[1], [1], [1]]])
+def test_grouped_products_meet_the_demands_of_a_gpu(pairs, name, segments, monkeypatch):
+    """PyTorch's meta tensors check data types and strides as a GPU does, but no addresses."""
+    calls = []
+
+    def checked(x, y, ends):
+        factors = [torch.empty_strided(each.shape, each.stride(), dtype=each.dtype, device="meta") for each in (x, y)]
+        result, on_meta = grouped_mm(x, y, ends), torch._grouped_mm(*factors, ends.to("meta"))
+        assert (result.shape, result.stride(), result.dtype) == (on_meta.shape, on_meta.stride(), on_meta.dtype)
+        assert all(each.data_ptr() % 16 == 0 for each in (x, y, result))
+        # A segment begins at a multiple of 16 bytes, because the rows of the segments are the rows in memory.
+        assert y.stride(-1) == 1 if y.ndim == 2 else x.stride(-1) == 1
+        assert x.ndim == 2 and (x.stride(0) == 1 if y.ndim == 2 else x.is_contiguous())  # noqa: PT018
+        calls.append(on_meta.shape)
+        return result
+
+    monkeypatch.setattr(bottlenecks, "grouped_mm", checked)
+    layout = Layout([length for each in segments for length in each], [len(each) for each in segments])
+    x, h = inputs(layout.num_tokens)
+    together(x, h, pairs, GELU, layout, name).sum().backward()
+    assert len(calls) == 6
+
+
+def test_rows_of_no_segment_are_not_read(pairs, monkeypatch):
+    """A GPU does not write them in a grouped product, so they may be anything."""
+
+    def unwritten(x, y, ends):
+        result = grouped_mm(x, y, ends)
+        if y.ndim == 3:
+            result[int(ends[-1]) :] = torch.nan
+        return result
+
+    layout = layout_of()
+    results = []
+    for function in (grouped_mm, unwritten):
+        monkeypatch.setattr(bottlenecks, "grouped_mm", function)
+        for name in KERNELS:
+            x, h = inputs(layout.num_tokens)
+            y = together(x, h, pairs, GELU, layout, name)
+            results.append([y, *torch.autograd.grad(y.sum(), [x, h, *parameters_of(pairs)])])
+    written, never = results[: len(KERNELS)], results[len(KERNELS) :]
+    assert all(torch.equal(*each) for pair in zip(written, never, strict=True) for each in zip(*pair, strict=True))
+
+
+def test_a_gpu_that_would_wait_computes_each_task_by_itself(pairs, monkeypatch):
+    """PyTorch's grouped products read the ends on the CPU unless the compute capability is 9 or 10."""
+    fused = pytest.importorskip("mbert_cli.encoder.kernels.triton.fused")
+    layout = layout_of()
+    x, h = inputs(layout.num_tokens)
+    monkeypatch.setattr(fused, "_is_gpu", lambda x: True)
+    for major, are_grouped in ((8, False), (9, True), (10, True), (12, False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, major=major: (major, 0))
+        assert (together(x, h, pairs, None, layout, "triton") is not None) == are_grouped
 
 
 def test_a_frozen_layer_gets_no_gradient(pairs):

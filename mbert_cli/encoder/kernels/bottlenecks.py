@@ -19,8 +19,10 @@ from mbert_cli.encoder.kernels.stacks import stack_of
 class Segments(NamedTuple):
     """The segments at the beginning of a stream.
 
+    A CUDA graph reads the ends of each replay, but `tokens` is the same in all replays.
+
     Args:
-        ends: index of the end of each segment; int32.
+        ends: index of the end of each segment; int32, on the device of the stream.
         tokens: number of tokens of all segments. The tokens after them belong to no task.
     """
 
@@ -41,7 +43,7 @@ def add_bottlenecks(
     Only training in bf16 is supported. Prediction computes each segment by itself.
 
     Args:
-        operations: the module `segments`, or one with the same functions for another device.
+        operations: the module `segments`, or `triton.segments`.
         x: the values to change.
         h: the input of the bottlenecks.
         pairs: V_E and V_D of each segment.
@@ -69,6 +71,9 @@ def product(x: Tensor, y: Tensor, ends: Tensor) -> Tensor:
     """Return x[rows of s] y[s] for each segment s, one below the other, if y has one matrix for each segment.
 
     If y is a single matrix, return x[:, columns of s] y[rows of s] for each segment s, stacked.
+
+    Rows of the result that belong to no segment have undefined values. On a GPU, the numbers of columns must be
+    multiples of 8, because rows begin at multiples of 16 bytes.
     """
     return grouped_mm(x, y, ends)
 

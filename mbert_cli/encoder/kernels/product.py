@@ -11,7 +11,7 @@ from mbert_cli.encoder.kernels import bf16_products
 from mbert_cli.encoder.kernels.memory import empty_gradient, empty_rows
 
 
-class _Copy:
+class Copy:
     """A copy of a parameter in another data type, updated only after the parameter changes."""
 
     def __init__(self, value: Tensor | None = None) -> None:
@@ -35,11 +35,11 @@ class _Copy:
         return self.value
 
 
-Copies = list[tuple[_Copy, Tensor]]
+Copies = list[tuple[Copy, Tensor]]
 """Copies of parameters, each with its parameter."""
 
 
-def renew(outdated: Iterable[tuple[_Copy, Tensor]]) -> Copies:
+def renew(outdated: Iterable[tuple[Copy, Tensor]]) -> Copies:
     """Update outdated copies in place; return them. New memory would be scattered among the activations."""
     pairs = list(outdated)
     copies = [copy.value for copy, _ in pairs if copy.value is not None]
@@ -65,7 +65,7 @@ class Linear(nn.Linear):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias)
-        self._copies = {"weight": _Copy(), "bias": _Copy()}
+        self._copies: Mapping[str, Copy] = {"weight": Copy(), "bias": Copy()}
         self.stacks: dict[tuple[nn.Module, ...], Any] = {}  # see `stacks.stack_of`
 
     def weight_in(self, dtype: torch.dtype) -> Float[Tensor, "out in"]:
@@ -79,22 +79,25 @@ class Linear(nn.Linear):
     def _in(self, dtype: torch.dtype, name: str, parameter: Tensor) -> Tensor:
         return parameter if parameter.dtype == dtype else self._copies[name].of(parameter, dtype)
 
-    def outdated(self, dtype: torch.dtype) -> list[tuple[_Copy, Tensor]]:
+    def outdated(self, dtype: torch.dtype) -> list[tuple[Copy, Tensor]]:
         """Return the copies that `renew` must update before the layer can compute in a data type."""
         if self.weight.dtype == dtype:
             return []
         pairs = ((self._copies[name], parameter) for name, parameter in self.named_parameters())
         return [(copy, parameter) for copy, parameter in pairs if copy.outdated(parameter.detach(), dtype)]
 
-    def copy_into(self, values: Mapping[str, Tensor]) -> None:
-        """Keep the copies of the parameters in these tensors. `renew` writes the values."""
-        for name, value in values.items():
-            if self._copies[name].value is not value:
-                self._copies[name] = _Copy(value)
+    @property
+    def copies(self) -> Mapping[str, Copy]:
+        """The copies in use, by the names of the parameters."""
+        return self._copies
+
+    def use(self, copies: Mapping[str, Copy]) -> None:
+        """Use these copies from now on. `renew` writes their values."""
+        self._copies = copies
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the copies; a pickled or deep-copied layer makes new ones."""
-        return {**super().__getstate__(), "_copies": {"weight": _Copy(), "bias": _Copy()}, "stacks": {}}
+        return {**super().__getstate__(), "_copies": {"weight": Copy(), "bias": Copy()}, "stacks": {}}
 
     def affine(self, x: Float[Tensor, "tokens in"]) -> Float[Tensor, "tokens out"]:
         """Return x W^T + b, in the data type of x."""

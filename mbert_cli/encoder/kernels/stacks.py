@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mbert_cli.encoder.kernels.product import Linear, renew
+from mbert_cli.encoder.kernels.product import Copy, Linear, renew
 
 
 class Stack:
@@ -36,15 +36,15 @@ class Stack:
         with torch.inference_mode(False), torch.no_grad():
             self.weight = layers[0].weight.new_zeros(len(layers), *size, dtype=dtype)
             self.bias = self.weight.new_zeros(len(layers), size[0])
-            self._parts = [
-                {"weight": weight[:rows, :columns], "bias": bias[:rows]}
+            self._copies = [
+                {"weight": Copy(weight[:rows, :columns]), "bias": Copy(bias[:rows])}
                 for weight, bias in zip(self.weight, self.bias, strict=True)
             ]
 
     def renew(self) -> None:
         """Make the copies of the layers views of this stack, and update those that are outdated."""
-        for layer, parts in zip(self.layers, self._parts, strict=True):
-            layer.copy_into(parts)
+        for layer, copies in zip(self.layers, self._copies, strict=True):
+            layer.use(copies)
         outdated = [pair for layer in self.layers for pair in layer.outdated(self.weight.dtype)]
         if outdated:
             renew(outdated)

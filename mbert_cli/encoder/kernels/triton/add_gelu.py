@@ -15,7 +15,7 @@ _TILE, _WIDTH = 16, 128
 
 @triton.jit
 @no_type_check
-def _normal(x):
+def normal(x):
     """Return Phi(x), the normal distribution function."""
     return 0.5 * tl.erf(x * 0.7071067811865476) + 0.5
 
@@ -28,7 +28,7 @@ def _add_gelu(z, bias, y, rows, columns, real: tl.constexpr, tile: tl.constexpr,
     inside = (row < rows)[:, None] & (column < columns)[None, :]
     place = row.to(tl.int64)[:, None] * columns + column[None, :]
     x = tl.load(z + place, inside, 0).to(real) + tl.load(bias + column, column < columns, 0).to(real)[None, :]
-    tl.store(y + place, (x * _normal(x)).to(y.dtype.element_ty), inside)
+    tl.store(y + place, (x * normal(x)).to(y.dtype.element_ty), inside)
 
 
 @kernel
@@ -45,7 +45,7 @@ def _add_gelu_backward(
         inside = (row < rows)[:, None] & (column < columns)[None, :]
         place = row.to(tl.int64)[:, None] * columns + column[None, :]
         x = tl.load(z + place, inside, 0).to(real) + shift
-        slope = _normal(x) + x * tl.exp(x * x * -0.5) * 0.3989422804014327
+        slope = normal(x) + x * tl.exp(x * x * -0.5) * 0.3989422804014327
         value = tl.load(dy + place, inside, 0).to(real) * slope
         tl.store(dz + place, value.to(dz.dtype.element_ty), inside)
         sums += tl.sum(value, 0)

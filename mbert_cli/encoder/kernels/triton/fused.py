@@ -6,16 +6,17 @@ The backward pass computes them again. All sums are in fp32 and in a fixed order
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
-from mbert_cli.encoder.kernels import Pending, plain, working_dtype
-from mbert_cli.encoder.kernels.plain import add_bottlenecks, mean
+from mbert_cli.encoder.kernels import Pending, bottlenecks, plain, working_dtype
+from mbert_cli.encoder.kernels.plain import mean
 from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.kernels.triton import segments
 from mbert_cli.encoder.kernels.triton.add_dropout import AddDropout
 from mbert_cli.encoder.kernels.triton.add_gelu import AddGelu
 from mbert_cli.encoder.kernels.triton.add_norm import AddNorm
@@ -38,6 +39,8 @@ __all__ = [
     "mean",
 ]
 
+_WITH_GROUPED_PRODUCTS = (9, 10)  # compute capability; on other GPUs, `torch._grouped_mm` waits for the ends
+
 
 def embed(
     tables: Sequence[nn.Embedding], ids: Sequence[Int[Tensor, " tokens"]], norm: nn.LayerNorm
@@ -48,6 +51,17 @@ def embed(
     first, *others = (cast(Tensor, Lookup.apply(table.weight, rows)) for table, rows in zip(tables, ids, strict=True))
     sums = sum(others, first)
     return _norm(sums, norm, owned=True)
+
+
+def add_bottlenecks(x: Float[Tensor, "tokens hidden"], *arguments: Any) -> Float[Tensor, "tokens hidden"] | None:
+    """See `bottlenecks.add_bottlenecks`; None on a GPU whose grouped products make the CPU wait."""
+    if _is_gpu(x) and torch.cuda.get_device_capability(x.device)[0] not in _WITH_GROUPED_PRODUCTS:
+        return None
+    return bottlenecks.add_bottlenecks(segments, x, *arguments)
+
+
+def _is_gpu(x: Tensor) -> bool:
+    return x.is_cuda
 
 
 def linear(x: Float[Tensor, "tokens in"] | Pending, layer: nn.Linear) -> Pending:
