@@ -1,10 +1,9 @@
 """`mbert add-task`."""
 
-import json
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +30,10 @@ from mbert_cli.commands.options import (
 from mbert_cli.commands.validate import print_estimate_of
 from mbert_cli.errors import UsageError, counted
 from mbert_cli.terminal.console import Console
+
+if TYPE_CHECKING:
+    from mbert_cli.model.saved_parts import ModelFiles
+    from mbert_cli.recipe.sections import Recipe
 
 
 def add_task(
@@ -86,7 +89,7 @@ def add_task(
     console = Console(quiet, verbose, as_json)
     started = time.monotonic()
     go_offline(offline)
-    if output is None:
+    if output is None and not dry_run:
         raise UsageError("-o DIR is missing; give the folder of the new run.")
     if resume and force:
         raise UsageError("--resume and --force cannot be used together.")
@@ -97,32 +100,38 @@ def add_task(
         overrides.append(f"training.batch_size={batch_size}")
     if seed is not None:
         overrides.append(f"training.seed={seed}")
-    from mbert_cli.model.saved_parts import ModelFiles, check_new_run
+    from mbert_cli.model.saved_parts import model_to_extend
 
-    base = ModelFiles.of(run)
-    folder = RunFolder(output)
-    check_new_run(base, folder.path)
-    with nullcontext() if dry_run else locked(folder, resume, force):
+    base = model_to_extend(run, output)
+    folder = None if output is None else RunFolder(output)
+    with locked(folder, resume, force) if folder is not None and not dry_run else nullcontext():
         from mbert_cli.machine.hardware import choose
-        from mbert_cli.model.components import load_recipe
-        from mbert_cli.training.added_tasks import encoder_of, recipe_of_new_tasks
         from mbert_cli.training.console import print_next_steps, summary
         from mbert_cli.training.fit import fit
         from mbert_cli.training.options import RunOptions
 
-        checkpoint = encoder_of(base, encoder)
-        loaded = load_recipe(recipe, [*overrides, f"encoder.checkpoint={json.dumps(checkpoint)}"])
-        loaded = recipe_of_new_tasks(loaded, base, tasks or [], checkpoint)
+        loaded = _new_tasks(recipe, overrides, base, tasks or [], encoder)
         hardware = choose(device, precision, kernels)
         console.show_log()
         existing = f"{counted(len(base.task_names), 'task')} of {run}: {', '.join(base.task_names)}"
         console.info(f"adding {', '.join(loaded.tasks)} to the {existing}")
         options = RunOptions(hardware, console, resume, limit, allow_drift, base=base)
-        if dry_run:
-            print_estimate_of(loaded, folder.path, options)
+        if dry_run or folder is None:
+            print_estimate_of(loaded, output, options)
             return
         best = fit(loaded, folder, options)
     console.event("end", {"run": str(folder.path), "kept": best.as_dict()})
     if not as_json:
         console.report(summary(best, folder.path))
         print_next_steps(console, best, folder.path, time.monotonic() - started)
+
+
+def _new_tasks(recipe: str, settings: list[str], base: "ModelFiles", tasks: list[str], encoder: str | None) -> "Recipe":
+    from mbert_cli.recipe.reader import apply_settings
+    from mbert_cli.recipe.recipe_file import read_document
+    from mbert_cli.recipe.shipped import find
+    from mbert_cli.training.added_tasks import new_tasks
+
+    document = read_document(find(recipe))
+    apply_settings(document, settings)
+    return new_tasks(document, base, tasks, encoder)

@@ -134,12 +134,12 @@ def print_estimate(
     print_estimate_of(loaded, output, RunOptions(choose(*hardware), console, limit=limit), measure)
 
 
-def print_estimate_of(recipe: "Recipe", output: Path, options: "RunOptions", measure: bool = True) -> None:
+def print_estimate_of(recipe: "Recipe", output: Path | None, options: "RunOptions", measure: bool = True) -> None:
     """Check a training run, and print an estimate of its time, memory and disk.
 
     Args:
         recipe: the recipe.
-        output: the run folder.
+        output: the run folder; None if it is not chosen yet.
         options: how to train.
         measure: take a few steps to estimate time and memory.
     """

@@ -186,17 +186,25 @@ class ModelFiles:
         )
 
 
-def check_new_run(base: ModelFiles, output: Path) -> None:
-    """Check that a new run does not replace the run that it extends, and is not inside a run that is in use.
+def model_to_extend(run: Path, output: Path | None) -> ModelFiles:
+    """Open the saved model that a new run adds tasks to.
 
     Args:
-        base: the model that gets new tasks.
-        output: the folder of the new run.
+        run: a run folder, or the folder of a saved model.
+        output: the folder of the new run; None if nothing is written.
 
     Raises:
-        RunInUseError: another process uses a run that contains the folder.
-        UsageError: the folder is that of the model or of its run.
+        CheckpointError: there is no model, or a file was altered.
+        RunInUseError: another process uses a run that contains the folder of the new run.
+        UsageError: the folder of the new run is that of the model or of its run.
     """
+    base = ModelFiles.of(run)
+    if output is not None:
+        _check_new_run(base, output)
+    return base
+
+
+def _check_new_run(base: ModelFiles, output: Path) -> None:
     if output.resolve() in (base.folder.resolve(), base.folder.resolve().parent):
         raise UsageError(f"{output}: is RUN itself; choose another -o.")
     check_not_in_use(output)

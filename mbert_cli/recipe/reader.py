@@ -53,10 +53,19 @@ def load(path: Path, settings: Sequence[str], check: ComponentCheck) -> Recipe:
         RecipeError: all problems of the recipe, each with its place.
     """
     document = read_document(path)
+    apply_settings(document, settings)
+    return validate(document, check)
+
+
+def apply_settings(document: Document, settings: Sequence[str]) -> None:
+    """Apply `key=value` overrides to a document, and check that they name tasks of the recipe.
+
+    Raises:
+        RecipeError: see `override`; or a setting has a task that the recipe lacks, and is not a complete task.
+    """
     known = set(_tasks(document))
     override(document, settings)
     _check_new_tasks(document, known)
-    return validate(document, check)
 
 
 def _tasks(document: Document) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A new run trains the new tasks on the frozen encoder of the model. The model tha
 first model, byte for byte.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,36 @@ from typing import Any
 from mbert_cli.encoder.location import has_weights, own_encoder, referred
 from mbert_cli.errors import RecipeError, UsageError
 from mbert_cli.messages import nearest
+from mbert_cli.model.components import problems
 from mbert_cli.model.edit_tasks import all_tasks, write_with_tasks
 from mbert_cli.model.model_card import card_facts
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_parts import ModelFiles, TaskFiles
 from mbert_cli.model.tensor_files import write_tensors
+from mbert_cli.recipe.document import Document
+from mbert_cli.recipe.overrides import override
+from mbert_cli.recipe.reader import validate
 from mbert_cli.recipe.sections import EncoderSection, Recipe, as_spec
 from mbert_cli.training.checks import reasons_not_to_cache
+
+
+def new_tasks(document: Document, base: ModelFiles, tasks: Sequence[str], encoder: str | None = None) -> Recipe:
+    """Return the recipe that trains the new tasks of a document on the frozen encoder of a model.
+
+    Args:
+        document: the recipe with the new tasks, with all settings applied; its encoder is replaced.
+        base: the model.
+        tasks: the tasks of the recipe to train; all if empty.
+        encoder: see `encoder_of`.
+
+    Raises:
+        CheckpointError: see `encoder_of`.
+        RecipeError: the recipe has problems; or see `recipe_of_new_tasks`.
+        UsageError: see `encoder_of` and `recipe_of_new_tasks`.
+    """
+    checkpoint = encoder_of(base, encoder)
+    override(document, [f"encoder.checkpoint={json.dumps(checkpoint)}"])
+    return recipe_of_new_tasks(validate(document, problems), base, tasks, checkpoint)
 
 
 def encoder_of(base: ModelFiles, encoder: str | None = None) -> str:

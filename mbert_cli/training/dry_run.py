@@ -82,12 +82,13 @@ class Estimate:
         return asdict(self)
 
 
-def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = True) -> Estimate:
+def validate(recipe: Recipe, folder: Path | None, options: RunOptions, measure: bool = True) -> Estimate:
     """Check everything that training checks, and the test files; then take a few steps and discard them.
 
     Args:
         recipe: the recipe.
-        folder: the run folder; nothing is written there.
+        folder: the run folder; nothing is written there. None if it is not chosen yet: it is then not checked, and the
+            disk is that of the working folder.
         options: how to train. `resume` and `jobs` are not used.
         measure: whether to take steps. Otherwise time and memory are unknown.
 
@@ -97,7 +98,7 @@ def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = 
     """
     hardware, console = options.hardware, options.console
     problems = [
-        *_folder_problems(folder, console),
+        *([] if folder is None else _folder_problems(folder, console)),
         *_encoder_problems(recipe),
         *start_problems(recipe),
         *_file_problems(recipe, options.limit, console),
@@ -111,7 +112,7 @@ def validate(recipe: Recipe, folder: Path, options: RunOptions, measure: bool = 
     members = training.members  # they train one after another, and all their models are kept
     size = run_size(setup)
     disk = disk_needed(size, members)
-    check_room(_existing(folder), disk.most)
+    check_room(_existing(folder or Path()), disk.most)
     steps, save_seconds = members * setup.phases.total_steps, members * size.rounds * size.save_seconds
     if not measure:
         return Estimate(steps, None, None, save_seconds, None, disk.kept, disk.most)

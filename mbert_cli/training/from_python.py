@@ -1,6 +1,5 @@
 """`train` and `add_task` for Python programs: train a recipe on files or data frames, and return the run."""
 
-import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,11 @@ from mbert_cli.machine.hardware import choose, reproducibility_restored
 from mbert_cli.machine.signals import listening_to_interrupts
 from mbert_cli.metrics import SCALAR_METRICS
 from mbert_cli.model.components import problems
-from mbert_cli.model.saved_parts import ModelFiles, check_new_run
+from mbert_cli.model.saved_parts import model_to_extend
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.recipe.document import Document
 from mbert_cli.recipe.merge import expand_kinds
-from mbert_cli.recipe.overrides import override
-from mbert_cli.recipe.reader import validate
+from mbert_cli.recipe.reader import apply_settings, validate
 from mbert_cli.recipe.recipe_file import read_document
 from mbert_cli.recipe.sections import Recipe, as_spec
 from mbert_cli.recipe.shipped import default_folder, find
@@ -26,7 +24,7 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import locked
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.notebook import NotebookConsole, is_notebook
-from mbert_cli.training.added_tasks import encoder_of, recipe_of_new_tasks
+from mbert_cli.training.added_tasks import new_tasks
 from mbert_cli.training.data_frames import Data, name_files, saved
 from mbert_cli.training.fit import fit
 from mbert_cli.training.options import RunOptions
@@ -119,7 +117,7 @@ def train(
     if resume and force:
         raise UsageError("resume and force cannot be used together.")
     document = _document(recipe)
-    override(document, settings)
+    apply_settings(document, settings)
     folder = RunFolder(_folder(recipe, output))
     name_files(document, data or {}, folder)
     loaded = validate(document, problems)
@@ -174,13 +172,11 @@ def add_task(
     """
     if resume and force:
         raise UsageError("resume and force cannot be used together.")
-    base, folder = ModelFiles.of(Path(run)), RunFolder(Path(output))
-    check_new_run(base, folder.path)
-    checkpoint = encoder_of(base, None if encoder is None else str(encoder))
+    base, folder = model_to_extend(Path(run), Path(output)), RunFolder(Path(output))
     document = _document(recipe)
-    override(document, [*settings, f"encoder.checkpoint={json.dumps(checkpoint)}"])
+    apply_settings(document, settings)
     name_files(document, data or {}, folder)
-    loaded = recipe_of_new_tasks(validate(document, problems), base, tasks, checkpoint)
+    loaded = new_tasks(document, base, tasks, None if encoder is None else str(encoder))
     own_data = {name: frames for name, frames in (data or {}).items() if name in loaded.tasks}
     options = RunOptions(choose(device, precision, kernels), _console(progress), resume, limit, base=base)
     with locked(folder, resume, force), saved(loaded, own_data, folder) as own:

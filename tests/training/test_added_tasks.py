@@ -111,6 +111,8 @@ def test_a_dry_run_checks_everything_and_writes_nothing(made, tmp_path, capsys, 
     with pytest.raises(MbertError, match=r"tasks\.tone\.dev: .*gone\.tsv") as error:
         mbert("add-task", made / "run", made / "new.yaml", "-o", "x", "--dry-run", "tasks.tone.dev=gone.tsv", *FP32)
     assert len(error.value.problems) == 1
+    mbert("add-task", made / "run", made / "new.yaml", "-t", "tone", "--dry-run", *FP32)
+    assert capsys.readouterr().out.startswith("no problems found; about ")
     assert not any(tmp_path.iterdir())
 
 
@@ -143,6 +145,7 @@ def test_python_adds_the_same_tasks_as_the_command_from_files_or_data_frames(mad
         ({"settings": ["pooling=cls"]}, r"pooling is cls, but all tasks of .*run use mean; remove it"),
         ({"output": "run"}, r"run: is RUN itself; choose another -o\."),
         ({"encoder": "y"}, r"contains its encoder"),
+        ({"settings": ["tasks.ton.dev=x"]}, r"the recipe has no task 'ton'; did you mean 'tone'\?"),
     ],
 )
 def test_mistakes_in_python_have_the_messages_of_the_command(options, message, made, tmp_path):
