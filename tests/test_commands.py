@@ -1,12 +1,17 @@
 import subprocess
 import sys
+from typing import Literal, get_args, get_origin
 
 import pytest
 from commands import mbert
 from typer.exceptions import TyperException
 
+from mbert_cli import calibration
 from mbert_cli.cli import app
+from mbert_cli.commands import evaluate, options
 from mbert_cli.commands.mistakes import mistake
+from mbert_cli.data import csv_rows, delimiter
+from mbert_cli.recipe.sections import TaskSection
 
 
 @pytest.mark.parametrize(
@@ -115,3 +120,23 @@ def test_warnings_of_libraries_are_not_printed(tmp_path):
     )
     assert (quiet.returncode, quiet.stderr) == (0, "")
     assert "for programmers" in loud.stderr
+
+
+CHOICES = {
+    "--tune-thresholds": (evaluate.Criterion, calibration.Criterion),
+    "--quoting": (options.Quoting, csv_rows.Quoting),
+    "--delimiter": (options.Delimiter, delimiter.Delimiter),
+    "--on-bad-row": (options.OnBadRow, TaskSection.model_fields["on_bad_row"].annotation),
+}
+
+
+@pytest.mark.parametrize("option", CHOICES)
+def test_an_option_has_the_choices_of_what_it_sets(option):
+    ours, of_the_setting = map(choices, CHOICES[option])
+    assert ours == of_the_setting != set()
+
+
+def choices(annotation):
+    """Return the values of the Literals in an annotation."""
+    parts = get_args(annotation)
+    return set(parts) if get_origin(annotation) is Literal else set().union(*map(choices, parts))

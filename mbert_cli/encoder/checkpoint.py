@@ -14,7 +14,7 @@ from torch import Tensor
 from mbert_cli.encoder.families import Family, family, model_types
 from mbert_cli.encoder.initialisation import initialise, shapes_only
 from mbert_cli.encoder.layer import ACTIVATIONS
-from mbert_cli.encoder.location import WEIGHTS, weight_files, weights_sha256
+from mbert_cli.encoder.location import WEIGHTS, check_weights, weight_files
 from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.quantisation import quantise
 from mbert_cli.encoder.shape import EncoderShape
@@ -142,10 +142,7 @@ def load_encoder(
         CheckpointError: there is no safetensors file, it is altered or truncated, or names or shapes are wrong.
     """
     files = weight_files(folder)
-    if sha256 is not None and (actual := weights_sha256(folder)) != sha256:
-        raise CheckpointError(
-            f"{files[0]}: the sha256 must be {sha256}, but is {actual}; the file was altered or replaced."
-        )
+    check_weights(folder, sha256)
     of_type = family(shape.family)
     weights = _read_weights(files, of_type)
     # Parameters are created without memory; load_state_dict(assign=True) then uses the checkpoint's tensors.

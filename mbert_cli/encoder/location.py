@@ -145,7 +145,7 @@ def referred(
             raise CheckpointError(
                 f"{instead}: the folder does not exist; --encoder must be the folder that contains {WEIGHTS}."
             )
-        return _checked(find_encoder(name, None, download), sha256)
+        return _with_weights(find_encoder(name, None, download), sha256)
     relative = config.get("encoder_path")
     places: list[tuple[str, str | None]] = [(section["checkpoint"], section.get("revision"))]
     if isinstance(relative, str):  # correct if model and encoder were moved together
@@ -153,7 +153,7 @@ def referred(
     problems: list[str] = []
     for checkpoint, revision in places:
         try:
-            return _checked(find_encoder(checkpoint, revision, download), sha256)
+            return _with_weights(find_encoder(checkpoint, revision, download), sha256)
         except CheckpointError as error:
             problems += error.problems
     known = "" if sha256 is None else f" (sha256 of its weights: {sha256})"
@@ -168,17 +168,8 @@ def own_encoder(run: Path) -> str:
     return f"{run}: this model contains its encoder; remove --encoder."
 
 
-def _checked(source: EncoderSource, sha256: str | None) -> EncoderSource:
-    """Return the source after a check of the SHA-256 of its weights.
-
-    Raises:
-        CheckpointError: the weights have another SHA-256.
-    """
-    if sha256 is not None and (actual := weights_sha256(source.folder)) != sha256:
-        raise CheckpointError(
-            f"{weight_files(source.folder)[0]}: the sha256 must be {sha256}, but is {actual}; the file was altered or "
-            "replaced."
-        )
+def _with_weights(source: EncoderSource, sha256: str | None) -> EncoderSource:
+    check_weights(source.folder, sha256)
     return source
 
 
@@ -202,6 +193,24 @@ def weights_sha256(folder: Path) -> str:
         return hashes[0]
     lines = "".join(f"{sha256}  {file.name}\n" for sha256, file in zip(hashes, files, strict=True))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def check_weights(folder: Path, sha256: str | None, remedy: str = "") -> None:
+    """Check the weights of a checkpoint.
+
+    Args:
+        folder: the checkpoint's folder.
+        sha256: the expected value of `weights_sha256`; None skips the check.
+        remedy: a sentence that follows the message.
+
+    Raises:
+        CheckpointError: the weights have another SHA-256, or there are none.
+    """
+    if sha256 is not None and (actual := weights_sha256(folder)) != sha256:
+        raise CheckpointError(
+            f"{weight_files(folder)[0]}: the sha256 must be {sha256}, but is {actual}; the file was altered or "
+            f"replaced.{remedy and f' {remedy}'}"
+        )
 
 
 def _in_package(checkpoint: str) -> Path:

@@ -18,13 +18,19 @@ def device_facts(device: torch.device) -> dict[str, str]:
     """Return the kernels, the precisions, and the use of dropout, FlashAttention and CUDA graphs on a device."""
     problem = why_not_fused(device)
     return {
-        "kernels": f"torch; fused kernels are not available: {problem}" if problem else f"fused ({_compiler(device)})",
+        "kernels": kernels_text(device, f"fused ({_compiler(device)})"),
         "precision": _precision(device),
         "int8": why_not_int8(device) or "for predictions with --precision int8",
         "dropout": "keyed: the masks are the same on every device and with all kernels",
         "flash attention": _flash_attention(device, fused=problem is None),
         "graphs": _graphs(device, fused=problem is None),
     }
+
+
+def kernels_text(device: torch.device, fused: str) -> str:
+    """Return a text if the fused kernels are available on a device; otherwise why they are not."""
+    problem = why_not_fused(device)
+    return f"torch; fused kernels are not available: {problem}" if problem else fused
 
 
 def _compiler(device: torch.device) -> str:

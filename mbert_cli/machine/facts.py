@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from mbert_cli.encoder.kernels import why_not_fused
-from mbert_cli.machine.device_facts import device_facts, devices
+from mbert_cli.machine.device_facts import device_facts, devices, kernels_text
 from mbert_cli.machine.hardware import choose
 from mbert_cli.machine.versions import version_of
 from mbert_cli.recipe.shipped import shipped_folder
@@ -29,7 +28,6 @@ _PACKAGES = (
 def facts() -> dict[str, Any]:
     """Return versions, devices, and the precision and kernels that are used by default, also for each device."""
     hardware = choose()
-    problem = why_not_fused(hardware.device)
     cpu = f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     return {
         "python": platform.python_version(),
@@ -39,7 +37,7 @@ def facts() -> dict[str, Any]:
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or "none",
         "device": str(hardware.device),
         "precision": hardware.precision,
-        "kernels": f"torch; fused kernels are not available: {problem}" if problem else hardware.kernels,
+        "kernels": kernels_text(hardware.device, hardware.kernels),
         "recipes": str(shipped_folder()),
         "devices": {str(device): device_facts(device) for device in devices()},
     }

@@ -8,9 +8,9 @@ import torch
 
 from mbert_cli.data.tokenizer import Tokenizer
 from mbert_cli.encoder.checkpoint import load_encoder
-from mbert_cli.encoder.location import EncoderSource, find_encoder, weight_files, weights_sha256
+from mbert_cli.encoder.location import EncoderSource, check_weights, find_encoder
 from mbert_cli.encoder.shape import EncoderShape
-from mbert_cli.errors import CheckpointError, RecipeError
+from mbert_cli.errors import RecipeError
 from mbert_cli.loss_balancing import LossBalancing
 from mbert_cli.machine.hardware import make_reproducible
 from mbert_cli.model.components import build
@@ -80,20 +80,6 @@ def set_up(recipe: Recipe, options: RunOptions) -> TrainingSetup:
     return TrainingSetup(recipe, learner, data, phases, facts, source.folder, options.base)
 
 
-def _check_sha256(recipe: Recipe, source: EncoderSource) -> None:
-    """Check the SHA-256 of the encoder if the recipe sets it.
-
-    Raises:
-        CheckpointError: the weights have another SHA-256.
-    """
-    sha256 = recipe.encoder.sha256
-    if sha256 is not None and (actual := weights_sha256(source.folder)) != sha256:
-        raise CheckpointError(
-            f"{weight_files(source.folder)[0]}: the sha256 must be {sha256}, but is {actual}; the file was altered or "
-            "replaced. If encoder.checkpoint names another encoder on purpose, add encoder.sha256=null."
-        )
-
-
 def _learner(
     recipe: Recipe,
     shape: EncoderShape,
@@ -103,8 +89,12 @@ def _learner(
     options: RunOptions,
 ) -> Learner:
     hardware = options.hardware
-    _check_sha256(recipe, source)
-    encoder, absent = load_encoder(source.folder, shape, source.sha256 if recipe.encoder.sha256 is None else None)
+    if recipe.encoder.sha256 is None:
+        check_weights(source.folder, source.sha256)
+    else:
+        remedy = "If encoder.checkpoint names another encoder on purpose, add encoder.sha256=null."
+        check_weights(source.folder, recipe.encoder.sha256, remedy)
+    encoder, absent = load_encoder(source.folder, shape)
     reinitialise(encoder, recipe.encoder.reinitialise, recipe.training.seed)
     model: MultiTaskBert = build_model(recipe, shape, encoder, recipe.training.seed)
     for name, train in data.train.items():

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from mbert_cli.encoder.kernels import working_dtype
 from mbert_cli.encoder.kernels.memory import empty_rows
 
-_MOST = 127  # -128 is not used
+MOST = 127
+"""The largest absolute value of quantised weights and rows; -128 is not used."""
 _ROWS = "_int8_rows"
 
 
@@ -39,9 +40,9 @@ def quantised(x: Float[Tensor, "tokens features"]) -> Rows:
     """Quantise rows. The scale of a row of zeros is 0. The scale of a row with NaN or infinity is NaN or infinite."""
     x = x.float()
     most = x.abs().amax(-1)
-    factor = torch.where(most == 0, most, _MOST / most)
-    values = (x * factor[:, None]).round().nan_to_num(0, _MOST, -_MOST).to(torch.int8)
-    return Rows(values, most / _MOST)
+    factor = torch.where(most == 0, most, MOST / most)
+    values = (x * factor[:, None]).round().nan_to_num(0, MOST, -MOST).to(torch.int8)
+    return Rows(values, most / MOST)
 
 
 def keep_rows(y: Float[Tensor, "tokens features"], rows: Rows) -> Float[Tensor, "tokens features"]:

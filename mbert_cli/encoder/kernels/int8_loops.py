@@ -14,10 +14,9 @@ from numba import prange, types
 from mbert_cli.encoder.kernels.compiling import compiled, inlined
 from mbert_cli.encoder.kernels.gate_loops import share_of
 from mbert_cli.encoder.kernels.gelu_loops import normal_roughly
+from mbert_cli.encoder.kernels.int8 import MOST as _MOST
 from mbert_cli.encoder.kernels.int8_lanes import larger_magnitude, largest_magnitude, store_int8
 from mbert_cli.encoder.kernels.lanes import WIDTH, fma, load, splat, store, total
-
-_MOST = 127  # the largest absolute value in int8; -128 is not used
 
 
 @inlined
