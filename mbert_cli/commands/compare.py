@@ -25,7 +25,7 @@ from mbert_cli.commands.options import (
 )
 from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import UsageError, command_line
-from mbert_cli.storage.output_folder import check_output_folder
+from mbert_cli.storage.output_folder import OutputFolder
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -88,8 +88,9 @@ def compare(
 
     from mbert_cli.reports.pair_folder import COMPARISON, write_comparison
 
+    folder = None
     if output is not None:
-        check_output_folder(output, force, "mbert compare -o", lambda at: (at / COMPARISON).is_file())
+        folder = OutputFolder(output, force, "mbert compare -o", lambda at: (at / COMPARISON).is_file()).check()
 
     from mbert_cli.evaluation.compare_runs import compare_runs
     from mbert_cli.evaluation.options import EvaluationFiles
@@ -110,8 +111,8 @@ def compare(
     comparison = compare_runs(runs[0], runs[1], load, files, console)
     for note in comparison.notes:
         console.info(note)
-    if output is not None:
-        write_comparison(output, comparison)
+    if folder is not None:
+        write_comparison(folder, comparison)
         console.info(f"wrote {output}")
     if as_json:
         print_json(comparison.as_json())

@@ -30,7 +30,7 @@ from mbert_cli.commands.options import (
     split_pair,
 )
 from mbert_cli.commands.output import print_json, print_tables
-from mbert_cli.storage.output_folder import check_output_folder
+from mbert_cli.storage.output_folder import OutputFolder
 from mbert_cli.terminal.console import Console
 
 Criterion = Literal["f1", "accuracy", "balanced"]
@@ -116,21 +116,20 @@ def evaluate(
     console = Console(quiet)
     division = Division(devices, device)
 
-    def prepare() -> tuple[EvaluationFiles, Fitting]:
+    def prepare() -> tuple[EvaluationFiles, Fitting, OutputFolder | None]:
         division.check()
         others = dict(split_pair(pair, "--data TASK=FILE") for pair in data or [])
         division.check_data(others)
         files = EvaluationFiles(split, others, tasks or [], limit, strict_length)
         fitting = Fitting(tune_thresholds, calibrate, reset)
         fitting.check(files)
-        if output is not None:
-            check_output_folder(
-                output,
-                force,
-                "mbert evaluate -o",
-                lambda at: (at / METRICS).is_file() and "run" in read_json(at / METRICS),
-            )
-        return files, fitting
+        if output is None:
+            return files, fitting, None
+
+        def is_ours(at: Path) -> bool:
+            return (at / METRICS).is_file() and "run" in read_json(at / METRICS)
+
+        return files, fitting, OutputFolder(output, force, "mbert evaluate -o", is_ours).check()
 
     if division.by == "--devices":
         prepare()
@@ -138,7 +137,7 @@ def evaluate(
         return
     with connected(device, AGAIN) as processes:
         with together(processes):
-            files, fitting = prepare()
+            files, fitting, folder = prepare()
 
         from mbert_cli.data.file_settings import check_names_in_files
         from mbert_cli.evaluation.evaluate_run import evaluate_run
@@ -162,8 +161,8 @@ def evaluate(
 
         result = evaluate_run(run, load, files, fitting, most_errors, console, processes, lambda: load("fp32"))
         if processes.is_first:
-            if output is not None:
-                result.write(output, console)
+            if folder is not None:
+                result.write(folder, console)
                 console.info(f"wrote {output}")
             _show(result, most_errors > 0, as_json, console)
 

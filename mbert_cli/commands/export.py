@@ -8,7 +8,7 @@ import typer
 
 from mbert_cli.commands.options import Encoder, Force, Offline, Quiet, Run, go_offline
 from mbert_cli.errors import UsageError
-from mbert_cli.storage.output_folder import check_output_folder, write_output_folder
+from mbert_cli.storage.output_folder import OutputFolder
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def export(
             "--format onnx always exports the head" if format_ == "onnx" else "--format peft never exports the head"
         )
         raise UsageError(f"--no-head: {reason}; remove it, or use --format transformers.")
-    check_output_folder(output, force, "mbert export", _is_export)
+    folder = OutputFolder(output, force, "mbert export", _is_export).check()
 
     from mbert_cli.model.saved_model import read_model
 
@@ -65,13 +65,13 @@ def export(
     for task in tasks or ():
         saved.task(task)
     if format_ == "onnx":
-        _export_onnx(saved, list(dict.fromkeys(tasks or saved.model.task_names)), output, console)
+        _export_onnx(saved, list(dict.fromkeys(tasks or saved.model.task_names)), folder, console)
     else:
         task = _single_task(tasks or saved.model.task_names, format_)
         if format_ == "peft":
-            _export_peft(saved, task, output, console, (run, encoder))
+            _export_peft(saved, task, folder, console, (run, encoder))
         else:
-            _export_one(saved, format_, task, output, console, not no_head)
+            _export_one(saved, format_, task, folder, console, not no_head)
 
 
 def _is_export(folder: Path) -> bool:
@@ -94,17 +94,17 @@ def _single_task(tasks: "list[str] | tuple[str, ...]", format_: str) -> str:
     return names[0]
 
 
-def _write(what: str, output: Path, write: Callable[[Path], None], console: Console) -> None:
+def _write(what: str, output: OutputFolder, write: Callable[[Path], None], console: Console) -> None:
     with console.status(f"exporting {what}"):
-        write_output_folder(output, write)
+        output.write(write)
 
 
-def _export_onnx(saved: "SavedModel", tasks: list[str], output: Path, console: Console) -> None:
+def _export_onnx(saved: "SavedModel", tasks: list[str], output: OutputFolder, console: Console) -> None:
     from mbert_cli.export.onnx import export_onnx
 
     _write(", ".join(tasks), output, lambda at: export_onnx(saved, tasks, at), console)
     files = [*(f"{task}.onnx" for task in tasks), "tokenizer.json", "tokenizer_config.json", "config.json"]
-    console.info(f"wrote {output}: {', '.join(files)}; texts are cut at {saved.tokenizer.max_length} tokens")
+    console.info(f"wrote {output.path}: {', '.join(files)}; texts are cut at {saved.tokenizer.max_length} tokens")
     for task in tasks:
         if task in saved.limits.windows:
             console.info(
@@ -113,7 +113,9 @@ def _export_onnx(saved: "SavedModel", tasks: list[str], output: Path, console: C
             )
 
 
-def _export_one(saved: "SavedModel", format_: str, task: str, output: Path, console: Console, head: bool) -> None:
+def _export_one(
+    saved: "SavedModel", format_: str, task: str, output: OutputFolder, console: Console, head: bool
+) -> None:
     from mbert_cli.export.export_card import differences
     from mbert_cli.export.sentence_transformers import export_sentence_transformers
     from mbert_cli.export.transformers import export_transformers
@@ -121,13 +123,13 @@ def _export_one(saved: "SavedModel", format_: str, task: str, output: Path, cons
     write = {"transformers": export_transformers, "sentence-transformers": export_sentence_transformers}[format_]
     opened_by = []
     _write(task, output, lambda at: opened_by.append(write(saved, task, at, head)), console)
-    console.info(f"wrote {output}; open it with {opened_by[0]} of {format_}")
+    console.info(f"wrote {output.path}; open it with {opened_by[0]} of {format_}")
     for note in differences(saved, task) if head else ():
         console.info(f"task {task}: {note}")
 
 
 def _export_peft(
-    saved: "SavedModel", task: str, output: Path, console: Console, source: tuple[Path, str | None]
+    saved: "SavedModel", task: str, output: OutputFolder, console: Console, source: tuple[Path, str | None]
 ) -> None:
     """Write an adapter. `source` is the run, and the folder of its encoder if the encoder was moved."""
     from mbert_cli.export.peft import base_of, export_peft
@@ -136,4 +138,4 @@ def _export_peft(
     run, encoder = source
     base, sha256 = base_of(run, saved, encoder), ModelFiles.of(run, with_tasks=False).encoder_hashes[0]
     _write(task, output, lambda at: export_peft(saved, task, at, base, sha256), console)
-    console.info(f"wrote {output}; open it with PeftModel of peft, on top of the encoder {base}")
+    console.info(f"wrote {output.path}; open it with PeftModel of peft, on top of the encoder {base}")

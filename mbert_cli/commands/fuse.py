@@ -18,7 +18,7 @@ from mbert_cli.commands.options import (
     go_offline,
 )
 from mbert_cli.commands.output import print_json, print_tables
-from mbert_cli.storage.output_folder import check_output_folder
+from mbert_cli.storage.output_folder import OutputFolder
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def fuse(
     averaged.
     """
     go_offline(offline)
-    check_output_folder(output, force, "mbert fuse", _is_fused)
+    folder = OutputFolder(output, force, "mbert fuse", _is_fused).check()
 
     from mbert_cli.evaluation.fuse import fuse as fuse_runs
 
@@ -67,7 +67,7 @@ def fuse(
 
         return Predictor(run, device=device, precision=precision, kernels=kernels, batch_size=batch_size)
 
-    fused = fuse_runs(runs, output, load, console, greedy, limit)
+    fused = fuse_runs(runs, folder, load, console, greedy, limit)
     if as_json:
         for row in fused.parts:
             print_json({"run": row.name, "used": row.used, **_scores(row)})

@@ -11,9 +11,8 @@ from mbert_cli.commands.options import AsJson, Force, Offline, Quiet, Run, go_of
 from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import UsageError, counted
 from mbert_cli.storage.output_folder import (
+    OutputFolder,
     check_not_the_working_folder,
-    check_output_folder,
-    write_output_folder,
 )
 from mbert_cli.terminal.console import Console
 
@@ -89,10 +88,10 @@ def tasks_export(
     from mbert_cli.model.saved_parts import ModelFiles
     from mbert_cli.model.task_folder import is_task_folder, write_task_folder
 
-    check_output_folder(output, force, "mbert tasks export", is_task_folder)
+    folder = OutputFolder(output, force, "mbert tasks export", is_task_folder).check()
     model = ModelFiles.of(run)
     model.check_task(task)
-    write_output_folder(output, lambda at: write_task_folder(at, model, task))
+    folder.write(lambda at: write_task_folder(at, model, task))
     Console(quiet).info(f"wrote {output}: task {task} of {run}, without the encoder")
 
 
@@ -259,8 +258,8 @@ def _write(model: "ModelFiles", tasks: "Mapping[str, TaskFiles]", output: Path, 
 
     if committed(output) is not None and output.resolve() == model.folder.resolve():
         raise UsageError(f"{output}: is the model itself; choose another -o.")
-    check_output_folder(output, force, command, is_model_folder)
-    write_output_folder(output, lambda at: write_with_tasks(at, model, tasks), [model.folder])
+    folder = OutputFolder(output, force, command, is_model_folder).check()
+    folder.write(lambda at: write_with_tasks(at, model, tasks), [model.folder])
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {

@@ -16,7 +16,7 @@ from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.reports.evaluation_folder import Evaluation, write_evaluation
 from mbert_cli.reports.figures import draw_if_possible, write_figures
 from mbert_cli.reports.largest_errors import TopError, errors_of, write_top_errors
-from mbert_cli.storage.output_folder import write_output_folder
+from mbert_cli.storage.output_folder import OutputFolder
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import model_locked
 from mbert_cli.terminal.console import Console
@@ -38,7 +38,7 @@ class RunEvaluation:
     errors: Mapping[str, list[TopError]]
     truncation_note: str | None
 
-    def write(self, folder: Path, console: Console) -> None:
+    def write(self, folder: OutputFolder, console: Console) -> None:
         """Write metrics, predictions, errors and figures to a folder, which replaces an existing one.
 
         Args:
@@ -47,7 +47,7 @@ class RunEvaluation:
 
         Raises:
             ResourceError: the disk is full.
-            UsageError: the folder cannot be written to.
+            UsageError: the folder cannot be written to, or must not be replaced.
         """
 
         def write(at: Path) -> None:
@@ -55,7 +55,7 @@ class RunEvaluation:
             write_top_errors(at, self.errors)
             write_figures(at, draw_if_possible(at, RunFolder(self.run).metrics_file, console))
 
-        write_output_folder(folder, write)
+        folder.write(write)
 
 
 def evaluate_run(

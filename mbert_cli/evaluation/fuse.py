@@ -13,7 +13,7 @@ from mbert_cli.model.mean_weights import check_alike, mean_of, set_weights, weig
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_parts import ModelFiles
 from mbert_cli.prediction.predictor import Predictor
-from mbert_cli.storage.output_folder import write_output_folder
+from mbert_cli.storage.output_folder import OutputFolder
 from mbert_cli.terminal.console import Console
 
 
@@ -52,7 +52,7 @@ class Fused:
 
 def fuse(
     runs: Sequence[Path],
-    output: Path,
+    output: OutputFolder,
     load: Callable[[Path], Predictor],
     console: Console,
     greedy: bool = False,
@@ -101,7 +101,7 @@ def fuse(
     scores = {key: mean.metrics[key] for key in ("tasks", "overall")}
     scores["tasks"] = {name: _own(metrics) for name, metrics in scores["tasks"].items()}
     single = _single(predictor)
-    write_output_folder(output, lambda at: write_fused(at, used, single, scores, how), [each.folder for each in used])
+    output.write(lambda at: write_fused(at, used, single, scores, how), [each.folder for each in used])
     return Fused([replace(each, used=index in chosen) for index, each in enumerate(parts)], mean)
 
 

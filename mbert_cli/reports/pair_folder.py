@@ -14,18 +14,18 @@ from pathlib import Path
 from mbert_cli.reports.differing_rows import write_differing_rows
 from mbert_cli.reports.pair_comparison import Comparison
 from mbert_cli.reports.pair_page import pair_page
-from mbert_cli.storage.output_folder import write_output_folder
+from mbert_cli.storage.output_folder import OutputFolder
 
 COMPARISON = "comparison.json"
 PAGE = "comparison.html"
 
 
-def write_comparison(folder: Path, comparison: Comparison) -> None:
+def write_comparison(folder: OutputFolder, comparison: Comparison) -> None:
     """Write a comparison to a folder, which replaces an existing one.
 
     Raises:
         ResourceError: the disk is full.
-        UsageError: the folder cannot be written to.
+        UsageError: the folder cannot be written to, or must not be replaced.
     """
 
     def write(at: Path) -> None:
@@ -35,4 +35,4 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
         for task in comparison.tasks:
             write_differing_rows(at, task.name, task.differing)
 
-    write_output_folder(folder, write)
+    folder.write(write)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from mbert_cli.errors import UsageError
@@ -12,35 +13,74 @@ from mbert_cli.storage.locks import LOCK_FILE, take_lock
 from mbert_cli.storage.output_file import is_stream
 
 
-def check_output_folder(path: Path, force: bool, command: str, is_ours: Callable[[Path], bool]) -> None:
-    """Check that a folder can be written. An existing folder is replaced only if the same command wrote all its files.
+@dataclass(frozen=True)
+class OutputFolder:
+    """A folder that a command writes. An existing one is replaced only if the same command wrote all its files.
 
     Args:
         path: the folder.
         force: replace a folder that exists.
         command: the command that writes it, for messages.
         is_ours: returns whether the command wrote a folder.
-
-    Raises:
-        RunInUseError: see `check_not_in_use`.
-        UsageError: the folder must not be written.
     """
-    if is_stream(path):
-        raise UsageError(f"{path}: is a stream, but this command writes a folder; name a folder.")
-    parent = path.resolve().parent
-    if os.path.exists(path) and not path.is_dir():
-        raise UsageError(f"{path}: is a file; name a folder.")
-    if not parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {parent}; create it first.")
-    if not os.access(parent, os.W_OK):
-        raise UsageError(f"{path}: the folder {parent} is not writable; choose another folder.")
-    if path.is_dir() and any(path.iterdir()):
-        if not (holds_only_what_was_committed(path) and is_ours(path)):
-            raise UsageError(f"{path}: contains files that {command} did not write; choose another folder.")
-        if not force:
-            raise UsageError(f"{path}: exists; replace it with --force, or choose another folder.")
-    check_not_the_working_folder(path, "name another folder")
-    check_not_in_use(path)
+
+    path: Path
+    force: bool
+    command: str
+    is_ours: Callable[[Path], bool]
+
+    def check(self) -> "OutputFolder":
+        """Check that the folder can be written, before the command starts to compute; return the object.
+
+        Raises:
+            RunInUseError: see `check_not_in_use`.
+            UsageError: the folder must not be written.
+        """
+        path = self.path
+        if is_stream(path):
+            raise UsageError(f"{path}: is a stream, but this command writes a folder; name a folder.")
+        parent = path.resolve().parent
+        if os.path.exists(path) and not path.is_dir():
+            raise UsageError(f"{path}: is a file; name a folder.")
+        if not parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {parent}; create it first.")
+        if not os.access(parent, os.W_OK):
+            raise UsageError(f"{path}: the folder {parent} is not writable; choose another folder.")
+        self._check_contents()
+        check_not_the_working_folder(path, "name another folder")
+        check_not_in_use(path)
+        return self
+
+    def write(self, write: Callable[[Path], None], like: Iterable[Path] = ()) -> None:
+        """Write or replace the folder atomically. If it is inside a run folder, lock the run during the write.
+
+        The run is not locked between `check` and `write`. So the contents of the folder are checked again under the
+        lock, before they are replaced: another process may have written them since `check`.
+
+        Args:
+            write: see `commit_folder`.
+            like: see `commit_folder`.
+
+        Raises:
+            ResourceError: the disk is full.
+            RunInUseError: another process has locked a run that contains the folder.
+            UsageError: the folder must not be replaced.
+        """
+
+        def write_and_check(at: Path) -> None:
+            write(at)
+            self._check_contents()
+
+        with _runs_locked(self.path):
+            commit_folder(self.path, write_and_check, like)
+
+    def _check_contents(self) -> None:
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        if not (holds_only_what_was_committed(self.path) and self.is_ours(self.path)):
+            raise UsageError(f"{self.path}: contains files that {self.command} did not write; choose another folder.")
+        if not self.force:
+            raise UsageError(f"{self.path}: exists; replace it with --force, or choose another folder.")
 
 
 def check_not_the_working_folder(path: Path, remedy: str) -> None:
@@ -55,22 +95,6 @@ def check_not_the_working_folder(path: Path, remedy: str) -> None:
     """
     if path.resolve() == Path.cwd():
         raise UsageError(f"{path}: is the working folder, which would be replaced; {remedy}.")
-
-
-def write_output_folder(path: Path, write: Callable[[Path], None], like: Iterable[Path] = ()) -> None:
-    """Write or replace a folder atomically. If it is inside a run folder, lock the run during the write.
-
-    Args:
-        path: a folder that `check_output_folder` has checked.
-        write: see `commit_folder`.
-        like: see `commit_folder`.
-
-    Raises:
-        ResourceError: the disk is full.
-        RunInUseError: another process has locked a run that contains the folder.
-    """
-    with _runs_locked(path):
-        commit_folder(path, write, like)
 
 
 def check_not_in_use(path: Path) -> None:

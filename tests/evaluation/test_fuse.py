@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from crashes import contents, crashes
+from crashes import contents
 from random_models import untrained, write_run
 from safetensors.torch import load_file
 from tiny_runs import train
@@ -17,12 +17,9 @@ from mbert_cli.cli import app
 from mbert_cli.errors import CheckpointError, ResourceError, UsageError
 from mbert_cli.evaluation import fuse as fusing
 from mbert_cli.evaluation.fuse import _greedily
-from mbert_cli.model.mean_weights import mean_of, write_fused
+from mbert_cli.model.mean_weights import mean_of
 from mbert_cli.model.saved_model import read_model
-from mbert_cli.model.saved_parts import ModelFiles
 from mbert_cli.storage import atomic
-from mbert_cli.storage.model_folder import model_folder
-from mbert_cli.storage.output_folder import write_output_folder
 
 QUICK = ("training.epochs=1", "tasks.near=null", "curriculum=simultaneous")
 HARDWARE = ("--device", "cpu", "--precision", "fp32", "--kernels", "torch")
@@ -167,29 +164,6 @@ def test_runs_that_do_not_fit_are_refused_with_both_values(name, runs, tmp_path)
         fuse(runs, "a", runs / other, "-o", tmp_path / "mean")
     assert len(refusal.value.problems) == 1
     assert not list(tmp_path.iterdir())
-
-
-def test_a_crash_at_any_change_to_the_disk_leaves_the_old_or_the_new_mean(runs, tmp_path):
-    models = [ModelFiles.of(runs / name) for name in ("a", "b")]
-    model = read_model(runs / "a").model
-    scores = models[0].config["scores"]
-
-    def write(how):
-        def write_files(at):
-            write_fused(at, models, model, scores, how)
-
-        return lambda here: write_output_folder(here / "mean", write_files, [models[0].folder])
-
-    lines = []
-    old, each = tmp_path / "old", tmp_path / "each"
-    for folder in (old, each):
-        folder.mkdir()
-    write("old")(old)
-    for here in crashes(each, lambda at: shutil.copytree(old, at, dirs_exist_ok=True), write("new")):
-        folder = model_folder(here / "mean")  # checks all files
-        lines.append(json.loads((folder / "config.json").read_text())["card"]["training"][-1].split(":")[0])
-    assert lines == sorted(lines, reverse=True)
-    assert set(lines) == {"the mean of the weights of old", "the mean of the weights of new"}
 
 
 def test_a_run_that_changed_while_it_was_read_is_not_averaged(runs, tmp_path, monkeypatch):

@@ -2,13 +2,12 @@
 
 import json
 import re
-import shutil
 
 import commands
 import numpy as np
 import pytest
 import torch
-from crashes import contents, crashes
+from crashes import contents
 from random_models import random_model, untrained, write_run
 from typer.testing import CliRunner
 from word_salad import sentences
@@ -17,12 +16,8 @@ from mbert_cli import Predictor
 from mbert_cli.cli import app
 from mbert_cli.commands.guide import PAGES
 from mbert_cli.errors import ResourceError, UsageError
-from mbert_cli.export.transformers import export_transformers
 from mbert_cli.model.ensemble import Ensemble
-from mbert_cli.model.saved_model import read_model
 from mbert_cli.storage import atomic
-from mbert_cli.storage.atomic import check_folder, committed
-from mbert_cli.storage.output_folder import write_output_folder
 
 CLASSES = {"kind": "classification", "labels": ["low", "mid", "high"]}
 
@@ -135,28 +130,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(run, tmp_path, monkeypatch):
     with pytest.raises(ResourceError, match=r"out: the disk is full; free some space and run the command again"):
         export(run, "--format", "transformers", "-o", tmp_path / "out", "-q")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_crash_at_any_change_to_the_disk_leaves_the_old_or_the_new_export(run, tmp_path):
-    saved = read_model(run)
-
-    def write(head):
-        def write_files(at):
-            export_transformers(saved, "mood", at, head)
-
-        return lambda here: write_output_folder(here / "out", write_files)
-
-    heads = []
-    old, each = tmp_path / "old", tmp_path / "each"
-    for folder in (old, each):
-        folder.mkdir()
-    write(head=True)(old)
-    for here in crashes(each, lambda at: shutil.copytree(old, at, dirs_exist_ok=True), write(head=False)):
-        folder = committed(here / "out")
-        check_folder(folder)
-        heads.append("ForSequenceClassification" in (folder / "config.json").read_text())
-    assert heads == sorted(heads, reverse=True)
-    assert set(heads) == {True, False}
 
 
 def test_vectors_for_sentence_transformers_are_those_of_embed(run, tmp_path, capsys):

@@ -28,10 +28,15 @@ def write(text):
 
 def test_a_crash_at_any_change_to_the_disk_leaves_the_old_or_the_new_folder(tmp_path):
     def commit(text):
-        return lambda here: commit_folder(here / "model", write(text))
+        def write_both(folder):
+            write(text)(folder)
+            (folder / "w.safetensors").write_bytes(b"weights")
+
+        return lambda here: commit_folder(here / "model", write_both, like=[here / "model"])
 
     found = []
     for here in crashes(tmp_path, commit("old"), commit("new")):
+        check_folder(model_folder(here))
         found.append((model_folder(here) / "a.txt").read_text())
         commit("next")(here)
         assert (model_folder(here) / "a.txt").read_text() == "next"
