@@ -102,6 +102,18 @@ def validate(document: Document, check: ComponentCheck) -> Recipe:
     return Recipe.model_construct(document=document, **sections)
 
 
+def _names(section: type[BaseModel]) -> list[str]:
+    """Return the keys of a section."""
+    return [name for name, info in section.model_fields.items() if not info.exclude]
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "": Recipe,
+    "encoder.": EncoderSection,
+    "tasks.NAME.": TaskSection,
+    "training.": TrainingSection,
+}
+_KEYS = {prefix: _names(section) for prefix, section in _SECTIONS.items()}
 _ADD_TASK = "To train its tasks on the encoder of a trained model, use mbert add-task."
 
 
@@ -134,10 +146,10 @@ class Reader:
 
     def check_keys(self, path: KeyPath, values: dict[str, Any], section: type[BaseModel]) -> None:
         """Check that a section has no unknown keys."""
-        names = [name for name, info in section.model_fields.items() if not info.exclude]
+        names, others = _names(section), _KEYS if section in _SECTIONS.values() else {}
         for key in values:
             if key not in names:
-                self.problem((*path, key), unknown_key_message(key, names))
+                self.problem((*path, key), unknown_key_message(key, names, others))
 
     def section(
         self,

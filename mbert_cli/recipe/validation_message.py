@@ -1,7 +1,7 @@
 """Messages for misspelt keys of a recipe, and for the validation errors of pydantic."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -42,8 +42,6 @@ OTHER_NAMES = {
 
 _OF_HEADS = {"class_weights": "positive_weight", "pos_weight": "positive_weight", "num_classes": "labels"}
 """The names that other heads or other tools use for options of heads."""
-_IN_A_TASK = ("windows", "loss_weight", "epoch_share", "soft_labels", "symmetric", "token_dropout")
-"""Keys of a task that users may write into the `training` section by mistake."""
 
 _REQUIREMENTS = {
     "bool_parsing": "must be true or false",
@@ -73,18 +71,22 @@ _REQUIREMENTS = {
 _DIGITS = "[0-9]+(e[+-]?[0-9]+)?"  # of a number after its decimal comma
 
 
-def unknown_key_message(key: str, known: Sequence[str]) -> str:
-    """Return the end of a sentence that begins with the name of a misspelt key: the nearest key, and all known keys.
+def unknown_key_message(key: str, known: Sequence[str], sections: Mapping[str, Collection[str]] = {}) -> str:
+    """Return the end of a sentence that begins with the name of an unknown key: what to write instead.
+
+    That is the key in the section that has it; or else the nearest key, and all known keys.
 
     Args:
         key: the unknown key, without its section.
         known: the keys of the section.
+        sections: the keys of all sections, by the prefix with which overrides name them, such as `training.`.
     """
     if re.fullmatch(_DIGITS, key):
         return f"is not a known key; write a decimal point, not a comma, before {key}."
     meant = OTHER_NAMES.get(key, _OF_HEADS.get(key, key))
-    if key in _IN_A_TASK and "epochs" in known:
-        return f"is a key of a task; write tasks.NAME.{key}."
+    other = [f"{prefix}{meant}" for prefix, keys in sections.items() if meant in keys and meant not in known]
+    if other:
+        return f"is not a key of this section; write {' or '.join(other)}."
     return f"is not a known key{nearest(meant if meant in known else key, known)}"
 
 

@@ -119,10 +119,11 @@ def check_free(run: RunFolder, resume: bool, force: bool) -> None:
 
     Raises:
         UsageError: it contains a run, and neither resume nor force is set; or there is no run to resume; or it contains
-            other files; or a part of the run is a symbolic link.
+            other files; or a part of the run is a symbolic link; or the folder is, or is inside, a part of another run.
     """
     if run.path.exists() and not run.path.is_dir():
         raise UsageError(f"{run.path} is a file; choose another -o.")
+    _check_not_a_part(run)
     _check_links(run)
     if run.holds_a_run():
         if resume and not run.is_resumable():
@@ -140,6 +141,23 @@ def check_free(run: RunFolder, resume: bool, force: bool) -> None:
         each in (run.lock_file, run.data_frames) or _is_incomplete_part(run, each) for each in run.path.iterdir()
     ):
         raise UsageError(f"{run.path} is not empty and contains no run; choose another -o.")
+
+
+def _check_not_a_part(run: RunFolder) -> None:
+    """Check that no run will replace a folder as one of its parts, such as its `model`, which it may not have yet."""
+    place = run.path.resolve()
+    for parent in place.parents:
+        outer = RunFolder(parent)
+        part, *below = place.relative_to(parent).parts
+        is_a_member = part == outer.members.name and len(below) == 1
+        if parent / part in (*outer.folders, outer.data_frames) and not is_a_member and _was_started(outer):
+            raise UsageError(f"{run.path} is a part of the run {parent}; choose another -o.")
+
+
+def _was_started(run: RunFolder) -> bool:
+    """Whether a run has written its recipe; other programs have files of that name, but not what is beside it."""
+    beside = (run.lock_file, run.states, run.metrics_file)
+    return run.recipe_file.is_file() and any(each.exists() for each in beside)
 
 
 def _check_links(run: RunFolder) -> None:

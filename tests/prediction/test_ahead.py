@@ -60,6 +60,34 @@ def test_the_end_of_the_block_stops_the_thread_and_closes_the_iterator():
     assert len(seen) <= 5, "it is at most two items ahead"
 
 
+class FailsToClose:
+    """Two items; `close` raises, as that of a file on a disk that is gone."""
+
+    def __init__(self, error=None):
+        self.items = counting(2, [], error)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self.items)
+
+    def close(self):
+        raise OSError("cannot close")
+
+
+def test_an_error_of_close_arrives_after_the_items(capfd):
+    arrived = []
+    with pytest.raises(OSError, match="cannot close"), ahead(FailsToClose()) as items:
+        arrived.extend(items)
+    assert arrived == [0, 1]
+    with pytest.raises(ValueError, match="first"), ahead(FailsToClose(ValueError("first"))) as items:
+        list(items)
+    with ahead(FailsToClose()) as items:  # nobody waits for the error
+        assert next(items) == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_signal_interrupts_the_wait_for_an_item_and_ends_the_thread():
     def items():
         signal.raise_signal(signal.SIGINT)  # the main thread handles it

@@ -48,6 +48,21 @@ def test_one_text_column_may_be_written_without_a_list(write):
             "r.yaml:9: poling is not a known key; did you mean 'pooling'? Known: adapters, card, curriculum",
         ),
         ("training: {epoch: 3}", "r.yaml:9: training.epoch is not a known key; did you mean 'epochs'? Known: "),
+        (
+            "training: {windows: {}}",
+            "r.yaml:9: training.windows is not a key of this section; write tasks.NAME.windows.",
+        ),
+        ("training: {fold: {}}", "r.yaml:9: training.fold is not a key of this section; write tasks.NAME.fold."),
+        (
+            "training: {checkpoint: x}",
+            "r.yaml:9: training.checkpoint is not a key of this section; write encoder.checkpoint.",
+        ),
+        ("training: {pooling: cls}", "r.yaml:9: training.pooling is not a key of this section; write pooling."),
+        ("epochs: 3", "r.yaml:9: epochs is not a key of this section; write training.epochs."),
+        (
+            "lr: 3",
+            "r.yaml:9: lr is not a key of this section; write tasks.NAME.learning_rate or training.learning_rate.",
+        ),
         ("training: {zzz: 3}", "r.yaml:9: training.zzz is not a known key. Known: "),
         ("training: {epochs: three}", "r.yaml:9: training.epochs must be a whole number, but is 'three'."),
         ("training: {epochs: 2.5}", "r.yaml:9: training.epochs must be a whole number, but is 2.5."),

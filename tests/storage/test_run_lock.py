@@ -54,6 +54,21 @@ def test_an_existing_run_is_used_only_with_resume_or_force(tmp_path):
         check_free(RunFolder(tmp_path / "other" / "thesis.txt"), resume=False, force=False)
 
 
+@pytest.mark.parametrize("part", ["model", "state", "members/1/model", "data_frames/x"])
+def test_a_run_is_not_a_part_of_another_run(part, tmp_path):
+    outer, inner = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run" / part)
+    outer.path.mkdir()
+    check_free(inner, resume=False, force=False)
+    outer.write_recipe("a: 1\n")  # of the user, as long as no run was started here
+    check_free(inner, resume=False, force=False)
+    outer.lock_file.touch()
+    for force in (False, True):
+        with pytest.raises(UsageError, match=rf"{part} is a part of the run .*run; choose another -o\."):
+            check_free(inner, resume=False, force=force)
+    for path in (outer.members / "1", outer.path / "more", outer.path / "more" / "model"):
+        check_free(RunFolder(path), resume=False, force=False)
+
+
 def test_metrics_without_a_state_are_a_run_that_cannot_be_resumed(tmp_path):
     run = RunFolder(tmp_path)
     run.metrics_file.write_text(metrics_text([record(1)]))
