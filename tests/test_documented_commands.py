@@ -60,6 +60,7 @@ NOT_RUN = {
     "mbert predict runs/demo new.tsv -t mood -o predicted.tsv --precision int8": "some processors refuse it; "
     "prediction/test_int8_prediction.py has both cases",
     "mbert evaluate runs/demo --precision int8": "likewise",
+    "mbert evaluate runs/demo --precision int8 --accept-int8": "likewise; prediction/test_accepted_int8.py runs it",
     "mbert evaluate runs/bf16-1 --precision int8": "needs a run of the course's data",
     "mbert export runs/demo --format onnx -o exported": "run by test_python_guide.py, with the code that follows it",
     "mbert export runs/cls -t mood --format transformers -o mood": "the tiny run has adapters that cannot be exported; "

@@ -66,6 +66,13 @@ def evaluate(
         typer.Option("--calibrate", help="Fit the temperature of the probabilities; save it in the model."),
     ] = False,
     reset: Annotated[bool, typer.Option("--reset", help="Reset thresholds to 0.5 and temperatures to 1.")] = False,
+    accept_int8: Annotated[
+        bool,
+        typer.Option(
+            "--accept-int8",
+            help="With --precision int8: make int8 the default of mbert predict, if no task loses over .003 on dev.",
+        ),
+    ] = False,
     most_errors: Annotated[
         int,
         typer.Option(
@@ -104,13 +111,12 @@ def evaluate(
     --reset removes what was fitted.
 
     With --precision int8, a table compares the scores with those in fp32. The comparison on dev is saved beside the
-    model.
+    model. With --accept-int8, mbert predict uses int8 for this model, until its weights, tasks or thresholds change.
 
     --devices shares the rows among processes on this machine, as torchrun does; see `mbert guide scale`.
     """
-    from mbert_cli.evaluation.options import EvaluationFiles, Fitting
-    from mbert_cli.reports.evaluation_folder import METRICS
-    from mbert_cli.storage.atomic import read_json
+    from mbert_cli.evaluation.options import EvaluationFiles, Fitting, check_can_accept_int8
+    from mbert_cli.storage.int8_scores import accept
 
     go_offline(offline)
     console = Console(quiet)
@@ -123,13 +129,10 @@ def evaluate(
         files = EvaluationFiles(split, others, tasks or [], limit, strict_length)
         fitting = Fitting(tune_thresholds, calibrate, reset)
         fitting.check(files)
-        if output is None:
-            return files, fitting, None
-
-        def is_ours(at: Path) -> bool:
-            return (at / METRICS).is_file() and "run" in read_json(at / METRICS)
-
-        return files, fitting, OutputFolder(output, force, "mbert evaluate -o", is_ours).check()
+        if accept_int8:
+            check_can_accept_int8(files, fitting, precision)
+        folder = None if output is None else OutputFolder(output, force, "mbert evaluate -o", _is_evaluation).check()
+        return files, fitting, folder
 
     if division.by == "--devices":
         prepare()
@@ -165,6 +168,17 @@ def evaluate(
                 result.write(folder, console)
                 console.info(f"wrote {output}")
             _show(result, most_errors > 0, as_json, console)
+        with together(processes):
+            if accept_int8 and processes.is_first:
+                console.info(accept(run))
+
+
+def _is_evaluation(folder: Path) -> bool:
+    """Whether a folder is the output of this command."""
+    from mbert_cli.reports.evaluation_folder import METRICS
+    from mbert_cli.storage.atomic import read_json
+
+    return (folder / METRICS).is_file() and "run" in read_json(folder / METRICS)
 
 
 def _show(result: "RunEvaluation", with_errors: bool, as_json: bool, console: Console) -> None:

@@ -105,6 +105,9 @@ def predict(
     output has the name of its input. An input that cannot be read does not stop the others. Inputs can also be folders,
     patterns, and URLs such as s3://bucket/new.tsv; see `mbert guide files`.
 
+    --precision auto is int8 if it was accepted for this model by `mbert evaluate --accept-int8`, else bf16 if the
+    device has instructions for it, else fp32.
+
     --shard 2/7 predicts the second of seven parts: contiguous rows, whose numbers differ by at most one between parts.
     The parts can be predicted by seven processes on any machines; see `mbert guide scale`. --devices divides the rows
     among processes on this machine, as torchrun does, and joins the parts. --engine ray does the same on a Ray cluster.
@@ -155,10 +158,10 @@ def predict(
     }
 
     def load() -> "Predictor":
-        from mbert_cli.prediction.predictor import Predictor
+        from mbert_cli.prediction.accepted_int8 import load_to_predict
 
         console.show_log()
-        return Predictor(run, **model)
+        return load_to_predict(run, model, console)
 
     def predict_here(files: Mapping[str, str], options: PredictOptions) -> None:
         predict_files(files, model_section(run), load, options, console)

@@ -1,14 +1,12 @@
 """Compare a model in int8 with the same model in fp32: scores and outputs on the same rows."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from mbert_cli.errors import MbertError
 from mbert_cli.evaluation.options import EvaluationFiles
 from mbert_cli.evaluation.run_outcomes import RunOutcomes
-from mbert_cli.storage.atomic import INT8_SCORES, replace_file
-from mbert_cli.storage.model_folder import model_folder
+from mbert_cli.storage.int8_scores import write_scores
 from mbert_cli.terminal.console import Console
 
 
@@ -49,8 +47,7 @@ def save_comparison(int8: RunOutcomes, files: EvaluationFiles, comparison: Mappi
     saved = int8.predictor.saved
     if files.split != "dev" or files.others or files.limit is not None or set(int8.tasks) != set(saved.section.tasks):
         return
-    content = {**comparison, "split": "dev", "model": saved.sha256}
     try:
-        replace_file(model_folder(int8.predictor.run) / INT8_SCORES, json.dumps(content, indent=2) + "\n")
+        write_scores(int8.predictor.run, comparison, saved.sha256)
     except MbertError as error:
         console.note(f"the comparison of int8 with fp32 is not saved: {error}")

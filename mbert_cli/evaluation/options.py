@@ -77,3 +77,24 @@ class Fitting:
             raise UsageError(f"{self.options}: fitting uses dev files only; remove --split {files.split}.")
         if self.options and self.reset:
             raise UsageError(f"--reset and {self.options} cannot be used together.")
+
+
+def check_can_accept_int8(files: EvaluationFiles, fitting: Fitting, precision: str) -> None:
+    """Check that an evaluation is one after which int8 can be accepted: in int8, of all tasks on the whole dev files.
+
+    Args:
+        files: the files of the evaluation.
+        fitting: what is fitted before it.
+        precision: the value of --precision.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if precision != "int8":
+        raise UsageError(f"--accept-int8 needs --precision int8, but --precision is '{precision}'.")
+    others = {"--split": files.split != "dev", "--data": files.others, "--task": files.tasks, "--limit": files.limit}
+    for option, is_used in others.items():
+        if is_used:
+            raise UsageError(f"--accept-int8 needs all tasks on the whole dev files; remove {option}.")
+    if fitting.changes_model:
+        raise UsageError(f"--accept-int8 and {fitting.options or '--reset'} cannot be used together; fit first.")

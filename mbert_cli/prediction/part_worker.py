@@ -5,12 +5,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mbert_cli.errors import DataError, MbertError, ResourceError, RunInUseError, is_out_of_memory
+from mbert_cli.prediction.accepted_int8 import load_to_predict
 from mbert_cli.prediction.divided_files import Part, PartResult
 from mbert_cli.prediction.embed_file import EmbedOptions, embed_file
 from mbert_cli.prediction.predict_files import PredictOptions, predict_files
@@ -108,7 +110,7 @@ class PartWorker:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1)
-        limits = self._load().saved.limits
+        limits = self._loaded(self._console).saved.limits
         written = finished_output(Path(part.output))
         own_note = limits.note(written.facts)
         notes = [note for note in notes if note != own_note]
@@ -118,11 +120,16 @@ class PartWorker:
         """Write the output of a part; return what the user should know, one line each."""
         options = replace(self._options, shard=Shard(part.number, part.count), force=True)
         console = _Notes(self._console)
+        load = partial(self._loaded, console)
         if isinstance(options, PredictOptions):
-            predict_files({part.input: part.output}, self._section, self._load, options, console)
+            predict_files({part.input: part.output}, self._section, load, options, console)
             return console.notes
-        return embed_file(part.input, Path(part.output), self._section, self._load, options, console)[1:]
+        return embed_file(part.input, Path(part.output), self._section, load, options, console)[1:]
 
-    def _load(self) -> Predictor:
-        self._predictor = self._predictor or Predictor(self._model.run, **self._model.options)
+    def _loaded(self, console: Console) -> Predictor:
+        """Return the model; load it at the first call, whose part gets the note about its precision."""
+        if self._predictor is None:
+            run, options = Path(self._model.run), self._model.options
+            is_prediction = isinstance(self._options, PredictOptions)
+            self._predictor = load_to_predict(run, options, console) if is_prediction else Predictor(run, **options)
         return self._predictor
