@@ -18,7 +18,7 @@ Settings = Annotated[
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
 Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="auto, fp32 or bf16.")]
 PredictionPrecision = Annotated[
-    str, typer.Option("--precision", metavar="NAME", help="auto, fp32, bf16 or int8 (CPUs only).")
+    str, typer.Option("--precision", metavar="NAME", help="auto, fp32, bf16 or int8 (x86 CPUs only).")
 ]
 Kernels = Annotated[
     str, typer.Option("--kernels", metavar="NAME", help="auto, torch or fused: implementation of the encoder's layers.")

@@ -9,6 +9,7 @@ import torch
 
 from mbert_cli.encoder import kernels as kernel_modules
 from mbert_cli.encoder.kernels import forks
+from mbert_cli.encoder.kernels.int8 import has_fast_products
 from mbert_cli.errors import UsageError
 
 
@@ -70,7 +71,7 @@ def choose(device: str = "auto", precision: str = "auto", kernels: str = "auto",
     problem = kernel_modules.why_not_fused(chosen)
     if kernels == "fused" and problem:
         raise UsageError(f"--kernels is 'fused', but {problem}; use --kernels auto.")
-    int8_problem = why_not_int8(chosen) if precision == "int8" else None
+    int8_problem = why_not_int8(chosen, kernels) if precision == "int8" else None
     if int8_problem:
         raise UsageError(f"--precision is 'int8', but {int8_problem}; use --precision auto.")
     bf16 = precision == "bf16" or (precision in ("auto", "int8") and computes_in_bf16(chosen))
@@ -159,16 +160,27 @@ def computes_in_bf16(device: torch.device) -> bool:
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def why_not_int8(device: torch.device) -> str | None:
+def why_not_int8(device: torch.device, kernels: str = "auto") -> str | None:
     """Return the reason why a device does not compute in int8; None if it does.
 
-    Without such instructions, oneDNN is slower in int8 than in fp32, and sums of two products may overflow.
+    PyTorch's int8 products need AVX512-VNNI or AMX; without them, they take longer than in fp32. The tiles of the fused
+    kernels need AVX2 only.
+
+    Args:
+        device: the device.
+        kernels: `auto`, `torch` or `fused`.
     """
     if device.type != "cpu":
         return f"int8 products run on CPUs only, and the device is {device.type}"
-    if torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported():
+    if has_fast_products():
         return None
-    return "this processor has no instructions for int8 products (AVX512-VNNI or AMX)"
+    if not torch.cpu._is_avx2_supported():
+        return "this processor has no instructions for int8 products (AVX2, AVX512-VNNI or AMX)"
+    needs = "without AVX512-VNNI or AMX, int8 needs the fused kernels"
+    if kernels == "torch":
+        return f"{needs}, and --kernels is 'torch'"
+    problem = kernel_modules.why_not_fused(device)
+    return f"{needs}; {problem}" if problem else None
 
 
 def _device(name: str) -> torch.device:

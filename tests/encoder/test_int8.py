@@ -13,18 +13,17 @@ from torch import nn
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.families import family
-from mbert_cli.encoder.kernels import Gated, Pending, plain
+from mbert_cli.encoder.kernels import Gated, Pending, int8, plain
 from mbert_cli.encoder.kernels.int8 import Int8Linear, integer_product, quantised
 from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.encoder.quantisation import quantise
 
-numba = pytest.importorskip("numba")
-from mbert_cli.encoder.kernels import dot_lanes, fused, int8_fused  # noqa: E402 -- they need Numba
-from mbert_cli.encoder.kernels.int8_block_loops import multiply_block  # noqa: E402
+pytest.importorskip("numba")
+from mbert_cli.encoder.kernels import fused, int8_fused, int8_tile
 
 SIZES = {"vocab_size": 40, "hidden_size": 64, "num_layers": 3, "num_heads": 2, "intermediate_size": 96}
 LENGTHS = [5, 1, 17, 16, 33, 2]
-NEEDS_VNNI = pytest.mark.skipif(not dot_lanes.is_supported(), reason="the loops need AVX512-VNNI, and AMX is faster")
+NEEDS_TILE = pytest.mark.skipif(not int8_tile.IS_SUPPORTED, reason="no tile for this processor, or AMX is faster")
 
 
 def encoder_of(name="bert", **changes):
@@ -68,14 +67,21 @@ def reference_of(encoder):
     return copy
 
 
-def test_product_of_integers_equals_that_of_numpy_for_the_largest_values():
+@pytest.mark.parametrize("instructions", [True, False])
+def test_product_of_integers_equals_that_of_numpy_for_the_largest_values(instructions, monkeypatch):
+    if not instructions:
+        monkeypatch.setattr(int8, "has_fast_products", lambda: False)
     rng = np.random.default_rng(0)
-    x = torch.from_numpy(rng.choice([-127, 127, 0, 5], size=(300, 96))).float() * 3.0
-    layer = Int8Linear.of(nn.Linear(96, 32))
-    layer.weight.copy_(torch.from_numpy(rng.integers(-127, 128, size=(32, 96))))
-    layer.weight[0] = 127
+    x = torch.from_numpy(rng.choice([-127, 127, 0, 5], size=(300, 2096))).float() * 3.0
+    x[0] = 1
+    layer = Int8Linear.of(nn.Linear(2096, 32))
+    layer.weight.copy_(torch.from_numpy(rng.integers(-127, 128, size=(32, 2096))))
+    layer.weight[0], layer.weight[1] = 127, -127
     expected = quantised(x).values.numpy().astype(np.int64) @ layer.weight.numpy().astype(np.int64).T
-    assert (integer_product(quantised(x), layer).numpy() == expected).all()
+    assert expected.max() == 2096 * 127**2  # more than fp32 adds exactly
+    for dtype in (torch.float32, torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            assert (integer_product(quantised(x), layer).numpy() == expected).all()
 
 
 @pytest.mark.parametrize("name", ["bert", "modernbert", "mpnet", "deberta-v2", "albert"])
@@ -104,30 +110,13 @@ def test_states_of_a_sentence_do_not_depend_on_the_batch():
     assert torch.equal(together[:17], alone)
 
 
-@NEEDS_VNNI
+@NEEDS_TILE
 @pytest.mark.parametrize("name", ["bert", "modernbert"])
 def test_products_in_blocks_give_the_same_bytes_as_whole_products(name, monkeypatch):
     encoder, packed = quantise(encoder_of(name)), stream([*LENGTHS, 200, *LENGTHS * 3])
     in_blocks = states(encoder, packed, "fused")
     monkeypatch.setattr(int8_fused, "IN_BLOCKS", False)
     assert torch.equal(in_blocks, states(encoder, packed, "fused"))
-
-
-@NEEDS_VNNI
-@pytest.mark.parametrize(("rows", "size", "columns"), [(1, 16, 16), (7, 48, 80), (100, 400, 64)])
-def test_loops_multiply_the_largest_integers_exactly(rows, size, columns):
-    rng = np.random.default_rng(rows)
-    x, weight = (rng.choice([-127, 127, 0, 5], size=(count, size)).astype(np.int8) for count in (rows, columns))
-    x[0], weight[-1] = 127, -127
-    width = -(-columns // 64) * 64
-    z, sums = np.empty(rows * width, np.int32), np.empty(rows, np.int32)
-    multiply(x.ravel(), rows, size, dot_lanes.packed(torch.from_numpy(weight)), width, sums, z)
-    assert (z.reshape(rows, width)[:, :columns] == x.astype(np.int64) @ weight.astype(np.int64).T).all()
-
-
-@numba.njit
-def multiply(x, rows, size, weights, width, sums, z):
-    multiply_block(x, 0, rows, size, weights, width, sums, z)
 
 
 def first_sentence(packed):

@@ -293,7 +293,7 @@ for name in [each.name for each in pkgutil.iter_modules(kernels.__path__) if eac
 def test_warming_up_calls_every_loop():
     """Runs in a separate process, because other tests have called loops in this one."""
     pytest.importorskip("numba")
-    from mbert_cli.encoder.kernels import dot_lanes
+    from mbert_cli.encoder.kernels import int8_tile
 
     done = subprocess.run([sys.executable, "-c", WARM_UP], capture_output=True, text=True, check=True)
     signatures = {name: int(count) for name, count in (line.split() for line in done.stdout.splitlines())}
@@ -309,7 +309,7 @@ def test_warming_up_calls_every_loop():
     # The processor decides which loops an int8 product uses.
     in_blocks, whole = {"multiply_norm", "multiply_attention"}, {"gate_rows", "gelu_rows"}
     assert set(signatures) == both | once | in_blocks | whole
-    unused = whole if dot_lanes.is_supported() else in_blocks
+    unused = whole if int8_tile.IS_SUPPORTED else in_blocks
     assert {name for name, count in signatures.items() if count < (2 if name in both else 1)} == unused
 
 

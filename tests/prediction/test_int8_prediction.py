@@ -13,7 +13,7 @@ from word_salad import sentences
 
 from mbert_cli import Predictor
 from mbert_cli.cli import app
-from mbert_cli.encoder import int8_file
+from mbert_cli.encoder import int8_file, kernels
 from mbert_cli.encoder.int8_file import keep_parts, read_parts
 from mbert_cli.encoder.kernels.int8 import Int8Linear
 from mbert_cli.errors import UsageError
@@ -148,11 +148,25 @@ def test_int8_is_part_of_the_facts_about_a_prediction():
 def test_int8_is_refused_with_the_reason(monkeypatch):
     with pytest.raises(UsageError, match="for predictions only"):
         choose("cpu", "int8")
-    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    with pytest.raises(UsageError, match="no instructions for int8 products"):
+    for instructions in ("vnni", "amx_tile", "avx2"):
+        monkeypatch.setattr(torch.cpu, f"_is_{instructions}_supported", lambda: False)
+    with pytest.raises(UsageError, match="no instructions for int8 products \\(AVX2, AVX512-VNNI or AMX\\)"):
         choose("cpu", "int8", prediction=True)
     assert why_not_int8(torch.device("cuda")) == "int8 products run on CPUs only, and the device is cuda"
+
+
+def test_with_avx2_only_int8_needs_the_fused_kernels(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx2_supported", lambda: True)
+    monkeypatch.setattr(kernels, "find_spec", lambda name: name)
+    assert why_not_int8(CPU) is None
+    assert choose("cpu", "int8", prediction=True).kernels == "fused"
+    with pytest.raises(UsageError, match="int8 needs the fused kernels, and --kernels is 'torch'"):
+        choose("cpu", "int8", "torch", prediction=True)
+    monkeypatch.setattr(kernels, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="int8 needs the fused kernels; they need the package numba"):
+        choose("cpu", "int8", prediction=True)
 
 
 @needs_int8

@@ -2,6 +2,7 @@
 
 The instruction, VPDPBUSD, multiplies unsigned by signed bytes. So weights are stored as w + 128, and the sums start at
 -128 * (sum of the row): sum_k (w_k + 128) x_k - 128 sum_k x_k = sum_k w_k x_k. All sums are exact, in int32.
+The module has the same functions as `pair_lanes`; see `int8_tile`.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,6 @@ from typing import Any, no_type_check
 
 import numba
 import numpy as np
-import torch
 from jaxtyping import Int8
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
@@ -18,20 +18,24 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
+from mbert_cli.encoder.kernels.compiling import inlined
 from mbert_cli.encoder.kernels.lanes import WIDTH
 
 ROWS, PANEL = 6, 64
 """The rows and columns of a tile. Its 24 vectors of sums and their inputs fit into 32 registers."""
+BLOCK = 96
+"""Rows of a block. More would not fit into the cache of a core, fewer would read the weights more often."""
+PREPARED = np.int32
+"""The data type of prepared rows."""
 _GROUP = 4  # products that one instruction adds to each sum
 _INT, _BYTE = ir.IntType(32), ir.IntType(8)
 _INTS, _BYTES = ir.VectorType(_INT, WIDTH), ir.VectorType(_BYTE, _GROUP * WIDTH)
 
 
 def is_supported() -> bool:
-    """Return whether the processor has AVX512-VNNI but not AMX, with which the products of oneDNN are faster."""
+    """Return whether the processor has AVX512-VNNI, and Numba compiles for this processor."""
     is_other_target = numba.config.CPU_NAME or numba.config.CPU_FEATURES  # type: ignore[attr-defined]
-    has_dot = get_host_cpu_features().get("avx512vnni") and not torch.cpu._is_amx_tile_supported()
-    return bool(has_dot and not is_other_target)
+    return bool(get_host_cpu_features().get("avx512vnni") and not is_other_target)
 
 
 def packed(weight: Int8[Tensor, "out in"]) -> np.ndarray:
@@ -89,6 +93,29 @@ def sum_of_bytes(typingctx, array, start, count):
     return types.int32(array, types.intp, types.intp), codegen
 
 
+@inlined
+@no_type_check
+def prepared_size(rows, size):
+    """Return the memory that `prepare_rows` needs, in numbers."""
+    return rows
+
+
+@inlined
+@no_type_check
+def prepare_rows(rows8, at, rows, size, prepared):
+    """Write the value that the sums of each row start with.
+
+    Args:
+        rows8: int8; the rows are one after another, the first one starts at `at`.
+        at: see `rows8`.
+        rows: number of rows.
+        size: number of values in a row, a multiple of sixteen.
+        prepared: int32, [rows].
+    """
+    for row in range(rows):
+        prepared[row] = -128 * sum_of_bytes(rows8, at + row * size, size)
+
+
 def _multiply(builder: Any, rows: Sequence[Any], first_sums: Sequence[Any], panel: Any, size: Any) -> list[list[Any]]:
     """Return the vectors of products of each row and a panel of weights.
 
@@ -126,7 +153,7 @@ def _multiply(builder: Any, rows: Sequence[Any], first_sums: Sequence[Any], pane
 
 @intrinsic
 @no_type_check
-def multiply_tile(typingctx, rows8, at, size, rows, weights, panel, first_sums, first, out, place, width):
+def multiply_tile(typingctx, rows8, at, size, rows, weights, panel, prepared, first, out, place, width):
     """Write the products of at most six rows and the 64 columns of a panel of weights.
 
     Args:
@@ -137,15 +164,15 @@ def multiply_tile(typingctx, rows8, at, size, rows, weights, panel, first_sums, 
         rows: number of rows, 1 to 6.
         weights: the result of `packed`.
         panel: index of the panel's first byte in `weights`.
-        first_sums: int32; first_sums[first + i] is the value that the sums of row i start with.
-        first: see `first_sums`.
+        prepared: written by `prepare_rows`; prepared[first + i] is the value that the sums of row i start with.
+        first: see `prepared`.
         out: int32; the products of row i are written from out[place + i * width] on.
         place: see `out`.
         width: see `out`.
     """
 
     def codegen(context, builder, signature, args):
-        rows8, at, size, rows, weights, panel, first_sums, first, out, place, width = args
+        rows8, at, size, rows, weights, panel, prepared, first, out, place, width = args
 
         def pointer(argument, array, offset):
             return builder.gep(context.make_array(signature.args[argument])(context, builder, array).data, [offset])
@@ -155,7 +182,7 @@ def multiply_tile(typingctx, rows8, at, size, rows, weights, panel, first_sums, 
         # If there are fewer than six rows, compute the last one several times.
         numbers = [builder.select(builder.icmp_signed("<", i, rows), i, last) for i in numbers]
         sources = [pointer(0, rows8, builder.add(at, builder.mul(i, size))) for i in numbers]
-        sums = [_splat(builder, builder.load(pointer(6, first_sums, builder.add(first, i)))) for i in numbers]
+        sums = [_splat(builder, builder.load(pointer(6, prepared, builder.add(first, i)))) for i in numbers]
         results = _multiply(builder, sources, sums, pointer(4, weights, panel), size)
         for i, vectors in zip(numbers, results, strict=True):
             target = pointer(8, out, builder.add(place, builder.mul(i, width)))
@@ -165,5 +192,5 @@ def multiply_tile(typingctx, rows8, at, size, rows, weights, panel, first_sums, 
         return context.get_dummy_value()
 
     number = types.intp
-    signature = types.void(rows8, number, number, number, weights, number, first_sums, number, out, number, number)
+    signature = types.void(rows8, number, number, number, weights, number, prepared, number, out, number, number)
     return signature, codegen

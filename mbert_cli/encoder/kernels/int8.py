@@ -20,6 +20,7 @@ from mbert_cli.encoder.kernels.memory import empty_rows
 
 MOST = 127
 """The largest absolute value of quantised weights and rows; -128 is not used."""
+_EXACT = 1024  # so many products of two int8 numbers are added exactly in fp32, because 1024 * MOST^2 < 2^24
 _ROWS = "_int8_rows"
 
 
@@ -80,7 +81,7 @@ class Int8Linear(nn.Linear):
     @cached_property
     def packed(self) -> np.ndarray:
         """The weight in the order in which the compiled products read it."""
-        from mbert_cli.encoder.kernels.dot_lanes import packed  # needs Numba
+        from mbert_cli.encoder.kernels.int8_tile import packed  # needs Numba
 
         return packed(self.weight)
 
@@ -109,7 +110,22 @@ class Int8Norm(nn.LayerNorm):
         return new.train(norm.training)
 
 
+def has_fast_products() -> bool:
+    """Return whether oneDNN, which computes PyTorch's int8 products, has instructions for them: AVX512-VNNI or AMX."""
+    return torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def integer_product(rows: Rows, layer: Int8Linear) -> Int32[Tensor, "tokens out"]:
     """Return the product of the integers of rows and of a layer's weight."""
-    out = empty_rows(rows.values, layer.out_features, torch.int32)
-    return torch._int_mm(rows.values, layer.weight.t(), out=out)
+    x, weight = rows.values, layer.weight
+    out = empty_rows(x, layer.out_features, torch.int32)
+    if has_fast_products():
+        return torch._int_mm(x, weight.t(), out=out)
+    # PyTorch's int8 products would take twenty times as long as these.
+    sums = empty_rows(x, layer.out_features, torch.float32)
+    out.zero_()
+    for start in range(0, layer.in_features, _EXACT):
+        part = slice(start, start + _EXACT)
+        torch.mm(x[:, part].float(), weight[:, part].float().t(), out=sums)  # without `out`, autocast would use bf16
+        out += sums.int()
+    return out

@@ -9,20 +9,26 @@ import numpy as np
 from numba import prange
 
 from mbert_cli.encoder.kernels.compiling import compiled, inlined
-from mbert_cli.encoder.kernels.dot_lanes import PANEL, ROWS, multiply_tile, sum_of_bytes
 from mbert_cli.encoder.kernels.head_loops import attend_head, read_qkv
 from mbert_cli.encoder.kernels.int8_loops import gate_row, gelu_row, norm_row
+from mbert_cli.encoder.kernels.int8_tile import (
+    BLOCK,
+    PANEL,
+    PREPARED,
+    ROWS,
+    multiply_tile,
+    prepare_rows,
+    prepared_size,
+)
 from mbert_cli.encoder.kernels.lanes import WIDTH
 from mbert_cli.encoder.kernels.position_loops import most_scores, up_to
-
-BLOCK = 96  # rows; more would not fit into the cache of a core, fewer would read the weights more often
 
 UNGATED = -1  # the kind of activation: GELU without a gate
 
 
 @inlined
 @no_type_check
-def multiply_block(rows8, first, rows, size, weights, columns, sums, z):
+def multiply_block(rows8, first, rows, size, weights, columns, prepared, z):
     """Write the products of a block of rows and a weight.
 
     Args:
@@ -30,18 +36,17 @@ def multiply_block(rows8, first, rows, size, weights, columns, sums, z):
         first: the block's first row.
         rows: number of rows of the block.
         size: numbers of a row.
-        weights: the result of `dot_lanes.packed`.
-        columns: outputs of the weight, rounded up to a multiple of 64.
-        sums: memory for `rows` numbers.
+        weights: the result of `int8_tile.packed`.
+        columns: outputs of the weight, rounded up to a multiple of PANEL.
+        prepared: memory for `prepared_size(rows, size)` numbers.
         z: int32, [rows * columns].
     """
-    for row in range(rows):
-        sums[row] = -128 * sum_of_bytes(rows8, (first + row) * size, size)
+    prepare_rows(rows8, first * size, rows, size, prepared)
     for panel in range(0, columns, PANEL):
         for row in range(0, rows, ROWS):
             count = min(ROWS, rows - row)
             at, place = (first + row) * size, row * columns + panel
-            multiply_tile(rows8, at, size, count, weights, panel * size, sums, row, z, place, columns)
+            multiply_tile(rows8, at, size, count, weights, panel * size, prepared, row, z, place, columns)
 
 
 @compiled
@@ -55,11 +60,11 @@ def multiply_norm(
     Args:
         x8: int8, [rows * size], the rows of x, or of x' if there are inner weights.
         x_scales: [rows].
-        inner_weights: the result of `dot_lanes.packed` for W'; or empty.
+        inner_weights: the result of `int8_tile.packed` for W'; or empty.
         inner_scales: the scale of each output of W'; or empty.
         inner_bias: or empty.
         kind: f: UNGATED, or the kind of a gate; see `gate_loops.add_gate`.
-        weights: the result of `dot_lanes.packed` for W.
+        weights: the result of `int8_tile.packed` for W.
         column_scales: [hidden].
         bias: [hidden], or empty.
         residual, gamma, beta, eps, sums, y, rows8, scales: see `int8_loops.norm_rows`.
@@ -70,21 +75,22 @@ def multiply_norm(
     for block in prange((rows + BLOCK - 1) // BLOCK):
         first = block * BLOCK
         count = min(BLOCK, rows - first)
-        values, starts = np.empty(max(features, hidden), np.float32), np.empty(BLOCK, np.int32)
+        values = np.empty(max(features, hidden), np.float32)
+        prepared = np.empty(prepared_size(BLOCK, max(size, features)), PREPARED)
         z = np.empty(BLOCK * max(inside, width), np.int32)
         if len(inner_weights):
             inner8, row_scales = np.empty(BLOCK * features, np.int8), np.empty(BLOCK, np.float32)
-            multiply_block(x8, first, count, size, inner_weights, inside, starts, z)
+            multiply_block(x8, first, count, size, inner_weights, inside, prepared, z)
             for row in range(count):
                 at, to, scale = row * inside, row * features, x_scales[first + row]
                 if kind == UNGATED:
                     row_scales[row] = gelu_row(z, at, scale, inner_scales, inner_bias, values, inner8, to)
                 else:
                     row_scales[row] = gate_row(z, at, scale, inner_scales, inner_bias, kind, values, inner8, to)
-            multiply_block(inner8, 0, count, features, weights, width, starts, z)
+            multiply_block(inner8, 0, count, features, weights, width, prepared, z)
         else:
             row_scales = x_scales[first:]
-            multiply_block(x8, first, count, size, weights, width, starts, z)
+            multiply_block(x8, first, count, size, weights, width, prepared, z)
         for row in range(count):
             norm_row(
                 z, row * width, row_scales[row], column_scales, bias, residual, gamma, beta, eps, first + row, values,
@@ -127,12 +133,13 @@ def multiply_attention(
         q, k = np.zeros(rows * head_size, np.float32), np.zeros(rows * head_size, np.float32)
         v, mixed = np.zeros(rows * head_size, np.float32), np.zeros(rows * head_size, np.float32)
         turned, scores = np.zeros(head_size * rows, np.float32), np.zeros(most_scores(longest, window), np.float32)
-        z, sums, nothing = np.empty(most * width, np.int32), np.empty(most, np.int32), np.zeros(0, np.float32)
+        z, nothing = np.empty(most * width, np.int32), np.zeros(0, np.float32)
+        prepared = np.empty(prepared_size(most, size), PREPARED)
         sentence = parts[part]
         while sentence < parts[part + 1]:
             block, end = starts[sentence], end_of_block(lengths, sentence, parts[part + 1])
             count = starts[end - 1] + lengths[end - 1] - block
-            multiply_block(x8, block, count, size, weights, width, sums, z)
+            multiply_block(x8, block, count, size, weights, width, prepared, z)
             while sentence < end:
                 first, length = starts[sentence], lengths[sentence]
                 for head in range(heads):

@@ -1,6 +1,6 @@
 """int8 products and the operations between them, in loops that Numba compiles; `fused` calls them. For prediction only.
 
-If `dot_lanes` supports the processor, a loop computes a product and the next operation, for one block of rows at a
+If `int8_tile` supports the processor, a loop computes a product and the next operation, for one block of rows at a
 time. Otherwise PyTorch computes whole products. Both give the same bytes.
 """
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mbert_cli.batch import Layout
-from mbert_cli.encoder.kernels import Pending, dot_lanes, plain, working_dtype
+from mbert_cli.encoder.kernels import Pending, int8_tile, plain, working_dtype
 from mbert_cli.encoder.kernels.activations import gate_of, has_gelu
 from mbert_cli.encoder.kernels.attention_loops import attention
 from mbert_cli.encoder.kernels.gate_loops import GELU, ROUGH_GELU
@@ -24,7 +24,7 @@ from mbert_cli.encoder.kernels.memory import empty_rows
 from mbert_cli.encoder.kernels.views import CHUNKS, angles_of, fits, flat, padded_table
 from mbert_cli.encoder.rotation import Rotation
 
-IN_BLOCKS = dot_lanes.is_supported()
+IN_BLOCKS = int8_tile.IS_SUPPORTED
 _NO_INTEGERS, _NO_BYTES, _NOTHING = np.empty(0, np.int8), np.empty(0, np.uint8), np.empty(0, np.float32)
 
 

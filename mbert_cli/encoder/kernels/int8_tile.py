@@ -1,0 +1,33 @@
+"""The tile of int8 products for the instructions of this processor: each module of this list has one.
+
+- `dot_lanes`: AVX512-VNNI.
+- `pair_lanes`: AVX2.
+
+All compute the same integers. `int8_block_loops` calls them; see there. To add instructions, write such a module.
+"""
+
+from types import ModuleType
+
+import torch
+
+from mbert_cli.encoder.kernels import dot_lanes, pair_lanes
+
+MODULES = (dot_lanes, pair_lanes)
+"""The fastest instructions first."""
+
+
+def _chosen() -> ModuleType | None:
+    """Return the module for this processor; None if oneDNN has faster products (AMX), or no module supports it."""
+    if torch.cpu._is_amx_tile_supported():
+        return None
+    return next((each for each in MODULES if each.is_supported()), None)
+
+
+IS_SUPPORTED = _chosen() is not None
+_module = _chosen() or MODULES[0]
+PANEL, ROWS, BLOCK = _module.PANEL, _module.ROWS, _module.BLOCK
+"""The columns and rows of a tile, and the rows of a block that is computed at once."""
+PREPARED = _module.PREPARED
+"""The data type of prepared rows."""
+packed, multiply_tile = _module.packed, _module.multiply_tile
+prepared_size, prepare_rows = _module.prepared_size, _module.prepare_rows
