@@ -16,15 +16,16 @@ def shown(value: object) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
-def nearest(name: str, known: Sequence[str], listed_by: str | None = None) -> str:
+def nearest(name: str, known: Sequence[str], listed_by: str | None = None, likeness: float = 0.6) -> str:
     """Return the end of a message about an unknown name: the nearest known name, and all known names.
 
     Args:
         name: the unknown name.
         known: the known names.
         listed_by: the command that lists the known names, if there are too many for a message.
+        likeness: see `cutoff` of `closest`.
     """
-    close = closest(name, known)
+    close = closest(name, known, likeness)
     if len(name) >= _SHORTEST_START and (close is None or close.casefold() != name.casefold()):
         starting = [each for each in known if each.casefold().startswith(name.casefold())]
         longer = [each for each in starting if len(each) <= _MOST_OF_A_NAME][:_MOST_STARTING]

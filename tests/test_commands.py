@@ -24,6 +24,14 @@ from mbert_cli.recipe.sections import TaskSection
             "mbert train: there is no option --ouptut; did you mean '--output'? Run `mbert train -h` to list them all.",
         ),
         (
+            "compare a b --split test",
+            "mbert compare: there is no option --split; to compare other rows, write --data TASK=FILE.",
+        ),
+        (
+            "predict a b --split test",
+            "mbert predict: there is no option --split. Run `mbert predict -h` to list them all.",
+        ),
+        (
             "train --epochs 3",
             "mbert train: there is no option --epochs; to override a value of the recipe, write KEY=VALUE: "
             "training.epochs=...",

@@ -82,7 +82,8 @@ def test_onnx(folder, monkeypatch, capsys):
     assert "['low', 'mid', 'high'] [array([[" in capsys.readouterr().out
 
 
-def test_ray_data(folder):
+def test_ray_data(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
     (code,) = [each for each in blocks() if "PredictBatch" in each]
     arguments = {}
 
@@ -95,11 +96,11 @@ def test_ray_data(folder):
 
         def map_batches(self, kind, fn_constructor_args, **options):
             arguments.update(options)
-            run, *tasks = fn_constructor_args
-            return kind(folder / run, *tasks)(self.batch)
+            monkeypatch.chdir(tmp_path)  # an actor has its own working folder
+            return kind(*fn_constructor_args)(self.batch)
 
     names = {"ray": SimpleNamespace(data=Data())}
-    exec(code.replace("import ray\n", "", 1), names)
+    exec(code.replace("\nimport ray\n", "\n", 1), names)
     assert list(names["table"]) == ["text", "pred", "p_low", "p_mid", "p_high"]
     assert set(arguments) <= set(inspect.signature(ray.data.Dataset.map_batches).parameters)
 

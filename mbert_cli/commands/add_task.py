@@ -127,11 +127,10 @@ def add_task(
 
 
 def _new_tasks(recipe: str, settings: list[str], base: "ModelFiles", tasks: list[str], encoder: str | None) -> "Recipe":
-    from mbert_cli.recipe.reader import apply_settings
     from mbert_cli.recipe.recipe_file import read_document
     from mbert_cli.recipe.shipped import find
-    from mbert_cli.training.added_tasks import new_tasks
+    from mbert_cli.training.added_tasks import change, new_tasks
 
     document = read_document(find(recipe))
-    apply_settings(document, settings)
+    change(document, settings)
     return new_tasks(document, base, tasks, encoder)

@@ -29,6 +29,11 @@ from mbert_cli.commands.output import print_json, print_tables
 from mbert_cli.errors import MbertError, RecipeError
 from mbert_cli.terminal.console import Console
 
+_SET_HERE = {
+    r"tasks\.[\w-]+\.fold(\..*)?": "mbert cv sets the fold of each run; divide the rows with --folds, --group, "
+    "--stratify, --limit and training.seed."
+}
+
 if TYPE_CHECKING:
     from mbert_cli.recipe.sections import Recipe
     from mbert_cli.sweeps.folds import FoldsFolder
@@ -88,6 +93,7 @@ def cv(
     Prints mean and deviation of each score over the folds, and writes the prediction of each training row by the model
     that was not trained on it. The recipe's dev files are not used. Run the same command again to continue.
     """
+    from mbert_cli.recipe.overrides import check_free_to_change
     from mbert_cli.recipe.shipped import default_folder
     from mbert_cli.sweeps.cross_validation import result_of
     from mbert_cli.sweeps.fold_tables import facts_table, fold_tables, write_fold_tables
@@ -99,6 +105,7 @@ def cv(
     go_offline(offline)
     console = Console(quiet)
     recipe, chosen = recipe_and_settings(recipe, settings)
+    check_free_to_change(chosen, _SET_HERE)
     name = recipe or "demo"
     path = output or Path("cv", *default_folder(name).parts[1:])
     folder = FoldsFolder(path.absolute() if engine == "ray" else path)

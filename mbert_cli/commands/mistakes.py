@@ -11,6 +11,9 @@ from mbert_cli.recipe.validation_message import OTHER_NAMES, validation_message
 
 # What other tools call the encoder.
 _ENCODER_NAMES = {"encoder", "checkpoint", "model", "base_model", "model_name", "model_name_or_path", "pretrained"}
+_INSTEAD = {("compare", "split"): "to compare other rows, write --data TASK=FILE"}
+"""What to write instead of an option that other commands have."""
+_LEAST_LIKENESS = 0.75  # of an unknown option and one that is suggested; both begin with --
 _WITH_OVERRIDES = ("train", "validate", "count-params")
 
 
@@ -58,6 +61,8 @@ def _instead(option: str, context: Any) -> str:
     if context is None:
         return "."
     key = option.lstrip("-").replace("-", "_")
+    if (context.info_name, key) in _INSTEAD:
+        return f"; {_INSTEAD[context.info_name, key]}."
     key = OTHER_NAMES.get(key, key)
     if context.info_name in _WITH_OVERRIDES:
         path = "encoder.checkpoint" if key in _ENCODER_NAMES else f"training.{key}"
@@ -66,4 +71,4 @@ def _instead(option: str, context: Any) -> str:
     if context.info_name == "init" and key in _ENCODER_NAMES:
         option = "--encoder"
     known = [name for each in context.command.params for name in each.opts if name.startswith("--")]
-    return nearest(option, known, listed_by=f"{context.command_path} -h")
+    return nearest(option, known, listed_by=f"{context.command_path} -h", likeness=_LEAST_LIKENESS)

@@ -25,7 +25,8 @@ class Bottleneck(NamedTuple):
         down: V_E.
         up: V_D.
         activation: f; None for the identity.
-        source: what s is: `output` for x itself; `layer_input` for the input of the encoder layer.
+        source: what s is: `output` for x itself; `layer_input` for the input of the encoder layer,
+            which only the site after the feed-forward sublayer has.
     """
 
     down: LinearLayer

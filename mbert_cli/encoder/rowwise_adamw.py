@@ -25,8 +25,8 @@ class RowwiseAdamW(torch.optim.AdamW):
     A step changes nothing if `found_inf` is set to 1, as `torch.amp.GradScaler` does on a GPU. It divides dense
     gradients by `grad_scale` if that is set.
 
-    On a GPU, the learning rates are in a tensor, `rates`, so that a CUDA graph reads new ones in each step. They are
-    rounded to fp32.
+    On a GPU, the learning rates are in a tensor, `group_rates`, so that a CUDA graph reads new ones in each step. They
+    are rounded to fp32.
 
     The state of a table has two additional tensors: `row_step`, the last step of each row, and `rates`, the learning
     rates of the latest steps, including all steps that a row may have skipped.
@@ -38,13 +38,13 @@ class RowwiseAdamW(torch.optim.AdamW):
     Attributes:
         found_inf: see above.
         grad_scale: see above.
-        rates: on a GPU: the learning rate of each parameter group.
+        group_rates: on a GPU: the learning rate of each parameter group.
         updated: the parameters that the latest step updated.
     """
 
     found_inf: Tensor | None = None
     grad_scale: Tensor | None = None
-    rates: Float[Tensor, " groups"] | None = None
+    group_rates: Float[Tensor, " groups"] | None = None
     updated: Sequence[Tensor] = ()
 
     def __init__(self, groups: Iterable[dict[str, Any]], lr: float) -> None:
@@ -85,7 +85,7 @@ class RowwiseAdamW(torch.optim.AdamW):
                     parameter.grad = None
                 elif gradient is not None and "row_step" in self.state.get(parameter, {}):
                     self._take_dense(parameter, group)
-        groups, self.param_groups = self.param_groups, _merged(self.param_groups, self.rates)
+        groups, self.param_groups = self.param_groups, _merged(self.param_groups, self.group_rates)
         try:
             super().step()
         finally:
@@ -152,14 +152,18 @@ class RowwiseAdamW(torch.optim.AdamW):
         )  # fmt: skip
 
 
-def _merged(groups: Sequence[dict[str, Any]], rates: Tensor | None) -> list[dict[str, Any]]:
+def _merged(groups: Sequence[dict[str, Any]], group_rates: Tensor | None) -> list[dict[str, Any]]:
     """Return groups with the same options as one group, so that one operation updates all of it."""
     merged: dict[tuple[float, float], dict[str, Any]] = {}
     for index, group in enumerate(groups):
-        # With `rates`, compare the rates before the schedule: a CUDA graph needs the same groups in all steps.
-        rate = group["lr"] if rates is None else group["base_lr"]
+        # With `group_rates`, compare the rates before the schedule: a CUDA graph needs the same groups in all steps.
+        rate = group["lr"] if group_rates is None else group["base_lr"]
         if (rate, group["weight_decay"]) not in merged:
-            merged[rate, group["weight_decay"]] = {**group, "params": [], "lr": rate if rates is None else rates[index]}
+            merged[rate, group["weight_decay"]] = {
+                **group,
+                "params": [],
+                "lr": rate if group_rates is None else group_rates[index],
+            }
         same = merged[rate, group["weight_decay"]]
         same["params"] += group["params"]
     return list(merged.values())

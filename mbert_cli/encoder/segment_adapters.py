@@ -110,7 +110,7 @@ class SegmentAdapters:
         if "after_attention" not in self._acting:
             return x
         y = x.tensor()
-        together = self._bottlenecks("after_attention", y, y, layer)
+        together = self._bottlenecks("after_attention", y, None, layer)
         if together is not None:
             return Pending(together)
         return Pending(self._apply("after_attention", y, lambda adapter, part, _: adapter.after_attention(part, layer)))
@@ -136,14 +136,18 @@ class SegmentAdapters:
     def _segments(self) -> Segments:
         return first_segments(cast(Layout, self._layout), sum(map(bool, self._adapters)))
 
-    def _bottlenecks(self, site: Sublayer, x: Tensor, layer_input: Tensor, layer: int) -> Tensor | None:
-        """Apply the bottlenecks of all segments at once; None if this is not possible."""
+    def _bottlenecks(self, site: Sublayer, x: Tensor, layer_input: Tensor | None, layer: int) -> Tensor | None:
+        """Apply the bottlenecks of all segments at once; None if this is not possible.
+
+        The site after attention has no `layer_input`, so a bottleneck there reads the output; see `adapter.Bottleneck`.
+        """
         each = bottlenecks_at(site, layer, self._acting[site])
         if each is None or len(each) != sum(map(bool, self._adapters)):
             return None
         if not isinstance(self._layout, Layout) or 0 in self._layout.segment_sentences:
             return None
         inputs = x if each[0].source == "output" else layer_input
+        assert inputs is not None, f"a bottleneck {site} cannot read the input of the layer"
         pairs = [(bottleneck.down, bottleneck.up) for bottleneck in each]
         result: Tensor | None = kernels.current().add_bottlenecks(x, inputs, pairs, each[0].activation, self._segments)
         return result

@@ -1,6 +1,6 @@
 """Ray: classes for pipelines of Ray Data, and `--engine ray` of `mbert predict`, `mbert embed` and `mbert sweep`.
 
-    ds.map_batches(PredictBatch, fn_constructor_args=("runs/a", "sst"), batch_size=4096, concurrency=2)
+    ds.map_batches(PredictBatch, fn_constructor_args=("/data/runs/a", "sst"), batch_size=4096, concurrency=2)
 
 `PredictBatch` and `EmbedBatch` do not import Ray themselves.
 """

@@ -21,7 +21,8 @@ class PredictBatch:
     tasks, each starts with the name of its task. Rows that are computed in other batches can differ in the last digits.
 
     Args:
-        run: a run folder, or the folder of a saved model. Every machine of the cluster needs it at this path.
+        run: a run folder, or the folder of a saved model. Every machine of the cluster needs it at this path, which
+            must be absolute, because an actor has its own working folder.
         tasks: the tasks to predict; all by default.
         options: options of `Predictor`, such as `device` or `precision`.
 
@@ -29,7 +30,7 @@ class PredictBatch:
         MbertError: see `Predictor`.
 
     Example:
-        >>> ray.data.read_csv("new.csv").map_batches(PredictBatch, fn_constructor_args=("runs/demo", "sentiment"))
+        >>> ray.data.read_csv("new.csv").map_batches(PredictBatch, fn_constructor_args=("/data/runs/demo", "mood"))
     """
 
     def __init__(self, run: str | Path, *tasks: str, **options: Any) -> None:

@@ -1,7 +1,7 @@
 """Overrides from the command line: `key=value` settings that change a recipe."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,24 @@ def override(document: Document, settings: Sequence[str], written: Sequence[Plac
         places: dict[KeyPath, Place] = {}
         _mark(places, change, (), place)
         merge(document, Document(change, places, place.text, place.folder))
+
+
+def check_free_to_change(settings: Sequence[str], reserved: Mapping[str, str]) -> None:
+    """Check that no setting changes a value that the command itself sets.
+
+    Args:
+        settings: `key=value` overrides.
+        reserved: for the regular expression of the keys that the command sets: why, and what the user can do.
+
+    Raises:
+        RecipeError: a setting changes such a value.
+    """
+    problems = []
+    for setting in settings:
+        key = setting.partition("=")[0]
+        problems += [f"'{setting}': {why}" for keys, why in reserved.items() if re.fullmatch(keys, key)]
+    if problems:
+        raise RecipeError(*problems)
 
 
 def _split(setting: str, place: Place) -> tuple[KeyPath, str]:

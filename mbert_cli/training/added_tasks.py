@@ -19,10 +19,25 @@ from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.saved_parts import ModelFiles, TaskFiles
 from mbert_cli.model.tensor_files import write_tensors
 from mbert_cli.recipe.document import Document
-from mbert_cli.recipe.overrides import override
-from mbert_cli.recipe.reader import validate
+from mbert_cli.recipe.overrides import check_free_to_change, override
+from mbert_cli.recipe.reader import apply_settings, validate
 from mbert_cli.recipe.sections import EncoderSection, Recipe, as_spec
 from mbert_cli.training.checks import reasons_not_to_cache
+
+_SET_HERE = {
+    r"encoder(\.(checkpoint|revision|sha256|shape)(\..*)?)?": "mbert add-task trains on the encoder of RUN; remove it, "
+    "or train all tasks with mbert train."
+}
+
+
+def change(document: Document, settings: Sequence[str]) -> None:
+    """Apply the settings of the user to a recipe with new tasks.
+
+    Raises:
+        RecipeError: see `apply_settings`; or a setting names another encoder.
+    """
+    check_free_to_change(settings, _SET_HERE)
+    apply_settings(document, settings)
 
 
 def new_tasks(document: Document, base: ModelFiles, tasks: Sequence[str], encoder: str | None = None) -> Recipe:

@@ -24,7 +24,7 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.storage.run_lock import locked
 from mbert_cli.terminal.console import Console
 from mbert_cli.terminal.notebook import NotebookConsole, is_notebook
-from mbert_cli.training.added_tasks import new_tasks
+from mbert_cli.training.added_tasks import change, new_tasks
 from mbert_cli.training.data_frames import Data, name_files, saved
 from mbert_cli.training.fit import fit
 from mbert_cli.training.options import RunOptions
@@ -174,7 +174,7 @@ def add_task(
         raise UsageError("resume and force cannot be used together.")
     base, folder = model_to_extend(Path(run), Path(output)), RunFolder(Path(output))
     document = _document(recipe)
-    apply_settings(document, settings)
+    change(document, settings)
     name_files(document, data or {}, folder)
     loaded = new_tasks(document, base, tasks, None if encoder is None else str(encoder))
     own_data = {name: frames for name, frames in (data or {}).items() if name in loaded.tasks}

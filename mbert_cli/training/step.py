@@ -135,7 +135,7 @@ class OptimizerStep:
         elif self.graphs is not None:
             self.graphs(portions[0].batch, step, rates)
         else:
-            self.optimizer.rates = as_tensor(rates, self._device)
+            self.optimizer.group_rates = as_tensor(rates, self._device)
             self.update([_on(portion, self._device) for portion in portions], step)
 
 

@@ -154,7 +154,7 @@ class StepGraphs:
 
     def _compute(self, batch: Batch, rates: Tensor, keys: Tensor | None, rest: list[Tensor], step: int) -> None:
         on_device = with_tensors(batch, rest, self._device)
-        self._update.optimizer.rates = rates
+        self._update.optimizer.group_rates = rates
         self._update([Portion(on_device, on_device)], step, keys)
 
 

@@ -10,10 +10,12 @@ from torch import nn
 from mbert_cli.adapters.low_rank import LowRank
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
+from mbert_cli.encoder.adapter import Adapter, Bottleneck
 from mbert_cli.encoder.common_bottlenecks import bottlenecks_at, first_segments
-from mbert_cli.encoder.kernels import bottlenecks
+from mbert_cli.encoder.kernels import Pending, bottlenecks
 from mbert_cli.encoder.kernels.bf16_products import grouped_mm
 from mbert_cli.encoder.kernels.product import Linear
+from mbert_cli.encoder.segment_adapters import SegmentAdapters
 from mbert_cli.encoder.shape import EncoderShape
 
 pytest.importorskip("numba")
@@ -105,6 +107,28 @@ def test_grouped_products_meet_the_demands_of_a_gpu(pairs, name, segments, monke
     x, h = inputs(layout.num_tokens)
     together(x, h, pairs, GELU, layout, name).sum().backward()
     assert len(calls) == 6
+
+
+def test_a_bottleneck_after_attention_cannot_read_the_input_of_the_layer(pairs):
+    """Only the site after the feed-forward sublayer has that input; the output would be read in its place."""
+
+    class Misplaced(Adapter):
+        source = "output"
+
+        def after_attention(self, x, layer):
+            raise AssertionError("all tasks are computed together")
+
+        def bottleneck(self, site, layer):
+            return Bottleneck(*pairs[0], None, self.source)
+
+    adapter, (x, _) = Misplaced(), inputs(5)
+    adapters = SegmentAdapters(Layout([3, 2], [2]), [[adapter]])
+    with kernels.using("fused"):
+        y = adapters.after_attention(Pending(x), 0).tensor()
+        assert torch.equal(y, together(x, x, pairs[:1], None, Layout([3, 2], [2])))
+        adapter.source = "layer_input"
+        with pytest.raises(AssertionError, match="a bottleneck after_attention cannot read the input of the layer"):
+            adapters.after_attention(Pending(x), 0)
 
 
 def test_rows_of_no_segment_are_not_read(pairs, monkeypatch):

@@ -239,6 +239,10 @@ def test_no_word_of_the_tables_is_cut_on_a_narrow_terminal(done, width, monkeypa
         (["--group", "one", "--group", "two"], "--group two: task same has the group one already; name one"),
         (["--folds", "40"], "of 40 of task mood has no rows; the file has 20 distinct rows; choose fewer --folds"),
         (["--address", "auto"], "--address needs --engine ray"),
+        (
+            ["tasks.mood.fold.number=1"],
+            r"^'tasks.mood.fold.number=1': mbert cv sets the fold of each run; divide the rows with --folds, --group, ",
+        ),
     ],
 )
 def test_mistakes_are_reported_before_training(project, words, message):

@@ -205,6 +205,10 @@ MISTAKES = {
         "{run} {new} training.freeze_encoder=false -o x",
         r"training.freeze_encoder is false, but mbert add-task does not train the encoder; remove it, or train all",
     ),
+    "another encoder": (
+        "{run} {new} encoder.checkpoint=y -o x",
+        r"^'encoder.checkpoint=y': mbert add-task trains on the encoder of RUN; remove it, or train all tasks",
+    ),
     "new initial values": ("{run} {new} encoder.reinitialise=1 -o x", r"encoder.reinitialise is 1, but mbert add-task"),
     "an ensemble": ("{run} {new} training.members=2 -o x", r"training.members is 2, but mbert add-task trains one mo"),
     "another pooling": ("{run} {new} pooling=cls -o x", r"pooling is cls, but all tasks of .*run use mean; remove it"),
