@@ -4,24 +4,36 @@
 
 It takes a few steps on a CPU, with random weights and made-up sentences, and counts the operations of the last step:
 forward pass, backward pass and update. It does not count operations that launch nothing, such as views and allocations,
-or loops that Numba compiles. One product for several tasks counts once, because a GPU launches it once; a CPU divides
-it by task.
+or loops that Numba compiles: for each of those, a GPU launches a Triton kernel. One product for several tasks counts
+once, because a GPU launches it once; a CPU divides it by task.
+
+It also counts the operations of a step that replays a CUDA graph, with a stand-in for such graphs on a CPU.
 """
 
 import argparse
 import os
+import sys
 import tempfile
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import contest
 import made_up_course
+import torch
 from encoders import shape_of, write_random_encoder
 from torch.utils._python_dispatch import TorchDispatchMode
 from workload import course_steps
 
+from mbert_cli.encoder.kernels import bf16_products
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for cpu_graphs.py
+
+from cpu_graphs import gpu_steps
+
 PRODUCTS = ("mm", "addmm", "bmm", "_grouped_mm")
-LAUNCH_NOTHING = ("new_empty", "is_coalesced", "_sparse_coo_tensor_with_dims_and_tensors")
+LAUNCH_NOTHING = ("new_empty", "_unsafe_view", "is_coalesced", "_sparse_coo_tensor_with_dims_and_tensors")
 """Operations that only allocate memory or describe tensors."""
 CASES = {
     "minilm": ("minilm-random", []),
@@ -32,10 +44,15 @@ CASES = {
 KERNELS = ("fused", "torch")
 _STEPS = 3  # the first steps create the state of the optimizer
 _ROWS = 120  # of each made-up file
+_ROWS_OF_REPLAYED_STEP = 2  # of each task
 
 
 class Operations(TorchDispatchMode):
     """Counts the operations within its block, forward and backward, without those that launch nothing.
+
+    The counts are those of a device with products in bf16, on every machine: on a CPU without instructions for them,
+    mbert converts the factors of products to fp32. Within the block it does not. Instead, this class computes the
+    products in fp32, and does not count that.
 
     Attributes:
         counts: number of calls of each operation, by its name without overload.
@@ -45,12 +62,25 @@ class Operations(TorchDispatchMode):
         super().__init__()
         self.counts = Counter()
 
+    def __enter__(self):
+        """Begin to count."""
+        self._converts = not bf16_products._are_fast()
+        self._patch = mock.patch.object(bf16_products, "_are_fast", return_value=True)
+        self._patch.start()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        """Stop counting."""
+        super().__exit__(*error)
+        self._patch.stop()
+
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         """Count an operation and call it."""
         name = operation.overloadpacket.__name__
         if operation.namespace == "aten" and not operation.is_view and name not in LAUNCH_NOTHING:
             self.counts[name] += 1
-        return operation(*args, **(kwargs or {}))
+        call = _in_fp32 if self._converts and name in PRODUCTS else _as_it_is
+        return call(operation, args, kwargs or {})
 
     @property
     def total(self):
@@ -63,6 +93,21 @@ class Operations(TorchDispatchMode):
         return sum(self.counts[name] for name in PRODUCTS)
 
 
+def _as_it_is(operation, args, kwargs):
+    return operation(*args, **kwargs)
+
+
+def _in_fp32(product, args, kwargs):
+    """Compute a product in fp32 if its factors are in bf16; return it in bf16."""
+    are_bf16 = [isinstance(each, torch.Tensor) and each.dtype == torch.bfloat16 for each in args]
+    if not any(are_bf16):
+        return product(*args, **kwargs)
+    with torch.autocast("cpu", enabled=False):
+        wide = [each.float() if is_bf16 else each for each, is_bf16 in zip(args, are_bf16, strict=True)]
+        result = product.overloadpacket(*wide)
+    return kwargs["out"].copy_(result) if "out" in kwargs else result.bfloat16()
+
+
 def count_steps(encoder, adapters, kernels, precision="bf16", batch_size=32):
     """Return the operations of a training step of the paper's three tasks.
 
@@ -73,8 +118,6 @@ def count_steps(encoder, adapters, kernels, precision="bf16", batch_size=32):
         precision: `fp32` or `bf16`.
         batch_size: rows of each task.
     """
-    from ours import course_recipe, load, timed_steps
-
     operations = Operations()
 
     def steps(_):
@@ -82,6 +125,53 @@ def count_steps(encoder, adapters, kernels, precision="bf16", batch_size=32):
         yield from drawn[:-1]
         with operations:
             yield drawn[-1]
+
+    _train(encoder, adapters, kernels, precision, steps)
+    return operations
+
+
+def count_replayed_step(encoder, adapters, precision="bf16"):
+    """Return the operations of a training step that replays a CUDA graph; the graph counts as one operation.
+
+    A stand-in for CUDA graphs repeats the captured operations on a CPU; those are not counted. The counts are those
+    of any kernels and any number of rows.
+
+    Args:
+        encoder: see `count_steps`.
+        adapters: see `count_steps`.
+        precision: see `count_steps`.
+    """
+    operations = Operations()
+
+    def steps(_):
+        _, (step,) = course_steps({"steps": 1, "warm_up": 0, "batch_size": _ROWS_OF_REPLAYED_STEP})
+        yield step  # without a graph
+        yield step  # it is captured
+        with counting_replays(operations, *graphs):
+            yield step
+
+    with gpu_steps() as graphs:
+        _train(encoder, adapters, "torch", precision, steps)
+    return operations
+
+
+@contextmanager
+def counting_replays(operations, stand_in):
+    """Count operations within a block, and each replay of a graph as one operation.
+
+    Args:
+        operations: receives the counts.
+        stand_in: the stand-in for CUDA graphs.
+    """
+    before = stand_in.replays
+    with operations:
+        yield
+    operations.counts["replayed graph"] += stand_in.replays - before
+
+
+def _train(encoder, adapters, kernels, precision, steps):
+    """Take steps with random weights and made-up sentences."""
+    from ours import course_recipe, load, timed_steps
 
     with tempfile.TemporaryDirectory() as folder:
         run, weights = Path(folder, "run"), Path(folder, "encoder")
@@ -92,7 +182,6 @@ def count_steps(encoder, adapters, kernels, precision="bf16", batch_size=32):
         write_random_encoder(shape_of(encoder), weights)
         made_up_course.write_tokenizer(weights, shape_of(encoder).vocab_size)
         timed_steps(load(course_recipe(str(weights), adapters), Path(folder)), run, precision, steps, 0, kernels)
-    return operations
 
 
 def main():
@@ -111,18 +200,29 @@ def main():
         for name in options.cases
         for kernels in options.kernels
     }
-    table = contest.table(f"operations of a step, {options.precision}", "", "all", "matrix products", "others")
+    replayed = {name: count_replayed_step(*CASES[name], options.precision) for name in options.cases}
+    columns = ("", "all", "matrix products", "others", "with a replayed graph")
+    table = contest.table(f"operations of a step, {options.precision}", *columns)
     for (name, kernels), each in operations.items():
-        table.add_row(f"{name}: {kernels}", str(each.total), str(each.products), str(each.total - each.products))
+        numbers = each.total, each.products, each.total - each.products, replayed[name].total
+        table.add_row(f"{name}: {kernels}", *map(str, numbers))
     contest.show(table)
     if options.each:
-        for (name, kernels), each in operations.items():
+        of_replays = {(name, "replayed"): each for name, each in replayed.items()}
+        for (name, kernels), each in (operations | of_replays).items():
             single = contest.table(f"{name}: {kernels}", "", "calls")
             for operation, count in each.counts.most_common():
                 single.add_row(operation, str(count))
             contest.show(single)
     counts = [
-        {"case": name, "kernels": kernels, "all": each.total, "products": each.products, "each": each.counts}
+        {
+            "case": name,
+            "kernels": kernels,
+            "all": each.total,
+            "products": each.products,
+            "each": each.counts,
+            "replayed": replayed[name].counts,
+        }
         for (name, kernels), each in operations.items()
     ]
     contest.write_json(options.json, counts)
