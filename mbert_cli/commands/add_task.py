@@ -14,6 +14,7 @@ from mbert_cli.commands.options import (
     Device,
     DryRun,
     Encoder,
+    EventsAsJson,
     Force,
     Kernels,
     Limit,
@@ -69,9 +70,7 @@ def add_task(
     limit: Limit = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print events as JSON, one object per line: start, epoch, end.")
-    ] = False,
+    as_json: EventsAsJson = False,
 ) -> None:
     """Train new tasks on the frozen encoder of a trained model.
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.commands.executor import check_engine, check_hardware, executor_of
 from mbert_cli.commands.options import (
     Address,
@@ -21,6 +20,7 @@ from mbert_cli.commands.options import (
     Offline,
     Precision,
     Quiet,
+    RecipeOrDemo,
     Settings,
     go_offline,
     recipe_and_settings,
@@ -42,14 +42,7 @@ if TYPE_CHECKING:
 
 
 def cv(
-    recipe: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECIPE",
-            help="A recipe file, or the name of a shipped recipe. Default: demo.",
-            autocompletion=recipe_or_file,
-        ),
-    ] = None,
+    recipe: RecipeOrDemo = None,
     settings: Settings = None,
     folds: Annotated[int, typer.Option("--folds", metavar="N", min=2, max=1000, help="Number of folds.")] = 5,
     group: Annotated[

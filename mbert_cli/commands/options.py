@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.errors import UsageError
 from mbert_cli.messages import nearest
 
 if TYPE_CHECKING:
     from mbert_cli.recipe.sections import ModelSection
 
+RecipeOrDemo = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe file, or the name of a shipped recipe. Default: demo.",
+        autocompletion=recipe_or_file,
+    ),
+]
 Settings = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Overrides, such as training.epochs=3.")
 ]
@@ -49,6 +58,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print more details.")]
 Force = Annotated[bool, typer.Option("--force", "-F", help="Replace existing output.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+EventsAsJson = Annotated[
+    bool, typer.Option("--json", help="Print events as JSON, one object per line: start, epoch, end.")
+]
 Quoting = Annotated[
     Literal["auto", "csv", "none"] | None,
     typer.Option("--quoting", help="none reads quotes as plain text. Default: as in the recipe, else auto."),

@@ -17,6 +17,13 @@ from mbert_cli.terminal.console import Console
 
 app = typer.Typer(cls=Group, help="List, print and copy the recipes that come with mbert.", no_args_is_help=True)
 
+_Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="The name of a shipped recipe, or a recipe file.", autocompletion=recipe_or_file
+    ),
+]
+
 
 def recipes_ls(
     plans: Annotated[bool, typer.Option("--plans", help="List the plans for mbert sweep instead.")] = False,
@@ -41,14 +48,7 @@ def recipes_ls(
 
 
 def recipes_cat(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            help="The name of a shipped recipe, or a recipe file.",
-            autocompletion=recipe_or_file,
-        ),
-    ],
+    name: _Name,
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Merge the recipes that it extends, and show all defaults.")
     ] = False,
@@ -70,14 +70,7 @@ def recipes_cat(
 
 
 def recipes_cp(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            help="The name of a shipped recipe, or a recipe file.",
-            autocompletion=recipe_or_file,
-        ),
-    ],
+    name: _Name,
     target: Annotated[Path | None, typer.Argument(metavar="FILE", help="The new file. Default: NAME.yaml.")] = None,
     force: Force = False,
     quiet: Quiet = False,

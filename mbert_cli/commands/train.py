@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.commands.options import (
     AllowDrift,
     BatchSize,
     Device,
     DryRun,
+    EventsAsJson,
     Force,
     Kernels,
     Limit,
     Offline,
     Precision,
     Quiet,
+    RecipeOrDemo,
     Resume,
     Seed,
     Settings,
@@ -38,14 +39,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECIPE",
-            help="A recipe file, or the name of a shipped recipe. Default: demo.",
-            autocompletion=recipe_or_file,
-        ),
-    ] = None,
+    recipe: RecipeOrDemo = None,
     settings: Settings = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run folder. Default: runs/RECIPE.")
@@ -83,9 +77,7 @@ def train(
     prune_below: Annotated[Path | None, typer.Option("--prune-below", hidden=True)] = None,  # from mbert sweep
     quiet: Quiet = False,
     verbose: Verbose = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print events as JSON, one object per line: start, epoch, end.")
-    ] = False,
+    as_json: EventsAsJson = False,
 ) -> None:
     """Train a model from a recipe.
 

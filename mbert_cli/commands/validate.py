@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbert_cli.commands.completion import recipe_or_file
 from mbert_cli.commands.options import (
     AsJson,
     Device,
@@ -14,6 +13,7 @@ from mbert_cli.commands.options import (
     Offline,
     Precision,
     Quiet,
+    RecipeOrDemo,
     Settings,
     Verbose,
     go_offline,
@@ -29,14 +29,7 @@ if TYPE_CHECKING:
 
 
 def validate(
-    recipe: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECIPE",
-            help="A recipe file, or the name of a shipped recipe. Default: demo.",
-            autocompletion=recipe_or_file,
-        ),
-    ] = None,
+    recipe: RecipeOrDemo = None,
     settings: Settings = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run folder. Default: runs/RECIPE.")
