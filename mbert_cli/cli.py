@@ -51,6 +51,7 @@ def main() -> None:
         _flush()
         if message:
             print(message, file=sys.stderr)  # noqa: T201
+    _keep_objects()
     raise SystemExit(code)
 
 
@@ -69,6 +70,16 @@ def _run() -> int | None:
     signals.check()  # a signal during the import is deferred until here
     code: int | None = app(prog_name="mbert", standalone_mode=False)
     return code
+
+
+def _keep_objects() -> None:
+    """Take all objects out of garbage collection: at its end, Python would search those of PyTorch several times.
+
+    Nothing is lost: files are closed by then. Exit handlers and the end of threads do not depend on the collector.
+    """
+    import gc
+
+    gc.freeze()
 
 
 def _silence_libraries() -> None:

@@ -33,6 +33,7 @@ import scale_formulas
 import scale_measure
 import scale_model
 import scaling
+import start_up
 import train_peers
 import train_speed
 import watched_steps
@@ -204,6 +205,29 @@ def test_a_profile_holds_every_step(run, encoder, capsys):
     assert found["steps"] == 3
     assert found["work"]["sentences"] == (4 + 3) * 5 * BATCH_SIZE
     assert "aten::" in capsys.readouterr().out
+
+
+def test_a_stage_interrupts_the_stage_around_it():
+    times = iter([1.0, 3.0, 7.0, 8.0])
+    stages = start_up.Stages(lambda: next(times))
+    with stages.stage("outer"):
+        stages.timed("inner", len)("")
+    assert stages.seconds == {start_up.REST: 1.0, "outer": 2.0 + 1.0, "inner": 4.0}
+
+
+def test_the_stages_of_a_prediction_add_up_to_its_cpu_time(tiny_recipe, tmp_path, monkeypatch):
+    folder, table = tmp_path / "run", tmp_path / "new.tsv"
+    app(["train", str(tiny_recipe), "-o", str(folder), "training.epochs=1", "-q"], standalone_mode=False)
+    table.write_text("text\na fine day\n", encoding="utf-8")
+    words = [folder, table, "-t", "mood", "--rounds", 1, "--json", tmp_path / "out.json"]
+    monkeypatch.setattr(sys, "argv", [start_up.__file__, *map(str, words)])
+    start_up.main()
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    named = {name for functions in start_up.STAGES.values() for name in functions.values()}
+    named.discard("load compiled loops from the cache")  # Numba may not be installed
+    assert {start_up.FIRST, start_up.LAST, "import torch", "import mbert_cli", *named} <= found.keys()
+    total = found.pop(start_up.TOTAL)
+    assert sum(found.values()) == pytest.approx(total, rel=0.05)
 
 
 def test_every_run_of_the_estimates_is_completed(run, encoder):

@@ -30,6 +30,7 @@ from mbert_cli.commands.options import (
     go_offline,
     other_columns,
 )
+from mbert_cli.machine.collection import collecting_later
 from mbert_cli.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -125,10 +126,11 @@ def embed(
     }
 
     def load() -> "Predictor":
-        from mbert_cli.prediction.predictor import Predictor
-
         console.show_log()
-        return Predictor(run, **model)
+        with collecting_later():
+            from mbert_cli.prediction.predictor import Predictor
+
+            return Predictor(run, **model)
 
     def embed_here(files: Mapping[str, str], options: EmbedOptions) -> None:
         for note in embed_file(next(iter(files)), output, model_section(run), load, options, console):

@@ -30,6 +30,7 @@ from mbert_cli.commands.options import (
     go_offline,
     other_columns,
 )
+from mbert_cli.machine.collection import collecting_later
 from mbert_cli.prediction.output_formats import FORMAT_HELP, FormatName, kept_columns
 from mbert_cli.terminal.console import Console
 
@@ -158,10 +159,11 @@ def predict(
     }
 
     def load() -> "Predictor":
-        from mbert_cli.prediction.accepted_int8 import load_to_predict
-
         console.show_log()
-        return load_to_predict(run, model, console)
+        with collecting_later():
+            from mbert_cli.prediction.accepted_int8 import load_to_predict
+
+            return load_to_predict(run, model, console)
 
     def predict_here(files: Mapping[str, str], options: PredictOptions) -> None:
         predict_files(files, model_section(run), load, options, console)
