@@ -22,3 +22,17 @@ with collecting_later():
 assert gc.get_freeze_count() <= kept
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_end_of_a_command_searches_no_objects():
+    code = """
+import gc, sys
+from mbert_cli.cli import main
+sys.argv = ["mbert", "--version"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+assert gc.get_freeze_count()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
