@@ -7,6 +7,7 @@ import pytest
 import tiny
 from word_salad import sentences
 
+from mbert_cli.cli import app
 from mbert_cli.model.components import kinds
 
 pytest.importorskip("onnx")
@@ -86,8 +87,8 @@ def run(request, tiny_checkpoint, tmp_path_factory):
     recipe |= {"adapters": adapters, "pooling": pooling}
     recipe["training"] |= {"epochs": 1, "learning_rate": 0.02}
     path.write_text(json.dumps(recipe))
-    mbert("train", path, "-o", "run", "-q", "--precision", "fp32", cwd=folder)
-    mbert("evaluate", "run", "-q", "--calibrate", "--tune-thresholds", "f1", "--precision", "fp32", cwd=folder)
+    for command in (["train", path, "-o"], ["evaluate", "--calibrate", "--tune-thresholds", "f1"]):
+        app([*map(str, command), str(folder / "run"), "-q", "--precision", "fp32"], standalone_mode=False)
     mbert("export", "run", "-o", "exported", cwd=folder)
     return folder
 
