@@ -20,6 +20,7 @@ from mbert_cli.encoder.dropout import dropout, site_key
 from mbert_cli.encoder.kernels import bottlenecks
 from mbert_cli.encoder.kernels.bf16_products import matmul
 from mbert_cli.encoder.padding import Rounding
+from mbert_cli.machine.cuda_graph import why_not_on
 
 
 class CpuGraphs:
@@ -165,8 +166,9 @@ def gpu_steps(graphs=True):
         for name in ("_LEAST", "_LEAST_BYTES"):  # a GPU does not use the pools of `memory`
             patch.setattr(f"mbert_cli.encoder.kernels.memory.{name}", 1 << 62)
         if graphs:
-            patch.setattr("mbert_cli.training.why_no_graphs._has_graphs", lambda device: True)
-            patch.setattr("mbert_cli.training.why_no_graphs._KERNELS", "torch")
+            on_gpu = {"torch": "fused", "fused": "torch"}  # those of the stand-in are the fused kernels of a GPU
+            why_not = lambda device, kernels: why_not_on(torch.device("cuda"), on_gpu[kernels])  # noqa: E731
+            patch.setattr("mbert_cli.training.why_no_graphs.why_not_on", why_not)
             factory = lambda device: made.append(CpuGraphs(device)) or made[-1]  # noqa: E731
             patch.setattr("mbert_cli.training.step_graphs.CudaGraphs", factory)
         yield made

@@ -5,6 +5,18 @@ from collections.abc import Callable
 import torch
 
 
+def why_not_on(device: torch.device, kernels: str) -> str | None:
+    """Return the reason why steps on a device with these kernels cannot be captured; None if they can.
+
+    Args:
+        device: the device.
+        kernels: `torch` or `fused`. With `torch`, the number of blocks of attention depends on the texts' lengths.
+    """
+    if device.type != "cuda" or torch.version.hip is not None:
+        return "CUDA graphs run on NVIDIA GPUs only"
+    return None if kernels == "fused" else f"they need the fused kernels, and the kernels are {kernels}"
+
+
 class CudaGraphs:
     """Captures functions as CUDA graphs on one side stream.
 

@@ -3,6 +3,7 @@
 import torch
 
 from mbert_cli.encoder.kernels import why_not_fused
+from mbert_cli.machine.cuda_graph import why_not_on
 from mbert_cli.machine.hardware import choose, computes_in_bf16, why_not_int8
 
 _FLASH = "in bf16 and without dropout"
@@ -58,8 +59,7 @@ def _flash_attention(device: torch.device, fused: bool) -> str:
 
 def _graphs(device: torch.device, fused: bool) -> str:
     """Return which steps of training are captured as CUDA graphs; see also `training.why_no_graphs`."""
-    if device.type == "cpu" or torch.version.hip is not None:
-        return "not used: CUDA graphs run on NVIDIA GPUs only"
-    if not fused:
-        return "not used: they need the fused kernels"
-    return "used for training steps whose shapes occur again; see `mbert guide gpu`"
+    problem = why_not_on(device, "fused" if fused else "torch")
+    return (
+        f"not used: {problem}" if problem else "used for training steps whose shapes occur again; see `mbert guide gpu`"
+    )

@@ -8,11 +8,17 @@ from torch import Tensor
 
 from mbert_cli.batch import Batch, Layout
 from mbert_cli.encoder.padding import STATIC
+from mbert_cli.model.multi_task_bert import MultiTaskBert
 
 
 def is_static(device: torch.device) -> bool:
     """Return whether the batches of a device get dummy sentences."""
     return device.type == "cuda"
+
+
+def with_dummies_for(model: MultiTaskBert, batch: Batch) -> Batch:
+    """Return a batch with dummy sentences; with adapters, each segment has its own. See `with_dummies`."""
+    return with_dummies(batch, any(model.task(name).adapter_list() for name in batch.tasks))
 
 
 def with_dummies(batch: Batch, each_segment: bool) -> Batch:

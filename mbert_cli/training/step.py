@@ -17,7 +17,7 @@ from mbert_cli.training.pair_order import PairOrder
 from mbert_cli.training.portion import Portion
 from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import TrainingState
-from mbert_cli.training.static_shapes import is_static, with_dummies
+from mbert_cli.training.static_shapes import is_static, with_dummies_for
 from mbert_cli.training.step_graphs import StepGraphs
 from mbert_cli.training.step_results import LATE, StepResult, StepResults
 from mbert_cli.training.step_update import StepUpdate
@@ -99,6 +99,10 @@ class OptimizerStep:
         self.state.step += 1
         return self._results.read(LATE)
 
+    def run_without_graphs(self) -> None:
+        """Take all later steps without CUDA graphs. The results have the same bits."""
+        self.graphs = None
+
     def read(self) -> list[StepResult]:
         """Wait for all steps; return the results that were not returned before.
 
@@ -122,8 +126,7 @@ class OptimizerStep:
         portions = self.pairs.pack_portions(rows, step, "cpu", self._processes, accumulate)
         batches = [self._token_dropout(portion.batch, step) for portion in portions]
         if is_static(self._device):
-            has_adapters = any(self.model.task(name).adapter_list() for name in rows)
-            batches = [with_dummies(batch, has_adapters) for batch in batches]
+            batches = [with_dummies_for(self.model, batch) for batch in batches]
         whole = batches[0] if portions[0].is_whole else self._token_dropout(portions[0].whole, step)
         return [replace(portion, batch=batch, whole=whole) for portion, batch in zip(portions, batches, strict=True)]
 

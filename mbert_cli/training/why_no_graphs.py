@@ -5,12 +5,12 @@ import torch
 from mbert_cli.adapters.pal import PAL
 from mbert_cli.encoder.segment_adapters import acts_at
 from mbert_cli.encoder.shape import EncoderShape
+from mbert_cli.machine.cuda_graph import why_not_on
 from mbert_cli.machine.process_group import Processes
 from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.recipe.sections import Recipe
 from mbert_cli.training.setup import TrainingSetup
 
-_KERNELS = "fused"  # with other kernels, the number of blocks of attention depends on the lengths of the texts
 _WIDEST = 64  # the most features of an attention head; see `kernels.triton.attending`
 
 
@@ -23,19 +23,13 @@ def why_no_graphs(setup: TrainingSetup, device: torch.device, processes: Process
         processes: the processes that train together.
     """
     recipe, learner = setup.recipe, setup.learner
-    if not _has_graphs(device):
-        return "CUDA graphs run on NVIDIA GPUs only"
-    if not processes.is_alone:
-        return "several processes train together"
     return (
-        _why_not_recipe(recipe)
+        why_not_on(device, learner.model.kernels)
+        or (None if processes.is_alone else "several processes train together")
+        or _why_not_recipe(recipe)
         or _why_not_model(learner.model)
         or (None if learner.balancing.on_device else f"loss_balancing {recipe.loss_balancing.kind} needs the CPU")
     )
-
-
-def _has_graphs(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.version.hip is None
 
 
 def _why_not_recipe(recipe: Recipe) -> str | None:
@@ -57,8 +51,6 @@ def _why_not_recipe(recipe: Recipe) -> str | None:
 
 def _why_not_model(model: MultiTaskBert) -> str | None:
     """Return the part of a model because of which its steps cannot be captured; None if they can."""
-    if model.kernels != _KERNELS:
-        return f"they need the fused kernels, and the kernels are {model.kernels}"
     if not _has_fused_attention(model.encoder.shape):
         return "the fused kernels do not compute the attention of this encoder"
     for name in model.task_names:

@@ -275,7 +275,7 @@ def train(settings):
 
 
 def _without_graphs(run):
-    run.step.graphs = None
+    run.step.run_without_graphs()
 
 
 def predict(settings):

@@ -16,7 +16,7 @@ from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.training.fit import prepare
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.portion import Portion
-from mbert_cli.training.static_shapes import with_dummies
+from mbert_cli.training.static_shapes import with_dummies, with_dummies_for
 
 ADAPTERS = {
     "none": "[]",
@@ -77,8 +77,7 @@ def losses_and_gradients(run, rows, static_shapes):
     run.model.zero_grad()
     (portion,) = run.step.pairs.pack_portions(rows, 3, "cpu", ALONE)
     if static_shapes:
-        each = any(run.model.task(name).adapter_list() for name in rows)
-        batch = moved(with_dummies(portion.batch, each), torch.device("cpu"))
+        batch = moved(with_dummies_for(run.model, portion.batch), torch.device("cpu"))
         portion = Portion(batch, batch)
     losses = run.step.update.losses([portion], 3)
     sum(losses.values()).backward()

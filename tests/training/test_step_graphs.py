@@ -217,6 +217,29 @@ def test_the_reason_why_a_run_trains_without_graphs(prepared, setting):
         assert why_no_graphs(prepared(setting).setup, torch.device("cpu"), ALONE) == REASONS[setting]
 
 
+def test_reasons_in_options_that_need_other_files(prepared):
+    setup, cpu = prepared("adapters=[]").setup, torch.device("cpu")
+    recipe = setup.recipe
+    cached = recipe.model_copy(update={"training": recipe.training.model_copy(update={"cache_features": True})})
+    tasks = {name: task.model_copy(update={"soft_labels": "annealed"}) for name, task in recipe.tasks.items()}
+    annealed = recipe.model_copy(update={"tasks": tasks})
+    with gpu_steps():
+        assert "copies hidden states in each step" in why_no_graphs(replace(setup, recipe=cached), cpu, ALONE)
+        reason = why_no_graphs(replace(setup, recipe=annealed), cpu, ALONE)
+        assert reason == "the weight of the soft labels of tasks.mood changes in each step"
+
+
+@pytest.mark.parametrize("features", [64, 65])
+def test_heads_of_pal_with_more_than_64_features_are_a_reason(prepared, features):
+    setup = prepared("adapters=[{kind: pal, rank: 6, heads: 2}]").setup
+    (pal,) = setup.learner.model.task("mood").adapters
+    pal.down = torch.nn.Linear(32, 2 * features)
+    with gpu_steps():
+        reason = why_no_graphs(setup, torch.device("cpu"), ALONE)
+    expected = "the fused kernels do not compute the attention of tasks.mood.adapters"
+    assert reason == (None if features == 64 else expected)
+
+
 def test_other_reasons(prepared, monkeypatch):
     setup, cpu = prepared("adapters=[]").setup, torch.device("cpu")
     assert why_no_graphs(setup, cpu, ALONE) == "CUDA graphs run on NVIDIA GPUs only"
@@ -245,7 +268,7 @@ def test_twenty_steps_on_a_gpu_have_the_same_bits(prepared, precision, balancing
         step = step_of(run, balancing, "cuda")
         assert step.graphs is not None
         if not graphs:
-            step.graphs = None
+            step.run_without_graphs()
         taken = [result for number in range(20) for result in step(rows_of(number))]
         results.append(([result.losses for result in (*taken, *step.read())], everything_of(run, step)))
     (losses, values), (graph_losses, graph_values) = results
