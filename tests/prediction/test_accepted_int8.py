@@ -44,7 +44,7 @@ def trained(even_checkpoint, tiny_files, tmp_path_factory):
 def accepted(trained, tmp_path_factory):
     folder = shutil.copytree(trained, tmp_path_factory.mktemp("accepted") / "run")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(hardware, "why_not_int8", lambda device: None)
+        monkeypatch.setattr(hardware, "why_not_int8", lambda device, kernels="auto": None)
         monkeypatch.setattr(int8_scores, "LARGEST_LOSS", 1.0)
         mbert("evaluate", folder, *ACCEPT)
     return folder
@@ -56,7 +56,7 @@ def processor(monkeypatch):
 
     def set_problem(problem):
         for module in (hardware, accepted_int8):
-            monkeypatch.setattr(module, "why_not_int8", lambda device: problem)
+            monkeypatch.setattr(module, "why_not_int8", lambda device, kernels="auto": problem)
 
     set_problem(None)
     return set_problem
