@@ -129,6 +129,7 @@ def _written(func, args, kwargs):
 
 
 def _live_memory():
+    gc.unfreeze()  # a command that ran in this process has hidden older tensors
     tensors = [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]
     return {_memory_of(each) for each in tensors if each.device.type == "cpu" and not each.is_sparse}
 
