@@ -20,13 +20,13 @@ from mbert_cli.encoder.dropout import dropout, site_key
 from mbert_cli.encoder.kernels import bottlenecks
 from mbert_cli.encoder.kernels.bf16_products import matmul
 from mbert_cli.encoder.padding import Rounding
-from mbert_cli.machine.cuda_graph import why_not_on
+from mbert_cli.machine.cuda_graph import CudaGraphs, why_not_on
 
 
-class CpuGraphs:
+class CpuGraphs(CudaGraphs):
     """Replaces `machine.cuda_graph.CudaGraphs`."""
 
-    def __init__(self, device):
+    def __init__(self, device):  # not that of the base class, which needs a GPU
         self.captured = []
         self.replays = 0
 
@@ -34,8 +34,7 @@ class CpuGraphs:
         """Run a function."""
         function()
 
-    def capture(self, function):
-        """Record a function; return a function that replays it."""
+    def _record(self, function):
         recording = _Recording(_live_memory())
         waits = []
         with gpu_waits.Calls(waits), recording:
@@ -160,7 +159,7 @@ def gpu_steps(graphs=True):
     made = []
     with gpu_waits.reading_late(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("mbert_cli.training.step.is_static", lambda device: True)
-        patch.setattr("mbert_cli.training.static_shapes.STATIC", Rounding(128, 4))  # less work
+        patch.setattr("mbert_cli.model.static_shapes.STATIC", Rounding(128, 4))  # less work
         patch.setattr("mbert_cli.encoder.kernels.plain.attend", attend)
         add_bottlenecks = partial(bottlenecks.add_bottlenecks, plain_segments)
         patch.setattr("mbert_cli.encoder.kernels.plain.add_bottlenecks", add_bottlenecks)

@@ -42,7 +42,7 @@ FAST = Rounding(64, 1)
 64."""
 STATIC = Rounding(256, 4)
 """For training on a GPU: few different shapes occur. The four dummy sentences have at most 65 tokens each. See
-`training.static_shapes`."""
+`model.static_shapes`."""
 
 
 class Padding:

@@ -1,12 +1,16 @@
 """CUDA graphs: the GPU repeats many operations after one call of the CPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from torch import Tensor
+
+from mbert_cli.batch import capturing, packed, unpacked
 
 
 def why_not_on(device: torch.device, kernels: str) -> str | None:
-    """Return the reason why steps on a device with these kernels cannot be captured; None if they can.
+    """Return the reason why a device with these kernels does not use CUDA graphs; None if it does.
 
     Args:
         device: the device.
@@ -15,6 +19,10 @@ def why_not_on(device: torch.device, kernels: str) -> str | None:
     if device.type != "cuda" or torch.version.hip is not None:
         return "CUDA graphs run on NVIDIA GPUs only"
     return None if kernels == "fused" else f"they need the fused kernels, and the kernels are {kernels}"
+
+
+class CaptureError(Exception):
+    """A function cannot be captured; the message is the reason. Nothing was computed."""
 
 
 class CudaGraphs:
@@ -51,8 +59,17 @@ class CudaGraphs:
         numbers keep the values that they have during the capture.
 
         Raises:
-            RuntimeError: an operation cannot be captured, or memory is short.
+            CaptureError: an operation cannot be captured, or memory is short.
         """
+        token = capturing.set(True)
+        try:
+            return self._record(function)
+        except RuntimeError as error:
+            raise CaptureError(_cause_of(error)) from error
+        finally:
+            capturing.reset(token)
+
+    def _record(self, function: Callable[[], None]) -> Callable[[], None]:
         graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._stream.device)
         try:
             # Other threads, such as those of a notebook, may use the GPU during the capture.
@@ -61,3 +78,34 @@ class CudaGraphs:
         finally:
             torch.cuda.set_stream(current)  # if the end of a capture fails, PyTorch does not do this
         return graph.replay
+
+
+class GraphInputs:
+    """The arrays that a graph reads. They are in one buffer, so that one copy to the GPU brings those of a replay.
+
+    Args:
+        device: the GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._buffer: Tensor | None = None
+
+    def fill(self, arrays: Sequence[np.ndarray]) -> None:
+        """Copy arrays to the buffer. All calls have arrays of the same shapes and types."""
+        on_host = torch.from_numpy(packed(arrays))
+        if self._buffer is None:
+            self._buffer = torch.empty(len(on_host), dtype=torch.int32, device=self._device)
+        self._buffer.copy_(on_host.pin_memory() if self._device.type == "cuda" else on_host, non_blocking=True)
+
+    def tensors(self, like: Sequence[np.ndarray]) -> list[Tensor]:
+        """Return the arrays as views of the buffer; `like` gives their shapes and types."""
+        assert self._buffer is not None, "there is no buffer before the first call of `fill`"
+        return unpacked(self._buffer, like)
+
+
+def _cause_of(error: BaseException) -> str:
+    """Return the first line of the first error. After a failed operation, the end of the capture raises another one."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return f"{type(error).__name__}: {error}".splitlines()[0]

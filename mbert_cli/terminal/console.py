@@ -79,11 +79,14 @@ class Console:
                 self.info(line)
 
     def show_log(self) -> None:
-        """Print the log messages of this package, for example that kernels are being compiled, which takes a minute."""
+        """Print the log messages of this package, for example that kernels are being compiled, which takes a minute.
+
+        Messages of the level DEBUG are details.
+        """
         logger = logging.getLogger(_PACKAGE)
         logger.handlers = [each for each in logger.handlers if not isinstance(each, _LogLines)]
         logger.addHandler(_LogLines(self))
-        logger.setLevel(logging.INFO)
+        logger.setLevel(logging.DEBUG if self.verbose else logging.INFO)
 
     def event(self, kind: str, values: Mapping[str, Any]) -> None:
         """Print an event as one line of JSON if events are wanted.
@@ -150,7 +153,7 @@ class _LogLines(logging.Handler):
     """Prints log messages as lines of a console."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
+        super().__init__()
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -11,13 +11,13 @@ from jaxtyping import Float
 from mbert_cli.batch import as_tensor
 from mbert_cli.data.device_batch import moved
 from mbert_cli.machine.process_group import ALONE, Processes
+from mbert_cli.model.static_shapes import is_static, with_dummies_for
 from mbert_cli.training.encoder_dropout import EncoderDropout
 from mbert_cli.training.optimizer import learning_rate_factor
 from mbert_cli.training.pair_order import PairOrder
 from mbert_cli.training.portion import Portion
 from mbert_cli.training.setup import TrainingSetup
 from mbert_cli.training.state import TrainingState
-from mbert_cli.training.static_shapes import is_static, with_dummies_for
 from mbert_cli.training.step_graphs import StepGraphs
 from mbert_cli.training.step_results import LATE, StepResult, StepResults
 from mbert_cli.training.step_update import StepUpdate
@@ -66,7 +66,7 @@ class OptimizerStep:
         self.update = StepUpdate(setup, device, self._results, processes)
         problem = why_no_graphs(setup, device, processes)
         if problem is not None and is_static(device):
-            _log.info("training without CUDA graphs: %s", problem)
+            _log.debug("training without CUDA graphs: %s", problem)
         self.graphs = StepGraphs(self.update, self._results, device, recipe.training.seed) if problem is None else None
 
     @property

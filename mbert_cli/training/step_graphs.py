@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mbert_cli.batch import Batch, as_tensor, capturing, packed, unpacked
+from mbert_cli.batch import Batch, as_tensor, packed, unpacked
 from mbert_cli.data.device_batch import arrays_of, with_tensors
 from mbert_cli.encoder.dropout import site_keys
 from mbert_cli.encoder.kernels.product import Copies, Copy, Linear, mark_renewed
-from mbert_cli.machine.cuda_graph import CudaGraphs
+from mbert_cli.machine.cuda_graph import CaptureError, CudaGraphs, GraphInputs
 from mbert_cli.training.portion import Portion
 from mbert_cli.training.step_results import StepResults
 from mbert_cli.training.step_update import StepUpdate
@@ -30,7 +30,7 @@ class _Shape:
     Args:
         sites: number of dropout sites.
         used: the copies of weights that the graph reads. Steps of other tasks may use copies in other stacks.
-        buffer: the memory that the graph reads its inputs from.
+        inputs: the arrays that the graph reads.
         replay: runs the graph; None before the second step of the shape.
         values: the losses and the norm that the graph computes.
         updated: the parameters that the graph updates.
@@ -39,7 +39,7 @@ class _Shape:
 
     sites: int
     used: list[tuple[Linear, Mapping[str, Copy]]]
-    buffer: Tensor | None = None
+    inputs: GraphInputs
     replay: Callable[[], None] | None = None
     values: Tensor | None = None
     updated: list[Tensor] = field(default_factory=list)
@@ -88,10 +88,7 @@ class StepGraphs:
             self._eager(batch, step, [rates, *rest], key)
             return
         arrays = [rates, site_keys(self._seed, step, shape.sites), *rest]
-        on_host = torch.from_numpy(packed(arrays))
-        if shape.buffer is None:
-            shape.buffer = torch.empty(len(on_host), dtype=torch.int32, device=self._device)
-        shape.buffer.copy_(on_host.pin_memory() if self._device.type == "cuda" else on_host, non_blocking=True)
+        shape.inputs.fill(arrays)
         # A step without a graph, or the graph of other tasks, may have left copies outdated.
         for linear, copies in shape.used:
             linear.use(copies)
@@ -124,29 +121,24 @@ class StepGraphs:
         else:
             self._graphs.warm_up(compute)
             used = [(linear, linear.copies) for linear in self._update.model.linears_of(batch.tasks)]
-            self._shapes[key] = _Shape(self._update.losses.sites, used)
+            self._shapes[key] = _Shape(self._update.losses.sites, used, GraphInputs(self._device))
 
     def _capture(self, shape: _Shape, arrays: list[np.ndarray], batch: Batch, step: int) -> bool:
         """Capture the graph of a shape; return whether that was possible."""
-        assert shape.buffer is not None
-        rates, keys, *rest = unpacked(shape.buffer, arrays)
+        rates, keys, *rest = shape.inputs.tensors(arrays)
 
         def compute() -> None:
             self._compute(batch, rates, keys, rest, step)
             shape.copies = self._update.model.renew_copies(batch.tasks)
 
-        token = capturing.set(True)
         try:
             replay = self._graphs.capture(compute)
-        except RuntimeError as error:
-            # Nothing was computed. The step runs without a graph instead.
-            self.problem = _cause_of(error)
-            _log.warning("training continues without CUDA graphs: a step cannot be captured: %s", self.problem)
+        except CaptureError as error:  # the step runs without a graph instead
+            self.problem = str(error)
+            _log.warning("training continues without CUDA graphs: a step cannot be captured: %s", error)
             self._update.optimizer.zero_grad(set_to_none=True)
             self._shapes.clear()  # frees the memory of the graphs
             return False
-        finally:
-            capturing.reset(token)
         self._captured += 1
         shape.replay, shape.values = replay, self._results.values
         shape.updated = list(self._update.optimizer.updated)
@@ -156,10 +148,3 @@ class StepGraphs:
         on_device = with_tensors(batch, rest, self._device)
         self._update.optimizer.group_rates = rates
         self._update([Portion(on_device, on_device)], step, keys)
-
-
-def _cause_of(error: BaseException) -> str:
-    """Return the first line of the first error. After a failed operation, the end of the capture raises another one."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return f"{type(error).__name__}: {error}".splitlines()[0]

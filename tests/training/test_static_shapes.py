@@ -12,11 +12,11 @@ from mbert_cli.encoder.packed_encoder import PackedEncoder
 from mbert_cli.machine.hardware import choose
 from mbert_cli.machine.process_group import ALONE
 from mbert_cli.model.components import load_recipe
+from mbert_cli.model.static_shapes import with_dummies, with_dummies_for
 from mbert_cli.storage.run_folder import RunFolder
 from mbert_cli.training.fit import prepare
 from mbert_cli.training.options import RunOptions
 from mbert_cli.training.portion import Portion
-from mbert_cli.training.static_shapes import with_dummies, with_dummies_for
 
 ADAPTERS = {
     "none": "[]",
