@@ -4,13 +4,12 @@ import importlib.util
 import os
 from pathlib import Path
 
-import jaxtyping
+import import_checks
 import pytest
 import tiny
 from hypothesis import settings
 
-# Shapes and types of every annotated function are checked while testing.
-jaxtyping.install_import_hook("mbert_cli", "beartype.beartype")
+import_checks.install("mbert_cli")
 
 # No test asserts a time.
 settings.register_profile("mbert", deadline=None)
@@ -42,6 +41,14 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("gpu"):  # not `keywords`, which contain the names of folders
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk():
+    """Files need not survive a power failure."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture

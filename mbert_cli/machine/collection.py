@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 
 @contextmanager
@@ -13,12 +14,18 @@ def collecting_later() -> Iterator[None]:
     the end. In `mbert predict` of a few rows, the searches took a seventh of the CPU time. A second block in the same
     process imports little, so it changes nothing: what the program has built can still be collected.
     """
-    if not gc.isenabled() or gc.get_freeze_count():
+    if not gc.isenabled() or _freeze.cache_info().currsize:
         yield
         return
     gc.disable()
     try:
         yield
-        gc.freeze()
+        _freeze()
     finally:
         gc.enable()
+
+
+@cache  # runs once; gc.get_freeze_count() would walk over all objects
+def _freeze() -> None:
+    """Take all objects out of garbage collection."""
+    gc.freeze()
