@@ -8,6 +8,7 @@ not exist before the replay, and graphs overwrite each other's memory.
 import gc
 from contextlib import contextmanager
 from functools import partial
+from threading import Lock
 
 import gpu_waits
 import plain_segments
@@ -29,6 +30,11 @@ class CpuGraphs(CudaGraphs):
     def __init__(self, device):  # not that of the base class, which needs a GPU
         self.captured = []
         self.replays = 0
+        self._turn = Lock()
+
+    def turn(self):
+        """Return the lock of the threads."""
+        return self._turn
 
     def warm_up(self, function):
         """Run a function."""
@@ -70,6 +76,9 @@ class _Recording(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        parts = gpu_waits.parts_of(self, func, args, kwargs)
+        if parts is not NotImplemented:
+            return parts
         if gpu_waits.reads(func.overloadpacket.__name__, args, kwargs):
             raise RuntimeError(f"not permitted when stream is capturing: {func}")
         for tensor in _tensors((args, kwargs)):
@@ -129,7 +138,9 @@ def _written(func, args, kwargs):
 
 def _live_memory():
     gc.unfreeze()  # a command that ran in this process has hidden older tensors
-    tensors = [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]
+    objects = gc.get_objects()
+    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, torch.Tensor)}
+    tensors = [each for each in objects if type(each) in kinds]
     return {_memory_of(each) for each in tensors if each.device.type == "cpu" and not each.is_sparse}
 
 
@@ -154,9 +165,8 @@ def attend(qkv, layout, num_heads, dropout_p, prefixes=(), relative=None):
 
 
 @contextmanager
-def gpu_steps(graphs=True):
-    """Enter a block whose steps run as on a GPU; with `graphs`, as CUDA graphs. Yield a list of the stand-ins."""
-    made = []
+def _on_gpu():
+    """Enter a block with the kernels, the padding and the late results of a GPU; yield what patches attributes."""
     with gpu_waits.reading_late(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("mbert_cli.training.step.is_static", lambda device: True)
         patch.setattr("mbert_cli.model.static_shapes.STATIC", Rounding(128, 4))  # less work
@@ -165,10 +175,32 @@ def gpu_steps(graphs=True):
         patch.setattr("mbert_cli.encoder.kernels.plain.add_bottlenecks", add_bottlenecks)
         for name in ("_LEAST", "_LEAST_BYTES"):  # a GPU does not use the pools of `memory`
             patch.setattr(f"mbert_cli.encoder.kernels.memory.{name}", 1 << 62)
+        yield patch
+
+
+def _why_not(device, kernels):
+    on_gpu = {"torch": "fused", "fused": "torch"}  # those of the stand-in are the fused kernels of a GPU
+    return why_not_on(torch.device("cuda"), on_gpu[kernels])
+
+
+@contextmanager
+def gpu_steps(graphs=True):
+    """Enter a block whose steps run as on a GPU; with `graphs`, as CUDA graphs. Yield a list of the stand-ins."""
+    made = []
+    with _on_gpu() as patch:
         if graphs:
-            on_gpu = {"torch": "fused", "fused": "torch"}  # those of the stand-in are the fused kernels of a GPU
-            why_not = lambda device, kernels: why_not_on(torch.device("cuda"), on_gpu[kernels])  # noqa: E731
-            patch.setattr("mbert_cli.training.why_no_graphs.why_not_on", why_not)
+            patch.setattr("mbert_cli.training.why_no_graphs.why_not_on", _why_not)
             factory = lambda device: made.append(CpuGraphs(device)) or made[-1]  # noqa: E731
             patch.setattr("mbert_cli.training.step_graphs.CudaGraphs", factory)
+        yield made
+
+
+@contextmanager
+def gpu_predictions():
+    """Enter a block in which new objects of `Predictor` predict as on a GPU. Yield a list of the stand-ins."""
+    made = []
+    with _on_gpu() as patch:
+        patch.setattr("mbert_cli.prediction.forward_graphs.why_not_on", _why_not)
+        factory = lambda device: made.append(CpuGraphs(device)) or made[-1]  # noqa: E731
+        patch.setattr("mbert_cli.prediction.forward_graphs.CudaGraphs", factory)
         yield made

@@ -51,9 +51,21 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        parts = parts_of(self, func, args, kwargs)
+        if parts is not NotImplemented:
+            return parts
         if reads(func.overloadpacket.__name__, args, kwargs):
             _record(self.found, str(func))
         return func(*args, **kwargs)
+
+
+def parts_of(mode, operation, args, kwargs):
+    """Call an operation that PyTorch composes of others, so that `mode` sees those; NotImplemented if it is not one.
+
+    In inference mode, PyTorch does not do this by itself.
+    """
+    with mode:
+        return operation.decompose(*args, **kwargs)
 
 
 def reads(name, args, kwargs):

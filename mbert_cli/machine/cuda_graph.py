@@ -1,6 +1,8 @@
 """CUDA graphs: the GPU repeats many operations after one call of the CPU."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
 
 import numpy as np
 import torch
@@ -39,6 +41,23 @@ class CudaGraphs:
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
+        self._lock = Lock()
+        self._end = torch.cuda.Event()  # of the latest turn
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Enter a block that writes the inputs of a graph, replays it, and copies its results.
+
+        Only one thread at a time is in such a block. Its operations on the GPU wait for those of earlier blocks,
+        because threads may use different streams.
+        """
+        with self._lock:
+            current = torch.cuda.current_stream(self._stream.device)
+            current.wait_event(self._end)
+            try:
+                yield
+            finally:
+                self._end.record(current)
 
     def warm_up(self, function: Callable[[], None]) -> None:
         """Run a function on the side stream.

@@ -58,8 +58,10 @@ def _flash_attention(device: torch.device, fused: bool) -> str:
 
 
 def _graphs(device: torch.device, fused: bool) -> str:
-    """Return which steps of training are captured as CUDA graphs; see also `training.why_no_graphs`."""
+    """Return what is captured as CUDA graphs; see also `training.why_no_graphs` and `prediction.forward_graphs`."""
     problem = why_not_on(device, "fused" if fused else "torch")
     return (
-        f"not used: {problem}" if problem else "used for training steps whose shapes occur again; see `mbert guide gpu`"
+        f"not used: {problem}"
+        if problem
+        else "used for training steps and small batches of predictions whose shapes occur again; see `mbert guide gpu`"
     )

@@ -1,4 +1,4 @@
-"""Dummy sentences at the end of a training batch on a GPU, so that few different shapes occur."""
+"""Dummy sentences in a batch on a GPU, so that few different shapes occur."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from mbert_cli.model.multi_task_bert import MultiTaskBert
 
 
 def is_static(device: torch.device) -> bool:
-    """Return whether the batches of a device get dummy sentences."""
+    """Return whether the training batches of a device get dummy sentences."""
     return device.type == "cuda"
 
 
@@ -42,16 +42,51 @@ def with_dummies(batch: Batch, each_segment: bool) -> Batch:
         numbers.append(np.append(segment.numbers, np.zeros(len(added), np.int64)))
         sentences.append(len(lengths[-1]))
         dummies.append(len(added))
-    source = torch.from_numpy(np.concatenate(sources))
+    layout = Layout(np.concatenate(lengths), sentences, "cpu", np.concatenate(numbers), dummies)
+    return _gathered(batch, np.concatenate(sources), layout)
+
+
+def with_dummy_examples(batch: Batch, sides: int, examples: int) -> Batch:
+    """Return a batch of one task with a certain number of examples and a rounded number of tokens.
+
+    On each side, one dummy sentence of one token is added for each missing example. The dummy sentences of `STATIC`
+    follow at the end. All tokens of dummies are copies of the first token.
+
+    Args:
+        batch: a batch of one task on the CPU, without labels.
+        sides: number of sides of the examples.
+        examples: number of examples of the result, at least that of the batch.
+    """
+    lengths = batch.layout.host_lengths.reshape(sides, -1)
+    missing = examples - lengths.shape[1]
+    rest = np.array(STATIC.added(batch.layout.num_tokens + sides * missing), np.int64)
+    tokens = lengths.sum(1)
+    first = np.zeros(missing, np.int64)
+    parts = [
+        part for end, own in zip(np.cumsum(tokens), tokens, strict=True) for part in (np.arange(end - own, end), first)
+    ]
+    ones = np.ones((sides, missing), np.int64)
+    layout = Layout(np.append(np.hstack([lengths, ones]), rest), None, "cpu", None, [len(rest)])
+    return _gathered(batch, np.concatenate([*parts, np.zeros(rest.sum(), np.int64)]), layout)
+
+
+def rounded_up(tokens: int) -> int:
+    """Return the number of tokens after rounding as `STATIC` describes."""
+    return tokens + sum(STATIC.added(tokens))
+
+
+def _gathered(batch: Batch, source: np.ndarray, layout: Layout) -> Batch:
+    """Return a batch whose tokens are copies of tokens of another batch."""
+    index = torch.from_numpy(source)
 
     def padded(x: Tensor) -> Tensor:
-        return x.index_select(0, source)
+        return x.index_select(0, index)
 
     return replace(
         batch,
         token_ids=padded(batch.token_ids),
         token_types=padded(batch.token_types),
         positions=padded(batch.positions),
-        layout=Layout(np.concatenate(lengths), sentences, "cpu", np.concatenate(numbers), dummies),
+        layout=layout,
         features=None if batch.features is None else padded(batch.features),
     )

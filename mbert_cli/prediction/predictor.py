@@ -13,15 +13,13 @@ from mbert_cli.data.batching import TaskData, tokenise_texts
 from mbert_cli.data.file_settings import with_file_settings
 from mbert_cli.data.length_limits import LengthLimits
 from mbert_cli.data.truncation import Truncation
-from mbert_cli.encoder.quantisation import quantise
 from mbert_cli.errors import UsageError
 from mbert_cli.heads import Columns
 from mbert_cli.machine.hardware import choose
 from mbert_cli.model.saved_model import read_model
-from mbert_cli.model.sentence_model import SentenceModel
 from mbert_cli.prediction.embed_columns import columns_to_embed, task_to_embed
 from mbert_cli.prediction.inputs import Inputs, check_texts, sides_of, texts_or_rows
-from mbert_cli.prediction.run_model import run_model
+from mbert_cli.prediction.outputs import Outputs
 
 
 class Predictor:
@@ -66,7 +64,7 @@ class Predictor:
         self.saved.model.to(self.hardware.device).compute_with(self.hardware.dtype, self.hardware.kernels)
         self.batch_size = batch_size
         self.fold = fold
-        self._folded: dict[str, SentenceModel] = {}
+        self.outputs = Outputs(self.saved.model, self.hardware, fold)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -119,7 +117,7 @@ class Predictor:
         head = self.saved.model.head(task)
         if not len(data):
             return {name: [] for name in head.labels.columns}
-        return head.predict(run_model(self._model(task), task, data, self.batch_size))
+        return head.predict(self.outputs(task, data, self.batch_size))
 
     def truncation(self, strict: bool = False) -> Truncation:
         """Return a counter of the rows that the model cuts, or a check that rejects them if `strict`."""
@@ -165,23 +163,7 @@ class Predictor:
         """Return the vectors of tokenised texts, ``[rows, hidden]``, float32."""
         if not len(data):
             return np.zeros((0, self.saved.model.shape.hidden_size), np.float32)
-        return run_model(self._model(task), task, data, self.batch_size, vectors=True).numpy()
-
-    def _model(self, task: str) -> SentenceModel:
-        if not self.fold:
-            return self.saved.model
-        # Folded at first use: the last digits may depend on the number of threads, which is chosen after loading.
-        if task not in self._folded:
-            self._folded[task] = _folded(self.saved.model, task, self.hardware.int8)
-        return self._folded[task]
-
-
-def _folded(model: SentenceModel, task: str, int8: bool) -> SentenceModel:
-    """Return the model for one task, with its adapters folded into the encoder; then quantise the encoder."""
-    folded = model.folded(task)
-    for member in folded.members() if int8 else ():
-        quantise(member.encoder)
-    return folded
+        return self.outputs(task, data, self.batch_size, vectors=True).numpy()
 
 
 def _warn_of_cut_rows(limits: LengthLimits, data: TaskData, task: str) -> None:

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbert_cli.batch import Batch
 from mbert_cli.data.batching import TaskData, by_length, pack
 from mbert_cli.errors import is_out_of_memory
 from mbert_cli.machine.process_group import ALONE, Processes
-from mbert_cli.model.multi_task_bert import MultiTaskBert
 from mbert_cli.model.sentence_model import SentenceModel
+from mbert_cli.prediction.forward import Forward
+from mbert_cli.prediction.forward_graphs import ForwardGraphs
 
 # Tokens of a batch. Larger batches are not faster.
 TOKEN_BUDGETS = {"cpu": 4096, "cuda": 32768}
@@ -26,6 +26,7 @@ def run_model(
     token_budget: int | None = None,
     vectors: bool = False,
     processes: Processes = ALONE,
+    graphs: ForwardGraphs | None = None,
 ) -> Tensor:
     """Return the outputs of a task's head for all examples, in their order, on the CPU.
 
@@ -40,20 +41,20 @@ def run_model(
         token_budget: number of tokens in a batch at most; None for the budget of the device.
         vectors: return the inputs of the head instead of its outputs; the examples have one side.
         processes: the processes that share the batches; the batches are those of one process.
+        graphs: computes small batches; None to compute them as all others.
     """
     model.eval()
     device = model.device
     token_budget = token_budget or TOKEN_BUDGETS[device.type]
     both_orders = data.swapped is not None and not vectors
-    if data.swapped is not None and both_orders:
-        sides = zip(model.head(task).sides, data.swapped.sides, strict=True)
-        data = replace(data, sides=(*data.sides, *(tokens for side, tokens in sides if side == "whole")))
+    if both_orders:
+        data = _with_other_order(model, task, data)
+    forward = Forward(model, task, both_orders, vectors)
     outputs, order = [], []
     batches = list(by_length(data, token_budget, batch_size))
     # A process without a batch computes the first one, for the shape of its outputs.
-    own = batches[processes.rank :: processes.count] or batches[:1]
-    lengths, pending = data.lengths, deque(own)
-    most = token_budget  # tokens that fit in memory
+    pending = deque(batches[processes.rank :: processes.count] or batches[:1])
+    lengths, most = data.lengths, token_budget  # `most`: tokens that fit in memory
     with torch.inference_mode():
         while pending:
             rows = pending.popleft()
@@ -61,9 +62,8 @@ def run_model(
                 pending.extendleft(reversed(np.array_split(rows, 2)))
                 continue
             try:
-                batch = pack({task: data}, {task: rows}, device)
-                output = _vectors(model, batch) if vectors else model(batch, both_orders)[task]
-                outputs.append(output.float())
+                output = None if graphs is None else graphs(forward, data, rows)
+                outputs.append(forward(pack({task: data}, {task: rows}, device)) if output is None else output)
             except (MemoryError, RuntimeError) as error:
                 if len(rows) == 1 or not is_out_of_memory(error):
                     raise
@@ -80,6 +80,8 @@ def run_model(
         return processes.gather_rows(values, places, len(data))
 
 
-def _vectors(model: SentenceModel, batch: Batch) -> Tensor:
-    assert isinstance(model, MultiTaskBert), "an ensemble has no sentence vectors"
-    return model.vectors(batch)
+def _with_other_order(model: SentenceModel, task: str, data: TaskData) -> TaskData:
+    """Return the examples with another side: the sequences of both texts with the texts swapped, if there are any."""
+    assert data.swapped is not None
+    sides = zip(model.head(task).sides, data.swapped.sides, strict=True)
+    return replace(data, sides=(*data.sides, *(tokens for side, tokens in sides if side == "whole")))

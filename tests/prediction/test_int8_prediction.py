@@ -135,7 +135,7 @@ def test_each_member_of_an_ensemble_keeps_its_weights(run):
 def test_folded_models_are_quantised_after_folding(run):
     folding = predictor_of(run, fold=True)
     assert (scores(folding) == scores(predictor_of(run))).all()
-    assert folding._model("mood").members()[0].encoder.layers[0].output.weight.dtype == torch.int8
+    assert folding.outputs.model_of("mood").members()[0].encoder.layers[0].output.weight.dtype == torch.int8
 
 
 @needs_int8

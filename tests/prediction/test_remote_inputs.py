@@ -11,7 +11,7 @@ from word_salad import sentences
 
 from mbert_cli.cli import app
 from mbert_cli.errors import DataError, UsageError
-from mbert_cli.prediction import predictor
+from mbert_cli.prediction import outputs
 from mbert_cli.prediction.input_files import input_files, plain_path
 from mbert_cli.storage import local_copies
 
@@ -83,7 +83,7 @@ def test_parts_of_a_url_and_of_the_same_file_are_joined(run, here):
 def test_an_interrupted_prediction_of_a_url_continues(run, here, monkeypatch):
     monkeypatch.setattr("mbert_cli.prediction.windows._MOST_ROWS", 3)
     mbert("predict", run, "in/a.tsv", "-o", "whole.tsv", *FLAGS)
-    real, computed = predictor.run_model, []
+    real, computed = outputs.run_model, []
 
     def dying(*arguments, **options):
         computed.append(1)
@@ -91,7 +91,7 @@ def test_an_interrupted_prediction_of_a_url_continues(run, here, monkeypatch):
             raise MemoryError("out of memory")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(predictor, "run_model", dying)
+    monkeypatch.setattr(outputs, "run_model", dying)
     with pytest.raises(MemoryError):
         mbert("predict", run, "memory://in/a.tsv", "-o", "out.tsv", *FLAGS)
     mbert("predict", run, "memory://in/a.tsv", "-o", "out.tsv", *FLAGS)

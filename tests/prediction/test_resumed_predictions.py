@@ -8,7 +8,7 @@ from mbert_cli.cli import app
 from mbert_cli.data.table import Table
 from mbert_cli.errors import MbertError
 from mbert_cli.machine.hardware import computing_with
-from mbert_cli.prediction import predictor
+from mbert_cli.prediction import outputs
 
 FLAGS = ("-t", "mood", "--precision", "fp32", "--device", "cpu")
 
@@ -34,13 +34,13 @@ def here(tmp_path, monkeypatch):
 def computed(monkeypatch):
     """For each piece that is computed, its rows and the number of threads."""
     pieces = []
-    run_model = predictor.run_model
+    run_model = outputs.run_model
 
-    def counting(model, task, data, batch_size):
+    def counting(model, task, data, *arguments, **options):
         pieces.append((len(data), torch.get_num_threads()))
-        return run_model(model, task, data, batch_size)
+        return run_model(model, task, data, *arguments, **options)
 
-    monkeypatch.setattr(predictor, "run_model", counting)
+    monkeypatch.setattr(outputs, "run_model", counting)
     return pieces
 
 
@@ -50,15 +50,15 @@ def predict(run, *words):
 
 def predict_interrupted(run, *words, pieces):
     """Predict, and run out of memory once a number of pieces has been computed."""
-    run_model, left = predictor.run_model, iter(range(pieces))
+    run_model, left = outputs.run_model, iter(range(pieces))
 
-    def dying(*arguments):
+    def dying(*arguments, **options):
         if next(left, None) is None:
             raise MemoryError("out of memory")
-        return run_model(*arguments)
+        return run_model(*arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predictor, "run_model", dying)
+        patch.setattr(outputs, "run_model", dying)
         with pytest.raises(MemoryError):
             predict(run, *words)
 

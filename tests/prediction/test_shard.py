@@ -17,7 +17,7 @@ from word_salad import sentences
 
 from mbert_cli.cli import app
 from mbert_cli.errors import DataError, RunInUseError, UsageError
-from mbert_cli.prediction import predictor
+from mbert_cli.prediction import outputs, predictor
 from mbert_cli.prediction.predictor import Predictor
 from mbert_cli.storage.resumable_output import partial_folder, partial_output
 
@@ -173,7 +173,7 @@ def test_a_finished_part_is_not_computed_again(run, here, monkeypatch):
     predict(run, file, "-o", "part.tsv", "--shard", "1/2")
     embed(run, file, "-o", "part.npy", "--shard", "1/2")
     before = [(here / name).stat().st_mtime_ns for name in ("part.tsv", "part.npy")]
-    monkeypatch.setattr(predictor, "run_model", None)
+    monkeypatch.setattr(outputs, "run_model", None)
     predict(run, file, "-o", "part.tsv", "--shard", "1/2")
     embed(run, file, "-o", "part.npy", "--shard", "1/2")
     assert [(here / name).stat().st_mtime_ns for name in ("part.tsv", "part.npy")] == before
@@ -183,7 +183,7 @@ def test_a_finished_part_is_not_computed_again(run, here, monkeypatch):
 def test_an_interrupted_part_continues(run, here, dependent, command, ending, monkeypatch):
     file = write(here / "in.tsv", 60)
     command(run, file, "-o", f"whole{ending}")
-    real, left, computed = predictor.run_model, [2], []
+    real, left, computed = outputs.run_model, [2], []
 
     def dying(*arguments, **options):
         computed.append(1)
@@ -192,7 +192,7 @@ def test_an_interrupted_part_continues(run, here, dependent, command, ending, mo
         return real(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(predictor, "run_model", dying)
+        patch.setattr(outputs, "run_model", dying)
         with pytest.raises(MemoryError):
             command(run, file, "-o", f"part-2{ending}", "--shard", "2/2")
         with pytest.raises(DataError, match=r"part-2\S*: is not finished; run the command that writes it again"):
