@@ -489,7 +489,11 @@ def test_the_gpu_session_measures_steps_and_predictions(run, monkeypatch, tmp_pa
         "--contenders",
         contenders,
         "--parts",
-        "steps,prediction",
+        "steps,small,prediction",
+        "--texts",
+        "1,3",
+        "--distinct",
+        1,
     )
     found = run(
         gpu_session, "--device", "cpu", *words, "--steps", 1, "--warm-up", 1, "--profiled", 1, "--pairs", 9, "--peak", 1
@@ -498,6 +502,14 @@ def test_the_gpu_session_measures_steps_and_predictions(run, monkeypatch, tmp_pa
     assert [(row["contender"], row["tokens"]) for row in found["steps"]] == expected
     assert all("error" not in row and row["mfu"] > 0 and "kernels" not in row for row in found["steps"])
     assert found["left_out"] == ["minilm-random hf_flash: flash_attn is not installed"]
+    assert [(row["contender"], row["texts"]) for row in found["small"]] == [
+        (name, size) for size in (1, 3) for name in gpu_session.SMALL
+    ]
+    assert all(row["sentences_per_s"] > 0 for row in found["small"])
+    hashes = [row["sha256"] for row in found["small"]]
+    assert (hashes[0], hashes[3]) == (hashes[1], hashes[4])  # on a CPU, none of them has graphs
+    assert [row["same_bits"] for row in found["small"]] == [each == hashes[i // 3 * 3] for i, each in enumerate(hashes)]
+    assert hashes[0] != hashes[3]
     check_all_ran(found["prediction"]["rows"], ["quora_bf16", "quora_hf_bf16"])
     assert {row["sentences"] for row in found["prediction"]["rows"]} == {18}
 

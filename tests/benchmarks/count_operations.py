@@ -7,7 +7,8 @@ forward pass, backward pass and update. It does not count operations that launch
 or loops that Numba compiles: for each of those, a GPU launches a Triton kernel. One product for several tasks counts
 once, because a GPU launches it once; a CPU divides it by task.
 
-It also counts the operations of a step that replays a CUDA graph, with a stand-in for such graphs on a CPU.
+It also counts the operations of a step that replays a CUDA graph, with a stand-in for such graphs on a CPU, and those
+of a small batch of a prediction, without and with a graph.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from mbert_cli.encoder.kernels import bf16_products
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for cpu_graphs.py
 
-from cpu_graphs import gpu_steps
+from cpu_graphs import gpu_predictions, gpu_steps
 
 PRODUCTS = ("mm", "addmm", "bmm", "_grouped_mm")
 LAUNCH_NOTHING = ("new_empty", "_unsafe_view", "is_coalesced", "_sparse_coo_tensor_with_dims_and_tensors")
@@ -169,9 +170,59 @@ def counting_replays(operations, stand_in):
     operations.counts["replayed graph"] += stand_in.replays - before
 
 
+def count_predictions(encoder, adapters, precision="bf16"):
+    """Return the operations of a small batch of a prediction: with the fused kernels, and with a replayed graph.
+
+    Args:
+        encoder: see `count_steps`.
+        adapters: see `count_steps`.
+        precision: see `count_steps`.
+    """
+    from ours import save_untrained
+
+    from mbert_cli.prediction.predictor import Predictor
+
+    with _made_up(encoder, adapters) as (recipe, run):
+        save_untrained(recipe, run)
+        eager = Predictor(run, device="cpu", precision=precision, kernels="fused")
+        data = eager.tokenise([["w1 w2 w3 w4"]], "sst")
+        with gpu_predictions() as graphs:
+            replayed = Predictor(run, device="cpu", precision=precision, kernels="torch")
+            counts = operations_of(replayed.outputs, "sst", data, *graphs)
+        return operations_of(eager.outputs, "sst", data), counts
+
+
+def operations_of(outputs, task, data, stand_in=None):
+    """Return the operations of the third batch of a prediction.
+
+    Args:
+        outputs: the outputs of a saved model.
+        task: the task.
+        data: the tokens of the batch.
+        stand_in: the stand-in for CUDA graphs; None if there are none.
+    """
+    operations = Operations()
+    # In inference mode, PyTorch does not show of which others an operation is composed.
+    with mock.patch.object(torch, "inference_mode", lambda mode=True: torch.set_grad_enabled(not mode)):
+        for _ in range(2):
+            outputs(task, data, None)
+        with operations if stand_in is None else counting_replays(operations, stand_in):
+            outputs(task, data, None)
+    return operations
+
+
 def _train(encoder, adapters, kernels, precision, steps):
     """Take steps with random weights and made-up sentences."""
-    from ours import course_recipe, load, timed_steps
+    from ours import timed_steps
+
+    with _made_up(encoder, adapters) as (recipe, run):
+        timed_steps(recipe, run, precision, steps, 0, kernels)
+
+
+@contextmanager
+def _made_up(encoder, adapters):
+    """Write random weights and made-up sentences; yield a recipe that reads them, and a folder for a run."""
+    from ours import course_recipe, load
 
     with tempfile.TemporaryDirectory() as folder:
         run, weights = Path(folder, "run"), Path(folder, "encoder")
@@ -181,7 +232,7 @@ def _train(encoder, adapters, kernels, precision, steps):
         os.environ["MBERT_DATA"] = folder
         write_random_encoder(shape_of(encoder), weights)
         made_up_course.write_tokenizer(weights, shape_of(encoder).vocab_size)
-        timed_steps(load(course_recipe(str(weights), adapters), Path(folder)), run, precision, steps, 0, kernels)
+        yield load(course_recipe(str(weights), adapters), Path(folder)), run
 
 
 def main():
@@ -201,14 +252,20 @@ def main():
         for kernels in options.kernels
     }
     replayed = {name: count_replayed_step(*CASES[name], options.precision) for name in options.cases}
+    predictions = {name: count_predictions(*CASES[name], options.precision) for name in options.cases}
     columns = ("", "all", "matrix products", "others", "with a replayed graph")
     table = contest.table(f"operations of a step, {options.precision}", *columns)
     for (name, kernels), each in operations.items():
         numbers = each.total, each.products, each.total - each.products, replayed[name].total
         table.add_row(f"{name}: {kernels}", *map(str, numbers))
-    contest.show(table)
+    predicted = contest.table(f"operations of a small batch of a prediction, {options.precision}", "", *columns[1:])
+    for name, (each, graph) in predictions.items():
+        predicted.add_row(name, *map(str, (each.total, each.products, each.total - each.products, graph.total)))
+    contest.show(table, predicted)
     if options.each:
         of_replays = {(name, "replayed"): each for name, each in replayed.items()}
+        for name, (each, graph) in predictions.items():
+            of_replays |= {(name, "prediction"): each, (name, "replayed prediction"): graph}
         for (name, kernels), each in (operations | of_replays).items():
             single = contest.table(f"{name}: {kernels}", "", "calls")
             for operation, count in each.counts.most_common():
@@ -222,6 +279,8 @@ def main():
             "products": each.products,
             "each": each.counts,
             "replayed": replayed[name].counts,
+            "prediction": predictions[name][0].counts,
+            "replayed_prediction": predictions[name][1].counts,
         }
         for (name, kernels), each in operations.items()
     ]

@@ -3,9 +3,10 @@
     python tests/benchmarks/gpu_session.py --json gpu.json
 
 It runs the tests that are marked `gpu`, then the training steps of mbert and of other programs in several sizes, then
-prediction. It needs mbert, transformers and a GPU, but neither data files nor a network: texts and weights are made up.
-With flash_attn, sentence_transformers and datasets, more programs are compared.
-The JSON file is written after each part. A part that does not fit into the time is left out, and named.
+prediction: of small batches with and without CUDA graphs, and of a file. It needs mbert, transformers and a GPU, but
+neither data files nor a network: texts and weights are made up. With flash_attn, sentence_transformers and datasets,
+more programs are compared. The JSON file is written after each part. A part that does not fit into the time is left
+out, and named.
 """
 
 import importlib.util
@@ -36,11 +37,14 @@ CONTENDERS = {
 }
 """mbert with CUDA graphs, without them, and with PyTorch's kernels; transformers with SDPA and with FlashAttention's
 packed sequences, both with the fused AdamW; and the trainer of sentence-transformers."""
+SMALL = {"mbert": ("fused", True), "mbert_kernels": ("fused", False), "mbert_torch": ("torch", False)}
+"""Kernels of mbert in the prediction of small batches, and whether it uses CUDA graphs."""
 PREDICTING = {"hf_bf16": "transformers", "st_bf16": "sentence_transformers"}
 """The package of each contender in prediction."""
 _NEEDS = {"hf_flash": "flash_attn", "st_bf16": "datasets"}  # its trainer reads them
 _SENTENCES_OF_A_ROW = 5  # of all tasks: SST has one, Quora and STS have two
 _ROWS = 4000  # of each made-up file
+_PARTS = ("tests", "steps", "small", "prediction")
 _TESTS = Path(__file__).parents[1]
 
 
@@ -49,9 +53,7 @@ def main():
     parser = contest.parser(__doc__.splitlines()[0], rounds=1)
     parser.set_defaults(device="cuda")
     parser.add_argument("--minutes", type=float, default=8, help="a part that would begin later is left out")
-    parser.add_argument(
-        "--parts", type=contest.words, default="tests,steps,prediction", help="tests, steps, prediction"
-    )
+    parser.add_argument("--parts", type=contest.words, default=",".join(_PARTS), help=", ".join(_PARTS))
     parser.add_argument("--tokens", type=contest.words, default=",".join(map(str, TOKENS)), help="tokens of a step")
     parser.add_argument("--encoders", type=contest.words, default=",".join(ENCODERS))
     parser.add_argument("--contenders", type=contest.words, default=",".join(CONTENDERS))
@@ -64,12 +66,13 @@ def main():
         help="number of different steps; mbert captures each of them at its second use",
     )
     parser.add_argument("--profiled", type=int, default=3, help="steps after these, in the profiler")
+    parser.add_argument("--texts", type=contest.words, default="1,8,32,128", help="texts of a small batch")
     parser.add_argument("--pairs", type=contest.positive, default=4000, help="pairs of sentences to predict")
     parser.add_argument("--peak", type=float, help="dense peak of bf16 in TFLOP/s; default: that of a known GPU")
     options = parser.parse_args()
     contest.check_names(options.contenders, CONTENDERS, "--contenders")
     contest.check_names(options.encoders, ENCODERS, "--encoders")
-    contest.check_names(options.parts, ("tests", "steps", "prediction"), "--parts")
+    contest.check_names(options.parts, _PARTS, "--parts")
     session = Session(options)
     with tempfile.TemporaryDirectory() as folder:
         session.run(Path(folder))
@@ -86,7 +89,7 @@ class Session:
     def __init__(self, options):
         self.options = options
         self.deadline = time.monotonic() + 60 * options.minutes
-        self.results = {"settings": contest.facts(options), "left_out": [], "steps": [], "seconds": {}}
+        self.results = {"settings": contest.facts(options), "left_out": [], "steps": [], "small": [], "seconds": {}}
 
     def run(self, folder):
         """Run all parts, and save the results after each.
@@ -97,10 +100,11 @@ class Session:
         made_up_course.write_course(folder, _ROWS)
         os.environ["MBERT_DATA"] = str(folder)
         encoders = {name: _encoder(name, folder) for name in self.options.encoders}
-        parts = {"tests": [("tests", self._tests)], "steps": [], "prediction": []}
+        parts = {"tests": [("tests", self._tests)], "steps": [], "small": []}
         for encoder, path in encoders.items():
             for name in self.options.contenders:
                 parts["steps"].append((f"{encoder} {name}", lambda e=encoder, p=path, n=name: self._steps(e, p, n)))
+            parts["small"].append((f"{encoder} small batches", lambda e=encoder, p=path: self._small(e, p)))
         parts["prediction"] = [("prediction", lambda: self._prediction(next(iter(encoders.values()))))]
         for part in self.options.parts:
             for name, work in parts[part]:
@@ -166,6 +170,18 @@ class Session:
         kept = ("kernels", "launches", "gpu_ms", "gpu_mb", "rss_mb")
         return figures | {key: result[key] for key in kept if key in result}
 
+    def _small(self, encoder, path):
+        """Predict small batches; the results with and without CUDA graphs have the same bits."""
+        options = self.options
+        settings = {"encoder": str(path), "device": options.device, "contenders": SMALL}
+        settings |= {name: getattr(options, name) for name in ("steps", "warm_up", "profiled", "distinct")}
+        settings["sizes"] = sizes = list(map(int, options.texts))
+        command = contest.worker("gpu_small_batches.py", settings)
+        ((found,),) = next(contest.rounds_of({encoder: command}, 1, options.threads, lambda *_: "")).values()
+        for size in sizes:
+            results = {name: found if "error" in found else found["contenders"][name][str(size)] for name in SMALL}
+            self.results["small"] += small_rows(encoder, size, results)
+
     def _prediction(self, encoder):
         options = self.options
         peers = ",".join(each for each in PREDICTING if importlib.util.find_spec(PREDICTING[each]))
@@ -191,6 +207,13 @@ class Session:
                 contest.add_failure(shown, {"name": name, **row})
             else:
                 shown.add_row(name, *_cells(row))
+        small = contest.table("small batches", "", *SMALL_COLUMNS)
+        for row in results["small"]:
+            name = f"{row['encoder']} {row['texts']:,} {row['contender']}"
+            if "error" in row:
+                contest.add_failure(small, {"name": name, **row})
+            else:
+                small.add_row(name, *_small_cells(row))
         found = results.get("prediction", {}).get("rows", [])
         speeds = {row["name"]: row["sentences_per_s"] for row in found if "error" not in row}
         predicted = contest.table("prediction", "", "sentences/s")
@@ -199,7 +222,7 @@ class Session:
         reached = contest.table("targets", "", "measured", "at least")
         for text, (measured, least) in gpu_figures.targets(rows, speeds).items():
             reached.add_row(text, f"{measured:.2f}", f"{least:g}")
-        contest.show(shown, predicted, reached)
+        contest.show(shown, small, predicted, reached)
         for line in results["left_out"]:
             print(f"left out: {line}")
 
@@ -210,6 +233,31 @@ def _cells(row):
     memory = row.get("gpu_mb", row["rss_mb"])
     speeds = [f"{row['ms']:.2f}", f"{row['steps_per_s']:,.1f}", f"{row['tokens_per_s']:,.0f}"]
     return [*speeds, shares[0], *counts, shares[1], f"{memory:,.0f}"]
+
+
+SMALL_COLUMNS = ("ms", "sentences/s", "kernels", "launches", "bits of a graph")
+
+
+def small_rows(encoder, texts, results):
+    """Return the rows of a size of small batches.
+
+    Args:
+        encoder: name of the encoder.
+        texts: number of texts of a batch.
+        results: the result of each contender.
+    """
+    rows = [{"encoder": encoder, "texts": texts, "contender": name, **each} for name, each in results.items()]
+    for row in rows:
+        if "error" not in row:
+            row["ms"] = 1000 * row["seconds_per_step"]
+            row["same_bits"] = row["sha256"] == results["mbert"].get("sha256")
+    return rows
+
+
+def _small_cells(row):
+    counts = [f"{row[key]:,.0f}" if key in row else "" for key in ("kernels", "launches")]
+    same = row.get("problem") or ("the same" if row["same_bits"] else "others")
+    return [f"{row['ms']:.2f}", f"{row['sentences_per_s']:,.0f}", *counts, same]
 
 
 def _rows_for(tokens):
