@@ -1,5 +1,6 @@
 import io
 import json
+import logging
 import re
 from types import SimpleNamespace
 
@@ -122,6 +123,18 @@ def test_details_are_printed_if_verbose(capsys):
     Console().detail("more")
     Console(verbose=True).detail("more")
     assert capsys.readouterr().err == "more\n"
+
+
+def test_log_messages_of_the_level_debug_are_details(capsys, monkeypatch):
+    package, log = logging.getLogger("mbert_cli"), logging.getLogger("mbert_cli.some")
+    for name in ("handlers", "level"):  # to restore them
+        monkeypatch.setattr(package, name, getattr(package, name))
+    for verbose in (False, True):
+        Console(verbose=verbose).show_log()
+        log.debug("a detail, verbose: %s", verbose)
+        log.info("compiling, verbose: %s", verbose)
+    lines = ["compiling, verbose: False", "a detail, verbose: True", "compiling, verbose: True"]
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 def test_events_are_lines_of_json_on_stdout(capsys):
