@@ -56,7 +56,7 @@ NOT_RUN = {
     "training.learning_rate=5e-5 training.head_learning_rate=1e-3 training.schedule=linear encoder.sha256=null "
     "encoder.checkpoint=runs/first training.start_from=runs/first --seed 1 -o runs/seed-1": "reads the course's data",
     "mbert fuse runs/seed-1 runs/seed-2 runs/seed-3 -o runs/soup": "needs the runs of the course's data",
-    "mbert info --warm-up": "compiles for up to a minute",
+    "mbert info --warm-up": "compiles for up to two minutes",
     "mbert predict runs/demo new.tsv -t mood -o predicted.tsv --precision int8": "some processors refuse it; "
     "prediction/test_int8_prediction.py has both cases",
     "mbert evaluate runs/demo --precision int8": "likewise",

@@ -58,17 +58,13 @@ def states(folder):
     }
 
 
-@pytest.mark.parametrize(
-    ("balancing", "precision"),
-    [*((each, "fp32") for each in BALANCINGS), *((each, "bf16") for each in ("famo", "gradnorm", "pcgrad"))],
-)
-def test_a_balanced_run_resumed_is_byte_identical(tiny_recipe, tmp_path, balancing, precision):
-    accumulate = 2 if precision == "bf16" else 1
-    settings = (*SIMULTANEOUS, f"loss_balancing={balancing}", f"training.accumulate={accumulate}")
-    train(tiny_recipe, tmp_path / "whole", *settings, precision=precision)
+@pytest.mark.parametrize("balancing", ["famo", "gradnorm", "pcgrad"])
+def test_a_balanced_run_of_micro_batches_in_bf16_resumed_is_byte_identical(tiny_recipe, tmp_path, balancing):
+    settings = (*SIMULTANEOUS, f"loss_balancing={balancing}", "training.accumulate=2")
+    train(tiny_recipe, tmp_path / "whole", *settings, precision="bf16")
     with dying_after(2):
-        train(tiny_recipe, tmp_path / "killed", *settings, precision=precision)
-    train(tiny_recipe, tmp_path / "killed", *settings, precision=precision, resume=True)
+        train(tiny_recipe, tmp_path / "killed", *settings, precision="bf16")
+    train(tiny_recipe, tmp_path / "killed", *settings, precision="bf16", resume=True)
     assert states(tmp_path / "killed") == states(tmp_path / "whole")
 
 
@@ -212,16 +208,6 @@ def test_a_loss_balancing_without_effect_is_reported_once(tiny_recipe, tmp_path,
 @pytest.mark.parametrize("settings", [("loss_balancing=gradnorm",), ("curriculum=sequential",)])
 def test_a_loss_balancing_with_an_effect_is_not_reported(tiny_recipe, tmp_path, settings):
     assert not any("no effect" in line for line in train(tiny_recipe, tmp_path / "a", *settings))
-
-
-@pytest.mark.parametrize("curriculum", SAMPLING)
-def test_a_sampled_run_resumed_is_byte_identical(tiny_recipe, tmp_path, curriculum):
-    settings = (f"curriculum={curriculum}", "training.epochs=3", "training.schedule=linear")
-    train(tiny_recipe, tmp_path / "whole", *settings)
-    with dying_after(2):
-        train(tiny_recipe, tmp_path / "killed", *settings)
-    train(tiny_recipe, tmp_path / "killed", *settings, resume=True)
-    assert states(tmp_path / "killed") == states(tmp_path / "whole")
 
 
 def test_a_curriculum_that_depends_on_the_number_of_epochs_is_not_resumed_with_more(tiny_recipe, tmp_path):

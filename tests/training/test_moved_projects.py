@@ -53,8 +53,7 @@ def without_paths(run, project):
     return found
 
 
-@pytest.mark.parametrize("settings", [(), ("training.freeze_encoder=true",)])
-@pytest.mark.parametrize("death", [(0, 5), (1, 0)])
+@pytest.mark.parametrize(("death", "settings"), [((0, 5), ()), ((1, 0), ("training.freeze_encoder=true",))])
 def test_a_moved_project_resumes_to_the_same_bytes_without_drift(project, death, settings):
     (project / "runs" / "a").mkdir(parents=True)
     shutil.copytree(project, project.with_name("kept"))

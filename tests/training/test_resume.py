@@ -50,7 +50,7 @@ def whole_and_resumed(recipe, tmp_path, deaths, *settings, **options):
 
 
 # The tiny recipe has sequential epochs of 3 + 4 + 2 steps and simultaneous ones of 3.
-@pytest.mark.parametrize("death", [(0, 1), (0, 3), (0, 8), (0, 9), (1, 0), (1, 1), (1, 3), (2, 0)])
+@pytest.mark.parametrize("death", [(0, 1), (0, 9), (1, 0), (1, 2), (2, 0)])
 def test_a_hybrid_run_killed_at_any_step_resumes_to_the_same_bytes(tiny_recipe, tmp_path, death):
     whole_and_resumed(tiny_recipe, tmp_path, [death], EVERY_STEP)
 
@@ -59,8 +59,9 @@ def test_a_run_killed_five_times_in_an_epoch_resumes_to_the_same_bytes(tiny_reci
     whole_and_resumed(tiny_recipe, tmp_path, [(0, step) for step in (1, 2, 4, 7, 9)], EVERY_STEP)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("curriculum", kinds("curricula"))
+@pytest.mark.parametrize(
+    ("curriculum", "precision"), [*((each, "fp32") for each in kinds("curricula")), ("hybrid", "bf16")]
+)
 def test_every_curriculum_resumes_within_an_epoch(tiny_recipe, tmp_path, curriculum, precision):
     settings = (EVERY_STEP, f"curriculum={curriculum}", "training.schedule=linear")
     whole_and_resumed(tiny_recipe, tmp_path, [(0, 2), (1, 2)], *settings, precision=precision)
@@ -132,12 +133,10 @@ def start_and_wait_for(path, tmp_path, recipe, *words):
 @pytest.mark.parametrize(
     ("curriculum", "state"),
     [
-        ("hybrid", "epoch-0000-step-00000002"),  # within the phase of the first task
         ("hybrid", ".epoch-0000-step-00000005.mbert-new"),  # during a save, within the phase of the second task
         ("hybrid", "epoch-0001-step-00000002"),  # within the simultaneous phase
         ("sequential", "epoch-0000-step-00000008"),
         ("simultaneous", ".epoch-0001.mbert-new"),
-        ("annealed", ".epoch-0001-step-00000003.mbert-new"),
     ],
 )
 def test_a_killed_process_resumes_to_the_same_bytes(tiny_recipe, tmp_path, curriculum, state, figures):

@@ -26,7 +26,6 @@ KINDS = {
     "full": [],
     "frozen epochs first": ["training.epochs=3"],
     "all epochs train everything": ["curriculum=simultaneous", "training.epochs=4"],
-    "one epoch": ["training.epochs=1"],
     "states within epochs": ["training.state_every=2", "training.keep=4"],
     "one state": ["training.keep=1", "training.epochs=3"],
     "frozen": ["training.freeze_encoder=true", "curriculum=simultaneous"],
@@ -40,7 +39,6 @@ KINDS = {
     "starts from random values": ["training.freeze_encoder=true", "encoder.reinitialise=1", "curriculum=simultaneous"],
     "balanced": ["curriculum=simultaneous", "loss_balancing=gradnorm"],
     "ensemble": ["training.members=3", "training.epochs=2"],
-    "frozen ensemble": ["training.members=2", "training.freeze_encoder=true", "curriculum=simultaneous"],
 }
 
 
