@@ -28,6 +28,7 @@ import many_classes
 import many_tasks
 import predict_peers
 import predict_speed
+import profile_prediction
 import profile_step
 import scale_formulas
 import scale_measure
@@ -131,6 +132,8 @@ def test_every_contender_of_prediction_writes_all_rows(run, encoder):
     for row in found["rows"]:
         assert row["sentences"] == (2 * ROWS["quora"] if row["name"].startswith("quora") else ROWS["sst"])
         precision = row["name"].split("_")[-1]
+        assert ("share_of_limit" in row) == (row["name"].split("_", 1)[1] in predict_speed.OURS)
+        assert row.get("share_of_limit", 1) > 0
         assert row["largest_difference"] < {"bf16": 0.02, "int8": 0.05, "fp32": 1e-4}[precision]
 
 
@@ -215,10 +218,26 @@ def test_a_stage_interrupts_the_stage_around_it():
     assert stages.seconds == {start_up.REST: 1.0, "outer": 2.0 + 1.0, "inner": 4.0}
 
 
-def test_the_stages_of_a_prediction_add_up_to_its_cpu_time(tiny_recipe, tmp_path, monkeypatch):
+@pytest.fixture
+def run_and_table(tiny_recipe, tmp_path):
     folder, table = tmp_path / "run", tmp_path / "new.tsv"
     app(["train", str(tiny_recipe), "-o", str(folder), "training.epochs=1", "-q"], standalone_mode=False)
     table.write_text("text\na fine day\n", encoding="utf-8")
+    return folder, table
+
+
+def test_the_profile_of_a_prediction_names_all_stages(run_and_table, tmp_path, monkeypatch):
+    words = [*run_and_table, "-t", "mood", "--rounds", 1, "--json", tmp_path / "out.json", "--precision", "fp32"]
+    monkeypatch.setattr(sys, "argv", [profile_prediction.__file__, *map(str, words)])
+    profile_prediction.main()
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    for name in ("packing", "tokenising", "reading rows", "writing rows", "heads and Python between kernels"):
+        assert found[name] > 0
+    assert sum(found.values()) == pytest.approx(2 * found["all"])
+
+
+def test_the_stages_of_a_prediction_add_up_to_its_cpu_time(run_and_table, tmp_path, monkeypatch):
+    folder, table = run_and_table
     words = [folder, table, "-t", "mood", "--rounds", 1, "--json", tmp_path / "out.json"]
     monkeypatch.setattr(sys, "argv", [start_up.__file__, *map(str, words)])
     start_up.main()

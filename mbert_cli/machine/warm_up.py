@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mbert_cli.batch import Layout
 from mbert_cli.encoder import kernels
 from mbert_cli.encoder.common_bottlenecks import first_segments
-from mbert_cli.encoder.kernels import Pending
+from mbert_cli.encoder.kernels import Pending, bf16_products
 from mbert_cli.encoder.kernels.product import Linear
 from mbert_cli.encoder.layer import EncoderLayer
 from mbert_cli.encoder.packed_encoder import PackedEncoder
@@ -25,7 +25,8 @@ _LAYOUT = Layout([8])
 def compile_kernels() -> None:
     """Call every loop, which compiles it: train very small encoders for one step, then predict with them in int8.
 
-    Both are done in fp32 and in bf16.
+    Both are done in fp32, and in bf16 if the CPU has instructions for it. Elsewhere, few users choose bf16, and the
+    time would double; the loops are then compiled at first use.
     """
     hidden = 128  # gradients of smaller weights are not transposed
     shape = EncoderShape(
@@ -34,13 +35,20 @@ def compile_kernels() -> None:
     for each in (shape, replace(shape, gated=True)):
         encoder = PackedEncoder(each)
         _train_a_step(encoder)
-        _train_bottlenecks(hidden)
+        if torch.bfloat16 in dtypes():
+            _train_bottlenecks(hidden)
         _predict_in_int8(encoder.eval())
+
+
+def dtypes() -> list[torch.dtype]:
+    """Return the data types for which loops are compiled."""
+    slow = bf16_products.are_slow(torch.device("cpu"), torch.bfloat16)
+    return [torch.float32] if slow else [torch.float32, torch.bfloat16]
 
 
 def _train_a_step(encoder: PackedEncoder) -> None:
     optimizer = RowwiseAdamW([{"params": list(encoder.parameters())}], lr=1e-3)
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in dtypes():
         with _computing(dtype):
             kernels.current().mean(_states(encoder), _LAYOUT).sum().backward()
         optimizer.step()
@@ -48,7 +56,7 @@ def _train_a_step(encoder: PackedEncoder) -> None:
 
 
 def _train_bottlenecks(hidden: int) -> None:
-    """Compute the bottlenecks of two tasks in bf16, forward and backward."""
+    """Compute the bottlenecks of two tasks, forward and backward. In fp32, no loops compute them."""
     tasks, rank = Layout([4, 4], [1, 1]), 16
     pairs = [(Linear(hidden, rank), Linear(rank, hidden)) for _ in tasks.segments]
     h = torch.ones(tasks.num_tokens, hidden, dtype=torch.bfloat16)
@@ -60,7 +68,7 @@ def _train_bottlenecks(hidden: int) -> None:
 
 def _predict_in_int8(encoder: PackedEncoder) -> None:
     layer = cast(EncoderLayer, quantise(encoder).layers[0])
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in dtypes():
         with torch.inference_mode(), _computing(dtype):
             h = _states(encoder)
             # Adapters read the result of a product as floats, and the next LayerNorm gets floats from them.

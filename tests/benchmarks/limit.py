@@ -1,4 +1,4 @@
-"""The limit of a training step: the time of its matrix products alone, on prepared operands.
+"""The limit of a training step or of a prediction: the time of its matrix products alone, on prepared operands.
 
 The products inside attention (queries with keys, weights with values) are left out: with n tokens per sentence they
 are about n / 6 hidden_size of the others, a hundredth here. Those of the heads are left out, too, and those with the
@@ -83,15 +83,49 @@ def step(method, tokens, shape, rank):
     return Counter(found)
 
 
+def prediction(tokens, shape):
+    """Return the products of a forward pass, and how often each is computed.
+
+    Args:
+        tokens: number of tokens.
+        shape: sizes of the encoder.
+    """
+    return Counter(shape.num_layers * layer(tokens, shape, attention_into=False, feed_forward_into=False, trains=False))
+
+
+def measure_int8(products, repeats):
+    """Return the seconds that all products take together in int8, measured `repeats` times.
+
+    They are computed in blocks of rows, by mbert's loop, if it supports the processor; otherwise by oneDNN.
+    """
+    import int8_products
+    import torch
+
+    calls = []
+    for (rows, inner, columns), count in products.items():
+        x, weight = (torch.randint(-127, 128, (size, inner), dtype=torch.int8) for size in (rows, columns))
+        calls += [int8_products.product(x, weight)] * count
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        for call in calls:
+            call()
+        times.append(time.perf_counter() - start)
+    return times[1:]
+
+
 def measure(products, bf16, repeats):
     """Return the seconds that all products take together, measured `repeats` times.
 
-    Each product uses the memory order that is fastest on this machine: either operand may be stored transposed, and the
-    result may be computed transposed.
+    On a CPU without instructions for bf16, they are computed in fp32, as mbert does. Each product uses the memory order
+    that is fastest on this machine: either operand may be stored transposed, and the result may be computed transposed.
     """
     import torch
 
-    dtype = torch.bfloat16 if bf16 else torch.float32
+    from mbert_cli.encoder.kernels import bf16_products
+
+    slow = bf16_products.are_slow(torch.device("cpu"), torch.bfloat16)
+    dtype = torch.bfloat16 if bf16 and not slow else torch.float32
     calls = []
     for (rows, inner, columns), count in products.items():
         candidates = []

@@ -10,7 +10,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 import limit
 from watched_steps import WatchedSteps
@@ -294,7 +294,19 @@ def predict(settings):
             writer = TextTable("-").writer(out, predictor, table, tasks)
             for _ in predict_table(predictor, table, tasks, writer):
                 pass  # a generator: it writes rows while it is iterated over
-        return {"work_s": time.perf_counter() - start, "work": work, **memory(settings["device"])}
+        result = {"work_s": time.perf_counter() - start, "work": work, **memory(settings["device"])}
+    if settings["device"] == "cpu":
+        result["limit_s"] = prediction_limit(predictor, work["tokens"])
+    return result
+
+
+def prediction_limit(predictor, tokens):
+    """Return the seconds of the matrix products alone; those of a batch of 4,096 tokens are measured."""
+    batch = 4096
+    products = limit.prediction(batch, predictor.saved.model.shape)
+    int8, is_bf16 = predictor.hardware.int8, "bfloat16" in str(predictor.hardware.dtype)
+    times = limit.measure_int8(products, 3) if int8 else limit.measure(products, is_bf16, 3)
+    return median(times) * tokens / batch
 
 
 if __name__ == "__main__":

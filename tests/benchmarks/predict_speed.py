@@ -136,8 +136,10 @@ def row_of(name, runs, sentences):
         return {"name": name, "error": runs[-1]["error"]}
     work = statistics.median(run["work_s"] for run in found)
     whole = statistics.median(run["wall_s"] for run in found)
+    limits = [run["limit_s"] / run["work_s"] for run in found if "limit_s" in run]
     return {
         "name": name,
+        **({"share_of_limit": statistics.median(limits)} if limits else {}),
         "sentences_per_s": sentences / work,
         "sentences_per_s_with_start_up": sentences / whole,
         "start_up_s": whole - work,
@@ -166,7 +168,16 @@ def last_column(path):
 
 def speed_table(title, rows, ratios, whole):
     """Return the table of all contenders."""
-    columns = ("sentences/s", "with start-up", "start-up s", "RSS MB", "x best peer", "with start-up", "off by")
+    columns = (
+        "sentences/s",
+        "with start-up",
+        "start-up s",
+        "RSS MB",
+        "x best peer",
+        "with start-up",
+        "of limit",
+        "off by",
+    )
     table = contest.table(title, "", *columns)
     for name, row in rows.items():
         if "error" in row:
@@ -176,6 +187,7 @@ def speed_table(title, rows, ratios, whole):
         cells += [f"{row['start_up_s']:.1f}", f"{row['rss_mb']:,.0f}"]
         for each, key in ((ratios, "sentences_per_s"), (whole, "sentences_per_s_with_start_up")):
             cells.append(contest.against_best(name, rows, each, lambda row, key=key: 1 / row[key]))
+        cells.append(f"{row['share_of_limit']:.0%}" if "share_of_limit" in row else "")
         cells.append(f"{row['largest_difference']:.0e}" if "largest_difference" in row else "")
         table.add_row(name, *cells)
     return table

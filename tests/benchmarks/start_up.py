@@ -24,7 +24,7 @@ STAGES = {
     "hashlib": {"file_digest": "SHA-256 of files"},
     "mbert_cli.encoder.kernels.compiling": {"_Cache.load_overload": "load compiled loops from the cache"},
     "mbert_cli.model.saved_model": {"load_encoder": "read the encoder", "Tokenizer": "read the tokenizer"},
-    "mbert_cli.prediction.predictor": {"run_model": "compute"},
+    "mbert_cli.prediction.outputs": {"run_model": "compute"},
 }
 """For functions of modules, the stage that a call of them is."""
 PACKAGES = ("torch", "numba", "llvmlite", "numpy", "scipy", "mbert_cli")
@@ -71,8 +71,8 @@ class Stages:
         self._since = now
 
 
-def watch_imports(stages: Stages) -> None:
-    """Let the import of every module count for its package, and the functions of `STAGES` for their stages."""
+def watch_imports(stages: Stages, functions: dict[str, dict[str, str]]) -> None:
+    """Let the import of every module count for its package, and functions for their stages, named as in `STAGES`."""
 
     def watched(loader: Any) -> None:
         create, execute = loader.create_module, loader.exec_module
@@ -84,7 +84,7 @@ def watch_imports(stages: Stages) -> None:
         def exec_module(self: Any, module: Any) -> None:
             with stages.stage(_package(module.__name__)):
                 execute(self, module)
-            for path, name in STAGES.get(module.__name__, {}).items():
+            for path, name in functions.get(module.__name__, {}).items():
                 *classes, last = path.split(".")
                 owner = getattr(module, classes[0]) if classes else module
                 setattr(owner, last, stages.timed(name, getattr(owner, last)))
@@ -106,7 +106,7 @@ def measure_here(words: list[str], result: Path) -> None:
     with stages.stage(FIRST):
         pass
     stages.seconds[FIRST] = stages.seconds.pop(REST)
-    watch_imports(stages)
+    watch_imports(stages, STAGES)
     from mbert_cli.cli import main
 
     sys.argv = ["mbert", *words]

@@ -181,6 +181,14 @@ def test_warming_up_compiles_for_the_cpu_and_the_gpu(monkeypatch, capsys):
     assert "cuda:0: kernels" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("fast", "expected"), [(True, [torch.float32, torch.bfloat16]), (False, [torch.float32])])
+def test_warming_up_compiles_for_bf16_only_if_the_cpu_has_instructions_for_it(monkeypatch, fast, expected):
+    from mbert_cli.machine import warm_up
+
+    monkeypatch.setattr("mbert_cli.encoder.kernels.bf16_products._are_fast", lambda: fast)
+    assert warm_up.dtypes() == expected
+
+
 @pytest.mark.gpu
 def test_warming_up_computes_on_the_gpu():
     from mbert_cli.machine.warm_up_gpu import compile_for
@@ -291,8 +299,10 @@ class Loop:
 compiling.compiled = Loop
 
 from mbert_cli.encoder import kernels
+from mbert_cli.encoder.kernels import bf16_products
 from mbert_cli.machine.warm_up import compile_kernels
 
+bf16_products._are_fast = lambda: True
 compile_kernels()
 for name in [each.name for each in pkgutil.iter_modules(kernels.__path__) if each.name.endswith("_loops")]:
     for function in vars(importlib.import_module(f"mbert_cli.encoder.kernels.{name}")).values():
