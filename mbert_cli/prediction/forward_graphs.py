@@ -12,7 +12,6 @@ from mbert_cli.batch import Batch, as_tensors
 from mbert_cli.data.batching import TaskData, pack
 from mbert_cli.data.device_batch import arrays_of, with_tensors
 from mbert_cli.machine.cuda_graph import CaptureError, CudaGraphs, GraphInputs, why_not_on
-from mbert_cli.machine.hardware import Hardware
 from mbert_cli.model.capture import why_not_captured
 from mbert_cli.model.static_shapes import rounded_up, with_dummy_examples
 from mbert_cli.prediction.forward import Forward
@@ -134,7 +133,7 @@ class ForwardGraphs:
 
     def _why_not(self, forward: Forward) -> str | None:
         """Return the reason why the batches of a forward pass cannot be captured; None if they can."""
-        key = forward, forward.settings()
+        key = forward, forward.settings(), forward.model.device
         if key not in self._problems:
             problem = self._problems[key] = _problem_of(forward, self._device)
             if problem is not None:
@@ -157,15 +156,17 @@ class ForwardGraphs:
         self._captured = 0
 
 
-def graphs_for(hardware: Hardware) -> ForwardGraphs | None:
-    """Return the CUDA graphs of a prediction on a GPU; None if it cannot use any."""
-    problem = why_not_on(hardware.device, hardware.kernels)
-    if problem is not None and hardware.device.type == "cuda":
+def graphs_for(device: torch.device, kernels: str) -> ForwardGraphs | None:
+    """Return the CUDA graphs of a prediction on a GPU with some kernels; None if it cannot use any."""
+    problem = why_not_on(device, kernels)
+    if problem is not None and device.type == "cuda":
         _log.debug("predicting without CUDA graphs: %s", problem)
-    return ForwardGraphs(hardware.device) if problem is None else None
+    return ForwardGraphs(device) if problem is None else None
 
 
 def _problem_of(forward: Forward, device: torch.device) -> str | None:
+    if forward.model.device != device:
+        return f"the model has been moved to {forward.model.device}"
     problems = (
         why_not_on(device, each.kernels) or why_not_captured(each, [forward.task]) for each in forward.model.members()
     )

@@ -27,7 +27,7 @@ class Outputs:
         self._int8 = hardware.int8
         self._fold = fold
         self._folded: dict[str, SentenceModel] = {}
-        self.graphs = graphs_for(hardware)
+        self.graphs = graphs_for(model.device, hardware.kernels)
 
     def __call__(self, task: str, data: TaskData, batch_size: int | None, vectors: bool = False) -> Tensor:
         """Return the outputs of a task's head, or its inputs if `vectors`; see `run_model`."""

@@ -19,6 +19,7 @@ from mbert_cli.heads.cosine_similarity import CosineSimilarity
 from mbert_cli.model.ensemble import Ensemble
 from mbert_cli.model.lazy_model import LazyMultiTaskBert
 from mbert_cli.prediction import forward_graphs, predict_table
+from mbert_cli.prediction.forward import Forward
 from mbert_cli.prediction.output_formats import TextTable
 
 PAIRS = "tasks.same.head={kind: classification, num_classes: 2}"  # both texts in one sequence
@@ -222,6 +223,15 @@ def test_the_reason_why_a_task_is_predicted_without_graphs_is_a_detail(model_of,
     assert made[0].captured == []
     reason = "predicting task mood without CUDA graphs: the adapters of tasks.mood have prefixes"
     assert [each.levelname for each in caplog.records if each.message == reason] == ["DEBUG"]
+
+
+def test_a_model_that_has_been_moved_to_another_device_is_predicted_without_graphs(model_of):
+    with gpu_predictions():
+        predictor = predictor_of(model_of())
+        graphs, forward = predictor.outputs.graphs, Forward(predictor.saved.model, "mood")
+        assert graphs._why_not(forward) is None
+        predictor.saved.model.to("meta")
+        assert graphs._why_not(forward) == "the model has been moved to meta"
 
 
 # On a GPU
