@@ -187,6 +187,22 @@ def count_work(model):
     return work
 
 
+def count_tokenised(predictor):
+    """Return a dict that counts the sentences and tokens of all following predictions.
+
+    It counts the tokens that are given to the model, because a CUDA graph does not call the model, and reads dummies.
+    """
+    work, outputs = {"sentences": 0, "tokens": 0}, predictor.outputs
+
+    def counted(task, data, *arguments, **options):
+        work["sentences"] += len(data) * len(data.sides)
+        work["tokens"] += int(data.lengths.sum())
+        return outputs(task, data, *arguments, **options)
+
+    predictor.outputs = counted
+    return work
+
+
 def count_packed(pairs):
     """Return a dict that counts the sentences and tokens of all following training steps.
 
@@ -288,7 +304,8 @@ def predict(settings):
     tasks = [settings["task"]]
     with Table(settings["input"]) as table:
         predictor = Predictor(settings["run"], device=settings["device"], precision=settings["precision"])
-        work = count_work(predictor.saved.model)
+        graphs = predictor.outputs.graphs
+        work = count_work(predictor.saved.model) if graphs is None else count_tokenised(predictor)
         start = time.perf_counter()
         with open(settings["output"], "w", encoding="utf-8", newline="\n") as out:
             writer = TextTable("-").writer(out, predictor, table, tasks)

@@ -2,8 +2,10 @@
 
 import io
 import logging
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,10 @@ from mbert_cli.model.lazy_model import LazyMultiTaskBert
 from mbert_cli.prediction import forward_graphs, predict_table
 from mbert_cli.prediction.forward import Forward
 from mbert_cli.prediction.output_formats import TextTable
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+from ours import count_tokenised
 
 PAIRS = "tasks.same.head={kind: classification, num_classes: 2}"  # both texts in one sequence
 SYMMETRIC = "tasks.same.symmetric=true"
@@ -232,6 +238,15 @@ def test_a_model_that_has_been_moved_to_another_device_is_predicted_without_grap
         assert graphs._why_not(forward) is None
         predictor.saved.model.to("meta")
         assert graphs._why_not(forward) == "the model has been moved to meta"
+
+
+def test_benchmarks_count_texts_and_tokens_without_dummies(model_of):
+    with gpu_predictions():
+        predictor = predictor_of(model_of())
+        work = count_tokenised(predictor)
+        predictions(predictor, [3, 3, 3], ["near"])
+    words = [len(text.split()) for call in range(3) for name in ("one", "two") for text in columns(3, 10 * call)[name]]
+    assert work == {"sentences": 18, "tokens": sum(words) + 2 * 18}
 
 
 # On a GPU
