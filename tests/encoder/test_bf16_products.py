@@ -72,3 +72,17 @@ def test_a_step_computes_no_product_in_bf16(slow_products, name, kind, options):
         states.float().pow(2).sum().backward()
     assert len(states) == sum(LENGTHS)
     assert products.found == []
+
+
+def test_products_are_slow_if_pytorch_was_built_without_onednn(monkeypatch):
+    class NoOperations:
+        def __getattr__(self, name):
+            raise AttributeError(f"'_OpNamespace' 'mkldnn' object has no attribute '{name}'")
+
+    monkeypatch.setattr(torch._C, "_has_mkldnn", False)
+    monkeypatch.setattr(torch.ops, "mkldnn", NoOperations(), raising=False)
+    bf16_products._are_fast.cache_clear()
+    try:
+        assert bf16_products.are_slow(torch.device("cpu"), torch.bfloat16)
+    finally:
+        bf16_products._are_fast.cache_clear()

@@ -14,8 +14,8 @@ from mbert_cli.encoder.kernels import working_dtype
 
 @cache
 def _are_fast() -> bool:
-    """Return whether oneDNN computes products in bf16 on this CPU."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    """Return whether oneDNN computes products in bf16 on this CPU; some builds of PyTorch lack oneDNN."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def are_slow(device: torch.device, dtype: torch.dtype) -> bool:
