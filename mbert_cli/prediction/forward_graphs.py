@@ -41,7 +41,7 @@ class _Shape:
 
 
 class ForwardGraphs:
-    """Computes small batches of predictions; captures a forward pass as a CUDA graph if its shape occurs again.
+    """Computes batches of predictions; captures a small one as a CUDA graph if its shape occurs again.
 
     Dummy examples round the number of examples up to a power of two, and dummy texts round the number of tokens up to a
     multiple of 256. So few shapes occur. The first batch of a shape runs without a graph, as the warm-up. The second
@@ -66,8 +66,11 @@ class ForwardGraphs:
         self._runs = True
         self.problem: str | None = None  # why a capture failed; then all later batches run without graphs
 
-    def __call__(self, forward: Forward, data: TaskData, rows: np.ndarray) -> Tensor | None:
-        """Return the result of a small batch; None if the batch is not small, or cannot be captured.
+    def __call__(self, forward: Forward, data: TaskData, rows: np.ndarray) -> Tensor:
+        """Return the result of a batch; only small batches can have graphs.
+
+        Other batches take turns with them: all batches share the copies of weights in bf16, and a warm-up on the side
+        stream may be writing them.
 
         Args:
             forward: the forward pass.
@@ -76,7 +79,9 @@ class ForwardGraphs:
         """
         batch = None if self._why_not(forward) else _small_batch(forward.task, data, rows)
         if batch is None:
-            return None
+            other = pack({forward.task: data}, {forward.task: rows}, self._device)
+            with self._graphs.turn():
+                return forward(other)
         with self._graphs.turn():
             return self._compute(forward, batch)[: len(rows)].clone()
 

@@ -41,7 +41,7 @@ def run_model(
         token_budget: number of tokens in a batch at most; None for the budget of the device.
         vectors: return the inputs of the head instead of its outputs; the examples have one side.
         processes: the processes that share the batches; the batches are those of one process.
-        graphs: computes small batches; None to compute them as all others.
+        graphs: computes the batches, small ones as CUDA graphs; None to compute all without graphs.
     """
     model.eval()
     device = model.device
@@ -62,8 +62,10 @@ def run_model(
                 pending.extendleft(reversed(np.array_split(rows, 2)))
                 continue
             try:
-                output = None if graphs is None else graphs(forward, data, rows)
-                outputs.append(forward(pack({task: data}, {task: rows}, device)) if output is None else output)
+                if graphs is not None:
+                    outputs.append(graphs(forward, data, rows))
+                else:
+                    outputs.append(forward(pack({task: data}, {task: rows}, device)))
             except (MemoryError, RuntimeError) as error:
                 if len(rows) == 1 or not is_out_of_memory(error):
                     raise

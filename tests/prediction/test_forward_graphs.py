@@ -170,6 +170,17 @@ def test_larger_batches_and_shapes_beyond_the_largest_number_run_without_graphs(
         assert found == of_mood(predictor, [1, 1, 1])
 
 
+def test_a_larger_batch_waits_for_the_small_ones_of_other_threads(model_of, monkeypatch):
+    """A warm-up on the side stream may still be writing copies of weights that the larger batch would read."""
+    monkeypatch.setattr(forward_graphs, "_MOST_TOKENS", 0)
+    with gpu_predictions() as made:
+        predictor = predictor_of(model_of())
+        turns = []
+        predictor.saved.model.register_forward_pre_hook(lambda *_: turns.append(made[0].turn().locked()))
+        of_mood(predictor, [2])
+    assert turns == [True]
+
+
 def test_prediction_continues_without_graphs_if_a_batch_cannot_be_captured(model_of, monkeypatch, caplog):
     forward = CosineSimilarity.forward
 
