@@ -90,12 +90,14 @@ class CudaGraphs:
 
     def _record(self, function: Callable[[], None]) -> Callable[[], None]:
         graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._stream.device)
-        try:
-            # Other threads, such as those of a notebook, may use the GPU during the capture.
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-                function()
-        finally:
-            torch.cuda.set_stream(current)  # if the end of a capture fails, PyTorch does not do this
+        # `set_stream` also makes the GPU of the stream the current one, and a program may use another one.
+        with torch.cuda.device(self._stream.device):
+            try:
+                # Other threads, such as those of a notebook, may use the GPU during the capture.
+                with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+                    function()
+            finally:
+                torch.cuda.set_stream(current)  # if the end of a capture fails, PyTorch does not do this
         return graph.replay
 
 
