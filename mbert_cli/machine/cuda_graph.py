@@ -1,5 +1,6 @@
 """CUDA graphs: the GPU repeats many operations after one call of the CPU."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -80,11 +81,11 @@ class CudaGraphs:
         Raises:
             CaptureError: an operation cannot be captured, or memory is short.
         """
-        token = capturing.set(True)
+        token, handled = capturing.set(True), sys.exception()
         try:
             return self._record(function)
         except RuntimeError as error:
-            raise CaptureError(_cause_of(error)) from error
+            raise CaptureError(_cause_of(error, handled)) from error
         finally:
             capturing.reset(token)
 
@@ -125,8 +126,13 @@ class GraphInputs:
         return unpacked(self._buffer, like)
 
 
-def _cause_of(error: BaseException) -> str:
-    """Return the first line of the first error. After a failed operation, the end of the capture raises another one."""
-    while error.__context__ is not None:
+def _cause_of(error: BaseException, handled: BaseException | None) -> str:
+    """Return the first line of the first error. After a failed operation, the end of the capture raises another one.
+
+    Args:
+        error: the last error.
+        handled: the error that the program was handling before; it is not a cause.
+    """
+    while error.__context__ is not None and error.__context__ is not handled:
         error = error.__context__
     return f"{type(error).__name__}: {error}".splitlines()[0]

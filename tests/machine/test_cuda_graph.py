@@ -1,4 +1,4 @@
-"""CUDA graphs in a program of a user, with stand-ins for PyTorch's functions; see also `prediction/test_forward_graphs`."""
+"""CUDA graphs in a program of a user, with stand-ins for functions of PyTorch; see also `test_forward_graphs`."""
 
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -61,3 +61,9 @@ def test_a_capture_leaves_the_current_gpu_as_it_is(gpus, fails):
     assert gpus.current == FIRST
 
 
+def test_the_reason_of_a_failed_capture_is_not_an_error_that_the_program_handles(gpus):
+    with pytest.raises(CaptureError, match="^RuntimeError: no memory$"):
+        try:
+            raise KeyError("of the program")
+        except KeyError:
+            CudaGraphs(FIRST).capture(no_memory)
