@@ -76,7 +76,7 @@ def _write_whole(new: Path, write: Callable[[Path], None], like: Iterable[Path])
     files = sorted(path for path in new.rglob("*") if path.is_file())
     for path in files:
         give_rights(path)
-    hashes = {path.relative_to(new).as_posix(): sha256_of(path) for path in files}
+    hashes = {path.relative_to(new).as_posix(): sha256_of(path) for path in files if not is_derived(path.name)}
     (new / MANIFEST).write_text(_manifest(hashes), encoding="utf-8")
     _share(new, hashes, like)
     for path in (*files, new / MANIFEST, *(path for path in new.rglob("*") if path.is_dir()), new):
@@ -155,7 +155,7 @@ def check_folder(folder: Path, later: Callable[[str], bool] = lambda _: False) -
     """
     hashes = hashes_in(folder)
     for name, expected in hashes.items():
-        if not later(name):
+        if not later(name) and not is_derived(PurePosixPath(name).name):  # earlier versions named these files, too
             check_file(folder / name, expected)
     for path in sorted(folder.rglob("*.safetensors")):
         if path.relative_to(folder).as_posix() not in hashes and not is_derived(path.name):

@@ -243,3 +243,31 @@ def test_equal_weights_are_stored_once(tmp_path, monkeypatch):
     check_folder(tmp_path / "d")
     assert inode("c") != inode("d")
     assert sorted(each.name for each in (tmp_path / "d" / "deep").iterdir()) == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["int8-scores.json", f"int8-{'0' * 16}-{'1' * 16}.safetensors"])
+def test_a_derived_file_that_is_copied_with_a_folder_may_change_after_the_commit(tmp_path, name):
+    """Such as the scores in int8, if the model card is written again, or if a model is copied to the hub."""
+
+    def write_both(folder):
+        write("new")(folder)
+        (folder / name).write_text("old scores")
+
+    commit_folder(tmp_path / "model", write_both)
+    assert (tmp_path / "model" / name).is_file()
+    replace_file(tmp_path / "model" / name, "new scores")
+    assert list(check_folder(tmp_path / "model")) == ["a.txt"]
+    (tmp_path / "model" / name).unlink()
+    check_folder(tmp_path / "model")
+
+
+def test_a_derived_file_in_the_manifest_of_an_earlier_version_is_not_checked(tmp_path, monkeypatch):
+    def write_both(folder):
+        write("new")(folder)
+        (folder / "int8-scores.json").write_text("old scores")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mbert_cli.storage.atomic.is_derived", lambda name: False)
+        commit_folder(tmp_path / "model", write_both)
+    replace_file(tmp_path / "model" / "int8-scores.json", "new scores")
+    assert len(check_folder(tmp_path / "model")) == 2
