@@ -62,8 +62,8 @@ def test_a_capture_leaves_the_current_gpu_as_it_is(gpus, fails):
 
 
 def test_the_reason_of_a_failed_capture_is_not_an_error_that_the_program_handles(gpus):
-    with pytest.raises(CaptureError, match="^RuntimeError: no memory$"):
-        try:
-            raise KeyError("of the program")
-        except KeyError:
+    try:
+        raise KeyError("of the program")
+    except KeyError:
+        with pytest.raises(CaptureError, match="^RuntimeError: no memory$"):
             CudaGraphs(FIRST).capture(no_memory)
