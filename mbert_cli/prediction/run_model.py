@@ -62,10 +62,8 @@ def run_model(
                 pending.extendleft(reversed(np.array_split(rows, 2)))
                 continue
             try:
-                if graphs is not None:
-                    outputs.append(graphs(forward, data, rows))
-                else:
-                    outputs.append(forward(pack({task: data}, {task: rows}, device)))
+                to_pack = {task: data}, {task: rows}, device
+                outputs.append(graphs(forward, data, rows) if graphs else forward(pack(*to_pack)))
             except (MemoryError, RuntimeError) as error:
                 if len(rows) == 1 or not is_out_of_memory(error):
                     raise
