@@ -166,7 +166,7 @@ def attend(qkv, layout, num_heads, dropout_p, prefixes=(), relative=None):
 
 @contextmanager
 def _on_gpu():
-    """Enter a block with the kernels, the padding and the late results of a GPU; yield what patches attributes."""
+    """Enter a block with the kernels, the padding and the late results of a GPU; yield the patcher."""
     with gpu_waits.reading_late(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("mbert_cli.training.step.is_static", lambda device: True)
         patch.setattr("mbert_cli.model.static_shapes.STATIC", Rounding(128, 4))  # less work
@@ -179,7 +179,7 @@ def _on_gpu():
 
 
 def _why_not(device, kernels):
-    on_gpu = {"torch": "fused", "fused": "torch"}  # those of the stand-in are the fused kernels of a GPU
+    on_gpu = {"torch": "fused", "fused": "torch"}  # the stand-in has the fused kernels of a GPU
     return why_not_on(torch.device("cuda"), on_gpu[kernels])
 
 

@@ -51,9 +51,8 @@ _ROWS_OF_REPLAYED_STEP = 2  # of each task
 class Operations(TorchDispatchMode):
     """Counts the operations within its block, forward and backward, without those that launch nothing.
 
-    The counts are those of a device with products in bf16, on every machine: on a CPU without instructions for them,
-    mbert converts the factors of products to fp32. Within the block it does not. Instead, this class computes the
-    products in fp32, and does not count that.
+    The counts are the same on every machine. On a CPU without instructions for bf16, mbert converts the factors of
+    products to fp32. Within the block, this class does that instead, and does not count the conversions.
 
     Attributes:
         counts: number of calls of each operation, by its name without overload.
@@ -134,8 +133,8 @@ def count_steps(encoder, adapters, kernels, precision="bf16", batch_size=32):
 def count_replayed_step(encoder, adapters, precision="bf16"):
     """Return the operations of a training step that replays a CUDA graph; the graph counts as one operation.
 
-    A stand-in for CUDA graphs repeats the captured operations on a CPU; those are not counted. The counts are those
-    of any kernels and any number of rows.
+    A stand-in for CUDA graphs repeats the captured operations on a CPU; those are not counted. The counts do not
+    depend on the kernels and the number of rows.
 
     Args:
         encoder: see `count_steps`.
@@ -202,7 +201,7 @@ def operations_of(outputs, task, data, stand_in=None):
         stand_in: the stand-in for CUDA graphs; None if there are none.
     """
     operations = Operations()
-    # In inference mode, PyTorch does not show of which others an operation is composed.
+    # In inference mode, PyTorch does not show the parts of composite operations.
     with mock.patch.object(torch, "inference_mode", lambda mode=True: torch.set_grad_enabled(not mode)):
         for _ in range(2):
             outputs(task, data, None)

@@ -41,7 +41,7 @@ POINTERS = {
     "bounds": "*i32",
     **dict.fromkeys(("order", "sorted_ids"), "*i64"),
 }
-ENDS = {embedding._add_rows: "*i64"}  # in the other kernels in int32
+ENDS = {embedding._add_rows: "*i64"}  # the other kernels read ends in int32
 SUMS = ("bias", "gamma", "beta", "scales", "sums", "dbias", "logs")  # in fp32; the other pointers are in bf16
 
 

@@ -24,7 +24,7 @@ from mbert_cli.encoder.kernels.lanes import WIDTH
 ROWS, PANEL = 6, 64
 """The rows and columns of a tile. Its 24 vectors of sums and their inputs fit into 32 registers."""
 BLOCK = 96
-"""Rows of a block. More would not fit into the cache of a core, fewer would read the weights more often."""
+"""Rows of a block. More rows would not fit into the cache of a core. With fewer, weights would be read more often."""
 PREPARED = np.int32
 """The data type of prepared rows."""
 _GROUP = 4  # products that one instruction adds to each sum
@@ -96,7 +96,7 @@ def sum_of_bytes(typingctx, array, start, count):
 @inlined
 @no_type_check
 def prepared_size(rows, size):
-    """Return the memory that `prepare_rows` needs, in numbers."""
+    """Return how many numbers `prepare_rows` writes."""
     return rows
 
 

@@ -1,11 +1,12 @@
-"""Products of int8 rows with AVX2: one instruction computes 16 products of numbers of 16 bits, and their sums by twos.
+"""Products of int8 rows with AVX2, computed with numbers of 16 bits.
 
-The instruction is VPMADDWD; VPADDD then adds its eight results to the sums. All sums are exact, in int32. Weights are
-bytes in memory and become numbers of 16 bits in each tile. Rows become numbers of 16 bits once for each block of rows.
+The instruction VPMADDWD multiplies 16 pairs of such numbers, and adds neighbouring products: it has eight results. The
+instruction VPADDD then adds them to the sums. All sums are exact, in int32. Weights are bytes in memory; each tile
+converts them to 16 bits. Rows are converted once for each block of rows.
 
-VPMADDUBSW multiplies bytes, but its sums of two products have 16 bits. To keep them exact, it needs a positive factor
-(|x|, and w with the sign of x) and a further instruction for sums of 32 bits. That is as many instructions per product.
-The module has the same functions as `dot_lanes`; see `int8_tile`.
+The instruction VPMADDUBSW multiplies 32 pairs of bytes, but needs two further instructions: one gives w the sign of x,
+because one factor must be unsigned (|x|); the other converts the results of 16 bits to 32 bits. So the number of
+instructions per product is the same. The module has the same functions as `dot_lanes`; see `int8_tile`.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ BLOCK = 96
 PREPARED = np.int16
 """The data type of prepared rows."""
 _GROUP = 2  # products that one instruction adds
-_UNROLLED = 2  # groups for each pass through the loop
+_UNROLLED = 2  # groups in each iteration of the loop
 _LANES = 8
 _INT, _SHORT, _BYTE = ir.IntType(32), ir.IntType(16), ir.IntType(8)
 _INTS, _SHORTS = ir.VectorType(_INT, _LANES), ir.VectorType(_SHORT, WIDTH)
@@ -61,7 +62,7 @@ def packed(weight: Int8[Tensor, "out in"]) -> np.ndarray:
 @inlined
 @no_type_check
 def prepared_size(rows, size):
-    """Return the memory that `prepare_rows` needs, in numbers."""
+    """Return how many numbers `prepare_rows` writes."""
     return rows * size
 
 
