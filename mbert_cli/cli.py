@@ -73,9 +73,9 @@ def _run() -> int | None:
 
 
 def _keep_objects() -> None:
-    """Take all objects out of garbage collection: at its end, Python would search those of PyTorch several times.
+    """Exclude all objects from garbage collection. Otherwise, Python searches PyTorch's objects several times at exit.
 
-    Nothing is lost: files are closed by then. Exit handlers and the end of threads do not depend on the collector.
+    This is safe: files are closed before. Exit handlers and the end of threads do not depend on the collector.
     """
     import gc
 

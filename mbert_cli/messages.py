@@ -23,7 +23,7 @@ def nearest(name: str, known: Sequence[str], listed_by: str | None = None, liken
         name: the unknown name.
         known: the known names.
         listed_by: the command that lists the known names, if there are too many for a message.
-        likeness: see `cutoff` of `closest`.
+        likeness: the least similarity of the nearest name, from 0 to 1; see `closest`.
     """
     close = closest(name, known, likeness)
     if len(name) >= _SHORTEST_START and (close is None or close.casefold() != name.casefold()):

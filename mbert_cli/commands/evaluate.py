@@ -70,7 +70,8 @@ def evaluate(
         bool,
         typer.Option(
             "--accept-int8",
-            help="With --precision int8: make int8 the default of mbert predict, if no task loses over .003 on dev.",
+            help="With --precision int8: make int8 the default of mbert predict for this model, if no task loses more "
+            "than .003 of its main metric on dev.",
         ),
     ] = False,
     most_errors: Annotated[
@@ -110,8 +111,8 @@ def evaluate(
     reports: of the positive class for pairs, macro F1 otherwise. balanced is the mean of the recall of both classes.
     --reset removes what was fitted.
 
-    With --precision int8, a table compares the scores with those in fp32. The comparison on dev is saved beside the
-    model. With --accept-int8, mbert predict uses int8 for this model, until its weights, tasks or thresholds change.
+    With --precision int8, a table compares the scores with those in fp32. The comparison on dev is saved in the folder
+    of the model. With --accept-int8, mbert predict uses int8 for this model until the model changes.
 
     --devices shares the rows among processes on this machine, as torchrun does; see `mbert guide scale`.
     """

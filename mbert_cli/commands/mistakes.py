@@ -13,7 +13,7 @@ from mbert_cli.recipe.validation_message import OTHER_NAMES, validation_message
 _ENCODER_NAMES = {"encoder", "checkpoint", "model", "base_model", "model_name", "model_name_or_path", "pretrained"}
 _INSTEAD = {("compare", "split"): "to compare other rows, write --data TASK=FILE"}
 """What to write instead of an option that other commands have."""
-_LEAST_LIKENESS = 0.75  # of an unknown option and one that is suggested; both begin with --
+_LEAST_LIKENESS = 0.75  # of an unknown and a suggested option; above the default, because all options begin with --
 _WITH_OVERRIDES = ("train", "validate", "count-params")
 
 

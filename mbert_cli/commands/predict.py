@@ -106,8 +106,8 @@ def predict(
     output has the name of its input. An input that cannot be read does not stop the others. Inputs can also be folders,
     patterns, and URLs such as s3://bucket/new.tsv; see `mbert guide files`.
 
-    --precision auto is int8 if it was accepted for this model by `mbert evaluate --accept-int8`, else bf16 if the
-    device has instructions for it, else fp32.
+    --precision auto chooses int8 on x86 CPUs if `mbert evaluate --accept-int8` accepted it for this model. Otherwise,
+    it chooses bf16 if the device has instructions for bf16, and fp32 if not.
 
     --shard 2/7 predicts the second of seven parts: contiguous rows, whose numbers differ by at most one between parts.
     The parts can be predicted by seven processes on any machines; see `mbert guide scale`. --devices divides the rows

@@ -25,8 +25,8 @@ class Bottleneck(NamedTuple):
         down: V_E.
         up: V_D.
         activation: f; None for the identity.
-        source: what s is: `output` for x itself; `layer_input` for the input of the encoder layer,
-            which only the site after the feed-forward sublayer has.
+        source: what s is: `output` for x itself; `layer_input` for the input of the encoder layer. Only bottlenecks
+            after the feed-forward sublayer can read `layer_input`.
     """
 
     down: LinearLayer

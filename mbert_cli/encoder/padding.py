@@ -41,7 +41,7 @@ FAST = Rounding(64, 1)
 """Libraries for matrix products spend time and memory on every new number of tokens, and are fastest at multiples of
 64."""
 STATIC = Rounding(256, 4)
-"""For graphs on a GPU: few different shapes occur. The four dummy sentences have at most 65 tokens each. See
+"""For CUDA graphs: only few different shapes occur. The four dummy sentences have at most 65 tokens each. See
 `model.static_shapes`."""
 
 

@@ -80,15 +80,15 @@ class Fitting:
 
 
 def check_can_accept_int8(files: EvaluationFiles, fitting: Fitting, precision: str) -> None:
-    """Check that an evaluation is one after which int8 can be accepted: in int8, of all tasks on the whole dev files.
+    """Check the options of an evaluation with --accept-int8: it needs int8, and all tasks on the whole dev files.
 
     Args:
         files: the files of the evaluation.
-        fitting: what is fitted before it.
+        fitting: what the evaluation fits.
         precision: the value of --precision.
 
     Raises:
-        UsageError: it is not.
+        UsageError: an option does not allow --accept-int8.
     """
     if precision != "int8":
         raise UsageError(f"--accept-int8 needs --precision int8, but --precision is '{precision}'.")
@@ -97,4 +97,5 @@ def check_can_accept_int8(files: EvaluationFiles, fitting: Fitting, precision: s
         if is_used:
             raise UsageError(f"--accept-int8 needs all tasks on the whole dev files; remove {option}.")
     if fitting.changes_model:
-        raise UsageError(f"--accept-int8 and {fitting.options or '--reset'} cannot be used together; fit first.")
+        option = fitting.options or "--reset"
+        raise UsageError(f"--accept-int8 and {option} cannot be used together; first run the command with {option}.")

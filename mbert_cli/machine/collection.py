@@ -8,11 +8,12 @@ from functools import cache
 
 @contextmanager
 def collecting_later() -> Iterator[None]:
-    """Collect no garbage while a block imports modules and reads a model; never search their objects later.
+    """Do not collect garbage while a block imports modules and reads a model, and exclude their objects afterwards.
 
-    The collector runs after a number of new objects. Imports create hundreds of thousands, almost all of which live to
-    the end. In `mbert predict` of a few rows, the searches took a seventh of the CPU time. A second block in the same
-    process imports little, so it changes nothing: what the program has built can still be collected.
+    The collector runs each time that a certain number of objects has been created. Imports create hundreds of thousands
+    of objects. Almost all of them are used until the end of the process. In `mbert predict` of a few rows, searching
+    them took a seventh of the CPU time. A second block in the same process changes nothing, because it imports little:
+    objects that the program has created since the first block can still be collected.
     """
     if not gc.isenabled() or _freeze.cache_info().currsize:
         yield
@@ -27,5 +28,5 @@ def collecting_later() -> Iterator[None]:
 
 @cache  # runs once; gc.get_freeze_count() would walk over all objects
 def _freeze() -> None:
-    """Take all objects out of garbage collection."""
+    """Exclude all present objects from garbage collection."""
     gc.freeze()

@@ -17,7 +17,7 @@ def why_not_on(device: torch.device, kernels: str) -> str | None:
 
     Args:
         device: the device.
-        kernels: `torch` or `fused`. With `torch`, the number of blocks of attention depends on the texts' lengths.
+        kernels: `torch` or `fused`. With `torch`, the number of operations of attention depends on the texts' lengths.
     """
     if device.type != "cuda" or torch.version.hip is not None:
         return "CUDA graphs run on NVIDIA GPUs only"
@@ -43,7 +43,7 @@ class CudaGraphs:
         self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
         self._lock = Lock()
-        self._end = torch.cuda.Event()  # of the latest turn
+        self._end = torch.cuda.Event()  # recorded at the end of the latest turn
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -79,7 +79,7 @@ class CudaGraphs:
         numbers keep the values that they have during the capture.
 
         Raises:
-            CaptureError: an operation cannot be captured, or memory is short.
+            CaptureError: an operation cannot be captured, or there is not enough memory.
         """
         token, handled = capturing.set(True), sys.exception()
         try:
@@ -103,7 +103,7 @@ class CudaGraphs:
 
 
 class GraphInputs:
-    """The arrays that a graph reads. They are in one buffer, so that one copy to the GPU brings those of a replay.
+    """The arrays that a graph reads. They are in one buffer, so that each replay needs only one copy to the GPU.
 
     Args:
         device: the GPU.

@@ -29,7 +29,7 @@ def device_facts(device: torch.device) -> dict[str, str]:
 
 
 def kernels_text(device: torch.device, fused: str) -> str:
-    """Return a text if the fused kernels are available on a device; otherwise why they are not."""
+    """Return `fused` if the fused kernels are available on a device; otherwise a text with the reason why not."""
     problem = why_not_fused(device)
     return f"torch; fused kernels are not available: {problem}" if problem else fused
 

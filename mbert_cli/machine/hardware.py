@@ -163,8 +163,8 @@ def computes_in_bf16(device: torch.device) -> bool:
 def why_not_int8(device: torch.device, kernels: str = "auto") -> str | None:
     """Return the reason why a device does not compute in int8; None if it does.
 
-    PyTorch's int8 products need AVX512-VNNI or AMX; without them, they take longer than in fp32. The tiles of the fused
-    kernels need AVX2 only.
+    Without AVX512-VNNI or AMX, PyTorch's int8 products take longer than products in fp32. The int8 products of the
+    fused kernels need only AVX2.
 
     Args:
         device: the device.

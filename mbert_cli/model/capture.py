@@ -11,7 +11,7 @@ _WIDEST = 64  # the most features of an attention head; see `kernels.triton.atte
 
 
 def why_not_captured(model: MultiTaskBert, tasks: Sequence[str]) -> str | None:
-    """Return the part of a model because of which it cannot be captured; None if it can.
+    """Return the reason why the forward pass of a model cannot be captured; None if it can.
 
     Args:
         model: the model.

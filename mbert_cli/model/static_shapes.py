@@ -29,7 +29,7 @@ def with_dummies(batch: Batch, each_segment: bool) -> Batch:
 
     Args:
         batch: a batch on the CPU.
-        each_segment: whether to pad each segment, because adapters multiply single segments.
+        each_segment: whether to pad each segment: needed with adapters, whose products are of single segments.
     """
     layout = batch.layout
     counts = layout.segment_tokens

@@ -18,7 +18,7 @@ def load_to_predict(run: Path, options: Mapping[str, Any], console: Console) -> 
     Args:
         run: a run folder, or the folder of a saved model.
         options: options of `Predictor`.
-        console: prints whether int8 is used, if it was accepted; otherwise the precision, as a detail.
+        console: if int8 was accepted, prints whether it is used; otherwise, prints the precision with --verbose.
 
     Raises:
         MbertError: see `Predictor`.

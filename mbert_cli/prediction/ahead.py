@@ -24,10 +24,10 @@ class _End:
 def ahead(items: Iterator[Item]) -> Iterator[Iterator[Item]]:
     """Prefetch the items of an iterator within a block: another thread computes at most two items in advance.
 
-    Items and exceptions arrive in order, last an exception of `close`. At the end of the block, the thread finishes its
-    current item, closes the iterator and ends; the block waits for this. If the block ends before the last item, an
-    exception of `close` is ignored: the block needs no more items, or ends with an exception itself. The iterator must
-    not block forever, for example on a pipe.
+    Items and exceptions arrive in order; an exception of `close` arrives last. At the end of the block, the thread
+    finishes its current item, closes the iterator and ends; the block waits for this. If the block ends before the last
+    item, an exception of `close` is ignored: the block needs no more items, or itself ends with an exception. The
+    iterator must not wait forever, for example for a pipe.
     """
     queue: Queue[Item | _End] = Queue(maxsize=1)
     stopped = Event()

@@ -1,4 +1,4 @@
-"""What a prediction computes of each batch."""
+"""What a prediction computes for each batch."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class Forward:
     vectors: bool = False
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Return one row of fp32 for each example of a batch; the batch contains only the task."""
+        """Return one row in fp32 for each example of a batch that contains only this task."""
         if not self.vectors:
             return self.model(batch, self.both_orders)[self.task].float()
         assert isinstance(self.model, MultiTaskBert), "an ensemble has no sentence vectors"

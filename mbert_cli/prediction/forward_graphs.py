@@ -1,4 +1,4 @@
-"""Small batches of a prediction as CUDA graphs: the CPU launches one graph instead of a hundred operations."""
+"""Small batches of a prediction as CUDA graphs: the CPU launches one graph instead of up to a hundred operations."""
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
@@ -17,9 +17,9 @@ from mbert_cli.model.static_shapes import rounded_up, with_dummy_examples
 from mbert_cli.prediction.forward import Forward
 
 _MOST_TOKENS = 4096
-"""Tokens of a small batch at most, with padding. By estimate, BERT-base computes 4,096 tokens in 2 ms on an H100 (0.7
-TFLOP at 40 % of the peak), and the CPU launches its hundred operations in 1 to 2 ms. The CPU launches the next batch
-during the computation, so for larger batches a graph saves no time."""
+"""The most tokens of a small batch, with dummies. This is an estimate: BERT-base computes 4,096 tokens in 2 ms on an
+H100 (0.7 TFLOP at 40 % of the peak), and the CPU launches the hundred operations in 1 to 2 ms. The CPU launches the
+next batch during the computation, so a graph saves no time for larger batches."""
 _MOST_GRAPHS = 64  # small batches of other shapes run without a graph
 _MOST_SHAPES = 4096  # shapes that are remembered
 _log = logging.getLogger(__name__)
@@ -44,9 +44,9 @@ class ForwardGraphs:
     """Computes batches of predictions; captures a small one as a CUDA graph if its shape occurs again.
 
     Dummy examples round the number of examples up to a power of two, and dummy texts round the number of tokens up to a
-    multiple of 256. So few shapes occur. The first batch of a shape runs without a graph, as the warm-up. The second
-    one is captured and replayed; later ones are replayed. All have the same bits: the result of a batch does not depend
-    on the batches before it.
+    multiple of 256. So few different shapes occur. The first batch of a shape runs without a graph, as the warm-up. The
+    second one is captured and replayed; later ones are replayed. Results have the same bits with and without a graph:
+    they do not depend on the batches before.
 
     All graphs share one pool of memory. A result is copied before another graph can overwrite it. Several threads may
     call this object.

@@ -19,7 +19,7 @@ class Outputs:
         fold: fold adapters into copies of the encoder, one per task, where possible; see `encoder.folding`.
 
     Attributes:
-        graphs: the CUDA graphs; None if there are none.
+        graphs: the CUDA graphs; None if they are not used.
     """
 
     def __init__(self, model: SentenceModel, hardware: Hardware, fold: bool) -> None:

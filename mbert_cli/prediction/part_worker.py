@@ -127,7 +127,7 @@ class PartWorker:
         return embed_file(part.input, Path(part.output), self._section, load, options, console)[1:]
 
     def _loaded(self, console: Console) -> Predictor:
-        """Return the model; load it at the first call, whose part gets the note about its precision."""
+        """Return the model. The first call loads it, and its console gets the note about the precision."""
         if self._predictor is None:
             run, options = Path(self._model.run), self._model.options
             is_prediction = isinstance(self._options, PredictOptions)

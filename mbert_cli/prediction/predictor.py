@@ -30,7 +30,7 @@ class Predictor:
     Args:
         run: a run folder, or the folder of a saved model.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        precision: `auto`, `fp32`, `bf16` or `int8`. `auto` is never int8; in `mbert predict`, it can be.
+        precision: `auto`, `fp32`, `bf16` or `int8`. Here, `auto` never chooses int8; that of `mbert predict` can.
         kernels: `auto`, `torch` or `fused`.
         batch_size: largest number of examples in a batch; None to limit only the number of tokens.
         fold: fold adapters into copies of the encoder, one per task, where possible; see `encoder.folding`.

@@ -81,7 +81,7 @@ def run_model(
 
 
 def _with_other_order(model: SentenceModel, task: str, data: TaskData) -> TaskData:
-    """Return the examples with another side: the sequences of both texts with the texts swapped, if there are any."""
+    """Return the examples with more sides: each sequence of both texts, with the texts swapped."""
     assert data.swapped is not None
     sides = zip(model.head(task).sides, data.swapped.sides, strict=True)
     return replace(data, sides=(*data.sides, *(tokens for side, tokens in sides if side == "whole")))

@@ -51,7 +51,8 @@ def check_free_to_change(settings: Sequence[str], reserved: Mapping[str, str]) -
 
     Args:
         settings: `key=value` overrides.
-        reserved: for the regular expression of the keys that the command sets: why, and what the user can do.
+        reserved: regular expressions of the keys that the command sets; for each, the end of the message: the reason,
+            and what the user can do instead.
 
     Raises:
         RecipeError: a setting changes such a value.

@@ -61,7 +61,7 @@ def apply_settings(document: Document, settings: Sequence[str]) -> None:
     """Apply `key=value` overrides to a document, and check that they name tasks of the recipe.
 
     Raises:
-        RecipeError: see `override`; or a setting has a task that the recipe lacks, and is not a complete task.
+        RecipeError: see `override`; or settings name a task that the recipe lacks, and do not define all of that task.
     """
     known = set(_tasks(document))
     override(document, settings)

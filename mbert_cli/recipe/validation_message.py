@@ -74,7 +74,8 @@ _DIGITS = "[0-9]+(e[+-]?[0-9]+)?"  # of a number after its decimal comma
 def unknown_key_message(key: str, known: Sequence[str], sections: Mapping[str, Collection[str]] = {}) -> str:
     """Return the end of a sentence that begins with the name of an unknown key: what to write instead.
 
-    That is the key in the section that has it; or else the nearest key, and all known keys.
+    If another section has the key, this is the key with that section. Otherwise, this is the nearest key of the same
+    section, and a list of all its keys.
 
     Args:
         key: the unknown key, without its section.

@@ -2,8 +2,8 @@
 
 They are in `int8-scores.json` in the folder of the model: the result of `compare_with_fp32`, and
 
-model     SHA-256 of the manifest of the compared model. If weights, tasks or thresholds of the folder change, the
-          manifest changes, and the scores no longer count
+model     SHA-256 of the manifest of the compared model. If the weights, tasks, thresholds or temperatures of the model
+          change, the manifest changes, and the scores are not used any more
 accepted  whether `mbert evaluate --accept-int8` accepted int8 for this model
 
 Must not import torch: fast start-up.
@@ -20,7 +20,7 @@ from mbert_cli.storage.atomic import INT8_SCORES, MANIFEST, read_json, replace_f
 from mbert_cli.storage.model_folder import committed_model
 
 LARGEST_LOSS = 0.003
-"""How much lower the main metric of a task on dev may be in int8 than in fp32, so that int8 is accepted."""
+"""The largest loss with which int8 is accepted: the main metric of a task on dev in fp32, minus that in int8."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Int8Scores:
         return self.content.get("accepted") is True
 
     def why_not(self, model: str) -> str | None:
-        """Return why int8 must not be used for a model, whether or not it was accepted; None if it may.
+        """Return the reason why int8 must not be used for a model; None if there is none. Acceptance is not checked.
 
         Args:
             model: the SHA-256 of the model's manifest.
@@ -79,7 +79,7 @@ class Int8Scores:
         return f"{_number(loss)} ({task})"
 
     def _worst(self) -> tuple[str, float]:
-        """Return the task with the largest loss, and the loss, which is not negative; infinite if it is undefined."""
+        """Return the task with the largest loss, and this loss. It is 0 if no task loses, and infinite if undefined."""
         losses = {name: -float(own["difference"]) for name, own in self.content["tasks"].items()}
         losses = {name: float("inf") if loss != loss else max(loss, 0.0) for name, loss in losses.items()}
         return max(losses.items(), key=lambda item: item[1])
@@ -102,7 +102,7 @@ def write_scores(run: Path, comparison: Mapping[str, Any], model: str) -> None:
 
 
 def accept(run: Path) -> str:
-    """Accept int8 for a model. Return what this changes, as one line.
+    """Accept int8 for a model. Return a message with the effect, one line.
 
     Args:
         run: a run folder, or the folder of a saved model.
@@ -116,7 +116,7 @@ def accept(run: Path) -> str:
     if problem:
         raise UsageError(f"{run}: int8 is not accepted: {problem}.")
     _write(run, {**scores.content, "accepted": True})
-    return f"accepted int8: mbert predict {run} now uses it on processors that can; --precision fp32 turns it off."
+    return f"accepted int8: mbert predict {run} now uses int8 if the processor supports it; --precision fp32 uses fp32."
 
 
 def _is_row(own: Any) -> bool:

@@ -30,7 +30,7 @@ class OutputFolder:
     is_ours: Callable[[Path], bool]
 
     def check(self) -> "OutputFolder":
-        """Check that the folder can be written, before the command starts to compute; return the object.
+        """Check that the folder can be written, before the command starts to compute. Return this object.
 
         Raises:
             RunInUseError: see `check_not_in_use`.

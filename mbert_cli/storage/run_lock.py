@@ -144,7 +144,7 @@ def check_free(run: RunFolder, resume: bool, force: bool) -> None:
 
 
 def _check_not_a_part(run: RunFolder) -> None:
-    """Check that no run will replace a folder as one of its parts, such as its `model`, which it may not have yet."""
+    """Check that a folder is not a part of another run, such as its `model`, even if that run has no such part yet."""
     place = run.path.resolve()
     for parent in place.parents:
         outer = RunFolder(parent)
@@ -155,7 +155,7 @@ def _check_not_a_part(run: RunFolder) -> None:
 
 
 def _was_started(run: RunFolder) -> bool:
-    """Whether a run has written its recipe; other programs have files of that name, but not what is beside it."""
+    """Whether a folder contains a run. The recipe alone is not enough: other programs have files with the same name."""
     beside = (run.lock_file, run.states, run.metrics_file)
     return run.recipe_file.is_file() and any(each.exists() for each in beside)
 

@@ -79,9 +79,9 @@ class Console:
                 self.info(line)
 
     def show_log(self) -> None:
-        """Print the log messages of this package, for example that kernels are being compiled, which takes a minute.
+        """Print the log messages of this package, for example that kernels are being compiled.
 
-        Messages of the level DEBUG are details.
+        Messages of the level DEBUG are printed only with --verbose.
         """
         logger = logging.getLogger(_PACKAGE)
         logger.handlers = [each for each in logger.handlers if not isinstance(each, _LogLines)]

@@ -25,8 +25,8 @@ from mbert_cli.recipe.sections import EncoderSection, Recipe, as_spec
 from mbert_cli.training.checks import reasons_not_to_cache
 
 _SET_HERE = {
-    r"encoder(\.(checkpoint|revision|sha256|shape)(\..*)?)?": "mbert add-task trains on the encoder of RUN; remove it, "
-    "or train all tasks with mbert train."
+    r"encoder(\.(checkpoint|revision|sha256|shape)(\..*)?)?": "mbert add-task trains on the encoder of RUN; remove "
+    "this setting, or train all tasks with mbert train."
 }
 
 

@@ -87,8 +87,8 @@ def validate(recipe: Recipe, folder: Path | None, options: RunOptions, measure: 
 
     Args:
         recipe: the recipe.
-        folder: the run folder; nothing is written there. None if it is not chosen yet: it is then not checked, and the
-            disk is that of the working folder.
+        folder: the run folder; nothing is written there. None if it is not chosen yet: then no folder is checked, and
+            the free space is that of the working folder's disk.
         options: how to train. `resume` and `jobs` are not used.
         measure: whether to take steps. Otherwise time and memory are unknown.
 

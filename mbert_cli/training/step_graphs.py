@@ -1,4 +1,4 @@
-"""Training steps as CUDA graphs: the CPU launches one graph instead of hundreds of operations."""
+"""Training steps as CUDA graphs: the CPU launches one graph instead of more than a hundred operations."""
 
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence

@@ -207,7 +207,7 @@ MISTAKES = {
     ),
     "another encoder": (
         "{run} {new} encoder.checkpoint=y -o x",
-        r"^'encoder.checkpoint=y': mbert add-task trains on the encoder of RUN; remove it, or train all tasks",
+        r"^'encoder.checkpoint=y': mbert add-task trains on the encoder of RUN; remove this setting, or",
     ),
     "new initial values": ("{run} {new} encoder.reinitialise=1 -o x", r"encoder.reinitialise is 1, but mbert add-task"),
     "an ensemble": ("{run} {new} training.members=2 -o x", r"training.members is 2, but mbert add-task trains one mo"),

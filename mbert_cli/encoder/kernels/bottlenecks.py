@@ -19,7 +19,7 @@ from mbert_cli.encoder.kernels.stacks import stack_of
 class Segments(NamedTuple):
     """The segments at the beginning of a stream.
 
-    A CUDA graph reads the ends of each replay, but `tokens` is the same in all replays.
+    Each replay of a CUDA graph reads new ends. The number of tokens is the same in all replays of a graph.
 
     Args:
         ends: index of the end of each segment; int32, on the device of the stream.
@@ -73,7 +73,7 @@ def product(x: Tensor, y: Tensor, ends: Tensor) -> Tensor:
     If y is a single matrix, return x[:, columns of s] y[rows of s] for each segment s, stacked.
 
     Rows of the result that belong to no segment have undefined values. On a GPU, the numbers of columns must be
-    multiples of 8, because rows begin at multiples of 16 bytes.
+    multiples of 8, because each row must begin at a multiple of 16 bytes.
     """
     return grouped_mm(x, y, ends)
 

@@ -20,7 +20,7 @@ from mbert_cli.encoder.kernels.memory import empty_rows
 
 MOST = 127
 """The largest absolute value of quantised weights and rows; -128 is not used."""
-_EXACT = 1024  # so many products of two int8 numbers are added exactly in fp32, because 1024 * MOST^2 < 2^24
+_EXACT = 1024  # a sum in fp32 of up to 1024 products of two int8 numbers is exact, because 1024 * MOST^2 < 2^24
 _ROWS = "_int8_rows"
 
 
@@ -111,7 +111,7 @@ class Int8Norm(nn.LayerNorm):
 
 
 def has_fast_products() -> bool:
-    """Return whether oneDNN, which computes PyTorch's int8 products, has instructions for them: AVX512-VNNI or AMX."""
+    """Return whether PyTorch's int8 products are fast: oneDNN computes them with AVX512-VNNI or AMX."""
     return torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()
 
 
@@ -121,7 +121,7 @@ def integer_product(rows: Rows, layer: Int8Linear) -> Int32[Tensor, "tokens out"
     out = empty_rows(x, layer.out_features, torch.int32)
     if has_fast_products():
         return torch._int_mm(x, weight.t(), out=out)
-    # PyTorch's int8 products would take twenty times as long as these.
+    # On other processors, PyTorch's int8 products take twenty times as long as these.
     sums = empty_rows(x, layer.out_features, torch.float32)
     out.zero_()
     for start in range(0, layer.in_features, _EXACT):

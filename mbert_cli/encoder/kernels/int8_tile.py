@@ -1,9 +1,10 @@
-"""The tile of int8 products for the instructions of this processor: each module of this list has one.
+"""Chooses the module that computes tiles of int8 products on this processor.
 
-- `dot_lanes`: AVX512-VNNI.
-- `pair_lanes`: AVX2.
+- `dot_lanes`: with AVX512-VNNI.
+- `pair_lanes`: with AVX2.
 
-All compute the same integers. `int8_block_loops` calls them; see there. To add instructions, write such a module.
+Both compute the same integers. `int8_block_loops` uses the chosen module. To support other instructions, write a module
+with the same functions and constants, and add it to `MODULES`.
 """
 
 from types import ModuleType

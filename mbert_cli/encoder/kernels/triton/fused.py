@@ -39,7 +39,7 @@ __all__ = [
     "mean",
 ]
 
-_WITH_GROUPED_PRODUCTS = (9, 10)  # compute capability; on other GPUs, `torch._grouped_mm` waits for the ends
+_WITH_GROUPED_PRODUCTS = (9, 10)  # compute capability; on other GPUs, the CPU waits for the ends in `torch._grouped_mm`
 
 
 def embed(
