@@ -2,9 +2,9 @@
 
     python tests/benchmarks/start_up.py RUN INPUT [OPTION...] --rounds 5
 
-Every round is a process of its own; the table has medians. A stage does not contain the stages that run within it: the
-import of a package does not contain those of the packages that it imports. CPU time depends less than time on what
-else the machine does, but it contains the waiting for memory that other programs slow down.
+Each round runs in a new process; the table shows medians. The time of a stage does not include the stages that run
+within it: the import of a package does not include the imports of other packages. Other programs change CPU time less
+than elapsed time. But they slow down the memory, and CPU time includes waiting for memory.
 """
 
 import argparse
@@ -26,7 +26,7 @@ STAGES = {
     "mbert_cli.model.saved_model": {"load_encoder": "read the encoder", "Tokenizer": "read the tokenizer"},
     "mbert_cli.prediction.outputs": {"run_model": "compute"},
 }
-"""For functions of modules, the stage that a call of them is."""
+"""For each module, some of its functions, and the stage that counts the time of their calls."""
 PACKAGES = ("torch", "numba", "llvmlite", "numpy", "scipy", "mbert_cli")
 """Packages whose imports are stages; all others together are one."""
 FIRST, LAST, REST, TOTAL = "start Python", "end the process", "everything else", "all"

@@ -245,7 +245,9 @@ class TestCompiling:
 
     def test_compiling_is_logged_once_and_cached(self, monkeypatch):
         (message,) = self.twice(monkeypatch)
-        assert message == "compiling the fused kernels for this processor, up to two minutes; the result is cached"
+        assert message == (
+            "compiling the fused kernels for this processor; this takes up to two minutes; the result is cached"
+        )
         assert self.twice(monkeypatch) == []
 
     def test_damaged_files_are_compiled_again(self, monkeypatch):

@@ -66,7 +66,7 @@ class _NoCache(NullCache):
 
 @cache  # once per process
 def _report(cached: str) -> None:
-    _log.info("compiling the fused kernels for this processor, up to two minutes; %s", cached)
+    _log.info("compiling the fused kernels for this processor; this takes up to two minutes; %s", cached)
 
 
 def compiled(function: Callable[..., Any]) -> Any:
