@@ -79,7 +79,7 @@ class ForwardGraphs:
         """
         batch = None if self._why_not(forward) else _small_batch(forward.task, data, rows)
         if batch is None:
-            other = pack({forward.task: data}, {forward.task: rows}, self._device)
+            other = pack({forward.task: data}, {forward.task: rows}, forward.model.device)
             with self._graphs.turn():
                 return forward(other)
         with self._graphs.turn():
