@@ -242,13 +242,24 @@ def test_the_reason_why_a_task_is_predicted_without_graphs_is_a_detail(model_of,
     assert [each.levelname for each in caplog.records if each.message == reason] == ["DEBUG"]
 
 
-def test_a_model_that_has_been_moved_to_another_device_is_predicted_without_graphs(model_of):
+def test_a_model_that_has_been_moved_to_another_device_is_predicted_there_without_graphs(model_of, monkeypatch):
+    devices = []
+    pack = forward_graphs.pack
+
+    def watched(examples, rows, device):
+        devices.append(device.type)
+        return pack(examples, rows)
+
     with gpu_predictions():
         predictor = predictor_of(model_of())
         graphs, forward = predictor.outputs.graphs, Forward(predictor.saved.model, "mood")
         assert graphs._why_not(forward) is None
         predictor.saved.model.to("meta")
         assert graphs._why_not(forward) == "the model has been moved to meta"
+        monkeypatch.setattr(forward_graphs, "pack", watched)
+        monkeypatch.setattr(Forward, "__call__", lambda self, batch: torch.ones(1))
+        graphs(forward, predictor.tokenise([["a"]], "mood"), np.arange(1))
+    assert devices == ["meta"]
 
 
 def test_benchmarks_count_texts_and_tokens_without_dummies(model_of):
