@@ -71,6 +71,8 @@ class Int8Scores:
         if loss <= LARGEST_LOSS:
             return None
         metric = self.content["tasks"][task]["metric"]
+        if loss == float("inf"):
+            return f"{metric} of task {task} on dev is undefined in fp32 or in int8"
         return f"task {task} loses {_number(loss)} of {metric} on dev, and at most {_number(LARGEST_LOSS)} is allowed"
 
     def largest_loss(self) -> str:
