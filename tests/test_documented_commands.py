@@ -230,11 +230,10 @@ def test_non_mbert_commands_use_known_programs():
 )
 def test_a_benchmark_that_a_page_names_has_these_options(command):
     script = REPOSITORY / re.search(r"tests/\S+\.py", command)[0]
-    source = "".join(
-        path.read_text(encoding="utf-8") for path in (script, script.parent / "contest.py") if path.exists()
-    )
+    files = (script, *(script.parent / name for name in ("contest.py", "start_up.py")))
+    source = "".join(path.read_text(encoding="utf-8") for path in files if path.exists())
     options = {option for option in re.findall(r"--[a-z-]+", command) if f'"{option}"' not in source}
-    if "parse_known_args" in source:  # passes other options on to `mbert predict`
+    if "options_of" in script.read_text(encoding="utf-8"):  # passes other options on to `mbert predict`
         options -= {option for each in get_command(app).commands["predict"].params for option in each.opts}
     assert not options
 

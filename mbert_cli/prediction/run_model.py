@@ -62,8 +62,8 @@ def run_model(
                 pending.extendleft(reversed(np.array_split(rows, 2)))
                 continue
             try:
-                to_pack = {task: data}, {task: rows}, device
-                outputs.append(graphs(forward, data, rows) if graphs else forward(pack(*to_pack)))
+                own = {task: rows}
+                outputs.append(graphs(forward, data, rows) if graphs else forward(pack({task: data}, own, device)))
             except (MemoryError, RuntimeError) as error:
                 if len(rows) == 1 or not is_out_of_memory(error):
                     raise

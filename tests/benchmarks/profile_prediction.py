@@ -6,7 +6,6 @@ A stage does not contain the stages that run within it. With `--precision int8` 
 computed together with what follows it: then the stages of attention, LayerNorm and activation contain products.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from start_up import Stages, medians, watch_imports
+from start_up import Stages, medians, options_of, watch_imports
 
 ALL = "prediction"
 STAGES = {
@@ -52,12 +51,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         measure_here(sys.argv[3:], Path(sys.argv[2]))
         return
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
-    parser.add_argument("input")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    options, others = parser.parse_known_args()
+    options, others = options_of(__doc__, rounds=3)
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "stages.json")

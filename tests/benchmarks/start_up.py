@@ -136,16 +136,21 @@ def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
     return dict(sorted(values.items(), key=lambda item: (item[0] == TOTAL, -item[1])))
 
 
+def options_of(description: str | None, rounds: int) -> tuple[argparse.Namespace, list[str]]:
+    """Return the options of a measurement of `mbert predict`, and the words that are options of `mbert predict`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("input")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--json", type=Path)
+    return parser.parse_known_args()
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         measure_here(sys.argv[3:], Path(sys.argv[2]))
         return
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
-    parser.add_argument("input")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    options, others = parser.parse_known_args()
+    options, others = options_of(__doc__, rounds=5)
     words = ["predict", options.run, options.input, *others]
     result = Path(f"{options.input}.start-up.json")
     measure(words, result)  # fills the caches of the disk and of the compiled loops
